@@ -1,0 +1,1 @@
+"""Latency, stages, kernels, soak, quality. Results land in results/."""

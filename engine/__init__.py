@@ -1,0 +1,1 @@
+"""What runs: sources, face tracking, the networks, and the sinks that show the result."""

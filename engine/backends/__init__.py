@@ -1,0 +1,1 @@
+"""What runs a network: OpenVINO, eager PyTorch, TensorRT."""

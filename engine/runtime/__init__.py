@@ -1,0 +1,1 @@
+"""Clock, hand-over between threads, timings."""

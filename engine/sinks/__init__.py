@@ -1,0 +1,1 @@
+"""Where results go: virtual camera, window, file, nothing."""

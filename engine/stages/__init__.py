@@ -1,0 +1,1 @@
+"""The steps of the frame path, one file each."""

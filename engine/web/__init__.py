@@ -1,0 +1,1 @@
+"""The studio: page, signalling and WebRTC."""

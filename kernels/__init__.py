@@ -1,0 +1,1 @@
+"""Custom operators: contract, reference, dispatch, CUDA source."""

@@ -1,0 +1,1 @@
+"""Data, synthetic truth, losses, recipes, trainer, metrics, evaluation."""
