@@ -1,0 +1,71 @@
+"""One place that talks to OpenVINO: read, compile, and run a network on the CPU."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino as ov
+
+from engine.errors import EngineError
+
+Array = npt.NDArray[Any]
+
+
+@cache
+def core() -> ov.Core:
+    """The process's one OpenVINO core."""
+    return ov.Core()
+
+
+def has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 natively (AVX-512 BF16 or AMX)."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class Network:
+    """A compiled network with named inputs, run synchronously on one infer request.
+
+    Not thread-safe: one thread per instance. Output arrays are views that the next call overwrites.
+    """
+
+    def __init__(
+        self, model: ov.Model | Path, *, threads: int = 1, precision: str = "f32", name: str = "network"
+    ) -> None:
+        """Compile for the CPU.
+
+        Args:
+            model: an OpenVINO model, or a file it can read (IR, ONNX, TFLite).
+            threads: inference threads.
+            precision: ``f32`` or ``bf16``; parts the model marks as precise stay in f32.
+            name: what errors call it.
+
+        Raises:
+            EngineError: the file cannot be read or compiled.
+        """
+        try:
+            graph = core().read_model(model) if isinstance(model, Path) else model
+            compiled = core().compile_model(
+                graph,
+                "CPU",
+                {
+                    "INFERENCE_NUM_THREADS": threads,
+                    "INFERENCE_PRECISION_HINT": precision,
+                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": 1,
+                },
+            )
+        except RuntimeError as error:
+            first = str(error).strip().splitlines()[-1][:200]
+            raise EngineError(f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'") from error
+        self._request = compiled.create_infer_request()
+        self.inputs = [port.get_any_name() for port in compiled.inputs]
+        self.outputs = [port.get_any_name() for port in compiled.outputs]
+
+    def __call__(self, *arrays: Array) -> list[Array]:
+        """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
+        self._request.infer([np.ascontiguousarray(a) for a in arrays], share_inputs=True)
+        return [self._request.get_output_tensor(i).data for i in range(len(self.outputs))]

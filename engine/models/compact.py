@@ -1,0 +1,320 @@
+"""The compact preset: DPE's way of working, sized for two CPU cores, with its motion from the face tracker.
+
+As in DPE (sections 3.1, equations 3 to 5) a source picture becomes a latent and multi-scale feature maps,
+motion codes are added to the latent, and a generator turns the edited latent into flow fields that warp
+the cached maps. What differs, and why:
+
+- The motion codes come from the tracker's blendshapes and head pose instead of an encoder of the driver's
+  picture: the tracker has seen far more people than our clips hold, and expression and pose are apart by
+  construction. ``latent = source + E(target) - E(source's own) + P(target) - P(source's own)``.
+- The flow starts from where the tracker's landmarks go (`LandmarkFlow`) and the network adds to it.
+- One generator serves both edits, so ``both`` costs one pass.
+- The picture itself is warped at full resolution and blended with what the network paints.
+
+Shape letters: N batch, K control points, C channels, S side of the picture; maps at S/2, S/4, S/8, S/16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactConfig:
+    """Widths. The defaults are what the bundled weights have."""
+
+    size: int = 256
+    """Side of the picture, pixels; the network is convolutional and takes any multiple of 16."""
+    points: int = 176
+    """Control points."""
+    expression: int = 52
+    pose: int = 12
+    latent: int = 192
+    widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+    """Channels at S/2, S/4, S/8, S/16."""
+    embed: int = 10
+    """Learned values per control point, splatted onto the target."""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+class ResBlock(nn.Module):
+    """Two 3x3 convolutions and a skip; the second starts at zero, so that a deep stack starts as identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW + self.second(_act(self.first(_act(x_NCHW))))
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block whose inner channels are scaled and shifted by the latent.
+
+    The convolutions keep constant weights, so that the block can be quantised and fused (a batch of one
+    of StyleGAN2's modulation is the same but for the demodulation; Karras et al., CVPR 2020).
+    """
+
+    def __init__(self, channels: int, latent: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.style = nn.Linear(latent, 2 * channels)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+        nn.init.zeros_(self.style.bias)
+
+    def forward(self, x_NCHW: Tensor, latent_NZ: Tensor) -> Tensor:
+        scale, shift = self.style(latent_NZ)[:, :, None, None].chunk(2, dim=1)
+        inner = self.first(_act(x_NCHW)) * (1 + scale) + shift
+        return x_NCHW + self.second(_act(inner))
+
+
+class SourceEncoder(nn.Module):
+    """Picture to latent and feature maps; runs once per portrait."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        c2, c4, c8, c16 = config.widths
+        self.stem = nn.Conv2d(3, c2, 5, stride=2, padding=2)
+        self.refine2 = ResBlock(c2)
+        self.down4 = nn.Conv2d(c2, c4, 3, stride=2, padding=1)
+        self.refine4 = ResBlock(c4)
+        self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
+        self.refine8 = ResBlock(c8)
+        self.down16 = nn.Conv2d(c8, c16, 3, stride=2, padding=1)
+        self.refine16 = ResBlock(c16)
+        self.latent = nn.Linear(c16, config.latent)
+
+    def forward(self, image_N3SS: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Latent ``[N, Z]`` and maps at S/2, S/4, S/8, S/16."""
+        map2 = self.refine2(self.stem(image_N3SS))
+        map4 = self.refine4(self.down4(_act(map2)))
+        map8 = self.refine8(self.down8(_act(map4)))
+        map16 = self.refine16(self.down16(_act(map8)))
+        return self.latent(_act(map16).mean(dim=(2, 3))), [map2, map4, map8, map16]
+
+
+class MotionCodes(nn.Module):
+    """Edited latent from the tracker's readings (equation 3 with codes as differences)."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.expression = _mlp(config.expression, config.latent)
+        self.pose = _mlp(config.pose, config.latent)
+
+    def forward(
+        self, latent_NZ: Tensor, expression_NTE: Tensor, pose_NTP: Tensor
+    ) -> Tensor:
+        """``expression`` and ``pose`` hold the source's own at index 0 and the target at index 1."""
+        code = self.expression(expression_NTE)
+        motion = self.pose(pose_NTP)
+        return latent_NZ + code[:, 1] - code[:, 0] + motion[:, 1] - motion[:, 0]
+
+
+class LandmarkFlow(nn.Module):
+    """Where the landmarks say the picture goes: a dense backward flow and a map of what is where.
+
+    Each target pixel looks up the control points around it (softmax over learned Gaussians) and moves as
+    they do; the head's affine motion carries what has no landmarks (hair, neck), fading to rest away from it.
+    """
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        self.log_sharpness = nn.Parameter(torch.full((config.points,), 5.5))
+        self.bias = nn.Parameter(torch.zeros(config.points))
+        self.rest = nn.Parameter(torch.tensor(-6.0))
+        self.head_radius = nn.Parameter(torch.tensor(2.2))
+        self.head_softness = nn.Parameter(torch.tensor(3.0))
+        self.embedding = nn.Parameter(0.5 * torch.randn(config.points, config.embed))
+
+    def forward(
+        self, source_NK3: Tensor, target_NK3: Tensor, affine_N23: Tensor, head_N3: Tensor, size: int
+    ) -> tuple[Tensor, Tensor]:
+        """Flow ``[N, 2, size, size]`` in crop units (source minus target), and features ``[N, D, size, size]``.
+
+        Args:
+            source_NK3, target_NK3: control points in crop space.
+            affine_N23: source_from_target, the best affine map of the points.
+            head_N3: target head centre x, y and scale, crop units.
+        """
+        grid_P2 = pixel_grid(size, source_NK3)
+        weight_NPK = self._weights(grid_P2, target_NK3[..., :2])
+        carried_NK2 = target_NK3[..., :2] @ affine_N23[:, :, :2].mT + affine_N23[:, None, :, 2]
+        local_NK2 = source_NK3[..., :2] - carried_NK2
+        depth_NK1 = target_NK3[..., 2:] - source_NK3[..., 2:]
+        values = [local_NK2, depth_NK1, target_NK3[..., 2:], self.embedding.expand(len(source_NK3), -1, -1)]
+        splat_NPD = weight_NPK @ torch.cat(values, dim=-1)
+        rigid_NP2 = grid_P2 @ affine_N23[:, :, :2].mT + affine_N23[:, None, :, 2] - grid_P2
+        distance_NP = (grid_P2[None] - head_N3[:, None, :2]).norm(dim=-1) / head_N3[:, None, 2]
+        head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP))[..., None]
+        flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
+        flow = flow_NP2.mT.unflatten(2, (size, size))
+        features = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1).mT.unflatten(2, (size, size))
+        return flow, features
+
+    def _weights(self, grid_P2: Tensor, target_NK2: Tensor) -> Tensor:
+        sharp = self.log_sharpness.exp()
+        # |g - p|^2 spelled out as a product, so that runtimes use one matrix multiplication.
+        cross = grid_P2 @ target_NK2.mT
+        square = (grid_P2**2).sum(-1)[None, :, None] + (target_NK2**2).sum(-1)[:, None, :] - 2 * cross
+        logits = self.bias - sharp * square
+        rest = self.rest.expand(*logits.shape[:2], 1)
+        return torch.softmax(torch.cat([logits, rest], dim=-1), dim=-1)[..., :-1]
+
+
+class Generator(nn.Module):
+    """Edited latent, cached maps and landmark flow to a picture (equation 5)."""
+
+    def __init__(self, config: CompactConfig) -> None:
+        super().__init__()
+        c2, c4, c8, c16 = config.widths
+        z, splat = config.latent, config.embed + 5
+        self.flow = LandmarkFlow(config)
+        self.enter = nn.Conv2d(c4 + splat, c4, 3, padding=1)
+        self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
+        self.block8 = ModulatedBlock(c8, z)
+        self.down16 = nn.Conv2d(c8, c16, 3, stride=2, padding=1)
+        self.blocks16 = nn.ModuleList([ModulatedBlock(c16, z) for _ in range(2)])
+        self.up8 = nn.Conv2d(c16, c8, 1)
+        self.block8_up = ModulatedBlock(c8, z)
+        self.up4 = nn.Conv2d(c8, c4, 1)
+        self.block4 = ModulatedBlock(c4, z)
+        self.to_flow4 = nn.Conv2d(c4, 3, 3, padding=1)
+        self.merge4 = nn.Conv2d(2 * c4, c4, 3, padding=1)
+        self.up2 = nn.Conv2d(c4, c2, 1)
+        self.merge2 = nn.Conv2d(2 * c2, c2, 3, padding=1)
+        self.block2 = ResBlock(c2)
+        self.to_flow2 = nn.Conv2d(c2, 2, 3, padding=1)
+        self.to_picture = nn.Conv2d(c2, 16, 3, padding=1)
+        for layer in (self.to_flow4, self.to_flow2):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.to_picture.weight.mul_(0.1)
+            self.to_picture.bias.zero_()
+            self.to_picture.bias[12:] = 2.0  # the warped picture is a better start than an empty canvas
+
+    def forward(
+        self,
+        latent_NZ: Tensor,
+        image_N3SS: Tensor,
+        maps: list[Tensor],
+        source_NK3: Tensor,
+        target_NK3: Tensor,
+        affine_N23: Tensor,
+        head_N3: Tensor,
+    ) -> dict[str, Tensor]:
+        """``image`` in [-1, 1] (not clamped), ``warped``, ``mask`` and ``flow`` ``[N, 2, S/2, S/2]``."""
+        map2, map4, map8, map16 = maps
+        size = map4.shape[-1]
+        with torch.autocast(image_N3SS.device.type, enabled=False):
+            flow4, splat = self.flow(
+                source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
+            )
+        body4 = self._body(latent_NZ, map4, map8, map16, flow4, splat)
+        head4 = self.to_flow4(_act(body4)).float()
+        flow4 = flow4 + head4[:, :2] * 0.25
+        keep4 = torch.sigmoid(head4[:, 2:])
+        x4 = self.merge4(torch.cat([_act(body4), warp(map4, flow4) * keep4], dim=1))
+        flow2 = _double(flow4)
+        x2 = self.merge2(torch.cat([_double(self.up2(_act(x4))), warp(map2, flow2)], dim=1))
+        x2 = _act(self.block2(x2))
+        flow2 = flow2 + self.to_flow2(x2).float() * 0.05
+        painted, mask = _to_picture(self.to_picture(x2).float())
+        warped = warp(image_N3SS, _double(flow2))
+        return {
+            "image": mask * warped + (1 - mask) * painted,
+            "warped": warped,
+            "mask": mask,
+            "flow": flow2,
+        }
+
+    def _body(
+        self, latent_NZ: Tensor, map4: Tensor, map8: Tensor, map16: Tensor, flow4: Tensor, splat: Tensor
+    ) -> Tensor:
+        x4 = self.enter(torch.cat([warp(map4, flow4), splat.to(map4.dtype)], dim=1))
+        flow8, flow16 = F.avg_pool2d(flow4, 2), F.avg_pool2d(flow4, 4)
+        x8 = self.block8(self.down8(_act(x4)) + warp(map8, flow8), latent_NZ)
+        x16 = self.down16(_act(x8)) + warp(map16, flow16)
+        for block in self.blocks16:
+            x16 = block(x16, latent_NZ)
+        x8 = self.block8_up(x8 + _double(self.up8(_act(x16))), latent_NZ)
+        return self.block4(x4 + _double(self.up4(_act(x8))), latent_NZ)
+
+
+class Compact(nn.Module):
+    """The whole of the preset."""
+
+    def __init__(self, config: CompactConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or CompactConfig()
+        self.encoder = SourceEncoder(self.config)
+        self.codes = MotionCodes(self.config)
+        self.generator = Generator(self.config)
+
+    def forward(
+        self,
+        image_N3SS: Tensor,
+        source_NK3: Tensor,
+        target_NK3: Tensor,
+        affine_N23: Tensor,
+        head_N3: Tensor,
+        expression_NTE: Tensor,
+        pose_NTP: Tensor,
+    ) -> dict[str, Tensor]:
+        """Encode, edit and generate; see `Generator.forward` for the result."""
+        latent, maps = self.encoder(image_N3SS)
+        latent = self.codes(latent, expression_NTE, pose_NTP)
+        return self.generator(latent, image_N3SS, maps, source_NK3, target_NK3, affine_N23, head_N3)
+
+
+def pixel_grid(size: int, like: Tensor) -> Tensor:
+    """Pixel centres of a ``size`` x ``size`` map in crop space, ``[size * size, 2]`` as (x, y), row by row."""
+    axis = (torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=-1)
+
+
+def warp(map_NCHW: Tensor, flow_N2hw: Tensor) -> Tensor:
+    """Sample the map where the flow (crop units, added to each pixel's own place) points; edges repeat.
+
+    Always in fp32: a bf16 grid is off by whole pixels (measured: errors up to 0.3 of the range).
+    """
+    with torch.autocast(map_NCHW.device.type, enabled=False):
+        size = flow_N2hw.shape[-1]
+        grid = pixel_grid(size, flow_N2hw).view(1, size, size, 2) + flow_N2hw.float().permute(0, 2, 3, 1)
+        out = F.grid_sample(
+            map_NCHW.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
+        )
+    return out.to(map_NCHW.dtype)
+
+
+def _act(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _mlp(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, 128), nn.LeakyReLU(SLOPE), nn.Linear(128, outputs))
+
+
+def _to_picture(x_N16hw: Tensor) -> tuple[Tensor, Tensor]:
+    """Sub-pixel shuffle to a painted picture and a mask, ``[N, 3 and 1, 2h, 2w]`` (Shi et al., CVPR 2016)."""
+    full = F.pixel_shuffle(x_N16hw, 2)
+    return torch.tanh(full[:, :3]), torch.sigmoid(full[:, 3:])

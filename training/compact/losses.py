@@ -1,0 +1,60 @@
+"""What the compact preset is trained to: one function a loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.models.compact import pixel_grid
+from engine.stages.motion import CONTROL
+
+_CONTROL = CONTROL.tolist()
+_MOUTH = (_CONTROL.index(13), _CONTROL.index(14))
+_EYES = ((_CONTROL.index(159), _CONTROL.index(145)), (_CONTROL.index(386), _CONTROL.index(374)))
+
+
+def attention_map(target_NK3: Tensor, head_N3: Tensor, size: int) -> Tensor:
+    """Where an error is seen: the head counts three times, mouth and eyes up to seven. ``[N, 1, size, size]``, mean 1."""
+    grid = pixel_grid(size, target_NK3)
+    scale = head_N3[:, 2]
+    bumps = 1 + 2 * _bump(grid, head_N3[:, :2] + _down(head_N3, 0.6), 1.4 * scale)
+    bumps = bumps + 4 * _bump(grid, target_NK3[:, _MOUTH, :2].mean(1), 0.45 * scale)
+    for eye in _EYES:
+        bumps = bumps + 4 * _bump(grid, target_NK3[:, eye, :2].mean(1), 0.28 * scale)
+    bumps = bumps / bumps.mean(dim=1, keepdim=True)
+    return bumps.view(-1, 1, size, size)
+
+
+def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int = 4) -> Tensor:
+    """Mean absolute error (equation 8) over a pyramid of halved pictures, weighted by place."""
+    total = image.new_zeros(())
+    for level in range(levels):
+        total = total + ((image - target).abs() * weight_N1SS).mean()
+        if level + 1 < levels:
+            image, target, weight_N1SS = (F.avg_pool2d(x, 2) for x in (image, target, weight_N1SS))
+    return total / levels
+
+
+def gradient_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor) -> Tensor:
+    """Mean absolute error of the differences between neighbours: edges where they belong."""
+    difference = image - target
+    dx = (difference[..., 1:] - difference[..., :-1]).abs() * weight_N1SS[..., 1:]
+    dy = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight_N1SS[..., 1:, :]
+    return dx.mean() + dy.mean()
+
+
+def flow_roughness(flow_N2hw: Tensor) -> Tensor:
+    """Mean absolute second difference of the flow, in crop units times the map's side."""
+    xx = flow_N2hw[..., 2:] - 2 * flow_N2hw[..., 1:-1] + flow_N2hw[..., :-2]
+    yy = flow_N2hw[..., 2:, :] - 2 * flow_N2hw[..., 1:-1, :] + flow_N2hw[..., :-2, :]
+    return (xx.abs().mean() + yy.abs().mean()) * flow_N2hw.shape[-1]
+
+
+def _bump(grid_P2: Tensor, centre_N2: Tensor, sigma_N: Tensor) -> Tensor:
+    square = ((grid_P2[None] - centre_N2[:, None]) ** 2).sum(-1)
+    return torch.exp(-square / (2 * sigma_N[:, None] ** 2))
+
+
+def _down(head_N3: Tensor, units: float) -> Tensor:
+    return torch.stack([torch.zeros_like(head_N3[:, 2]), units * head_N3[:, 2]], dim=1)

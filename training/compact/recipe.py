@@ -1,0 +1,147 @@
+"""The compact preset's recipe: pairs of one person, multi-scale reconstruction, perceptual features."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.models.compact import Compact, CompactConfig
+from engine.stages.geometry import face_geometry
+from engine.stages.motion import CONTROL
+from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
+from training.perceptual import MobileNetDistance
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactOptions:
+    """Rates and weights; the comments say what was measured."""
+
+    lr: float = 4e-4
+    """At 1e-3 without clipping the prototype diverged."""
+    lr_final: float = 5e-5
+    warmup: int = 100
+    steps: int = 20_000
+    """Length of the cosine from ``lr`` to ``lr_final``."""
+    first_step: int = 0
+    """Where this cosine begins: a later stage starts its own."""
+    clip: float = 1.0
+    ema: float = 0.998
+    perceptual: float = 0.1
+    gradient: float = 0.5
+    warped: float = 0.3
+    rough: float = 0.01
+
+
+@torch.no_grad()
+def fit_sharpness(model: Compact, head_scale: float = 0.4) -> None:
+    """Start each control point's Gaussian at the width of its neighbourhood on the mean face.
+
+    Lids and lips stand close and must move apart; cheeks stand far apart and must move together.
+    """
+    points = torch.from_numpy(face_geometry().mean[CONTROL, :2]) * head_scale
+    nearest = torch.cdist(points, points).sort(dim=1).values[:, 1:4].mean(dim=1)
+    sigma = (0.7 * nearest).clamp(0.02, 0.12)
+    model.generator.flow.log_sharpness.copy_(-(2 * sigma**2).log())
+
+
+class CompactRecipe:
+    """See `training.trainer.Recipe`."""
+
+    name = "compact"
+
+    def __init__(
+        self,
+        options: CompactOptions | None = None,
+        *,
+        config: CompactConfig | None = None,
+        perceptual: Path | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._options = options or CompactOptions()
+        self._device = torch.device(device)
+        model = Compact(config)
+        fit_sharpness(model)
+        self.model = model.to(self._device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
+        self._distance = None if perceptual is None else MobileNetDistance(perceptual).to(
+            self._device, memory_format=torch.channels_last
+        )
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The weights and their running average."""
+        return {"model": self.model, "average": self.average}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One Adam."""
+        return {"model": self._optimiser}
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """One update."""
+        batch = self._prepare(batch)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate(step)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            out = self._forward(self.model, batch)
+        losses = self._losses(out, batch)
+        total = torch.stack(list(losses.values())).sum()
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
+        self._optimiser.step()
+        self._follow(step)
+        return {"total": total.item(), "norm": norm.item(), **{k: v.item() for k, v in losses.items()}}
+
+    @torch.no_grad()
+    def sample_grid(self, batch: Batch) -> Tensor:
+        """Rows: source, target, result, warped picture, mask."""
+        batch = self._prepare(batch)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            out = self._forward(self.average, batch)
+        mask = out["mask"].expand(-1, 3, -1, -1) * 2 - 1
+        rows = [batch["source"], batch["target"], out["image"], out["warped"], mask]
+        return torch.cat([torch.cat(list(row.float()), dim=2) for row in rows], dim=1)
+
+    def _prepare(self, batch: Batch) -> Batch:
+        moved = {k: v.to(self._device, non_blocking=True) for k, v in batch.items()}
+        for key in ("source", "target"):
+            image = moved[key].float() / 127.5 - 1
+            moved[key] = image.to(memory_format=torch.channels_last)
+        return moved
+
+    def _forward(self, model: Compact, batch: Batch) -> dict[str, Tensor]:
+        names = ("source_points", "target_points", "affine", "head", "expression", "pose")
+        out: dict[str, Tensor] = model(batch["source"], *(batch[n] for n in names))
+        return out
+
+    def _losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        o, target = self._options, batch["target"]
+        weight = attention_map(batch["target_points"], batch["head"], target.shape[-1])
+        losses = {
+            "l1": pyramid_l1(out["image"], target, weight),
+            "gradient": o.gradient * gradient_l1(out["image"], target, weight),
+            "warped": o.warped * pyramid_l1(out["warped"], target, weight),
+            "rough": o.rough * flow_roughness(out["flow"]),
+        }
+        if self._distance is not None:
+            with torch.autocast(self._device.type, torch.bfloat16):
+                losses["perceptual"] = o.perceptual * self._distance(out["image"], target)
+        return losses
+
+    def _rate(self, step: int) -> float:
+        o = self._options
+        done = min(max((step - o.first_step) / max(o.steps - o.first_step, 1), 0.0), 1.0)
+        cosine = 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi)).item())
+        return min(1.0, (step - o.first_step + 1) / o.warmup) * (o.lr_final + (o.lr - o.lr_final) * cosine)
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        decay = min(self._options.ema, (step + 1) / (step + 10))
+        for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)

@@ -1,0 +1,1 @@
+"""Clips and pictures, decoded and tracked once, then read as pairs."""

@@ -1,0 +1,134 @@
+"""Decode clips once, read every face once, and keep both in a form that training can map into memory.
+
+A pack is a folder: ``frames.npy`` uint8 ``[N, size, size, 3]`` RGB, ``track.npz`` with ``landmarks``
+float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in the same unit), ``blendshapes``
+float32 ``[N, 52]``, ``segment`` int32 ``[N]`` (frames of one clip between two jump cuts), and
+``segments.json``: per segment its file, identity and split.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from engine.errors import EngineError
+from engine.stages.track import FaceTracker
+from engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Frames of one person without a cut."""
+
+    file: str
+    identity: str
+    validation: bool
+    cuts_s: tuple[float, ...] = ()
+    """Where the clip jumps; a segment of the index is split there."""
+
+
+def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> list[Segment]:
+    """Rows of a csv with the columns ``file``, ``identity`` and, where clips jump, ``jump_cuts_s``.
+
+    Raises:
+        EngineError: the csv lacks a column, or names a file that is not there.
+    """
+    with index.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows or not {"file", "identity"} <= rows[0].keys():
+        raise EngineError(f"{index} needs the columns 'file' and 'identity'")
+    missing = [row["file"] for row in rows if not (folder / row["file"]).is_file()]
+    if missing:
+        raise EngineError(f"{index} names {missing[0]}, which is not in {folder}")
+    return [
+        Segment(
+            file=row["file"],
+            identity=row["identity"],
+            validation=row["identity"] in validation,
+            cuts_s=tuple(float(cut) for cut in (row.get("jump_cuts_s") or "").split()),
+        )
+        for row in rows
+    ]
+
+
+def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
+    """Every ``every``-th frame of a video (or the one of a picture): time in seconds, RGB."""
+    if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}:
+        picture = cv2.imread(str(path))
+        if picture is None:
+            raise EngineError(f"{path} is not a picture that OpenCV reads")
+        yield 0.0, np.ascontiguousarray(picture[:, :, ::-1])
+        return
+    with av.open(str(path)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number % every == 0:
+                yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24")
+
+
+class Packer:
+    """Appends segments to a pack that is being built; ``close`` writes the tables."""
+
+    def __init__(self, out: Path, *, size: int = 256, every: int = 2) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self._out, self._size, self._every = out, size, every
+        self._raw = (out / "frames.part").open("wb")
+        self._tracker = FaceTracker()
+        self._landmarks: list[np.ndarray] = []
+        self._blendshapes: list[np.ndarray] = []
+        self._segment: list[int] = []
+        self._segments: list[dict[str, object]] = []
+
+    def add(self, path: Path, segment: Segment) -> int:
+        """Decode and track one clip; frames without a face are left out. Returns how many were kept."""
+        self._tracker.reset()
+        kept, part = 0, -1
+        for time_s, image in read_frames(path, self._every):
+            now = sum(time_s >= cut for cut in segment.cuts_s)
+            if now != part:
+                part = now
+                self._segments.append(asdict(segment) | {"part": part})
+                self._tracker.reset()
+            face = self._tracker(image)
+            if face is None:
+                continue
+            kept += 1
+            side = max(image.shape[:2])
+            box = CropBox(x_px=0.0, y_px=0.0, size_px=float(side))
+            self._landmarks.append(box.from_image(face.landmarks))
+            self._blendshapes.append(face.blendshapes)
+            self._segment.append(len(self._segments) - 1)
+            self._raw.write(_square(image, self._size).tobytes())
+        return kept
+
+    def close(self) -> None:
+        """Write the tables and give the files their names."""
+        self._raw.close()
+        count = len(self._segment)
+        raw = np.memmap(self._out / "frames.part", np.uint8, "r", shape=(count, self._size, self._size, 3))
+        np.save(self._out / "frames.npy", raw)
+        (self._out / "frames.part").unlink()
+        np.savez(
+            self._out / "track.npz",
+            landmarks=np.stack(self._landmarks).reshape(-1, LANDMARKS, 3),
+            blendshapes=np.stack(self._blendshapes).reshape(-1, BLENDSHAPES),
+            segment=np.array(self._segment, np.int32),
+        )
+        (self._out / "segments.json").write_text(json.dumps(self._segments, indent=1))
+
+
+def _square(image: Image, size: int) -> Image:
+    """The picture in the top left of a square, resized."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    if height != width:
+        image = cv2.copyMakeBorder(image, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
+    if side == size:
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)

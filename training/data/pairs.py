@@ -1,0 +1,161 @@
+"""Pairs of frames of one person from a pack, augmented alike, as the arrays a compact model trains on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from engine.stages.geometry import face_geometry
+from engine.stages.motion import make_drive, read_motion, shape_change
+from engine.types import MotionCode
+from training.data.geometry import mirrored_blendshapes
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Ranges; every draw is shared by the two frames of a pair."""
+
+    roll_deg: float = 12.0
+    scale: tuple[float, float] = (0.85, 1.15)
+    shift: float = 0.08
+    """Of the picture's side."""
+    colour: float = 0.25
+    gamma: float = 0.25
+
+
+class FramePack:
+    """Memory-mapped frames with their readings."""
+
+    def __init__(self, folder: Path, *, validation: bool) -> None:
+        self.frames = np.load(folder / "frames.npy", mmap_mode="r")
+        self.segments = json.loads((folder / "segments.json").read_text())
+        with np.load(folder / "track.npz") as track:
+            self.landmarks = track["landmarks"]
+            self.blendshapes = track["blendshapes"]
+            self.segment = track["segment"]
+        wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
+        self.indices = np.flatnonzero(wanted[self.segment])
+        counts = np.bincount(self.segment, minlength=len(self.segments))
+        self.starts = np.concatenate([[0], np.cumsum(counts)])
+
+
+class PairSampler:
+    """Draws batches of training pairs; one generator state per step, so that a step can be drawn again."""
+
+    def __init__(
+        self, pack: FramePack, *, size: int, batch: int, seed: int = 0, augmentation: Augmentation | None = None
+    ) -> None:
+        self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
+        self._augmentation = augmentation or Augmentation()
+        self._mirror_points = face_geometry().mirror
+        self._mirror_shapes = mirrored_blendshapes()
+        self._segment_weights = self._weights()
+
+    def _weights(self) -> np.ndarray:
+        """Square root of the length: long clips matter more, but people matter most."""
+        present = np.unique(self._pack.segment[self._pack.indices])
+        lengths = np.diff(self._pack.starts)
+        weights = np.zeros(len(lengths))
+        weights[present] = np.sqrt(lengths[present]) * (lengths[present] > 1)
+        return weights / weights.sum()
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, always the same for the same seed."""
+        rng = np.random.default_rng((self._seed, step))
+        samples = [self._sample(rng) for _ in range(self._batch)]
+        return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
+
+    def stream(self, first_step: int) -> Iterator[Batch]:
+        """Batches from ``first_step`` on, two ahead in a thread."""
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [pool.submit(self.batch, first_step + i) for i in range(2)]
+            step = first_step + 2
+            while True:
+                yield waiting.pop(0).result()
+                waiting.append(pool.submit(self.batch, step))
+                step += 1
+
+    def _sample(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        segment = rng.choice(len(self._segment_weights), p=self._segment_weights)
+        low, high = self._pack.starts[segment], self._pack.starts[segment + 1]
+        source, target = self._far_pair(rng, low, high)
+        matrix = self._matrix(rng)
+        mirror = bool(rng.random() < 0.5)
+        (image_s, motion_s), (image_d, motion_d) = (
+            self._frame(i, matrix, mirror) for i in (source, target)
+        )
+        image_s, image_d = self._recolour(rng, image_s, image_d)
+        drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
+        drive = make_drive(motion_s, drawn)
+        names = ("source_points", "target_points", "affine", "head", "expression", "pose")
+        arrays = dict(zip(names, drive.arrays(), strict=True))
+        return {"source": image_s, "target": image_d, **arrays}
+
+    def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
+        """Of a few draws the pair that differs most in expression and pose: still frames teach nothing."""
+        draws = rng.integers(low, high, (3, 2))
+        b, landmarks = self._pack.blendshapes, self._pack.landmarks
+        distance = [
+            np.abs(b[i] - b[j]).sum() / 4 + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
+            for i, j in draws
+        ]
+        source, target = draws[int(np.argmax(distance))] if rng.random() < 0.7 else draws[0]
+        return int(source), int(target)
+
+    def _matrix(self, rng: np.random.Generator) -> np.ndarray:
+        """``[2, 3]``: crop space after augmentation from crop space before."""
+        a = self._augmentation
+        roll, scale = np.deg2rad(rng.uniform(-a.roll_deg, a.roll_deg)), rng.uniform(*a.scale)
+        cos, sin = scale * np.cos(roll), scale * np.sin(roll)
+        shift = rng.uniform(-2 * a.shift, 2 * a.shift, 2)
+        return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]], np.float32)
+
+    def _frame(self, index: int, matrix: np.ndarray, mirror: bool) -> tuple[np.ndarray, MotionCode]:
+        image, landmarks = self._pack.frames[index], self._pack.landmarks[index]
+        blendshapes = self._pack.blendshapes[index]
+        if mirror:
+            image = image[:, ::-1]
+            landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
+            blendshapes = blendshapes[self._mirror_shapes]
+        moved = np.empty_like(landmarks)
+        moved[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
+        picture = cv2.warpAffine(
+            np.ascontiguousarray(image),
+            _pixel_matrix(matrix, image.shape[0], self._size),
+            (self._size, self._size),
+            flags=cv2.INTER_AREA if self._size < image.shape[0] else cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
+        return picture, read_motion(moved, blendshapes)
+
+    def _recolour(
+        self, rng: np.random.Generator, *images: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        a = self._augmentation
+        gain = 1 + rng.uniform(-a.colour, a.colour) + rng.uniform(-a.colour, a.colour, 3) / 3
+        gamma = 1 + rng.uniform(-a.gamma, a.gamma)
+        table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
+        table = (np.clip(table, 0, 1) * 255).round().astype(np.uint8)
+        return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
+
+
+def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
+    """The target as the live path would know it: the source's own shape, moved by the blendshapes."""
+    return replace(target, shape=source.shape + shape_change(target.expression - source.expression))
+
+
+def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
+    """Crop-space map to the pixel map that warpAffine wants (pixel centres at integers)."""
+    to_pixel = np.array([[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]])
+    from_pixel = np.array([[2 / size_in, 0, 1 / size_in - 1], [0, 2 / size_in, 1 / size_in - 1], [0, 0, 1]])
+    return (to_pixel @ np.vstack([matrix, [0, 0, 1]]) @ from_pixel)[:2]

@@ -1,0 +1,204 @@
+"""Run a recipe: steps, curve, sample grids, checkpoints; stop at any time, go on exactly there.
+
+A run is a folder: ``checkpoint.pt`` (modules, averages, optimisers, step, random state), ``curve.csv``, and
+``samples/``. Batches are a function of the step, so a resumed run sees what the first would have seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.errors import EngineError
+
+_log = logging.getLogger(__name__)
+Batch = dict[str, Tensor]
+
+
+class Recipe(Protocol):
+    """What is trained and how one step goes; the trainer does the rest."""
+
+    name: str
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything a checkpoint must hold, by name (averages included)."""
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """By name."""
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Update the weights once; returns the losses for the curve."""
+
+    def sample_grid(self, batch: Batch) -> Tensor:
+        """A picture ``[3, H, W]`` in [-1, 1] of what the weights do now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """Where a run is kept and how often it is written."""
+
+    out: Path
+    steps: int
+    """Train up to this step."""
+    minutes: float | None = None
+    """Stop after this long, whichever comes first."""
+    checkpoint_every_s: float = 120.0
+    samples_every: int = 500
+    log_every: int = 20
+
+
+class Trainer:
+    """One run of one recipe. Not thread-safe."""
+
+    def __init__(self, recipe: Recipe, options: TrainerOptions) -> None:
+        self._recipe, self._options = recipe, options
+        self._stop = False
+        self.step = 0
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "samples").mkdir(exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The run's checkpoint file."""
+        return self._options.out / "checkpoint.pt"
+
+    def resume(self) -> bool:
+        """Load the run's checkpoint, if there is one. Weights, optimisers, step and random state are exact."""
+        if not self.checkpoint.exists():
+            return False
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state["recipe"] != self._recipe.name:
+            raise EngineError(
+                f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
+            )
+        for name, module in self._recipe.modules().items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimiser in self._recipe.optimisers().items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        torch.set_rng_state(state["rng"])
+        if torch.cuda.is_available() and state["rng_cuda"]:
+            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        self.step = state["step"]
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint under a temporary name, then rename it."""
+        state: dict[str, Any] = {
+            "recipe": self._recipe.name,
+            "step": self.step,
+            "modules": {n: m.state_dict() for n, m in self._recipe.modules().items()},
+            "optimisers": {n: o.state_dict() for n, o in self._recipe.optimisers().items()},
+            "rng": torch.get_rng_state(),
+            "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        part = self.checkpoint.with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, self.checkpoint)
+
+    def run(self, batches: Callable[[int], Iterator[Batch]], samples: Batch | None = None) -> int:
+        """Train until the last step, the time limit, or a signal; returns the step reached.
+
+        Args:
+            batches: gives the stream of batches from a step on.
+            samples: the batch that sample grids show.
+        """
+        started = saved = time.monotonic()
+        limit = None if self._options.minutes is None else started + 60 * self._options.minutes
+        with _StopOnSignal(self), _Curve(self._options.out / "curve.csv", self.step) as curve:
+            for batch in batches(self.step):
+                if self.step >= self._options.steps or self._stop or (limit and time.monotonic() > limit):
+                    break
+                curve.add(self._recipe.step(self.step, batch))
+                self.step += 1
+                if self.step % self._options.log_every == 0:
+                    curve.write(self.step, time.monotonic() - started)
+                if samples is not None and self.step % self._options.samples_every == 0:
+                    self._write_samples(samples)
+                if time.monotonic() - saved > self._options.checkpoint_every_s:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+        return self.step
+
+    def request_stop(self) -> None:
+        """Finish the step in work, save, and return from ``run``."""
+        self._stop = True
+
+    def _write_samples(self, samples: Batch) -> None:
+        grid = self._recipe.sample_grid(samples)
+        pixels = ((grid.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+        path = self._options.out / "samples" / f"{self.step:07d}.jpg"
+        cv2.imwrite(str(path), np.ascontiguousarray(pixels[:, :, ::-1]))
+
+
+class _StopOnSignal:
+    """While inside, SIGINT and SIGTERM ask the trainer to stop after the step in work."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            self._trainer.request_stop()
+
+        try:
+            self._previous = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:
+            _log.debug("not the main thread: signals are left alone")
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class _Curve:
+    """Means of the losses between two lines of ``curve.csv``; lines past the resumed step are dropped."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept: list[dict[str, str]] = []
+        if path.exists() and step:
+            with path.open(newline="") as lines:
+                kept = [row for row in csv.DictReader(lines) if int(row["step"]) <= step]
+        self._file = path.open("w", newline="")
+        self._writer: csv.DictWriter[str] | None = None
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        for row in kept:
+            self._row(dict(row))
+
+    def __enter__(self) -> _Curve:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+
+    def write(self, step: int, seconds: float) -> None:
+        means = {name: f"{total / self._count:.5f}" for name, total in self._sums.items()}
+        self._row({"step": str(step), "seconds": f"{seconds:.1f}", **means})
+        self._sums, self._count = {}, 0
+
+    def _row(self, row: dict[str, str]) -> None:
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, list(row), extrasaction="ignore", restval="")
+            self._writer.writeheader()
+        self._writer.writerow(row)
+        self._file.flush()
