@@ -1,0 +1,45 @@
+"""Networks the tests share: the published and the debug size, both with pseudo-random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.models.checkpoint import build_published
+from engine.models.dpe import Dpe
+from engine.models.layers import blur_kernel
+from engine.models.presets import DEBUG, PUBLISHED, DpeConfig
+from engine.models.published_names import entries
+from tests.models.golden.pseudo_weights import fill, picture
+
+State = dict[str, torch.Tensor]
+
+
+def pseudo_state(config: DpeConfig) -> State:
+    """A state dict in the published format, reproducible values."""
+    state = {}
+    for entry in entries(config):
+        values = fill(entry.name, entry.shape)
+        kernel = blur_kernel(entry.kernel_gain or 0.0)[0, 0]
+        state[entry.name] = kernel if values is None else torch.from_numpy(values)
+    return state
+
+
+@pytest.fixture(scope="session")
+def published() -> Dpe:
+    """69 M values; made once."""
+    return build_published(pseudo_state(PUBLISHED), PUBLISHED).eval()
+
+
+@pytest.fixture(scope="session")
+def debug() -> Dpe:
+    return build_published(pseudo_state(DEBUG), DEBUG).eval()
+
+
+@pytest.fixture(scope="session")
+def debug_pictures() -> torch.Tensor:
+    """Three different pictures, ``[3, 3, 64, 64]``."""
+    return torch.from_numpy(
+        np.concatenate([picture(tag, DEBUG.size) for tag in ("source", "driving", "third")])
+    )

@@ -1,0 +1,115 @@
+"""The form that runs live equals the networks as trained, in PyTorch and in OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+import torch
+from torch import Tensor
+
+from engine.models.dpe import Dpe
+from engine.models.folded import FoldedDpe
+from engine.models.onnx_form import NETWORKS, example_inputs, input_names, output_names, write_onnx
+from tests.models.golden.pseudo_weights import picture
+
+LIMIT = 1e-3
+"""Of the largest magnitude. Worst seen: published 2.4e-5, debug in OpenVINO f32 6e-5 (AVX-512, 2026-11)."""
+Arrays = tuple[np.ndarray, ...]
+
+
+@pytest.fixture(scope="module")
+def folded(debug: Dpe) -> FoldedDpe:
+    return FoldedDpe(debug)
+
+
+@pytest.fixture(scope="module", params=[17, 20], ids=lambda opset: f"opset{opset}")
+def files(
+    request: pytest.FixtureRequest, folded: FoldedDpe, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    return write_onnx(folded, tmp_path_factory.mktemp("onnx"), opset=request.param)
+
+
+def worst(got: tuple, want: tuple) -> float:
+    pairs = [(np.asarray(g), np.asarray(w)) for g, w in zip(got, want, strict=True)]
+    assert all(g.shape == w.shape for g, w in pairs)
+    return max(float(np.abs(g - w).max() / np.abs(w).max()) for g, w in pairs)
+
+
+def inputs_and_outputs(model: Dpe, network: str, image: Tensor) -> tuple[tuple, tuple]:
+    """What a network is given, and what the networks as trained make of it."""
+    with torch.inference_mode():
+        encoded = model.encode(image)
+        codes = model.codes(encoded.latent)
+        if network == "motion_encoder":
+            return (image,), tuple(codes)
+        if network == "encoder":
+            return (image,), (encoded.latent, *codes, *encoded.features)
+        code, generate = (
+            (codes.expression, model.generate_expression)
+            if network == "expression_generator"
+            else (codes.pose, model.generate_pose)
+        )
+        latent = encoded.latent + code.flip(0)
+        return (latent, *encoded.features), (generate(latent, encoded.features),)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_folded_networks_agree(
+    network: str, batch: int, debug: Dpe, folded: FoldedDpe, debug_pictures: Tensor
+) -> None:
+    given, want = inputs_and_outputs(debug, network, debug_pictures[:batch])
+    got = folded.get_submodule(network)(*given)
+    assert worst(got if isinstance(got, tuple) else (got,), want) <= LIMIT
+
+
+def test_folded_published_networks_agree(published: Dpe) -> None:
+    image = torch.from_numpy(picture("source"))
+    folded = FoldedDpe(published)
+    for network in ("encoder", "expression_generator"):
+        given, want = inputs_and_outputs(published, network, image)
+        got = folded.get_submodule(network)(*given)
+        assert worst(got if isinstance(got, tuple) else (got,), want) <= LIMIT, network
+
+
+def test_folding_leaves_nothing_to_train(folded: FoldedDpe) -> None:
+    assert not any(p.requires_grad for p in folded.parameters())
+    assert not any(b.requires_grad for b in folded.buffers())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_exported_weights_are_constants(network: str, files: dict[str, Path]) -> None:
+    graph = onnx.load(files[network]).graph
+    constants = {i.name for i in graph.initializer}
+    constants |= {n.output[0] for n in graph.node if n.op_type == "Constant"}
+    aliases = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity"}
+    convolutions = [n for n in graph.node if n.op_type in ("Conv", "ConvTranspose", "Gemm")]
+    dynamic = [n.name for n in convolutions if aliases.get(n.input[1], n.input[1]) not in constants]
+    assert convolutions
+    assert dynamic == []
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_openvino_agrees(
+    network: str, batch: int, files: dict[str, Path], debug: Dpe, debug_pictures: Tensor
+) -> None:
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = openvino.Core().compile_model(str(files[network]), "CPU", options)
+    given, want = inputs_and_outputs(debug, network, debug_pictures[:batch])
+    named = dict(zip(input_names(debug.config, network), (g.numpy() for g in given), strict=True))
+    result = compiled(named)
+    got = tuple(result[name] for name in output_names(debug.config, network))
+    assert worst(got, want) <= LIMIT
+
+
+def test_example_inputs_fit_the_networks(folded: FoldedDpe) -> None:
+    for network in NETWORKS:
+        got = folded.get_submodule(network)(*example_inputs(folded.config, network, batch=2))
+        got = got if isinstance(got, tuple) else (got,)
+        assert len(got) == len(output_names(folded.config, network))
+        assert all(len(value) == 2 for value in got)
