@@ -1,4 +1,12 @@
-"""The one exception a user is meant to read."""
+"""The exceptions a user is meant to read.
+
+The command line prints both alike: ``KernelBuildError`` is no ``EngineError`` only because kernels import
+nothing of engine.
+"""
+
+from kernels.errors import KernelBuildError
+
+__all__ = ["EngineError", "KernelBuildError"]
 
 
 class EngineError(Exception):
@@ -6,7 +14,3 @@ class EngineError(Exception):
 
     The command line prints it after ``error:`` and exits with code 1, without a traceback.
     """
-
-
-class KernelBuildError(EngineError):
-    """A CUDA source did not compile on this machine; the message carries the compiler's log."""

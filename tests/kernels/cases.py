@@ -1,0 +1,77 @@
+"""Inputs for the kernel tests, and how far results lie apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def apart(got: Tensor, want: Tensor) -> float:
+    """Largest difference, as a share of the largest magnitude (of 1 when that is smaller)."""
+    got, want = got.detach().float().cpu(), want.detach().float().cpu()
+    assert torch.isfinite(got).all(), "the kernel left values unwritten or not finite"
+    return float((got - want).abs().max() / want.abs().max().clamp(min=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warp:
+    """Shapes of one ``warp_blend`` call."""
+
+    N: int
+    C: int
+    map_size: tuple[int, int]
+    size: tuple[int, int]
+    dtype: torch.dtype = torch.float32
+    packed: bool = False
+
+    def tensors(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+        """Feature, activation and a flow that reaches far outside the map."""
+        rng = generator()
+        feature = torch.randn(self.N, self.C, *self.map_size, generator=rng).to(device, self.dtype)
+        activation = torch.randn(self.N, self.C, *self.size, generator=rng).to(device, self.dtype)
+        flow = 1.5 * torch.randn(self.N, 3, *self.size, generator=rng).to(device)
+        if self.packed:
+            feature = feature.contiguous(memory_format=torch.channels_last)
+            activation = activation.contiguous(memory_format=torch.channels_last)
+        return feature, activation, flow
+
+
+WARPS = [
+    Warp(N=2, C=5, map_size=(7, 9), size=(8, 11), dtype=dtype, packed=packed)
+    for dtype in (torch.float32, torch.float16)
+    for packed in (False, True)
+] + [
+    Warp(N=2, C=16, map_size=(8, 8), size=(8, 8), packed=True),
+    Warp(N=2, C=16, map_size=(8, 8), size=(8, 8), dtype=torch.float16, packed=True),
+    Warp(N=1, C=11, map_size=(33, 17), size=(33, 17)),
+    Warp(N=1, C=9, map_size=(1, 1), size=(1, 3)),
+    Warp(N=3, C=1, map_size=(5, 1), size=(16, 1), dtype=torch.float16),
+]
+
+
+def affine(scale: float, degrees: float, shift: tuple[float, float]) -> Tensor:
+    """A 2x3 matrix: rotate and scale, then shift."""
+    angle = math.radians(degrees)
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    return torch.tensor([[c, -s, shift[0]], [s, c, shift[1]]], dtype=torch.float32)
+
+
+def frames(N: int, H: int, W: int, pixels: str = "rgb") -> Tensor:
+    """Random bytes in the shape that ``pixels`` wants."""
+    shape = (N, H, W, 3) if pixels in ("rgb", "bgr") else (N, H // 2 * 3, W)
+    return torch.randint(0, 256, shape, generator=generator(1), dtype=torch.uint8)
+
+
+def soft_mask(h: int, w: int) -> Tensor:
+    """Opacity that falls to 0 on the border."""
+    rows, columns = (torch.linspace(0, math.pi, n).sin().clamp(min=0) for n in (h, w))
+    mask = (2 * torch.outer(rows, columns)).clamp(max=1)
+    mask[0] = mask[-1] = mask[:, 0] = mask[:, -1] = 0
+    return mask.contiguous()

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="kernels need torch")
+
+from tests.kernels import emulation  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library with every kernel, built once."""
+    if reason := emulation.missing():
+        pytest.skip(reason)
+    return emulation.build(tmp_path_factory.mktemp("emulation"))
+
+
+@pytest.fixture(params=list(emulation.ORDERS))
+def on_cpu(request: pytest.FixtureRequest, emulator: Path) -> Iterator[None]:
+    """Kernels run on the CPU, in each order of threads."""
+    with emulation.on_cpu(emulator, request.param):
+        yield
+
+
+@pytest.fixture
+def gpu() -> str:
+    """The device of the tests that need one."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
+    return "cuda"

@@ -1,0 +1,78 @@
+"""Every kernel on awkward sizes against its reference, in a process of its own: for builds with sanitizers.
+
+LD_PRELOAD=$(g++ -print-file-name=libasan.so) python -m tests.kernels.emulation LIBRARY ORDER,... [OP ...]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from kernels import _pixels, crop_normalize, paste_back, upsample_blur, warp_blend
+from tests.kernels.cases import WARPS, affine, apart, frames, soft_mask
+from tests.kernels.emulation import on_cpu
+
+_LIMIT = 1e-3
+
+
+def _warp_blend() -> float:
+    worst = 0.0
+    for case in WARPS:
+        inputs = case.tensors()
+        out = tuple(torch.full_like(inputs[1], torch.nan) for _ in range(2))
+        pairs = zip(warp_blend.forward_cuda(*inputs, out), warp_blend.reference(*inputs), strict=True)
+        worst = max(worst, *(apart(got, want) for got, want in pairs))
+        warp_blend.backward_cuda(*inputs, *out)
+    return worst
+
+
+def _upsample_blur() -> float:
+    worst = 0.0
+    for size in ((4, 4), (9, 33), (1, 1)):
+        image, add = torch.rand(2, 3, *size), torch.rand(2, 3, 2 * size[0], 2 * size[1])
+        got = upsample_blur.forward_cuda(image, add, torch.full_like(add, torch.nan))
+        worst = max(worst, apart(got, upsample_blur.reference(image, add)))
+    return worst
+
+
+def _crop_normalize() -> float:
+    worst = 0.0
+    for pixels in _pixels.CODES:
+        for matrix in (affine(2.6, 11, (-3, 4)), affine(5, -33, (-40, -20)), affine(0.3, 90, (20, 3))):
+            call = (frames(1, 14, 18, pixels), matrix[None])
+            want = crop_normalize.crop_normalize(*call, out=torch.empty(1, 3, 7, 9), pixels=pixels)
+            got = crop_normalize.forward_cuda(*call, torch.empty(1, 3, 7, 9), pixels, "bt601", 2 / 255, -1.0)
+            worst = max(worst, apart(got, want))
+    return worst
+
+
+def _paste_back() -> float:
+    worst = 0.0
+    colour = torch.tensor([[[127.5, 127.5]] * 3])
+    for pixels in _pixels.CODES:
+        for matrix in (affine(0.4, 17, (-2, 1)), affine(2.7, 90, (40, -20)), affine(1, 0, (500, 0))):
+            inputs = (frames(1, 14, 18), torch.rand(1, 3, 9, 7), soft_mask(9, 7), matrix[None], colour)
+            want = paste_back.paste_back(*inputs, out=frames(1, 14, 18, pixels), pixels=pixels)
+            got = paste_back.forward_cuda(*inputs, frames(1, 14, 18, pixels), pixels, "bt601")
+            worst = max(worst, float((got.int() - want.int()).abs().max()) / 255)
+    return worst
+
+
+def main(library: str, orders: str, *ops: str) -> int:
+    """0 when every kernel agrees with its reference; a sanitizer ends the process before that."""
+    limits = {_warp_blend: _LIMIT, _upsample_blur: _LIMIT, _crop_normalize: _LIMIT, _paste_back: 1 / 255}
+    wanted = [check for check in limits if not ops or check.__name__[1:] in ops]
+    wrong = 0
+    for order in orders.split(","):
+        with on_cpu(Path(library), order):
+            for check in wanted:
+                worst = check()
+                wrong += worst > limits[check]
+                print(f"{order} {check.__name__[1:]}: {worst:.2e}")
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
