@@ -18,7 +18,8 @@ class BufferPool:
 
     def __init__(self, shape: tuple[int, int, int], count: int = 6) -> None:
         """Allocate ``count`` buffers: one being filled, one waiting, one in work, one each in three sinks."""
-        self._shape = shape
+        self.shape = shape
+        """Height, width, channels."""
         self._buffers: list[Image] = [np.zeros(shape, np.uint8) for _ in range(count)]
         # How many references a free buffer shows differs between Python versions: measure it here.
         self._free_count = min(self._references(index) for index in range(count))
@@ -31,7 +32,7 @@ class BufferPool:
             if self._references(index) == self._free_count:
                 self._next = index + 1
                 return self._buffers[index]
-        self._buffers.append(np.zeros(self._shape, np.uint8))
+        self._buffers.append(np.zeros(self.shape, np.uint8))
         return self._buffers[-1]
 
     @property

@@ -1,0 +1,165 @@
+"""Decode a video file: every picture with its time, whatever the file does wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from engine.errors import EngineError
+from engine.types import Image
+
+NOMINAL_FPS = 25.0
+"""For files that state no rate."""
+_RATE_MAX = 240.0
+_TRUNCATED_SHARE = 0.9
+_TRUNCATED_S = 1.0
+"""A file is called truncated when it ends this much before the end it states, in share and in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """A picture and when the file wants it shown."""
+
+    image: Image
+    """uint8 ``[H, W, 3]``, RGB."""
+    time_s: float
+    """Seconds since the file's first picture; strictly increasing."""
+
+
+class VideoFile:
+    """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file and read what it says of itself.
+
+        Raises:
+            EngineError: missing, empty, not a video, no permission.
+        """
+        self.path = path
+        self._container, self._stream = _open(path)
+        self._stream.thread_type = "AUTO"
+        self.fps = _rate(self._stream)
+        self.duration_s = _duration_s(self._container, self._stream)
+        """Stated by the file; 0 when it states none."""
+
+    @property
+    def frame_count(self) -> int | None:
+        """About how many pictures there are; None when the file does not say."""
+        return self._stream.frames or round(self.duration_s * self.fps) or None
+
+    def __iter__(self) -> Iterator[Timed]:
+        """Decode.
+
+        Raises:
+            EngineError: damaged, truncated, or without a single picture.
+        """
+        times = _Times(1.0 / self.fps)
+        size: tuple[int, int] | None = None
+        for frame in self._decoded():
+            size = size or (frame.width, frame.height)
+            image: Image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])  # type: ignore[assignment]
+            yield Timed(image=_upright(image, frame), time_s=times.next(frame.time))
+        self._check_complete(times)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        try:
+            yield from self._container.decode(self._stream)
+        except av.error.FFmpegError as error:
+            raise EngineError(
+                f"{self.path} is damaged ({error.strerror}); copy or convert it again"
+            ) from error
+
+    def _check_complete(self, times: _Times) -> None:
+        if times.count == 0:
+            raise EngineError(f"{self.path} holds no pictures; choose another video")
+        end_s = times.last_s + 1.0 / self.fps
+        if end_s < _TRUNCATED_SHARE * self.duration_s and end_s < self.duration_s - _TRUNCATED_S:
+            raise EngineError(
+                f"{self.path} ends after {end_s:.1f} of {self.duration_s:.1f} seconds: it is truncated; "
+                "copy or download it again"
+            )
+
+
+class _Times:
+    """The file's own times where they make sense, the nominal rate where they do not."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._first_s: float | None = None
+        self.last_s = 0.0
+        self.count = 0
+
+    def next(self, stated_s: float | None) -> float:
+        """Seconds since the first picture, later than the one before."""
+        if self.count:
+            nominal_s = self.last_s + self._period_s
+            first_s = self._first_s
+            usable = stated_s is not None and first_s is not None and stated_s - first_s > self.last_s
+            self.last_s = stated_s - first_s if usable else nominal_s  # type: ignore[operator]
+        else:
+            self._first_s = stated_s
+        self.count += 1
+        return self.last_s
+
+
+def _open(path: Path) -> tuple[InputContainer, VideoStream]:
+    check_readable(path)
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise EngineError(
+            f"{path} is not a video that can be read ({error.strerror}); give an MP4, MOV, MKV or WebM file"
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise EngineError(f"{path} has no video in it, only sound; choose another file")
+    return container, container.streams.video[0]
+
+
+def check_readable(path: Path) -> None:
+    """A file that is there, may be read and is not empty.
+
+    Raises:
+        EngineError: it is not.
+    """
+    if not path.exists():
+        raise EngineError(f"there is no file {path}; check the path")
+    if path.is_dir():
+        raise EngineError(f"{path} is a folder; give a video or a picture")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
+    if empty:
+        raise EngineError(f"{path} is empty; copy or download it again")
+
+
+def _rate(stream: VideoStream) -> float:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0 < float(rate) <= _RATE_MAX:
+            return float(rate)
+    return NOMINAL_FPS
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else 0.0
+
+
+def _upright(image: Image, frame: VideoFrame) -> Image:
+    """Turn pictures of phones held sideways; the file stores the angle, counter-clockwise."""
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
