@@ -1,0 +1,43 @@
+"""Record the session's result to a video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.sinks.video_writer import OpenFile, VideoWriter, container_format, open_plain
+from engine.types import Frame
+
+
+class FileSink:
+    """Each frame is shown from the moment it was captured; a dropped one leaves the last on for longer."""
+
+    def __init__(self, path: Path, *, open_file: OpenFile = open_plain) -> None:
+        """Raises EngineError when the name has no suffix of a video."""
+        container_format(path)
+        self.name = f"file:{path}"
+        self.main_thread = False
+        self._path = path
+        self.open_plain = open_file
+        self._writer: VideoWriter | None = None
+        self._first_ns: int | None = None
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        self._writer = VideoWriter(self._path, size=size, fps=fps, open_file=self.open_plain)
+
+    def write(self, frame: Frame) -> None:
+        assert self._writer is not None, "write before open"
+        if self._first_ns is None:
+            self._first_ns = frame.captured_ns
+        self._writer.write(frame.image, (frame.captured_ns - self._first_ns) / 1e9)
+
+    def poll(self) -> None:
+        """Nothing to look after."""
+
+    def close(self) -> None:
+        """Complete the file; without a single frame there is none."""
+        if self._writer is None:
+            return
+        if self._first_ns is None:
+            self._writer.abort()
+        else:
+            self._writer.finish()

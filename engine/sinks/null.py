@@ -1,0 +1,25 @@
+"""Takes frames and does nothing with them: for measuring."""
+
+from __future__ import annotations
+
+from engine.types import Frame
+
+
+class NullSink:
+    """Accepts everything at once."""
+
+    def __init__(self) -> None:
+        self.name = "null"
+        self.main_thread = False
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Nothing to prepare."""
+
+    def write(self, frame: Frame) -> None:
+        """Forget the frame."""
+
+    def poll(self) -> None:
+        """Nothing to look after."""
+
+    def close(self) -> None:
+        """Nothing to finish."""

@@ -1,0 +1,179 @@
+"""Write a video so that a reader finds either the whole file or none."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import av
+from av.video.stream import VideoStream
+
+from engine.errors import EngineError
+from engine.types import Image
+
+TIME_BASE = Fraction(1, 60_000)
+"""Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is 65,535."""
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+_H264 = ("libx264", "h264_videotoolbox", "libopenh264")
+_MPEG4_BITS_PER_PIXEL = 0.2
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+OpenFile = Callable[[Path], IO[bytes]]
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """What the temporary file is opened with by default."""
+    return path.open("w+b")
+
+
+def container_format(path: Path) -> str:
+    """The container that a file name asks for.
+
+    Raises:
+        EngineError: none that is written here.
+    """
+    found = _CONTAINERS.get(path.suffix.lower())
+    if found is None:
+        raise EngineError(
+            f"{path} names no video format that can be written; end it in {', '.join(_CONTAINERS)}"
+        )
+    return found
+
+
+def h264_encoder() -> str | None:
+    """The H.264 encoder that this PyAV has, or None."""
+    return next((name for name in _H264 if _has_encoder(name)), None)
+
+
+def part_of(path: Path) -> Path:
+    """The temporary name beside ``path``."""
+    return path.with_name(path.name + ".part")
+
+
+class VideoWriter:
+    """H.264, else MPEG-4, in a temporary file that ``finish`` renames and ``abort`` removes."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        size: tuple[int, int],
+        fps: float,
+        encoder: str | None = None,
+        open_file: OpenFile = open_plain,
+    ) -> None:
+        """Open the temporary file.
+
+        Args:
+            path: where the finished video goes; its suffix chooses the container.
+            size: width, height of the pictures; odd ones are written one pixel smaller.
+            fps: nominal rate; each picture still carries its own time.
+            encoder: FFmpeg's name of an encoder; by default H.264 if there is one, else MPEG-4.
+            open_file: opens the temporary file; for tests.
+
+        Raises:
+            EngineError: the folder is missing or not writable, the name has no known suffix.
+        """
+        self.path = path
+        self._part = part_of(path)
+        kind = container_format(path)
+        try:
+            self._file = open_file(self._part)
+        except OSError as error:
+            raise EngineError(
+                f"cannot write {path} ({error.strerror}); choose a folder that exists and may be written to"
+            ) from error
+        self.container = av.open(self._file, "w", format=kind)
+        self.encoder = encoder or h264_encoder() or "mpeg4"
+        self._stream = self._add_stream(size, fps)
+        self._last_pts = -1
+        self._open = True
+
+    def write(self, image: Image, time_s: float) -> None:
+        """Encode one picture, shown from ``time_s`` on.
+
+        Args:
+            image: uint8 ``[H, W, 3]``, RGB.
+            time_s: seconds since the start; moved forward by one tick when it is not later than the last.
+
+        Raises:
+            EngineError: the disk is full or gone; the temporary file is already removed.
+        """
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts = self._last_pts = max(round(time_s / TIME_BASE), self._last_pts + 1)
+        frame.time_base = TIME_BASE
+        self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
+
+    def mux(self, packet: av.Packet[Any]) -> None:
+        """Add a packet of another stream that was added to ``container``.
+
+        Raises:
+            EngineError: as for ``write``.
+        """
+        self._guarded(lambda: self.container.mux(packet))
+
+    def finish(self) -> None:
+        """Complete the file and give it its name, over an older file of that name.
+
+        Raises:
+            EngineError: as for ``write``.
+        """
+
+        def complete() -> None:
+            self.container.mux(self._stream.encode(None))
+            self.container.close()
+            self._file.close()
+            self._part.replace(self.path)
+
+        if self._open:
+            self._guarded(complete)
+            self._open = False
+
+    def abort(self) -> None:
+        """Leave nothing behind. Harmless after ``finish``."""
+        if not self._open:
+            return
+        self._open = False
+        for close in (self.container.close, self._file.close):
+            try:
+                close()
+            except (OSError, av.error.FFmpegError):
+                continue  # the same full disk again: the file goes anyway
+        self._part.unlink(missing_ok=True)
+
+    def _add_stream(self, size: tuple[int, int], fps: float) -> VideoStream:
+        stream = self.container.add_stream(self.encoder, rate=Fraction(fps).limit_denominator(1001))
+        if not isinstance(stream, VideoStream):
+            raise ValueError(f"encoder: {self.encoder} is not a video encoder")
+        stream.width, stream.height = size[0] & ~1, size[1] & ~1  # 4:2:0 has no odd sizes
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = TIME_BASE
+        if self.encoder == "libx264":
+            stream.options = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
+        else:
+            stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * fps)
+        return stream
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except (OSError, av.error.FFmpegError) as error:
+            self.abort()
+            if error.errno in _NO_SPACE:
+                raise EngineError(
+                    f"the disk is full while writing {self.path}; free some space or choose another folder"
+                ) from error
+            raise EngineError(
+                f"{self.path} cannot be written ({error.strerror}); choose another folder or format"
+            ) from error
+
+
+def _has_encoder(name: str) -> bool:
+    try:
+        av.codec.Codec(name, "w")
+    except av.codec.codec.UnknownCodecError:
+        return False
+    return True

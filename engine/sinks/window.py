@@ -1,0 +1,188 @@
+"""A preview window with keys."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from engine.errors import EngineError
+from engine.types import Frame, Image
+
+TITLE = "mimicam"
+_NO_KEY = 255
+_WAIT_MS = 1
+_WINDOW_MIN_PX = 512
+_HELP = "1-9 portrait  m mode  c calibrate  + - gain  space standby  f figures  q quit"
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+
+
+class Screen(Protocol):
+    """What a window needs of a GUI library."""
+
+    def show(self, image_bgr: Image) -> None:
+        """Open the window if need be, and draw."""
+        ...
+
+    def key(self) -> str | None:
+        """The key pressed since the last call; lets the GUI work."""
+        ...
+
+    def is_open(self) -> bool:
+        """False once the person closed the window."""
+        ...
+
+    def close(self) -> None:
+        """Take the window away."""
+        ...
+
+
+class OpenCVScreen:
+    """HighGUI."""
+
+    def __init__(self) -> None:
+        self._made = False
+
+    def show(self, image_bgr: Image) -> None:
+        if not self._made:
+            self._make(*image_bgr.shape[:2])
+        cv2.imshow(TITLE, image_bgr)
+
+    def key(self) -> str | None:
+        code = cv2.waitKey(_WAIT_MS) & 0xFF
+        return None if code == _NO_KEY else chr(code)
+
+    def is_open(self) -> bool:
+        return bool(cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1)
+
+    def close(self) -> None:
+        cv2.destroyWindow(TITLE)
+
+    def _make(self, height: int, width: int) -> None:
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        scale = max(1.0, _WINDOW_MIN_PX / min(height, width))
+        cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
+        self._made = True
+
+
+def check_display(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> None:
+    """Make sure that a window can open: OpenCV's Qt ends the whole process when it cannot.
+
+    Raises:
+        EngineError: there is no display.
+    """
+    if platform in ("win32", "darwin"):
+        return
+    if environ.get("WAYLAND_DISPLAY"):
+        return
+    display = environ.get("DISPLAY", "")
+    if not display:
+        raise EngineError(
+            "no display for a window (DISPLAY is not set); use --sink file:OUT.mp4, or run on a desktop"
+        )
+    if not _x_server_answers(display):
+        raise EngineError(f"the display {display} does not answer; start it, or use --sink file:OUT.mp4")
+
+
+def has_display() -> bool:
+    """Whether a window can open."""
+    try:
+        check_display()
+    except EngineError:
+        return False
+    return True
+
+
+def _x_server_answers(display: str) -> bool:
+    host, _, number = display.rpartition(":")
+    screen = number.split(".")[0]
+    if not screen.isdecimal():
+        return Path(display).exists()  # macOS' launchd gives a path
+    family = socket.AF_INET if host else getattr(socket, "AF_UNIX", socket.AF_INET)
+    address = (host, 6000 + int(screen)) if host else f"/tmp/.X11-unix/X{screen}"
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+    return True
+
+
+class WindowSink:
+    """Draws each result; keys go to ``on_key``, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        on_key: Callable[[str], None],
+        figures: Callable[[], list[str]],
+        screen: Screen | None = None,
+    ) -> None:
+        """Make sure that there is a display.
+
+        Args:
+            on_key: told each key but ``f``; ``q`` also when the window is closed by hand.
+            figures: lines of text for the overlay that ``f`` turns on.
+            screen: the GUI; by default OpenCV's.
+
+        Raises:
+            EngineError: no display.
+        """
+        if screen is None:
+            check_display()
+        self.name = "window"
+        self.main_thread = True
+        self._screen = screen or OpenCVScreen()
+        self._on_key, self._figures = on_key, figures
+        self._show_figures = False
+        self._drawn: Image | None = None
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Nothing: the window comes with the first frame."""
+
+    def write(self, frame: Frame) -> None:
+        if self._drawn is None or self._drawn.shape != frame.image.shape:
+            self._drawn = np.empty_like(frame.image)
+        cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR, dst=self._drawn)
+        if self._show_figures:
+            draw_lines(self._drawn, [*self._figures(), _HELP])
+        try:
+            self._screen.show(self._drawn)
+        except cv2.error as error:
+            raise EngineError(
+                "this OpenCV has no windows; run: pip uninstall opencv-python-headless && "
+                "pip install --force-reinstall opencv-python"
+            ) from error
+
+    def poll(self) -> None:
+        if self._drawn is None:
+            return
+        key = self._screen.key()
+        if key == "f":
+            self._show_figures = not self._show_figures
+        elif key is not None:
+            self._on_key(key)
+        if not self._screen.is_open():
+            self._on_key("q")
+
+    def close(self) -> None:
+        if self._drawn is not None and self._screen.is_open():
+            self._screen.close()
+
+
+def draw_lines(image: Image, lines: list[str]) -> None:
+    """Write text over the bottom of a picture, in place: white with a dark edge."""
+    height, width = image.shape[:2]
+    scale = max(0.35, width / 1280)
+    step = round(34 * scale) + 2
+    for row, line in enumerate(reversed(lines)):
+        where = (6, height - 8 - row * step)
+        for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):
+            cv2.putText(image, line, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)

@@ -1,0 +1,93 @@
+"""The preview window, without a display."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import EngineError
+from engine.sinks.window import WindowSink, check_display
+from engine.types import Frame, Image
+
+
+class FakeScreen:
+    """Keeps what is drawn; gives the keys of a list."""
+
+    def __init__(self, keys: list[str | None]) -> None:
+        self.keys, self.drawn, self.opened = keys, list[Image](), True
+
+    def show(self, image_bgr: Image) -> None:
+        self.drawn.append(image_bgr.copy())
+
+    def key(self) -> str | None:
+        return self.keys.pop(0) if self.keys else None
+
+    def is_open(self) -> bool:
+        return self.opened
+
+    def close(self) -> None:
+        self.opened = False
+
+
+def _window(keys: list[str | None]) -> tuple[WindowSink, FakeScreen, list[str]]:
+    screen, pressed = FakeScreen(keys), list[str]()
+    return WindowSink(on_key=pressed.append, figures=lambda: ["29.9 fps"], screen=screen), screen, pressed
+
+
+def _frame(seq: int = 0) -> Frame:
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[:] = (200, 100, 50)
+    return Frame(image=image, seq=seq, captured_ns=0)
+
+
+def test_the_window_shows_rgb_as_bgr() -> None:
+    window, screen, _ = _window([])
+    window.write(_frame())
+    assert screen.drawn[0][0, 0].tolist() == [50, 100, 200]
+
+
+def test_keys_reach_the_session() -> None:
+    window, _, pressed = _window(["m", None, "3", "q"])
+    window.write(_frame())
+    for _ in range(4):
+        window.poll()
+    assert pressed == ["m", "3", "q"]
+
+
+def test_f_draws_the_figures_into_the_window_only() -> None:
+    window, screen, pressed = _window(["f"])
+    frame = _frame()
+    window.write(frame)
+    window.poll()
+    window.write(frame)
+    assert pressed == []
+    assert (screen.drawn[0] != screen.drawn[1]).any(), "no figures were drawn"
+    assert (frame.image == (200, 100, 50)).all(), "the figures were drawn into the frame of all sinks"
+
+
+def test_closing_the_window_by_hand_quits() -> None:
+    window, screen, pressed = _window([])
+    window.write(_frame())
+    screen.opened = False
+    window.poll()
+    assert pressed == ["q"]
+
+
+def test_without_a_display_the_error_offers_a_file() -> None:
+    with pytest.raises(EngineError, match=r"no display .* use --sink file:OUT\.mp4"):
+        check_display({}, "linux")
+
+
+def test_a_display_that_does_not_answer_is_refused_before_qt_ends_the_process() -> None:
+    with pytest.raises(EngineError, match="display :987 does not answer"):
+        check_display({"DISPLAY": ":987"}, "linux")
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_windows_and_macos_always_have_a_display(platform: str) -> None:
+    check_display({}, platform)
+
+
+def test_a_display_given_as_a_path_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "org.xquartz:0").touch()
+    check_display({"DISPLAY": str(tmp_path / "org.xquartz")}, "darwin")
