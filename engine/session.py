@@ -1,0 +1,317 @@
+"""A running session: one thread reads, one computes, one writes per sink; nobody waits for anybody slower.
+
+source thread -> slot -> inference thread -> slot per sink -> sink threads
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from engine.errors import EngineError
+from engine.report import Report, SinkReport
+from engine.runtime.clock import Clock, MonotonicClock
+from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.threads import Worker
+from engine.runtime.timings import CAPACITY, Ring, Timings
+from engine.sinks import Sink
+from engine.sources import Source
+from engine.types import Frame
+
+OPEN_LIMIT_S = 15.0
+STOP_LIMIT_S = 2.0
+_POLL_S = 0.03
+_WAIT_S = 0.2
+"""The main thread wakes this often: on Windows, Ctrl-C is noticed only between waits."""
+_FPS_MEMORY = 0.95
+
+
+class Stepper(Protocol):
+    """What the session needs of a pipeline."""
+
+    def step(self, frame: Frame) -> Frame:
+        """Driver frame in, result out, same ``seq`` and ``captured_ns``; its picture is the sinks' own."""
+        ...
+
+
+class Lane:
+    """One sink with its slot, its thread's work, and its counts."""
+
+    def __init__(self, sink: Sink, clock: Clock, drops: Drops, capacity: int) -> None:
+        self.sink = sink
+        self.slot: LatestSlot[Frame] = LatestSlot(drops, sink.name)
+        self.opened = threading.Event()
+        """Set once ``open`` is over; ``failure`` says how."""
+        self.failure: BaseException | None = None
+        self.age = Ring(capacity)
+        """Frame age at the end of ``write``: capture to written."""
+        self.fps_now = 0.0
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from here, as after a warm-up."""
+        self.written, self.first_ns, self.last_ns, self.last_seq = 0, 0, 0, -1
+        self.age.clear()
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Open the sink; a failure closes it."""
+        try:
+            self.sink.open(size, fps)
+        except BaseException as error:
+            self.failure = error
+            self.sink.close()
+            raise
+        finally:
+            self.opened.set()
+
+    def run(self, size: tuple[int, int], fps: float) -> None:
+        """The sink's whole life, for a thread of its own."""
+        self.open(size, fps)
+        try:
+            while self.turn():
+                pass
+        finally:
+            self.sink.close()
+
+    def turn(self) -> bool:
+        """Write the frame that waits, if one comes soon. False: nothing will come any more."""
+        try:
+            frame = self.slot.take(_POLL_S)
+        except Closed:
+            return False
+        if frame is not None:
+            self.sink.write(frame)
+            self._count(frame)
+        self.sink.poll()
+        return True
+
+    def _count(self, frame: Frame) -> None:
+        now_ns = self._clock.now_ns()
+        self.age.add((now_ns - frame.captured_ns) / 1e6)
+        if self.written and now_ns > self.last_ns:
+            rate = 1e9 / (now_ns - self.last_ns)
+            self.fps_now = _FPS_MEMORY * self.fps_now + (1 - _FPS_MEMORY) * rate if self.fps_now else rate
+        self.first_ns = self.first_ns or now_ns
+        self.last_ns, self.last_seq = now_ns, frame.seq
+        self.written += 1
+
+    def report(self) -> SinkReport:
+        """What was written so far."""
+        span_s = (self.last_ns - self.first_ns) / 1e9
+        fps = (self.written - 1) / span_s if span_s > 0 else 0.0
+        return SinkReport(
+            name=self.sink.name, written=self.written, fps=fps, age_ms=self.age.percentiles(), ages=self.age
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a session connects."""
+
+    source: Source
+    stepper: Stepper
+    sinks: Sequence[Sink]
+    size: tuple[int, int]
+    """Width, height of the results."""
+
+
+class Session:
+    """Runs once."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        clock: Clock | None = None,
+        timings: Timings | None = None,
+        drops: Drops | None = None,
+        capacity: int = CAPACITY,
+    ) -> None:
+        """Connect the parts; nothing starts yet.
+
+        Args:
+            parts: source, pipeline, sinks; the session closes them.
+            clock: the one that stamped the source's frames.
+            timings: the pipeline's, for the report.
+            drops: where drops are counted; the source's own counter, if it has one.
+            capacity: frame ages kept per sink.
+
+        Raises:
+            ValueError: no sink, or two that need the main thread.
+        """
+        if not parts.sinks or sum(sink.main_thread for sink in parts.sinks) > 1:
+            raise ValueError("sinks must be at least one, and only one of them a window")
+        self._parts = parts
+        self._clock = clock or MonotonicClock()
+        self._timings = timings or Timings()
+        self._drops = drops or Drops()
+        self._slot: LatestSlot[Frame] = LatestSlot(self._drops, "inference")
+        self._lanes = [Lane(sink, self._clock, self._drops, capacity) for sink in parts.sinks]
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._workers: list[Worker] = []
+        self._lock = threading.Lock()
+        self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
+        self._main_open = False
+        self._lanes_left = len(self._lanes)
+        self._frames_in = self._frames_out = 0
+        self._start_ns = self._end_ns = self._clock.now_ns()
+
+    def stop(self) -> None:
+        """Ask for the end, from any thread."""
+        self._stop.set()
+        self._ended.set()
+
+    def run(self, seconds: float | None = None, *, warm_up_s: float = 0.0) -> Report:
+        """Run until the source ends, ``stop`` is called, Ctrl-C, or the time is over.
+
+        Args:
+            seconds: how long; None has no limit.
+            warm_up_s: this long before the counting starts.
+
+        Raises:
+            EngineError: source, pipeline or a sink broke; everything else was finished in order.
+        """
+        interrupted = False
+        try:
+            self._start_sinks()
+            self._reset()
+            self._start(self._infer, "inference")
+            self._start(self._read, "source")
+            if warm_up_s:
+                self._supervise(warm_up_s)
+                self._reset()
+            self._supervise(seconds)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            stuck = self._shut_down()
+        for worker in self._workers:
+            worker.raise_error()
+        return self._report(interrupted, stuck)
+
+    def figures(self) -> list[str]:
+        """Rate, frame age and drops of the first sink, for an overlay."""
+        lane = self._lanes[0]
+        drops = ", ".join(f"{reason} {n}" for reason, n in self._drops.by_reason().items())
+        line = f"{lane.fps_now:.1f} fps  age {lane.age.last_ms:.0f} ms  drops: {drops or 'none'}"
+        return [line, *([self._parts.source.status] if self._parts.source.status else [])]
+
+    def _start_sinks(self) -> None:
+        size, fps = self._parts.size, self._parts.source.fps
+        for lane in self._lanes:
+            if lane is self._main_lane:
+                lane.open(size, fps)
+                self._main_open = True
+            else:
+                self._start(partial(self._run_lane, lane, size, fps), lane.sink.name)
+        for lane in self._lanes:
+            if not lane.opened.wait(OPEN_LIMIT_S):
+                name = lane.sink.name
+                raise EngineError(f"{name} did not open within {OPEN_LIMIT_S:g} s: restart its driver")
+            if lane.failure is not None:
+                raise lane.failure
+
+    def _run_lane(self, lane: Lane, size: tuple[int, int], fps: float) -> None:
+        lane.run(size, fps)
+        with self._lock:
+            self._lanes_left -= 1
+        if not self._lanes_left:
+            self._ended.set()
+
+    def _start(self, work: Callable[[], None], name: str) -> None:
+        worker = Worker(name, work, on_end=self._stop_on_error)
+        self._workers.append(worker)
+        worker.start()
+
+    def _stop_on_error(self) -> None:
+        if any(worker.error for worker in self._workers):
+            self.stop()
+
+    def _read(self) -> None:
+        try:
+            while (frame := self._parts.source.read(self._stop)) is not None:
+                self._frames_in += 1
+                self._slot.put(frame)
+        finally:
+            self._slot.close()
+
+    def _infer(self) -> None:
+        try:
+            while (frame := self._slot.take()) is not None:
+                if self._stop.is_set():
+                    self._drops.count("stopped")
+                    continue
+                result = self._parts.stepper.step(frame)
+                self._frames_out += 1
+                for lane in self._lanes:
+                    lane.slot.put(result)
+        except Closed:
+            return
+        finally:
+            for lane in self._lanes:
+                lane.slot.close()
+
+    def _supervise(self, seconds: float | None) -> None:
+        """Until the end or for ``seconds``; pumps the window, which lives on this thread."""
+        deadline_s = math.inf if seconds is None else time.monotonic() + seconds
+        while not self._ended.is_set():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return
+            if self._main_lane is None:
+                self._ended.wait(min(left_s, _WAIT_S))
+            elif not self._main_lane.turn():
+                return
+
+    def _reset(self) -> None:
+        """Count from here on."""
+        self._timings.clear()
+        self._drops.clear()
+        self._frames_in = self._frames_out = 0
+        for lane in self._lanes:
+            lane.reset()
+        self._start_ns = self._clock.now_ns()
+
+    def _shut_down(self) -> tuple[str, ...]:
+        """Source, slot, sinks, each with a share of the limit; names what still runs after it."""
+        self._end_ns = self._clock.now_ns()
+        self.stop()
+        self._slot.close()
+        before = [worker for worker in self._workers if worker.name in ("source", "inference")]
+        stuck = _join(before, STOP_LIMIT_S / 2)
+        self._close_lanes()
+        stuck += _join([worker for worker in self._workers if worker not in before], STOP_LIMIT_S / 2)
+        self._parts.source.close()
+        return tuple(stuck)
+
+    def _close_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.slot.close()
+        if self._main_lane is not None and self._main_open:
+            self._main_open = False
+            self._main_lane.sink.close()
+
+    def _report(self, interrupted: bool, stuck: tuple[str, ...]) -> Report:
+        return Report(
+            seconds=(self._end_ns - self._start_ns) / 1e9,
+            frames_in=self._frames_in,
+            frames_out=self._frames_out,
+            drops=self._drops.by_reason(),
+            sinks=tuple(lane.report() for lane in self._lanes),
+            stages=self._timings.summary(),
+            interrupted=interrupted,
+            stuck=stuck,
+        )
+
+
+def _join(workers: list[Worker], limit_s: float) -> list[str]:
+    """Wait for all, together no longer than the limit; the names of those that still run."""
+    end_s = time.monotonic() + limit_s
+    return [worker.name for worker in workers if not worker.join(max(0.0, end_s - time.monotonic()))]

@@ -1,0 +1,235 @@
+"""The frame path: order, newest wins, stalled sinks, failures, shutdown. No device, no sleeps."""
+
+import _thread
+import threading
+import time
+
+import pytest
+
+from engine.errors import EngineError
+from engine.report import Report
+from engine.runtime.clock import FakeClock
+from engine.session import STOP_LIMIT_S, Parts, Session, Stepper
+from engine.sinks import Sink
+from engine.sources import Source
+from engine.types import Frame
+from tests.session.fakes import (
+    LIMIT_S,
+    BrokenSink,
+    BrokenSource,
+    EndlessSource,
+    HangingSource,
+    ListSink,
+    PassThrough,
+    ScriptedSource,
+    StalledSink,
+    frame,
+)
+
+
+def _session(source: Source, *sinks: Sink, stepper: Stepper | None = None) -> Session:
+    parts = Parts(source=source, stepper=stepper or PassThrough(), sinks=sinks, size=(64, 48))
+    return Session(parts, clock=FakeClock())
+
+
+class Running:
+    """A session on a thread of its own; the result is there after ``end``."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.report: Report | None = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.report = self.session.run()
+        except EngineError as error:
+            self.error = error
+
+    def end(self) -> Report:
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive(), "the session did not end"
+        assert self.report is not None, f"the session failed: {self.error}"
+        return self.report
+
+
+def test_frames_keep_their_order_and_the_last_one_always_arrives() -> None:
+    sink = ListSink()
+    report = _session(ScriptedSource([frame(i) for i in range(200)]), sink).run()
+    assert sink.seen == sorted(sink.seen)
+    assert sink.seen[-1] == 199
+    assert report.frames_in == 200
+    assert report.frames_out + report.drops.get("inference", 0) == 200, "a frame vanished uncounted"
+    assert report.sinks[0].written + report.drops.get("list", 0) == report.frames_out
+
+
+def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
+    source, sink = ScriptedSource([frame(i) for i in range(10)], gated=True), ListSink()
+    in_step, go_on = threading.Event(), threading.Event()
+
+    def hold_first(taken: Frame) -> None:
+        if taken.seq == 0:
+            in_step.set()
+            assert go_on.wait(LIMIT_S)
+        else:
+            assert sink.taken.acquire(timeout=LIMIT_S), "the first result was not written"
+
+    running = Running(_session(source, sink, stepper=PassThrough(hold_first)))
+    source.gate.release()
+    assert in_step.wait(LIMIT_S)
+    source.gate.release(10)  # nine more frames, then the end, while the first is in work
+    while source.gate._value:  # all were read
+        time.sleep(0)
+    go_on.set()
+    report = running.end()
+    assert sink.seen == [0, 9]
+    assert report.drops == {"inference": 8}
+
+
+def test_a_stalled_sink_delays_nobody() -> None:
+    source = ScriptedSource([frame(i) for i in range(100)], gated=True)
+    stalled, healthy = StalledSink(), ListSink("healthy")
+    running = Running(_session(source, stalled, healthy))
+    for seq in range(100):
+        source.gate.release()
+        assert healthy.taken.acquire(timeout=LIMIT_S), f"frame {seq} waited for the stalled sink"
+    stalled.free.set()
+    source.gate.release()
+    report = running.end()
+    assert healthy.seen == list(range(100))
+    assert stalled.seen == [0, 99], "a stalled sink must get the newest frame next, without a backlog"
+    assert report.drops == {"stalled": 98}
+
+
+def test_frame_age_counts_from_capture_to_written() -> None:
+    clock = FakeClock(start_ns=1_000_000_000)
+    source, sink = ScriptedSource([frame(0, captured_ns=1_000_000_000)]), ListSink()
+    parts = Parts(
+        source=source, stepper=PassThrough(lambda _: clock.advance(0.040)), sinks=[sink], size=(64, 48)
+    )
+    report = Session(parts, clock=clock).run()
+    assert report.sinks[0].age_ms is not None
+    assert report.sinks[0].age_ms.max == pytest.approx(40.0)
+
+
+def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:
+    source, sink = EndlessSource([frame(0)]), ListSink()
+    running = Running(_session(source, sink))
+    assert sink.taken.acquire(timeout=LIMIT_S)
+    running.session.stop()
+    report = running.end()
+    assert source.closed.is_set()
+    assert sink.closed == 1
+    assert report.stuck == ()
+    assert not report.interrupted
+
+
+def test_ctrl_c_ends_with_a_report() -> None:
+    source, sink = EndlessSource([frame(0)]), ListSink(main_thread=False)
+
+    def press(_: Frame) -> None:
+        _thread.interrupt_main()
+
+    report = _session(source, sink, stepper=PassThrough(press)).run()
+    assert report.interrupted
+    assert sink.closed == 1
+    assert source.closed.is_set()
+
+
+def test_a_driver_that_hangs_does_not_hold_the_session_beyond_the_limit() -> None:
+    source, sink = HangingSource(), ListSink()
+    session = _session(source, sink)
+    began = threading.Event()
+    original = source.read
+
+    def read(stop: threading.Event) -> Frame | None:
+        began.set()
+        return original(stop)
+
+    source.read = read  # type: ignore[method-assign]
+    running = Running(session)
+    assert began.wait(LIMIT_S)
+    started_s = time.monotonic()
+    session.stop()
+    report = running.end()
+    took_s = time.monotonic() - started_s
+    source.free.set()
+    assert report.stuck == ("source",)
+    assert sink.closed == 1
+    assert took_s < STOP_LIMIT_S + 5.0, "far beyond the limit: somebody waits for the driver"
+
+
+def test_the_time_limit_ends_an_endless_source() -> None:
+    sink = ListSink()
+    report = _session(EndlessSource([frame(0)]), sink).run(seconds=0.05)
+    assert sink.seen == [0]
+    assert report.seconds >= 0
+
+
+def test_an_error_of_the_source_is_raised_after_everything_was_finished() -> None:
+    source, sink = BrokenSource([frame(0)]), ListSink()
+    with pytest.raises(EngineError, match="the film tore; glue it"):
+        _session(source, sink).run()
+    assert sink.closed == 1
+    assert source.closed.is_set()
+
+
+def test_an_error_of_the_pipeline_ends_the_session() -> None:
+    def fail(_: Frame) -> None:
+        raise EngineError("the network broke; reinstall")
+
+    sink = ListSink()
+    with pytest.raises(EngineError, match="the network broke"):
+        _session(EndlessSource([frame(0)]), sink, stepper=PassThrough(fail)).run()
+    assert sink.closed == 1
+
+
+def test_a_sink_that_cannot_open_ends_it_before_the_source_is_read() -> None:
+    source, good = EndlessSource([frame(0)]), ListSink()
+    with pytest.raises(EngineError, match="no such camera; buy one"):
+        _session(source, good, BrokenSink(at_open=True)).run()
+    assert good.seen == []
+    assert good.closed == 1
+    assert source.closed.is_set()
+
+
+def test_a_sink_that_breaks_ends_the_session_and_the_others_are_finished() -> None:
+    good, broken = ListSink(), BrokenSink(at_write=1)
+    with pytest.raises(EngineError, match="the disk is full"):
+        _session(EndlessSource([frame(0)]), good, broken).run()
+    assert good.closed == broken.closed == 1
+
+
+def test_a_window_runs_on_the_thread_that_called_run() -> None:
+    window, other = ListSink("window", main_thread=True), ListSink("other")
+    _session(ScriptedSource([frame(i) for i in range(5)]), window, other).run()
+    assert window.thread is threading.current_thread()
+    assert other.thread is not window.thread
+    assert window.seen[-1] == other.seen[-1] == 4
+    assert window.closed == other.closed == 1
+
+
+def test_two_windows_are_refused() -> None:
+    windows = [ListSink("a", main_thread=True), ListSink("b", main_thread=True)]
+    with pytest.raises(ValueError, match="only one of them a window"):
+        _session(ScriptedSource([]), *windows)
+
+
+def test_sinks_are_told_the_size_of_the_results() -> None:
+    sink = ListSink()
+    _session(ScriptedSource([frame(0)]), sink).run()
+    assert sink.size == (64, 48)
+
+
+def test_figures_name_rate_age_drops_and_what_is_wrong_with_the_source() -> None:
+    source = ScriptedSource([frame(0)])
+    session = _session(source, ListSink())
+    session.run()
+    source.status = "camera is gone: plug it in again"
+    first, second = session.figures()
+    assert "fps" in first
+    assert "age" in first
+    assert "drops: none" in first
+    assert second == "camera is gone: plug it in again"
