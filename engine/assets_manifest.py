@@ -1,0 +1,76 @@
+"""What is bundled, and whether it is whole: ``assets/manifest.json`` lists every file with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import EngineError
+
+ASSETS = Path(__file__).parent / "assets"
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One bundled file."""
+
+    file: str
+    """Path below ``assets``, with forward slashes."""
+    sha256: str
+    licence: str
+    origin: str
+
+
+def entries(folder: Path = ASSETS) -> list[Asset]:
+    """What the manifest lists.
+
+    Raises:
+        EngineError: there is no manifest, or it cannot be read.
+    """
+    path = folder / MANIFEST
+    try:
+        return [Asset(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise EngineError(f"{path} cannot be read ({error}); reinstall mimicam") from error
+
+
+def problems(folder: Path = ASSETS) -> list[str]:
+    """A line for each bundled file that is missing or was changed; empty when all is well."""
+    found = []
+    for asset in entries(folder):
+        path = folder / asset.file
+        if not path.is_file():
+            found.append(f"{asset.file} is missing")
+        elif sha256(path) != asset.sha256:
+            found.append(f"{asset.file} was changed: its hash is not the one in the manifest")
+    return found
+
+
+def unlisted(folder: Path = ASSETS) -> list[str]:
+    """Files below ``assets`` that the manifest does not know."""
+    known = {asset.file for asset in entries(folder)} | {MANIFEST}
+    files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) not in known)
+
+
+def bundled_portraits(folder: Path = ASSETS) -> list[Path]:
+    """The portraits that come with the product, by name."""
+    return sorted(path for path in (folder / "portraits").glob("*") if path.suffix in (".png", ".jpg"))
+
+
+def demo_clip(folder: Path = ASSETS) -> Path:
+    """The driver of ``make demo``."""
+    return folder / "demo" / "driver.mp4"
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,96 @@
+"""What the keys of the window do to a running session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from engine.portrait import Portrait
+from engine.types import EditSettings, Mode
+
+GAIN_STEP = 0.1
+_MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
+_QUIT = ("q", "\x1b")
+_EXPRESSION_MAX, _POSE_MAX = 2.0, 1.5
+
+
+class Driven(Protocol):
+    """What the keys need of a pipeline."""
+
+    @property
+    def edit(self) -> EditSettings:
+        """In use."""
+        ...
+
+    def set_edit(self, edit: EditSettings) -> None:
+        """Takes effect at the next step."""
+        ...
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        """Takes effect at the next step."""
+        ...
+
+    def calibrate(self) -> None:
+        """The driver's next face becomes neutral."""
+        ...
+
+    def set_standby(self, on: bool) -> None:
+        """Show the card, or go on."""
+        ...
+
+
+class Controls:
+    """Keys to changes. All portraits are enrolled before the start: switching costs nothing."""
+
+    def __init__(self, pipeline: Driven, portraits: Sequence[Portrait], *, stop: Callable[[], None]) -> None:
+        """``portraits`` lie on the keys 1 to 9; ``stop`` ends the session."""
+        self._pipeline = pipeline
+        self._portraits = list(portraits)
+        self._stop = stop
+        self._standby = False
+        self._edit = pipeline.edit
+
+    def key(self, key: str) -> None:
+        """One key; others do nothing."""
+        actions: dict[str, Callable[[], None]] = {
+            "m": self.next_mode,
+            "c": self._pipeline.calibrate,
+            "+": lambda: self.add_gain(GAIN_STEP),
+            "=": lambda: self.add_gain(GAIN_STEP),
+            "-": lambda: self.add_gain(-GAIN_STEP),
+            " ": self.toggle_standby,
+        }
+        if key in _QUIT:
+            self._stop()
+        elif key.isdecimal() and 0 < int(key) <= len(self._portraits):
+            self._pipeline.set_portrait(self._portraits[int(key) - 1])
+        elif key in actions:
+            actions[key]()
+
+    def next_mode(self) -> None:
+        """exp, pose, both, and round again."""
+        after = _MODES[(_MODES.index(self._edit.mode) + 1) % len(_MODES)]
+        self._change(replace(self._edit, mode=after))
+
+    def add_gain(self, step: float) -> None:
+        """Both gains up or down together, each within its limit."""
+        edit = self._edit
+        expression = min(max(edit.expression_gain + step, 0.0), _EXPRESSION_MAX)
+        pose = min(max(edit.pose_gain + step, 0.0), _POSE_MAX)
+        self._change(replace(edit, expression_gain=round(expression, 3), pose_gain=round(pose, 3)))
+
+    def toggle_standby(self) -> None:
+        """Hide the driver's motion, or show it again."""
+        self._standby = not self._standby
+        self._pipeline.set_standby(self._standby)
+
+    def describe(self) -> str:
+        """Mode and gains, for the overlay."""
+        edit = self._edit
+        return f"{edit.mode.value}  expression x{edit.expression_gain:.1f}  pose x{edit.pose_gain:.1f}"
+
+    def _change(self, edit: EditSettings) -> None:
+        # Kept here too: the pipeline takes changes at its next step, and keys may come faster.
+        self._edit = edit
+        self._pipeline.set_edit(edit)

@@ -1,0 +1,34 @@
+"""Bring engine/assets/manifest.json up to date: new hashes for listed files, a place for new ones.
+
+python scripts/assets.py                  hashes of listed files, and what is not listed yet
+python scripts/assets.py FILE LICENCE ORIGIN   list one more file (path below engine/assets)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, replace
+
+from engine.assets_manifest import ASSETS, MANIFEST, Asset, entries, sha256, unlisted
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite the manifest. 1: files are left that it does not list."""
+    listed = {asset.file: asset for asset in entries()} if (ASSETS / MANIFEST).exists() else {}
+    if arguments:
+        file, licence, origin = arguments
+        listed[file] = Asset(file=file, sha256="", licence=licence, origin=origin)
+    fresh = [
+        replace(a, sha256=sha256(ASSETS / a.file)) for a in listed.values() if (ASSETS / a.file).exists()
+    ]
+    rows = [asdict(asset) for asset in sorted(fresh, key=lambda asset: asset.file)]
+    (ASSETS / MANIFEST).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    left = unlisted()
+    for name in left:
+        print(f"not listed: {name}")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Keys of the window."""
+
+from typing import Any
+
+import pytest
+
+from engine.controls import Controls
+from engine.types import EditSettings, Mode
+
+
+class FakePipeline:
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.edit = EditSettings()
+        self.asked: list[Any] = []
+
+    def set_edit(self, edit: EditSettings) -> None:
+        self.asked.append(edit)  # taken at the next step, so ``edit`` itself stays
+
+    def set_portrait(self, portrait: Any) -> None:
+        self.asked.append(portrait)
+
+    def calibrate(self) -> None:
+        self.asked.append("calibrate")
+
+    def set_standby(self, on: bool) -> None:
+        self.asked.append(("standby", on))
+
+
+def _press(keys: str) -> list[Any]:
+    pipeline = FakePipeline()
+    controls = Controls(pipeline, ["first", "second"], stop=lambda: pipeline.asked.append("stop"))  # type: ignore[list-item]
+    for key in keys:
+        controls.key(key)
+    return pipeline.asked
+
+
+def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> None:
+    assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
+
+
+def test_digits_choose_portraits_and_missing_ones_do_nothing() -> None:
+    assert _press("2190") == ["second", "first"]
+
+
+def test_space_toggles_standby_and_c_calibrates() -> None:
+    assert _press(" c ") == [("standby", True), "calibrate", ("standby", False)]
+
+
+def test_gains_stop_at_their_limits() -> None:
+    high = _press("+" * 30)[-1]
+    low = _press("-" * 30)[-1]
+    assert (high.expression_gain, high.pose_gain) == (2.0, 1.5)
+    assert (low.expression_gain, low.pose_gain) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("key", ["q", "\x1b"])
+def test_q_and_escape_stop(key: str) -> None:
+    assert _press(key) == ["stop"]
+
+
+def test_other_keys_do_nothing() -> None:
+    assert _press("xyz%") == []
