@@ -1,0 +1,186 @@
+"""The ICT face model: identity and expression coefficients to vertices and normals.
+
+Space: *head* is the model's own, centimetres, x to the subject's left (right in the picture), y up,
+z out of the face. Shape letters: V = vertices, T = triangles, M = modes or shapes.
+The model is USC ICT's light ICT-FaceKit (MIT licence), packed as one npz.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import EngineError
+
+Float = npt.NDArray[np.float32]
+Int = npt.NDArray[np.int32]
+
+MODEL_VARIABLE = "MIMICAM_ICT_MODEL"
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEFAULT_MODEL = REPOSITORY.parent / "shared" / "data" / "ict_face_model.npz"
+EYE_MATERIALS = ("M_ScleraLeft", "M_ScleraRight")
+
+
+def find_model(path: Path | None = None) -> Path:
+    """Return the model's file: ``path``, else $MIMICAM_ICT_MODEL, else ../shared/data beside the repository.
+
+    Raises:
+        EngineError: none of them is there.
+    """
+    named = path or (Path(os.environ[MODEL_VARIABLE]) if os.environ.get(MODEL_VARIABLE) else DEFAULT_MODEL)
+    if not named.is_file():
+        raise EngineError(
+            f"no face model at {named}: pass --model or set {MODEL_VARIABLE} to ict_face_model.npz"
+        )
+    return named
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceModel:
+    """The linear face model, float32, ready for matrix products."""
+
+    neutral: Float
+    """``[V, 3]`` head space, cm."""
+    identity_modes: Float
+    """``[60, V * 3]``; coefficients are standard normal."""
+    expression_shapes: Float
+    """``[57, V * 3]``; weights are 0..1."""
+    expression_names: tuple[str, ...]
+    triangles: Int
+    """``[T, 3]`` vertex indices, counter-clockwise seen from outside."""
+    triangle_uv: Int
+    """``[T, 3]`` indices into ``uv``."""
+    uv: Float
+    """``[U, 2]``; the whole part is the material's tile."""
+    triangle_material: npt.NDArray[np.uint8]
+    """``[T]`` indices into ``materials``."""
+    materials: tuple[str, ...]
+    landmarks: Int
+    """``[68]`` vertex indices, iBUG order."""
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> FaceModel:
+        """Read the npz. Raises EngineError when it is missing or is another file."""
+        file = find_model(path)
+        with np.load(file, allow_pickle=False) as npz:
+            missing = {"vertices", "identity", "expression", "landmarks68"} - set(npz.files)
+            if missing:
+                raise EngineError(f"{file.name} is not the packed ICT model: it lacks {sorted(missing)}")
+            return cls._from_arrays(npz)
+
+    @classmethod
+    def _from_arrays(cls, npz: Any) -> FaceModel:
+        modes = npz["identity"]
+        return cls(
+            neutral=npz["vertices"].astype(np.float32),
+            identity_modes=modes.reshape(len(modes), -1).astype(np.float32),
+            expression_shapes=npz["expression"].reshape(len(npz["expression"]), -1).astype(np.float32),
+            expression_names=tuple(map(str, npz["expression_names"])),
+            triangles=npz["triangles"].astype(np.int32),
+            triangle_uv=npz["triangle_uv"].astype(np.int32),
+            uv=npz["uv"].astype(np.float32),
+            triangle_material=npz["triangle_material"],
+            materials=tuple(map(str, npz["materials"])),
+            landmarks=npz["landmarks68"].astype(np.int32),
+        )
+
+    @cached_property
+    def expression_index(self) -> dict[str, int]:
+        """Name of a shape to its place."""
+        return {name: i for i, name in enumerate(self.expression_names)}
+
+    def weights(self, **named: float) -> Float:
+        """Expression weights ``[57]`` from names; ``eyeBlink=1`` sets both sides of a two-sided shape."""
+        out = np.zeros(len(self.expression_names), np.float32)
+        for name, value in named.items():
+            sides = [name] if name in self.expression_index else [f"{name}_L", f"{name}_R"]
+            for side in sides:
+                out[self.expression_index[side]] = value
+        return out
+
+    def identity(self, coefficients: Float) -> Float:
+        """Neutral face ``[V, 3]`` of a person with these ``[60]`` coefficients."""
+        return self.neutral + (coefficients @ self.identity_modes).reshape(-1, 3)
+
+    def express(self, neutral: Float, weights: Float, gaze_rad: Float) -> Float:
+        """Put an expression on a neutral face and turn its eyes.
+
+        Args:
+            neutral: ``[V, 3]`` from ``identity``.
+            weights: ``[57]``, 0..1.
+            gaze_rad: ``[2]``, yaw to the subject's left and pitch up, of both eyes, in the head's frame.
+        """
+        active = np.flatnonzero(weights)
+        shaped = neutral + (weights[active] @ self.expression_shapes[active]).reshape(-1, 3)
+        for vertices in self.eye_vertices:
+            ball = neutral[vertices]
+            centre = eyeball_centre(ball)
+            shaped[vertices] = (ball - centre) @ gaze_rotation(gaze_rad).T + centre
+        return shaped
+
+    @cached_property
+    def eye_vertices(self) -> tuple[Int, Int]:
+        """Vertex indices of the left and the right eyeball."""
+        left, right = (self.material_vertices(name) for name in EYE_MATERIALS)
+        return left, right
+
+    def material_triangles(self, name: str) -> Int:
+        """``[n]`` indices of a material's triangles."""
+        return np.flatnonzero(self.triangle_material == self.materials.index(name)).astype(np.int32)
+
+    def material_vertices(self, name: str) -> Int:
+        """Sorted vertex indices of a material."""
+        return np.unique(self.triangles[self.material_triangles(name)])
+
+
+def eyeball_centre(ball: Float) -> Float:
+    """Centre ``[3]`` of an eyeball's ``[n, 3]`` vertices: the cornea bulges forward, so z is taken from behind."""
+    low, high = ball.min(0), ball.max(0)
+    centre = (low + high) / 2
+    centre[2] = low[2] + (high[1] - low[1] + high[0] - low[0]) / 4
+    return centre.astype(np.float32)
+
+
+def gaze_rotation(gaze_rad: Float) -> Float:
+    """Rotation ``[3, 3]`` that turns +z to yaw (towards +x) and pitch (towards +y)."""
+    (cy, sy), (cp, sp) = ((np.cos(a), np.sin(a)) for a in gaze_rad)
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
+    return (yaw @ pitch).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalPlan:
+    """The order in which triangle normals are summed at vertices; built once per topology."""
+
+    triangles: Int
+    order: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    touched: npt.NDArray[np.int64]
+
+    @classmethod
+    def build(cls, triangles: Int) -> NormalPlan:
+        """Sort the corners of ``[T, 3]`` triangles by vertex."""
+        corners = triangles.T.reshape(-1)
+        by_vertex = np.argsort(corners, kind="stable")
+        touched, starts = np.unique(corners[by_vertex], return_index=True)
+        return cls(triangles=triangles, order=by_vertex % len(triangles), starts=starts, touched=touched)
+
+    def normals(self, vertices: Float) -> Float:
+        """Area-weighted unit normals ``[V, 3]``; zero where no triangle touches a vertex."""
+        a, b, c = (vertices[self.triangles[:, i]] for i in range(3))
+        u, v = b - a, c - a
+        cross = np.empty_like(u)
+        for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+            cross[:, i] = u[:, j] * v[:, k] - u[:, k] * v[:, j]
+        sums = np.add.reduceat(cross[self.order], self.starts, axis=0)
+        sums /= np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None] + np.float32(1e-12)
+        out = np.zeros_like(vertices)
+        out[self.touched] = sums
+        return out

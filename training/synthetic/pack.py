@@ -1,0 +1,124 @@
+"""Render quadruples into files: parts while it runs, so that it resumes; one npz at the end if asked for.
+
+Every part holds PART quadruples as the arrays of ``quadruple.FIELDS`` with a leading axis. The finished npz
+holds them all, plus ``expression_names``, ``seed`` and ``order``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import EngineError
+from training.synthetic.quadruple import FIELDS, ORDER, Generator
+
+PART = 25
+VERSION = 1
+"""Raise it when the same seed gives other pictures: parts of another version are refused."""
+Arrays = dict[str, npt.NDArray[Any]]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be rendered."""
+
+    count: int
+    seed: int
+    size_px: int
+    folder: Path
+    """Where the parts lie."""
+
+    def parts(self) -> Iterator[tuple[Path, range]]:
+        """File and quadruple numbers of each part."""
+        for start in range(0, self.count, PART):
+            yield self.folder / f"part-{start // PART:05d}.npz", range(start, min(start + PART, self.count))
+
+    def stamp(self) -> npt.NDArray[np.int64]:
+        """Version, seed and size; a part with another stamp belongs to another job."""
+        return np.array([VERSION, self.seed, self.size_px], np.int64)
+
+
+def parts_folder(out: Path) -> Path:
+    """The folder of parts behind an output: itself, or beside the npz."""
+    return out.with_name(out.name + ".parts") if out.suffix == ".npz" else out
+
+
+def render_parts(job: Job, make: Callable[[], Generator], progress: Progress) -> int:
+    """Render the parts that are missing; returns how many quadruples were rendered now.
+
+    Raises:
+        EngineError: the folder holds parts of another seed, size or version.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    generator: Generator | None = None
+    rendered = 0
+    for path, numbers in job.parts():
+        if not _is_done(path, numbers, job):
+            generator = generator or make()
+            _write_part(path, job, [generator(job.seed, i) for i in numbers])
+            rendered += len(numbers)
+        progress(numbers.stop, job.count)
+    return rendered
+
+
+def _is_done(path: Path, numbers: range, job: Job) -> bool:
+    if not path.is_file():
+        return False
+    with np.load(path) as part:
+        if not np.array_equal(part["stamp"], job.stamp()):
+            raise EngineError(
+                f"{path} holds another seed, size or version: choose another --out or delete {path.parent}"
+            )
+        return len(part["gaze_rad"]) == len(numbers)
+
+
+def _write_part(path: Path, job: Job, quadruples: list[Any]) -> None:
+    """Complete or absent: a part is written beside its place and moved there."""
+    arrays = {name: np.stack([getattr(q, name) for q in quadruples]) for name in FIELDS}
+    half_done = path.with_suffix(".partial")
+    with half_done.open("wb") as file:
+        np.savez(file, stamp=job.stamp(), **arrays)
+    half_done.replace(path)
+
+
+def merge(job: Job, out: Path, constants: Arrays) -> None:
+    """Write all parts as one uncompressed npz, a part at a time, so that memory holds one part."""
+    half_done = out.with_name(out.name + ".partial")
+    constants = {"seed": np.int64(job.seed), "order": np.array(ORDER), **constants}
+    with zipfile.ZipFile(half_done, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name in FIELDS:
+            _stream(archive, name, job)
+        for name, value in constants.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.asarray(value))
+    half_done.replace(out)
+    for path, _ in job.parts():
+        path.unlink()
+    if not any(job.folder.iterdir()):
+        job.folder.rmdir()
+
+
+def _stream(archive: zipfile.ZipFile, name: str, job: Job) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        for number, (path, _) in enumerate(job.parts()):
+            with np.load(path) as part:
+                array = part[name]
+            if number == 0:
+                header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
+                np.lib.format.write_array_header_1_0(file, {**header, "shape": (job.count, *array.shape[1:])})
+            file.write(np.ascontiguousarray(array).tobytes())
+
+
+def is_finished(out: Path, job: Job) -> bool:
+    """Whether ``out`` already holds this job, by seed, count and size."""
+    if not out.is_file():
+        return False
+    with np.load(out) as done:
+        return int(done["seed"]) == job.seed and done["images"].shape[:3] == (job.count, 4, job.size_px)
