@@ -1,0 +1,50 @@
+"""The discriminator of StyleGAN2 (Karras et al., CVPR 2020), from the engine's own layers."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.models.dpe import ConvBlock, ResidualBlock
+from engine.models.layers import GAIN, SLOPE, EqualLinear
+from engine.models.presets import DpeConfig
+
+_GROUP = 4
+"""Pictures whose spread is measured together (StyleGAN2)."""
+
+
+def spread_channel(x_NCHW: Tensor) -> Tensor:
+    """One more channel: the mean standard deviation over groups of up to four pictures.
+
+    With it the discriminator sees that a generator makes the same picture again and again.
+    """
+    N, _, H, W = x_NCHW.shape
+    group = max(g for g in range(1, _GROUP + 1) if N % g == 0)
+    grouped = x_NCHW.reshape(group, N // group, *x_NCHW.shape[1:])
+    deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat((x_NCHW, deviation.repeat(group)[:, None, None, None].expand(N, 1, H, W)), 1)
+
+
+class Discriminator(nn.Module):
+    """Pictures ``[N, 3, size, size]`` to scores ``[N]``; higher is more real."""
+
+    def __init__(self, config: DpeConfig) -> None:
+        super().__init__()
+        widths = config.channels[::-1]
+        self.stem = ConvBlock(3, widths[0], 1)
+        self.blocks = nn.ModuleList(ResidualBlock(a, b) for a, b in itertools.pairwise(widths))
+        self.last = ConvBlock(widths[-1] + 1, widths[-1], 3)
+        self.hidden = EqualLinear(widths[-1] * 16, widths[-1])
+        self.score = EqualLinear(widths[-1], 1)
+
+    def forward(self, image_N3SS: Tensor) -> Tensor:
+        x = self.stem(image_N3SS)
+        for block in self.blocks:
+            x = block(x)
+        x = self.last(spread_channel(x)).flatten(1)
+        x = F.leaky_relu(self.hidden(x), SLOPE) * GAIN
+        score: Tensor = self.score(x)
+        return score.squeeze(1)

@@ -1,0 +1,121 @@
+"""Run an ONNX file in PyTorch so that gradients flow through it: the tracker's networks as a loss.
+
+Knows the operators those two networks use, and says so when it meets another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from engine.errors import EngineError
+
+Attributes = dict[str, Any]
+
+
+class OnnxGraph(nn.Module):
+    """One network, frozen; called with its inputs in order, gives its outputs in order."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        if not path.is_file():
+            raise EngineError(f"{path} is missing: give an ONNX file")
+        graph = onnx.load(path).graph
+        unknown = sorted({node.op_type for node in graph.node} - _OPERATORS.keys())
+        if unknown:
+            raise EngineError(f"{path.name} uses {', '.join(unknown)}, which this loss cannot run")
+        self._nodes = [_Node(node) for node in graph.node]
+        self._index = {t.name: f"constant_{k}" for k, t in enumerate(graph.initializer)}
+        for tensor in graph.initializer:
+            value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+            self.register_buffer(self._index[tensor.name], value)
+        self._inputs = [i.name for i in graph.input if i.name not in self._index]
+        self._outputs = [o.name for o in graph.output]
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        values: dict[str, Tensor] = {name: getattr(self, at) for name, at in self._index.items()}
+        values |= dict(zip(self._inputs, inputs, strict=True))
+        for node in self._nodes:
+            given = [values[name] if name else None for name in node.inputs]
+            values[node.output] = _OPERATORS[node.kind](node.attributes, *given)
+        return tuple(values[name] for name in self._outputs)
+
+
+class _Node:
+    def __init__(self, node: onnx.NodeProto) -> None:
+        self.kind, self.inputs, self.output = node.op_type, list(node.input), node.output[0]
+        self.attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = a.get("pads", (0, 0, 0, 0))
+    x = F.pad(x, (left, right, top, bottom))
+    return F.conv2d(x, weight, bias, stride=a.get("strides", 1), groups=a.get("group", 1))
+
+
+def _max_pool(a: Attributes, x: Tensor) -> Tensor:
+    if any(a.get("pads", ())):
+        raise EngineError("a max-pooling with padding cannot be run as a loss")
+    return F.max_pool2d(x, a["kernel_shape"], stride=a["strides"])
+
+
+def _pad(_: Attributes, x: Tensor, pads: Tensor, *__: Tensor | None) -> Tensor:
+    rank = x.dim()
+    sides = [(int(pads[k]), int(pads[k + rank])) for k in reversed(range(rank))]
+    return F.pad(x, [n for side in sides for n in side])
+
+
+def _reshape(_: Attributes, x: Tensor, shape: Tensor) -> Tensor:
+    return x.reshape([x.shape[k] if n == 0 else int(n) for k, n in enumerate(shape.tolist())])
+
+
+def _slice(_: Attributes, x: Tensor, starts: Tensor, ends: Tensor, *rest: Tensor) -> Tensor:
+    axes = rest[0].tolist() if rest else range(len(starts))
+    steps = rest[1].tolist() if len(rest) > 1 else [1] * len(starts)
+    for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
+        index = [slice(None)] * x.dim()
+        index[axis] = slice(start, end, step)
+        x = x[tuple(index)]
+    return x
+
+
+def _reduce(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def run(a: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
+        along = axes.tolist() if axes is not None else a.get("axes", list(range(x.dim())))
+        return how(x, along, keepdim=bool(a.get("keepdims", 1)))
+
+    return run
+
+
+def _squeeze(_: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes.tolist()))
+
+
+_OPERATORS: dict[str, Callable[..., Tensor]] = {
+    "Add": lambda _, a, b: a + b,
+    "Sub": lambda _, a, b: a - b,
+    "Mul": lambda _, a, b: a * b,
+    "Div": lambda _, a, b: a / b,
+    "Neg": lambda _, a: -a,
+    "Sqrt": lambda _, a: a.sqrt(),
+    "Reciprocal": lambda _, a: a.reciprocal(),
+    "Relu": lambda _, a: a.relu(),
+    "Sigmoid": lambda _, a: a.sigmoid(),
+    "Transpose": lambda attributes, a: a.permute(*attributes["perm"]),
+    "Concat": lambda attributes, *parts: torch.cat(parts, attributes["axis"]),
+    "ReduceMean": _reduce(torch.mean),
+    "ReduceSum": _reduce(torch.sum),
+    "Conv": _convolution,
+    "MaxPool": _max_pool,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Squeeze": _squeeze,
+}
