@@ -36,7 +36,9 @@ class MobileNetDistance(nn.Module):
 
     def _load(self, weights: Path) -> None:
         if not weights.is_file():
-            raise EngineError(f"{weights} is missing: give torchvision's mobilenet_v2 weights, or train without them")
+            raise EngineError(
+                f"{weights} is missing: give torchvision's mobilenet_v2 weights, or train without them"
+            )
         state = torch.load(weights, map_location="cpu", weights_only=True)
         own = self.features.state_dict()
         self.features.load_state_dict({name: state[f"features.{name}"] for name in own})
@@ -52,7 +54,9 @@ class MobileNetDistance(nn.Module):
         with torch.no_grad():
             wanted = self._maps(target_N3SS)
         got = self._maps(image_N3SS)
-        return sum((_unit(a) - _unit(b)).abs().mean() * a.shape[1] ** 0.5 for a, b in zip(got, wanted, strict=True))
+        return sum(
+            (_unit(a) - _unit(b)).abs().mean() * a.shape[1] ** 0.5 for a, b in zip(got, wanted, strict=True)
+        )
 
     def _maps(self, image_N3SS: Tensor) -> list[Tensor]:
         x = ((image_N3SS + 1) / 2 - self.mean) / self.std

@@ -60,12 +60,14 @@ class Network:
             )
         except RuntimeError as error:
             first = str(error).strip().splitlines()[-1][:200]
-            raise EngineError(f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'") from error
+            raise EngineError(
+                f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'"
+            ) from error
         self._request = compiled.create_infer_request()
         self.inputs = [port.get_any_name() for port in compiled.inputs]
-        self.outputs = [port.get_any_name() for port in compiled.outputs]
+        self._outputs = len(compiled.outputs)
 
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
         self._request.infer([np.ascontiguousarray(a) for a in arrays], share_inputs=True)
-        return [self._request.get_output_tensor(i).data for i in range(len(self.outputs))]
+        return [self._request.get_output_tensor(i).data for i in range(self._outputs)]

@@ -53,8 +53,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _zero(self.second)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return x_NCHW + self.second(_act(self.first(_act(x_NCHW))))
@@ -72,8 +71,7 @@ class ModulatedBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.style = nn.Linear(latent, 2 * channels)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        _zero(self.second)
         nn.init.zeros_(self.style.bias)
 
     def forward(self, x_NCHW: Tensor, latent_NZ: Tensor) -> Tensor:
@@ -115,9 +113,7 @@ class MotionCodes(nn.Module):
         self.expression = _mlp(config.expression, config.latent)
         self.pose = _mlp(config.pose, config.latent)
 
-    def forward(
-        self, latent_NZ: Tensor, expression_NTE: Tensor, pose_NTP: Tensor
-    ) -> Tensor:
+    def forward(self, latent_NZ: Tensor, expression_NTE: Tensor, pose_NTP: Tensor) -> Tensor:
         """``expression`` and ``pose`` hold the source's own at index 0 and the target at index 1."""
         code = self.expression(expression_NTE)
         motion = self.pose(pose_NTP)
@@ -152,23 +148,29 @@ class LandmarkFlow(nn.Module):
         """
         grid_P2 = pixel_grid(size, source_NK3)
         weight_NPK = self._weights(grid_P2, target_NK3[..., :2])
-        carried_NK2 = target_NK3[..., :2] @ affine_N23[:, :, :2].mT + affine_N23[:, None, :, 2]
+        carried_NK2 = target_NK3[..., :2] @ affine_N23[:, :, :2].transpose(-1, -2) + affine_N23[:, None, :, 2]
         local_NK2 = source_NK3[..., :2] - carried_NK2
         depth_NK1 = target_NK3[..., 2:] - source_NK3[..., 2:]
-        values = [local_NK2, depth_NK1, target_NK3[..., 2:], self.embedding.expand(len(source_NK3), -1, -1)]
+        values = [
+            local_NK2,
+            depth_NK1,
+            target_NK3[..., 2:],
+            self.embedding.expand(source_NK3.shape[0], -1, -1),
+        ]
         splat_NPD = weight_NPK @ torch.cat(values, dim=-1)
-        rigid_NP2 = grid_P2 @ affine_N23[:, :, :2].mT + affine_N23[:, None, :, 2] - grid_P2
+        rigid_NP2 = grid_P2 @ affine_N23[:, :, :2].transpose(-1, -2) + affine_N23[:, None, :, 2] - grid_P2
         distance_NP = (grid_P2[None] - head_N3[:, None, :2]).norm(dim=-1) / head_N3[:, None, 2]
         head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP))[..., None]
         flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
-        flow = flow_NP2.mT.unflatten(2, (size, size))
-        features = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1).mT.unflatten(2, (size, size))
+        flow = flow_NP2.transpose(-1, -2).reshape(-1, 2, size, size)
+        features_NPD = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
+        features = features_NPD.transpose(-1, -2).reshape(-1, features_NPD.shape[-1], size, size)
         return flow, features
 
     def _weights(self, grid_P2: Tensor, target_NK2: Tensor) -> Tensor:
         sharp = self.log_sharpness.exp()
         # |g - p|^2 spelled out as a product, so that runtimes use one matrix multiplication.
-        cross = grid_P2 @ target_NK2.mT
+        cross = grid_P2 @ target_NK2.transpose(-1, -2)
         square = (grid_P2**2).sum(-1)[None, :, None] + (target_NK2**2).sum(-1)[:, None, :] - 2 * cross
         logits = self.bias - sharp * square
         rest = self.rest.expand(*logits.shape[:2], 1)
@@ -200,12 +202,11 @@ class Generator(nn.Module):
         self.to_flow2 = nn.Conv2d(c2, 2, 3, padding=1)
         self.to_picture = nn.Conv2d(c2, 16, 3, padding=1)
         for layer in (self.to_flow4, self.to_flow2):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            _zero(layer)
         with torch.no_grad():
             self.to_picture.weight.mul_(0.1)
-            self.to_picture.bias.zero_()
-            self.to_picture.bias[12:] = 2.0  # the warped picture is a better start than an empty canvas
+            # The warped picture is a better start than an empty canvas: its mask is the last quarter.
+            self.to_picture.bias.copy_(torch.tensor([0.0] * 12 + [2.0] * 4))  # type: ignore[union-attr]
 
     def forward(
         self,
@@ -300,6 +301,12 @@ def warp(map_NCHW: Tensor, flow_N2hw: Tensor) -> Tensor:
             map_NCHW.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
         )
     return out.to(map_NCHW.dtype)
+
+
+def _zero(layer: nn.Conv2d) -> None:
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def _act(x: Tensor) -> Tensor:

@@ -70,8 +70,10 @@ class CompactRecipe:
         self.model = model.to(self._device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
-        self._distance = None if perceptual is None else MobileNetDistance(perceptual).to(
-            self._device, memory_format=torch.channels_last
+        self._distance = (
+            None
+            if perceptual is None
+            else MobileNetDistance(perceptual).to(self._device, memory_format=torch.channels_last)
         )
 
     def modules(self) -> dict[str, nn.Module]:

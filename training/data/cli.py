@@ -10,7 +10,22 @@ from rich.progress import Progress
 from training.data.pack import Packer, read_clip_index
 
 VALIDATION = frozenset(
-    "P001 P080 P108 P122 P126 P138 P139 P148 P151 P152 P186 P206 P207 P212".split()
+    [
+        "P001",
+        "P080",
+        "P108",
+        "P122",
+        "P126",
+        "P138",
+        "P139",
+        "P148",
+        "P151",
+        "P152",
+        "P186",
+        "P206",
+        "P207",
+        "P212",
+    ]
 )
 """Never trained on. Chosen for a spread of head motion and expression, sex, age, skin and camera; the
 demo's driver (P186) is among them."""

@@ -52,7 +52,13 @@ class PairSampler:
     """Draws batches of training pairs; one generator state per step, so that a step can be drawn again."""
 
     def __init__(
-        self, pack: FramePack, *, size: int, batch: int, seed: int = 0, augmentation: Augmentation | None = None
+        self,
+        pack: FramePack,
+        *,
+        size: int,
+        batch: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
         self._augmentation = augmentation or Augmentation()
@@ -90,9 +96,7 @@ class PairSampler:
         source, target = self._far_pair(rng, low, high)
         matrix = self._matrix(rng)
         mirror = bool(rng.random() < 0.5)
-        (image_s, motion_s), (image_d, motion_d) = (
-            self._frame(i, matrix, mirror) for i in (source, target)
-        )
+        (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = make_drive(motion_s, drawn)
@@ -138,9 +142,7 @@ class PairSampler:
         )
         return picture, read_motion(moved, blendshapes)
 
-    def _recolour(
-        self, rng: np.random.Generator, *images: np.ndarray
-    ) -> tuple[np.ndarray, ...]:
+    def _recolour(self, rng: np.random.Generator, *images: np.ndarray) -> tuple[np.ndarray, ...]:
         a = self._augmentation
         gain = 1 + rng.uniform(-a.colour, a.colour) + rng.uniform(-a.colour, a.colour, 3) / 3
         gamma = 1 + rng.uniform(-a.gamma, a.gamma)
@@ -156,6 +158,8 @@ def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
 
 def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
     """Crop-space map to the pixel map that warpAffine wants (pixel centres at integers)."""
-    to_pixel = np.array([[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]])
+    to_pixel = np.array(
+        [[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]]
+    )
     from_pixel = np.array([[2 / size_in, 0, 1 / size_in - 1], [0, 2 / size_in, 1 / size_in - 1], [0, 0, 1]])
     return (to_pixel @ np.vstack([matrix, [0, 0, 1]]) @ from_pixel)[:2]

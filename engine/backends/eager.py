@@ -1,0 +1,82 @@
+"""The compact preset in eager PyTorch: the reference that the other backends are compared with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.model import Features
+from engine.errors import EngineError
+from engine.types import Float, Image
+
+if TYPE_CHECKING:
+    import torch
+
+
+class EagerCompact:
+    """See `engine.backends.model.Model`. fp32; on the GPU where there is one."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load ``weights.safetensors`` of a bundle.
+
+        Raises:
+            EngineError: torch is not installed, or the folder is not a bundle.
+        """
+        try:
+            import torch
+            from safetensors.torch import load_file
+
+            from engine.models.compact import Compact, CompactConfig
+        except ImportError as error:
+            raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
+        if not (folder / "weights.safetensors").is_file():
+            raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
+        facts = json.loads((folder / "model.json").read_text())
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = Compact(CompactConfig(**facts["config"])).eval()
+        self._model.load_state_dict(
+            {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
+        )
+        self._model.to(self._device)
+        self.name: str = facts["name"]
+        self.sha256: str = facts["sha256"]
+        self.size: int = facts["size"]
+        self.backend = f"torch {torch.__version__} fp32, {self._device.type}"
+        self._resident: tuple[Features, list[torch.Tensor]] | None = None
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.backends.model.Model.encode`."""
+        import torch
+
+        image = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
+        with torch.inference_mode():
+            latent, maps = self._model.encoder(torch.from_numpy(image).to(self._device))
+        arrays = (latent.cpu().numpy(), image, *(m.cpu().numpy() for m in maps))
+        return Features(arrays=arrays, model=self.sha256)
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+        """See `engine.backends.model.Model.generate`."""
+        import torch
+
+        if features.model != self.sha256:
+            raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
+        latent, image, *maps = self._on_device(features)
+        points = [torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in drive]
+        source, target, affine, head, expression, pose = points
+        with torch.inference_mode():
+            edited = self._model.codes(latent, expression, pose)
+            out = self._model.generator(edited, image, maps, source, target, affine, head)["image"]
+            pixels = ((out[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
+        return pixels.contiguous().cpu().numpy()
+
+    def _on_device(self, features: Features) -> list[torch.Tensor]:
+        """The portrait's arrays as tensors, moved once."""
+        import torch
+
+        if self._resident is None or self._resident[0] is not features:
+            tensors = [torch.from_numpy(a).to(self._device) for a in features.arrays]
+            self._resident = (features, tensors)
+        return self._resident[1]

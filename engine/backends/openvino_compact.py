@@ -1,0 +1,64 @@
+"""The compact preset on OpenVINO: the default on every machine without a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from engine.backends.model import Features
+from engine.backends.openvino_runtime import Network, has_bf16
+from engine.errors import EngineError
+from engine.types import Float, Image
+
+COMPACT_DIR = Path(__file__).parents[1] / "assets" / "compact"
+_FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
+
+
+class OpenVinoCompact:
+    """See `engine.backends.model.Model`. Sampling grids stay in fp32 (marked in the file); the rest may be bf16."""
+
+    def __init__(self, folder: Path = COMPACT_DIR, *, threads: int | None = None) -> None:
+        """Load the encoder and the generator.
+
+        Args:
+            folder: written by ``mimicam bundle``.
+            threads: inference threads; None takes the physical cores, at most four.
+
+        Raises:
+            EngineError: the folder is not complete, or does not load.
+        """
+        missing = [name for name in _FILES if not (folder / name).is_file()]
+        if missing:
+            raise EngineError(
+                f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle"
+            )
+        facts = json.loads((folder / "model.json").read_text())
+        threads = threads or min(os.cpu_count() or 1, 4)
+        precision = "bf16" if has_bf16() else "f32"
+        self.name: str = facts["name"]
+        self.sha256: str = facts["sha256"]
+        self.size: int = facts["size"]
+        self.backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
+        # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
+        self._encoder = Network(folder / "encoder.xml", threads=threads, name="the portrait encoder")
+        self._generator = Network(
+            folder / "generator.xml", threads=threads, precision=precision, name="the generator"
+        )
+        self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.backends.model.Model.encode`."""
+        image = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
+        maps = [np.array(a, np.float32) for a in self._encoder(image)]
+        return Features(arrays=(maps[0], image, *maps[1:]), model=self.sha256)
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+        """See `engine.backends.model.Model.generate`."""
+        if features.model != self.sha256:
+            raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
+        out = self._generator(*features.arrays, *(a[None] for a in drive))[0]
+        np.copyto(self._picture, out[0], casting="unsafe")
+        return self._picture

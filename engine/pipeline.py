@@ -1,0 +1,198 @@
+"""The way of a frame: driver's picture in, portrait's picture out.
+
+source -> Frame -> track -> crop -> encode -> edit -> generate -> composite -> sinks
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engine.backends import load_model
+from engine.backends.model import Model
+from engine.portrait import Portrait
+from engine.runtime.timings import Timings
+from engine.stages.composite import Composite
+from engine.stages.crop import DriverBox
+from engine.stages.edit import AutoAnchor, edit
+from engine.stages.encode import Crop, TrackerEncoder
+from engine.stages.generate import CompactGenerate, Generate
+from engine.stages.lost import LostFace
+from engine.stages.motion import Drive
+from engine.stages.track import FaceTracker
+from engine.types import CropBox, EditSettings, Face, Frame, MotionCode
+
+FaceState = Literal["tracking", "holding", "easing", "standby"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineStatus:
+    """What a person wants to see while it runs."""
+
+    face: FaceState
+    backend: str
+    stages: dict[str, float]
+    """Last duration of each stage, milliseconds."""
+
+
+class Pipeline:
+    """Animates one portrait by one driver.
+
+    ``step`` belongs to one thread; everything else may be called from any, and takes effect at the next step.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        portrait: Portrait,
+        edit: EditSettings,
+        size: tuple[int, int] | None = None,
+        timings: Timings | None = None,
+        relative: bool = True,
+        smooth: bool = True,
+        aligned: bool = False,
+    ) -> None:
+        """Set up for one portrait.
+
+        Args:
+            model: encoder and generator.
+            portrait: enrolled with the same model.
+            edit: mode and gains.
+            size: (width, height) of the result; None gives the bare crop.
+            timings: where stage durations go.
+            relative: motion counts from the driver's neutral; False takes the driver's motion as it is.
+            smooth: filter what the tracker reads; False for pictures and tests.
+            aligned: frames are square face crops already: their whole is the driver's box.
+        """
+        self._model, self._size, self._aligned = model, size, aligned
+        self.timings = timings or Timings()
+        self.track = FaceTracker()
+        self._box = DriverBox()
+        self.encode = TrackerEncoder(smooth=smooth)
+        self._anchor = AutoAnchor() if relative else None
+        self._lost = LostFace()
+        self._lock = threading.Lock()
+        self._pending: list[Callable[[], None]] = []
+        self._standby = False
+        self._edit = edit
+        self._use(portrait)
+
+    def step(self, frame: Frame) -> Frame:
+        """The result for one driver frame; same ``seq`` and ``captured_ns``."""
+        self._take_changes()
+        with self.timings.stage("track"):
+            face = None if self._standby else self.track(frame.image)
+        if face is None:
+            return self._without_face(frame)
+        with self.timings.stage("encode"):
+            motion = self.encode(self.crop(frame, face))
+        with self.timings.stage("edit"):
+            drive = self._lost.seen(self._drive(motion, frame.captured_ns), frame.captured_ns)
+        return self._draw(frame, drive)
+
+    def crop(self, frame: Frame, face: Face) -> Crop:
+        """The driver's face in its box."""
+        if self._aligned:
+            height, width = frame.image.shape[:2]
+            box = CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))
+        else:
+            box = self._box(face, frame.captured_ns)
+        return Crop(image=frame.image, box=box, face=face, captured_ns=frame.captured_ns)
+
+    @property
+    def edit(self) -> EditSettings:
+        """Mode and gains in use."""
+        return self._edit
+
+    @property
+    def portrait(self) -> Portrait:
+        """The portrait in use."""
+        return self._portrait
+
+    @property
+    def status(self) -> PipelineStatus:
+        """How it goes."""
+        face: FaceState = "standby" if self._standby else self._lost.state
+        return PipelineStatus(face=face, backend=self._model.backend, stages=self.timings.last_ms())
+
+    def set_edit(self, edit: EditSettings) -> None:
+        """Change mode or gains."""
+        self._later(lambda: setattr(self, "_edit", edit))
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        """Switch to another portrait enrolled with the same model."""
+        self._later(lambda: self._use(portrait))
+
+    def calibrate(self) -> None:
+        """Take the driver's next face as neutral."""
+        if self._anchor is not None:
+            self._later(self._anchor.calibrate)
+
+    def set_standby(self, on: bool) -> None:
+        """Stop following the driver and show the standby card, or go on."""
+        self._later(lambda: setattr(self, "_standby", on))
+
+    def _later(self, change: Callable[[], None]) -> None:
+        with self._lock:
+            self._pending.append(change)
+
+    def _take_changes(self) -> None:
+        if not self._pending:
+            return
+        with self._lock:
+            changes, self._pending = self._pending, []
+        for change in changes:
+            change()
+
+    def _use(self, portrait: Portrait) -> None:
+        self._portrait = portrait
+        self._generate: Generate = CompactGenerate(self._model, portrait.features)
+        self._composite = Composite(portrait.picture, portrait.box, self._size)
+        self._rest = edit(portrait.motion, portrait.motion, None, EditSettings())
+        self._lost.portrait_changed()
+
+    def _drive(self, motion: MotionCode, captured_ns: int) -> Drive:
+        anchor = None if self._anchor is None else self._anchor(motion, captured_ns)
+        return edit(self._portrait.motion, motion, anchor, self._edit)
+
+    def _draw(self, frame: Frame, drive: Drive) -> Frame:
+        with self.timings.stage("generate"):
+            face = self._generate(drive)
+        with self.timings.stage("composite"):
+            return replace(frame, image=self._composite(face))
+
+    def _without_face(self, frame: Frame) -> Frame:
+        """Hold, ease to neutral, then the standby card; never the driver's own picture."""
+        self.encode.reset()
+        drive = self._lost.missing(self._rest, frame.captured_ns, at_once=self._standby)
+        shown = self._draw(frame, drive)
+        if self._standby or self._lost.state == "standby":
+            return replace(shown, image=self._lost.card(shown.image))
+        return shown
+
+
+def open_pipeline(
+    *,
+    model: str | Model = "compact",
+    backend: str = "auto",
+    portrait: Portrait,
+    edit: EditSettings,
+    size: tuple[int, int] | None = None,
+    timings: Timings | None = None,
+    relative: bool = True,
+    smooth: bool = True,
+    aligned: bool = False,
+) -> Pipeline:
+    """A pipeline by the model's name; see `Pipeline` for the rest.
+
+    Raises:
+        EngineError: the model or backend is not available.
+    """
+    loaded = load_model(model, backend) if isinstance(model, str) else model
+    return Pipeline(
+        model=loaded, portrait=portrait, edit=edit, size=size, timings=timings,
+        relative=relative, smooth=smooth, aligned=aligned,
+    )  # fmt: skip

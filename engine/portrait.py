@@ -1,0 +1,296 @@
+"""Enrol a picture: find the face, crop it, and compute once what every frame needs of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engine.backends.model import Features, Model
+from engine.errors import EngineError
+from engine.stages.crop import cut, portrait_box
+from engine.stages.motion import read_motion
+from engine.stages.track import Detection, FaceDetector, FaceTracker, Region
+from engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
+
+MAX_PIXELS = 50_000_000
+"""A larger picture is refused before it is decoded: it is a mistake or an attack."""
+_MAX_SIDE = 2048
+"""Larger pictures are reduced: the crop is 256 pixels."""
+_MIN_FACE_PX = 48
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+_FORMAT = 1
+_SAME_SIZE = 0.6
+"""A second face larger than this share of the first makes the choice unclear."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portrait:
+    """An enrolled face."""
+
+    name: str
+    picture: Image
+    """The picture, uint8 ``[H, W, 3]``, at most 2048 pixels a side."""
+    box: CropBox
+    """Where in it the crop is."""
+    crop: Image
+    """uint8 ``[S, S, 3]``."""
+    motion: MotionCode
+    """The portrait's own pose and expression, in its crop."""
+    features: Features
+
+
+def read_picture(path: Path) -> Image:
+    """A picture file as RGB: EXIF rotation applied, alpha laid over neutral grey, at most 2048 pixels a side.
+
+    Raises:
+        EngineError: missing, empty, not a picture, or too large.
+    """
+    if not path.is_file():
+        raise EngineError(f"{path} does not exist: give the path of a picture")
+    data = np.fromfile(path, np.uint8)
+    if data.size == 0:
+        raise EngineError(f"{path} is empty: give a JPEG, PNG or WebP picture")
+    _check_pixels(path, data)
+    decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise EngineError(f"{path} is not a picture, or is cut off: give a JPEG, PNG or WebP picture")
+    if decoded.ndim == 3 and decoded.shape[2] == 4:
+        image = _over_grey(decoded)  # formats with alpha carry no EXIF rotation that OpenCV would apply
+    else:
+        image = np.asarray(
+            cv2.imdecode(data, cv2.IMREAD_COLOR)
+        )  # 8 bits, three channels, EXIF rotation applied
+    image = np.ascontiguousarray(image[:, :, ::-1])
+    longest = max(image.shape[:2])
+    if longest > _MAX_SIDE:
+        scale = _MAX_SIDE / longest
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return image
+
+
+def enroll(
+    picture: Path | Image, *, model: Model, aligned: bool = False, name: str | None = None
+) -> Portrait:
+    """Find the largest face, crop it as in training, and run the encoder.
+
+    Args:
+        picture: a file, or RGB uint8 ``[H, W, 3]``.
+        model: whose encoder to run.
+        aligned: the picture is a square face crop already: it is resized, not searched for a box.
+        name: what reports call it; the file's stem by default.
+
+    Raises:
+        EngineError: the picture cannot be read, or shows no face that is large enough.
+    """
+    image = read_picture(picture) if isinstance(picture, Path) else picture
+    label = name or (picture.stem if isinstance(picture, Path) else "portrait")
+    face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
+    box = _whole(image) if aligned else portrait_box(face)
+    crop = cut(image, box, model.size)
+    motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+    return Portrait(name=label, picture=image, box=box, crop=crop, motion=motion, features=model.encode(crop))
+
+
+def save_portrait(portrait: Portrait, folder: Path) -> None:
+    """Write a folder that `load_portrait` reads; complete or not at all.
+
+    Raises:
+        EngineError: the folder exists and holds something else, or cannot be written.
+    """
+    if folder.exists() and not (folder / "portrait.json").is_file():
+        raise EngineError(f"{folder} exists and is not an enrolled portrait: choose another folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".enroll-") as part:
+            _write(portrait, Path(part))
+            folder.mkdir(exist_ok=True)
+            for file in ("picture.png", "portrait.npz", "portrait.json"):  # the json last: it makes it valid
+                os.replace(Path(part) / file, folder / file)
+    except OSError as error:
+        raise EngineError(
+            f"{folder} cannot be written ({error.strerror}): free space or choose another"
+        ) from error
+
+
+def load_portrait(path: Path, *, model: Model) -> Portrait:
+    """A picture, or a folder written by `save_portrait`.
+
+    A folder enrolled with other weights is enrolled again from the picture it holds.
+
+    Raises:
+        EngineError: see `enroll`; or the folder is damaged.
+    """
+    if not path.is_dir():
+        return enroll(path, model=model)
+    if not (path / "portrait.json").is_file():
+        raise EngineError(
+            f"{path} is not an enrolled portrait: make one with 'mimicam enroll PICTURE -o {path}'"
+        )
+    try:
+        facts = json.loads((path / "portrait.json").read_text())
+        if facts["format"] != _FORMAT or facts["model"] != model.sha256:
+            return enroll(read_picture(path / "picture.png"), model=model, name=facts["name"])
+        with np.load(path / "portrait.npz", allow_pickle=False) as data:
+            return _assemble(facts, dict(data), read_picture(path / "picture.png"))
+    except (KeyError, ValueError, OSError) as error:
+        raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
+
+
+def _find(image: Image, label: str) -> Face:
+    height, width = image.shape[:2]
+    if min(height, width) < _MIN_FACE_PX:
+        raise EngineError(
+            f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
+        )
+    region = _only_face(image, label)
+    tracker = FaceTracker()
+    if region is not None:
+        tracker.start(region)
+    face = tracker(image)
+    if face is None:
+        raise EngineError(
+            f"{label} shows no face: give a picture of one face, seen from the front and well lit"
+        )
+    size = float(np.ptp(face.landmarks[:, :2], axis=0).max())
+    if size < _MIN_FACE_PX:
+        raise EngineError(
+            f"the face in {label} is only {size:.0f} pixels tall: give one where it is {_MIN_FACE_PX} or more"
+        )
+    return face
+
+
+def _only_face(image: Image, label: str) -> Region | None:
+    """The one large face's region, or None. Two of about the same size are the user's choice, not ours."""
+    found = _detect_everywhere(image)
+    found.sort(key=lambda d: -d.region.size_px)
+    if len(found) > 1 and found[1].region.size_px > _SAME_SIZE * found[0].region.size_px:
+        raise EngineError(f"{label} shows {len(found)} faces: cut it to the one that shall be animated")
+    return found[0].region if found else None
+
+
+def _detect_everywhere(image: Image) -> list[Detection]:
+    """Faces of the whole picture; where there is none, of its overlapping halves: the detector misses small ones."""
+    detect = FaceDetector()
+    found = detect(image)
+    if found:
+        return found
+    height, width = image.shape[:2]
+    side = max(height, width) // 2
+    for top in range(0, max(height - side // 2, 1), side // 2):
+        for left in range(0, max(width - side // 2, 1), side // 2):
+            tile = np.ascontiguousarray(image[top : top + side, left : left + side])
+            found += [_moved(d, left, top) for d in detect(tile)]
+    return found[:1]  # tiles overlap: the same face would count several times
+
+
+def _moved(detection: Detection, left: int, top: int) -> Detection:
+    region = detection.region
+    return replace(detection, region=replace(region, x_px=region.x_px + left, y_px=region.y_px + top))
+
+
+def _whole(image: Image) -> CropBox:
+    height, width = image.shape[:2]
+    side = max(height, width)
+    return CropBox(x_px=(width - side) / 2, y_px=(height - side) / 2, size_px=float(side))
+
+
+def _check_pixels(path: Path, data: np.ndarray) -> None:
+    """Read the size from the header alone: a bomb is small on disk and huge in memory."""
+    width, height = _header_size(bytes(data[:65536]))
+    if width * height > MAX_PIXELS:
+        raise EngineError(
+            f"{path} is {width}x{height} pixels: give one under {MAX_PIXELS // 1_000_000} megapixels"
+        )
+
+
+def _header_size(head: bytes) -> tuple[int, int]:
+    """(width, height) that a PNG, JPEG or WebP header declares; (0, 0) if it is none of them."""
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return _webp_size(head)
+    if head[:2] == b"\xff\xd8":
+        return _jpeg_size(head)
+    return 0, 0
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    kind = head[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int]:
+    at = 2
+    while at + 9 < len(head) and head[at] == 0xFF:
+        marker = head[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(head[at + 7 : at + 9], "big"), int.from_bytes(head[at + 5 : at + 7], "big")
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def _over_grey(decoded: np.ndarray) -> Image:
+    """BGRA of 8 or 16 bits over mid grey."""
+    if decoded.dtype == np.uint16:
+        decoded = (decoded // 257).astype(np.uint8)
+    alpha = decoded[:, :, 3:].astype(np.float32) / 255
+    return (decoded[:, :, :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)
+
+
+def _write(portrait: Portrait, folder: Path) -> None:
+    ok, png = cv2.imencode(".png", portrait.picture[:, :, ::-1])
+    assert ok, "OpenCV encodes every RGB picture as PNG"
+    (folder / "picture.png").write_bytes(png.tobytes())
+    motion = portrait.motion
+    arrays: dict[str, Float] = {f"feature_{i}": a for i, a in enumerate(portrait.features.arrays)}
+    with (folder / "portrait.npz").open("wb") as file:
+        np.savez(
+            file,
+            expression=motion.expression,
+            shape=motion.shape,
+            rotation=motion.pose.rotation,
+            translation=motion.pose.translation,
+            crop=portrait.crop,
+            **arrays,  # type: ignore[arg-type]
+        )
+    facts = {
+        "format": _FORMAT,
+        "name": portrait.name,
+        "model": portrait.features.model,
+        "scale": motion.pose.scale,
+        "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
+        "features": len(arrays),
+    }
+    (folder / "portrait.json").write_text(json.dumps(facts, indent=1))
+
+
+def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
+    x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
+    pose = HeadPose(
+        rotation=data["rotation"],
+        translation=data["translation"],
+        scale=float(facts["scale"]),  # type: ignore[arg-type]
+    )
+    count = int(facts["features"])  # type: ignore[call-overload]
+    return Portrait(
+        name=str(facts["name"]),
+        picture=picture,
+        box=CropBox(x_px=x, y_px=y, size_px=size),
+        crop=data["crop"],
+        motion=MotionCode(expression=data["expression"], pose=pose, shape=data["shape"]),
+        features=Features(
+            arrays=tuple(data[f"feature_{i}"] for i in range(count)), model=str(facts["model"])
+        ),
+    )

@@ -1,0 +1,96 @@
+"""Choose the square that a face is read and drawn in.
+
+As in the training clips (DPE, section 4.1: "faces move freely within a fixed bounding box and no need to
+align") the box stays where it is while the face moves inside it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from engine.stages.geometry import head_pose
+from engine.types import CropBox, Face, Image
+
+# Median head scale and place in the training clips (12,557 frames, 2026-11), crop units.
+HEAD_SCALE = 0.40
+HEAD_Y = -0.18
+
+# How far from its place the head may wander before the box follows: the 5th to 95th percentile of the clips.
+_FREE_X, _FREE_Y = 0.30, 0.30
+_FREE_SCALE = 1.35
+_FOLLOW_HZ = 0.5
+_REACQUIRE = 2.5
+
+
+def portrait_box(face: Face) -> CropBox:
+    """The box that puts a head where the training clips have it."""
+    pose = head_pose(face.landmarks)
+    size = 2.0 * pose.scale / HEAD_SCALE
+    return CropBox(
+        x_px=float(pose.translation[0]) - size / 2,
+        y_px=float(pose.translation[1]) - size * (HEAD_Y + 1) / 2,
+        size_px=size,
+    )
+
+
+def cut(image: Image, box: CropBox, size: int) -> Image:
+    """The box's content, ``[size, size, 3]``; the picture's edge repeats where the box leaves it."""
+    scale = box.size_px / size
+    matrix = np.array(
+        [[scale, 0, box.x_px + scale / 2 - 0.5], [0, scale, box.y_px + scale / 2 - 0.5]], np.float32
+    )
+    if scale > 1.5:  # bilinear sampling would skip pixels: blur to the new rate first
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 * scale)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+class DriverBox:
+    """The driver's box: placed at the first face, then still; follows slowly when the face nears its edge."""
+
+    def __init__(self) -> None:
+        self._box: CropBox | None = None
+        self._seen_ns = 0
+
+    def reset(self) -> None:
+        """Place it anew at the next face."""
+        self._box = None
+
+    def __call__(self, face: Face, captured_ns: int) -> CropBox:
+        """The box for this frame."""
+        wanted = portrait_box(face)
+        if self._box is None or _far(self._box, wanted):
+            self._box = wanted
+        elif _outside(self._box, wanted):
+            seconds = min(max((captured_ns - self._seen_ns) * 1e-9, 0.0), 0.2)
+            self._box = _towards(self._box, wanted, 1.0 - float(np.exp(-2 * np.pi * _FOLLOW_HZ * seconds)))
+        self._seen_ns = captured_ns
+        return self._box
+
+
+def _offset(box: CropBox, wanted: CropBox) -> tuple[float, float]:
+    half = box.size_px / 2
+    dx = (wanted.x_px + wanted.size_px / 2 - box.x_px - half) / half
+    dy = (wanted.y_px + wanted.size_px / 2 - box.y_px - half) / half
+    return abs(dx), abs(dy)
+
+
+def _outside(box: CropBox, wanted: CropBox) -> bool:
+    dx, dy = _offset(box, wanted)
+    ratio = wanted.size_px / box.size_px
+    return dx > _FREE_X or dy > _FREE_Y or not 1 / _FREE_SCALE < ratio < _FREE_SCALE
+
+
+def _far(box: CropBox, wanted: CropBox) -> bool:
+    """Another person, or a jump: following would take seconds."""
+    ratio = wanted.size_px / box.size_px
+    return max(_offset(box, wanted)) > _REACQUIRE or not 0.4 < ratio < 2.5
+
+
+def _towards(box: CropBox, wanted: CropBox, share: float) -> CropBox:
+    return CropBox(
+        x_px=box.x_px + share * (wanted.x_px - box.x_px),
+        y_px=box.y_px + share * (wanted.y_px - box.y_px),
+        size_px=box.size_px + share * (wanted.size_px - box.size_px),
+    )

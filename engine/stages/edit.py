@@ -1,0 +1,156 @@
+"""Put the driver's motion on the portrait's: gains, modes, and the driver's neutral (DPE, equations 3 to 7).
+
+DPE adds the driver's code to the source's latent. Here both faces are read by the tracker, so the codes are
+differences: what the driver does beyond their neutral is added to what the portrait does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from engine.stages.motion import Drive, make_drive, shape_change
+from engine.stages.track import BLENDSHAPE_NAMES
+from engine.types import EditSettings, Float, HeadPose, Mode, MotionCode
+
+_NAMES = list(BLENDSHAPE_NAMES)
+_NEUTRAL_SHAPES = [
+    _NAMES.index(n)
+    for n in ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp",
+              "mouthPucker", "mouthFunnel")
+]  # fmt: skip
+_CALM = np.full(len(_NAMES), 0.4, np.float32)
+"""A neutral face stays below these: a driver who starts with closed eyes has not chosen them as neutral."""
+_CALM[_NEUTRAL_SHAPES] = (0.08, 0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.2)
+_CALM_TURN_RAD = np.deg2rad(15.0)
+_SETTLE_S = 2.0
+_MAX_TURN_RAD = np.deg2rad(50.0)
+_SCALE_LIMITS = (0.6, 1.6)
+_SHIFT_LIMIT = 0.6
+
+
+class AutoAnchor:
+    """The driver's neutral: the calmest face of the first two seconds, or the one at `calibrate`."""
+
+    def __init__(self) -> None:
+        self._anchor: MotionCode | None = None
+        self._score = np.inf
+        self._first_ns: int | None = None
+        self._wanted = False
+
+    def reset(self) -> None:
+        """Look for the neutral anew."""
+        self._anchor, self._score, self._first_ns = None, np.inf, None
+
+    def calibrate(self) -> None:
+        """Take the next face."""
+        self._wanted = True
+
+    def __call__(self, motion: MotionCode, captured_ns: int) -> MotionCode:
+        """The anchor, after seeing this frame."""
+        if self._first_ns is None:
+            self._first_ns = captured_ns
+        score = unrest(motion)
+        settling = captured_ns - self._first_ns < _SETTLE_S * 1e9
+        if self._wanted or self._anchor is None or (settling and score < self._score):
+            self._score = -np.inf if self._wanted else score
+            self._anchor, self._wanted = motion, False
+        return self._anchor
+
+
+def unrest(motion: MotionCode) -> float:
+    """How far from a calm frontal face: 0 is at rest."""
+    yaw, pitch, roll = motion.pose.angles_rad()
+    return float(motion.expression[_NEUTRAL_SHAPES].sum()) + 2 * (abs(yaw) + 0.5 * abs(pitch) + abs(roll))
+
+
+def edit(
+    portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, settings: EditSettings
+) -> Drive:
+    """What the portrait shall do.
+
+    Args:
+        portrait: the source's own motion.
+        driver: the driver's motion now.
+        anchor: the driver's neutral; None takes the driver's motion as it is, not relative to anything.
+        settings: mode and gains.
+    """
+    if settings.mirror:
+        driver, anchor = mirrored(driver), None if anchor is None else mirrored(anchor)
+    expression, pose, shape = portrait.expression, portrait.pose, portrait.shape
+    if settings.mode is not Mode.POSE:
+        expression = edit_expression(portrait, driver, anchor, settings.expression_gain)
+        shape = shape + shape_change(expression - portrait.expression)
+    if settings.mode is not Mode.EXP:
+        pose = edit_pose(
+            portrait.pose, driver.pose, None if anchor is None else anchor.pose, settings.pose_gain
+        )
+    return make_drive(portrait, replace(portrait, expression=expression, pose=pose, shape=shape))
+
+
+def edit_expression(
+    portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, gain: float
+) -> Float:
+    """Target blendshapes ``[52]`` in 0..1.
+
+    Relative to an anchor, the driver's neutral becomes the portrait's and the driver's extreme the extreme:
+    a closed eye closes whatever the two faces' resting lids are.
+    """
+    own, now = portrait.expression, driver.expression
+    if anchor is None:
+        target = own + gain * (now - own)
+    else:
+        rest = np.minimum(anchor.expression, _CALM)
+        room = np.where(now > rest, (1 - own) / np.maximum(1 - rest, 0.2), own / np.maximum(rest, 0.2))
+        target = own + gain * (now - rest) * np.clip(room, 0.0, 1.5)
+    clipped: Float = np.clip(target, 0.0, 1.0).astype(np.float32)
+    return clipped
+
+
+def edit_pose(portrait: HeadPose, driver: HeadPose, anchor: HeadPose | None, gain: float) -> HeadPose:
+    """Target pose in crop space, kept within what training has seen."""
+    base = portrait if anchor is None else anchor
+    rest = base.rotation if anchor is None else _scaled_rotation(base.rotation, 1.0, _CALM_TURN_RAD)
+    turn = _scaled_rotation(driver.rotation @ rest.T, gain, _MAX_TURN_RAD)
+    ratio = float(np.clip((driver.scale / base.scale) ** gain, *_SCALE_LIMITS))
+    shift = gain * (driver.translation - base.translation) * (portrait.scale / base.scale)
+    place = portrait.translation + np.clip(shift, -_SHIFT_LIMIT, _SHIFT_LIMIT)
+    return HeadPose(
+        rotation=(turn @ portrait.rotation).astype(np.float32),
+        translation=place.astype(np.float32),
+        scale=portrait.scale * ratio,
+    )
+
+
+def mirrored(motion: MotionCode) -> MotionCode:
+    """The same face seen in a mirror (its canonical shape is left: only the driver is mirrored)."""
+    flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
+    return replace(
+        motion,
+        expression=motion.expression[_OTHER_SIDE],
+        pose=HeadPose(
+            rotation=(flip @ motion.pose.rotation @ flip).astype(np.float32),
+            translation=motion.pose.translation * np.array([-1, 1], np.float32),
+            scale=motion.pose.scale,
+        ),
+    )
+
+
+def _scaled_rotation(rotation: Float, gain: float, limit_rad: float) -> Float:
+    vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
+    vector = vector * gain
+    angle = float(np.linalg.norm(vector))
+    if angle > limit_rad:
+        vector = vector * (limit_rad / angle)
+    return cv2.Rodrigues(vector)[0].astype(np.float32)
+
+
+def _swapped(name: str) -> str:
+    if name.endswith("Left"):
+        return name[:-4] + "Right"
+    return name[:-5] + "Left" if name.endswith("Right") else name
+
+
+_OTHER_SIDE = np.array([_NAMES.index(_swapped(n)) for n in _NAMES])
