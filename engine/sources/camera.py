@@ -52,7 +52,7 @@ def open_capture(index: int, size: tuple[int, int], fps: float) -> Capture | Non
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
             capture.set(cv2.CAP_PROP_FPS, fps)
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-            return capture  # type: ignore[return-value]
+            return capture
         capture.release()
     return None
 

@@ -1,0 +1,39 @@
+"""``mimicam doctor``: can the main job run here, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import tyro
+
+_MARKS = {True: "ok     ", False: "missing"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Look at Python, packages, CPU, GPUs, cameras, virtual cameras, bundled files and back-ends.
+
+    Ends with 0 only when the main job can run.
+    """
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print each finding, with the command that mends it."""
+        from engine.doctor import examine
+
+        checks = examine()
+        able = all(check.ok for check in checks if check.required)
+        if self.json:
+            print(json.dumps({"can_run": able, "checks": [asdict(check) for check in checks]}, indent=1))
+            return 0 if able else 1
+        for check in checks:
+            mark = _MARKS[check.ok] if check.required or check.ok else "absent "
+            print(f"{mark}  {check.name}: {check.detail}")
+            if check.remedy:
+                print(f"         -> {check.remedy}")
+        print("the main job can run" if able else "the main job cannot run yet: see what is missing above")
+        return 0 if able else 1

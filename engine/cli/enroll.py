@@ -1,0 +1,31 @@
+"""``mimicam enroll``: compute once what every frame needs of a portrait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enroll:
+    """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
+
+    portrait: tyro.conf.Positional[Path]
+    """A JPEG, PNG or WebP picture of one face."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder to write."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+
+    def run(self) -> int:
+        """Enrol and save."""
+        from engine.backends import load_model
+        from engine.portrait import enroll, save_portrait
+
+        portrait = enroll(self.portrait, model=load_model(self.model))
+        save_portrait(portrait, self.out)
+        print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")
+        return 0

@@ -1,0 +1,117 @@
+"""From options to the parts of a session: shared by the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.assets_manifest import bundled_portraits
+from engine.backends import Model, load_model
+from engine.errors import EngineError
+from engine.portrait import Portrait, load_portrait, read_picture
+from engine.runtime.clock import Clock
+from engine.runtime.mailbox import Drops
+from engine.sinks import Sink
+from engine.sinks.file import FileSink
+from engine.sinks.null import NullSink
+from engine.sinks.virtual_camera import VirtualCameraSink
+from engine.sinks.window import WindowSink
+from engine.sources import Source
+from engine.sources.camera import CameraSource
+from engine.sources.file import play
+from engine.sources.pattern import PatternSource
+
+CAMERA_FPS = 30.0
+VIRTUAL_CAMERA_SIZE = (640, 480)
+"""What every program that shows cameras accepts."""
+_SIDE_MIN, _SIDE_MAX = 64, 4096
+_FPS_MAX = 240.0
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``WxH`` in pixels.
+
+    Raises:
+        EngineError: it is not that.
+    """
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise EngineError(f"--size must be WxH in pixels, for example 640x480, not {text!r}")
+    size = int(width), int(height)
+    if not all(_SIDE_MIN <= side <= _SIDE_MAX and side % 2 == 0 for side in size):
+        raise EngineError(f"--size must be even and {_SIDE_MIN} to {_SIDE_MAX} pixels a side, not {text}")
+    return size
+
+
+def check_rates(fps: float | None, seconds: float | None) -> None:
+    """Both positive, if given.
+
+    Raises:
+        EngineError: they are not.
+    """
+    if fps is not None and not 0 < fps <= _FPS_MAX:
+        raise EngineError(f"--fps must lie between 0 and {_FPS_MAX:g}, not {fps:g}")
+    if seconds is not None and not seconds > 0:
+        raise EngineError(f"--seconds must be positive, not {seconds:g}")
+
+
+def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loop: bool = False) -> Source:
+    """``camera``, ``camera:N``, ``camera:NAME``, ``pattern``, or a path.
+
+    Raises:
+        EngineError: it cannot be opened.
+    """
+    if spec == "pattern":
+        return PatternSource(clock=clock, fps=fps or CAMERA_FPS)
+    if spec == "camera" or spec.startswith("camera:"):
+        selector = spec.partition(":")[2] or "0"
+        return CameraSource(selector, clock=clock, drops=drops, fps=fps or CAMERA_FPS)
+    return play(Path(spec), clock=clock, read_picture=read_picture, fps=fps, loop=loop)
+
+
+def make_sinks(
+    specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
+) -> list[Sink]:
+    """``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``null``.
+
+    Raises:
+        EngineError: an unknown one, twice the same, or one that cannot work here.
+    """
+    if not specs or len(set(specs)) != len(specs):
+        raise EngineError("--sink takes one or more different sinks: virtual-camera, window, file:PATH, null")
+    return [_sink(spec, on_key, figures) for spec in specs]
+
+
+def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[str]]) -> Sink:
+    kind, _, value = spec.partition(":")
+    if kind == "virtual-camera":
+        return VirtualCameraSink(value or None)
+    if spec == "window":
+        return WindowSink(on_key=on_key, figures=figures)
+    if kind == "file" and value:
+        return FileSink(Path(value))
+    if spec == "null":
+        return NullSink()
+    raise EngineError(f"there is no sink {spec!r}; choose virtual-camera, window, file:PATH or null")
+
+
+def result_size(size: tuple[int, int] | None, sinks: Sequence[str]) -> tuple[int, int] | None:
+    """The size asked for; for a virtual camera one that programs accept; None for the model's own."""
+    if size is None and any(spec.startswith("virtual-camera") for spec in sinks):
+        return VIRTUAL_CAMERA_SIZE
+    return size
+
+
+def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, list[Portrait]]:
+    """The model, and the portraits (by default the bundled ones) enrolled with it.
+
+    Raises:
+        EngineError: one of them cannot be used.
+    """
+    paths = list(portraits) or bundled_portraits()
+    if not paths:
+        raise EngineError("no portrait is bundled; give one with --portrait PATH")
+    loaded = load_model(model, backend)
+    return loaded, [load_portrait(path, model=loaded) for path in paths]

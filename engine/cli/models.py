@@ -1,0 +1,70 @@
+"""``mimicam models``: what is bundled, whether it is whole, and importing published weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from engine.errors import EngineError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """list, verify or import models; see mimicam models --help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListModels:
+    """List the bundled files with licence and origin."""
+
+    def run(self) -> int:
+        """Print a line for each."""
+        from engine.assets_manifest import entries
+
+        for asset in entries():
+            print(f"{asset.file}  {asset.sha256[:12]}  {asset.licence}  {asset.origin}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyModels:
+    """Compare every bundled file with the hash in the manifest."""
+
+    def run(self) -> int:
+        """Raises EngineError when a file is missing or was changed."""
+        from engine.assets_manifest import entries, problems
+
+        found = problems()
+        if found:
+            raise EngineError("; ".join(found) + "; run: pip install --force-reinstall --no-deps mimicam")
+        print(f"{len(entries())} bundled files are as they were made")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportModel:
+    """Convert a published DPE checkpoint to safetensors. Nothing in it is executed."""
+
+    file: tyro.conf.Positional[Path]
+    """The checkpoint, dpe.pt."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The safetensors file to write; a JSON file lands beside it."""
+
+    def run(self) -> int:
+        """Convert."""
+        try:
+            from engine.models.checkpoint import import_published
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise EngineError(
+                "importing a checkpoint needs PyTorch; run: pip install 'mimicam[torch]'"
+            ) from error
+        print(import_published(self.file, self.out))
+        return 0
+
+
+MODELS: dict[str, Any] = {"list": ListModels, "verify": VerifyModels, "import": ImportModel}

@@ -1,0 +1,98 @@
+"""``mimicam render``: offline, every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from engine.cli.run import Backend, ModeName
+from engine.types import EditSettings, Mode
+
+if TYPE_CHECKING:
+    from engine.backends import Model
+    from engine.pipeline import Pipeline
+    from engine.sources.video import VideoFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render:
+    """Animate a portrait by a video or a picture, frame by frame, into a file. The sound is kept."""
+
+    portrait: tyro.conf.Positional[Path]
+    """Picture, or folder written by enroll."""
+    driving: tyro.conf.Positional[Path]
+    """Video or picture of the driver."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Where the result goes; a video for a video, a picture for a picture."""
+    mode: ModeName = "both"
+    """What of the driver reaches the portrait: expression, head pose, or both."""
+    backend: Backend = "auto"
+    """What computes."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+    aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Both inputs are square face crops already: they are resized, not searched for a box."""
+
+    def run(self) -> int:
+        """Render; print how much and how fast."""
+        from engine.backends import load_model
+        from engine.portrait import read_picture
+        from engine.render import check_names, render_picture
+        from engine.sources.file import is_picture
+        from engine.sources.video import VideoFile, check_readable
+
+        check_readable(self.driving)
+        check_names(self.driving, self.out)
+        if is_picture(self.driving):
+            image = read_picture(self.driving)
+            render_picture(image, self._pipeline(load_model(self.model, self.backend), still=True), self.out)
+        else:
+            video = VideoFile(self.driving)
+            self._video(video, load_model(self.model, self.backend))
+        print(f"wrote {self.out}")
+        return 0
+
+    def _pipeline(self, model: Model, *, still: bool) -> Pipeline:
+        from engine.pipeline import open_pipeline
+        from engine.portrait import enroll, load_portrait
+
+        portrait = (
+            enroll(self.portrait, model=model, aligned=True)
+            if self.aligned and not self.portrait.is_dir()
+            else load_portrait(self.portrait, model=model)
+        )
+        # A single picture has no neutral of its own to count from.
+        return open_pipeline(
+            model=model,
+            portrait=portrait,
+            edit=EditSettings(mode=Mode(self.mode)),
+            relative=not still,
+            smooth=not still,
+            aligned=self.aligned,
+        )
+
+    def _video(self, video: VideoFile, model: Model) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from engine.render import render_video
+
+        pipeline = self._pipeline(model, still=False)
+        columns = (
+            TextColumn(model.backend),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.1f} frames/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns) as bar:
+            task = bar.add_task("render", total=video.frame_count, rate=0.0)
+
+            def advance(done: int) -> None:
+                bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
+
+            side = (model.size, model.size)
+            done = render_video(video, pipeline, self.out, size=side, progress=advance)
+            bar.update(task, total=done)

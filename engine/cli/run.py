@@ -1,0 +1,116 @@
+"""``mimicam run``: the live engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from engine.errors import EngineError
+from engine.types import EditSettings, Mode
+
+Backend = Literal["auto", "openvino", "torch", "tensorrt"]
+ModeName = Literal["exp", "pose", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
+
+    source: str = "camera"
+    """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""
+    portrait: tuple[Path, ...] = ()
+    """Pictures, or folders written by enroll; on the keys 1 to 9. By default the bundled ones."""
+    mode: ModeName = "both"
+    """What of the driver reaches the portrait: expression, head pose, or both."""
+    sink: tuple[str, ...] = ("virtual-camera",)
+    """One or more of virtual-camera, window, file:PATH, null."""
+    backend: Backend = "auto"
+    """What computes; auto chooses by what the machine has, and says which."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    """Frames a second: of the camera (30), or instead of the file's own."""
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    """Stop after this long; by default at the end of the source, at q or Ctrl-C."""
+    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    """Of the result. By default the model's own; 640x480 for a virtual camera."""
+    expression_gain: float = 1.0
+    """How strongly expressions are applied, 0 to 2."""
+    pose_gain: float = 1.0
+    """How strongly the head turns, 0 to 1.5."""
+    mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Move as a mirror image would."""
+    loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Start a video again at its end."""
+
+    def run(self) -> int:
+        """Run until the end; print what happened."""
+        from rich.console import Console
+
+        from engine.cli.live import check_rates, parse_size
+        from engine.report import render_report
+
+        check_rates(self.fps, self.seconds)
+        live = _Live(self, parse_size(self.size))
+        console = Console()
+        console.print(live.describe(), highlight=False)
+        report = live.session.run(self.seconds)
+        console.print(render_report(report, live.backend), highlight=False)
+        return 130 if report.interrupted else 0
+
+
+class _Live:
+    """The parts of one run, connected. The sinks come first: what they lack is known at once."""
+
+    def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
+        from engine.cli.live import load_all, make_sinks, open_source, result_size
+        from engine.controls import Controls
+        from engine.pipeline import open_pipeline
+        from engine.runtime.clock import MonotonicClock
+        from engine.runtime.mailbox import Drops
+        from engine.runtime.timings import Timings
+        from engine.session import Parts, Session
+
+        sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
+        edit = _edit(options)
+        size = result_size(size, options.sink)
+        model, portraits = load_all(options.model, options.backend, options.portrait)
+        clock, drops, timings = MonotonicClock(), Drops(), Timings()
+        self._pipeline = open_pipeline(
+            model=model, portrait=portraits[0], edit=edit, size=size, timings=timings
+        )
+        self.backend = model.backend
+        source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
+        result = size or (model.size, model.size)
+        parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)
+        self._parts = parts
+        self.session = Session(parts, clock=clock, timings=timings, drops=drops)
+        self._controls = Controls(self._pipeline, portraits, stop=self.session.stop)
+
+    def describe(self) -> str:
+        """What runs, in a line."""
+        sinks = ", ".join(sink.name for sink in self._parts.sinks)
+        width, height = self._parts.size
+        return f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
+
+    def _key(self, key: str) -> None:
+        self._controls.key(key)
+
+    def _figures(self) -> list[str]:
+        status = self._pipeline.status
+        return [f"{status.backend}  {status.face}", *self.session.figures(), self._controls.describe()]
+
+
+def _edit(options: Run) -> EditSettings:
+    try:
+        return EditSettings(
+            mode=Mode(options.mode),
+            expression_gain=options.expression_gain,
+            pose_gain=options.pose_gain,
+            mirror=options.mirror,
+        )
+    except ValueError as error:
+        raise EngineError(str(error)) from error

@@ -1,0 +1,161 @@
+"""Offline: every driving frame gives one output frame, nothing is dropped, the sound is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+from av.container import OutputContainer
+
+from engine.errors import EngineError
+from engine.session import Stepper
+from engine.sinks.video_writer import VideoWriter, container_format, part_of
+from engine.sources.file import PICTURE_SUFFIXES, is_picture
+from engine.sources.video import VideoFile
+from engine.types import Frame, Image
+
+Progress = Callable[[int], None]
+"""Told how many frames are done."""
+
+
+def check_names(driving: Path, out: Path) -> None:
+    """A picture gives a picture, a video gives a video.
+
+    Raises:
+        EngineError: the names do not fit, or OUT cannot be written.
+    """
+    if is_picture(driving) != is_picture(out):
+        kind = "picture" if is_picture(driving) else "video"
+        other = ", ".join(sorted(PICTURE_SUFFIXES)) if kind == "picture" else ".mp4, .mov, .mkv, .avi"
+        raise EngineError(f"{driving.name} is a {kind}, so OUT must be one too: end it in {other}")
+    if not is_picture(out):
+        container_format(out)
+    if not out.resolve().parent.is_dir():
+        raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
+    if out.exists() and out.samefile(driving):
+        raise EngineError(f"{out} is the driving file itself; choose another name for OUT")
+
+
+def render_picture(image: Image, stepper: Stepper, out: Path) -> None:
+    """Animate the portrait by one picture.
+
+    Args:
+        image: the driving picture, RGB.
+        stepper: the pipeline; motion as it is, not relative to a first frame.
+        out: a name that ends like a picture.
+
+    Raises:
+        EngineError: the picture cannot be written.
+    """
+    result = stepper.step(Frame(image=image, seq=0, captured_ns=0)).image
+    write_picture(out, result)
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Write RGB as the suffix says, whole or not at all.
+
+    Raises:
+        EngineError: the folder is missing, the disk is full.
+    """
+    ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise EngineError(f"this OpenCV does not write {path.suffix}; choose .png")
+    part = part_of(path)
+    try:
+        part.write_bytes(data.tobytes())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EngineError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def render_video(
+    video: VideoFile,
+    stepper: Stepper,
+    out: Path,
+    *,
+    size: tuple[int, int],
+    progress: Progress = lambda _: None,
+) -> int:
+    """Animate the portrait by a video.
+
+    Args:
+        video: the driver, just opened; it is closed.
+        stepper: the pipeline; frames carry the file's own times.
+        out: where the result goes; it appears when it is whole.
+        size: width, height of the results.
+        progress: called after each frame.
+
+    Returns:
+        The number of frames, in and out.
+
+    Raises:
+        EngineError: the driver is damaged, the result cannot be written; OUT is left as it was.
+    """
+    writer = VideoWriter(out, size=size, fps=video.fps)
+    try:
+        sound = SoundCopy(video.path, writer.container, writer.mux)
+        done = 0
+        for timed in video:
+            frame = Frame(image=timed.image, seq=done, captured_ns=round(timed.time_s * 1e9))
+            writer.write(stepper.step(frame).image, timed.time_s)
+            sound.copy_until(timed.time_s)
+            done += 1
+            progress(done)
+        sound.copy_rest()
+        writer.finish()
+    finally:
+        writer.abort()  # only what was not finished: a failure, Ctrl-C
+        video.close()
+    return done
+
+
+class SoundCopy:
+    """Copies the sound of the driving file, packet by packet, as far as the pictures have come."""
+
+    def __init__(self, path: Path, into: OutputContainer, mux: Callable[[Any], None]) -> None:
+        """Announce the stream to the output, before its first packet is written.
+
+        Raises:
+            EngineError: the output's format cannot hold this kind of sound.
+        """
+        self._source = av.open(str(path))
+        self._mux = mux
+        self._next: Any = None
+        self._packets: Iterator[Any] = iter(())
+        if not self._source.streams.audio:
+            return
+        stream = self._source.streams.audio[0]
+        codec = stream.codec_context.name
+        if (
+            codec not in into.supported_codecs
+            and stream.codec_context.codec.canonical_name not in into.supported_codecs
+        ):
+            raise EngineError(f"{into.format.name} cannot hold this sound ({codec}); end OUT in .mkv")
+        self._stream = into.add_stream_from_template(stream)
+        video = self._source.streams.video[0]
+        start_s = float((video.start_time or 0) * (video.time_base or 0))
+        self._start = round(start_s / stream.time_base) if stream.time_base else 0
+        self._packets = self._source.demux(stream)
+        self._next = next(self._packets, None)
+
+    def copy_until(self, time_s: float) -> None:
+        """Copy what sounds before ``time_s``."""
+        while self._next is not None:
+            packet = self._next
+            if packet.dts is not None and packet.dts >= self._start:
+                if (packet.dts - self._start) * packet.time_base > time_s:
+                    return
+                packet.dts -= self._start  # pictures are counted from the first one too
+                packet.pts = None if packet.pts is None else packet.pts - self._start
+                packet.stream = self._stream
+                self._mux(packet)
+            self._next = next(self._packets, None)
+
+    def copy_rest(self) -> None:
+        """Copy all that is left, and close the file."""
+        self.copy_until(float("inf"))
+        self._source.close()
