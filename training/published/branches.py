@@ -56,36 +56,35 @@ class BranchReport:
 
 
 def measure_branches(edit: Edit, read: Reader, pairs: Iterable[tuple[Tensor, Tensor]]) -> BranchReport:
-    """Run both branches over batches of pairs (source, driving) and compare what moved.
+    """Run both branches over batches of pairs (source, driving) and see whom the results follow.
 
-    A gain is the least-squares factor between the driver's change and the result's change.
+    Readings of results are explained, in the least-squares sense, as ``a * driver + b * source + mean``; the gain
+    is ``a``. A branch that always gives the same picture has gain 0, one that copies its source too.
     """
-    changes: dict[str, list[Tensor]] = {}
+    seen: dict[str, list[Reading]] = {}
     with torch.no_grad():
         for source, driving in pairs:
-            start, goal = read(source), read(driving)
-            _note(changes, "driver", start, goal)
+            seen.setdefault("source", []).append(read(source))
+            seen.setdefault("driver", []).append(read(driving))
             for mode in (Mode.EXP, Mode.POSE):
-                _note(changes, mode.value, start, read(edit(source, driving, mode)))
-    if not changes:
+                seen.setdefault(mode.value, []).append(read(edit(source, driving, mode)))
+    if not seen:
         raise ValueError("pairs must hold at least one batch")
-    gains = {
-        (mode, what): _gain(changes[f"{mode}.{what}"], changes[f"driver.{what}"])
-        for mode in ("exp", "pose")
-        for what in ("expression", "pose")
-    }
+    expression = {who: _centred([r.expression for r in readings]) for who, readings in seen.items()}
+    pose = {who: _centred([r.pose for r in readings]) for who, readings in seen.items()}
     return BranchReport(
-        first_expression=gains["exp", "expression"],
-        first_pose=gains["exp", "pose"],
-        second_expression=gains["pose", "expression"],
-        second_pose=gains["pose", "pose"],
+        first_expression=_gain(expression, "exp"),
+        first_pose=_gain(pose, "exp"),
+        second_expression=_gain(expression, "pose"),
+        second_pose=_gain(pose, "pose"),
     )
 
 
-def name_branches(model: Dpe, report: BranchReport, *, least: float = 0.2) -> bool:
+def name_branches(model: Dpe, report: BranchReport, *, least: float = 0.5) -> bool:
     """Exchange the branches in place if they bear each other's names; whether that was done.
 
-    Raises EngineError where the measurement does not tell them apart by at least ``least``.
+    Raises EngineError where the measurement does not tell them apart by at least ``least``: a perfect model has
+    2, an untrained one was measured at 0.3 over 24 pairs and 0.6 over 8.
     """
     if abs(report.preference) < least:
         raise EngineError(
@@ -104,12 +103,12 @@ def exchange(model: Dpe) -> None:
     model.expression_generator, model.pose_generator = second, first
 
 
-def _note(changes: dict[str, list[Tensor]], who: str, start: Reading, end: Reading) -> None:
-    changes.setdefault(f"{who}.expression", []).append(end.expression - start.expression)
-    changes.setdefault(f"{who}.pose", []).append(end.pose - start.pose)
+def _centred(readings: list[Tensor]) -> Tensor:
+    """All values of all pairs in one row, each without its mean over the pairs."""
+    values = torch.cat(readings).double()
+    return (values - values.mean(0)).flatten()
 
 
-def _gain(moved: list[Tensor], wanted: list[Tensor]) -> float:
-    result, driver = torch.cat(moved).double().flatten(), torch.cat(wanted).double().flatten()
-    power = driver.square().sum()
-    return float((result @ driver) / power) if power > 0 else 0.0
+def _gain(values: dict[str, Tensor], result: str) -> float:
+    causes = torch.stack((values["driver"], values["source"]), 1)
+    return float((torch.linalg.pinv(causes) @ values[result])[0])

@@ -121,7 +121,7 @@ class WritePublished:
     landmarks: Path
     blendshapes: Path
     preset: str = "published"
-    batches: int = 8
+    batches: int = 16
     """Of four pairs each."""
 
     def run(self) -> None:

@@ -91,6 +91,17 @@ def test_branches_that_do_the_same_are_not_named(tiny: DpeConfig) -> None:
         name_branches(Dpe(tiny), report)
 
 
+@pytest.mark.parametrize("kind", ["constant", "source"])
+def test_an_editor_that_ignores_the_driver_has_no_gain(tiny: DpeConfig, kind: str) -> None:
+    report = report_of(
+        lambda source, _driving, _mode: source if kind == "source" else 0 * source + draw(FACES[:1])
+    )
+    for gain in (report.first_expression, report.first_pose, report.second_expression, report.second_pose):
+        assert gain == pytest.approx(0, abs=1e-6)
+    with pytest.raises(EngineError, match="do not differ"):
+        name_branches(Dpe(tiny), report)
+
+
 def test_no_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="pairs"):
         measure_branches(perfect, read, [])
