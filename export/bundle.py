@@ -1,182 +1,108 @@
-"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the facts.
-
-The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to the last
-convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a picture by two grey levels.
-"""
+"""All networks of a model into one folder: ONNX files, their checks, a manifest."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+import numpy as np
+import numpy.typing as npt
+import onnx
 
+from engine.backends import manifest as manifests
+from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
-from engine.models.compact import Compact, CompactConfig
+from export import onnx_files
+from export.half import to_mixed
+from export.networks import RANDOM, Network, load_networks
 
-_STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
-_POSE = 12
-
-
-class EncoderGraph(nn.Module):
-    """Picture to latent and maps, as a flat tuple."""
-
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        latent, maps = self.encoder(image)
-        return (latent, *maps)
+Report = Callable[[str], None]
 
 
-class GeneratorGraph(nn.Module):
-    """Cached arrays and a drive to a uint8 picture ``[1, S, S, 3]``."""
+@dataclass(frozen=True, kw_only=True)
+class BundleOptions:
+    """How to export."""
 
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.codes, self.generator = model.codes, model.generator
-
-    def forward(
-        self,
-        latent: Tensor,
-        image: Tensor,
-        map2: Tensor,
-        map4: Tensor,
-        map8: Tensor,
-        map16: Tensor,
-        source_points: Tensor,
-        target_points: Tensor,
-        affine: Tensor,
-        head: Tensor,
-        expression: Tensor,
-        pose: Tensor,
-    ) -> Tensor:
-        edited = self.codes(latent, expression, pose)
-        maps = [map2, map4, map8, map16]
-        out = self.generator(edited, image, maps, source_points, target_points, affine, head)["image"]
-        return ((out.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+    precision: str = "fp32"
+    opset: int = 20
+    limit: float | None = None
+    """Largest error against PyTorch; None takes the precision's own."""
+    keep: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """By network: nodes that stay in float32 under fp16, beside those that always do."""
 
 
-def load_weights(path: Path) -> Compact:
-    """A compact model from a training checkpoint (its average) or from safetensors.
+def write_bundle(model: str, folder: Path, options: BundleOptions, report: Report) -> Manifest:
+    """Export every network of a model, run each file in every runtime here, and write the manifest last.
 
     Raises:
-        EngineError: the file is neither.
+        EngineError: the model does not load, a file cannot be written, or a runtime's outputs are not PyTorch's.
     """
-    if path.suffix == ".safetensors":
-        state = {k: v.float() for k, v in load_file(path).items()}
-    else:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if checkpoint.get("recipe") != "compact":
-            raise EngineError(f"{path} is not a checkpoint of the compact recipe")
-        state = checkpoint["modules"]["average"]
-    model = Compact(CompactConfig())
-    model.load_state_dict(state)
-    return model.eval()
+    networks = load_networks(model)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"cannot make {folder} ({error.strerror}): choose another folder with -o"
+        ) from error
+    (folder / manifests.FILE).unlink(missing_ok=True)
+    limit = manifests.LIMITS[options.precision] if options.limit is None else options.limit
+    manifest = Manifest(
+        model=model if model.startswith(RANDOM) else Path(model).name,
+        model_sha256=_model_sha256(model, networks),
+        precision=options.precision,
+        opset=options.opset,
+        limit=limit,
+        networks=tuple(_write_network(network, folder, options, limit, report) for network in networks),
+    )
+    manifests.write_manifest(folder, manifest)
+    return manifest
 
 
-def example_inputs(model: Compact) -> dict[str, Tensor]:
-    """Shapes of the generator's inputs, with harmless values."""
-    c = model.config
-    with torch.no_grad():
-        image = torch.zeros(1, 3, c.size, c.size)
-        latent, maps = model.encoder(image)
-    points = torch.rand(1, c.points, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    return {
-        "latent": latent,
-        "image": image,
-        **{f"map{2 ** (i + 1)}": m for i, m in enumerate(maps)},
-        "source_points": points,
-        "target_points": points,
-        "affine": torch.eye(2, 3)[None],
-        "head": torch.tensor([[0.0, 0.0, 0.4]]),
-        "expression": torch.zeros(1, 2, c.expression),
-        "pose": torch.zeros(1, 2, _POSE),
-    }
+def _write_network(
+    network: Network, folder: Path, options: BundleOptions, limit: float, report: Report
+) -> NetworkFile:
+    path = folder / f"{network.name}.onnx"
+    onnx_files.write(network, path, opset=options.opset)
+    if options.precision == "fp16":
+        onnx.save(to_mixed(onnx.load(str(path)), keep=options.keep.get(network.name, ())), str(path))
+    types = onnx_files.port_types(onnx.load(str(path), load_external_data=False))
+    # Rounded before the reference runs: then rounding the inputs is no error of the file's.
+    inputs = {name: value.numpy().astype(types[name]) for name, value in network.inputs.items()}
+    reference = network.with_inputs(inputs).reference_arrays()
+    entry = NetworkFile(
+        name=network.name,
+        onnx=path.name,
+        sha256=manifests.sha256_of(path),
+        check=f"{network.name}.check.npz",
+        inputs=_ports(inputs, types),
+        outputs=_ports(reference, types),
+    )
+    manifests.write_check(folder / entry.check, inputs, reference)
+    _compare(entry, folder, limit, report)
+    return entry
 
 
-def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
-    """Write ``encoder``, ``generator``, ``weights.safetensors`` and ``model.json`` to a folder.
-
-    ``facts`` are added to the json: training data, steps, figures.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    model = load_weights(weights)
-    state = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
-    save_file(state, out / "weights.safetensors")
-    model.load_state_dict({k: v.float() for k, v in state.items()})
-    inputs = example_inputs(model)
-    _save_ir(EncoderGraph(model), {"image": inputs["image"]}, out / "encoder.xml")
-    _save_ir(GeneratorGraph(model), inputs, out / "generator.xml")
-    digest = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
-    body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}
-    (out / "model.json").write_text(json.dumps(body | facts, indent=1) + "\n")
+def _compare(entry: NetworkFile, folder: Path, limit: float, report: Report) -> None:
+    inputs, reference = manifests.read_check(folder, entry)
+    for name, run in onnx_files.installed_runners().items():
+        got = run(manifests.onnx_path(folder, entry), inputs)
+        worst = manifests.require(manifests.compare(reference, got), limit, f"{entry.onnx} in {name}")
+        report(f"{entry.onnx}: {name} agrees with PyTorch within {worst:.1e}")
 
 
-def _save_ir(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
-    example = tuple(inputs.values())
-    graph = ov.convert_model(module.eval(), example_input=example)
-    for port, (name, tensor) in zip(graph.inputs, inputs.items(), strict=True):
-        port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
-        port.get_node().set_friendly_name(name)
-        port.get_tensor().set_names({name})
-    graph.validate_nodes_and_infer_types()
-    ov.save_model(graph, path, compress_to_fp16=True)
-    keep_precise(path)
+def _ports(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> tuple[Port, ...]:
+    return tuple(Port(name=name, shape=value.shape, dtype=types[name]) for name, value in values.items())
 
 
-def keep_precise(path: Path) -> int:
-    """Mark in an IR file what must stay in fp32; returns how many layers were marked."""
-    tree = ET.parse(path)
-    layers = {int(layer.attrib["id"]): layer for layer in tree.getroot().iter("layer")}
-    feeds: dict[int, list[tuple[int, int]]] = {}
-    for edge in tree.getroot().iter("edge"):
-        to = int(edge.attrib["to-layer"])
-        feeds.setdefault(to, []).append((int(edge.attrib["to-port"]), int(edge.attrib["from-layer"])))
-    starts = [i for i, layer in layers.items() if layer.attrib["type"] == "Result"]
-    marked = set(starts)
-    for number, layer in layers.items():
-        if layer.attrib["type"] == "GridSample":
-            marked.add(number)
-            starts += [source for port, source in feeds[number] if port == 1]
-    _walk_up(starts, layers, feeds, marked)
-    for number in marked:
-        _mark(layers[number])
-    tree.write(path)
-    return len(marked)
-
-
-def _walk_up(
-    starts: Iterable[int],
-    layers: dict[int, ET.Element],
-    feeds: dict[int, list[tuple[int, int]]],
-    seen: set[int],
-) -> None:
-    waiting = list(starts)
-    visited: set[int] = set()
-    while waiting:
-        number = waiting.pop()
-        if number in visited or layers[number].attrib["type"] in _STOP:
-            continue
-        visited.add(number)
-        seen.add(number)
-        # A map that is sampled may be rounded; where it is sampled may not.
-        sampled = layers[number].attrib["type"] == "GridSample"
-        waiting += [source for port, source in feeds.get(number, []) if not sampled or port == 1]
-
-
-def _mark(layer: ET.Element) -> None:
-    info = layer.find("rt_info")
-    if info is None:
-        info = ET.Element("rt_info")
-        places = [i for i, child in enumerate(layer) if child.tag in ("input", "output")]
-        layer.insert(places[0] if places else len(layer), info)
-    ET.SubElement(info, "attribute", {"name": "precise", "version": "0"})
+def _model_sha256(model: str, networks: list[Network]) -> str:
+    """Of the file; of the weights themselves where there is none."""
+    if not model.startswith(RANDOM):
+        return manifests.sha256_of(Path(model))
+    digest = hashlib.sha256()
+    for network in networks:
+        for value in network.module.state_dict().values():
+            digest.update(np.ascontiguousarray(value.numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,210 @@
+"""A folder of exported networks: what ``mimicam export`` writes and a backend reads.
+
+Beside each ONNX file lies its check: inputs, and samples of what PyTorch gave for them. A backend that compiles the
+file compares against that before it shows anybody a picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import EngineError
+
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+FORMAT = "mimicam-networks"
+FILE = "manifest.json"
+LIMITS = {"fp32": 1e-3, "fp16": 5e-3}
+"""Largest error allowed, as a share of an output's largest magnitude. Seen on x86-64, 2026-11, ONNX Runtime and
+OpenVINO: 1e-5 in fp32, 9e-4 in fp16; a wrong sampling convention gives 1e-1 and more."""
+
+_SAMPLES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output of a network."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """``float32`` or ``float16``"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFile:
+    """One network of a model."""
+
+    name: str
+    onnx: str
+    """File name in the folder."""
+    sha256: str
+    check: str
+    """File name of the ``.npz`` with inputs and sampled outputs."""
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """All networks of one export."""
+
+    model: str
+    """File name of the weights, or ``random:<preset>``."""
+    model_sha256: str
+    precision: str
+    opset: int
+    limit: float
+    networks: tuple[NetworkFile, ...]
+
+    def network(self, name: str) -> NetworkFile:
+        """One by name.
+
+        Raises:
+            EngineError: the export has none of that name.
+        """
+        for network in self.networks:
+            if network.name == name:
+                return network
+        have = ", ".join(network.name for network in self.networks)
+        raise EngineError(f"the export has no network '{name}', only {have}: export another model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One output against the reference."""
+
+    output: str
+    worst: float
+    """Largest absolute difference over the reference's largest magnitude; infinite when not finite."""
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``."""
+    text = json.dumps({"format": FORMAT, "version": 1} | asdict(manifest), indent=2)
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``manifest.json``. File names must lie in the folder itself.
+
+    Raises:
+        EngineError: it is missing, damaged, or of another version.
+    """
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT or values.pop("version") != 1:
+            raise ValueError("another version")
+        return Manifest(**(values | {"networks": tuple(map(_network, values["networks"]))}))
+    except FileNotFoundError:
+        raise EngineError(f"{folder} holds no exported model: run 'mimicam export' first") from None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EngineError(f"{folder / FILE} is damaged ({error}): export the model again") from error
+
+
+def onnx_path(folder: Path, network: NetworkFile) -> Path:
+    """Path of a network's ONNX file, after its hash was compared.
+
+    Raises:
+        EngineError: the file is missing or not the one that was exported.
+    """
+    path = folder / network.onnx
+    if not path.is_file() or sha256_of(path) != network.sha256:
+        raise EngineError(f"{path} is missing or has changed since the export: export the model again")
+    return path
+
+
+def write_check(path: Path, inputs: Arrays, reference: Arrays) -> None:
+    """Write a network's inputs whole and its reference outputs sampled."""
+    values = {f"input:{name}": value for name, value in inputs.items()}
+    values |= {f"output:{name}": _sampled(value) for name, value in reference.items()}
+    np.savez(path, **values)  # type: ignore[arg-type]
+
+
+def read_check(folder: Path, network: NetworkFile) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Inputs, and sampled reference outputs.
+
+    Raises:
+        EngineError: the file is missing or damaged.
+    """
+    try:
+        with np.load(folder / network.check, allow_pickle=False) as file:
+            values = {name: file[name] for name in file.files}
+        return (
+            {port.name: values[f"input:{port.name}"] for port in network.inputs},
+            {port.name: values[f"output:{port.name}"] for port in network.outputs},
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(
+            f"{folder / network.check} is missing or damaged: export the model again"
+        ) from error
+
+
+def compare(sampled_reference: Arrays, got: Arrays) -> list[Difference]:
+    """Outputs in full against a sampled reference, one entry per output.
+
+    Raises:
+        EngineError: an output is missing or has another size.
+    """
+    return [_difference(name, want, got) for name, want in sampled_reference.items()]
+
+
+def require(differences: list[Difference], limit: float, subject: str) -> float:
+    """Refuse a network that is not the reference; the worst difference otherwise.
+
+    Raises:
+        EngineError: naming the worst output, when it lies above ``limit``.
+    """
+    worst = max(differences, key=lambda difference: difference.worst)
+    if not worst.worst <= limit:
+        raise EngineError(
+            f"{subject} differs from PyTorch by {worst.worst:.2g} at '{worst.output}' (limit {limit:g}):"
+            " use --precision fp32, or another backend"
+        )
+    return worst.worst
+
+
+def _difference(name: str, want: Array, got: Arrays) -> Difference:
+    if name not in got or _sampled(got[name]).shape != want.shape:
+        raise EngineError(f"output '{name}' is missing or has another size: export the model again")
+    want64, got64 = want.astype(np.float64), _sampled(got[name]).astype(np.float64)
+    if not np.isfinite(got64).all():
+        return Difference(output=name, worst=float("inf"))
+    size = max(float(np.abs(want64).max()), 1e-12)
+    return Difference(output=name, worst=float(np.abs(got64 - want64).max()) / size)
+
+
+def _sampled(values: Array) -> Array:
+    """At most 65,536 values, spread over the whole; an odd stride visits every row and column."""
+    stride = -(-values.size // _SAMPLES) | 1
+    return np.ascontiguousarray(values).ravel()[::stride]
+
+
+def _network(values: dict[str, Any]) -> NetworkFile:
+    for name in (values["onnx"], values["check"]):
+        if Path(name).name != name:
+            raise ValueError(f"'{name}' is no plain file name")
+    ports = {side: tuple(map(_port, values[side])) for side in ("inputs", "outputs")}
+    return NetworkFile(**(values | ports))
+
+
+def _port(values: dict[str, Any]) -> Port:
+    return Port(name=str(values["name"]), shape=tuple(map(int, values["shape"])), dtype=str(values["dtype"]))
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

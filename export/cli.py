@@ -1,0 +1,113 @@
+"""``mimicam export``: a model as ONNX files, and as plans for a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from engine.backends import manifest as manifests
+from engine.backends import tensorrt
+from engine.backends.manifest import Manifest, NetworkFile
+from engine.backends.plan_cache import PlanCache, write_private
+from engine.backends.tensorrt_api import TensorRt, find
+from engine.errors import EngineError
+
+_OPSETS = (17, 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a model's networks as ONNX, compared with PyTorch, and build plans for a GPU from them."""
+
+    model: str
+    """A .safetensors from 'mimicam models import', a training checkpoint.pt, or random:<preset> (for timing)."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the files."""
+    target: Literal["onnx", "tensorrt", "tensorrt-rtx"] = "onnx"
+    """onnx runs anywhere; the others build plans as well."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """fp16 keeps sampling grids and modulation in fp32."""
+    opset: int = 20
+    """17 for TensorRT 8.6."""
+    limit: float | None = None
+    """Largest error against PyTorch, as a share of the largest value; the default goes by precision."""
+    compute_capability: tuple[str, ...] = ()
+    """tensorrt-rtx without a GPU: what to build for, such as 8.6 8.9 12.0."""
+    gpu: int = 0
+    """Which GPU plans are built for."""
+
+    def __post_init__(self) -> None:
+        if self.opset not in _OPSETS:
+            raise EngineError(f"--opset must be one of {_OPSETS}, got {self.opset}")
+        if self.limit is not None and not 0 < self.limit < 1:
+            raise EngineError(f"--limit must lie between 0 and 1, got {self.limit}")
+        if self.compute_capability and self.target != "tensorrt-rtx":
+            raise EngineError("--compute-capability goes with --target tensorrt-rtx only")
+
+    def run(self) -> int:
+        """Export; 0 when every file and every plan agrees with PyTorch."""
+        console = Console(stderr=True)
+        api = None if self.target == "onnx" else find(self.target)
+        manifest = _write(self, console)
+        if api is None:
+            return 0
+        if _has_gpu() and not self.compute_capability:
+            return self._build_checked(manifest, api, console)
+        return self._build_unchecked(manifest, api, console)
+
+    def _build_checked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
+        """Plans for this machine's GPU, each compared with PyTorch, into the user's plan cache."""
+        gpu, cache = tensorrt.CudaGpu(self.gpu), PlanCache()
+        for network in manifest.networks:
+            with Bar(console=console, transient=True) as bar:
+                advance = partial(_advance, bar, {})
+                tensorrt.open_network(self.out, network.name, api=api, gpu=gpu, cache=cache, progress=advance)
+            console.print(f"{network.name}: plan agrees with PyTorch on {gpu.name}, kept in {cache.folder}")
+        return 0
+
+    def _build_unchecked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
+        """Plans without a GPU: shows that the networks build. Nobody has run them, so mimicam never loads them."""
+        if api.flavour != "tensorrt-rtx":
+            raise EngineError(
+                "tensorrt builds on the GPU it builds for, and there is none here: use tensorrt-rtx"
+            )
+        for network in manifest.networks:
+            plan = self._build_one(manifest, network, api)
+            write_private(self.out / f"{network.name}.plan", plan)
+            console.print(
+                f"{network.name}: plan of {len(plan) / 1e6:.1f} MB builds with {api.name}; never run"
+            )
+        return 0
+
+    def _build_one(self, manifest: Manifest, network: NetworkFile, api: TensorRt) -> bytes:
+        request = tensorrt.build_request(self.out, manifest, network, self.compute_capability)
+        return api.build(request).plan
+
+
+def _write(options: Export, console: Console) -> Manifest:
+    try:
+        from export.bundle import BundleOptions, write_bundle
+    except ImportError as error:
+        raise EngineError(f"export needs {error.name}: pip install 'mimicam[train]'") from error
+    bundle = BundleOptions(precision=options.precision, opset=options.opset, limit=options.limit)
+    manifest = write_bundle(options.model, options.out, bundle, console.print)
+    console.print(f"wrote {options.out / manifests.FILE}")
+    return manifest
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _advance(bar: Bar, tasks: dict[str, object], phase: str, done: int, total: int) -> None:
+    if phase not in tasks:
+        tasks[phase] = bar.add_task(phase, total=total)
+    bar.update(tasks[phase], completed=done)  # type: ignore[arg-type]

@@ -1,0 +1,204 @@
+"""A model as the networks that are exported, each with names, a module, and inputs to compare it on.
+
+Names and order are what the backends expect: see ``engine.models.onnx_form`` for DPE, and
+``engine.stages.motion.Drive`` for what drives the compact generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.errors import EngineError
+from engine.models import onnx_form
+from engine.models.checkpoint import load_published
+from engine.models.compact import Compact, CompactConfig
+from engine.models.dpe import Dpe
+from engine.models.folded import FoldedDpe
+from engine.models.presets import PRESETS
+
+RANDOM = "random:"
+"""``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never for pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """One network, ready to be traced."""
+
+    name: str
+    """Also the file's stem."""
+    module: nn.Module
+    """Takes the inputs in order; returns a tensor or a flat tuple."""
+    inputs: dict[str, Tensor]
+    """By name, in order: real shapes with a batch of one, and values the network meets in use."""
+    outputs: tuple[str, ...]
+    dynamic_batch: bool
+    """Whether the first axis of every input and output may be any number."""
+
+    @torch.no_grad()
+    def reference(self) -> dict[str, Tensor]:
+        """What PyTorch gives for ``inputs``."""
+        result = self.module(*self.inputs.values())
+        results = (result,) if isinstance(result, Tensor) else result
+        return dict(zip(self.outputs, results, strict=True))
+
+    def reference_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        """``reference`` as arrays."""
+        return {name: value.numpy() for name, value in self.reference().items()}
+
+    def with_inputs(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Network:
+        """The same network on other inputs."""
+        return replace(self, inputs={name: torch.from_numpy(value).float() for name, value in inputs.items()})
+
+
+def load_networks(model: str) -> list[Network]:
+    """The networks of a model: a DPE ``.safetensors``, a training checkpoint ``.pt`` or ``random:<preset>``.
+
+    Raises:
+        EngineError: the file is missing, or no model that this version knows.
+    """
+    if model.startswith(RANDOM):
+        return _random(model.removeprefix(RANDOM))
+    path = Path(model)
+    if path.suffix == ".pt":
+        return compact_networks(_compact_checkpoint(path))
+    if path.suffix == ".safetensors":
+        return dpe_networks(load_published(path))
+    raise EngineError(
+        f"--model {model} is no model: give a .safetensors, a training .pt, or {RANDOM}<preset>"
+    )
+
+
+@torch.no_grad()
+def dpe_networks(model: Dpe) -> list[Network]:
+    """Encoder, motion encoder and both generators of a DPE, in the folded form."""
+    folded = FoldedDpe(model)
+    source, driver = smooth_pictures(model.config.size)
+    latent, _, _, *features = folded.encoder(source)
+    expression, pose = folded.motion_encoder(driver)
+    edits = {"expression_generator": latent + expression, "pose_generator": latent + pose}
+    networks = []
+    for name in onnx_form.NETWORKS:
+        names = onnx_form.input_names(model.config, name)
+        values = (edits[name], *features) if name in edits else (driver,)
+        networks.append(
+            Network(
+                name=name,
+                module=folded.get_submodule(name),
+                inputs=dict(zip(names, values, strict=True)),
+                outputs=onnx_form.output_names(model.config, name),
+                dynamic_batch=True,
+            )
+        )
+    return networks
+
+
+class _CompactEncoder(nn.Module):
+    def __init__(self, model: Compact) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        latent, maps = self.encoder(image)
+        return (latent, *maps)
+
+
+class _CompactGenerator(nn.Module):
+    """Inputs in the order of a portrait's arrays, then the drive's."""
+
+    def __init__(self, model: Compact) -> None:
+        super().__init__()
+        self.codes, self.generator = model.codes, model.generator
+
+    def forward(self, latent: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
+        *maps, source, target, affine, head, expression, pose = rest
+        latent = self.codes(latent, expression, pose)
+        picture: Tensor = self.generator(latent, image, maps, source, target, affine, head)["image"]
+        return picture
+
+
+_MAPS = ("map_2", "map_4", "map_8", "map_16")
+_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose")
+
+
+@torch.no_grad()
+def compact_networks(model: Compact) -> list[Network]:
+    """Encoder and generator of the compact preset. Their batch is one: a portrait drives one picture."""
+    model = model.eval()
+    image, _ = smooth_pictures(model.config.size)
+    encoder, generator = _CompactEncoder(model), _CompactGenerator(model)
+    latent, *maps = encoder(image)
+    drive = dict(zip(_DRIVE, _drive(model.config), strict=True))
+    inputs = {"latent": latent, "image": image, **dict(zip(_MAPS, maps, strict=True)), **drive}
+    return [
+        Network(
+            name="encoder",
+            module=encoder,
+            inputs={"image": image},
+            outputs=("latent", *_MAPS),
+            dynamic_batch=False,
+        ),
+        Network(name="generator", module=generator, inputs=inputs, outputs=("picture",), dynamic_batch=False),
+    ]
+
+
+def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
+    """Two different pictures in -1..1, ``[1, 3, size, size]``: soft blobs, the same on every machine."""
+    blobs = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(11)) * 2 - 1
+    pictures = F.interpolate(blobs, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+    return pictures[:1], pictures[1:]
+
+
+def _drive(config: CompactConfig) -> Iterator[Tensor]:
+    """A head that turns a little: points, affine map, head, expression and pose, each with a batch of one."""
+    rng = torch.Generator().manual_seed(12)
+    source = torch.rand(1, config.points, 3, generator=rng) - 0.5
+    affine = torch.tensor([[[0.98, 0.05, 0.03], [-0.05, 0.98, -0.02]]])
+    target = source * 0.97 + 0.02 * torch.randn(1, config.points, 3, generator=rng)
+    yield from (source, target, affine, torch.tensor([[0.02, -0.01, 0.4]]))
+    yield torch.rand(1, 2, config.expression, generator=rng)
+    yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
+
+
+def _random(preset: str) -> list[Network]:
+    torch.manual_seed(0)
+    if preset == "compact":
+        return compact_networks(Compact())
+    if preset in PRESETS:
+        return dpe_networks(_calm(Dpe(PRESETS[preset])))
+    raise EngineError(f"no preset '{preset}': choose {', '.join((*PRESETS, 'compact'))}")
+
+
+@torch.no_grad()
+def _calm(model: Dpe) -> Dpe:
+    """Small flows, as trained networks have: fresh ones fold the picture, and any rounding becomes a jump."""
+    for generator in (model.expression_generator, model.pose_generator):
+        for level in generator.levels:
+            level.flow.conv.weight.mul_(0.05)  # type: ignore[operator, union-attr]
+    return model
+
+
+def _compact_checkpoint(path: Path) -> Compact:
+    """The running average of a training checkpoint. Its widths are the weights' own."""
+    if not path.is_file():
+        raise EngineError(f"{path} does not exist: give the checkpoint.pt of a training run")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["recipe"] != "compact":
+            raise EngineError(
+                f"{path} is of recipe '{state['recipe']}': only 'compact' is exported from a .pt"
+            )
+        model = Compact()
+        model.load_state_dict(state["modules"]["average"])
+    except (KeyError, TypeError, RuntimeError, ValueError, EOFError) as error:
+        first = str(error).splitlines()[0][:160]
+        raise EngineError(f"{path} is no checkpoint of the compact preset ({first})") from error
+    return model

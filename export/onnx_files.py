@@ -1,0 +1,91 @@
+"""Networks as ONNX files, and what ONNX Runtime and OpenVINO make of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import helper
+
+from engine.backends.manifest import Arrays
+from engine.errors import EngineError
+from export.networks import Network
+
+Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
+
+OPSETS = (17, 20)
+"""20 has GridSample's present form; 17 is the least that TensorRT 8.6 reads, and what OpenVINO reads best."""
+
+
+def write(network: Network, path: Path, *, opset: int) -> None:
+    """Trace one network to a file, under a temporary name first. Weights are initializers.
+
+    Raises:
+        EngineError: the folder cannot be written.
+    """
+    names = [*network.inputs, *network.outputs]
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with warnings.catch_warnings():
+            # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network.module.eval(),
+                tuple(network.inputs.values()),
+                str(part),
+                input_names=list(network.inputs),
+                output_names=list(network.outputs),
+                dynamic_axes={name: {0: "N"} for name in names} if network.dynamic_batch else None,
+                opset_version=opset,
+                dynamo=False,
+            )
+        onnx.checker.check_model(str(part), full_check=True)
+        part.replace(path)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be written ({error}): check space and permissions") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def port_types(model: onnx.ModelProto) -> dict[str, str]:
+    """Type of every input and output of a file: ``float32`` or ``float16``."""
+    return {
+        value.name: np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+        for value in (*model.graph.input, *model.graph.output)
+    }
+
+
+def run_onnxruntime(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """Run a file in ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """Run a file in OpenVINO on the CPU, in float32."""
+    import openvino
+
+    compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    result = compiled(dict(inputs))
+    return {port.get_any_name(): np.array(result[port]) for port in compiled.outputs}
+
+
+RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
+
+
+def installed_runners() -> dict[str, Runner]:
+    """The runtimes on this machine. OpenVINO always is: mimicam depends on it."""
+    import importlib.util
+
+    return {name: run for name, run in RUNNERS.items() if importlib.util.find_spec(name)}
