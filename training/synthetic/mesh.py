@@ -22,8 +22,8 @@ HEAD_CENTRE = np.array([0.0, 4.5, 0.0], np.float32)
 
 _HAIRLINE = np.array(
     [
-        [0, 48],
-        [24, 48],
+        [0, 45],
+        [24, 46],
         [36, 44],
         [46, 36],
         [54, 25],
@@ -86,7 +86,9 @@ def _eye_centres(model: FaceModel) -> Float:
 
 def _under_clothes(rest: Float) -> Float:
     """The model's own shoulders: the clothes' surface stands for them, and they would poke through it."""
-    return (rest[:, 1] < -10.5) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 8.4)
+    shoulder = (rest[:, 1] < -10.5) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 8.4)
+    chest = (rest[:, 1] < -14.0) & (rest[:, 2] > 4.4)
+    return shoulder | chest
 
 
 def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:

@@ -24,6 +24,12 @@ Int = npt.NDArray[np.int32]
 MODEL_VARIABLE = "MIMICAM_ICT_MODEL"
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = REPOSITORY.parent / "shared" / "data" / "ict_face_model.npz"
+Pairs = tuple[tuple[int, int], ...]
+_LID_PAIRS: dict[str, Pairs] = {"L": ((43, 47), (44, 46)), "R": ((37, 41), (38, 40))}
+"""iBUG landmarks of upper and lower lid, one above the other."""
+_LID_OVERLAP = 1.07
+_SINK_CM = 0.35
+"""Closed lids are linear shapes that do not know the cornea: on some people the eye would stand through them."""
 EYE_MATERIALS = ("M_ScleraLeft", "M_ScleraRight")
 
 
@@ -116,13 +122,34 @@ class FaceModel:
             weights: ``[57]``, 0..1.
             gaze_rad: ``[2]``, yaw to the subject's left and pitch up, of both eyes, in the head's frame.
         """
-        active = np.flatnonzero(weights)
-        shaped = neutral + (weights[active] @ self.expression_shapes[active]).reshape(-1, 3)
-        for vertices in self.eye_vertices:
+        applied = weights.copy()
+        for side, factor in zip("LR", self.lid_travel(neutral), strict=True):
+            applied[self.expression_index[f"eyeBlink_{side}"]] *= factor
+        active = np.flatnonzero(applied)
+        shaped = neutral + (applied[active] @ self.expression_shapes[active]).reshape(-1, 3)
+        for vertices, side in zip(self.eye_vertices, "LR", strict=True):
             ball = neutral[vertices]
             centre = eyeball_centre(ball)
             shaped[vertices] = (ball - centre) @ gaze_rotation(gaze_rad).T + centre
+            closed = float(weights[self.expression_index[f"eyeBlink_{side}"]])
+            shaped[vertices, 2] -= _SINK_CM * closed * (2 - closed)
         return shaped
+
+    def lid_travel(self, neutral: Float) -> tuple[float, float]:
+        """How much of the blink shapes closes this person's left and right eye.
+
+        The shapes move every lid by the template's opening; on 12 of 14 people drawn from the modes that leaves a
+        slit. The weight 1 shall mean closed, so it is scaled by opening over travel at the middle of the lids.
+        """
+        left, right = (self._lid_travel(neutral, pairs, f"eyeBlink_{s}") for s, pairs in _LID_PAIRS.items())
+        return left, right
+
+    def _lid_travel(self, neutral: Float, pairs: Pairs, name: str) -> float:
+        shape = self.expression_shapes[self.expression_index[name]].reshape(-1, 3)
+        upper, lower = (self.landmarks[[pair[i] for pair in pairs]] for i in (0, 1))
+        opening = neutral[upper, 1] - neutral[lower, 1]
+        travel = shape[lower, 1] - shape[upper, 1]
+        return float(np.clip(_LID_OVERLAP * (opening / travel).max(), 0.9, 1.7))
 
     @cached_property
     def eye_vertices(self) -> tuple[Int, Int]:

@@ -18,7 +18,7 @@ SKIN_SRGB = np.array(
 )  # fmt: skip
 """From very light to very dark; drawn evenly along the row, so that no tone is rare."""
 HAIR_SRGB = np.array(
-    [[22, 18, 17], [38, 28, 22], [62, 44, 32], [92, 64, 42], [128, 92, 58], [176, 140, 92], [214, 186, 140],
+    [[22, 18, 17], [38, 28, 22], [62, 44, 32], [92, 64, 42], [128, 92, 58], [180, 136, 88], [216, 182, 136],
      [122, 58, 32], [150, 146, 142], [208, 206, 202]], float
 )  # fmt: skip
 IRIS_SRGB = np.array(
@@ -101,7 +101,7 @@ def _hair(rng: np.random.Generator, tone: float) -> Hair:
 def _clothes(rng: np.random.Generator) -> Clothes:
     shape = BodyShape(
         width=rng.uniform(18, 24), slope=rng.uniform(3.5, 6), collar=rng.uniform(-0.5, 0.9),
-        neckline=rng.uniform(0, 4),
+        neckline=rng.uniform(0, 1.6),
     )  # fmt: skip
     first, second = (linear(_any_colour(rng)) for _ in range(2))
     return Clothes(colour=first, second=second, stripes=float(rng.random() < 0.15), shape=shape)
@@ -117,7 +117,7 @@ def _light(rng: np.random.Generator) -> Light:
     side, height = rng.normal(0, 0.65), rng.normal(0.42, 0.3)
     level = rng.uniform(0.7, 1.1)
     key = level * rng.uniform(0.35, 0.95)
-    warm = rng.normal(0, 0.06)
+    warm = rng.normal(0, 0.045)
     tint = np.array([1 + warm, 1.0, 1 - 1.1 * warm])
     cast = 1 + rng.normal(0, 0.03, 3)
     around = (level - key) * 0.75 + 0.12

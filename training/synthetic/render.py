@@ -1,16 +1,18 @@
 """Rasterise a person: moderngl over EGL, Mesa's llvmpipe where there is no GPU.
 
-llvmpipe compiles the shaders to vector code for the CPU; a picture of 256x256 with four samples a pixel
-takes some milliseconds on one core, less than filling 50,000 triangles from numpy or OpenCV would.
+llvmpipe compiles the shaders to vector code for the CPU; a picture of 256x256 takes
+some milliseconds on one core, less than filling 50,000 triangles from numpy or OpenCV would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -23,10 +25,12 @@ from training.synthetic.surfaces import BODY_GRID, HAIR_GRID, HairRig, grid_tria
 
 Image = npt.NDArray[np.uint8]
 SHADERS = Path(__file__).parent / "shaders"
-SAMPLES = 4
+SUPERSAMPLE = 2
+"""Side of the block that becomes one pixel. On llvmpipe four samples a pixel by MSAA cost 2.4 times a plain
+picture of the same size (50 against 21 ms), 2x2 supersampling 1.7 times, and it smooths the shading as well."""
 SHADOW_SIZE = 256
 _SHADOW_REACH_CM = 24.0
-_HAIR_SHELLS = 3
+_HAIR_SHELLS = 2
 _SHELL_STEP_CM = 0.14
 _FACE_UNIT, _BROW_UNIT, _NOISE_UNIT, _BACKDROP_UNIT, _SHADOW_UNIT, _ATLAS_UNIT, _GROWTH_UNIT = range(7)
 _UNITS = {"face_map": _FACE_UNIT, "brow_map": _BROW_UNIT, "noise_map": _NOISE_UNIT}
@@ -52,13 +56,28 @@ def create_context() -> Any:
         raise EngineError(f"no EGL context ({error}): install libegl1, libgl1 and libgl1-mesa-dri") from error
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _in_context(method: Callable[Concatenate[Renderer, P], R]) -> Callable[Concatenate[Renderer, P], R]:
+    """GL calls reach the thread's current context: make it this renderer's, whoever drew before."""
+
+    @wraps(method)
+    def call(self: Renderer, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.context:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 class Renderer:
     """Draws one person at a time: ``enter`` a person, ``express`` a face, then ``draw`` any number of poses."""
 
     def __init__(self, model: FaceModel, size_px: int = 256, context: Any = None) -> None:
         self.model = model
         self.size_px = size_px
-        self._gl = context or create_context()
+        self.context = self._gl = context or create_context()
         self._mesh = build_mesh(model)
         self._plan = NormalPlan.build(model.triangles[np.isin(model.triangle_material, self._drawn())])
         self._rig = HairRig(model)
@@ -75,6 +94,7 @@ class Renderer:
 
         return [self.model.materials.index(name) for names in PARTS.values() for name in names]
 
+    @_in_context
     def enter(self, person: Person) -> None:
         """Upload what stays the same for a person: hair, clothes, paint, light, backdrop."""
         self._person = person
@@ -90,6 +110,7 @@ class Renderer:
         self._paint()
         self._set(rest_centre=tuple(eyeball_centre(self.model.neutral[self.model.eye_vertices[0]])))
 
+    @_in_context
     def express(self, weights: Float, gaze_rad: Float) -> Float:
         """Put an expression on the person; returns the head's vertices ``[V, 3]``, cm."""
         vertices = self.model.express(self._neutral, weights, gaze_rad)
@@ -103,27 +124,31 @@ class Renderer:
         self._set(look_down=float(np.clip(-gaze_rad[1], 0, 0.5)) * 0.5)
         return vertices
 
+    @_in_context
     def draw(self, pose: Pose) -> Image:
         """The picture ``[S, S, 3]``, RGB."""
         assert self._person is not None, "enter a person first"
         self._place(pose)
         self._cast_shadows()
-        self._samples.use()
+        self._target.use()
         self._gl.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
         self._draw_backdrop()
         self._draw_solid()
         return self._read()
 
+    @_in_context
     def parts(self, pose: Pose) -> Image:
-        """For tests: ``[S, S]`` part seen at each pixel (index into PART_IDS), without antialiasing."""
+        """For tests: ``[2 S, 2 S]``, the part seen at each sample: 0 backdrop, 1 skin, 2 eyes, 3 mouth."""
         self._place(pose)
-        self._flat.use()
+        self._target.use()
+        self._gl.enable_only(self._gl.DEPTH_TEST | self._gl.CULL_FACE)
         self._gl.clear(0.0, 0.0, 0.0, 1.0, depth=1.0)
         for value, part in enumerate(("skin", "eyes", "mouth"), 1):
             self._programs["id"]["part_id"].value = value / 255.0
             self._id_arrays[part].render()
-        raw = self._flat.read(components=3)
-        return np.frombuffer(raw, np.uint8).reshape(self.size_px, self.size_px, 3)[::-1, :, 0].copy()
+        side = self.size_px * SUPERSAMPLE
+        seen = np.frombuffer(self._target.read(components=3), np.uint8).reshape(side, side, 3)
+        return seen[::-1, :, 0].copy()
 
     # -- drawing ------------------------------------------------------------------------------------------
 
@@ -175,14 +200,14 @@ class Renderer:
         for part in ("skin", "eyes", "mouth"):
             self._arrays[part].render()
         self._gl.enable_only(self._gl.DEPTH_TEST | self._gl.BLEND)
-        self._samples.depth_mask = False
+        self._target.depth_mask = False
         self._arrays["lashes"].render()
-        self._samples.depth_mask = True
+        self._target.depth_mask = True
 
     def _read(self) -> Image:
-        self._gl.copy_framebuffer(self._resolved, self._samples)
-        raw = self._resolved.read(components=3)
-        return np.frombuffer(raw, np.uint8).reshape(self.size_px, self.size_px, 3)[::-1].copy()
+        side = self.size_px * SUPERSAMPLE
+        large = np.frombuffer(self._target.read(components=3), np.uint8).reshape(side, side, 3)[::-1]
+        return cv2.resize(large, (self.size_px,) * 2, interpolation=cv2.INTER_AREA)
 
     # -- set-up -------------------------------------------------------------------------------------------
 
@@ -243,13 +268,9 @@ class Renderer:
         return self._gl.vertex_array(self._programs[program], content, index, skip_errors=True)
 
     def _make_targets(self) -> None:
-        size = (self.size_px, self.size_px)
+        size = (self.size_px * SUPERSAMPLE,) * 2
         gl = self._gl
-        self._samples = gl.framebuffer(
-            [gl.renderbuffer(size, 4, samples=SAMPLES)], gl.depth_renderbuffer(size, samples=SAMPLES)
-        )
-        self._resolved = gl.framebuffer([gl.renderbuffer(size, 4)])
-        self._flat = gl.framebuffer([gl.renderbuffer(size, 4)], gl.depth_renderbuffer(size))
+        self._target = gl.framebuffer([gl.renderbuffer(size, 4)], gl.depth_renderbuffer(size))
         shadow = (SHADOW_SIZE * max(1, self.size_px // 256),) * 2
         self._shadow_map = gl.depth_texture(shadow)
         self._shadow_map.compare_func = ""

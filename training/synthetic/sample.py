@@ -34,6 +34,7 @@ VISEMES: dict[str, Weights] = {
         "mouthRollLower": 0.25,
         "mouthRollUpper": 0.2,
     },
+    "chew": {"jawOpen": 0.38, "mouthClose": 0.34, "mouthPress": 0.15},
     "fv": {"jawOpen": 0.12, "mouthRollLower": 0.55, "mouthUpperUp": 0.35, "mouthShrugLower": 0.1},
     "th": {"jawOpen": 0.22, "mouthLowerDown": 0.3, "mouthUpperUp": 0.2, "mouthFunnel": 0.1},
     "ch": {

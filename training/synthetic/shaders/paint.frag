@@ -16,6 +16,7 @@ uniform float freckles;
 uniform float blotches;
 uniform float pores;
 uniform float scalp_hair;
+uniform float hairline;
 uniform float brow_strength;
 uniform float eye_shade;
 uniform vec3 brow_colour;
@@ -23,8 +24,8 @@ uniform vec3 brow_colour;
 void main() {
     float face = step(v_place.x, 2.0 / 3.0);
     vec2 uv = vec2(mix(v_place.x * 3.0 - 2.0, v_place.x * 1.5, face), v_place.y);
-    vec2 growth = texture(growth_map, v_place).rg;
-    float above = (growth.r - 0.5) * 4.0;
+    vec3 growth = texture(growth_map, v_place).rgb;
+    float above = (growth.r - 0.5) * 4.0 - hairline * growth.b;
     vec4 masks = texture(face_map, uv) * face;
     vec4 noise = texture(noise_map, uv * 3.0);
     vec4 fine = texture(noise_map, uv * 11.0);
@@ -37,6 +38,6 @@ void main() {
     albedo = mix(albedo, lip_colour * (0.85 + 0.3 * fine.g), masks.r * lip_strength);
     albedo = mix(albedo, brow_colour, texture(brow_map, uv).r * brow_strength * face);
     float scalp = smoothstep(-0.06, 0.10, above + 0.10 * (noise.g - 0.5)) * growth.g * scalp_hair;
-    albedo = mix(albedo, hair_colour * (0.7 + 0.6 * fine.g), scalp);
+    albedo = mix(albedo, hair_colour * (0.5 + 0.5 * fine.g), scalp);
     colour = vec4(sqrt(clamp(albedo, 0.0, 1.0)), max(masks.r, 0.5 * scalp));
 }
