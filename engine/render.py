@@ -17,6 +17,9 @@ from engine.sources.file import PICTURE_SUFFIXES, is_picture
 from engine.sources.video import VideoFile
 from engine.types import Frame, Image
 
+_PRIMING_S = 0.5
+"""Coders start their sound a little before zero; what lies further back belongs to no picture."""
+
 Progress = Callable[[int], None]
 """Told how many frames are done."""
 
@@ -146,7 +149,7 @@ class SoundCopy:
         """Copy what sounds before ``time_s``."""
         while self._next is not None:
             packet = self._next
-            if packet.dts is not None and packet.dts >= self._start:
+            if packet.dts is not None and (packet.dts - self._start) * packet.time_base > -_PRIMING_S:
                 if (packet.dts - self._start) * packet.time_base > time_s:
                     return
                 packet.dts -= self._start  # pictures are counted from the first one too

@@ -63,7 +63,7 @@ class Run:
 
 
 class _Live:
-    """The parts of one run, connected. The sinks come first: what they lack is known at once."""
+    """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
         from engine.cli.live import load_all, make_sinks, open_source, result_size
@@ -77,13 +77,13 @@ class _Live:
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
         edit = _edit(options)
         size = result_size(size, options.sink)
-        model, portraits = load_all(options.model, options.backend, options.portrait)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
+        source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
+        model, portraits = load_all(options.model, options.backend, options.portrait)
         self._pipeline = open_pipeline(
             model=model, portrait=portraits[0], edit=edit, size=size, timings=timings
         )
         self.backend = model.backend
-        source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         result = size or (model.size, model.size)
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)
         self._parts = parts

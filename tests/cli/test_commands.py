@@ -1,0 +1,197 @@
+"""The command line: its frozen contract, its exit codes, its one-line errors."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import engine.cli
+from engine.cli import COMMANDS, gather_repeats, main
+from engine.cli.models import MODELS
+from engine.sources.devices import CameraInfo
+from tests.videos import grey, write_video
+
+OPTIONS = {
+    "run": {
+        "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
+        "expression_gain", "pose_gain", "mirror", "loop",
+    },
+    "render": {"portrait", "driving", "out", "mode", "backend", "model", "aligned"},
+    "enroll": {"portrait", "out", "model"},
+    "devices": {"json"},
+    "doctor": {"json"},
+    "models": set(),
+    "models list": set(),
+    "models verify": set(),
+    "models import": {"file", "out"},
+}  # fmt: skip
+"""A new option is a decision: it is written here too."""
+
+NO_TORCH = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def test_the_options_are_the_contract() -> None:
+    commands = {**COMMANDS, **{f"models {name}": command for name, command in MODELS.items()}}
+    have = {name: {f.name for f in dataclasses.fields(command)} for name, command in commands.items()}
+    assert have == OPTIONS
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["models", "--help"], ["--version"]])
+def test_help_and_version_are_done(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert "mimicam" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["run", "--fast"], ["dance"], ["render", "a.png"], ["models", "burn"]])
+def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
+    assert main(arguments) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--sink", "null", "--size", "big"], "--size must be WxH"),
+        (["run", "--sink", "null", "--size", "641x480"], "--size must be even"),
+        (["run", "--sink", "null", "--fps", "0"], "--fps must lie"),
+        (["run", "--sink", "null", "--seconds", "-1"], "--seconds must be positive"),
+        (["run", "--sink", "moon"], "there is no sink 'moon'; choose virtual-camera"),
+        (["run", "--sink", "null", "null"], "different sinks"),
+        (["run", "--sink", "file:out.docx"], "names no video format"),
+        (["run", "--sink", "null", "--pose-gain", "9"], "pose_gain must lie in 0..1.5"),
+        (["render", "a.png", "nowhere.mp4", "-o", "b.mp4"], "there is no file nowhere.mp4; check the path"),
+    ],
+)
+def test_a_refusal_is_one_line_on_stderr_and_code_1(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.cli, "_dispatch", press)
+    assert main([]) == 130
+
+
+def test_an_unexpected_fault_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: list[str]) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(engine.cli, "_dispatch", fail)
+    with pytest.raises(ZeroDivisionError):
+        main([])
+
+
+def test_repeated_options_are_gathered() -> None:
+    asked = ["run", "--sink", "null", "--mode", "exp", "--sink=window", "--portrait", "a", "b", "--loop"]
+    want = ["run", "--mode", "exp", "--loop", "--sink", "null", "window", "--portrait", "a", "b"]
+    assert gather_repeats(asked) == want
+
+
+def test_a_command_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("hello", "tests.cli.hello:Hello", engine.cli.GROUP)
+    monkeypatch.setattr(
+        engine.cli, "entry_points", lambda group: [point] if group == engine.cli.GROUP else []
+    )
+    assert main(["hello", "--times", "3"]) == 3
+
+
+def test_a_command_whose_package_is_missing_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    point = EntryPoint("hello", "nowhere_at_all:Hello", engine.cli.GROUP)
+    monkeypatch.setattr(engine.cli, "entry_points", lambda group: [point])  # noqa: ARG005
+    assert main(["hello"]) == 1
+    assert "needs a package that is missing (No module named 'nowhere_at_all')" in capsys.readouterr().err
+    assert main(["--help"]) == 0, "a missing package must not break the overview"
+
+
+def test_devices_lists_cameras_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("engine.sources.devices.list_cameras", lambda: [CameraInfo(index=2, name="Stick")])
+    monkeypatch.setattr("engine.doctor.virtual_cameras", list)
+    assert main(["devices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "cameras": [{"index": 2, "name": "Stick"}],
+        "virtual_cameras": [],
+    }
+
+
+def test_import_without_torch_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("engine.models")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["models", "import", "dpe.pt", "-o", "dpe.safetensors"]) == 1
+    assert "pip install 'mimicam[torch]'" in capsys.readouterr().err
+
+
+def test_models_verify_names_a_changed_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "verify"]) == 0
+    monkeypatch.setattr("engine.assets_manifest.problems", lambda: ["tracker/x.tflite was changed"])
+    assert main(["models", "verify"]) == 1
+    assert "tracker/x.tflite was changed; run: pip install" in capsys.readouterr().err
+
+
+def test_the_engine_runs_without_torch(tmp_path: Path) -> None:
+    code = f"{NO_TORCH}from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+    driving = write_video(tmp_path / "a.mp4", [grey(90)] * 3)
+    command = [sys.executable, "-c", code, "run", "--source", str(driving), "--sink", "null"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "openvino" in done.stdout
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_no_file(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="file size limits are a POSIX matter")
+    assert resource
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    sink = f"file:{tmp_path / 'out.mp4'}"
+    command = [sys.executable, "-c", code, "run", "--source", "pattern", "--sink", sink, "--seconds", "60"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("error: the disk is full while writing")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_end_without_a_traceback_in_a_process_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    command = [
+        sys.executable,
+        "-m",
+        "engine.cli",
+        "run",
+        "--source",
+        str(tmp_path / "a.mp4"),
+        "--sink",
+        "null",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path / 'a.mp4'} is empty; copy or download it again\n"

@@ -1,0 +1,125 @@
+"""Offline rendering: every frame, sound kept, nothing half-written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from engine.errors import EngineError
+from engine.render import check_names, render_picture, render_video, write_picture
+from engine.sources.video import VideoFile
+from engine.types import Frame
+from tests.videos import grey, levels, write_video
+
+
+class Brighter:
+    """Adds 30 to every pixel; calls ``at`` with the number of each frame."""
+
+    def __init__(self, fail_at: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
+        self._fail_at, self._error = fail_at, error
+        self.times_ns: list[int] = []
+
+    def step(self, frame: Frame) -> Frame:
+        if frame.seq == self._fail_at:
+            raise self._error
+        self.times_ns.append(frame.captured_ns)
+        return replace(frame, image=frame.image + np.uint8(30))
+
+
+def _render(driving: Path, out: Path, stepper: Brighter) -> int:
+    return render_video(VideoFile(driving), stepper, out, size=(64, 48))
+
+
+def test_every_frame_in_is_one_frame_out_at_its_own_time(tmp_path: Path) -> None:
+    times_s = [0.0, 0.04, 0.3, 0.31, 0.9]
+    driving = write_video(tmp_path / "a.mp4", [grey(i * 30) for i in range(5)], times_s=times_s)
+    stepper = Brighter()
+    assert _render(driving, tmp_path / "out.mp4", stepper) == 5
+    assert levels(tmp_path / "out.mp4") == pytest.approx([30, 60, 90, 120, 150], abs=4)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        written_s = [float(f.time) for f in container.decode(video=0) if f.time is not None]
+    assert written_s == pytest.approx(times_s, abs=0.002)
+    assert np.array(stepper.times_ns) / 1e9 == pytest.approx(times_s, abs=0.002)
+
+
+def test_the_sound_is_kept_as_it_is(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(90)] * 50, fps=25, sound=True)
+    _render(driving, tmp_path / "out.mp4", Brighter())
+    assert _sound(tmp_path / "out.mp4") == _sound(driving)
+
+
+def test_a_video_without_sound_stays_silent(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(90)] * 3)
+    _render(driving, tmp_path / "out.mp4", Brighter())
+    assert _sound(tmp_path / "out.mp4") == b""
+
+
+def test_sound_that_the_format_cannot_hold_is_refused_with_another_format(tmp_path: Path) -> None:
+    driving = tmp_path / "a.mkv"
+    with av.open(str(driving), "w") as out:
+        video, sound = out.add_stream("mpeg4", rate=25), out.add_stream("wavpack", rate=16000, layout="mono")
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(grey(9), format="rgb24")))
+        out.mux(video.encode(None))
+        wave = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), format="s16p", layout="mono")
+        wave.sample_rate = 16000
+        out.mux(sound.encode(wave))
+        out.mux(sound.encode(None))
+    with pytest.raises(EngineError, match=r"cannot hold this sound \(wavpack\); end OUT in \.mkv"):
+        _render(driving, tmp_path / "out.mp4", Brighter())
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_an_interrupted_run_leaves_no_file_and_harms_no_older_one(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(20)])
+    (tmp_path / "out.mp4").write_bytes(b"the older one")
+    with pytest.raises(KeyboardInterrupt):
+        _render(driving, tmp_path / "out.mp4", Brighter(fail_at=12))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
+    assert (tmp_path / "out.mp4").read_bytes() == b"the older one"
+
+
+def test_progress_counts_every_frame(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(4)])
+    seen: list[int] = []
+    render_video(VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), progress=seen.append)
+    assert seen == [1, 2, 3, 4]
+
+
+def test_a_picture_gives_a_picture(tmp_path: Path) -> None:
+    render_picture(grey(70), Brighter(), tmp_path / "out.png")
+    assert int(cv2.imread(str(tmp_path / "out.png"))[0, 0, 0]) == 100
+    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="cannot be written"):
+        write_picture(tmp_path / "nowhere" / "out.png", grey(1))
+
+
+@pytest.mark.parametrize(
+    ("driving", "out", "message"),
+    [
+        ("a.mp4", "b.png", "a.mp4 is a video, so OUT must be one too"),
+        ("a.png", "b.mp4", "a.png is a picture, so OUT must be one too"),
+        ("a.mp4", "b.txt", "names no video format"),
+        ("a.mp4", "nowhere/b.mp4", "there is no folder"),
+        ("a.mp4", "a.mp4", "is the driving file itself"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused_before_the_work(
+    tmp_path: Path, driving: str, out: str, message: str
+) -> None:
+    (tmp_path / driving).write_bytes(b"x")
+    with pytest.raises(EngineError, match=message):
+        check_names(tmp_path / driving, tmp_path / out)
+
+
+def _sound(path: Path) -> bytes:
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return b""
+        return b"".join(bytes(packet) for packet in container.demux(container.streams.audio[0]))
