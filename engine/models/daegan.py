@@ -1,0 +1,341 @@
+"""DAE-GAN's networks (Zeng, Pan et al., "Realistic Face Reenactment via Self-Supervised Disentangling of
+Identity and Pose", AAAI 2020): face embedder, pose embedder, conditional generator.
+
+Pictures are RGB in -1..1, ``[N, 3, S, S]``. Displacements are in units of half a side, x right, y down.
+Shape letters: N pictures, K frames of one video, C channels, S side, P pose code.
+The paper gives no widths; those of ``DaeGanConfig`` are ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_GROUPS = 4
+_ATTENTION_FLOOR = 1e-3
+"""Keeps the sum over frames in equation 1 from being zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaeGanConfig:
+    """One size of the networks."""
+
+    name: str = "daegan"
+    size: int = 256
+    """Side of the picture, a power of two from 32 on."""
+    width: int = 64
+    """Channels at full size; doubled at each halving up to ``most``. A multiple of 4."""
+    most: int = 512
+    code: int = 256
+    """Values of the pose code."""
+    blocks: int = 6
+    """Residual blocks in the middle of the generator."""
+    reduction: int = 16
+    """How much smaller the middle of the generator is."""
+
+    def __post_init__(self) -> None:
+        if self.size < 32 or self.size & (self.size - 1):
+            raise ValueError(f"size must be a power of two from 32 on, got {self.size}")
+        if self.width % _GROUPS or self.most % _GROUPS:
+            raise ValueError(
+                f"width and most must be multiples of {_GROUPS}, got {self.width} and {self.most}"
+            )
+        if self.reduction < 4 or self.reduction & (self.reduction - 1) or self.reduction * 4 > self.size:
+            raise ValueError(f"reduction must be a power of two in 4..{self.size // 4}, got {self.reduction}")
+
+    def widths(self, smallest: int) -> tuple[int, ...]:
+        """Channels at ``size``, ``size / 2``, ... ``smallest`` pixels."""
+        steps = (self.size // smallest).bit_length()
+        return tuple(min(self.width << k, self.most) for k in range(steps))
+
+
+DAEGAN = DaeGanConfig()
+DAEGAN_DEBUG = DaeGanConfig(name="daegan-debug", size=32, width=8, most=16, code=12, blocks=1, reduction=4)
+
+
+class Embedding(NamedTuple):
+    """A video's face without its pose (equation 1)."""
+
+    face: Tensor
+    """``[N, 3, S, S]``"""
+    displacement: Tensor
+    """``[N, K, 2, S, S]``: where each frame is sampled."""
+    attention: Tensor
+    """``[N, K, 1, S, S]``: each frame's share; sums to 1 over the frames."""
+
+
+class PoseReading(NamedTuple):
+    """What the pose embedder makes of a frame (figure 4)."""
+
+    code: Tensor
+    """``[N, P]``"""
+    displacement: Tensor
+    """``[N, 2, S / 4, S / 4]``"""
+    residual_low: Tensor
+    """``[N, 3, S / 2, S / 2]``"""
+    residual_high: Tensor
+    """``[N, 3, S, S]``"""
+
+
+def sample(image_NCSS: Tensor, displacement_N2HW: Tensor) -> Tensor:
+    """The picture at each pixel's own place plus its displacement, bilinear, edges repeated."""
+    grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
+    return F.grid_sample(image_NCSS, grid_NHW2, padding_mode="border", align_corners=False)
+
+
+class ConvNorm(nn.Module):
+    """3x3 convolution, group normalisation, leaky ReLU; ``stride`` 2 halves the size."""
+
+    def __init__(self, n_in: int, n_out: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        self.norm = nn.GroupNorm(_GROUPS, n_out)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return F.leaky_relu(self.norm(self.conv(x_NCHW)), 0.2)
+
+
+class Encoder(nn.Module):
+    """Picture to feature maps at ``size``, half of it, ... 4 pixels."""
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        widths = config.widths(4)
+        self.stem = ConvNorm(3, widths[0])
+        pairs = itertools.pairwise(widths)
+        self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in pairs)
+
+    def forward(self, image_NCHW: Tensor) -> Tensor:
+        x = self.stem(image_NCHW)
+        for layer in self.down:
+            x = layer(x)
+        out: Tensor = x
+        return out
+
+
+class Decoder(nn.Module):
+    """A code to feature maps at 4, 8, ... ``size`` pixels, from coarse to fine.
+
+    It sees nothing but the code, so the code must carry all that the outputs need.
+    """
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        widths = config.widths(4)[::-1]
+        self.first = nn.Linear(config.code, widths[0] * 16)
+        pairs = itertools.pairwise(widths)
+        self.up = nn.ModuleList(ConvNorm(a, b) for a, b in pairs)
+
+    def forward(self, code_NP: Tensor) -> list[Tensor]:
+        maps = [F.leaky_relu(self.first(code_NP), 0.2).reshape(code_NP.shape[0], -1, 4, 4)]
+        for layer in self.up:
+            maps.append(layer(_double(maps[-1])))
+        return maps
+
+
+class FaceEmbedder(nn.Module):
+    """Several frames of one video to one face without pose (figure 3, equation 1)."""
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.code = nn.Linear(config.widths(4)[-1] * 16, config.code)
+        self.head = _quiet(nn.Conv2d(config.width, 3, 3, padding=1))
+
+    def forward(self, frames_NK3SS: Tensor) -> Embedding:
+        N, K = frames_NK3SS.shape[:2]
+        flat = frames_NK3SS.flatten(0, 1)
+        fields = self.head(self.decoder(self.code(self.encoder(flat).flatten(1)))[-1])
+        displacement = torch.tanh(fields[:, :2])
+        warped = sample(flat, displacement).reshape(frames_NK3SS.shape)
+        attention = (torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR).reshape(N, K, 1, *flat.shape[2:])
+        attention = attention / attention.sum(1, keepdim=True)
+        displacement = displacement.reshape(N, K, 2, *flat.shape[2:])
+        return Embedding((attention * warped).sum(1), displacement, attention)
+
+
+class PoseEmbedder(nn.Module):
+    """A frame to its pose code, and the code to a warp and two residuals (figure 4)."""
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        widths = config.widths(4)
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.code = nn.Linear(widths[-1] * 16, config.code)
+        self.displacement = _quiet(nn.Conv2d(widths[2], 2, 3, padding=1))
+        self.residual_low = _quiet(nn.Conv2d(widths[1], 3, 3, padding=1))
+        self.residual_high = _quiet(nn.Conv2d(widths[0], 3, 3, padding=1))
+
+    def encode(self, image_N3SS: Tensor) -> Tensor:
+        """The pose code, ``[N, P]``: all that a live driver's frame needs."""
+        code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
+        return code
+
+    def forward(self, image_N3SS: Tensor) -> PoseReading:
+        code = self.encode(image_N3SS)
+        *_, quarter, half, full = self.decoder(code)
+        return PoseReading(
+            code,
+            torch.tanh(self.displacement(quarter)),
+            self.residual_low(half),
+            self.residual_high(full),
+        )
+
+
+def reconstruct(face_N3SS: Tensor, reading: PoseReading) -> Tensor:
+    """Equation 2: warp the face at a quarter of the size, then add both residuals on the way up.
+
+    The face is averaged down before it is sampled: sampling every fourth pixel would alias.
+    """
+    warped = sample(F.avg_pool2d(face_N3SS, 4), reading.displacement)
+    return reading.residual_high + _double(reading.residual_low + _double(warped))
+
+
+class AdaptiveNorm(nn.Module):
+    """AdaIN (Huang and Belongie, ICCV 2017): normalise each map, then scale and shift it by the pose code.
+
+    One shared linear layer, one for the deviations and one for the means (section 3.2).
+    """
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(code, channels)
+        self.deviation, self.mean = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
+        hidden = F.relu(self.shared(code_NP))
+        deviation, mean = self.deviation(hidden), self.mean(hidden)
+        scaled: Tensor = F.instance_norm(x_NCHW) * (1 + deviation)[..., None, None]
+        return scaled + mean[..., None, None]
+
+
+class PosedBlock(nn.Module):
+    """Residual block whose normalisations follow the pose code; ``up`` doubles the size first."""
+
+    def __init__(self, n_in: int, n_out: int, code: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.up = up
+        self.norm_1, self.norm_2 = AdaptiveNorm(n_in, code), AdaptiveNorm(n_out, code)
+        self.conv_1 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.conv_2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        self.skip = nn.Conv2d(n_in, n_out, 1, bias=False)
+
+    def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
+        y = F.relu(self.norm_1(x_NCHW, code_NP))
+        if self.up:
+            x_NCHW, y = _double(x_NCHW), _double(y)
+        y = self.conv_2(F.relu(self.norm_2(self.conv_1(y), code_NP)))
+        out: Tensor = y + self.skip(x_NCHW)
+        return out
+
+
+class DownBlock(nn.Module):
+    """Residual block with instance normalisation that halves the size."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.conv_2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        self.skip = nn.Conv2d(n_in, n_out, 1, bias=False)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        y = self.conv_1(F.relu(F.instance_norm(x_NCHW)))
+        y = self.conv_2(F.relu(F.instance_norm(y)))
+        return F.avg_pool2d(y + self.skip(x_NCHW), 2)
+
+
+class SelfAttention(nn.Module):
+    """Every place looks at every other (Zhang et al., SAGAN, 2018); starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(channels // 8, 1)
+        self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.strength = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        query, key, value = (layer(x_NCHW).flatten(2) for layer in (self.query, self.key, self.value))
+        weight = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
+        seen: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
+        out: Tensor = x_NCHW + self.strength * seen
+        return out
+
+
+class Generator(nn.Module):
+    """Embedded face and pose code to a picture: front end, middle and back end (section 3.2)."""
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        widths = config.widths(config.size // config.reduction)
+        pairs = list(itertools.pairwise(widths))
+        self.stem = nn.Conv2d(3, widths[0], 7, padding=3)
+        self.front = nn.ModuleList(DownBlock(a, b) for a, b in pairs)
+        self.middle = nn.ModuleList(
+            PosedBlock(widths[-1], widths[-1], config.code) for _ in range(config.blocks)
+        )
+        self.attention = SelfAttention(widths[-1])
+        self.back = nn.ModuleList(PosedBlock(b, a, config.code, up=True) for a, b in reversed(pairs))
+        self.head = nn.Conv2d(widths[0], 3, 7, padding=3)
+
+    def forward(self, face_N3SS: Tensor, code_NP: Tensor) -> Tensor:
+        x = self.stem(face_N3SS)
+        for block in self.front:
+            x = block(x)
+        for block in self.middle:
+            x = block(x, code_NP)
+        x = self.attention(x)
+        for block in self.back:
+            x = block(x, code_NP)
+        return torch.tanh(self.head(F.relu(x)))
+
+
+class DaeGan(nn.Module):
+    """The three networks that run; the discriminator lives with the training."""
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.face_embedder = FaceEmbedder(config)
+        self.pose_embedder = PoseEmbedder(config)
+        self.generator = Generator(config)
+
+    def embed(self, frames_NK3SS: Tensor) -> Embedding:
+        """The pose-free face of K frames of each of N people; K may differ from training's."""
+        embedding: Embedding = self.face_embedder(frames_NK3SS)
+        return embedding
+
+    def reenact(self, face_N3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
+        """An embedded face with the pose and expression of a driver, ``[N, 3, S, S]`` in -1..1."""
+        picture: Tensor = self.generator(face_N3SS, self.pose_embedder.encode(driving_N3SS))
+        return picture
+
+    def forward(self, frames_NK3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
+        """``embed`` and ``reenact``."""
+        return self.reenact(self.embed(frames_NK3SS).face, driving_N3SS)
+
+
+def _centres(displacement_N2HW: Tensor) -> Tensor:
+    """``[1, H, W, 2]``: each pixel's own place, so that no displacement is the identity."""
+    H, W = displacement_N2HW.shape[2:]
+    like = displacement_N2HW
+    y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) * 2 + 1) / n - 1 for n in (H, W))
+    return torch.stack((x[None, :].expand(H, W), y[:, None].expand(H, W)), -1)[None]
+
+
+def _double(x_NCHW: Tensor) -> Tensor:
+    """U of equation 2: twice the size, bilinear."""
+    return F.interpolate(x_NCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _quiet(conv: nn.Conv2d) -> nn.Conv2d:
+    """Start near zero: a warp that begins as the identity, residuals that begin as nothing."""
+    nn.init.normal_(conv.weight, std=1e-3)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv

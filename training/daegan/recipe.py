@@ -1,0 +1,161 @@
+"""The ``daegan`` recipe: embedders alone first, then all four networks one by one (section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.models.daegan import DAEGAN, DaeGan, DaeGanConfig, reconstruct
+from training.daegan import losses
+from training.daegan.discriminator import MultiScaleDiscriminator
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaeGanOptions:
+    """The paper's settings (sections 3 and 4); it counts stages in epochs, we in steps."""
+
+    stage_one_steps: int = 30_000
+    """Embedders only, up to here (the paper: 30 epochs)."""
+    steps: int = 100_000
+    """Where the linear fall of all rates ends."""
+    lr: float = 1e-4
+    lr_discriminator: float = 4e-4
+    smoothness: float = 1.0
+    content: float = 1.0
+    feature_matching: float = 1.0
+
+
+class DaeGanRecipe:
+    """See ``training.trainer.Recipe``.
+
+    Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video, uint8 or float
+    in -1..1; a batch with ``source`` ``[N, 3, S, S]`` instead is one frame a video (K = 1).
+    """
+
+    name = "daegan"
+
+    def __init__(
+        self, options: DaeGanOptions | None = None, *, config: DaeGanConfig = DAEGAN, device: str = "cpu"
+    ) -> None:
+        self.options = options or DaeGanOptions()
+        self._device = torch.device(device)
+        self.model = DaeGan(config).to(self._device)
+        self.discriminator = MultiScaleDiscriminator(config).to(self._device)
+        o, betas = self.options, (0.0, 0.9)
+        self._networks: dict[str, nn.Module] = {
+            "face": self.model.face_embedder,
+            "pose": self.model.pose_embedder,
+            "generator": self.model.generator,
+            "discriminator": self.discriminator,
+        }
+        rates = {name: o.lr_discriminator if name == "discriminator" else o.lr for name in self._networks}
+        self._optimisers = {
+            name: torch.optim.Adam(network.parameters(), lr=rates[name], betas=betas)
+            for name, network in self._networks.items()
+        }
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Model and discriminator."""
+        return {"model": self.model, "discriminator": self.discriminator}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """One a network."""
+        return dict(self._optimisers)
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Stage 1: both embedders. Stage 2: each of the four in turn, the others frozen."""
+        frames, target = self._prepare(batch)
+        figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
+        if step < self.options.stage_one_steps:
+            figures["embedders"] = self._update(step, ("face", "pose"), lambda: self._embed(frames, target))
+            return figures
+        for name in ("face", "pose"):
+            figures["embedders"] = self._update(step, (name,), lambda: self._embed(frames, target))
+        with torch.no_grad():
+            face = self.model.embed(frames).face
+            code = self.model.pose_embedder.encode(target)
+        figures |= self._update_generator(step, face, code, target)
+        figures["discriminator"] = self._update(
+            step, ("discriminator",), lambda: self._judge(face, code, target)
+        )
+        return figures
+
+    @torch.no_grad()
+    def sample_grid(self, batch: Batch) -> Tensor:
+        """Rows: a frame, the target, the embedded face, the warped reconstruction, the generator's picture."""
+        frames, target = self._prepare(batch)
+        face, reading = self.model.embed(frames).face, self.model.pose_embedder(target)
+        rows = [
+            frames[:, 0],
+            target,
+            face,
+            reconstruct(face, reading),
+            self.model.generator(face, reading.code),
+        ]
+        return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+    def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
+        moved = (x.to(self._device, non_blocking=True) for x in (frames, batch["target"]))
+        frames, target = (x if x.is_floating_point() else x.float() / 127.5 - 1 for x in moved)
+        return frames, target
+
+    def _embed(self, frames: Tensor, target: Tensor) -> Tensor:
+        embedding = self.model.embed(frames)
+        reading = self.model.pose_embedder(target)
+        image = reconstruct(embedding.face, reading)
+        fields = (embedding.displacement, reading.displacement)
+        return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
+
+    def _update_generator(self, step: int, face: Tensor, code: Tensor, target: Tensor) -> dict[str, float]:
+        figures: dict[str, float] = {}
+
+        def objective() -> Tensor:
+            """Equation 6."""
+            image = self.model.generator(face, code)
+            fake, real = self.discriminator(image), self.discriminator(target)
+            terms = {
+                "adversarial": losses.generator_loss(fake),
+                "content": losses.reconstruction_loss(image, target),
+                "matching": losses.feature_matching_loss(real, fake),
+            }
+            figures.update({name: value.item() for name, value in terms.items()})
+            o = self.options
+            return (
+                terms["adversarial"] + o.content * terms["content"] + o.feature_matching * terms["matching"]
+            )
+
+        self._update(step, ("generator",), objective)
+        return figures
+
+    def _judge(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            image = self.model.generator(face, code)
+        return losses.discriminator_loss(self.discriminator(target), self.discriminator(image))
+
+    def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
+        for name, network in self._networks.items():
+            network.requires_grad_(name in names)
+        for name in names:
+            self._optimisers[name].param_groups[0]["lr"] = self.rate(step, name)
+            self._optimisers[name].zero_grad(set_to_none=True)
+        loss = objective()
+        torch.autograd.backward(loss)
+        for name in names:
+            self._optimisers[name].step()
+        return loss.item()
+
+    def rate(self, step: int, network: str) -> float:
+        """Falls linearly; generator and discriminator start with stage 2, where the embedders drop to a tenth."""
+        o = self.options
+        if network in ("face", "pose"):
+            start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
+        else:
+            start, begin = (o.lr_discriminator if network == "discriminator" else o.lr), o.stage_one_steps
+        done = (step - begin) / max(o.steps - begin, 1)
+        return start * max(1.0 - done, 0.0)
