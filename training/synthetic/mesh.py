@@ -86,7 +86,7 @@ def _eye_centres(model: FaceModel) -> Float:
 
 def _under_clothes(rest: Float) -> Float:
     """The model's own shoulders: the clothes' surface stands for them, and they would poke through it."""
-    shoulder = (rest[:, 1] < -10.5) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 8.4)
+    shoulder = (rest[:, 1] < -9.6) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 7.6) & (np.abs(rest[:, 0]) > 5)
     chest = (rest[:, 1] < -14.0) & (rest[:, 2] > 4.4)
     return shoulder | chest
 

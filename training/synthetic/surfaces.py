@@ -148,17 +148,24 @@ def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
     root = points[kept - 1]
     flat = (root - HEAD_CENTRE)[:, [0, 2]]
     reach = np.linalg.norm(flat, axis=1) + 1e-6
-    widest = np.maximum(reach, 9.3 + 0.8 * shape.thickness)  # over the ears
+    widest = np.maximum(reach, 9.4 + 0.8 * shape.thickness)  # over the ears
     tip_pull = 0.6 + 0.03 * shape.length
     swell = reach + (widest - reach) * np.sin(np.clip(t * 2.0, 0, 1) * np.pi / 2) - tip_pull * t * t
     wave = shape.wave * np.sin(t * 11 + np.arange(points.shape[1]) * 0.35) * t
-    across = flat / reach[:, None] * (swell + wave)[..., None]
+    # A strand falls towards where the hairline ends below it: in front of the ear at the temples.
+    away = flat / reach[:, None]
+    away = away + (_unit_rows(directions[-1][:, [0, 2]]) - away) * _step(0.0, 0.45, t)[..., None]
+    across = _unit_rows(away) * (swell + wave)[..., None]
     tip = np.minimum(points[-1, :, 1], 2.0) - length
     down = root[:, 1] + (tip - root[:, 1]) * t
     hanging = np.stack([across[..., 0], down, across[..., 1]], 2)
     fall = _step(0.02, 0.3, length)[None, :, None]
     out[kept:] = points[kept:] * (1 - fall) + hanging * fall
     return out
+
+
+def _unit_rows(v: Float) -> Float:
+    return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-6)
 
 
 def _step(low: float, high: float, x: Float) -> Float:
@@ -192,7 +199,7 @@ def lay_body(shape: BodyShape) -> Surface:
     x = half_x * np.sign(across) * np.abs(across) ** 0.8
     z = half_z * np.sign(ahead) * np.abs(ahead) ** 0.8 - 2.8 + 1.0 * s
     front = np.clip(ahead, 0, 1)
-    top = -11.4 + shape.collar - (1.6 + shape.neckline) * front**2
+    top = -10.9 + shape.collar - (2.1 + shape.neckline) * front**2
     y = (
         top
         - shape.slope * spread**1.5 * np.abs(across)
