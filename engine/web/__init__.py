@@ -1,1 +1,6 @@
-"""The studio: page, signalling and WebRTC."""
+"""The studio: a page, its server, and WebRTC signalling for programs.
+
+    browser --camera--> call -> animator (a thread) -> stage -> viewers (the same browser, OBS, WHEP clients)
+
+Needs the ``webrtc`` extra; nothing else of engine imports this package.
+"""

@@ -1,0 +1,271 @@
+"""The HTTP side: routes, and what each answers. ``static/openapi.json`` describes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from engine.errors import EngineError
+from engine.web import bodies, marker, peer, pictures
+from engine.web.book import Entry, PortraitBook
+from engine.web.guard import Guard, Handler, Refused
+from engine.web.metrics import CONTENT_TYPE, Metrics
+from engine.web.options import Options
+from engine.web.peer import OfferError
+from engine.web.protocol import SCHEMA, STATIC, MessageError
+from engine.web.rooms import Room
+from engine.web.studio import Full, Started, Studio
+
+_SDP = "application/sdp"
+_IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "badge")
+_log = logging.getLogger(__name__)
+STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
+
+
+def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
+    """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
+    marker.install()
+    peer.set_bitrates()
+    guard, handlers = Guard(options), Handlers(options, room, book)
+
+    @web.middleware
+    async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await guard.middleware(request, handler)
+        resource = request.match_info.route.resource
+        handlers.metrics.requests[(resource.canonical if resource else "other", response.status)] += 1
+        return response
+
+    app = web.Application(middlewares=[counted], client_max_size=options.limits.upload_bytes)
+    app.on_startup.append(handlers.start)
+    app.on_cleanup.append(handlers.stop)
+    handlers.guard = guard
+    app.add_routes(handlers.routes())
+    app.router.add_static("/static/", STATIC, append_version=False)
+    return app
+
+
+class Handlers:
+    """One method per route."""
+
+    guard: Guard
+
+    def __init__(self, options: Options, room: Room | None, book: PortraitBook | None) -> None:
+        self._options, self._limits, self._room, self._book = options, options.limits, room, book
+        self.metrics = Metrics()
+        self._studio: Studio | None = None
+        self._uploading = asyncio.Semaphore(2)
+
+    def routes(self) -> list[web.RouteDef]:
+        """All of them."""
+        always = [
+            web.get("/", self.page), web.get("/view", self.view_page),
+            web.get("/healthz", self.health), web.get("/metrics", self.show_metrics),
+            web.get("/openapi.json", self.openapi), web.get("/schema.json", self.schema),
+            web.post("/whep", self.whep), web.delete("/whep/{viewer}", self.whep_end),
+            web.options("/whep", self.describe_sdp),
+        ]  # fmt: skip
+        with_camera = [
+            web.get("/portraits", self.portraits), web.post("/portraits", self.upload),
+            web.get("/portraits/{portrait}", self.thumbnail), web.delete("/portraits/{portrait}", self.forget),
+            web.post("/offer", self.offer), web.post("/whip", self.whip),
+            web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
+        ]  # fmt: skip
+        return always + (with_camera if self._book is not None else [])
+
+    async def start(self, app: web.Application) -> None:
+        """When the loop runs."""
+        self._studio = app[STUDIO] = Studio(self._options, self._room, self._book)
+
+    async def stop(self, _: web.Application) -> None:
+        """When the server ends."""
+        await self.studio.close()
+
+    @property
+    def studio(self) -> Studio:
+        """Once started."""
+        assert self._studio is not None, "handlers run only after start"
+        return self._studio
+
+    @property
+    def book(self) -> PortraitBook:
+        """Where there are camera routes, there is one."""
+        assert self._book is not None, "these routes exist only with a book"
+        return self._book
+
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """``GET /``: the page; without token a form for it."""
+        if not self.guard.authorised(request):
+            return _html("login.html", status=401)
+        response = _html("index.html" if self._book is not None else "view.html")
+        self.guard.sign_in(response)
+        return response
+
+    async def view_page(self, _: web.Request) -> web.StreamResponse:
+        """``GET /view``: the result alone. Holds no secret: its key is in the link's fragment."""
+        return _html("view.html")
+
+    async def health(self, _: web.Request) -> web.Response:
+        """``GET /healthz``."""
+        state = "draining" if self.studio.draining else "ok"
+        return web.json_response({"status": state}, status=503 if self.studio.draining else 200)
+
+    async def show_metrics(self, _: web.Request) -> web.Response:
+        """``GET /metrics``."""
+        text = self.metrics.render(self.studio)
+        return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def openapi(self, _: web.Request) -> web.StreamResponse:
+        """``GET /openapi.json``."""
+        return web.json_response(json.loads((STATIC / "openapi.json").read_text(encoding="utf-8")))
+
+    async def schema(self, _: web.Request) -> web.Response:
+        """``GET /schema.json``: messages on the data channel."""
+        return web.json_response(SCHEMA)
+
+    async def portraits(self, _: web.Request) -> web.Response:
+        """``GET /portraits``."""
+        shared = [_described(entry) for entry in self.book.shared()]
+        return web.json_response({"portraits": shared, "default": self.book.default})
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """``POST /portraits``: a picture as the body."""
+        if request.content_type not in _IMAGES:
+            raise Refused(415, "type", "send a JPEG, PNG or WebP picture as the body")
+        async with self._uploading:
+            data = await bodies.read(request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s)
+            title = request.query.get("title", "").strip()[:40] or "My picture"
+            entry = await self._in_thread(self._enrolled, data, title)
+        return web.json_response(
+            _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
+        )
+
+    async def thumbnail(self, request: web.Request) -> web.Response:
+        """``GET /portraits/{portrait}``: a small JPEG."""
+        name = self._known(request)
+        try:
+            jpeg = await self._in_thread(self.book.thumbnail, name)
+        except EngineError as error:
+            raise Refused(404, "portrait", str(error)) from error
+        return web.Response(
+            body=jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+        )
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """``DELETE /portraits/{portrait}``: only uploads."""
+        if not self.book.remove(self._known(request)):
+            raise Refused(403, "portrait", "only uploaded portraits can be removed")
+        return web.Response(status=204)
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """``POST /offer``: the page's camera call."""
+        self.guard.limit_offers(request)
+        body = await bodies.read_json(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        sdp, kind, own = body.get("sdp"), body.get("type"), body.get("own")
+        if not isinstance(sdp, str) or kind != "offer":
+            raise Refused(400, "offer", "give 'sdp' (text) and 'type' ('offer')")
+        if not isinstance(own, str | None) or not isinstance(body.get("settings", {}), dict):
+            raise Refused(400, "offer", "'own' must be text and 'settings' an object")
+        started = await self._start(sdp, own=own, settings=body.get("settings"))
+        return web.json_response(
+            {"sdp": started.sdp, "type": "answer", "own": started.own, "view": started.view}
+        )
+
+    async def whip(self, request: web.Request) -> web.Response:
+        """``POST /whip`` (RFC 9725): a camera from OBS or another program; the result is for WHEP."""
+        self.guard.limit_offers(request)
+        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        settings = {name: request.query[name] for name in _SETTINGS_IN_QUERY if name in request.query}
+        started = await self._start(sdp, settings=settings, sends=False)
+        headers = {"Location": f"/whip/{quote(started.own)}", "X-Mimicam-View": f"/view#{started.view}"}
+        return web.Response(status=201, text=started.sdp, content_type=_SDP, headers=headers)
+
+    async def whip_end(self, request: web.Request) -> web.Response:
+        """``DELETE /whip/{call}``."""
+        if not await self.studio.stop_call(request.match_info["call"]):
+            raise Refused(404, "call", "there is no such call")
+        return web.Response(status=200)
+
+    async def whep(self, request: web.Request) -> web.Response:
+        """``POST /whep``: watch a result, by its view key or, with the token, the newest that was pushed."""
+        view = self._view_key(request)
+        if self.studio.shows_driver:
+            raise Refused(403, "null", "the null model shows the driver's own picture: only to the driver")
+        self.guard.limit_offers(request)
+        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        try:
+            name, answer = await self.studio.watch(sdp, view)
+        except KeyError as error:
+            raise Refused(404, "view", "nobody is on this stage, or the link is wrong") from error
+        except Full as error:
+            raise _full("too many viewers: close one and try again") from error
+        except OfferError as error:
+            raise Refused(400, "offer", str(error)) from error
+        headers = {"Location": f"/whep/{quote(name)}"}
+        return web.Response(status=201, text=answer, content_type=_SDP, headers=headers)
+
+    async def whep_end(self, request: web.Request) -> web.Response:
+        """``DELETE /whep/{viewer}``: the id is a secret of the viewer."""
+        if not await self.studio.stop_viewer(request.match_info["viewer"]):
+            raise Refused(404, "viewer", "there is no such viewer")
+        return web.Response(status=200)
+
+    async def describe_sdp(self, _: web.Request) -> web.Response:
+        """``OPTIONS`` of WHIP and WHEP. No cross-origin headers: other sites are refused."""
+        return web.Response(status=204, headers={"Accept-Post": _SDP, "Allow": "OPTIONS, POST"})
+
+    async def _start(self, sdp: str, **options: Any) -> Started:
+        try:
+            return await self.studio.start_call(sdp, **options)
+        except Full as error:
+            raise _full("every place is taken: wait until somebody leaves") from error
+        except (OfferError, MessageError) as error:
+            raise Refused(400, "offer", str(error)) from error
+        except EngineError as error:
+            raise Refused(422, "portrait", str(error)) from error
+
+    def _view_key(self, request: web.Request) -> str | None:
+        """The view key, which needs no token; None for somebody with the token."""
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        key = request.query.get("view") or (
+            bearer.strip() if "." in bearer and scheme.lower() == "bearer" else ""
+        )
+        if key:
+            return key
+        if not self.guard.authorised(request):
+            raise Refused(401, "token", "give the token, or the view key of a result")
+        return None
+
+    def _enrolled(self, data: bytes, title: str) -> Entry:
+        try:
+            return self.book.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
+        except EngineError as error:
+            raise Refused(422, "picture", str(error)) from error
+
+    def _known(self, request: web.Request) -> str:
+        name = request.match_info["portrait"]
+        if self.book.entry(name) is None:
+            raise Refused(404, "portrait", "there is no such portrait")
+        return name
+
+    async def _in_thread(self, work: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.studio.executor, work, *args)
+
+
+def _described(entry: Entry) -> dict[str, str]:
+    return {"id": entry.id, "title": entry.title, "origin": entry.origin}
+
+
+def _full(message: str) -> Refused:
+    return Refused(503, "full", message, retry_s=10)
+
+
+def _html(name: str, status: int = 200) -> web.Response:
+    text = Path(STATIC / name).read_text(encoding="utf-8")
+    return web.Response(text=text, content_type="text/html", status=status)

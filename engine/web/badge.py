@@ -1,0 +1,45 @@
+"""The mark that says that a picture is synthetic."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from engine.types import Image
+from engine.web.protocol import Badge
+
+_TEXT = "synthetic"
+
+
+class BadgePainter:
+    """Draws the badge into results, in place. The picture of it is made once per size."""
+
+    def __init__(self) -> None:
+        self._side = 0
+        self._mark = np.zeros((0, 0, 3), np.uint8)
+
+    def __call__(self, image: Image, where: Badge) -> None:
+        """Draw at a corner of uint8 ``[H, W, 3]``, or not at all."""
+        if where == "off":
+            return
+        side = min(image.shape[:2])
+        if side != self._side:
+            self._side, self._mark = side, _draw(side)
+        height, width = self._mark.shape[:2]
+        margin = max(2, side // 40)
+        top = margin if where.startswith("top") else image.shape[0] - margin - height
+        left = margin if where.endswith("left") else image.shape[1] - margin - width
+        region = image[top : top + height, left : left + width]
+        # A dark plate at 55 %, then the letters: legible on any picture.
+        np.copyto(region, cv2.addWeighted(region, 0.45, self._mark, 1.0, 0.0))
+
+
+def _draw(side: int) -> Image:
+    """White letters on a plate that only darkens."""
+    scale = max(0.32, side / 900)
+    (width, height), baseline = cv2.getTextSize(_TEXT, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    pad = max(3, height // 2)
+    mark = np.full((height + baseline + 2 * pad - baseline // 2, width + 2 * pad, 3), 8, np.uint8)
+    where = (pad, pad + height)
+    cv2.putText(mark, _TEXT, where, cv2.FONT_HERSHEY_SIMPLEX, scale, (232, 232, 232), 1, cv2.LINE_AA)
+    return mark

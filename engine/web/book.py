@@ -1,0 +1,139 @@
+"""The portraits a person can choose from: bundled, from a folder, and uploaded (in memory only)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.errors import EngineError
+from engine.portrait import Portrait, read_picture
+from engine.types import Image
+from engine.web import pictures
+from engine.web.rooms import Room
+
+BUNDLED = Path(__file__).parents[1] / "assets" / "portraits"
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_MAX_FOLDER = 200
+Origin = Literal["bundled", "folder", "upload"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One portrait, as the gallery shows it."""
+
+    id: str
+    title: str
+    origin: Origin
+
+
+class PortraitBook:
+    """Thread-safe. Pictures of a folder are read when somebody wants them, and enrolled once."""
+
+    def __init__(self, room: Room, *, folder: Path | None = None, uploads: int = 24) -> None:
+        """List what there is.
+
+        Args:
+            room: enrols.
+            folder: pictures to offer besides the bundled ones.
+            uploads: how many uploaded ones are kept.
+
+        Raises:
+            EngineError: the folder does not exist, or there is no picture at all.
+        """
+        if folder is not None and not folder.is_dir():
+            raise EngineError(f"{folder} is no folder: give one with pictures to --portraits")
+        self._room, self._uploads = room, uploads
+        self._lock = threading.Lock()
+        self._files: dict[str, tuple[Entry, Path]] = {}
+        self._pictures: dict[str, tuple[Entry, Image]] = {}
+        self._portraits: dict[str, Portrait] = {}
+        self._thumbs: dict[str, bytes] = {}
+        self._add_folder(BUNDLED, "bundled")
+        if folder is not None:
+            self._add_folder(folder, "folder")
+        if not self._files:
+            raise EngineError("there is no portrait to show: give a folder with pictures to --portraits")
+
+    @property
+    def default(self) -> str:
+        """The id to begin with."""
+        return next(iter(self._files))
+
+    def shared(self) -> list[Entry]:
+        """What everybody may choose: uploads are known only to those who have their id."""
+        return [entry for entry, _ in self._files.values()]
+
+    def entry(self, portrait_id: str) -> Entry | None:
+        """One of the above, or an upload."""
+        found = self._files.get(portrait_id) or self._pictures.get(portrait_id)
+        return None if found is None else found[0]
+
+    def add(self, image: Image, title: str) -> Entry:
+        """Keep an upload; slow, it looks for the face.
+
+        Raises:
+            EngineError: no face, or several.
+        """
+        portrait = self._room.enroll(image, title)
+        entry = Entry(id=secrets.token_urlsafe(16), title=title, origin="upload")
+        with self._lock:
+            while len(self._pictures) >= self._uploads:
+                self._forget(next(iter(self._pictures)))
+            self._pictures[entry.id] = (entry, image)
+            self._portraits[entry.id] = portrait
+        return entry
+
+    def remove(self, portrait_id: str) -> bool:
+        """Forget an upload. False: there is none of that id."""
+        with self._lock:
+            if portrait_id not in self._pictures:
+                return False
+            self._forget(portrait_id)
+            return True
+
+    def thumbnail(self, portrait_id: str) -> bytes:
+        """A small JPEG; slow the first time.
+
+        Raises:
+            KeyError: no such portrait.
+            EngineError: the file is gone or damaged.
+        """
+        found = self._thumbs.get(portrait_id)
+        if found is None:
+            found = self._thumbs[portrait_id] = pictures.thumbnail(self._picture(portrait_id))
+        return found
+
+    def portrait(self, portrait_id: str) -> Portrait:
+        """Enrolled; slow the first time.
+
+        Raises:
+            KeyError: no such portrait.
+            EngineError: the file is gone or damaged, or shows no face.
+        """
+        found = self._portraits.get(portrait_id)
+        if found is None:
+            image = self._picture(portrait_id)
+            title = self._files[portrait_id][0].title
+            found = self._portraits[portrait_id] = self._room.enroll(image, title)
+        return found
+
+    def _picture(self, portrait_id: str) -> Image:
+        if portrait_id in self._pictures:
+            return self._pictures[portrait_id][1]
+        return read_picture(self._files[portrait_id][1])
+
+    def _forget(self, portrait_id: str) -> None:
+        del self._pictures[portrait_id]
+        self._portraits.pop(portrait_id, None)
+        self._thumbs.pop(portrait_id, None)
+
+    def _add_folder(self, folder: Path, origin: Origin) -> None:
+        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        for path in files[:_MAX_FOLDER]:
+            name = hashlib.sha256(f"{origin}/{path.name}".encode()).hexdigest()[:16]
+            title = path.stem.replace("_", " ").replace("-", " ").strip().capitalize()[:40]
+            self._files[name] = (Entry(id=name, title=title, origin=origin), path)

@@ -1,0 +1,231 @@
+"""A driver's call: the camera comes in, the result goes out, settings travel on the data channel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import RTCDataChannel
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.sdp import SessionDescription
+
+from engine.errors import EngineError
+from engine.web.animator import Animator, Shown
+from engine.web.book import PortraitBook
+from engine.web.peer import Peer
+from engine.web.protocol import MessageError, Settings, parse
+from engine.web.rooms import Room
+from engine.web.stage import Stage, ViewerTrack
+
+CHANNEL = "mimicam"
+_FIGURES_S = 0.5
+_MAX_BUFFERED = 65_536
+"""Bytes a channel may hold back before figures are skipped: a slow reader must not grow our memory."""
+_MAX_WAITING = 64
+"""Messages a call may leave unanswered."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What calls share."""
+
+    room: Room
+    book: PortraitBook
+    executor: Executor
+    """For what takes longer than a millisecond."""
+    connect_s: float
+
+
+class Call:
+    """One driver. Everything happens on the event loop, except the animator's thread."""
+
+    def __init__(
+        self, tools: Tools, stage: Stage, shown: Shown, *, sends: bool, on_close: Callable[[Call, str], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            tools: shared.
+            stage: where results are shown.
+            shown: settings and portrait to begin with.
+            sends: the driver gets the result back on the same connection (not so in WHIP).
+            on_close: told once, with the reason.
+        """
+        self._tools, self.stage, self._shown, self._sends = tools, stage, shown, sends
+        self._loop = asyncio.get_running_loop()
+        self._on_close = on_close
+        self.began_s = time.monotonic()
+        self.peer = Peer(connect_s=tools.connect_s, on_close=self._closed)
+        self.animator = Animator(tools.room, shown, publish=stage.publish, on_end=self._animator_ended)
+        self._channel: RTCDataChannel | None = None
+        self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.own_view: ViewerTrack | None = None
+        self.peer.pc.on("track", self._on_track)
+        self.peer.pc.on("datachannel", self._on_channel)
+
+    @property
+    def settings(self) -> Settings:
+        """In use."""
+        return self._shown.settings
+
+    async def answer(self, sdp: str) -> str:
+        """Begin with an offer.
+
+        Raises:
+            OfferError: see `Peer.answer`.
+        """
+        answer = await self.peer.answer(sdp, self._prepare)
+        self.animator.start()
+        self._tasks.append(asyncio.ensure_future(self._serve_messages()))
+        self._tasks.append(asyncio.ensure_future(self._tell_figures()))
+        return answer
+
+    async def close(self, reason: str) -> None:
+        """End the call and wait for it, thread included."""
+        self.send({"type": "bye", "reason": reason if reason in ("drain", "taken") else "failed"})
+        await self.peer.close(reason)
+        await self._loop.run_in_executor(self._tools.executor, self.animator.join, 2.0)
+
+    async def change(self, changes: Mapping[str, Any]) -> None:
+        """Change settings; enrols a portrait first if need be.
+
+        Raises:
+            MessageError: the schema does not allow it, or there is no such portrait.
+            EngineError: the portrait cannot be enrolled.
+        """
+        settings = self.settings.changed(changes)
+        portrait = self._shown.portrait
+        if settings.portrait != self.settings.portrait:
+            portrait = await load(self._tools, settings.portrait)
+        self._shown = Shown(settings=settings, portrait=portrait)
+        self.animator.change(self._shown)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """A message to the driver's page, if it listens."""
+        channel = self._channel
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MAX_BUFFERED:
+            channel.send(json.dumps(message, separators=(",", ":")))
+
+    def figures(self) -> dict[str, Any]:
+        """The message that tells how it goes."""
+        status, animator = self.animator.status, self.animator
+        age = None if self.own_view is None else self.own_view.age.percentiles()
+        return {
+            "type": "figures",
+            "face": "standby" if status is None else status.face,
+            "backend": "" if status is None else status.backend,
+            "fps_in": round(animator.came_in.per_s(), 1),
+            "fps_out": round(animator.went_out.per_s(), 1),
+            "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
+            "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
+            "dropped": animator.drops.total(),
+            "viewers": max(0, self.stage.viewers - int(self.own_view is not None)),
+            "driver_size": list(animator.driver_size),
+            "result_size": list(self.settings.size()),
+            "stages_ms": {} if status is None else {k: round(v, 2) for k, v in status.stages.items()},
+        }
+
+    def _prepare(self, _: SessionDescription) -> None:
+        if self._sends:
+            self.own_view = self.stage.viewer()
+        self.peer.add_video("sendrecv" if self._sends else "recvonly", self.own_view)
+
+    def _on_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "video":
+            self._tasks.append(asyncio.ensure_future(self._drain(track)))
+
+    async def _drain(self, track: MediaStreamTrack) -> None:
+        """aiortc queues decoded pictures without limit: take each at once, the newest wins in the animator."""
+        try:
+            while True:
+                picture = await track.recv()
+                self.animator.put(picture, time.monotonic_ns())
+        except MediaStreamError:
+            return
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != CHANNEL or self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
+        channel.on("message", self._on_message)
+        self.send({"type": "settings", "settings": self._public_settings()})
+
+    def _on_message(self, message: str | bytes) -> None:
+        try:
+            self._messages.put_nowait(message)
+        except asyncio.QueueFull:
+            self.send({"type": "error", "error": "flood", "message": "too many messages at once"})
+
+    async def _serve_messages(self) -> None:
+        while True:
+            message = await self._messages.get()
+            try:
+                await self._serve(message)
+            except MessageError as error:
+                self.send({"type": "error", "error": "message", "message": str(error)})
+            except EngineError as error:
+                self.send({"type": "error", "error": "portrait", "message": str(error)})
+
+    async def _serve(self, text: str | bytes) -> None:
+        message = parse(text)
+        if message["type"] == "ping":
+            self.send({"type": "pong", "t": message["t"]})
+        elif message["type"] == "calibrate":
+            self.animator.calibrate()
+        else:
+            await self.change(message["settings"])
+            self.send({"type": "settings", "settings": self._public_settings()})
+
+    def _public_settings(self) -> dict[str, Any]:
+        return {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
+
+    async def _tell_figures(self) -> None:
+        while True:
+            await asyncio.sleep(_FIGURES_S)
+            self.send(self.figures())
+
+    def _animator_ended(self, error: BaseException | None) -> None:
+        """On the animator's thread. An error there ends the call, and says so."""
+        if error is not None:
+            self._loop.call_soon_threadsafe(self._broken, error)
+
+    def _broken(self, error: BaseException) -> None:
+        if isinstance(error, EngineError):
+            message = str(error)
+        else:
+            message = "the server made a mistake: its log says more"
+            _log.error("event=call_broken error=%s", type(error).__name__, exc_info=error)
+        self.send({"type": "error", "error": "engine", "message": message})
+        self.send({"type": "bye", "reason": "failed"})
+        self._loop.call_later(0.2, self.peer.begin_close, "broken")  # lets the message leave first
+
+    def _closed(self, reason: str) -> None:
+        self.animator.close()
+        for task in self._tasks:
+            task.cancel()
+        if self.own_view is not None:
+            self.own_view.stop()
+        self.stage.clear()
+        self._on_close(self, reason)
+
+
+async def load(tools: Tools, portrait_id: str) -> Any:
+    """The enrolled portrait, off the event loop.
+
+    Raises:
+        MessageError: there is none.
+        EngineError: it cannot be enrolled.
+    """
+    if tools.book.entry(portrait_id) is None:
+        raise MessageError("that portrait is not there any more: choose another")
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(tools.executor, tools.book.portrait, portrait_id)

@@ -1,0 +1,180 @@
+"""Who may ask what: Host, Origin, token, rates, and the headers that go with every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from engine.web.options import Options
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PUBLIC = frozenset({"/", "/view", "/healthz", "/openapi.json", "/schema.json", "/whep"})
+"""Open without the token, or checked by their own handlers (the page shows a login, WHEP has view keys)."""
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), display-capture=(), geolocation=(), payment=(), usb=()"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Rate:
+    """A token bucket per key. Keys that are full again are forgotten, so memory stays bounded."""
+
+    def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._size, self._per_s, self._now = float(per_minute), per_minute / 60.0, now
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def wait_s(self, key: str) -> float:
+        """Seconds until ``key`` may act; 0 when it may now. Takes nothing."""
+        return max(0.0, (1.0 - self._level(key)) / self._per_s)
+
+    def take(self, key: str) -> float:
+        """Act once: 0 when allowed, else the seconds to wait."""
+        wait_s = self.wait_s(key)
+        if not wait_s:
+            if len(self._buckets) > 4096:
+                self._forget()
+            self._buckets[key] = (self._level(key) - 1.0, self._now())
+        return wait_s
+
+    def _level(self, key: str) -> float:
+        level, since = self._buckets.get(key, (self._size, 0.0))
+        return min(self._size, level + (self._now() - since) * self._per_s)
+
+    def _forget(self) -> None:
+        self._buckets = {k: v for k, v in self._buckets.items() if self._level(k) < self._size}
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A request that ends with a status and a JSON body ``{"error", "message"}``."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.retry_s = status, code, message, retry_s
+
+    def response(self) -> web.Response:
+        """The answer."""
+        headers = {} if self.retry_s is None else {"Retry-After": str(int(self.retry_s) + 1)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = 'Bearer realm="mimicam"'
+        body = {"error": self.code, "message": self.message}
+        return web.json_response(body, status=self.status, headers=headers)
+
+
+class Guard:
+    """Checks each request before its handler; an aiohttp middleware factory."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._failures = Rate(options.limits.failures_per_minute)
+        self._offers = Rate(options.limits.offers_per_minute)
+        self._cookie_value = hmac.new(options.token.encode(), b"cookie", hashlib.sha256).hexdigest()
+
+    @property
+    def cookie_name(self) -> str:
+        """Cookies do not tell ports apart, so the name does."""
+        return f"mimicam_{self._options.port}"
+
+    def sign_in(self, response: web.StreamResponse) -> None:
+        """Let the browser come back without the token in its address bar."""
+        response.set_cookie(
+            self.cookie_name, self._cookie_value,
+            httponly=True, samesite="Strict", secure=self._options.secure, path="/",
+        )  # fmt: skip
+
+    def authorised(self, request: web.Request) -> bool:
+        """Whether the request carries the token or the cookie made from it.
+
+        Raises:
+            Refused: 429, too many wrong tokens from this address.
+        """
+        remote = request.remote or ""
+        if (wait_s := self._failures.wait_s(remote)) > 0:
+            raise Refused(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
+        given = self._given(request)
+        if given is None:
+            return self._by_cookie(request)
+        if hmac.compare_digest(given.encode(), self._options.token.encode()):
+            return True
+        self._failures.take(remote)
+        return False
+
+    def limit_offers(self, request: web.Request) -> None:
+        """Count one new connection.
+
+        Raises:
+            Refused: 429.
+        """
+        if (wait_s := self._offers.take(request.remote or "")) > 0:
+            raise Refused(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
+
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Host, Origin, token; then the handler; then the headers."""
+        try:
+            self._check(request)
+            response = await handler(request)
+        except Refused as refusal:
+            response = refusal.response()
+        except web.HTTPException as plain:
+            response = Refused(plain.status, plain.reason.lower().replace(" ", "_"), plain.reason).response()
+            if "Allow" in plain.headers:
+                response.headers["Allow"] = plain.headers["Allow"]
+        for name, value in _HEADERS.items():
+            response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _check(self, request: web.Request) -> None:
+        if _host_name(request.host) not in self._options.names:
+            raise Refused(421, "host", "this server does not answer to that name: see --allow-host")
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._own_origin(request, origin):
+            raise Refused(403, "origin", "requests from other sites are refused")
+        if request.path in _PUBLIC or request.path.startswith(("/static/", "/whep/")):
+            return
+        if not self.authorised(request):
+            raise Refused(
+                401, "token", "the token is missing or wrong: open the link that the server printed"
+            )
+
+    def _own_origin(self, request: web.Request, origin: str) -> bool:
+        scheme = "https" if self._options.secure else "http"
+        return origin.lower() == f"{scheme}://{request.host}".lower()
+
+    def _by_cookie(self, request: web.Request) -> bool:
+        """A cookie travels by itself, so what changes something must also say that our page sent it."""
+        value = request.cookies.get(self.cookie_name, "")
+        if not hmac.compare_digest(value.encode(), self._cookie_value.encode()):
+            return False
+        return request.method in ("GET", "HEAD") or "Origin" in request.headers
+
+    @staticmethod
+    def _given(request: web.Request) -> str | None:
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return value.strip()
+        return request.query.get("token")
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets; empty when it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

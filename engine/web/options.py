@@ -1,0 +1,59 @@
+"""What the server is told when it starts."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from dataclasses import dataclass, field
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server gives away at most."""
+
+    calls: int = 4
+    """Cameras at a time; each has its own model and thread."""
+    viewers: int = 16
+    """Result-only viewers at a time, all calls together."""
+    offers_per_minute: int = 30
+    """New connections from one address."""
+    failures_per_minute: int = 20
+    """Wrong tokens from one address before it has to wait."""
+    upload_bytes: int = 20_000_000
+    upload_pixels: int = 24_000_000
+    upload_s: float = 30.0
+    """An upload that is slower is cut off."""
+    uploads_kept: int = 24
+    """Pictures in memory; the oldest that nobody uses makes room."""
+    sdp_bytes: int = 65_536
+    connect_s: float = 20.0
+    """A call that is not connected by then is closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The server's settings."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    """Opens everything; whoever has it may use the camera call and upload."""
+    names: frozenset[str] = LOOPBACK_NAMES
+    """Host names a request may be addressed to."""
+    secure: bool = False
+    """TLS."""
+    limits: Limits = Limits()
+    drain_s: float = 5.0
+    """How long running calls may go on after SIGTERM."""

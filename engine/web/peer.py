@@ -1,0 +1,136 @@
+"""What calls and viewers have in common: an aiortc connection that is set up from an offer, or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
+from aiortc.codecs import h264, vpx
+from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
+from aiortc.mediastreams import MediaStreamTrack
+from aiortc.sdp import SessionDescription
+
+_log = logging.getLogger(__name__)
+_MAX_SECTIONS = 8
+_MAX_CANDIDATES = 128
+_CODECS = ("video/vp8", "video/h264", "video/rtx")
+"""In order of preference: VP8 encodes 640x480 in 3 ms on a CPU, x264 in 7 ms; H.264 is for who has no VP8."""
+_PARSE_ERRORS = (
+    ValueError, KeyError, IndexError, AssertionError, AttributeError, TypeError,
+    InvalidAccessError, InvalidStateError, OperationError,
+)  # fmt: skip
+"""What aiortc raises on descriptions that it cannot use; its parser checks little."""
+
+
+class OfferError(ValueError):
+    """A description that is damaged, or offers nothing that fits."""
+
+
+def set_bitrates(*, start: int = 1_200_000, low: int = 300_000, high: int = 3_000_000) -> None:
+    """Bits a second for encoders of this process: aiortc's own (VP8 0.25 to 1.5 Mbit/s) are for small pictures."""
+    for codec in (vpx, h264):
+        for name, value in (("DEFAULT_BITRATE", start), ("MIN_BITRATE", low), ("MAX_BITRATE", high)):
+            assert hasattr(codec, name), f"aiortc has no {name} any more"
+            setattr(codec, name, value)
+
+
+class Peer:
+    """One connection. Everything happens on the event loop."""
+
+    def __init__(self, *, connect_s: float, on_close: Callable[[str], None]) -> None:
+        """Prepare.
+
+        Args:
+            connect_s: a peer that is not connected by then is closed.
+            on_close: told once, with the reason: ``left``, ``failed``, ``timeout``, or what `close` was given.
+        """
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._connect_s, self._on_close = connect_s, on_close
+        self._closing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.pc.on("connectionstatechange", self._state_changed)
+
+    async def answer(self, sdp: str, prepare: Callable[[SessionDescription], None]) -> str:
+        """Set the connection up from an offer.
+
+        Args:
+            sdp: the offer.
+            prepare: adds transceivers before the offer is applied.
+
+        Raises:
+            OfferError: the offer is damaged or offers nothing that fits; the peer is closed.
+        """
+        try:
+            prepare(_parsed(sdp))
+            await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            self._leave_sound_out()
+            await self.pc.setLocalDescription(await self.pc.createAnswer())
+        except _PARSE_ERRORS as error:
+            await self.close("refused")
+            _log.info("event=offer_refused error=%s", type(error).__name__)
+            message = str(error) if isinstance(error, OfferError) else "the offer cannot be read"
+            raise OfferError(message) from error
+        self._timer = asyncio.get_running_loop().call_later(self._connect_s, self._timed_out)
+        return str(self.pc.localDescription.sdp)
+
+    def add_video(self, direction: str, track: MediaStreamTrack | None = None) -> RTCRtpTransceiver:
+        """A video transceiver with our codecs, best first."""
+        transceiver = self.pc.addTransceiver("video", direction=direction)
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        wanted = [c for name in _CODECS for c in codecs if c.mimeType.lower() == name]
+        transceiver.setCodecPreferences(wanted)
+        if track is not None:
+            transceiver.sender.replaceTrack(track)
+        return transceiver
+
+    def begin_close(self, reason: str) -> asyncio.Task[None]:
+        """Close once; later calls get the same task."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(reason))
+        return self._closing
+
+    async def close(self, reason: str) -> None:
+        """Close and wait for it."""
+        await self.begin_close(reason)
+
+    async def _close(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._on_close(reason)
+        await self.pc.close()
+
+    def _state_changed(self) -> None:
+        state = self.pc.connectionState
+        if state == "connected" and self._timer is not None:
+            self._timer.cancel()
+        elif state in ("failed", "closed"):
+            self.begin_close("left" if state == "closed" else "failed")
+
+    def _timed_out(self) -> None:
+        if self.pc.connectionState != "connected":
+            self.begin_close("timeout")
+
+    def _leave_sound_out(self) -> None:
+        """Sound stays in the browser; a second picture has no use. aiortc would decode them without end."""
+        video = [t for t in self.pc.getTransceivers() if t.kind == "video"]
+        for transceiver in self.pc.getTransceivers():
+            if transceiver.kind != "video" or transceiver is not video[0]:
+                transceiver.direction = "inactive"
+
+
+def _parsed(sdp: str) -> SessionDescription:
+    """The offer, looked at before anything is made of it.
+
+    Raises:
+        OfferError: no video, or unreasonably long.
+    """
+    if not sdp.startswith("v=0"):
+        raise OfferError("the offer is no session description")
+    parsed = SessionDescription.parse(sdp)
+    if len(parsed.media) > _MAX_SECTIONS or sdp.count("a=candidate:") > _MAX_CANDIDATES:
+        raise OfferError("the offer has too many parts")
+    if not any(media.kind == "video" for media in parsed.media):
+        raise OfferError("the offer has no video")
+    return parsed

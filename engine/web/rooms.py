@@ -1,0 +1,175 @@
+"""Where calls get their frame path from: the real pipeline, or one that only tests transport."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from engine.backends import load_model
+from engine.backends.model import Features, Model
+from engine.pipeline import PipelineStatus, open_pipeline
+from engine.portrait import Portrait, enroll
+from engine.types import BLENDSHAPES, LANDMARKS, CropBox, EditSettings, Frame, HeadPose, Image, MotionCode
+
+
+class FramePath(Protocol):
+    """What a call needs of a pipeline. ``step`` belongs to one thread."""
+
+    def step(self, frame: Frame) -> Frame:
+        """Result for one driver frame."""
+        ...
+
+    def set_edit(self, edit: EditSettings) -> None:
+        """Change mode or gains."""
+        ...
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        """Switch the portrait."""
+        ...
+
+    def calibrate(self) -> None:
+        """Take the driver's next face as neutral."""
+        ...
+
+    def set_standby(self, on: bool) -> None:
+        """Stop following the driver, or go on."""
+        ...
+
+    @property
+    def status(self) -> PipelineStatus:
+        """How it goes."""
+        ...
+
+
+class Room(Protocol):
+    """Loads models once and lends them to calls. Thread-safe; every method may take seconds."""
+
+    shows_driver: bool
+    """Results are the driver's own picture: nobody but the driver may see them."""
+
+    def enroll(self, picture: Image, name: str) -> Portrait:
+        """A portrait that `open` accepts.
+
+        Raises:
+            EngineError: no face, or several.
+        """
+        ...
+
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+        """A frame path of the caller's own.
+
+        Raises:
+            EngineError: the model does not load.
+        """
+        ...
+
+    def close(self, path: FramePath) -> None:
+        """The caller needs it no longer."""
+        ...
+
+
+class ModelRoom:
+    """Pipelines over one set of weights. A model serves one thread, so each call borrows its own copy."""
+
+    shows_driver = False
+
+    def __init__(self, model: str, backend: str, *, threads: int | None = None) -> None:
+        """Load the first copy, so that mistakes show at the start.
+
+        Raises:
+            EngineError: unknown model or backend.
+        """
+        self._name, self._backend, self._threads = model, backend, threads
+        self._lock = threading.Lock()
+        self._enrolling = threading.Lock()
+        self._free: list[Model] = [self._load()]
+        self._enroller = self._load()
+        self._lent: dict[int, Model] = {}
+
+    def enroll(self, picture: Image, name: str) -> Portrait:
+        """See `Room`."""
+        with self._enrolling:
+            return enroll(picture, model=self._enroller, name=name)
+
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+        """See `Room`."""
+        with self._lock:
+            model = self._free.pop() if self._free else None
+        model = model or self._load()
+        path = open_pipeline(model=model, portrait=portrait, edit=edit, size=size)
+        with self._lock:
+            self._lent[id(path)] = model
+        return path
+
+    def close(self, path: FramePath) -> None:
+        """See `Room`."""
+        with self._lock:
+            model = self._lent.pop(id(path), None)  # None: closed before, when the next one failed to open
+            if model is not None:
+                self._free.append(model)
+
+    def _load(self) -> Model:
+        return load_model(self._name, self._backend, threads=self._threads)
+
+
+class NullRoom:
+    """Gives the driver's picture back: for measuring transport alone, and for tests of the server."""
+
+    shows_driver = True
+
+    def enroll(self, picture: Image, name: str) -> Portrait:
+        """Any picture will do; nothing of it is used but its thumbnail."""
+        return _blank_portrait(picture, name)
+
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+        """See `Room`."""
+        return _NullPath(size, edit, portrait)
+
+    def close(self, path: FramePath) -> None:
+        """Nothing was borrowed."""
+
+
+@dataclass(slots=True)
+class _NullPath:
+    size: tuple[int, int]
+    edit: EditSettings
+    portrait: Portrait
+    standby: bool = False
+
+    def step(self, frame: Frame) -> Frame:
+        if self.standby:
+            return replace(frame, image=np.zeros((self.size[1], self.size[0], 3), np.uint8))
+        image = cv2.resize(frame.image, self.size, interpolation=cv2.INTER_LINEAR)
+        return replace(frame, image=image[:, ::-1].copy() if self.edit.mirror else image)
+
+    def set_edit(self, edit: EditSettings) -> None:
+        self.edit = edit
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        self.portrait = portrait
+
+    def calibrate(self) -> None:
+        """There is no neutral."""
+
+    def set_standby(self, on: bool) -> None:
+        self.standby = on
+
+    @property
+    def status(self) -> PipelineStatus:
+        return PipelineStatus(face="standby" if self.standby else "tracking", backend="null", stages={})
+
+
+def _blank_portrait(picture: Image, name: str) -> Portrait:
+    side = float(min(picture.shape[:2]))
+    pose = HeadPose(rotation=np.eye(3, dtype=np.float32), translation=np.zeros(2, np.float32), scale=1.0)
+    motion = MotionCode(
+        expression=np.zeros(BLENDSHAPES, np.float32), pose=pose, shape=np.zeros((LANDMARKS, 3), np.float32)
+    )
+    return Portrait(
+        name=name, picture=picture, box=CropBox(x_px=0.0, y_px=0.0, size_px=side), crop=picture,
+        motion=motion, features=Features(arrays=(), model="null"),
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""Run the application until it is asked to stop; on a thread of its own when something else has the main one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from aiohttp import web
+
+from engine.errors import EngineError
+from engine.runtime.threads import Worker
+from engine.web.app import STUDIO, make_app
+from engine.web.book import PortraitBook
+from engine.web.options import Options
+from engine.web.rooms import Room
+from engine.web.studio import Studio
+
+_START_LIMIT_S = 30.0
+_STOP_LIMIT_S = 10.0
+
+
+class Server:
+    """One listening application. `serve` is for an event loop; `start` and `stop` put that loop on a thread."""
+
+    def __init__(
+        self,
+        options: Options,
+        room: Room | None,
+        book: PortraitBook | None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        on_ready: Callable[[Server], None] = lambda _: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            options: port 0 takes a free one; `options` then says which.
+            room: lends pipelines; None for a server that only shows what is published.
+            book: portraits; None likewise.
+            tls: makes it HTTPS.
+            on_ready: called on the loop once requests are accepted.
+        """
+        self.options, self._room, self._book, self._tls = options, room, book, tls
+        self._on_ready = on_ready
+        self._ready = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._worker: Worker | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.studio: Studio | None = None
+
+    @property
+    def url(self) -> str:
+        """Without token."""
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"{'https' if self.options.secure else 'http'}://{host}:{self.options.port}"
+
+    async def serve(self) -> None:
+        """Listen until `ask_to_stop`, then drain.
+
+        Raises:
+            EngineError: the address cannot be used.
+        """
+        self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        listener = self._listener()
+        self.options = replace(self.options, port=listener.getsockname()[1])
+        app = make_app(self.options, self._room, self._book)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)  # its lines would hold the token
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener, ssl_context=self._tls).start()
+            self.studio = app[STUDIO]
+            self._on_ready(self)
+            self._ready.set()
+            await self._stop.wait()
+            await self.studio.drain()
+        finally:
+            await runner.cleanup()
+
+    def ask_to_stop(self) -> None:
+        """From any thread."""
+        if self.loop is not None and self._stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+                self.loop.call_soon_threadsafe(self._stop.set)
+
+    def run(self) -> None:
+        """Serve on this thread until SIGTERM or Ctrl-C."""
+        asyncio.run(self._until_signal())
+
+    def start(self) -> None:
+        """Serve on a thread; returns when requests are accepted.
+
+        Raises:
+            EngineError: the address cannot be used.
+        """
+        self._worker = Worker("webrtc", lambda: asyncio.run(self.serve()), on_end=self._ready.set)
+        self._worker.start()
+        if not self._ready.wait(_START_LIMIT_S):
+            raise EngineError("the web server did not start in time: try again")
+        self._worker.raise_error()
+
+    def on_loop(self, work: Callable[[], None]) -> None:
+        """Do something on the started server's event loop, and wait for it."""
+
+        async def there() -> None:
+            work()
+
+        assert self.loop is not None, "started servers have one"
+        asyncio.run_coroutine_threadsafe(there(), self.loop).result(_STOP_LIMIT_S)
+
+    def stop(self) -> None:
+        """End the thread of `start`."""
+        self.ask_to_stop()
+        if self._worker is not None:
+            self._worker.join(_STOP_LIMIT_S + self.options.drain_s)
+
+    async def _until_signal(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                loop.add_signal_handler(number, self.ask_to_stop)
+            except NotImplementedError:  # Windows: there the handler runs between bytecodes
+                signal.signal(number, lambda *_: self.ask_to_stop())
+        await self.serve()
+
+    def _listener(self) -> socket.socket:
+        host, port = self.options.host, self.options.port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if hasattr(socket, "SO_REUSEPORT"):  # not on Windows, where SO_REUSEADDR would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise EngineError(f"{host} port {port} {reason}: choose another with --port or --host") from error
+        listener.listen(128)
+        listener.setblocking(False)
+        return listener

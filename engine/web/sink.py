@@ -1,0 +1,73 @@
+"""``mimicam run --sink webrtc``: shows results of any source to browsers and WHEP players."""
+
+from __future__ import annotations
+
+import cv2
+
+from engine.errors import EngineError
+from engine.types import Frame
+from engine.web.badge import BadgePainter
+from engine.web.command import require_webrtc
+from engine.web.options import Options
+from engine.web.protocol import Badge
+
+
+class WebRtcSink:
+    """See `engine.sinks.Sink`. Listens on this machine only; the link is on ``url`` once it is open."""
+
+    def __init__(self, *, port: int = 8443, badge: Badge = "bottom-right", token: str | None = None) -> None:
+        """Prepare; nothing listens yet.
+
+        Args:
+            port: 0 takes a free one.
+            badge: where "synthetic" stands, or ``off``.
+            token: opens the page; by default a new one.
+
+        Raises:
+            EngineError: the webrtc extra is missing.
+        """
+        require_webrtc()
+        from engine.web.server import Server
+
+        self.name, self.main_thread = "webrtc", False
+        self._badge, self._where = BadgePainter(), badge
+        options = Options(port=port) if token is None else Options(port=port, token=token)
+        self._server = Server(options, None, None)
+        self.url = ""
+        """Page of the result, with a view key instead of the token."""
+
+    def open(self, size: tuple[int, int], fps: float) -> None:  # noqa: ARG002 - the sinks' contract
+        """Listen.
+
+        Raises:
+            EngineError: the port is taken, or the size is odd.
+        """
+        if size[0] % 2 or size[1] % 2:
+            raise EngineError(f"a browser needs even sides, got {size[0]}x{size[1]}: choose another --size")
+        self._server.start()
+        self._server.on_loop(self._take_stage)
+
+    def _take_stage(self) -> None:
+        studio = self._server.studio
+        assert studio is not None, "a started server has one"
+        self._stage, key = studio.publish_to(studio.new_identity())
+        self.url = f"{self._server.url}/view#{key}"
+
+    def write(self, frame: Frame) -> None:
+        """Show one frame to everybody who watches."""
+        from engine.web.stage import Result
+
+        image = frame.image
+        if self._where != "off":
+            image = image.copy()  # other sinks share the frame
+            self._badge(image, self._where)
+        self._stage.publish(
+            Result(yuv=cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), captured_ns=frame.captured_ns)
+        )
+
+    def poll(self) -> None:
+        """Nothing to look after: viewers have a thread of their own."""
+
+    def close(self) -> None:
+        """Hang up and stop listening."""
+        self._server.stop()

@@ -1,0 +1,244 @@
+"""All calls and viewers of one server, and how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from engine.web.animator import Shown
+from engine.web.book import PortraitBook
+from engine.web.call import Call, Tools, load
+from engine.web.keys import Keys
+from engine.web.options import Options
+from engine.web.peer import Peer
+from engine.web.protocol import Settings
+from engine.web.rooms import Room
+from engine.web.stage import Stage
+
+_FORGET_STAGE_S = 600.0
+_MAX_STAGES = 256
+_log = logging.getLogger(__name__)
+
+
+class Full(Exception):  # noqa: N818 - a state, not a fault
+    """There is no room for one more, or the server is about to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A call that has begun."""
+
+    call: Call
+    sdp: str
+    """The answer."""
+    own: str
+    """Key with which the same person takes this stage again after a break."""
+    view: str
+    """Key for viewers, OBS among them."""
+
+
+class Studio:
+    """Lives on one event loop."""
+
+    def __init__(self, options: Options, room: Room | None, book: PortraitBook | None) -> None:
+        """Without room and book there are no calls: it only shows what a program publishes."""
+        self._options = options
+        self._executor = ThreadPoolExecutor(2, thread_name_prefix="studio")
+        self._tools: Tools | None = None
+        if room is not None and book is not None:
+            self._tools = Tools(
+                room=room, book=book, executor=self._executor, connect_s=options.limits.connect_s
+            )
+        self._keys = Keys(options.token)
+        self._stages: dict[str, Stage] = {}
+        self._calls: dict[str, Call] = {}
+        self._viewers: dict[str, Peer] = {}
+        self._pending = 0
+        """Offers that are being answered; they count as calls."""
+        self._newest_push = ""
+        """Identity of the last WHIP call or published stage, which WHEP shows when it is given no key."""
+        self.draining = False
+        self.ended: Counter[str] = Counter()
+        """Why calls ended."""
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """For slow work of the handlers."""
+        return self._executor
+
+    @property
+    def calls(self) -> list[Call]:
+        """Running ones."""
+        return list(self._calls.values())
+
+    @property
+    def viewers(self) -> int:
+        """Result-only connections."""
+        return len(self._viewers)
+
+    @property
+    def shows_driver(self) -> bool:
+        """Results are the drivers' own pictures, so nobody else may see them."""
+        return self._tools is not None and self._tools.room.shows_driver
+
+    async def start_call(
+        self,
+        sdp: str,
+        *,
+        own: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        sends: bool = True,
+    ) -> Started:
+        """Answer a driver's offer.
+
+        Args:
+            sdp: the offer.
+            own: key of an earlier call, to take its stage (and end it, if it still runs).
+            settings: to begin with; the rest is default.
+            sends: give the result back on the same connection.
+
+        Raises:
+            Full: too many calls, or draining.
+            MessageError: settings that the schema does not allow, or an unknown portrait.
+            EngineError: the portrait cannot be enrolled.
+            OfferError: the offer is damaged.
+        """
+        tools = self._tools
+        assert tools is not None, "a server without camera has no route for calls"
+        identity = (self._keys.identity("own", own) if own else None) or self._keys.new_identity()
+        running = self._calls.get(identity)
+        if (
+            self.draining
+            or len(self._calls) + self._pending - (running is not None) >= self._options.limits.calls
+        ):
+            raise Full
+        self._pending += 1
+        try:
+            shown = await self._shown(tools, settings or {})
+            if running is not None:
+                await running.close("taken")
+            call = self._new_call(tools, identity, shown, sends)
+            answer = await call.answer(sdp)
+            self._calls[identity] = call
+        finally:
+            self._pending -= 1
+        if not sends:
+            self._newest_push = identity
+        _log.info("event=call_started calls=%d", len(self._calls))
+        return Started(
+            call=call, sdp=answer, own=self._keys.key("own", identity), view=self._keys.key("view", identity)
+        )
+
+    async def watch(self, sdp: str, view: str | None) -> tuple[str, str]:
+        """Answer a viewer's offer.
+
+        Args:
+            sdp: the offer.
+            view: key of the stage; None is the newest that was pushed by WHIP or a program.
+
+        Returns:
+            The viewer's id, and the answer.
+
+        Raises:
+            KeyError: no such stage.
+            Full: too many viewers.
+            OfferError: the offer is damaged.
+        """
+        identity = self._newest_push if view is None else self._keys.identity("view", view)
+        if not identity:
+            raise KeyError("view")
+        if self.draining or len(self._viewers) >= self._options.limits.viewers:
+            raise Full
+        name = self._keys.new_identity()
+        track = self.stage(identity).viewer()
+
+        def closed(reason: str) -> None:
+            self._viewers.pop(name, None)
+            track.stop()
+            _log.info("event=viewer_left reason=%s viewers=%d", reason, len(self._viewers))
+
+        peer = Peer(connect_s=self._options.limits.connect_s, on_close=closed)
+        self._viewers[name] = peer
+        answer = await peer.answer(sdp, lambda _: void(peer.add_video("sendonly", track)))
+        return name, answer
+
+    async def stop_viewer(self, name: str) -> bool:
+        """Hang up on a viewer. False: there is none of that id."""
+        peer = self._viewers.get(name)
+        if peer is not None:
+            await peer.close("hung_up")
+        return peer is not None
+
+    async def stop_call(self, own: str) -> bool:
+        """End a call. False: there is none with that key."""
+        call = self._calls.get(self._keys.identity("own", own) or "")
+        if call is not None:
+            await call.close("hung_up")
+        return call is not None
+
+    def publish_to(self, identity: str) -> tuple[Stage, str]:
+        """A stage for results that a program brings, and its view key; WHEP shows it by default."""
+        self._newest_push = identity
+        return self.stage(identity), self._keys.key("view", identity)
+
+    def new_identity(self) -> str:
+        """For `publish_to`."""
+        return self._keys.new_identity()
+
+    def stage(self, identity: str) -> Stage:
+        """The stage of an identity, made when it is first asked for."""
+        found = self._stages.get(identity)
+        if found is None:
+            self._forget_stages()
+            found = self._stages[identity] = Stage(asyncio.get_running_loop())
+        return found
+
+    async def drain(self) -> None:
+        """No more newcomers; tell everybody, wait a little, then close everything."""
+        self.draining = True
+        for call in self.calls:
+            call.send({"type": "bye", "reason": "drain"})
+        deadline_s = time.monotonic() + self._options.drain_s
+        while self._calls and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.05)
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections and threads."""
+        self.draining = True
+        peers = list(self._viewers.values())
+        await asyncio.gather(*(c.close("drain") for c in self.calls), *(p.close("drain") for p in peers))
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _shown(self, tools: Tools, changes: Mapping[str, Any]) -> Shown:
+        settings = Settings(portrait=tools.book.default).changed(changes)
+        return Shown(settings=settings, portrait=await load(tools, settings.portrait))
+
+    def _new_call(self, tools: Tools, identity: str, shown: Shown, sends: bool) -> Call:
+        def closed(call: Call, reason: str) -> None:
+            if self._calls.get(identity) is call:
+                del self._calls[identity]
+            self.ended[reason] += 1
+            seconds = time.monotonic() - call.began_s
+            _log.info("event=call_ended reason=%s seconds=%.1f calls=%d", reason, seconds, len(self._calls))
+
+        return Call(tools, self.stage(identity), shown, sends=sends, on_close=closed)
+
+    def _forget_stages(self) -> None:
+        """Old ones without call and viewers; all such if there are too many."""
+        now_s = time.monotonic()
+        crowded = len(self._stages) >= _MAX_STAGES
+        for identity, stage in list(self._stages.items()):
+            idle = not stage.viewers and identity not in self._calls and identity != self._newest_push
+            if idle and (crowded or now_s - stage.used_s > _FORGET_STAGE_S):
+                del self._stages[identity]
+
+
+def void(_: object) -> None:
+    """Forget a value where a callback must return nothing."""

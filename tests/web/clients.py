@@ -1,0 +1,93 @@
+"""A driver and a viewer made of aiortc, for tests without a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from av import VideoFrame
+
+from engine.web import timecode
+
+
+class Painted(VideoStreamTrack):
+    """Grey pictures with a counter painted on top."""
+
+    def __init__(self, size: tuple[int, int] = (320, 240)) -> None:
+        super().__init__()
+        self.size, self.sent = size, 0
+
+    async def recv(self) -> VideoFrame:
+        pts, time_base = await self.next_timestamp()
+        image = np.full((self.size[1], self.size[0], 3), 128, np.uint8)
+        timecode.paint(image, self.sent)
+        self.sent += 1
+        frame = VideoFrame.from_ndarray(image, format="rgb24")
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
+class Driver:
+    """What the page does, in Python."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http, self._url = http, url
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.camera = Painted()
+        self.pc.addTrack(self.camera)
+        self.channel = self.pc.createDataChannel("mimicam")
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.channel.on("message", lambda text: self.messages.put_nowait(json.loads(text)))
+        self.answer: dict[str, Any] = {}
+        self.result: Any = None
+        self.pc.on("track", lambda track: setattr(self, "result", track))
+
+    async def call(self, **body: Any) -> int:
+        """Offer; the answer's status."""
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        offer = {"sdp": self.pc.localDescription.sdp, "type": "offer", **body}
+        async with self._http.post(f"{self._url}/offer", json=offer) as response:
+            self.answer = await response.json()
+            if response.status == 200:
+                description = RTCSessionDescription(sdp=self.answer["sdp"], type="answer")
+                await self.pc.setRemoteDescription(description)
+            return response.status
+
+    async def message(
+        self, kind: str, where: Callable[[dict[str, Any]], bool] = lambda _: True
+    ) -> dict[str, Any]:
+        """The next message of a kind that fits."""
+        while True:
+            message = await self.messages.get()
+            if message["type"] == kind and where(message):
+                return message
+
+    def send(self, **message: Any) -> None:
+        self.channel.send(json.dumps(message))
+
+    async def frame(self) -> np.ndarray:
+        """The next result, RGB."""
+        return (await self.result.recv()).to_ndarray(format="rgb24")
+
+    async def frame_where(self, fits: Callable[[np.ndarray], bool]) -> np.ndarray:
+        """The first result that fits."""
+        while True:
+            image = await self.frame()
+            if fits(image):
+                return image
+
+    async def hang_up(self) -> None:
+        await self.pc.close()
+
+
+async def watcher_offer() -> RTCPeerConnection:
+    """A connection that wants to receive video, with its offer made."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    pc.addTransceiver("video", direction="recvonly")
+    await pc.setLocalDescription(await pc.createOffer())
+    return pc

@@ -1,0 +1,98 @@
+"""A studio for each test that wants one, with drawn portraits and the null model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("aiortc", reason="the webrtc extra is not installed")
+pytest.importorskip("aiohttp", reason="the webrtc extra is not installed")
+
+import aiohttp
+
+from engine.web.book import PortraitBook
+from engine.web.options import Options
+from engine.web.rooms import NullRoom, Room
+from engine.web.server import Server
+from engine.web.studio import Studio
+
+TOKEN = "a token that only tests know"
+OPTIONS = Options(port=0, token=TOKEN, drain_s=0.2)
+
+
+@pytest.fixture(scope="session")
+def drawn_portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two pictures of one colour each."""
+    folder = tmp_path_factory.mktemp("portraits")
+    for name, colour in (("Green one", (0, 160, 0)), ("Blue one", (160, 0, 0))):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((96, 96, 3), colour, np.uint8))
+    return folder
+
+
+class Hidden(NullRoom):
+    """The null model's results, but taken for a portrait's, so that viewers may see them."""
+
+    shows_driver = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """A running server and a client that has the token."""
+
+    server: Server
+    http: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def studio(self) -> Studio:
+        assert self.server.studio is not None
+        return self.server.studio
+
+
+@asynccontextmanager
+async def studio_running(
+    folder: Path, *, room: Room | None = None, options: Options = OPTIONS
+) -> AsyncIterator[Live]:
+    """A server on this event loop, stopped at the end."""
+    room = room or NullRoom()
+    ready = asyncio.Event()
+    book = PortraitBook(room, folder=folder, uploads=options.limits.uploads_kept)
+    server = Server(options, room, book, on_ready=lambda _: ready.set())
+    task = asyncio.ensure_future(server.serve())
+    await asyncio.wait({task, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    headers = {"Authorization": f"Bearer {options.token}"}
+    try:
+        async with aiohttp.ClientSession(headers=headers) as http:
+            yield Live(server=server, http=http)
+    finally:
+        server.ask_to_stop()
+        await task
+
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a coroutine to its end, at most a minute."""
+
+    def runner(work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(asyncio.wait_for(work, 60.0))
+
+    return runner
+
+
+def with_limits(**limits: Any) -> Options:
+    """The options with some limits changed."""
+    return replace(OPTIONS, limits=replace(OPTIONS.limits, **limits))

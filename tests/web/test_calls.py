@@ -1,0 +1,229 @@
+"""Calls as programs make them: aiortc on both sides, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+from aiortc import RTCPeerConnection, RTCSessionDescription
+
+from engine.web import timecode
+from tests.web.clients import Driver, watcher_offer
+from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits
+
+PLAIN = {"mirror": False, "badge": "off"}
+
+
+async def _watch(live: Live, view: str) -> tuple[RTCPeerConnection, str]:
+    pc = await watcher_offer()
+    headers = {"Content-Type": "application/sdp"}
+    async with live.http.post(
+        f"{live.url}/whep?view={view}", data=pc.localDescription.sdp, headers=headers
+    ) as response:
+        assert response.status == 201, await response.text()
+        await pc.setRemoteDescription(RTCSessionDescription(sdp=await response.text(), type="answer"))
+        return pc, response.headers["Location"]
+
+
+def test_the_result_carries_the_numbers_painted_into_the_camera(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            assert await driver.call(settings=PLAIN) == 200
+            numbers = [timecode.read(await driver.frame()) for _ in range(10)]
+            assert None not in numbers
+            assert numbers == sorted(numbers), "results must not go back in time"
+            assert driver.camera.sent - numbers[-1] < 10, "a queue has grown"
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_the_result_has_the_size_that_was_asked_for_and_changes_during_the_call(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call(settings={"height": 360, "framing": "square"})
+            assert (await driver.frame()).shape == (360, 360, 3)
+            await driver.message("settings")
+            driver.send(type="set", settings={"framing": "tall", "height": 256})
+            await driver.frame_where(lambda image: image.shape == (342, 256, 3))
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_settings_are_confirmed_and_bad_ones_are_explained(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            first = await driver.message("settings")
+            assert first["settings"]["mode"] == "both"
+            driver.send(type="set", settings={"mode": "exp", "expression_gain": 1.5})
+            changed = await driver.message("settings")
+            assert (changed["settings"]["mode"], changed["settings"]["expression_gain"]) == ("exp", 1.5)
+            for bad, word in (
+                ({"mode": "sideways"}, "exp, pose, both"), ({"expression_gain": 3}, "0..2"),
+                ({"mirror": 1}, "boolean"), ({"portrait": "nobody"}, "not there"), ({"path": "/etc"}, "path"),
+            ):  # fmt: skip
+                driver.send(type="set", settings=bad)
+                assert word in (await driver.message("error"))["message"]
+            driver.channel.send("{" * 5000)
+            assert "4096" in (await driver.message("error"))["message"]
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_the_badge_is_on_by_default_and_moves(run: Run, drawn_portraits: Path) -> None:
+    def dark(image: np.ndarray, rows: slice, columns: slice) -> bool:
+        return float(np.median(image[rows, columns])) < 100
+
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call(settings={"mirror": False})
+            corner = (slice(-30, -16), slice(-60, -16))
+            image = await driver.frame()
+            assert dark(image, *corner)
+            assert not dark(image, corner[0], slice(16, 60))
+            await driver.message("settings")
+            driver.send(type="set", settings={"badge": "bottom-left"})
+            await driver.frame_where(lambda i: dark(i, corner[0], slice(16, 60)) and not dark(i, *corner))
+            driver.send(type="set", settings={"badge": "off"})
+            await driver.frame_where(lambda i: not dark(i, corner[0], slice(16, 60)))
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=Hidden()) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call(settings=PLAIN)
+            pc, location = await _watch(live, driver.answer["view"])
+            track = pc.getTransceivers()[0].receiver.track
+            assert timecode.read((await track.recv()).to_ndarray(format="rgb24")) is not None
+            async with live.http.delete(f"{live.url}{location}") as response:
+                assert response.status == 200
+            assert live.studio.viewers == 0
+            await pc.close()
+            await driver.hang_up()
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            async with live.http.post(
+                f"{live.url}/whep?view={driver.answer['view']}", data="v=0"
+            ) as response:
+                assert response.status == 403
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=Hidden(), options=with_limits(calls=1)) as live:
+            first = Driver(live.http, live.url)
+            await first.call(settings=PLAIN)
+            pc, _ = await _watch(live, first.answer["view"])
+            track = pc.getTransceivers()[0].receiver.track
+            await track.recv()
+            second = Driver(live.http, live.url)
+            assert await second.call(own=first.answer["own"], settings={**PLAIN, "framing": "square"}) == 200
+            assert second.answer["view"] == first.answer["view"]
+            assert (await first.message("bye"))["reason"] == "taken"
+            while (await track.recv()).width != 480:
+                pass
+            assert len(live.studio.calls) == 1
+            for peer in (pc, first.pc, second.pc):
+                await peer.close()
+
+    run(work())
+
+
+def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, options=with_limits(calls=1)) as live:
+            first, second = Driver(live.http, live.url), Driver(live.http, live.url)
+            assert await first.call() == 200
+            assert await second.call() == 503
+            assert second.answer["error"] == "full"
+            await first.hang_up()
+            await second.hang_up()
+
+    run(work())
+
+
+def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.frame()
+            call = live.studio.calls[0]
+            await driver.hang_up()
+            await asyncio.get_running_loop().run_in_executor(None, call.animator.join, 10.0)
+            assert call.animator.join(0.0)
+            assert live.studio.calls == []
+
+    run(work())
+
+
+def test_stopping_tells_the_driver_and_refuses_newcomers(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.message("settings")
+            live.studio.draining = True
+            async with live.http.get(f"{live.url}/healthz") as response:
+                assert (response.status, await response.json()) == (503, {"status": "draining"})
+            late = Driver(live.http, live.url)
+            assert await late.call() == 503
+            live.server.ask_to_stop()
+            assert (await driver.message("bye"))["reason"] == "drain"
+            await late.hang_up()
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_whip_call_is_seen_by_whep_with_the_token_alone(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=Hidden()) as live:
+            pusher = Driver(live.http, live.url).pc
+            await pusher.setLocalDescription(await pusher.createOffer())
+            headers = {"Content-Type": "application/sdp"}
+            url = f"{live.url}/whip?mode=exp&badge=off"
+            async with live.http.post(url, data=pusher.localDescription.sdp, headers=headers) as response:
+                assert response.status == 201
+                location = response.headers["Location"]
+                answer = RTCSessionDescription(sdp=await response.text(), type="answer")
+            assert "a=recvonly" in answer.sdp
+            await pusher.setRemoteDescription(answer)
+            pc = await watcher_offer()
+            async with live.http.post(
+                f"{live.url}/whep", data=pc.localDescription.sdp, headers=headers
+            ) as response:
+                assert response.status == 201
+                await pc.setRemoteDescription(RTCSessionDescription(sdp=await response.text(), type="answer"))
+            track = pc.getTransceivers()[0].receiver.track
+            assert (await track.recv()).width == 640
+            async with live.http.delete(f"{live.url}{location}") as response:
+                assert response.status == 200
+            async with live.http.delete(f"{live.url}{location}") as response:
+                assert response.status == 404
+            for peer in (pusher, pc):
+                await peer.close()
+
+    run(work())
