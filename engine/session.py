@@ -168,12 +168,19 @@ class Session:
         self._stop.set()
         self._ended.set()
 
-    def run(self, seconds: float | None = None, *, warm_up_s: float = 0.0) -> Report:
+    def run(
+        self,
+        seconds: float | None = None,
+        *,
+        warm_up_s: float = 0.0,
+        on_counting: Callable[[], None] = lambda: None,
+    ) -> Report:
         """Run until the source ends, ``stop`` is called, Ctrl-C, or the time is over.
 
         Args:
             seconds: how long; None has no limit.
             warm_up_s: this long before the counting starts.
+            on_counting: called when it starts.
 
         Raises:
             EngineError: source, pipeline or a sink broke; everything else was finished in order.
@@ -187,6 +194,7 @@ class Session:
             if warm_up_s:
                 self._supervise(warm_up_s)
                 self._reset()
+            on_counting()
             self._supervise(seconds)
         except KeyboardInterrupt:
             interrupted = True

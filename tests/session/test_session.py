@@ -94,6 +94,7 @@ def test_a_stalled_sink_delays_nobody() -> None:
     running = Running(_session(source, stalled, healthy))
     for seq in range(100):
         source.gate.release()
+        assert stalled.inside.wait(LIMIT_S)
         assert healthy.taken.acquire(timeout=LIMIT_S), f"frame {seq} waited for the stalled sink"
     stalled.free.set()
     source.gate.release()

@@ -1,0 +1,296 @@
+"""``mimicam bench``: how old frames are when they are written, and how many never are.
+
+*paced*: frames arrive at a fixed rate, as from a camera; a frame's age counts from its scheduled arrival, so a
+stall is not hidden by a source that waits for it. *burst*: each frame follows when the one before goes into work.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count, cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from benchmarks.machine import describe_machine, peak_mb, resident_mb
+from engine.errors import EngineError
+from engine.types import EditSettings, Frame, Image, Mode
+
+if TYPE_CHECKING:
+    from engine.report import Report
+    from engine.runtime.timings import Timings
+    from engine.session import Stepper
+    from engine.sources.video import Timed
+
+Scenario = Literal["paced", "burst"]
+_FRAMES_MAX = 150
+"""Decoded before the start and played to and fro: decoding is the camera's work, not ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Measure frame age, rate, drops, stages and memory; print a table, and write JSON if asked to."""
+
+    scenario: Scenario = "paced"
+    """paced: at a fixed rate, as from a camera; burst: as fast as they are taken."""
+    mode: Literal["exp", "pose", "both"] = "both"
+    """What of the driver reaches the portrait."""
+    fps: Annotated[float, tyro.conf.arg(metavar="N")] = 30.0
+    """Arrivals a second, when paced."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="N")] = 20.0
+    """How long it counts."""
+    warm_up: Annotated[float, tyro.conf.arg(metavar="N")] = 3.0
+    """Seconds before it counts."""
+    source: str = "demo"
+    """demo (the bundled clip), pattern, or the path of a video."""
+    input_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "640x480"
+    """Driver's pictures are fitted into this."""
+    portrait: Path | None = None
+    """By default a bundled one."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+    backend: Literal["auto", "openvino", "torch", "tensorrt"] = "auto"
+    """What computes."""
+    late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0
+    """A frame that is older when it is written, or is dropped, counts as late."""
+    json: Path | None = None
+    """File for the figures."""
+
+    def run(self) -> int:
+        """Measure and report."""
+        from rich.console import Console
+
+        from engine.report import render_report
+
+        report, facts = measure(self)
+        console = Console()
+        console.print(render_report(report, str(facts["backend"])), highlight=False)
+        memory = facts["memory_mb"]
+        console.print(f"late {facts['late_percent']:.2f} %  memory MB {memory}", highlight=False)
+        if self.json is not None:
+            write_json(self.json, facts)
+        return 130 if report.interrupted else 0
+
+
+@dataclass(kw_only=True)
+class Memory:
+    """Resident memory when the counting began and at the end, MB."""
+
+    start: float | None = None
+    end: float | None = field(default=None)
+
+    def begin(self) -> None:
+        """Called when the warm-up is over."""
+        self.start = resident_mb()
+
+    def facts(self) -> dict[str, float | None]:
+        """For the report."""
+        known = self.start is not None and self.end is not None
+        growth = round(self.end - self.start, 2) if known else None  # type: ignore[operator]
+        peak = peak_mb()
+        return {"peak": None if peak is None else round(peak, 1), "growth": growth}
+
+
+def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
+    """Run the scenario.
+
+    Returns:
+        The session's report, and everything as plain values.
+
+    Raises:
+        EngineError: source, portrait or model cannot be used.
+    """
+    from engine.cli.live import check_rates, load_all, parse_size
+    from engine.pipeline import open_pipeline
+    from engine.runtime.timings import Timings
+
+    check_rates(options.fps, options.seconds)
+    size = parse_size(options.input_size)
+    assert size is not None, "input_size has a default"
+    images = load_images(options.source, size)
+    machine = describe_machine()
+    model, portraits = load_all(
+        options.model, options.backend, [options.portrait] if options.portrait else _first_bundled()
+    )
+    timings = Timings(capacity=_capacity(options))
+    edit = EditSettings(mode=Mode(options.mode))
+    pipeline = open_pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
+    memory = Memory()
+    scenario = paced if options.scenario == "paced" else burst
+    report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)
+    memory.end = resident_mb()
+    setup = {
+        "model": model.name,
+        "backend": model.backend,
+        "weights_sha256": model.sha256,
+        "machine": machine,
+    }
+    return report, {**_facts(options, report), **setup, "memory_mb": memory.facts()}
+
+
+def paced(
+    options: Bench,
+    stepper: Stepper,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    timings: Timings,
+    on_counting: Callable[[], None],
+) -> Report:
+    """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
+    from engine.runtime.clock import MonotonicClock
+    from engine.session import Parts, Session
+    from engine.sinks.null import NullSink
+    from engine.sources.file import PacedSource
+
+    clock = MonotonicClock()
+    source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
+    parts = Parts(source=source, stepper=stepper, sinks=[NullSink()], size=size)
+    session = Session(parts, clock=clock, timings=timings, capacity=_capacity(options))
+    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+
+
+def burst(
+    options: Bench,
+    stepper: Stepper,
+    images: Sequence[Image],
+    size: tuple[int, int],
+    timings: Timings,
+    on_counting: Callable[[], None],
+) -> Report:
+    """The same session; the next frame arrives when the one before goes into work, so one always waits."""
+    from engine.runtime.clock import MonotonicClock
+    from engine.session import Parts, Session
+    from engine.sinks.null import NullSink
+
+    clock = MonotonicClock()
+    shuttle = Shuttle(images, stepper, clock.now_ns)
+    parts = Parts(source=shuttle, stepper=shuttle, sinks=[NullSink()], size=size)
+    session = Session(parts, clock=clock, timings=timings, capacity=_capacity(options))
+    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+
+
+class Shuttle:
+    """A source that gives the next frame when the pipeline has taken the one before: never idle, nothing lost."""
+
+    def __init__(self, images: Sequence[Image], stepper: Stepper, now_ns: Callable[[], int]) -> None:
+        self.name, self.fps, self.status = "bench", 1000.0, ""
+        self._stepper = stepper
+        self._images, self._seq, self._now_ns = cycle(_to_and_fro(images)), count(), now_ns
+        self._room = threading.Semaphore(1)
+
+    def step(self, frame: Frame) -> Frame:
+        """The pipeline's step; the slot before it is empty now."""
+        self._room.release()
+        return self._stepper.step(frame)
+
+    def read(self, stop: threading.Event) -> Frame | None:
+        while not self._room.acquire(timeout=0.05):
+            if stop.is_set():
+                return None
+        if stop.is_set():
+            return None
+        return Frame(image=next(self._images), seq=next(self._seq), captured_ns=self._now_ns())
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def load_images(source: str, size: tuple[int, int]) -> list[Image]:
+    """The first pictures of the source, fitted into ``size`` on black.
+
+    Raises:
+        EngineError: it cannot be read.
+    """
+    from engine.assets_manifest import demo_clip
+    from engine.sources.pattern import draw_face
+    from engine.sources.video import VideoFile
+
+    if source == "pattern":
+        import numpy as np
+
+        drawn = [np.empty((size[1], size[0], 3), np.uint8) for _ in range(_FRAMES_MAX)]
+        for index, image in enumerate(drawn):
+            draw_face(image, index / 30)
+        return drawn
+    video = VideoFile(demo_clip() if source == "demo" else Path(source))
+    try:
+        return [fit(timed.image, size) for _, timed in zip(range(_FRAMES_MAX), video, strict=False)]
+    finally:
+        video.close()
+
+
+def fit(image: Image, size: tuple[int, int]) -> Image:
+    """Scale into ``size`` (width, height) without distortion; the rest is black."""
+    import cv2
+    import numpy as np
+
+    height, width = image.shape[:2]
+    scale = min(size[0] / width, size[1] / height)
+    inner_w, inner_h = round(width * scale), round(height * scale)
+    out = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner_w) // 2, (size[1] - inner_h) // 2
+    out[top : top + inner_h, left : left + inner_w] = cv2.resize(
+        image, (inner_w, inner_h), interpolation=cv2.INTER_AREA
+    )
+    return out
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write the figures.
+
+    Raises:
+        EngineError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise EngineError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _schedule(images: Sequence[Image], fps: float) -> Iterator[Timed]:
+    from engine.sources.video import Timed
+
+    return (Timed(image=image, time_s=i / fps) for i, image in enumerate(cycle(_to_and_fro(images))))
+
+
+def _to_and_fro(images: Sequence[Image]) -> list[Image]:
+    return [*images, *images[-2:0:-1]]  # without a jump at either end
+
+
+def _capacity(options: Bench) -> int:
+    return (
+        round((options.seconds + 1) * max(options.fps, 1000.0 if options.scenario == "burst" else 0.0)) + 100
+    )
+
+
+def _first_bundled() -> list[Path]:
+    from engine.assets_manifest import bundled_portraits
+
+    return bundled_portraits()[:1]
+
+
+def _facts(options: Bench, report: Report) -> dict[str, Any]:
+    sink = report.sinks[0]
+    dropped = sum(report.drops.values())
+    late = sink.ages.share_above(options.late_ms) * sink.written + dropped
+    return {
+        "scenario": options.scenario,
+        "mode": options.mode,
+        "source": Path(options.source).name,  # never a person's folders
+        "input_size": options.input_size,
+        "fps": options.fps if options.scenario == "paced" else None,
+        "seconds": round(report.seconds, 3),
+        "warm_up_s": options.warm_up,
+        "frames_in": report.frames_in,
+        "frames_out": report.frames_out,
+        "drops": dict(report.drops),
+        "delivered_fps": round(report.delivered_fps, 3),
+        "late_ms": options.late_ms,
+        "late_percent": round(100 * late / max(1, sink.written + dropped), 3),
+        "frame_age_ms": sink.age_ms.as_dict() if sink.age_ms else None,
+        "stages_ms": {name: row.as_dict() for name, row in report.stages.items()},
+    }

@@ -1,0 +1,92 @@
+"""What a figure was measured on: machine, versions, commit, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engine.doctor import gpu_names
+
+_PACKAGES = (
+    "mimicam",
+    "numpy",
+    "opencv-python",
+    "openvino",
+    "av",
+    "torch",
+    "onnxruntime",
+    "tensorrt_rtx_cu13_bindings",
+)
+_MB = 1 << 20
+
+
+def describe_machine() -> dict[str, Any]:
+    """CPU, GPU, system, versions and commit; nothing that tells whose machine it is."""
+    return {
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "gpu": gpu_names(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    """As OpenVINO names it."""
+    from engine.backends.openvino_runtime import core
+
+    return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
+def commit() -> str | None:
+    """Of the checkout, with a plus sign when it has changes; None for an installed package."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    hashed = _git(root, "rev-parse", "--short=12", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return hashed + "+" if hashed and changed else hashed
+
+
+def resident_mb() -> float | None:
+    """Memory of this process now; None where the system does not tell without a package."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / _MB
+
+
+def peak_mb() -> float | None:
+    """Most memory this process ever had; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / _MB if sys.platform == "darwin" else used / 1024
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,85 @@
+"""The benchmark: what it counts, and what its JSON holds."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
+from engine.cli import main
+from engine.report import Report
+from engine.runtime.timings import Timings
+from tests.session.fakes import PassThrough
+from tests.videos import grey, write_video
+
+FACTS = {
+    "scenario", "mode", "source", "input_size", "fps", "seconds", "warm_up_s", "frames_in", "frames_out", "drops",
+    "delivered_fps", "late_ms", "late_percent", "frame_age_ms", "stages_ms", "model", "backend", "weights_sha256",
+    "machine", "memory_mb",
+}  # fmt: skip
+IMAGES = [grey(i) for i in range(5)]
+
+
+def _run(scenario: str, stepper: PassThrough) -> Report:
+    options = Bench(scenario=scenario, fps=200.0, seconds=0.2, warm_up=0.0)  # type: ignore[arg-type]
+    measure = paced if scenario == "paced" else burst
+    return measure(options, stepper, IMAGES, (64, 48), Timings(), lambda: None)
+
+
+def test_a_burst_drops_nothing_and_keeps_the_pipeline_busy() -> None:
+    seen: list[int] = []
+    report = _run("burst", PassThrough(lambda frame: seen.append(frame.seq)))
+    assert set(report.drops) <= {"stopped", "null"}, "a frame was lost before the pipeline"
+    assert seen == list(range(len(seen)))
+    assert len(seen) > 2, "the second frame never followed the first"
+
+
+def test_paced_frames_are_stepped_or_counted_as_dropped() -> None:
+    report = _run("paced", PassThrough())
+    lost = report.drops.get("inference", 0) + report.drops.get("stopped", 0)
+    assert report.frames_in == report.frames_out + lost
+
+
+def test_the_clip_is_played_to_and_fro_without_a_jump() -> None:
+    levels = [int(image[0, 0, 0]) for image in _to_and_fro(IMAGES)]
+    assert levels == [0, 1, 2, 3, 4, 3, 2, 1]
+
+
+def test_pictures_are_fitted_without_distortion() -> None:
+    out = fit(np.full((360, 640, 3), 200, np.uint8), (640, 480))
+    assert out.shape == (480, 640, 3)
+    assert (out[:60] == 0).all()
+    assert (out[60:420] == 200).all()
+    assert (out[420:] == 0).all()
+
+
+def test_a_videos_pictures_are_decoded_before_the_start(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", [grey(50)] * 3)
+    assert [image.shape for image in load_images(str(path), (64, 64))] == [(64, 64, 3)] * 3
+
+
+@pytest.mark.parametrize("scenario", ["paced", "burst"])
+def test_the_whole_command_writes_all_figures(tmp_path: Path, scenario: str) -> None:
+    out = tmp_path / "bench.json"
+    arguments = ["bench", "--scenario", scenario, "--seconds", "1", "--warm-up", "0.1", "--json", str(out)]
+    assert main(arguments) == 0
+    facts = json.loads(out.read_text())
+    assert set(facts) == FACTS
+    assert set(facts["frame_age_ms"]) == {"p50", "p90", "p95", "p99", "max"}
+    assert {"track", "generate"} <= set(facts["stages_ms"])
+    assert {"cpu", "cores", "gpu", "system", "python", "versions", "commit"} <= set(facts["machine"])
+    assert set(facts["memory_mb"]) == {"peak", "growth"}
+    assert len(facts["weights_sha256"]) == 64
+
+
+def test_a_wrong_rate_is_refused() -> None:
+    assert main(["bench", "--fps", "0"]) == 1
+
+
+def test_the_options_are_the_contract() -> None:
+    assert {f.name for f in dataclasses.fields(Bench)} == {
+        "scenario", "mode", "fps", "seconds", "warm_up", "source", "input_size", "portrait", "model", "backend",
+        "late_ms", "json",
+    }  # fmt: skip
