@@ -210,8 +210,9 @@ class AdaptiveNorm(nn.Module):
     def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
         hidden = F.relu(self.shared(code_NP))
         deviation, mean = self.deviation(hidden), self.mean(hidden)
-        scaled: Tensor = F.instance_norm(x_NCHW) * (1 + deviation)[..., None, None]
-        return scaled + mean[..., None, None]
+        scale, shift = (1 + deviation)[..., None, None], mean[..., None, None]
+        out: Tensor = F.instance_norm(x_NCHW) * scale + shift
+        return out
 
 
 class PosedBlock(nn.Module):

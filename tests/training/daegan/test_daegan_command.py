@@ -1,0 +1,54 @@
+"""The command trains on a pack, goes on where it stopped, and writes a model the engine loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.errors import EngineError
+from engine.models.daegan_file import load_daegan
+from tests.training.published.conftest import blob
+from training.daegan.cli import TrainDaeGan
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """Two segments of four frames, the second for validation."""
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    frames = torch.stack([blob(0.1 * k - 0.3, 0.03 * k, 64) for k in range(8)])
+    np.save(folder / "frames.npy", ((frames + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy())
+    (folder / "segments.json").write_text(json.dumps([{"validation": False}, {"validation": True}]))
+    np.savez(
+        folder / "track.npz",
+        landmarks=np.zeros((8, 478, 3), np.float32),
+        blendshapes=np.zeros((8, 52), np.float32),
+        segment=np.repeat([0, 1], 4),
+    )
+    return folder
+
+
+def command(pack: Path, **options: object) -> TrainDaeGan:
+    out = pack.parent / "run"
+    common = {"preset": "daegan-debug", "frames": 2, "batch": 2, "stage_one_steps": 1, "device": "cpu"}
+    return TrainDaeGan(pack=pack, out=out, **(common | options))
+
+
+def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(pack, steps=2).run()
+    first = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
+    command(pack, steps=4).run()
+    second = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
+    assert "going on at step 2" in capsys.readouterr().out
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_is_no_pack_or_preset_is_refused(pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="not a pack"):
+        command(tmp_path).run()
+    with pytest.raises(EngineError, match="no preset 'huge'"):
+        command(pack, preset="huge").run()
