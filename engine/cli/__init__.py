@@ -9,6 +9,7 @@ from typing import Any
 
 import tyro
 
+from engine.cli.demo import Demo
 from engine.cli.devices import Devices
 from engine.cli.doctor import Doctor
 from engine.cli.enroll import Enroll
@@ -22,6 +23,7 @@ GROUP = "mimicam.commands"
 """Entry points of this group add a command: a frozen dataclass whose ``run`` gives None or an exit code."""
 COMMANDS: dict[str, Any] = {
     "run": Run,
+    "demo": Demo,
     "render": Render,
     "enroll": Enroll,
     "devices": Devices,

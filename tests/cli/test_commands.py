@@ -21,6 +21,7 @@ OPTIONS = {
         "expression_gain", "pose_gain", "mirror", "loop",
     },
     "render": {"portrait", "driving", "out", "mode", "backend", "model", "aligned"},
+    "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},
     "doctor": {"json"},

@@ -1,0 +1,64 @@
+"""``mimicam demo``: the main job on the bundled clip, without a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from engine.sinks import Sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Let the bundled clip of a real person drive the bundled portraits, in real time, into a video.
+
+    Driver, expression, pose and both stand side by side. A window shows it too where there is a display.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo.mp4")
+    """The video to write."""
+
+    def run(self) -> int:
+        """Play the clip once; print what happened."""
+        from rich.console import Console
+
+        from engine.assets_manifest import demo_clip
+        from engine.cli.live import load_all, open_source
+        from engine.demo import SIZE, Wall
+        from engine.report import render_report
+        from engine.runtime.clock import MonotonicClock
+        from engine.runtime.mailbox import Drops
+        from engine.runtime.timings import Timings
+        from engine.session import Parts, Session
+        from engine.sources.video import VideoFile
+
+        clip, console = demo_clip(), Console()
+        model, portraits = load_all("compact", "auto", ())
+        clock, drops, timings = MonotonicClock(), Drops(), Timings()
+        wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, timings=timings)
+        source = open_source(str(clip), clock=clock, drops=drops, fps=None)
+        ends: list[Session] = []
+        sinks = _sinks(self.out, lambda key: ends[0].stop() if key == "q" else None)
+        console.print(
+            f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
+        )
+        parts = Parts(source=source, stepper=wall, sinks=sinks, size=SIZE)
+        ends.append(Session(parts, clock=clock, timings=timings, drops=drops))
+        report = ends[0].run()
+        console.print(render_report(report, model.backend), highlight=False)
+        console.print(f"wrote {self.out}", highlight=False)
+        return 130 if report.interrupted else 0
+
+
+def _sinks(out: Path, on_key: Callable[[str], None]) -> list[Sink]:
+    from engine.sinks.file import FileSink
+    from engine.sinks.window import WindowSink, has_display
+
+    sinks: list[Sink] = [FileSink(out)]
+    if has_display():
+        sinks.append(WindowSink(on_key=on_key, figures=list))
+    return sinks

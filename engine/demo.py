@@ -1,0 +1,121 @@
+"""The demonstration: one driver, and what of it reaches a portrait in each of the three modes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from engine.backends import Model
+from engine.pipeline import Pipeline, open_pipeline
+from engine.portrait import Portrait
+from engine.runtime.timings import Timings
+from engine.types import EditSettings, Face, Frame, Image, Mode
+
+CELL_PX = 256
+LABEL_PX = 24
+SIZE = (4 * CELL_PX, CELL_PX + LABEL_PX)
+"""Width, height of the whole picture."""
+_LABELS = ("driver", "expression", "pose", "both")
+_MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
+_FOLLOW = 0.1
+"""How far the driver's cutout moves towards the face with each frame."""
+
+
+class Track(Protocol):
+    """A face tracker."""
+
+    def __call__(self, image: Image) -> Face | None:
+        """The face in the picture, if there is one."""
+        ...
+
+
+class TrackOnce:
+    """Three pipelines look at the same picture: the face in it is searched for once."""
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+        self._image: Image | None = None
+        self.face: Face | None = None
+
+    def __call__(self, image: Image) -> Face | None:
+        if image is not self._image:
+            self.face, self._image = self._track(image), image
+        return self.face
+
+
+class Wall:
+    """Driver, expression, pose, both, side by side; the portraits take turns.
+
+    The driver's own picture is shown because that is what is asked for here, and it is the bundled clip.
+    """
+
+    def __init__(
+        self, model: Model, portraits: Sequence[Portrait], *, seconds: float, timings: Timings | None = None
+    ) -> None:
+        """Set up one pipeline for each mode.
+
+        Args:
+            model: encoder and generator, used by all three.
+            portraits: each is shown for its share of the time.
+            seconds: how long the driver's clip is.
+            timings: of all three pipelines together.
+        """
+        self._portraits = list(portraits)
+        self._turn_s = seconds / len(self._portraits)
+        self._shown = 0
+        self._first_ns: int | None = None
+        self._centre_px: float | None = None
+        self._pipelines = [self._pipeline(model, mode, timings) for mode in _MODES]
+        self._faces = TrackOnce(self._pipelines[0].track)
+        for pipeline in self._pipelines:
+            pipeline.track = self._faces  # type: ignore[assignment]
+        self._labels = _label_strip()
+
+    def step(self, frame: Frame) -> Frame:
+        """The wall for one driver frame."""
+        self._take_turns(frame.captured_ns)
+        results = [pipeline.step(frame).image for pipeline in self._pipelines]
+        row = np.hstack([self._cutout(frame.image), *(_cell(image) for image in results)])
+        return replace(frame, image=np.vstack([self._labels, row]))
+
+    def _pipeline(self, model: Model, mode: Mode, timings: Timings | None) -> Pipeline:
+        edit = EditSettings(mode=mode)
+        return open_pipeline(model=model, portrait=self._portraits[0], edit=edit, timings=timings)
+
+    def _take_turns(self, captured_ns: int) -> None:
+        self._first_ns = captured_ns if self._first_ns is None else self._first_ns
+        turn = int((captured_ns - self._first_ns) / 1e9 / self._turn_s)
+        turn = min(turn, len(self._portraits) - 1)
+        if turn != self._shown:
+            self._shown = turn
+            for pipeline in self._pipelines:
+                pipeline.set_portrait(self._portraits[turn])
+
+    def _cutout(self, image: Image) -> Image:
+        """A square of the driver's picture that follows the face sideways."""
+        height, width = image.shape[:2]
+        side = min(height, width)
+        face = self._faces.face
+        target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2
+        last = target if self._centre_px is None else self._centre_px
+        self._centre_px = last + _FOLLOW * (target - last)
+        left = round(min(max(self._centre_px - side / 2, 0), width - side))
+        return _cell(image[:side, left : left + side])
+
+
+def _cell(image: Image) -> Image:
+    if image.shape[:2] == (CELL_PX, CELL_PX):
+        return image
+    return np.asarray(cv2.resize(image, (CELL_PX, CELL_PX), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _label_strip() -> Image:
+    strip = np.full((LABEL_PX, SIZE[0], 3), 24, np.uint8)
+    for column, label in enumerate(_LABELS):
+        where = (column * CELL_PX + 8, LABEL_PX - 7)
+        cv2.putText(strip, label, where, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (235, 235, 235), 1, cv2.LINE_AA)
+    return strip
