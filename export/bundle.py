@@ -66,8 +66,10 @@ def _write_network(
 ) -> NetworkFile:
     path = folder / f"{network.name}.onnx"
     onnx_files.write(network, path, opset=options.opset)
-    if options.precision == "fp16":
-        onnx.save(to_mixed(onnx.load(str(path)), keep=options.keep.get(network.name, ())), str(path))
+    if options.precision != "fp32":
+        products = "half" if options.precision == "fp16-turing" else "mixed"
+        keep = options.keep.get(network.name, ())
+        onnx.save(to_mixed(onnx.load(str(path)), keep=keep, products=products), str(path))
     types = onnx_files.port_types(onnx.load(str(path), load_external_data=False))
     # Rounded before the reference runs: then rounding the inputs is no error of the file's.
     inputs = {name: value.numpy().astype(types[name]) for name, value in network.inputs.items()}

@@ -31,8 +31,8 @@ class Export:
     """Folder for the files."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx"] = "onnx"
     """onnx runs anywhere; the others build plans as well."""
-    precision: Literal["fp32", "fp16"] = "fp32"
-    """fp16 keeps sampling grids and modulation in fp32."""
+    precision: Literal["fp32", "fp16", "fp16-turing"] = "fp32"
+    """fp16 keeps sampling grids and modulation in fp32; fp16-turing is what an RTX 20 needs, a little less exact."""
     opset: int = 20
     """17 for TensorRT 8.6."""
     limit: float | None = None

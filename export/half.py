@@ -19,14 +19,17 @@ _HALF_OPS = frozenset(
     "Conv ConvTranspose LeakyRelu Relu Mul Add Sub Concat Resize AveragePool DepthToSpace Tanh Sigmoid"
     " Slice Split Transpose Reshape".split()
 )
+_PRODUCTS = frozenset("Conv ConvTranspose Gemm MatMul".split())
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = ()) -> onnx.ModelProto:
+def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str = "mixed") -> onnx.ModelProto:
     """A copy whose feature maps and pictures are float16, in, out and between.
 
     Args:
         model: float32 throughout.
+        products: ``"half"`` puts every matrix product and convolution into float16, also those of vectors and flows:
+            TensorRT for RTX has no float32 products on Turing (RTX 20, compute capability 7.5).
         keep: names of further nodes that stay in float32, from a sensitivity measurement.
     """
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -37,6 +40,8 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = ()) -> onnx.ModelP
         for node in graph.node
         if node.op_type in _HALF_OPS and node.name not in single and ranks.get(node.output[0]) == 4
     }
+    if products == "half":
+        half |= {node.name for node in graph.node if node.op_type in _PRODUCTS} - set(keep)
     out = onnx.ModelProto()
     out.CopyFrom(model)
     _Rewriter(out.graph, half, ranks).run()

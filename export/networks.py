@@ -6,6 +6,7 @@ Names and order are what the backends expect: see ``engine.models.onnx_form`` fo
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -198,7 +199,7 @@ def _compact_checkpoint(path: Path) -> Compact:
             )
         model = Compact()
         model.load_state_dict(state["modules"]["average"])
-    except (KeyError, TypeError, RuntimeError, ValueError, EOFError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0][:160]
         raise EngineError(f"{path} is no checkpoint of the compact preset ({first})") from error
     return model

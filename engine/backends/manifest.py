@@ -23,9 +23,9 @@ Arrays = Mapping[str, Array]
 
 FORMAT = "mimicam-networks"
 FILE = "manifest.json"
-LIMITS = {"fp32": 1e-3, "fp16": 5e-3}
+LIMITS = {"fp32": 1e-3, "fp16": 5e-3, "fp16-turing": 5e-3}
 """Largest error allowed, as a share of an output's largest magnitude. Seen on x86-64, 2026-11, ONNX Runtime and
-OpenVINO: 1e-5 in fp32, 9e-4 in fp16; a wrong sampling convention gives 1e-1 and more."""
+OpenVINO: 1e-5 in fp32, 1e-3 in fp16; a wrong sampling convention gives 1e-1 and more."""
 
 _SAMPLES = 1 << 16
 

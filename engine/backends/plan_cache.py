@@ -141,12 +141,16 @@ class PlanCache:
         same = "|".join((key.gpu, key.compute_capability, key.driver, key.runtime))
         return self.folder / f"timing-{hashlib.sha256(same.encode()).hexdigest()[:24]}.cache"
 
-    def read_timing_cache(self, key: PlanKey) -> bytes | None:
-        """Earlier measurements, when they are this user's own file."""
+    def runtime_cache(self, key: PlanKey) -> Path:
+        """Where the kernels lie that TensorRT for RTX compiled when it first ran a plan."""
+        return self.path(key).with_suffix(".kernels")
+
+    def read(self, path: Path) -> bytes | None:
+        """One of the two files above, when it is this user's own."""
         try:
-            return _read_own_file(self.timing_cache(key))
+            return _read_own_file(path)
         except PlanRefused as refusal:
-            _log.debug("no timing cache: %s", refusal)
+            _log.debug("%s is not used: %s", path.name, refusal)
             return None
 
     def _prune(self, keep: Path) -> None:
@@ -192,22 +196,29 @@ def _read_own_file(path: Path) -> bytes:
 
     Checked on the open file, so that it cannot be swapped in between.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    # O_NONBLOCK: opening a pipe that someone put there must not wait for a writer.
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK"))
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise PlanRefused("there is none yet") from None
     except OSError as error:
         raise PlanRefused(f"it cannot be opened ({error.strerror})") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise PlanRefused("it is no regular file")
-        if _POSIX and status.st_uid != os.getuid():
-            raise PlanRefused("it belongs to another user")
-        if _POSIX and status.st_mode & 0o077:
-            raise PlanRefused("others may read or write it")
-        return file.read()
+    try:
+        _check_own(os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _check_own(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise PlanRefused("it is no regular file")
+    if _POSIX and status.st_uid != os.getuid():
+        raise PlanRefused("it belongs to another user")
+    if _POSIX and status.st_mode & 0o077:
+        raise PlanRefused("others may read or write it")
 
 
 def _split(content: bytes) -> tuple[dict[str, object], bytes]:

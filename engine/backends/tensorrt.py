@@ -169,6 +169,11 @@ class TensorRtNetwork:
         self._gpu.mark()()
         return {name: value.cpu().numpy() for name, value in self.outputs.items()}
 
+    def warm_up(self) -> None:
+        """Run once on whatever the inputs hold, and wait: TensorRT for RTX compiles its kernels then."""
+        self._gpu.queue(self.enqueue)
+        self._gpu.mark()()
+
     def _add_port(self, module: Any, name: str) -> None:
         is_input = self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
         shape = tuple(self._engine.get_tensor_shape(name))
@@ -250,7 +255,7 @@ def open_network(
 
     def build() -> bytes:
         request = build_request(folder, manifest, network)
-        built = api.build(request, timing_cache=cache.read_timing_cache(key), progress=progress)
+        built = api.build(request, timing_cache=cache.read(cache.timing_cache(key)), progress=progress)
         if built.timing_cache is not None:
             write_private(cache.timing_cache(key), built.timing_cache)
         return built.plan
@@ -260,7 +265,12 @@ def open_network(
         got = TensorRtNetwork(api, plan, gpu).run(inputs)
         manifests.require(manifests.compare(reference, got), manifest.limit, f"the plan of {network.name}")
 
-    return TensorRtNetwork(api, cache.obtain(key, build, verify), gpu)
+    plan, kernels = cache.obtain(key, build, verify), cache.read(cache.runtime_cache(key))
+    opened = TensorRtNetwork(api, plan, gpu, kernels)
+    opened.warm_up()
+    if (compiled := opened.runtime_cache()) and compiled != kernels:
+        write_private(cache.runtime_cache(key), compiled)
+    return opened
 
 
 def build_request(
@@ -274,7 +284,7 @@ def build_request(
     return BuildRequest(
         onnx=manifests.onnx_path(folder, network),
         shapes={port.name: port.shape for port in network.inputs},
-        half=manifest.precision == "fp16",
+        half=manifest.precision != "fp32",
         compute_capabilities=compute_capabilities,
     )
 

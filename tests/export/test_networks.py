@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from engine.errors import EngineError  # noqa: E402
+from engine.models.checkpoint import save_published  # noqa: E402
+from engine.models.compact import Compact  # noqa: E402
+from engine.models.dpe import Dpe  # noqa: E402
+from engine.models.presets import DEBUG  # noqa: E402
+from engine.types import Mode  # noqa: E402
+from export import networks  # noqa: E402
+from export.networks import load_networks  # noqa: E402
+
+
+def test_the_exported_networks_chain_to_the_models_own_edit(tmp_path: Path) -> None:
+    """Source latent and maps, driver's code, generator: equation 5 from the exported parts."""
+    model = Dpe(DEBUG).eval()
+    path = tmp_path / "m.safetensors"
+    save_published(model, path)
+    parts = {network.name: network for network in load_networks(str(path))}
+    source, driver = networks.smooth_pictures(DEBUG.size)
+    with torch.no_grad():
+        want = model.edit(source, driver, Mode.EXP)
+        latent, _, _, *maps = parts["encoder"].module(source)
+        code, _ = parts["motion_encoder"].module(driver)
+        got = parts["expression_generator"].module(latent + code, *maps)
+    assert (got - want).abs().max() <= 1e-4 * want.abs().max()
+
+
+def test_a_training_checkpoint_gives_the_compact_networks(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    model = Compact().eval()
+    state = {"recipe": "compact", "modules": {"average": model.state_dict(), "model": {}}}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    encoder, generator = load_networks(str(tmp_path / "checkpoint.pt"))
+    inputs = generator.inputs
+    with torch.no_grad():
+        drive = [inputs[name] for name in networks._DRIVE]
+        want = model(inputs["image"], *drive)["image"]
+    assert torch.equal(encoder.inputs["image"], inputs["image"])
+    assert torch.allclose(generator.reference()["picture"], want, atol=1e-5)
+
+
+def test_the_compact_generators_drive_is_the_stages_own() -> None:
+    from dataclasses import fields
+
+    from engine.stages.motion import Drive
+
+    assert tuple(field.name for field in fields(Drive)) == networks._DRIVE
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("random:huge", "no preset 'huge'"),
+        ("model.onnx", "is no model"),
+        ("missing.pt", "does not exist"),
+        ("missing.safetensors", "does not exist"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(model: str, words: str) -> None:
+    with pytest.raises(EngineError, match=words):
+        load_networks(model)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{"recipe": "published", "modules": {}}, {"recipe": "compact", "modules": {"average": {}}}, [1], {}],
+    ids=["another recipe", "no weights", "a list", "empty"],
+)
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path, state: object) -> None:
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(EngineError, match="compact"):
+        load_networks(str(tmp_path / "checkpoint.pt"))
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    import pickle
+
+    class Harm:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (print, ("this must never run",))
+
+    (tmp_path / "checkpoint.pt").write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(EngineError, match="no checkpoint"):
+        load_networks(str(tmp_path / "checkpoint.pt"))
