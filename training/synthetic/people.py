@@ -67,6 +67,7 @@ def _brows(rng: np.random.Generator) -> BrowShape:
     return BrowShape(
         thickness=rng.uniform(0.55, 1.5), density=rng.uniform(0.5, 1.5), arch=rng.normal(0, 0.08),
         length=rng.uniform(0.85, 1.05),
+        drop=rng.normal(27, 4),
     )  # fmt: skip
 
 

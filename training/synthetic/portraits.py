@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -49,8 +49,8 @@ def _mara() -> Person:
         eyes=Eyes(iris=linear((96, 84, 48)), sclera=linear((232, 227, 221)), iris_size=0.415, lashes=1.0),
         hair=Hair(
             colour=hair, gloss=0.7, strand_count=11.0, edge_softness=0.14,
-            shape=HairShape(thickness=1.5, length=13.0, edge=0.35, parting=0.55, wave=0.35, hairline=-0.1,
-                            open_front=0.72),
+            scalp=0.25,
+            shape=HairShape(thickness=1.5, length=15.0, edge=0.3, parting=0.5, wave=0.35, open_front=0.66),
         ),
         clothes=Clothes(colour=linear((116, 40, 48)), shape=BodyShape(width=19.5, slope=5.5, collar=0.2, neckline=1.2)),
         light=Light(key_direction=(-0.55, 0.5, 0.9), key=(0.78, 0.73, 0.66), fill=(0.20, 0.20, 0.22),
@@ -97,8 +97,8 @@ def _linn() -> Person:
         eyes=Eyes(iris=linear((98, 132, 150)), sclera=linear((232, 228, 224)), iris_size=0.415, lashes=0.8),
         hair=Hair(
             colour=hair, gloss=0.6, strand_count=10.0, edge_softness=0.10,
-            shape=HairShape(thickness=1.7, length=5.0, edge=0.5, parting=-0.6, wave=0.15, hairline=-0.1,
-                            open_front=0.72),
+            scalp=0.25,
+            shape=HairShape(thickness=1.4, length=7.0, edge=0.3, parting=-0.5, wave=0.15, open_front=0.66),
         ),
         clothes=Clothes(colour=linear((48, 76, 72)), shape=BodyShape(width=19.0, slope=5.5, collar=0.7, neckline=0.4)),
         light=Light(key_direction=(0.35, 0.6, 0.9), key=(0.58, 0.57, 0.55), fill=(0.16, 0.17, 0.19),
@@ -113,8 +113,8 @@ PORTRAITS = {"mara": _mara, "kofi": _kofi, "linn": _linn}
 
 def render_portrait(renderer: Renderer, person: Person) -> npt.NDArray[np.uint8]:
     """Neutral, eyes open, mouth closed, facing the camera: ``[S, S, 3]`` RGB."""
-    weights = renderer.model.weights(mouthSmile=0.08, eyeSquint=0.04)
-    renderer.enter(replace(person))
+    weights = renderer.model.weights(mouthSmile=0.12, eyeWide=0.1)
+    renderer.enter(person)
     renderer.express(weights, np.zeros(2, np.float32))
     return renderer.draw(still())
 

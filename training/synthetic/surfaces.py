@@ -195,7 +195,7 @@ def lay_body(shape: BodyShape) -> Surface:
     across, ahead = np.sin(angle), np.cos(angle)
     spread = np.minimum(s / 0.6, 1.0)
     half_x = 6.9 + (shape.width - 6.9) * spread
-    half_z = 6.6 + 3.7 * spread**0.8
+    half_z = 7.1 + 3.4 * spread**0.8
     x = half_x * np.sign(across) * np.abs(across) ** 0.8
     z = half_z * np.sign(ahead) * np.abs(ahead) ** 0.8 - 2.8 + 1.0 * s
     front = np.clip(ahead, 0, 1)
