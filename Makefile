@@ -1,0 +1,52 @@
+# make demo    the main job on the bundled clip: writes demo.mp4, shows a window where there is a display
+# make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
+# make check   format, lint, types, import directions           make clean       take everything away again
+
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
+PYTHON ?= python3
+BIN := .venv/bin
+endif
+# The CPU build, where the index offers one. Tests that need PyTorch are skipped without it.
+TORCH ?= torch==2.13.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+SHELL := bash
+.SHELLFLAGS := -eu -c
+.DELETE_ON_ERROR:
+.PHONY: demo test test-slow check clean
+
+demo: .venv/.core
+	$(BIN)/python -m engine.cli demo --out demo.mp4
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv demo.mp4
+
+.venv/.made: scripts/check_python.py
+	$(PYTHON) scripts/check_python.py
+	$(PYTHON) -m venv .venv || { echo "error: cannot make .venv; on Debian and Ubuntu run: sudo apt install python3-venv"; exit 1; }
+	touch $@
+
+.venv/.core: .venv/.made pyproject.toml scripts/check_system.py
+	$(PIP) -e .
+	$(BIN)/python scripts/check_system.py
+	touch $@
+
+.venv/.dev: .venv/.core
+	$(PIP) "$(TORCH)" || echo "no $(TORCH) for this Python: the tests that need it are skipped"
+	$(PIP) -e ".[dev,virtualcam,webrtc,train]"
+	touch $@
