@@ -165,7 +165,7 @@ def test_sample_grids_show_five_rows(tiny: DpeConfig, batch: Batch) -> None:
 
 
 def _average(rank: int, file: str, out: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=file, rank=rank, world_size=2)
     layer = nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.tensor([[1.0, 3.0 * rank]])
     average_gradients(layer)
@@ -173,7 +173,8 @@ def _average(rank: int, file: str, out: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow  # two fresh interpreters import torch
 def test_two_processes_share_their_gradients(tmp_path: Path) -> None:
-    mp.spawn(_average, args=(str(tmp_path / "meet"), str(tmp_path / "grad")), nprocs=2)
+    mp.spawn(_average, args=((tmp_path / "meet").as_uri(), str(tmp_path / "grad")), nprocs=2)
     grads = [torch.load(tmp_path / f"grad{rank}", weights_only=True) for rank in range(2)]
     assert all(torch.equal(grad, torch.tensor([[1.0, 1.5]])) for grad in grads)
