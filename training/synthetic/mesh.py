@@ -88,7 +88,7 @@ def _under_clothes(rest: Float) -> Float:
     """The model's own shoulders: the clothes' surface stands for them, and they would poke through it."""
     shoulder = (rest[:, 1] < -9.6) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 7.6) & (np.abs(rest[:, 0]) > 5)
     chest = (rest[:, 1] < -14.0) & (rest[:, 2] > 4.4)
-    return shoulder | chest
+    return np.asarray(shoulder | chest)
 
 
 def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
@@ -109,7 +109,7 @@ def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
 def hairline_elevation(azimuth: Float) -> Float:
     """Elevation of the hairline in radians at azimuths (rad, 0 = front, either side)."""
     degrees = np.abs(np.rad2deg(azimuth))
-    return np.deg2rad(np.interp(degrees, _HAIRLINE[:, 0], _HAIRLINE[:, 1])).astype(np.float32)
+    return np.asarray(np.deg2rad(np.interp(degrees, _HAIRLINE[:, 0], _HAIRLINE[:, 1])).astype(np.float32))
 
 
 def above_hairline(offsets: Float) -> Float:

@@ -11,15 +11,16 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
 
-Float = npt.NDArray[np.float32]
-Int = npt.NDArray[np.int32]
+Float: TypeAlias = npt.NDArray[np.floating[Any]]
+"""float32 wherever it is kept or uploaded; sampling and set-up may be float64."""
+Int: TypeAlias = npt.NDArray[np.int32]
 
 MODEL_VARIABLE = "MIMICAM_ICT_MODEL"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -171,7 +172,7 @@ def eyeball_centre(ball: Float) -> Float:
     low, high = ball.min(0), ball.max(0)
     centre = (low + high) / 2
     centre[2] = low[2] + (high[1] - low[1] + high[0] - low[0]) / 4
-    return centre.astype(np.float32)
+    return np.asarray(centre.astype(np.float32))
 
 
 def gaze_rotation(gaze_rad: Float) -> Float:
@@ -179,7 +180,7 @@ def gaze_rotation(gaze_rad: Float) -> Float:
     (cy, sy), (cp, sp) = ((np.cos(a), np.sin(a)) for a in gaze_rad)
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    return (yaw @ pitch).astype(np.float32)
+    return np.asarray((yaw @ pitch).astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +198,12 @@ class NormalPlan:
         corners = triangles.T.reshape(-1)
         by_vertex = np.argsort(corners, kind="stable")
         touched, starts = np.unique(corners[by_vertex], return_index=True)
-        return cls(triangles=triangles, order=by_vertex % len(triangles), starts=starts, touched=touched)
+        return cls(
+            triangles=triangles,
+            order=by_vertex % len(triangles),
+            starts=starts,
+            touched=touched.astype(np.int64),
+        )
 
     def normals(self, vertices: Float) -> Float:
         """Area-weighted unit normals ``[V, 3]``; zero where no triangle touches a vertex."""

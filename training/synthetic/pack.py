@@ -81,7 +81,7 @@ def _is_done(path: Path, numbers: range, job: Job) -> bool:
 
 def _write_part(path: Path, job: Job, quadruples: list[Any]) -> None:
     """Complete or absent: a part is written beside its place and moved there."""
-    arrays = {name: np.stack([getattr(q, name) for q in quadruples]) for name in FIELDS}
+    arrays: dict[str, Any] = {name: np.stack([getattr(q, name) for q in quadruples]) for name in FIELDS}
     half_done = path.with_suffix(".partial")
     with half_done.open("wb") as file:
         np.savez(file, stamp=job.stamp(), **arrays)
@@ -91,7 +91,7 @@ def _write_part(path: Path, job: Job, quadruples: list[Any]) -> None:
 def merge(job: Job, out: Path, constants: Arrays) -> None:
     """Write all parts as one uncompressed npz, a part at a time, so that memory holds one part."""
     half_done = out.with_name(out.name + ".partial")
-    constants = {"seed": np.int64(job.seed), "order": np.array(ORDER), **constants}
+    constants = {"seed": np.asarray(job.seed), "order": np.array(ORDER), **constants}
     with zipfile.ZipFile(half_done, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name in FIELDS:
             _stream(archive, name, job)

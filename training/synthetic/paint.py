@@ -60,7 +60,7 @@ def _spline(points: Float, closed_loop: bool, samples: int = 12) -> Float:
 def _polygon(points: Float, blur: float) -> Image:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillPoly(mask, [np.round(points * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
-    return cv2.GaussianBlur(mask, (0, 0), blur)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur))
 
 
 def _lips(marks: Float) -> Image:
@@ -69,7 +69,7 @@ def _lips(marks: Float) -> Image:
 
 def _blob(centre: Float, radius: tuple[float, float]) -> Float:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
-    return np.exp(-(((x - centre[0]) / radius[0]) ** 2) - ((y - centre[1]) / radius[1]) ** 2)
+    return np.asarray(np.exp(-(((x - centre[0]) / radius[0]) ** 2) - ((y - centre[1]) / radius[1]) ** 2))
 
 
 def _beard(marks: Float) -> Image:
@@ -82,24 +82,25 @@ def _beard(marks: Float) -> Image:
         (marks[35] + corner_l) / 2,
     ]
     outline = np.array(
-        [*upper, (marks[14] + corner_l) / 2, marks[15], *marks[12:3:-1] + np.float32([0, -40])], np.float32
+        [*upper, (marks[14] + corner_l) / 2, marks[15], *marks[12:3:-1] + np.array([0, -40], np.float32)],
+        np.float32,
     )
     mask = _polygon(outline, 14.0).astype(np.float32)
     mask[: int(marks[8, 1]) - 110] = 0
     mask = cv2.GaussianBlur(mask, (0, 0), 12)
-    return (mask * (1 - _lips(marks) / 255.0)).astype(np.uint8)
+    return np.asarray((mask * (1 - _lips(marks) / 255.0)).astype(np.uint8))
 
 
 def _redness(marks: Float) -> Image:
     cheeks = [(marks[a] * 0.5 + marks[b] * 0.5) for a, b in ((41, 48), (46, 54))]
     red = sum(0.8 * _blob(c, (95.0, 75.0)) for c in cheeks) + 0.9 * _blob(marks[30], (55.0, 60.0))
     red = red + 0.35 * _blob(marks[8], (90.0, 50.0))
-    return np.clip(255 * red, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(255 * red, 0, 255).astype(np.uint8))
 
 
 def _eye_shade(marks: Float) -> Image:
     eyes = [marks[36:42].mean(0), marks[42:48].mean(0)]
-    shade = sum(_blob(e - np.float32([0, 6]), (75.0, 48.0)) for e in eyes)
+    shade = sum(_blob(e - np.array([0, 6], np.float32), (75.0, 48.0)) for e in eyes)
     return np.clip(255 * shade, 0, 255).astype(np.uint8)
 
 
@@ -108,7 +109,7 @@ def brow_map(marks: Float, shape: BrowShape, rng: np.random.Generator) -> Image:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for points, sign in ((marks[17:22][::-1], -1.0), (marks[22:27], 1.0)):
         _paint_brow(mask, _spline(points.astype(np.float32), False, 16), sign, shape, rng)
-    return cv2.GaussianBlur(mask, (0, 0), 1.6)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.6))
 
 
 def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: np.random.Generator) -> None:
@@ -148,4 +149,4 @@ def noise_texture(seed: int = 7) -> Image:
 def _wrap_blur(plane: Float, sigma: float) -> Float:
     wide = np.tile(plane, (3, 3))
     blurred = cv2.GaussianBlur(wide, (0, 0), sigma)
-    return blurred[NOISE_SIZE : 2 * NOISE_SIZE, NOISE_SIZE : 2 * NOISE_SIZE]
+    return np.asarray(blurred[NOISE_SIZE : 2 * NOISE_SIZE, NOISE_SIZE : 2 * NOISE_SIZE])

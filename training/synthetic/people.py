@@ -109,8 +109,9 @@ def _clothes(rng: np.random.Generator) -> Clothes:
 
 
 def _any_colour(rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    hsv = np.uint8([[[rng.integers(0, 180), int(200 * rng.random() ** 1.5), rng.integers(15, 240)]]])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float)
+    pixel = (rng.integers(0, 180), int(200 * rng.random() ** 1.5), rng.integers(15, 240))
+    hsv = np.array(pixel, np.uint8).reshape(1, 1, 3)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(float))
 
 
 def _light(rng: np.random.Generator) -> Light:
@@ -144,7 +145,7 @@ def _lens(rng: np.random.Generator) -> Lens:
 
 def _between(table: npt.NDArray[np.float64], place: float) -> npt.NDArray[np.float64]:
     low = min(int(place), len(table) - 2)
-    return table[low] + (place - low) * (table[low + 1] - table[low])
+    return np.asarray(table[low] + (place - low) * (table[low + 1] - table[low]))
 
 
 def backdrop(rng: np.random.Generator, size: int = 256) -> Image:
@@ -164,7 +165,7 @@ def backdrop(rng: np.random.Generator, size: int = 256) -> Image:
     picture += cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     grain = rng.standard_normal((size, size, 1), np.float32)
     picture += rng.uniform(0, 4) * grain
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255).astype(np.uint8))
 
 
 def _scatter(picture: npt.NDArray[np.float32], rng: np.random.Generator) -> None:

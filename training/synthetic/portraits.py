@@ -33,7 +33,7 @@ def _backdrop(centre: tuple[int, int, int], edge: tuple[int, int, int]) -> npt.N
     """A studio wall, lit behind the head."""
     y, x = np.mgrid[-1:1:128j, -1:1:128j]
     t = np.clip(np.hypot(x + 0.15, y + 0.1) / 1.35, 0, 1)[..., None] ** 1.4
-    return (np.array(centre) * (1 - t) + np.array(edge) * t).round().astype(np.uint8)
+    return np.asarray((np.array(centre) * (1 - t) + np.array(edge) * t).round().astype(np.uint8))
 
 
 def _mara() -> Person:

@@ -73,6 +73,6 @@ class Generator:
             expressions=np.stack([e.weights for e in expressions]),
             gaze_rad=np.stack([e.gaze_rad for e in expressions]),
             rotations=np.stack([p.crop_rotation() for p in poses]),
-            translations_cm=np.stack([p.translation * np.float32([1, -1, -1]) for p in poses]),
+            translations_cm=np.stack([p.translation * np.array([1, -1, -1], np.float32) for p in poses]),
             landmarks_px=marks,
         )

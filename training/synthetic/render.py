@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from engine.errors import EngineError
 from training.synthetic import paint
-from training.synthetic.mesh import build_mesh
+from training.synthetic.mesh import PARTS, build_mesh
 from training.synthetic.model import FaceModel, Float, Int, NormalPlan, eyeball_centre
 from training.synthetic.scene import Person, Pose
 from training.synthetic.surfaces import BODY_GRID, HAIR_GRID, HairRig, grid_triangles, lay_body
@@ -51,7 +51,7 @@ def create_context() -> Any:
     except ImportError as error:
         raise EngineError("rendering needs moderngl: pip install 'mimicam[train]'") from error
     try:
-        return moderngl.create_standalone_context(backend="egl")
+        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
     except Exception as error:  # moderngl raises bare Exception when libEGL or its driver is missing
         raise EngineError(f"no EGL context ({error}): install libegl1, libgl1 and libgl1-mesa-dri") from error
 
@@ -90,8 +90,6 @@ class Renderer:
         self._neutral = model.neutral
 
     def _drawn(self) -> list[int]:
-        from training.synthetic.mesh import PARTS
-
         return [self.model.materials.index(name) for names in PARTS.values() for name in names]
 
     @_in_context
@@ -207,11 +205,12 @@ class Renderer:
     def _read(self) -> Image:
         side = self.size_px * SUPERSAMPLE
         large = np.frombuffer(self._target.read(components=3), np.uint8).reshape(side, side, 3)[::-1]
-        return cv2.resize(large, (self.size_px,) * 2, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(large, (self.size_px,) * 2, interpolation=cv2.INTER_AREA))
 
     # -- set-up -------------------------------------------------------------------------------------------
 
     def _make_programs(self) -> None:
+        names: dict[str, tuple[tuple[str, ...], str]]
         names = {part: (("head.vert", f"{part}.vert"), f"{part}.frag") for part in (*_HEAD_PARTS, "id")}
         names |= {part: (("surface.vert", f"{part}.vert"), f"{part}.frag") for part in ("hair", "body")}
         names |= {part: ((f"{part}.vert",), f"{part}.frag") for part in ("backdrop", "shadow", "layout")}

@@ -145,7 +145,7 @@ def head_rotation(yaw_rad: float, pitch_rad: float, roll_rad: float) -> Float:
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     roll = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    return (roll @ yaw @ pitch).astype(np.float32)
+    return np.asarray((roll @ yaw @ pitch).astype(np.float32))
 
 
 def still(yaw_rad: float = 0.0, pitch_rad: float = 0.0, roll_rad: float = 0.0) -> Pose:
@@ -159,7 +159,7 @@ def project(points: Float, pose: Pose, lens: Lens, size_px: int) -> Float:
     matrix = lens.clip_from_camera() @ pose.camera_from_head(lens)
     clip = points @ matrix[:, :3].T + matrix[:, 3]
     ndc = clip[:, :2] / clip[:, 3:]
-    return ((ndc * np.float32([1, -1]) + 1) * (size_px / 2) - 0.5).astype(np.float32)
+    return ((ndc * np.array([1, -1], np.float32) + 1) * (size_px / 2) - 0.5).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ def _strands(shape: HairShape) -> tuple[Float, Float]:
     rays = np.cos(search)[:, None, None] * pole + np.sin(search)[:, None, None] * outward
     lift = shape.hairline * np.clip(rays[..., 2], 0, 1)
     below = above_hairline(rays) < lift
-    end = search[np.where(below.any(0), below.argmax(0), len(search) - 1)]
+    end: Float = search[np.where(below.any(0), below.argmax(0), len(search) - 1)]
     end = _smooth(end)
     fraction = np.linspace(0.02, 1, rows)[:, None] * np.ones(columns)
     theta = fraction * end
@@ -132,7 +132,9 @@ def _volume(fraction: Float, shape: HairShape) -> Float:
     taper = taper * taper * (3 - 2 * taper)
     columns = np.arange(fraction.shape[1])
     clumps = 0.12 * np.sin(columns * 0.7) + 0.1 * np.sin(columns * 1.9 + 1.3)
-    return 0.1 + shape.thickness * (shape.edge + (1 - shape.edge) * taper) * (1 + clumps * fraction)
+    return np.asarray(
+        0.1 + shape.thickness * (shape.edge + (1 - shape.edge) * taper) * (1 + clumps * fraction)
+    )
 
 
 def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
@@ -165,12 +167,12 @@ def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
 
 
 def _unit_rows(v: Float) -> Float:
-    return v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-6)
+    return np.asarray(v / (np.linalg.norm(v, axis=-1, keepdims=True) + 1e-6))
 
 
 def _step(low: float, high: float, x: Float) -> Float:
     t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray((t * t * (3 - 2 * t)).astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
