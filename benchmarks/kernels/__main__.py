@@ -1,0 +1,51 @@
+"""``python -m benchmarks.kernels [FILE.json]``: every kernel on this machine's GPU."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.kernels import (
+    bench_crop_normalize,
+    bench_paste_back,
+    bench_upsample_blur,
+    bench_warp_blend,
+)
+from benchmarks.kernels.measure import copy_bandwidth, measure
+
+BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_upsample_blur)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and write JSON where a file is named. 2 without a GPU."""
+    if not torch.cuda.is_available():
+        print("no GPU that PyTorch can use: nothing was measured", file=sys.stderr)
+        return 2
+    results = measure_all()
+    if arguments:
+        Path(arguments[0]).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure_all() -> dict[str, Any]:
+    """Copy bandwidth, and every case of every op."""
+    bandwidth = copy_bandwidth()
+    print(f"{torch.cuda.get_device_name()}: copies {bandwidth / 1e9:.0f} GB/s")
+    kernels: dict[str, list[dict[str, Any]]] = {}
+    for bench in BENCHES:
+        op = bench.__name__.rsplit("bench_", 1)[1]
+        kernels[op] = [measure(case, bandwidth).as_dict() for case in bench.cases()]
+        for row in kernels[op]:
+            print(
+                f"{op} {row['name']}: {row['cold_us']:.1f} us, eager {row['cold_eager_us']:.1f} us,"
+                f" {100 * row['share_of_copy_bandwidth']:.0f} % of the copy bandwidth"
+            )
+    return {"gpu": torch.cuda.get_device_name(), "copy_bytes_per_s": bandwidth, "kernels": kernels}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""The GPU session's own logic, without a GPU."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gpu_session
+from benchmarks.gpu_session import Part, run_part, run_session
+
+
+def test_correctness_is_shown_before_speed(tmp_path: Path) -> None:
+    names = [part.name for part in gpu_session.parts(tmp_path)]
+    assert names[0] == "kernel parity"
+    assert names.index("compute-sanitizer memcheck") < names.index("kernel benchmarks")
+    assert any("end to end" in name for name in names)
+
+
+def test_a_part_that_is_not_installed_says_so() -> None:
+    outcome = run_part(Part(name="x", command=("no-such-program",), limit_s=1))
+    assert outcome == {"outcome": "not installed", "missing": "no-such-program"}
+
+
+def test_a_part_that_fails_keeps_its_output() -> None:
+    code = "import sys; print('what went wrong'); sys.exit(3)"
+    outcome = run_part(Part(name="x", command=(sys.executable, "-c", code), limit_s=60))
+    assert outcome["outcome"] == "failed"
+    assert outcome["code"] == 3
+    assert "what went wrong" in outcome["output"]
+
+
+def test_a_part_that_hangs_is_stopped() -> None:
+    command = (sys.executable, "-c", "import threading; threading.Event().wait()")
+    assert run_part(Part(name="x", command=command, limit_s=1))["outcome"] == "out of time"
+
+
+def test_a_parts_own_figures_are_taken_up(tmp_path: Path) -> None:
+    result = tmp_path / "r.json"
+    code = f"open({str(result)!r}, 'w').write('{{\"p50\": 1}}')"
+    outcome = run_part(Part(name="x", command=(sys.executable, "-c", code), limit_s=60, result=result))
+    assert outcome["result"] == {"p50": 1}
+
+
+@pytest.mark.parametrize(("bad", "code"), [("failed", 1), ("out of time", 1), ("not installed", 0)])
+def test_one_bad_part_stops_none_and_decides_the_exit_code(tmp_path: Path, bad: str, code: int) -> None:
+    def run(part: Part) -> dict[str, Any]:
+        return {"outcome": bad if "racecheck" in part.name else "passed"}
+
+    assert run_session(tmp_path / "out.json", run) == code
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert list(report["parts"]) == [part.name for part in gpu_session.parts(tmp_path)]
+    assert "versions" in report["machine"]
+
+
+def test_a_session_cut_short_keeps_what_it_has(tmp_path: Path) -> None:
+    def run(part: Part) -> dict[str, Any]:
+        if "racecheck" in part.name:
+            raise KeyboardInterrupt
+        return {"outcome": "passed"}
+
+    with pytest.raises(KeyboardInterrupt):
+        run_session(tmp_path / "out.json", run)
+    assert "kernel parity" in json.loads((tmp_path / "out.json").read_text())["parts"]
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="says what happens without a GPU")
+def test_without_a_gpu_nothing_runs_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gpu_session.main([str(tmp_path / "out.json")]) == 2
+    assert "no NVIDIA GPU" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

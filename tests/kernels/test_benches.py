@@ -1,0 +1,42 @@
+"""The kernel benchmarks compare like with like; no time is measured here."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.kernels import __main__ as command
+from benchmarks.kernels.measure import Case, Timing
+from tests.kernels.cases import apart
+
+CASES = [(bench.__name__.rsplit(".", 1)[1], case) for bench in command.BENCHES for case in bench.cases("cpu")]
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"{op} {case.name}") for op, case in CASES])
+def test_both_sides_of_a_benchmark_run_and_move_the_bytes_they_claim(case: Case) -> None:
+    got, eager = case.kernel(), case.eager()
+    assert type(got) is type(eager)
+    assert case.bytes_moved > 0
+    if isinstance(got, tuple):  # warp_blend: the eager side is the reference itself
+        assert all(apart(a, b) <= 1e-6 for a, b in zip(got, eager, strict=True))
+
+
+def test_the_eager_paste_is_the_kernels_picture() -> None:
+    case = next(case for op, case in CASES if op == "bench_paste_back" and case.name.endswith("720 rgb"))
+    got, eager = case.kernel(), case.eager()
+    assert (got.int() - eager.int()).abs().float().mean() < 0.05
+
+
+def test_a_timing_states_its_share_of_the_copy_bandwidth() -> None:
+    timing = Timing(
+        name="x", bytes_moved=8, floor_us=3, cold_us=4, cold_eager_us=12, graph_us=2, graph_eager_us=8
+    )
+    row = timing.as_dict()
+    assert row["share_of_copy_bandwidth"] == 0.75
+    assert row["times_faster_cold"] == 3
+    assert row["times_faster_graph"] == 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+def test_without_a_gpu_nothing_is_measured_and_nothing_written(tmp_path: object) -> None:
+    assert command.main([f"{tmp_path}/out.json"]) == 2
