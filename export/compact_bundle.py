@@ -1,0 +1,182 @@
+"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the facts.
+
+The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to the last
+convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a picture by two grey levels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine.errors import EngineError
+from engine.models.compact import Compact, CompactConfig
+
+_STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
+_POSE = 12
+
+
+class EncoderGraph(nn.Module):
+    """Picture to latent and maps, as a flat tuple."""
+
+    def __init__(self, model: Compact) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        latent, maps = self.encoder(image)
+        return (latent, *maps)
+
+
+class GeneratorGraph(nn.Module):
+    """Cached arrays and a drive to a uint8 picture ``[1, S, S, 3]``."""
+
+    def __init__(self, model: Compact) -> None:
+        super().__init__()
+        self.codes, self.generator = model.codes, model.generator
+
+    def forward(
+        self,
+        latent: Tensor,
+        image: Tensor,
+        map2: Tensor,
+        map4: Tensor,
+        map8: Tensor,
+        map16: Tensor,
+        source_points: Tensor,
+        target_points: Tensor,
+        affine: Tensor,
+        head: Tensor,
+        expression: Tensor,
+        pose: Tensor,
+    ) -> Tensor:
+        edited = self.codes(latent, expression, pose)
+        maps = [map2, map4, map8, map16]
+        out = self.generator(edited, image, maps, source_points, target_points, affine, head)["image"]
+        return ((out.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def load_weights(path: Path) -> Compact:
+    """A compact model from a training checkpoint (its average) or from safetensors.
+
+    Raises:
+        EngineError: the file is neither.
+    """
+    if path.suffix == ".safetensors":
+        state = {k: v.float() for k, v in load_file(path).items()}
+    else:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if checkpoint.get("recipe") != "compact":
+            raise EngineError(f"{path} is not a checkpoint of the compact recipe")
+        state = checkpoint["modules"]["average"]
+    model = Compact(CompactConfig())
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def example_inputs(model: Compact) -> dict[str, Tensor]:
+    """Shapes of the generator's inputs, with harmless values."""
+    c = model.config
+    with torch.no_grad():
+        image = torch.zeros(1, 3, c.size, c.size)
+        latent, maps = model.encoder(image)
+    points = torch.rand(1, c.points, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    return {
+        "latent": latent,
+        "image": image,
+        **{f"map{2 ** (i + 1)}": m for i, m in enumerate(maps)},
+        "source_points": points,
+        "target_points": points,
+        "affine": torch.eye(2, 3)[None],
+        "head": torch.tensor([[0.0, 0.0, 0.4]]),
+        "expression": torch.zeros(1, 2, c.expression),
+        "pose": torch.zeros(1, 2, _POSE),
+    }
+
+
+def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
+    """Write ``encoder``, ``generator``, ``weights.safetensors`` and ``model.json`` to a folder.
+
+    ``facts`` are added to the json: training data, steps, figures.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    model = load_weights(weights)
+    state = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
+    save_file(state, out / "weights.safetensors")
+    model.load_state_dict({k: v.float() for k, v in state.items()})
+    inputs = example_inputs(model)
+    _save_ir(EncoderGraph(model), {"image": inputs["image"]}, out / "encoder.xml")
+    _save_ir(GeneratorGraph(model), inputs, out / "generator.xml")
+    digest = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
+    body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}
+    (out / "model.json").write_text(json.dumps(body | facts, indent=1) + "\n")
+
+
+def _save_ir(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
+    example = tuple(inputs.values())
+    graph = ov.convert_model(module.eval(), example_input=example)
+    for port, (name, tensor) in zip(graph.inputs, inputs.items(), strict=True):
+        port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
+        port.get_node().set_friendly_name(name)
+        port.get_tensor().set_names({name})
+    graph.validate_nodes_and_infer_types()
+    ov.save_model(graph, path, compress_to_fp16=True)
+    keep_precise(path)
+
+
+def keep_precise(path: Path) -> int:
+    """Mark in an IR file what must stay in fp32; returns how many layers were marked."""
+    tree = ET.parse(path)
+    layers = {int(layer.attrib["id"]): layer for layer in tree.getroot().iter("layer")}
+    feeds: dict[int, list[tuple[int, int]]] = {}
+    for edge in tree.getroot().iter("edge"):
+        to = int(edge.attrib["to-layer"])
+        feeds.setdefault(to, []).append((int(edge.attrib["to-port"]), int(edge.attrib["from-layer"])))
+    starts = [i for i, layer in layers.items() if layer.attrib["type"] == "Result"]
+    marked = set(starts)
+    for number, layer in layers.items():
+        if layer.attrib["type"] == "GridSample":
+            marked.add(number)
+            starts += [source for port, source in feeds[number] if port == 1]
+    _walk_up(starts, layers, feeds, marked)
+    for number in marked:
+        _mark(layers[number])
+    tree.write(path)
+    return len(marked)
+
+
+def _walk_up(
+    starts: Iterable[int],
+    layers: dict[int, ET.Element],
+    feeds: dict[int, list[tuple[int, int]]],
+    seen: set[int],
+) -> None:
+    waiting = list(starts)
+    visited: set[int] = set()
+    while waiting:
+        number = waiting.pop()
+        if number in visited or layers[number].attrib["type"] in _STOP:
+            continue
+        visited.add(number)
+        seen.add(number)
+        # A map that is sampled may be rounded; where it is sampled may not.
+        sampled = layers[number].attrib["type"] == "GridSample"
+        waiting += [source for port, source in feeds.get(number, []) if not sampled or port == 1]
+
+
+def _mark(layer: ET.Element) -> None:
+    info = layer.find("rt_info")
+    if info is None:
+        info = ET.Element("rt_info")
+        places = [i for i, child in enumerate(layer) if child.tag in ("input", "output")]
+        layer.insert(places[0] if places else len(layer), info)
+    ET.SubElement(info, "attribute", {"name": "precise", "version": "0"})

@@ -1,0 +1,106 @@
+"""``mimicam evaluate``: figures, floors, and a grid of pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from engine.backends import load_model
+from engine.errors import EngineError
+from engine.types import Image, Mode
+from training.data.pairs import FramePack
+from training.evaluation.evaluate import (
+    Clip,
+    Generate,
+    calmest,
+    copy_driver,
+    copy_source,
+    cross_pairs,
+    evaluate_cross,
+    evaluate_same,
+    load_clips,
+    model_generator,
+)
+
+Figures = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure a model on the validation people of a pack, beside copying the source and the driver."""
+
+    pack: Path
+    """Pack of clips, written by 'mimicam pack'."""
+    model: str = "compact"
+    """'compact', or a folder written by 'mimicam bundle'."""
+    backend: str = "auto"
+    pairs: int = 24
+    """Cross-identity pairs."""
+    frames: int = 20
+    """Frames per clip."""
+    floors: bool = True
+    """Measure copying the source and copying the driver too."""
+    json: Path | None = None
+    """Write the figures here."""
+    grid: Path | None = None
+    """Write a grid of pictures here."""
+
+    def run(self) -> None:
+        """Evaluate."""
+        if not (self.pack / "frames.npy").is_file():
+            raise EngineError(f"{self.pack} is not a pack: make one with 'mimicam pack'")
+        clips = load_clips(FramePack(self.pack, validation=True), self.frames)
+        model = load_model(self.model, self.backend)
+        generate = model_generator(model)
+        generators = {"model": generate}
+        if self.floors:
+            generators |= {"copy source": copy_source, "copy driver": copy_driver}
+        figures = {name: measure(clips, each, self.pairs) for name, each in generators.items()}
+        show(figures)
+        if self.json is not None:
+            facts = {"model": model.name, "sha256": model.sha256, "backend": model.backend, "people": len(clips)}
+            self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
+        if self.grid is not None:
+            cv2.imwrite(str(self.grid), draw_grid(clips, generate)[:, :, ::-1])
+
+
+def measure(clips: list[Clip], generate: Generate, pairs: int) -> dict[str, dict[str, float]]:
+    """All settings of one generator."""
+    return {
+        "exp cross": evaluate_cross(clips, generate, Mode.EXP, pairs),
+        "pose cross": evaluate_cross(clips, generate, Mode.POSE, pairs),
+        "both same": evaluate_same(clips, generate),
+    }
+
+
+def show(figures: Figures) -> None:
+    """One table a setting, one column a generator."""
+    for setting in next(iter(figures.values())):
+        table = Table("figure", *figures, title=setting)
+        names = sorted({name for column in figures.values() for name in column[setting]})
+        for name in names:
+            table.add_row(name, *(f"{column[setting].get(name, float('nan')):.3f}" for column in figures.values()))
+        Console().print(table)
+
+
+def draw_grid(clips: list[Clip], generate: Generate, columns: int = 6, rows: int = 4) -> Image:
+    """Per pair three rows: driver, expression only, both; the portrait stands first."""
+    lines = []
+    for portrait, driver in cross_pairs(clips, len(clips) * 3)[2 :: len(clips) // 2][:rows]:
+        at = calmest(portrait)
+        picks = np.linspace(0, len(driver.images) - 1, columns).astype(int)
+        blank = np.full_like(portrait.images[at], 40)
+        lines.append(np.concatenate([blank, *(driver.images[i] for i in picks)], axis=1))
+        for mode in (Mode.EXP, Mode.BOTH):
+            line = [
+                generate(portrait.images[at], portrait.motions[at], driver.images[i], driver.motions[i], mode)
+                for i in picks
+            ]
+            lines.append(np.concatenate([portrait.images[at], *line], axis=1))
+    return np.concatenate(lines, axis=0)

@@ -1,0 +1,71 @@
+"""Measures, each with its unit and source."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from engine.stages.track import BLENDSHAPE_NAMES
+from engine.types import Float, Image
+
+_NAMES = list(BLENDSHAPE_NAMES)
+GROUPS = {
+    "jaw": ("jawOpen",),
+    "smile": ("mouthSmileLeft", "mouthSmileRight"),
+    "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
+    "brow": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+}
+_MIN_SPREAD = {"jaw": 0.02, "smile": 0.04, "blink": 0.04, "brow": 0.04, "yaw": 0.02, "pitch": 0.02, "roll": 0.02}
+"""A driver that moves less than this (standard deviation; angles in radians) says nothing about following."""
+
+
+def expression_groups(blendshapes: Float) -> dict[str, Float]:
+    """Blendshapes ``[T, 52]`` to one curve ``[T]`` per group."""
+    return {
+        name: blendshapes[:, [_NAMES.index(n) for n in members]].mean(axis=1)
+        for name, members in GROUPS.items()
+    }
+
+
+def follow(name: str, driver: Float, result: Float) -> tuple[float, float] | None:
+    """Pearson correlation and gain (regression slope of result on driver); None for a driver that is still."""
+    spread = float(driver.std())
+    if spread < _MIN_SPREAD[name]:
+        return None
+    covariance = float(((driver - driver.mean()) * (result - result.mean())).mean())
+    return covariance / (spread * max(float(result.std()), 1e-6)), covariance / spread**2
+
+
+def psnr(image: Image, target: Image) -> float:
+    """Peak signal to noise ratio, dB."""
+    error = float(((image.astype(np.float32) - target.astype(np.float32)) ** 2).mean())
+    return 10 * float(np.log10(255**2 / max(error, 1e-6)))
+
+
+def ssim(image: Image, target: Image) -> float:
+    """Structural similarity of luminance, Gaussian window of 1.5 px (Wang et al., TIP 2004)."""
+    a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (image, target))
+
+    def blur(x: Float) -> Float:
+        return cv2.GaussianBlur(x, (11, 11), 1.5)
+
+    ma, mb = blur(a), blur(b)
+    va, vb, cov = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    value = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return float(value.mean())
+
+
+def sharpness(image: Image, landmarks: Float) -> float:
+    """Mean absolute Laplacian of luminance inside the face's box (landmarks in pixels)."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    low = np.clip(landmarks[:, :2].min(axis=0), 0, None).astype(int)
+    high = landmarks[:, :2].max(axis=0).astype(int)
+    face = grey[low[1] : high[1], low[0] : high[0]]
+    return float(np.abs(cv2.Laplacian(face, cv2.CV_32F)).mean()) if face.size > 64 else float("nan")
+
+
+def landmark_error(result: Float, target: Float) -> float:
+    """Mean distance of landmarks ``[478, 3]`` in pixels, x and y, over the distance between the outer eye corners."""
+    eyes = float(np.linalg.norm(target[33, :2] - target[263, :2]))
+    return float(np.linalg.norm(result[:, :2] - target[:, :2], axis=1).mean()) / max(eyes, 1e-3)
