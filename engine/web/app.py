@@ -233,11 +233,10 @@ class Handlers:
     def _view_key(self, request: web.Request) -> str | None:
         """The view key, which needs no token; None for somebody with the token."""
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        key = request.query.get("view") or (
-            bearer.strip() if "." in bearer and scheme.lower() == "bearer" else ""
-        )
-        if key:
-            return key
+        if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
+            return bearer.strip()
+        if "view" in request.query:
+            return request.query["view"]
         if not self.guard.authorised(request):
             raise Refused(401, "token", "give the token, or the view key of a result")
         return None

@@ -104,7 +104,8 @@ class PortraitBook:
         """
         found = self._thumbs.get(portrait_id)
         if found is None:
-            found = self._thumbs[portrait_id] = pictures.thumbnail(self._picture(portrait_id))
+            image = self._picture(portrait_id)
+            found = self._thumbs[portrait_id] = pictures.thumbnail(image, self._room.find_face(image))
         return found
 
     def portrait(self, portrait_id: str) -> Portrait:

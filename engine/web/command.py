@@ -112,6 +112,7 @@ class Serve:
         options = self.options()
         room = self._room()
         book = PortraitBook(room, folder=self.portraits, uploads=options.limits.uploads_kept)
+        book.portrait(book.default)  # the first call begins at once
         return Server(options, room, book, tls=self._tls(options), on_ready=self._say_ready)
 
     def _room(self) -> Room:

@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 
 from engine.errors import EngineError
+from engine.stages.track import Region
 from engine.types import Image
 
 _KEPT_SIDE = 1280
 """Larger pictures are reduced: the crop is 256 pixels, the canvas at most 960."""
 _THUMB_SIDE = 192
+_AROUND_FACE = 1.5
+"""Side of a thumbnail over the side of the region that the landmark network looks at."""
 _JPEG_QUALITY = 88
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that begin with the picture's size (ITU-T T.81, table B.1)."""
@@ -36,14 +39,17 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
     return np.ascontiguousarray(_reduced(image, _KEPT_SIDE)[:, :, ::-1])
 
 
-def thumbnail(image: Image) -> bytes:
-    """A square JPEG around the picture's upper middle, where faces are."""
+def thumbnail(image: Image, face: Region | None) -> bytes:
+    """A square JPEG around the face, or around the picture's upper middle, where faces are."""
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 4
-    small = cv2.resize(
-        image[top : top + side, left : left + side], (_THUMB_SIDE, _THUMB_SIDE), interpolation=cv2.INTER_AREA
-    )
+    if face is not None:
+        side = min(side, round(face.size_px * _AROUND_FACE))
+        left = min(max(0, round(face.x_px - side / 2)), width - side)
+        top = min(max(0, round(face.y_px - side / 2)), height - side)
+    square = image[top : top + side, left : left + side]
+    small = cv2.resize(square, (_THUMB_SIDE, _THUMB_SIDE), interpolation=cv2.INTER_AREA)
     ok, jpeg = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     assert ok, "OpenCV encodes every RGB picture as JPEG"
     return jpeg.tobytes()

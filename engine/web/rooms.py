@@ -13,6 +13,7 @@ from engine.backends import load_model
 from engine.backends.model import Features, Model
 from engine.pipeline import PipelineStatus, open_pipeline
 from engine.portrait import Portrait, enroll
+from engine.stages.track import FaceDetector, Region
 from engine.types import BLENDSHAPES, LANDMARKS, CropBox, EditSettings, Frame, HeadPose, Image, MotionCode
 
 
@@ -59,6 +60,10 @@ class Room(Protocol):
         """
         ...
 
+    def find_face(self, picture: Image) -> Region | None:
+        """Where the best face is; quick, for thumbnails."""
+        ...
+
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
         """A frame path of the caller's own.
 
@@ -88,12 +93,19 @@ class ModelRoom:
         self._enrolling = threading.Lock()
         self._free: list[Model] = [self._load()]
         self._enroller = self._load()
+        self._detect = FaceDetector()
         self._lent: dict[int, Model] = {}
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """See `Room`."""
         with self._enrolling:
             return enroll(picture, model=self._enroller, name=name)
+
+    def find_face(self, picture: Image) -> Region | None:
+        """See `Room`."""
+        with self._enrolling:
+            found = self._detect(picture)
+        return found[0].region if found else None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
         """See `Room`."""
@@ -124,6 +136,10 @@ class NullRoom:
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Any picture will do; nothing of it is used but its thumbnail."""
         return _blank_portrait(picture, name)
+
+    def find_face(self, picture: Image) -> Region | None:  # noqa: ARG002 - the room's contract
+        """It knows no faces."""
+        return None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
         """See `Room`."""

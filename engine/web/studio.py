@@ -182,6 +182,10 @@ class Studio:
             await call.close("hung_up")
         return call is not None
 
+    def is_view_key(self, key: str) -> bool:
+        """Whether we made it."""
+        return self._keys.identity("view", key) is not None
+
     def publish_to(self, identity: str) -> tuple[Stage, str]:
         """A stage for results that a program brings, and its view key; WHEP shows it by default."""
         self._newest_push = identity

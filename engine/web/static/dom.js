@@ -1,0 +1,61 @@
+// Small helpers that every part of the page uses.
+
+/** The element with this id. */
+export const $ = (id) => document.getElementById(id);
+
+/** A new element with properties and children; text is never parsed as markup. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** An icon from the page's sprite. */
+export function icon(name) {
+  const space = 'http://www.w3.org/2000/svg';
+  const svg = document.createElementNS(space, 'svg');
+  const use = document.createElementNS(space, 'use');
+  use.setAttribute('href', `#i-${name}`);
+  svg.setAttribute('aria-hidden', 'true');
+  svg.append(use);
+  return svg;
+}
+
+/** A line at the bottom that goes away by itself. */
+export function toast(text, bad = false) {
+  const line = make('div', { className: bad ? 'toast bad' : 'toast', textContent: text });
+  $('toasts').append(line);
+  setTimeout(() => line.remove(), bad ? 7000 : 3500);
+}
+
+/** Hand a file to the person. */
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  make('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** A name for a file that sorts by time. */
+export function fileName(ending) {
+  return `mimicam-${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}.${ending}`;
+}
+
+/** Read and write preferences; a browser that keeps nothing is fine. */
+export const kept = {
+  get(name, otherwise) {
+    try { return JSON.parse(localStorage.getItem(`mimicam.${name}`)) ?? otherwise; } catch { return otherwise; }
+  },
+  set(name, value) {
+    try { localStorage.setItem(`mimicam.${name}`, JSON.stringify(value)); } catch { /* private window: forget it */ }
+  },
+};
+
+/** The same for this tab alone. */
+export const tab = {
+  get(name, otherwise) {
+    try { return JSON.parse(sessionStorage.getItem(`mimicam.${name}`)) ?? otherwise; } catch { return otherwise; }
+  },
+  set(name, value) {
+    try { sessionStorage.setItem(`mimicam.${name}`, JSON.stringify(value)); } catch { /* see above */ }
+  },
+};

@@ -1,0 +1,91 @@
+// Save what is shown: a picture, or a recording with the person's voice in step with it. All in the browser.
+
+import { $, fileName, make, save, toast } from './dom.js';
+import { markPng, markRecording } from './provenance.js';
+
+const TYPES = ['video/webm;codecs=vp8,opus', 'video/webm', 'video/mp4;codecs=avc1.42E01E,mp4a.40.2', 'video/mp4'];
+const BITS = 4_000_000;
+const MAX_DELAY_S = 2;
+
+/** Save the picture that is on the screen. */
+export async function snapshot(video) {
+  const canvas = make('canvas', { width: video.videoWidth, height: video.videoHeight });
+  canvas.getContext('2d').drawImage(video, 0, 0);
+  const blob = await new Promise((resolve) => { canvas.toBlob(resolve, 'image/png'); });
+  save(await markPng(blob), fileName('png'));
+  toast('The picture was saved.');
+}
+
+/** One recording at a time. */
+export class Recorder {
+  /** ageMs: how old the pictures are, so that the voice can wait for them. */
+  constructor(ageMs) {
+    this.ageMs = ageMs;
+    this.parts = [];
+  }
+
+  get running() { return this.recorder?.state === 'recording'; }
+
+  async start(stream, withVoice) {
+    const type = TYPES.find((one) => window.MediaRecorder?.isTypeSupported(one));
+    if (!type) { toast('This browser cannot record. Use OBS with the OBS link instead.', true); return; }
+    const tracks = [...stream.getVideoTracks()];
+    if (withVoice) tracks.push(...(await this.voice()));
+    this.parts = [];
+    this.recorder = new MediaRecorder(new MediaStream(tracks), { mimeType: type, videoBitsPerSecond: BITS });
+    this.recorder.ondataavailable = (event) => event.data.size && this.parts.push(event.data);
+    this.recorder.onstop = () => this.finish(type);
+    this.recorder.onerror = (event) => toast(`The recording stopped: ${event.error?.message || 'unknown reason'}.`, true);
+    this.recorder.start(1000);
+    this.began = performance.now();
+    this.timer = setInterval(() => this.tick(), 250);
+    this.show(true);
+  }
+
+  stop() {
+    if (this.running) this.recorder.stop();
+  }
+
+  /** The microphone, delayed by the age of the pictures. */
+  async voice() {
+    try {
+      this.microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+    } catch {
+      toast('The microphone is not allowed: recording without sound.', true);
+      return [];
+    }
+    this.sound = new AudioContext();
+    const delay = this.sound.createDelay(MAX_DELAY_S);
+    const out = this.sound.createMediaStreamDestination();
+    this.delay = delay;
+    delay.delayTime.value = Math.min(MAX_DELAY_S, this.ageMs() / 1000);
+    this.sound.createMediaStreamSource(this.microphone).connect(delay).connect(out);
+    return out.stream.getAudioTracks();
+  }
+
+  tick() {
+    const seconds = Math.floor((performance.now() - this.began) / 1000);
+    $('recording-time').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    this.delay?.delayTime.setTargetAtTime(Math.min(MAX_DELAY_S, this.ageMs() / 1000), this.sound.currentTime, 1);
+  }
+
+  finish(type) {
+    clearInterval(this.timer);
+    this.show(false);
+    this.microphone?.getTracks().forEach((track) => track.stop());
+    this.sound?.close();
+    this.microphone = this.sound = this.delay = undefined;
+    const plain = type.split(';')[0];
+    if (!this.parts.length) { toast('Nothing was recorded.', true); return; }
+    const blob = markRecording(new Blob(this.parts, { type: plain }));
+    this.last = blob;
+    save(blob, fileName(plain.endsWith('mp4') ? 'mp4' : 'webm'));
+    toast(`The recording was saved (${(blob.size / 1e6).toFixed(1)} MB).`);
+  }
+
+  show(on) {
+    $('recording').hidden = !on;
+    $('record').setAttribute('aria-pressed', String(on));
+    $('record').querySelector('span').textContent = on ? 'Stop recording' : 'Record';
+  }
+}
