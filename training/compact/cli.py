@@ -35,6 +35,9 @@ class Train:
     perceptual: Path | None = None
     """torchvision's mobilenet_v2 weights."""
     perceptual_weight: float = 0.1
+    landmarks: Path | None = None
+    """The tracker's landmark network as ONNX, for the expression loss."""
+    landmark_weight: float = 2.0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     threads: int = 0
     """CPU threads; 0 takes all."""
@@ -54,8 +57,11 @@ class Train:
             steps=self.steps,
             first_step=self.first_step,
             perceptual=self.perceptual_weight,
+            landmark=self.landmark_weight,
         )
-        recipe = CompactRecipe(options, perceptual=self.perceptual, device=self.device)
+        recipe = CompactRecipe(
+            options, perceptual=self.perceptual, landmarks=self.landmarks, device=self.device
+        )
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"going on at step {trainer.step}")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.models.compact import Compact, CompactConfig
 from engine.stages.geometry import face_geometry
 from engine.stages.motion import CONTROL
+from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from training.perceptual import MobileNetDistance
 
@@ -36,6 +37,9 @@ class CompactOptions:
     gradient: float = 0.5
     warped: float = 0.3
     rough: float = 0.01
+    landmark: float = 2.0
+    landmark_samples: int = 3
+    """Of each batch: the landmark network costs half as much as the model's own step."""
 
 
 @torch.no_grad()
@@ -61,6 +65,7 @@ class CompactRecipe:
         *,
         config: CompactConfig | None = None,
         perceptual: Path | None = None,
+        landmarks: Path | None = None,
         device: str = "cpu",
     ) -> None:
         self._options = options or CompactOptions()
@@ -75,6 +80,7 @@ class CompactRecipe:
             if perceptual is None
             else MobileNetDistance(perceptual).to(self._device, memory_format=torch.channels_last)
         )
+        self._landmarks = None if landmarks is None else LandmarkLoss(landmarks).to(self._device)
 
     def modules(self) -> dict[str, nn.Module]:
         """The weights and their running average."""
@@ -134,6 +140,10 @@ class CompactRecipe:
         if self._distance is not None:
             with torch.autocast(self._device.type, torch.bfloat16):
                 losses["perceptual"] = o.perceptual * self._distance(out["image"], target)
+        if self._landmarks is not None:
+            few = slice(0, o.landmark_samples)
+            found = self._landmarks(out["image"][few], batch["target_landmarks"][few])
+            losses["landmark"] = o.landmark * found
         return losses
 
     def _rate(self, step: int) -> float:

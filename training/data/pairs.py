@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from engine.stages.geometry import face_geometry
+from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import make_drive, read_motion, shape_change
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes
@@ -102,7 +102,8 @@ class PairSampler:
         drive = make_drive(motion_s, drawn)
         names = ("source_points", "target_points", "affine", "head", "expression", "pose")
         arrays = dict(zip(names, drive.arrays(), strict=True))
-        return {"source": image_s, "target": image_d, **arrays}
+        truth = place(motion_d.shape, motion_d.pose)
+        return {"source": image_s, "target": image_d, "target_landmarks": truth, **arrays}
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
         """Of a few draws the pair that differs most in expression and pose: still frames teach nothing."""
