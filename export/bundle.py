@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
 from export import onnx_files
 from export.half import to_mixed
-from export.networks import RANDOM, Network, load_networks
+from export.networks import RANDOM, Network, load_networks, model_path
 
 Report = Callable[[str], None]
 
@@ -100,9 +101,12 @@ def _ports(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> 
 
 
 def _model_sha256(model: str, networks: list[Network]) -> str:
-    """Of the file; of the weights themselves where there is none."""
+    """Of the file; what a bundle states, so that its portraits serve every backend; else of the weights."""
     if not model.startswith(RANDOM):
-        return manifests.sha256_of(Path(model))
+        path = model_path(model)
+        if path.is_dir():
+            return str(json.loads((path / "model.json").read_text(encoding="utf-8"))["sha256"])
+        return manifests.sha256_of(path)
     digest = hashlib.sha256()
     for network in networks:
         for value in network.module.state_dict().values():

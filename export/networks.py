@@ -6,6 +6,7 @@ Names and order are what the backends expect: see ``engine.models.onnx_form`` fo
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import engine
 from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
@@ -61,14 +65,17 @@ class Network:
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: a DPE ``.safetensors``, a training checkpoint ``.pt`` or ``random:<preset>``.
+    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a DPE
+    ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
         EngineError: the file is missing, or no model that this version knows.
     """
     if model.startswith(RANDOM):
         return _random(model.removeprefix(RANDOM))
-    path = Path(model)
+    path = model_path(model)
+    if path.is_dir():
+        return compact_networks(_compact_bundle(path))
     if path.suffix == ".pt":
         return compact_networks(_compact_checkpoint(path))
     if path.suffix == ".safetensors":
@@ -76,6 +83,11 @@ def load_networks(model: str) -> list[Network]:
     raise EngineError(
         f"--model {model} is no model: give a .safetensors, a training .pt, or {RANDOM}<preset>"
     )
+
+
+def model_path(model: str) -> Path:
+    """The file or folder that a model's name means."""
+    return Path(engine.__file__).parent / "assets" / "compact" if model == "compact" else Path(model)
 
 
 @torch.no_grad()
@@ -184,6 +196,19 @@ def _calm(model: Dpe) -> Dpe:
     for generator in (model.expression_generator, model.pose_generator):
         for level in generator.levels:
             level.flow.conv.weight.mul_(0.05)  # type: ignore[operator, union-attr]
+    return model
+
+
+def _compact_bundle(folder: Path) -> Compact:
+    """The weights of a bundle. They are stored in half precision."""
+    try:
+        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        model = Compact(CompactConfig(**facts["config"]))
+        weights = load_file(folder / "weights.safetensors")
+        model.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        first = str(error).splitlines()[0][:160]
+        raise EngineError(f"{folder} is no bundle of a compact model ({first})") from error
     return model
 
 

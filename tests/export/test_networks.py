@@ -13,6 +13,7 @@ from engine.models.dpe import Dpe  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from export import networks  # noqa: E402
+from export.bundle import BundleOptions, write_bundle  # noqa: E402
 from export.networks import load_networks  # noqa: E402
 
 
@@ -43,6 +44,22 @@ def test_a_training_checkpoint_gives_the_compact_networks(tmp_path: Path) -> Non
         want = model(inputs["image"], *drive)["image"]
     assert torch.equal(encoder.inputs["image"], inputs["image"])
     assert torch.allclose(generator.reference()["picture"], want, atol=1e-5)
+
+
+def test_the_bundled_model_is_exported_by_its_name_and_hash(tmp_path: Path) -> None:
+    import json
+
+    folder = networks.model_path("compact")
+    if not (folder / "weights.safetensors").is_file():
+        pytest.skip("this checkout has no bundled weights")
+    manifest = write_bundle("compact", tmp_path, BundleOptions(precision="fp16"), lambda _line: None)
+    assert manifest.model == "compact"
+    assert manifest.model_sha256 == json.loads((folder / "model.json").read_text())["sha256"]
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no bundle"):
+        load_networks(str(tmp_path))
 
 
 def test_the_compact_generators_drive_is_the_stages_own() -> None:
