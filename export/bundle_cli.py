@@ -1,0 +1,32 @@
+"""``mimicam bundle``: trained compact weights to the folder that runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError
+from export.compact_bundle import write_bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Write a folder that --model takes, from a training checkpoint or safetensors of the compact preset."""
+
+    weights: Path
+    """``checkpoint.pt`` of a run, or ``weights.safetensors`` of a bundle."""
+    out: Path
+    """Folder to write: OpenVINO files, safetensors, model.json."""
+    facts: Path | None = None
+    """JSON whose entries are added to model.json: training data, steps, figures."""
+
+    def run(self) -> None:
+        """Write it."""
+        for path in filter(None, (self.weights, self.facts)):
+            if not path.is_file():
+                raise EngineError(f"{path} does not exist")
+        facts: dict[str, Any] = {} if self.facts is None else json.loads(self.facts.read_text())
+        write_bundle(self.weights, self.out, facts)
+        print(f"wrote {self.out}: try it with 'mimicam run --model {self.out}'")
