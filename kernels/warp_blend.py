@@ -78,16 +78,45 @@ def warp_blend(
 
 def reference(feature_NChw: Tensor, activation_NCHW: Tensor, flow_N3HW: Tensor) -> tuple[Tensor, Tensor]:
     """Say in PyTorch what the kernel computes. Traceable to ONNX (GridSample, opset 16 and later)."""
-    H, W = flow_N3HW.shape[2:]
-    flow = flow_N3HW.float()
-    x = torch.linspace(-1, 1, W, device=flow.device).expand(H, W)
-    y = torch.linspace(-1, 1, H, device=flow.device)[:, None].expand(H, W)
-    grid = torch.stack((x, y), dim=-1) + torch.tanh(flow[:, :2]).permute(0, 2, 3, 1)
-    mask = torch.sigmoid(flow[:, 2:])
+    grid, mask, _ = _read_flow(flow_N3HW)
     # Contiguous: torch 2.13 samples channels_last half precision wrongly on a CPU.
     warped = F.grid_sample(feature_NChw.float().contiguous(), grid, align_corners=False) * mask
     blended = warped + activation_NCHW.float() * (1 - mask)
     return warped.to(activation_NCHW.dtype), blended.to(activation_NCHW.dtype)
+
+
+def reference_backward(
+    feature_NChw: Tensor,
+    activation_NCHW: Tensor,
+    flow_N3HW: Tensor,
+    grad_warped: Tensor,
+    grad_blended: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Say in PyTorch what the backward kernel computes; autograd through ``reference`` gives the same."""
+    feature, (grid, mask, offset) = feature_NChw.float().contiguous(), _read_flow(flow_N3HW)
+    sampled = F.grid_sample(feature, grid, align_corners=False)
+    onto_blended = grad_blended.float()
+    onto_warped = grad_warped.float() + onto_blended
+    # Bilinear, zeros outside, corners not aligned; gradients of both the map and the grid.
+    grad_feature, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
+        (onto_warped * mask).contiguous(), feature, grid, 0, 0, False, [True, True]
+    )
+    onto_mask = (onto_warped * sampled - onto_blended * activation_NCHW.float()).sum(1, keepdim=True)
+    grad_offset = grad_grid.permute(0, 3, 1, 2) * (1 - offset.square())
+    grad_flow = torch.cat((grad_offset, onto_mask * mask * (1 - mask)), dim=1).contiguous()
+    grad_activation = torch.empty_like(activation_NCHW).copy_(onto_blended * (1 - mask))
+    return torch.empty_like(feature_NChw).copy_(grad_feature), grad_activation, grad_flow
+
+
+def _read_flow(flow_N3HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sampling grid ``[N, H, W, 2]``, mask ``[N, 1, H, W]`` and offset ``[N, 2, H, W]``."""
+    H, W = flow_N3HW.shape[2:]
+    flow = flow_N3HW.float()
+    x = torch.linspace(-1, 1, W, device=flow.device).expand(H, W)
+    y = torch.linspace(-1, 1, H, device=flow.device)[:, None].expand(H, W)
+    offset = torch.tanh(flow[:, :2])
+    grid = torch.stack((x, y), dim=-1) + offset.permute(0, 2, 3, 1)
+    return grid, torch.sigmoid(flow[:, 2:]), offset
 
 
 def forward_cuda(
