@@ -236,6 +236,7 @@ def self_test() -> bool | None:
     try:
         if not str(camera.device).startswith("/dev/"):
             return None
+        camera.send(make_test_picture())  # v4l2loopback lets nobody read before the first picture
         sender.start()
         return _reads_code(str(camera.device))
     finally:
