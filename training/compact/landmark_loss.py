@@ -20,6 +20,8 @@ from training.published.onnx_graph import OnnxGraph
 _SIDE = 256
 _ROI_SCALE = 1.5
 _EYE_CORNERS = (33, 263)
+_LIDS = [159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373]
+"""Upper and lower lids: a few pixels decide whether an eye is shut."""
 _EXPRESSIVE = 4.0
 """Weight of the points that the blendshape network reads (lids, lips, brows, irises) over the others."""
 
@@ -32,6 +34,7 @@ class LandmarkLoss(nn.Module):
         self._net = OnnxGraph(network).eval().requires_grad_(False)
         weight = np.ones(478, np.float32)
         weight[BLENDSHAPE_LANDMARKS] = _EXPRESSIVE
+        weight[_LIDS] = 2 * _EXPRESSIVE
         self._weight: Tensor
         self.register_buffer("_weight", torch.from_numpy(weight / weight.mean()))
 

@@ -14,10 +14,15 @@ import torch
 
 from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import make_drive, read_motion, shape_change
+from engine.stages.track import BLENDSHAPE_NAMES
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes
 
 Batch = dict[str, torch.Tensor]
+
+_RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
+_PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
+"""How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +112,10 @@ class PairSampler:
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
         """Of a few draws the pair that differs most in expression and pose: still frames teach nothing."""
-        draws = rng.integers(low, high, (3, 2))
+        draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
         distance = [
-            np.abs(b[i] - b[j]).sum() / 4 + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
+            (np.abs(b[i] - b[j]) * _PAIR_WEIGHTS).sum() + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
             for i, j in draws
         ]
         source, target = draws[int(np.argmax(distance))] if rng.random() < 0.7 else draws[0]

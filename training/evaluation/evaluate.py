@@ -15,6 +15,7 @@ from engine.stages.track import FaceTracker, region_of_landmarks
 from engine.types import EditSettings, Face, Float, Image, Mode, MotionCode
 from training.data.pairs import FramePack
 from training.evaluation import metrics
+from training.evaluation.identity import IdentityDistance
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
 """portrait, its motion, driver, its motion, mode -> result."""
@@ -46,7 +47,8 @@ class Tally:
     def means(self) -> dict[str, float]:
         """Name to mean; ``missing`` is a count."""
         return {
-            k: round(float(np.sum(v) if k == "missing" else np.mean(v)), 4) for k, v in sorted(self.values.items())
+            k: round(float(np.sum(v) if k == "missing" else np.mean(v)), 4)
+            for k, v in sorted(self.values.items())
         }
 
 
@@ -111,12 +113,16 @@ def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
 def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
     """Portrait and driver of different people, every person in turn in both roles."""
     pairs = [
-        (clips[i], clips[(i + shift) % len(clips)]) for shift in range(1, len(clips)) for i in range(len(clips))
+        (clips[i], clips[(i + shift) % len(clips)])
+        for shift in range(1, len(clips))
+        for i in range(len(clips))
     ]
     return pairs[:count]
 
 
-def evaluate_cross(clips: list[Clip], generate: Generate, mode: Mode, pairs: int) -> dict[str, float]:
+def evaluate_cross(
+    clips: list[Clip], generate: Generate, mode: Mode, pairs: int, identity: IdentityDistance | None = None
+) -> dict[str, float]:
     """Cross identity: what follows, what leaks, what of the portrait stays."""
     tally = Tally()
     for portrait, driver in cross_pairs(clips, pairs):
@@ -125,11 +131,18 @@ def evaluate_cross(clips: list[Clip], generate: Generate, mode: Mode, pairs: int
             generate(portrait.images[at], portrait.motions[at], image, motion, mode)
             for image, motion in zip(driver.images, driver.motions, strict=True)
         ]
-        _tally_pair(tally, portrait, at, driver, results)
+        _tally_pair(tally, portrait, at, driver, results, identity)
     return tally.means()
 
 
-def _tally_pair(tally: Tally, portrait: Clip, at: int, driver: Clip, results: list[Image]) -> None:
+def _tally_pair(
+    tally: Tally,
+    portrait: Clip,
+    at: int,
+    driver: Clip,
+    results: list[Image],
+    identity: IdentityDistance | None,
+) -> None:
     faces = read_results(results, portrait.landmarks[at])
     seen = [i for i, face in enumerate(faces) if face is not None]
     tally.add("lost_share", 1 - len(seen) / len(faces))
@@ -146,11 +159,27 @@ def _tally_pair(tally: Tally, portrait: Clip, at: int, driver: Clip, results: li
     for column, name in enumerate(("yaw", "pitch", "roll")):
         _tally_follow(tally, name, wanted[:, column], angles[:, column])
     tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own).mean())))
+    # Named for what they are: the paper's AED and APD are distances of 3DMM coefficients.
+    tally.add("tracker_aed", float(np.abs(shapes - driver.blendshapes[seen]).mean()))
+    tally.add("tracker_apd", float(np.abs(angles - wanted).mean()))
+    _tally_looks(
+        tally,
+        portrait,
+        at,
+        [(results[i], f.landmarks) for i in seen if (f := faces[i]) is not None],
+        identity,
+    )
+
+
+def _tally_looks(
+    tally: Tally, portrait: Clip, at: int, found: list[tuple[Image, Float]], identity: IdentityDistance | None
+) -> None:
     base = metrics.sharpness(portrait.images[at], portrait.landmarks[at])
-    for i in seen:
-        face = faces[i]
-        assert face is not None
-        tally.add("sharpness", metrics.sharpness(results[i], face.landmarks) / base)
+    own = None if identity is None else identity.embed(portrait.images[at], portrait.landmarks[at])
+    for number, (image, landmarks) in enumerate(found):
+        tally.add("sharpness", metrics.sharpness(image, landmarks) / base)
+        if identity is not None and own is not None and number % 3 == 0:  # 60 ms each
+            tally.add("identity_distance", identity(image, landmarks, own))
 
 
 def evaluate_same(clips: list[Clip], generate: Generate) -> dict[str, float]:
@@ -169,7 +198,9 @@ def evaluate_same(clips: list[Clip], generate: Generate) -> dict[str, float]:
             tally.add("psnr", metrics.psnr(result, clip.images[i]))
             tally.add("ssim", metrics.ssim(result, clip.images[i]))
             tally.add("l1", float(np.abs(result.astype(np.float32) - clip.images[i]).mean()) / 255)
-            error = float("nan") if face is None else metrics.landmark_error(face.landmarks, clip.landmarks[i])
+            error = (
+                float("nan") if face is None else metrics.landmark_error(face.landmarks, clip.landmarks[i])
+            )
             tally.add("landmark_error", error)
     return tally.means()
 

@@ -15,7 +15,15 @@ GROUPS = {
     "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
     "brow": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
 }
-_MIN_SPREAD = {"jaw": 0.02, "smile": 0.04, "blink": 0.04, "brow": 0.04, "yaw": 0.02, "pitch": 0.02, "roll": 0.02}
+_MIN_SPREAD = {
+    "jaw": 0.02,
+    "smile": 0.04,
+    "blink": 0.04,
+    "brow": 0.04,
+    "yaw": 0.02,
+    "pitch": 0.02,
+    "roll": 0.02,
+}
 """A driver that moves less than this (standard deviation; angles in radians) says nothing about following."""
 
 
