@@ -1,4 +1,4 @@
-"""The seven functions of the CUDA driver that start a kernel, through ctypes.
+"""The few functions of the CUDA driver that start a kernel, through ctypes.
 
 They are in the driver's own library, so nothing has to be installed beside a CUDA build of PyTorch. Functions
 and
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 from kernels.errors import KernelBuildError
@@ -31,9 +33,9 @@ class Driver:
         Raises:
             KernelBuildError: the driver is older than the compiler, or the code is for another GPU.
         """
-        self._use(device)
         module = ctypes.c_void_p()
-        self._check(self._cuda.cuModuleLoadData(ctypes.byref(module), cubin), "load a kernel module")
+        with self._on(device):
+            self._check(self._cuda.cuModuleLoadData(ctypes.byref(module), cubin), "load a kernel module")
         return module
 
     def function(self, module: ctypes.c_void_p, name: str) -> ctypes.c_void_p:
@@ -54,20 +56,28 @@ class Driver:
         device: int,
     ) -> None:
         """Queue one kernel on a stream. Neither allocates nor waits."""
-        self._use(device)
         pointers = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
-        status = self._cuda.cuLaunchKernel(
-            function, *grid, *block, 0, ctypes.c_void_p(stream), pointers, None
-        )
+        with self._on(device):
+            status = self._cuda.cuLaunchKernel(
+                function, *grid, *block, 0, ctypes.c_void_p(stream), pointers, None
+            )
         self._check(status, f"start a kernel on a grid of {grid} blocks of {block} threads")
 
-    def _use(self, device: int) -> None:
-        """A thread that has not spoken to CUDA yet has no context, and a launch would be refused."""
+    @contextmanager
+    def _on(self, device: int) -> Iterator[None]:
+        """Within it the thread is on this GPU; after it, where it was, as PyTorch believes it to be.
+
+        A thread that has not spoken to CUDA yet has no context at all, and a launch would be refused.
+        """
         current = ctypes.c_int(-1)
         if self._cuda.cuCtxGetDevice(ctypes.byref(current)) == 0 and current.value == device:
+            yield
             return
-        context = _primary_context(self, device)
-        self._check(self._cuda.cuCtxSetCurrent(context), f"use GPU {device}")
+        self._check(self._cuda.cuCtxPushCurrent_v2(_primary_context(self, device)), f"use GPU {device}")
+        try:
+            yield
+        finally:
+            self._cuda.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 
     def retain_primary_context(self, device: int) -> ctypes.c_void_p:
         """The context that PyTorch uses too. Retained once for the life of the process."""

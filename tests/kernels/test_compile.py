@@ -89,14 +89,26 @@ def test_a_refused_cubin_names_the_drivers_reason() -> None:
 
 def test_the_kernel_goes_to_the_stream_and_the_device_of_the_call() -> None:
     cuda = _Recording()
-    driver = _driver.Driver(cuda)
-    driver.launch(ctypes.c_void_p(7), (1, 2, 3), (4, 5, 6), (ctypes.c_int(9),), stream=1234, device=1)
+    _launch_nine(_driver.Driver(cuda), device=1)
     (call,) = cuda.launched
     assert list(call[1:8]) == [1, 2, 3, 4, 5, 6, 0]
     assert call[8].value == 1234
-    assert cuda.current == 1, "the thread had no context of GPU 1 yet"
-    driver.launch(ctypes.c_void_p(7), (1, 2, 3), (4, 5, 6), (ctypes.c_int(9),), stream=1234, device=1)
+    assert cuda.devices == [1], "the thread had no context yet"
+
+
+def test_a_thread_is_left_on_the_gpu_where_it_was() -> None:
+    cuda = _Recording()
+    cuda.current = 0
+    driver = _driver.Driver(cuda)
+    _launch_nine(driver, device=1)
+    _launch_nine(driver, device=0)
+    assert cuda.devices == [1, 0]
+    assert cuda.current == 0
     assert cuda.switches == 1, "a thread that is on the right GPU needs no switch"
+
+
+def _launch_nine(driver: _driver.Driver, device: int) -> None:
+    driver.launch(ctypes.c_void_p(7), (1, 2, 3), (4, 5, 6), (ctypes.c_int(9),), stream=1234, device=device)
 
 
 class _Refusing:
@@ -122,6 +134,7 @@ class _Recording:
 
     def __init__(self) -> None:
         self.current, self.switches = -1, 0
+        self.devices: list[int] = []
         self.launched: list[tuple[object, ...]] = []
 
     def cuInit(self, _flags: int) -> int:
@@ -135,12 +148,18 @@ class _Recording:
         context._obj.value = 100 + device.value
         return 0
 
-    def cuCtxSetCurrent(self, context: ctypes.c_void_p) -> int:
-        self.current, self.switches = (context.value or 0) - 100, self.switches + 1
+    def cuCtxPushCurrent_v2(self, context: ctypes.c_void_p) -> int:
+        self._left, self.current = self.current, (context.value or 0) - 100
+        self.switches += 1
+        return 0
+
+    def cuCtxPopCurrent_v2(self, _context: ctypes._Pointer) -> int:
+        self.current = self._left
         return 0
 
     def cuLaunchKernel(self, *values: object) -> int:
         self.launched.append(values)
+        self.devices.append(self.current)
         return 0
 
 

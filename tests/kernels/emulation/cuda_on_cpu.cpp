@@ -98,7 +98,6 @@ float half_to_float(unsigned short half) {
 extern "C" {
 int cuInit(unsigned) { return 0; }
 int cuCtxGetDevice(int* device) { *device = 0; return 0; }
-int cuCtxSetCurrent(void*) { return 0; }
 int cuDevicePrimaryCtxRetain(void** context, int) { *context = nullptr; return 0; }
 int cuModuleLoadData(void** module, const void*) { *module = nullptr; return 0; }
 int cuModuleGetFunction(void** function, void*, const char* name) {
