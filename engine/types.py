@@ -60,7 +60,7 @@ class HeadPose:
         r = self.rotation
         return (
             float(np.arctan2(-r[0, 2], r[2, 2])),
-            float(np.arctan2(r[1, 2], np.hypot(r[0, 2], r[2, 2]))),
+            float(np.arctan2(-r[1, 2], np.hypot(r[0, 2], r[2, 2]))),
             float(np.arctan2(r[1, 0], r[0, 0])),
         )
 

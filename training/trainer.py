@@ -117,7 +117,8 @@ class Trainer:
         """
         started = saved = time.monotonic()
         limit = None if self._options.minutes is None else started + 60 * self._options.minutes
-        with _StopOnSignal(self), _Curve(self._options.out / "curve.csv", self.step) as curve:
+        curve = _Curve(self._options.out / "curve.csv", self.step)
+        with _StopOnSignal(self):
             for batch in batches(self.step):
                 if self.step >= self._options.steps or self._stop or (limit and time.monotonic() > limit):
                     break
@@ -166,25 +167,21 @@ class _StopOnSignal:
 
 
 class _Curve:
-    """Means of the losses between two lines of ``curve.csv``; lines past the resumed step are dropped."""
+    """Means of the losses between two lines of ``curve.csv``; lines past the resumed step are dropped.
+
+    A resumed run may have other losses: the file is written anew whenever a column is added.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
-        kept: list[dict[str, str]] = []
+        self._path = path
+        self._rows: list[dict[str, str]] = []
         if path.exists() and step:
             with path.open(newline="") as lines:
-                kept = [row for row in csv.DictReader(lines) if int(row["step"]) <= step]
-        self._file = path.open("w", newline="")
-        self._writer: csv.DictWriter[str] | None = None
+                self._rows = [row for row in csv.DictReader(lines) if int(row["step"]) <= step]
+        self._columns: list[str] = []
         self._sums: dict[str, float] = {}
         self._count = 0
-        for row in kept:
-            self._row(dict(row))
-
-    def __enter__(self) -> _Curve:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._write_all()
 
     def add(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
@@ -193,12 +190,19 @@ class _Curve:
 
     def write(self, step: int, seconds: float) -> None:
         means = {name: f"{total / self._count:.5f}" for name, total in self._sums.items()}
-        self._row({"step": str(step), "seconds": f"{seconds:.1f}", **means})
+        row = {"step": str(step), "seconds": f"{seconds:.1f}", **means}
+        self._rows.append(row)
         self._sums, self._count = {}, 0
+        if set(row) <= set(self._columns):
+            with self._path.open("a", newline="") as file:
+                csv.DictWriter(file, self._columns, restval="").writerow(row)
+        else:
+            self._write_all()
 
-    def _row(self, row: dict[str, str]) -> None:
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(row), extrasaction="ignore", restval="")
-            self._writer.writeheader()
-        self._writer.writerow(row)
-        self._file.flush()
+    def _write_all(self) -> None:
+        self._columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with self._path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            if self._rows:
+                writer.writeheader()
+                writer.writerows(self._rows)

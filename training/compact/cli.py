@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import torch
 
 from engine.errors import EngineError
 from training.compact.recipe import CompactOptions, CompactRecipe
-from training.data.pairs import FramePack, PairSampler
+from training.data.pairs import FramePack, Mixture, PairSampler
 from training.trainer import Trainer, TrainerOptions
 
 
@@ -20,6 +21,10 @@ class Train:
 
     pack: Path
     """Pack of clips, written by 'mimicam pack'."""
+    synthetic: Path | None = None
+    """Pack of rendered quadruples, written by 'mimicam pack-synthetic'."""
+    synthetic_share: float = 0.125
+    """Of each batch."""
     out: Path
     """Folder of the run: checkpoint, curve, sample grids."""
     size: int = 256
@@ -65,9 +70,15 @@ class Train:
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"going on at step {trainer.step}")
-        pairs = PairSampler(
-            FramePack(self.pack, validation=False), size=self.size, batch=self.batch, seed=self.seed
-        )
+        pairs = self._pairs()
         shown = PairSampler(FramePack(self.pack, validation=True), size=self.size, batch=10, seed=1)
         reached = trainer.run(pairs.stream, shown.batch(0))
         print(f"stopped at step {reached}; the run is in {self.out}")
+
+    def _pairs(self) -> Mixture:
+        rendered = 0 if self.synthetic is None else round(self.batch * self.synthetic_share)
+        draw = partial(PairSampler, size=self.size, seed=self.seed)
+        samplers = [draw(FramePack(self.pack, validation=False), batch=self.batch - rendered)]
+        if self.synthetic is not None and rendered:
+            samplers.append(draw(FramePack(self.synthetic, validation=False), batch=rendered))
+        return Mixture(samplers)

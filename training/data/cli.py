@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.progress import Progress
 
-from training.data.pack import Packer, read_clip_index
+from training.data.pack import Packer, Segment, read_clip_index
 
 VALIDATION = frozenset(
     [
@@ -55,4 +56,29 @@ class Pack:
             for segment in segments:
                 packer.add(self.folder / segment.file, segment)
                 progress.advance(task)
+        packer.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackSynthetic:
+    """Track rendered quadruples, written by 'mimicam synthesize', and write a pack: one segment a head."""
+
+    quadruples: Path
+    """The npz file: ``images`` uint8 ``[N, 4, S, S, 3]``."""
+    out: Path
+    """Folder to write."""
+    size: int = 256
+    validation: bool = False
+    """Keep these heads out of training."""
+
+    def run(self) -> None:
+        """Pack all heads."""
+        packer = Packer(self.out, size=self.size)
+        with np.load(self.quadruples) as data, Progress() as progress:
+            images = data["images"]
+            for number in progress.track(range(len(images)), description="packing"):
+                name = f"{self.quadruples.stem}-{number}"
+                packer.begin(Segment(file=name, identity=name, validation=self.validation))
+                for image in images[number]:
+                    packer.keep(image)
         packer.close()

@@ -87,25 +87,31 @@ class Packer:
 
     def add(self, path: Path, segment: Segment) -> int:
         """Decode and track one clip; frames without a face are left out. Returns how many were kept."""
-        self._tracker.reset()
         kept, part = 0, -1
         for time_s, image in read_frames(path, self._every):
             now = sum(time_s >= cut for cut in segment.cuts_s)
             if now != part:
                 part = now
-                self._segments.append(asdict(segment) | {"part": part})
-                self._tracker.reset()
-            face = self._tracker(image)
-            if face is None:
-                continue
-            kept += 1
-            side = max(image.shape[:2])
-            box = CropBox(x_px=0.0, y_px=0.0, size_px=float(side))
-            self._landmarks.append(box.from_image(face.landmarks))
-            self._blendshapes.append(face.blendshapes)
-            self._segment.append(len(self._segments) - 1)
-            self._raw.write(_square(image, self._size).tobytes())
+                self.begin(segment, part)
+            kept += self.keep(image)
         return kept
+
+    def begin(self, segment: Segment, part: int = 0) -> None:
+        """What is kept from here on is one person without a cut."""
+        self._segments.append(asdict(segment) | {"part": part})
+        self._tracker.reset()
+
+    def keep(self, image: Image) -> bool:
+        """Track and store one picture of the segment; False when it shows no face."""
+        face = self._tracker(image)
+        if face is None:
+            return False
+        box = CropBox(x_px=0.0, y_px=0.0, size_px=float(max(image.shape[:2])))
+        self._landmarks.append(box.from_image(face.landmarks))
+        self._blendshapes.append(face.blendshapes)
+        self._segment.append(len(self._segments) - 1)
+        self._raw.write(_square(image, self._size).tobytes())
+        return True
 
     def close(self) -> None:
         """Write the tables and give the files their names."""

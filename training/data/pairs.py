@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,14 +86,8 @@ class PairSampler:
         return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on, two ahead in a thread."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.batch, first_step + i) for i in range(2)]
-            step = first_step + 2
-            while True:
-                yield waiting.pop(0).result()
-                waiting.append(pool.submit(self.batch, step))
-                step += 1
+        """Batches from ``first_step`` on."""
+        return read_ahead(self.batch, first_step)
 
     def _sample(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         segment = rng.choice(len(self._segment_weights), p=self._segment_weights)
@@ -115,7 +109,8 @@ class PairSampler:
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
         distance = [
-            (np.abs(b[i] - b[j]) * _PAIR_WEIGHTS).sum() + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
+            (np.abs(b[i] - b[j]) * _PAIR_WEIGHTS).sum()
+            + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
             for i, j in draws
         ]
         source, target = draws[int(np.argmax(distance))] if rng.random() < 0.7 else draws[0]
@@ -155,6 +150,33 @@ class PairSampler:
         table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
         table = (np.clip(table, 0, 1) * 255).round().astype(np.uint8)
         return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
+
+
+class Mixture:
+    """Batches put together from several samplers, the first sampler's pairs first."""
+
+    def __init__(self, samplers: Sequence[PairSampler]) -> None:
+        self._samplers = samplers
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, always the same for the same seeds."""
+        parts = [sampler.batch(step) for sampler in self._samplers]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    def stream(self, first_step: int) -> Iterator[Batch]:
+        """Batches from ``first_step`` on."""
+        return read_ahead(self.batch, first_step)
+
+
+def read_ahead(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
+    """``draw`` of each step from ``first_step`` on, two ahead in a thread."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(draw, first_step + i) for i in range(2)]
+        step = first_step + 2
+        while True:
+            yield waiting.pop(0).result()
+            waiting.append(pool.submit(draw, step))
+            step += 1
 
 
 def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
