@@ -58,7 +58,7 @@ class TensorRtCompact:
         if {network.name for network in self._manifest.networks} != {"encoder", "generator"}:
             raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
         self._gpu = gpu or CudaGpu()
-        api = api or _installed(self._gpu)
+        api = api or installed(self._gpu)
         cache = cache or PlanCache()
         self._encoder, self._generator = (
             open_network(folder, name, api=api, gpu=self._gpu, cache=cache, progress=progress)
@@ -122,7 +122,7 @@ class TensorRtCompact:
         self._resident = features
 
 
-def _installed(gpu: Gpu) -> TensorRt:
+def installed(gpu: Gpu) -> TensorRt:
     """The installed TensorRT that supports this GPU; for an RTX card the one made for it comes first."""
     flavours: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
     reasons = []

@@ -178,7 +178,7 @@ def test_the_tensorrt_that_supports_the_card_is_asked_for(
     gpu = FakeGpu()
     gpu.compute_capability = capability
     with pytest.raises(EngineError, match="; or ".join(asked)[:12]):
-        tensorrt_compact._installed(gpu)
+        tensorrt_compact.installed(gpu)
     assert seen == asked
 
 
