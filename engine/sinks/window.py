@@ -19,7 +19,7 @@ TITLE = "mimicam"
 _NO_KEY = 255
 _WAIT_MS = 1
 _WINDOW_MIN_PX = 512
-_HELP = "1-9 portrait  m mode  c calibrate  + - gain  space standby  f figures  q quit"
+_HELP = ["1-9 portrait  m mode  c calibrate  + - gain", "space standby  f figures  q quit"]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -65,9 +65,10 @@ class OpenCVScreen:
         cv2.destroyWindow(TITLE)
 
     def _make(self, height: int, width: int) -> None:
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-        scale = max(1.0, _WINDOW_MIN_PX / min(height, width))
-        cv2.resizeWindow(TITLE, round(width * scale), round(height * scale))
+        # OpenCV's Qt comes without fonts, and says so with every window.
+        os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        cv2.resizeWindow(TITLE, width, height)
         self._made = True
 
 
@@ -148,11 +149,15 @@ class WindowSink:
         """Nothing: the window comes with the first frame."""
 
     def write(self, frame: Frame) -> None:
-        if self._drawn is None or self._drawn.shape != frame.image.shape:
-            self._drawn = np.empty_like(frame.image)
-        cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR, dst=self._drawn)
+        height, width = frame.image.shape[:2]
+        scale = max(1, -(-_WINDOW_MIN_PX // min(height, width)))  # so that figures are legible
+        shape = (height * scale, width * scale, 3)
+        if self._drawn is None or self._drawn.shape != shape:
+            self._drawn = np.empty(shape, np.uint8)
+        cv2.resize(frame.image, shape[1::-1], dst=self._drawn, interpolation=cv2.INTER_LINEAR)
+        cv2.cvtColor(self._drawn, cv2.COLOR_RGB2BGR, dst=self._drawn)
         if self._show_figures:
-            draw_lines(self._drawn, [*self._figures(), _HELP])
+            draw_lines(self._drawn, [*self._figures(), *_HELP])
         try:
             self._screen.show(self._drawn)
         except cv2.error as error:
@@ -178,11 +183,12 @@ class WindowSink:
 
 
 def draw_lines(image: Image, lines: list[str]) -> None:
-    """Write text over the bottom of a picture, in place: white with a dark edge."""
+    """Write text over the bottom of a picture, in place: white with a dark shadow."""
     height, width = image.shape[:2]
-    scale = max(0.35, width / 1280)
+    scale = max(0.35, width / 1024)
     step = round(34 * scale) + 2
     for row, line in enumerate(reversed(lines)):
-        where = (6, height - 8 - row * step)
-        for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):
-            cv2.putText(image, line, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness, cv2.LINE_AA)
+        x, y = 8, height - 8 - row * step
+        for shift, colour in ((1, _BLACK), (0, _WHITE)):
+            where = (x + shift, y + shift)
+            cv2.putText(image, line, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import engine.cli
 from engine.cli import COMMANDS, gather_repeats, main
 from engine.cli.models import MODELS
 from engine.sources.devices import CameraInfo
-from tests.videos import grey, write_video
+from tests.videos import grey, levels, write_video
 
 OPTIONS = {
     "run": {
@@ -34,6 +36,7 @@ OPTIONS = {
 
 NO_TORCH = """
 import sys
+import time
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "torch":
@@ -196,3 +199,23 @@ def test_errors_end_without_a_traceback_in_a_process_of_their_own(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path / 'a.mp4'} is empty; copy or download it again\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that only one process gets")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_run_with_a_report_and_a_whole_file(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "out.mp4"
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nimport engine.cli as c\n"
+    command = [sys.executable, "-c", f"{code}sys.exit(c.main(sys.argv[1:]))", "run", "--source", "pattern"]
+    part = tmp_path / "out.mp4.part"
+    with subprocess.Popen([*command, "--sink", f"file:{out}"], stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (part.exists() and part.stat().st_size):
+            time.sleep(0.01)
+        process.send_signal(number)
+        report, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "frames in" in report
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    assert levels(out), "the file cannot be read"
