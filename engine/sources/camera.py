@@ -130,7 +130,7 @@ class CameraSource:
     def close(self) -> None:
         self._stop.set()
         self._slot.close()
-        self._worker.join(0.5)  # a driver that hangs is left behind
+        self._worker.join(0.2)  # a driver that hangs is left behind
 
     def _wait_for_first(self, limit_s: float) -> None:
         if not self._begun.wait(limit_s):
