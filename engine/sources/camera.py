@@ -41,9 +41,8 @@ Opener = Callable[[int, tuple[int, int], float], "Capture | None"]
 
 def open_capture(index: int, size: tuple[int, int], fps: float) -> Capture | None:
     """Try the system's back-ends in turn; None when none opens the camera."""
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_ERROR
-    )  # OpenCV writes a warning for each back-end that has no such camera
+    # OpenCV writes lines about each back-end that has no such camera; we say it in one.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     for backend in _backends():
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
