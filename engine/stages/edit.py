@@ -11,8 +11,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from engine.stages.landmarks import BLENDSHAPE_NAMES
 from engine.stages.motion import Drive, make_drive, shape_change
-from engine.stages.track import BLENDSHAPE_NAMES
 from engine.types import EditSettings, Float, HeadPose, Mode, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)

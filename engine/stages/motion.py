@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
-from engine.stages.track import BLENDSHAPE_LANDMARKS
+from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
 from engine.types import Float, HeadPose, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.

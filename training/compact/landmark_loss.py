@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.models.compact import pixel_grid
-from engine.stages.track import BLENDSHAPE_LANDMARKS
+from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
 from training.published.onnx_graph import OnnxGraph
 
 _SIDE = 256

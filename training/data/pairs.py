@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from engine.stages.geometry import face_geometry, place
+from engine.stages.landmarks import BLENDSHAPE_NAMES
 from engine.stages.motion import make_drive, read_motion, shape_change
-from engine.stages.track import BLENDSHAPE_NAMES
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.stages.track import BLENDSHAPE_LANDMARKS
+from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
 from training.published.branches import Reading
 from training.published.onnx_graph import OnnxGraph
 
