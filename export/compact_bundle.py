@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import openvino as ov
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -69,18 +71,25 @@ def load_weights(path: Path) -> Compact:
     """A compact model from a training checkpoint (its average) or from safetensors.
 
     Raises:
-        EngineError: the file is neither.
+        EngineError: the file is neither, or of other widths.
     """
-    if path.suffix == ".safetensors":
-        state = {k: v.float() for k, v in load_file(path).items()}
-    else:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if checkpoint.get("recipe") != "compact":
-            raise EngineError(f"{path} is not a checkpoint of the compact recipe")
-        state = checkpoint["modules"]["average"]
+    if not path.is_file():
+        raise EngineError(f"{path} does not exist: give the checkpoint of a run, or a safetensors file")
     model = Compact(CompactConfig())
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(_state(path))
+    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        raise EngineError(f"{path} does not hold weights of the compact preset: give another file") from error
     return model.eval()
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return {k: v.float() for k, v in load_file(path).items()}
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(checkpoint, dict) or checkpoint.get("recipe") != "compact":
+        raise EngineError(f"{path} is not a checkpoint of the compact recipe: give another file")
+    return checkpoint["modules"]["average"]
 
 
 def example_inputs(model: Compact) -> dict[str, Tensor]:

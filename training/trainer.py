@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -66,6 +67,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, options: TrainerOptions) -> None:
         self._recipe, self._options = recipe, options
         self._stop = False
+        self._curve = _CurveState()
         self.step = 0
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "samples").mkdir(exist_ok=True)
@@ -76,10 +78,14 @@ class Trainer:
         return self._options.out / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Load the run's checkpoint, if there is one. Weights, optimisers, step and random state are exact."""
+        """Load the run's checkpoint, if there is one. Weights, optimisers, step and random state are exact.
+
+        Raises:
+            EngineError: the checkpoint is damaged, or of another recipe.
+        """
         if not self.checkpoint.exists():
             return False
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        state = _read_checkpoint(self.checkpoint)
         if state["recipe"] != self._recipe.name:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
@@ -91,11 +97,12 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["rng_cuda"]:
             torch.cuda.set_rng_state_all(state["rng_cuda"])
+        self._curve = _CurveState(**state.get("curve", {}))  # checkpoints of before 2026-11-21 have none
         self.step = state["step"]
         return True
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name, then rename it."""
+        """Write the checkpoint under a temporary name, then rename it: the last one is lost to no failure."""
         state: dict[str, Any] = {
             "recipe": self._recipe.name,
             "step": self.step,
@@ -103,10 +110,21 @@ class Trainer:
             "optimisers": {n: o.state_dict() for n, o in self._recipe.optimisers().items()},
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "curve": vars(self._curve),
         }
         part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        try:
+            with part.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.checkpoint)
+        except OSError as error:
+            raise EngineError(
+                f"{self.checkpoint} cannot be written ({error.strerror}): free some space"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def run(self, batches: Callable[[int], Iterator[Batch]], samples: Batch | None = None) -> int:
         """Train until the last step, the time limit, or a signal; returns the step reached.
@@ -116,16 +134,18 @@ class Trainer:
             samples: the batch that sample grids show.
         """
         started = saved = time.monotonic()
+        before_s = self._curve.seconds
         limit = None if self._options.minutes is None else started + 60 * self._options.minutes
-        curve = _Curve(self._options.out / "curve.csv", self.step)
+        curve = _Curve(self._options.out / "curve.csv", self.step, self._curve)
         with _StopOnSignal(self):
             for batch in batches(self.step):
                 if self.step >= self._options.steps or self._stop or (limit and time.monotonic() > limit):
                     break
                 curve.add(self._recipe.step(self.step, batch))
                 self.step += 1
+                self._curve.seconds = before_s + time.monotonic() - started
                 if self.step % self._options.log_every == 0:
-                    curve.write(self.step, time.monotonic() - started)
+                    curve.write(self.step)
                 if samples is not None and self.step % self._options.samples_every == 0:
                     self._write_samples(samples)
                 if time.monotonic() - saved > self._options.checkpoint_every_s:
@@ -166,33 +186,52 @@ class _StopOnSignal:
             signal.signal(number, handler)
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise EngineError(f"{path} is not a checkpoint, or is damaged: choose another --out") from error
+    if not isinstance(state, dict) or "recipe" not in state:
+        raise EngineError(f"{path} is not a checkpoint of a run: choose another --out")
+    return state
+
+
+@dataclass(kw_only=True)
+class _CurveState:
+    """What a checkpoint must hold so that the curve goes on as if nobody had stopped."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    """Losses since the last line."""
+    count: int = 0
+    """Steps since the last line."""
+    seconds: float = 0.0
+    """Spent in all runs."""
+
+
 class _Curve:
     """Means of the losses between two lines of ``curve.csv``; lines past the resumed step are dropped.
 
     A resumed run may have other losses: the file is written anew whenever a column is added.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
-        self._rows: list[dict[str, str]] = []
-        if path.exists() and step:
-            with path.open(newline="") as lines:
-                self._rows = [row for row in csv.DictReader(lines) if int(row["step"]) <= step]
+    def __init__(self, path: Path, step: int, state: _CurveState) -> None:
+        self._path, self._state = path, state
+        self._rows = _kept_rows(path, step)
         self._columns: list[str] = []
-        self._sums: dict[str, float] = {}
-        self._count = 0
         self._write_all()
 
     def add(self, losses: dict[str, float]) -> None:
+        state = self._state
         for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
+            state.sums[name] = state.sums.get(name, 0.0) + value
+        state.count += 1
 
-    def write(self, step: int, seconds: float) -> None:
-        means = {name: f"{total / self._count:.5f}" for name, total in self._sums.items()}
-        row = {"step": str(step), "seconds": f"{seconds:.1f}", **means}
+    def write(self, step: int) -> None:
+        state = self._state
+        means = {name: f"{total / state.count:.5f}" for name, total in state.sums.items()}
+        row = {"step": str(step), "seconds": f"{state.seconds:.1f}", **means}
         self._rows.append(row)
-        self._sums, self._count = {}, 0
+        state.sums, state.count = {}, 0
         if set(row) <= set(self._columns):
             with self._path.open("a", newline="") as file:
                 csv.DictWriter(file, self._columns, restval="").writerow(row)
@@ -206,3 +245,12 @@ class _Curve:
             if self._rows:
                 writer.writeheader()
                 writer.writerows(self._rows)
+
+
+def _kept_rows(path: Path, step: int) -> list[dict[str, str]]:
+    """The curve's lines up to ``step``; a last line that was cut off while it was written is left out."""
+    if not step or not path.exists():
+        return []
+    with path.open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if None not in row.values()]
+    return [row for row in rows if row["step"].isdecimal() and int(row["step"]) <= step]
