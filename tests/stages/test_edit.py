@@ -1,0 +1,185 @@
+"""Modes, gains, limits, mirror and the driver's neutral."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.stages.edit import AutoAnchor, edit, edit_expression, edit_pose, mirrored, unrest
+from engine.stages.motion import pose_vector
+from engine.types import EditSettings, Mode
+from tests.stages.material import NAMES, SECOND_NS, motion, pose
+
+PORTRAIT = motion(pose(yaw=5, pitch=-4, roll=2, at=(0.02, -0.2), scale=0.42), eyeBlinkLeft=0.12, jawOpen=0.02)
+ANCHOR = motion(pose(yaw=-3, at=(0.0, -0.15), scale=0.38), eyeBlinkLeft=0.2, jawOpen=0.05)
+DRIVER = motion(pose(yaw=20, pitch=8, roll=-6, at=(0.2, -0.1), scale=0.45), jawOpen=0.7, mouthSmileLeft=0.6)
+
+
+def _angles(found: np.ndarray) -> np.ndarray:
+    cosine = (np.trace(found) - 1) / 2
+    return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
+
+
+@pytest.mark.parametrize("anchor", [None, ANCHOR], ids=["absolute", "relative"])
+def test_expression_mode_leaves_the_pose_exactly(anchor: object) -> None:
+    drive = edit(PORTRAIT, DRIVER, anchor, EditSettings(mode=Mode.EXP))  # type: ignore[arg-type]
+    assert (drive.pose[1] == pose_vector(PORTRAIT.pose)).all()
+    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=0.12), "the head stays"
+    assert not (drive.expression[1] == PORTRAIT.expression).all()
+    assert not (drive.target_points == drive.source_points).all()
+
+
+@pytest.mark.parametrize("anchor", [None, ANCHOR], ids=["absolute", "relative"])
+def test_pose_mode_leaves_the_expression_exactly(anchor: object) -> None:
+    drive = edit(PORTRAIT, DRIVER, anchor, EditSettings(mode=Mode.POSE))  # type: ignore[arg-type]
+    assert (drive.expression[1] == PORTRAIT.expression).all()
+    assert not (drive.pose[1] == drive.pose[0]).all()
+
+
+def test_both_is_the_two_edits_together() -> None:
+    exp, turn, both = (edit(PORTRAIT, DRIVER, ANCHOR, EditSettings(mode=m)) for m in Mode)
+    assert (both.expression[1] == exp.expression[1]).all()
+    assert (both.pose[1] == turn.pose[1]).all()
+
+
+def test_without_gain_the_portrait_rests() -> None:
+    drive = edit(PORTRAIT, DRIVER, ANCHOR, EditSettings(expression_gain=0.0, pose_gain=0.0))
+    assert (drive.expression[1] == PORTRAIT.expression).all()
+    assert (drive.pose[1] == pose_vector(PORTRAIT.pose)).all()
+    assert (drive.target_points == drive.source_points).all()
+
+
+def test_without_an_anchor_the_drivers_motion_is_taken_as_it_is() -> None:
+    drive = edit(PORTRAIT, DRIVER, None, EditSettings())
+    assert drive.expression[1] == pytest.approx(DRIVER.expression, abs=1e-6)
+    assert drive.pose[1] == pytest.approx(pose_vector(DRIVER.pose), abs=1e-5)
+
+
+def test_the_drivers_neutral_is_the_portraits_neutral() -> None:
+    drive = edit(PORTRAIT, ANCHOR, ANCHOR, EditSettings())
+    assert drive.expression[1] == pytest.approx(PORTRAIT.expression, abs=1e-6)
+    assert drive.pose[1] == pytest.approx(pose_vector(PORTRAIT.pose), abs=1e-5)
+
+
+@pytest.mark.parametrize("own", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("rest", [0.0, 0.1, 0.25])
+def test_a_closed_eye_closes_whatever_the_lids_resting_places(own: float, rest: float) -> None:
+    portrait, anchor = motion(eyeBlinkLeft=own), motion(eyeBlinkLeft=rest)
+    closed = edit_expression(portrait, motion(eyeBlinkLeft=1.0), anchor, 1.0)
+    assert closed[NAMES.index("eyeBlinkLeft")] == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("rest", [0.2, 0.25])
+def test_an_eye_wider_than_neutral_opens_the_portraits(rest: float) -> None:
+    portrait, anchor = motion(eyeBlinkLeft=0.15), motion(eyeBlinkLeft=rest)
+    opened = edit_expression(portrait, motion(eyeBlinkLeft=0.0), anchor, 1.0)
+    assert opened[NAMES.index("eyeBlinkLeft")] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_driver_who_started_with_closed_eyes_opens_them() -> None:
+    asleep = motion(eyeBlinkLeft=1.0)
+    awake = edit_expression(motion(eyeBlinkLeft=0.1), motion(eyeBlinkLeft=0.1), asleep, 1.0)
+    still = edit_expression(motion(eyeBlinkLeft=0.1), asleep, asleep, 1.0)
+    assert awake[NAMES.index("eyeBlinkLeft")] < 0.1
+    assert still[NAMES.index("eyeBlinkLeft")] > 0.9, "closed is closed, whatever was taken for neutral"
+
+
+def test_expression_grows_with_its_gain_and_ends_at_its_limits() -> None:
+    jaw = NAMES.index("jawOpen")
+    values = [edit_expression(PORTRAIT, DRIVER, ANCHOR, gain)[jaw] for gain in (0.0, 0.5, 1.0, 2.0)]
+    assert values == sorted(values)
+    assert values[0] == PORTRAIT.expression[jaw]
+    assert values[-1] == 1.0
+    assert edit_expression(DRIVER, PORTRAIT, None, 2.0).min() >= 0.0
+
+
+def test_a_turn_is_scaled_by_the_gain() -> None:
+    portrait, anchor, driver = pose(), pose(), pose(yaw=20)
+    for gain in (0.5, 1.0, 1.5):
+        found = edit_pose(portrait, driver, anchor, gain)
+        assert np.rad2deg(found.angles_rad()[0]) == pytest.approx(20 * gain, abs=1e-3)
+
+
+def test_the_pose_stays_within_what_training_has_seen() -> None:
+    portrait, anchor = pose(), pose(scale=0.4)
+    far = edit_pose(portrait, pose(yaw=85, at=(3.0, -3.0), scale=4.0), anchor, 1.5)
+    assert _angles(far.rotation @ portrait.rotation.T) == pytest.approx(50, abs=0.1)
+    assert far.scale == pytest.approx(1.6 * portrait.scale)
+    assert far.translation - portrait.translation == pytest.approx([0.6, -0.6], abs=1e-5)
+    near = edit_pose(portrait, pose(scale=0.01), anchor, 1.0)
+    assert near.scale == pytest.approx(0.6 * portrait.scale)
+
+
+def test_moves_are_sized_to_the_portraits_head() -> None:
+    big = edit_pose(pose(scale=0.8), pose(at=(0.1, -0.18)), pose(), 1.0)
+    assert big.translation[0] == pytest.approx(0.2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("expression_gain", 2.1), ("expression_gain", -0.1), ("pose_gain", 1.6)]
+)
+def test_a_gain_out_of_range_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        EditSettings(**{name: value})
+
+
+def test_a_mirror_swaps_sides_and_turns_the_other_way() -> None:
+    seen = mirrored(DRIVER)
+    yaw, pitch, roll = (np.rad2deg(a) for a in seen.pose.angles_rad())
+    was = [np.rad2deg(a) for a in DRIVER.pose.angles_rad()]
+    assert (yaw, pitch, roll) == pytest.approx((-was[0], was[1], -was[2]), abs=1e-4)
+    assert seen.pose.translation == pytest.approx([-0.2, -0.1], abs=1e-6)
+    assert seen.expression[NAMES.index("mouthSmileRight")] == pytest.approx(0.6)
+    assert seen.expression[NAMES.index("mouthSmileLeft")] == 0.0
+    assert np.linalg.det(seen.pose.rotation) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_mirror_twice_is_no_mirror() -> None:
+    twice = mirrored(mirrored(DRIVER))
+    assert (twice.expression == DRIVER.expression).all()
+    assert (twice.pose.rotation == DRIVER.pose.rotation).all()
+
+
+def test_with_mirror_on_neutral_is_still_neutral_and_a_turn_is_turned_round() -> None:
+    settings = EditSettings(mirror=True)
+    rest = edit(PORTRAIT, ANCHOR, ANCHOR, settings)
+    assert rest.pose[1] == pytest.approx(pose_vector(PORTRAIT.pose), abs=1e-5)
+    plain = edit(motion(), motion(pose(yaw=20)), motion(), EditSettings())
+    flipped = edit(motion(), motion(pose(yaw=20)), motion(), settings)
+    assert flipped.pose[1, 2] == pytest.approx(-plain.pose[1, 2], abs=1e-5)
+
+
+def test_the_calmest_face_of_the_first_two_seconds_is_neutral() -> None:
+    anchor = AutoAnchor()
+    restless, calm, calmer = motion(jawOpen=0.8), motion(jawOpen=0.2), motion(jawOpen=0.01)
+    assert anchor(restless, 0) is restless
+    assert anchor(calm, SECOND_NS) is calm
+    assert anchor(restless, SECOND_NS + 1) is calm
+    assert anchor(calmer, 2 * SECOND_NS) is calm, "settled: a later calm face changes nothing"
+
+
+def test_calibrate_takes_the_next_face_and_keeps_it() -> None:
+    anchor = AutoAnchor()
+    calm, restless, calmer = motion(jawOpen=0.2), motion(jawOpen=0.6), motion()
+    anchor(calm, 0)
+    anchor.calibrate()
+    assert anchor(restless, 1) is restless
+    assert anchor(calmer, 2) is restless, "asked for: not replaced by a calmer one"
+    assert anchor(calmer, 9 * SECOND_NS) is restless
+
+
+def test_reset_looks_for_the_neutral_anew() -> None:
+    anchor = AutoAnchor()
+    first, second = motion(), motion(jawOpen=0.5)
+    anchor(first, 0)
+    anchor.reset()
+    assert anchor(second, 60 * SECOND_NS) is second
+
+
+def test_unrest_counts_expression_and_turn() -> None:
+    assert unrest(motion()) == pytest.approx(0.0, abs=1e-4)
+    assert unrest(motion(jawOpen=0.5)) > unrest(motion(jawOpen=0.1)) > 0
+    assert unrest(motion(pose(yaw=20))) > unrest(motion(pose(yaw=5))) > 0
+    assert unrest(replace(motion(), pose=pose(yaw=-20))) == pytest.approx(
+        unrest(motion(pose(yaw=20))), abs=1e-4
+    )

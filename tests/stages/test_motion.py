@@ -1,0 +1,79 @@
+"""What the generator is told: the affine fit, the pose vector, the drive."""
+
+import numpy as np
+import pytest
+
+from engine.stages.geometry import face_geometry, place
+from engine.stages.motion import (
+    CONTROL,
+    fit_affine,
+    make_drive,
+    pose_vector,
+    read_motion,
+    shape_change,
+)
+from tests.stages.material import motion, pose, shapes
+
+
+def test_an_affine_map_is_found_exactly() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (32, 2)).astype(np.float32)
+    matrix = np.array([[0.8, -0.3, 0.1], [0.2, 1.1, -0.4]], np.float32)
+    target = points @ matrix[:, :2].T + matrix[:, 2]
+    assert fit_affine(points, target) == pytest.approx(matrix, abs=1e-5)
+
+
+def test_an_affine_fit_is_the_least_squares_one() -> None:
+    rng = np.random.default_rng(1)
+    points, target = rng.normal(size=(2, 50, 2)).astype(np.float32)
+    homogeneous = np.c_[points, np.ones(50)]
+    want = np.linalg.lstsq(homogeneous, target, rcond=None)[0].T
+    assert fit_affine(points, target) == pytest.approx(want, abs=1e-5)
+
+
+def test_a_face_is_read_as_it_was_made() -> None:
+    head = pose(yaw=20, roll=-5, at=(0.1, -0.1), scale=0.45)
+    read = read_motion(place(face_geometry().mean, head), shapes(jawOpen=0.5))
+    assert read.shape == pytest.approx(face_geometry().mean, abs=1e-4)
+    assert read.pose.rotation == pytest.approx(head.rotation, abs=1e-5)
+    assert read.expression[25] == 0.5
+
+
+def test_driving_a_face_to_itself_moves_nothing() -> None:
+    own = motion(pose(yaw=10), jawOpen=0.3)
+    drive = make_drive(own, own)
+    assert (drive.source_points == drive.target_points).all()
+    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
+    assert (drive.expression[0] == drive.expression[1]).all()
+    assert (drive.pose[0] == drive.pose[1]).all()
+
+
+def test_the_affine_goes_from_target_to_source() -> None:
+    source, target = motion(pose(at=(0.0, 0.0))), motion(pose(at=(0.2, -0.1), scale=0.4))
+    drive = make_drive(source, target)
+    assert drive.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
+    assert drive.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
+
+
+def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
+    change = shape_change(shapes(jawOpen=1.0))
+    assert change[14, 1] > 0.1
+    assert np.abs(change[10]).max() < 0.25 * change[14, 1]
+
+
+def test_no_change_of_expression_changes_no_shape() -> None:
+    assert not shape_change(shapes()).any()
+
+
+def test_the_drives_arrays_have_the_documented_shapes_and_order() -> None:
+    arrays = make_drive(motion(), motion(pose(yaw=10))).arrays()
+    assert [a.shape for a in arrays] == [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12)]
+    assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
+    assert len(CONTROL) == 176
+
+
+def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
+    head = pose(yaw=10, at=(0.3, 0.4), scale=float(np.exp(-1)))
+    vector = pose_vector(head)
+    assert vector[:9].reshape(3, 3) == pytest.approx(head.rotation)
+    assert vector[9:] == pytest.approx([0.3, 0.4, 0.0], abs=1e-6)
