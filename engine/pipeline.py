@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from engine.backends import load_model
 from engine.backends.model import Model
@@ -16,13 +16,11 @@ from engine.portrait import Portrait
 from engine.runtime.timings import Timings
 from engine.stages.composite import Composite
 from engine.stages.crop import DriverBox
-from engine.stages.edit import AutoAnchor, edit
-from engine.stages.encode import Crop, TrackerEncoder
-from engine.stages.generate import CompactGenerate, Generate
+from engine.stages.encode import Crop
 from engine.stages.lost import LostFace
-from engine.stages.motion import Drive
+from engine.stages.reenact import reenactor
 from engine.stages.track import FaceTracker
-from engine.types import CropBox, EditSettings, Face, Frame, MotionCode
+from engine.types import CropBox, EditSettings, Face, Frame, Image
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 
@@ -58,22 +56,27 @@ class Pipeline:
         """Set up for one portrait.
 
         Args:
-            model: encoder and generator.
+            model: encoder and generator; it decides whether motion is read by the tracker or off the picture.
             portrait: enrolled with the same model.
             edit: mode and gains.
             size: (width, height) of the result; None gives the bare crop.
             timings: where stage durations go.
             relative: motion counts from the driver's neutral; False takes the driver's motion as it is.
-            smooth: filter what the tracker reads; False for pictures and tests.
+            smooth: filter what is read; False for pictures and tests.
             aligned: frames are square face crops already: their whole is the driver's box.
+
+        Raises:
+            EngineError: the portrait was enrolled with another model (a tracker-driven one says so when it draws).
         """
         self._model, self._size, self._aligned = model, size, aligned
         self.timings = timings or Timings()
         self.track = FaceTracker()
         self._box = DriverBox()
-        self.encode = TrackerEncoder(smooth=smooth)
-        self._anchor = AutoAnchor() if relative else None
-        self._lost = LostFace()
+        # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
+        self._reenactor = reenactor(model, relative=relative, smooth=smooth)
+        self.encode = self._reenactor.encode
+        self._anchor = self._reenactor.anchor
+        self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
         self._pending: list[Callable[[], None]] = []
         self._standby = False
@@ -84,23 +87,19 @@ class Pipeline:
         """The result for one driver frame; same ``seq`` and ``captured_ns``."""
         self._take_changes()
         with self.timings.stage("track"):
-            face = None if self._standby else self.track(frame.image)
-        if face is None:
+            crop = None if self._standby else self._find(frame)
+        if crop is None:
             return self._without_face(frame)
         with self.timings.stage("encode"):
-            motion = self.encode(self.crop(frame, face))
+            motion = self.encode(crop)
         with self.timings.stage("edit"):
             drive = self._lost.seen(self._drive(motion, frame.captured_ns), frame.captured_ns)
         return self._draw(frame, drive)
 
     def crop(self, frame: Frame, face: Face) -> Crop:
         """The driver's face in its box."""
-        if self._aligned:
-            height, width = frame.image.shape[:2]
-            box = CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))
-        else:
-            box = self._box(face, frame.captured_ns)
-        return Crop(image=frame.image, box=box, face=face, captured_ns=frame.captured_ns)
+        box = _whole(frame.image) if self._aligned else self._box(face, frame.captured_ns)
+        return self._crop(frame, box, face)
 
     @property
     def edit(self) -> EditSettings:
@@ -148,30 +147,47 @@ class Pipeline:
             change()
 
     def _use(self, portrait: Portrait) -> None:
+        self._role = self._reenactor.role(portrait.motion, portrait.features)
         self._portrait = portrait
-        self._generate: Generate = CompactGenerate(self._model, portrait.features)
         self._composite = Composite(portrait.picture, portrait.box, self._size)
-        self._rest = edit(portrait.motion, portrait.motion, None, EditSettings())
         self._lost.portrait_changed()
 
-    def _drive(self, motion: MotionCode, captured_ns: int) -> Drive:
-        anchor = None if self._anchor is None else self._anchor(motion, captured_ns)
-        return edit(self._portrait.motion, motion, anchor, self._edit)
+    def _find(self, frame: Frame) -> Crop | None:
+        """The driver's face in its box, or None where there is none."""
+        if self._aligned and not self._reenactor.needs_face:
+            return self._crop(frame, _whole(frame.image), None)
+        face = self.track(frame.image)
+        return None if face is None else self.crop(frame, face)
 
-    def _draw(self, frame: Frame, drive: Drive) -> Frame:
+    def _crop(self, frame: Frame, box: CropBox, face: Face | None) -> Crop:
+        return Crop(
+            image=frame.image, box=box, face=face, captured_ns=frame.captured_ns, mirror=self._edit.mirror
+        )
+
+    def _drive(self, motion: Any, captured_ns: int) -> Any:
+        neutral = None if self._anchor is None else self._anchor(motion, captured_ns)
+        return self._role.edit(motion, neutral, self._edit)
+
+    def _draw(self, frame: Frame, drive: Any) -> Frame:
         with self.timings.stage("generate"):
-            face = self._generate(drive)
+            face = self._role.generate(drive)
         with self.timings.stage("composite"):
             return replace(frame, image=self._composite(face))
 
     def _without_face(self, frame: Frame) -> Frame:
         """Hold, ease to neutral, then the standby card; never the driver's own picture."""
         self.encode.reset()
-        drive = self._lost.missing(self._rest, frame.captured_ns, at_once=self._standby)
+        rest = self._role.edit.rest(self._edit)
+        drive = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
         shown = self._draw(frame, drive)
         if self._standby or self._lost.state == "standby":
             return replace(shown, image=self._lost.card(shown.image))
         return shown
+
+
+def _whole(image: Image) -> CropBox:
+    height, width = image.shape[:2]
+    return CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))
 
 
 def open_pipeline(

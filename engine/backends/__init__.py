@@ -4,36 +4,102 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.backends.model import Features, Model
+from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
 
-__all__ = ["Features", "Model", "load_model"]
+__all__ = ["Features", "Model", "PictureModel", "load_model"]
 
 BACKENDS = ("auto", "openvino", "torch", "tensorrt")
 
 
 def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
-    """The model to animate with.
+    """The model to animate with; a `PictureModel` where it is a published one.
 
     Args:
-        name_or_path: ``compact``, or a folder that ``mimicam bundle`` wrote.
-        backend: one of `BACKENDS`; ``auto`` is OpenVINO, which every supported machine has.
-        threads: inference threads; None lets the backend choose.
+        name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
+            ``.safetensors`` of ``mimicam models import``.
+        backend: one of `BACKENDS`; ``auto`` is PyTorch for published weights where it has a GPU, TensorRT for
+            an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
+        threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
         EngineError: unknown model or backend, or the backend is not available here.
     """
-    from engine.backends.openvino_compact import COMPACT_DIR, OpenVinoCompact
+    from engine.backends.model_files import Kind, find_model
 
     if backend not in BACKENDS:
         raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
-    folder = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
-    if name_or_path != "compact" and not folder.exists():
-        raise EngineError(f"no model '{name_or_path}': it is neither 'compact' nor a path that exists")
-    if backend in ("auto", "openvino"):
-        return OpenVinoCompact(folder, threads=threads)
+    found = find_model(name_or_path)
+    if found.kind is Kind.COMPACT:
+        return _compact(found.path, backend, threads)
+    if found.kind is Kind.COMPACT_EXPORT:
+        return _compact_export(found.path, backend)
+    if found.kind is Kind.PUBLISHED:
+        return _published(found.path, backend, threads)
+    return _published_export(found.path, backend, threads)
+
+
+def _compact(folder: Path, backend: str, threads: int | None) -> Model:
     if backend == "torch":
         from engine.backends.eager import EagerCompact
 
         return EagerCompact(folder)
-    raise EngineError("TensorRT does not run the compact preset yet: use --backend auto")
+    if backend == "tensorrt":
+        _require_gpu()
+        raise EngineError(
+            "TensorRT runs exported models: run 'mimicam export --model compact -o DIR --target tensorrt',"
+            " then give --model DIR"
+        )
+    from engine.backends.openvino_compact import OpenVinoCompact
+
+    return OpenVinoCompact(folder, threads=threads)
+
+
+def _compact_export(folder: Path, backend: str) -> Model:
+    if backend not in ("auto", "tensorrt"):
+        raise EngineError(f"{folder} is an export for TensorRT: --backend {backend} runs --model compact")
+    from engine.backends.tensorrt_compact import TensorRtCompact
+
+    return TensorRtCompact(folder)
+
+
+def _published(path: Path, backend: str, threads: int | None) -> Model:
+    if backend == "torch" or (backend == "auto" and _torch_has_gpu()):
+        from engine.backends.published_torch import open_torch
+
+        return open_torch(path)
+    if backend == "tensorrt":
+        raise _no_published_tensorrt()
+    from engine.backends.published_cache import exported
+
+    return _published_export(exported(path), backend, threads)
+
+
+def _published_export(folder: Path, backend: str, threads: int | None) -> Model:
+    if backend == "torch":
+        raise EngineError(f"{folder} holds ONNX files: give --backend torch the .safetensors they come from")
+    if backend == "tensorrt":
+        raise _no_published_tensorrt()
+    from engine.backends.published_openvino import open_openvino
+
+    return open_openvino(folder, threads=threads)
+
+
+def _require_gpu() -> None:
+    """What this machine lacks comes before what TensorRT cannot do yet."""
+    from engine.backends.tensorrt import CudaGpu
+
+    CudaGpu()
+
+
+def _no_published_tensorrt() -> EngineError:
+    _require_gpu()
+    return EngineError("TensorRT builds published models but does not run them yet: use --backend torch")
+
+
+def _torch_has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())

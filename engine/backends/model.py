@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
+from engine.errors import EngineError
 from engine.types import Float, Image
 
 
@@ -19,8 +21,18 @@ class Features:
     """
 
     arrays: tuple[npt.NDArray[Any], ...]
-    """Latent first, then the feature maps, then the picture."""
+    """Latent first; then what the model needs beside it, in its own order."""
     model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentCodes:
+    """A face's motion as the picture encoder reads it (DPE, equation 2): what is added to a latent."""
+
+    expression: Float
+    """``[L]``"""
+    pose: Float
+    """``[L]``"""
 
 
 class Model(Protocol):
@@ -43,3 +55,47 @@ class Model(Protocol):
 
         ``drive``: the arrays of `engine.stages.motion.Drive`, in its order.
         """
+
+
+@runtime_checkable
+class PictureModel(Model, Protocol):
+    """A model that reads motion off the driver's picture, as DPE was published, and not off the tracker."""
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """Both codes of a driver's face, uint8 ``[S, S, 3]``."""
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        """The portrait's codes, read when it was encoded.
+
+        Raises:
+            EngineError: it was encoded by another model.
+        """
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        """A picture, uint8 ``[S, S, 3]``. The buffer is used again by the next call.
+
+        ``drive``: the arrays of `engine.stages.picture.CodeDrive`, in its order.
+        """
+
+
+def check_own(features: Features, sha256: str) -> None:
+    """Refuse a portrait that another model encoded.
+
+    Raises:
+        EngineError: it is one.
+    """
+    if features.model != sha256:
+        raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
+
+
+def as_network_input(crop: Image) -> Float:
+    """A picture uint8 ``[S, S, 3]`` as the networks want it: ``[1, 3, S, S]`` in -1..1."""
+    image: Float = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
+    return image
+
+
+def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
+    """A network's picture ``[1, 3, S, S]`` in -1..1, rounded into ``out``, uint8 ``[S, S, 3]``; returns ``out``."""
+    grey = (np.clip(output[0].astype(np.float32), -1.0, 1.0) + 1.0) * 127.5
+    np.copyto(out, np.rint(grey).transpose(1, 2, 0), casting="unsafe")
+    return out

@@ -56,6 +56,7 @@ class Render:
         return 0
 
     def _pipeline(self, model: Model, *, still: bool) -> Pipeline:
+        from engine.backends import PictureModel
         from engine.pipeline import open_pipeline
         from engine.portrait import enroll, load_portrait
 
@@ -64,13 +65,15 @@ class Render:
             if self.aligned and not self.portrait.is_dir()
             else load_portrait(self.portrait, model=model)
         )
-        # A single picture has no neutral of its own to count from.
+        # A single picture has no neutral of its own to count from; a model that reads the picture itself is
+        # rendered as published: each frame's codes as they are (DPE, equation 3).
+        as_it_is = still or isinstance(model, PictureModel)
         return open_pipeline(
             model=model,
             portrait=portrait,
             edit=EditSettings(mode=Mode(self.mode)),
-            relative=not still,
-            smooth=not still,
+            relative=not as_it_is,
+            smooth=not as_it_is,
             aligned=self.aligned,
         )
 

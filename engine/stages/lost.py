@@ -5,14 +5,14 @@ Times are the frames' own. The driver's picture is never among the answers.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 import cv2
 import numpy as np
 
-from engine.stages.motion import Drive
 from engine.types import Image
+
+D = TypeVar("D", bound="Drivable")
 
 HOLD_S = 0.5
 EASE_S = 1.0
@@ -21,13 +21,20 @@ RETURN_S = 0.25
 """A face that comes back is eased in, so that the portrait does not jump."""
 
 
-class LostFace:
+class Drivable(Protocol):
+    """What a generator is told, of either kind."""
+
+    def towards(self: D, other: D, share: float) -> D:
+        """Between this and another drive of the same portrait: 0 is this one, 1 the other."""
+
+
+class LostFace(Generic[D]):
     """Follows whether there is a face, and what the portrait does without one."""
 
     def __init__(self) -> None:
         self.state: Literal["tracking", "holding", "easing", "standby"] = "standby"
-        self._shown: Drive | None = None
-        self._from: Drive | None = None
+        self._shown: D | None = None
+        self._from: D | None = None
         self._lost_ns: int | None = None
         self._back_ns: int | None = None
 
@@ -35,7 +42,7 @@ class LostFace:
         """The last drive belongs to another portrait."""
         self._shown = self._from = None
 
-    def seen(self, drive: Drive, captured_ns: int) -> Drive:
+    def seen(self, drive: D, captured_ns: int) -> D:
         """There is a face: follow it, at once or eased in after a loss."""
         if self._lost_ns is not None:
             self._from, self._back_ns, self._lost_ns = self._shown, captured_ns, None
@@ -49,7 +56,7 @@ class LostFace:
         self._shown = drive
         return drive
 
-    def missing(self, rest: Drive, captured_ns: int, *, at_once: bool = False) -> Drive:
+    def missing(self, rest: D, captured_ns: int, *, at_once: bool = False) -> D:
         """There is none: what to draw now; ``state`` says which phase it is."""
         if self._lost_ns is None:
             self._lost_ns, self._from = captured_ns, self._shown
@@ -75,13 +82,9 @@ class LostFace:
         return out
 
 
-def blend(a: Drive, b: Drive, share: float) -> Drive:
+def blend(a: D, b: D, share: float) -> D:
     """Between two drives of one portrait: 0 is ``a``, 1 is ``b``."""
-    mixed = {
-        name: ((1 - share) * getattr(a, name) + share * getattr(b, name)).astype(np.float32)
-        for name in ("target_points", "affine", "head", "expression", "pose")
-    }
-    return replace(b, **mixed)
+    return a.towards(b, share)
 
 
 def _smooth(share: float) -> float:

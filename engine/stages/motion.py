@@ -5,8 +5,9 @@ The same functions serve the live path and training, so that a model meets in us
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
@@ -20,6 +21,13 @@ _EXTRA = np.array([
     2, 98, 327, 129, 358, 9, 151, 164, 18, 200, 199, 175,
 ])
 # fmt: on
+# Contours of the openings, each a closed loop.
+_INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
+_RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
+_LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
+_SUPERSAMPLE = 4
+"""A closed mouth is a line one pixel wide to the rasteriser: this makes it faint."""
+_SHIFT = 4
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
 """The landmarks that carry the flow, int ``[176]``."""
 
@@ -40,12 +48,24 @@ class Drive:
     """``[2, 52]``: the portrait's own blendshapes, the target's."""
     pose: Float
     """``[2, 12]``: the portrait's own pose vector, the target's."""
+    openings: Float
+    """``[4, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
+    the portrait does. What opens there was never seen: it has to be painted, not stretched."""
 
     def arrays(self) -> tuple[Float, ...]:
         """In the order of the generator's inputs."""
         return (
             self.source_points, self.target_points, self.affine, self.head, self.expression, self.pose,
+            self.openings,
         )  # fmt: skip
+
+    def towards(self, other: Drive, share: float) -> Drive:
+        """See `engine.stages.lost.Drivable.towards`."""
+        mixed = {
+            name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
+            for name in ("target_points", "affine", "head", "expression", "pose", "openings")
+        }
+        return replace(other, **mixed)
 
 
 def read_motion(landmarks: Float, blendshapes: Float) -> MotionCode:
@@ -60,8 +80,11 @@ def shape_change(expression_change: Float) -> Float:
     return change
 
 
-def make_drive(source: MotionCode, target: MotionCode) -> Drive:
-    """Points and codes that carry ``source`` to ``target`` (its shape with the source's identity)."""
+def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Drive:
+    """Points and codes that carry ``source`` to ``target`` (its shape with the source's identity).
+
+    ``map_px``: side of the maps of openings, half of the model's picture.
+    """
     source_all = place(source.shape, source.pose)
     target_all = place(target.shape, target.pose)
     return Drive(
@@ -71,7 +94,23 @@ def make_drive(source: MotionCode, target: MotionCode) -> Drive:
         head=np.array([*target.pose.translation, target.pose.scale], np.float32),
         expression=np.stack([source.expression, target.expression]),
         pose=np.stack([pose_vector(source.pose), pose_vector(target.pose)]),
+        openings=np.concatenate([draw_openings(target_all, map_px), draw_openings(source_all, map_px)]),
     )
+
+
+def draw_openings(landmarks: Float, size_px: int) -> Float:
+    """``[2, size, size]`` in 0..1: the inside of the lips, and between the lids, of crop-space landmarks ``[478, 3]``."""
+    out = np.zeros((2, size_px, size_px), np.float32)
+    fine = size_px * _SUPERSAMPLE
+    points = ((landmarks[:, :2] + 1) * (fine / 2) - 0.5) * (1 << _SHIFT)
+    points = np.clip(points, -(1 << 20), 1 << 20).round().astype(np.int32)
+    for layer, loops in enumerate(((_INNER_LIPS,), (_RIGHT_LIDS, _LEFT_LIDS))):
+        canvas = np.zeros((fine, fine), np.uint8)
+        cv2.fillPoly(canvas, [points[loop] for loop in loops], 255, shift=_SHIFT)
+        out[layer] = cv2.resize(canvas, (size_px, size_px), interpolation=cv2.INTER_AREA) * np.float32(
+            1 / 255
+        )
+    return out
 
 
 def pose_vector(pose: HeadPose) -> Float:

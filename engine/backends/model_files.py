@@ -1,0 +1,80 @@
+"""Which kind of model a name or a path means. Reads headers only, and needs no PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from engine.backends import manifest as manifests
+from engine.backends.openvino_compact import COMPACT_DIR
+from engine.backends.published import NETWORKS
+from engine.errors import EngineError
+
+_COMPACT_NETWORKS = {"encoder", "generator"}
+_DPE_FORMAT, _DAEGAN_FORMAT = "mimicam-dpe", "mimicam-daegan"
+"""The header entry ``format``: ``engine.models.checkpoint.FORMAT`` and ``engine.models.daegan_file.FORMAT``."""
+
+
+class Kind(Enum):
+    """What a path holds."""
+
+    COMPACT = "compact bundle"
+    COMPACT_EXPORT = "exported compact model"
+    PUBLISHED = "published weights"
+    PUBLISHED_EXPORT = "exported published model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model on disk."""
+
+    kind: Kind
+    path: Path
+
+
+def find_model(name_or_path: str) -> ModelFile:
+    """What ``--model`` means.
+
+    Raises:
+        EngineError: nothing is there, or it is no model that can run.
+    """
+    path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
+    if name_or_path == "compact" or (path / "model.json").is_file():
+        return ModelFile(kind=Kind.COMPACT, path=path)
+    if path.is_dir():
+        return ModelFile(kind=_kind_of_export(path), path=path)
+    if not path.is_file():
+        raise EngineError(f"no model '{name_or_path}': it is neither 'compact' nor a path that exists")
+    if path.suffix != ".safetensors":
+        raise EngineError(
+            f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
+            " published DPE checkpoint, 'mimicam bundle' a compact one"
+        )
+    _check_format(path)
+    return ModelFile(kind=Kind.PUBLISHED, path=path)
+
+
+def _kind_of_export(folder: Path) -> Kind:
+    if not (folder / manifests.FILE).is_file():
+        raise EngineError(f"{folder} holds no model: give a folder of 'mimicam bundle' or 'mimicam export'")
+    names = {network.name for network in manifests.read_manifest(folder).networks}
+    if names == set(NETWORKS):
+        return Kind.PUBLISHED_EXPORT
+    if names == _COMPACT_NETWORKS:
+        return Kind.COMPACT_EXPORT
+    raise EngineError(f"{folder} holds no model that this version knows: export it again")
+
+
+def _check_format(path: Path) -> None:
+    try:
+        with safe_open(path, framework="np") as file:
+            found = (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError) as error:
+        raise EngineError(f"{path} is no safetensors file or is damaged ({error}): import it again") from None
+    if found == _DAEGAN_FORMAT:
+        raise EngineError(f"{path} is a DAE-GAN model, which this version trains but does not run: use a DPE")
+    if found != _DPE_FORMAT:
+        raise EngineError(f"{path} is no DPE model of mimicam: make one with 'mimicam models import'")

@@ -1,0 +1,78 @@
+"""The published networks in eager PyTorch: the reference, and the way on a CUDA device without TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.backends.manifest import sha256_of
+from engine.backends.published import ModelFacts, PublishedModel
+from engine.errors import EngineError
+from engine.types import Float
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.models.folded import FoldedDpe
+
+
+class TorchNetworks:
+    """See `engine.backends.published.Networks`. fp32."""
+
+    def __init__(self, folded: FoldedDpe, device: torch.device) -> None:
+        self._folded, self._device = folded.to(device), device
+
+    def load(self, array: Float) -> torch.Tensor:
+        """See `engine.backends.published.Networks.load`."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def fetch(self, value: torch.Tensor) -> npt.NDArray[Any]:
+        """See `engine.backends.published.Networks.fetch`."""
+        return value.cpu().numpy()
+
+    def run(self, network: str, *inputs: torch.Tensor) -> Sequence[torch.Tensor]:
+        """See `engine.backends.published.Networks.run`."""
+        import torch
+
+        with torch.inference_mode():
+            result = self._folded.get_submodule(network)(*inputs)
+        return (result,) if isinstance(result, torch.Tensor) else result
+
+
+def load_folded(path: Path) -> FoldedDpe:
+    """The weights of a file that ``mimicam models import`` wrote, folded.
+
+    Raises:
+        EngineError: PyTorch is not installed, or the file is no such model.
+    """
+    try:
+        from engine.models.checkpoint import load_published
+        from engine.models.folded import FoldedDpe
+    except ImportError as error:
+        raise EngineError(f"running {path.name} needs PyTorch: pip install 'mimicam[torch]'") from error
+    return FoldedDpe(load_published(path))
+
+
+def open_torch(path: Path) -> PublishedModel:
+    """The model on the GPU where PyTorch has one, else on the CPU.
+
+    Raises:
+        EngineError: see `load_folded`.
+    """
+    folded = load_folded(path)
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts = ModelFacts(
+        name=path.name,
+        sha256=sha256_of(path),
+        size=folded.config.size,
+        backend=f"torch {torch.__version__} fp32, {device.type}",
+    )
+    return PublishedModel(TorchNetworks(folded, device), facts)

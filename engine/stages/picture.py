@@ -1,0 +1,173 @@
+"""Motion from the driver's picture: the stages of DPE as published (CVPR 2023, section 3.1, equations 1 to 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from engine.backends.model import Features, LatentCodes, PictureModel
+from engine.stages.crop import cut
+from engine.stages.edit import AutoAnchor
+from engine.stages.encode import Crop
+from engine.stages.motion import read_motion
+from engine.stages.smooth import OneEuro
+from engine.types import EditSettings, Float, Image, Mode, MotionCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureMotion:
+    """A driver's motion, as the encoder reads it off the picture."""
+
+    codes: LatentCodes
+    seen: MotionCode | None
+    """What the tracker reads of the same face: it tells which moment is calm. None where nobody looked."""
+    mirror: bool
+    """Whether the picture was turned over before it was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeDrive:
+    """What is added to the portrait's latent, by branch. None: that branch does not run. One of them runs."""
+
+    expression: Float | None
+    """``[L]``"""
+    pose: Float | None
+    """``[L]``"""
+
+    def arrays(self) -> tuple[Float | None, ...]:
+        """In the order of `engine.backends.model.PictureModel.generate`."""
+        return self.expression, self.pose
+
+    def towards(self, other: CodeDrive, share: float) -> CodeDrive:
+        """See `engine.stages.lost.Drivable.towards`. The branches are the other's: the mode may have changed."""
+        return CodeDrive(
+            expression=_between(self.expression, other.expression, share),
+            pose=_between(self.pose, other.pose, share),
+        )
+
+
+class PictureEncoder:
+    """Cuts the driver's face out and reads its codes; see `engine.stages.reenact.Encode`."""
+
+    # In units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained weights: none may be bundled.
+    def __init__(self, model: PictureModel, *, smooth: bool = True) -> None:
+        self._model = model
+        self._smoother = OneEuro(cutoff_hz=4.0, beta=4.0) if smooth else None
+        self._unit = 1.0
+        self._fresh = True
+        self._mirror = False
+
+    def reset(self) -> None:
+        """See `engine.stages.reenact.Encode.reset`."""
+        self._fresh = True
+        if self._smoother is not None:
+            self._smoother.reset()
+
+    def __call__(self, crop: Crop) -> PictureMotion:
+        """See `engine.stages.reenact.Encode`."""
+        if crop.mirror != self._mirror:
+            self._mirror = crop.mirror
+            self.reset()
+        picture = cut(crop.image, crop.box, self._model.size)
+        codes = self._model.read_motion(cv2.flip(picture, 1) if crop.mirror else picture)
+        return PictureMotion(
+            codes=self._smoothed(codes, crop.captured_ns), seen=_seen(crop), mirror=crop.mirror
+        )
+
+    def _smoothed(self, codes: LatentCodes, captured_ns: int) -> LatentCodes:
+        if self._smoother is None:
+            return codes
+        both = np.concatenate([codes.expression, codes.pose])
+        if self._fresh:
+            self._unit, self._fresh = max(float(np.sqrt(np.mean(both * both))), 1e-6), False
+        in_units: Float = (both / self._unit).astype(np.float32)
+        expression, pose = np.split(self._smoother(in_units, captured_ns) * np.float32(self._unit), 2)
+        return LatentCodes(expression=expression, pose=pose)
+
+
+class CodesAnchor:
+    """The codes of the driver's neutral: the face is chosen by the tracker; see `engine.stages.reenact.Anchor`."""
+
+    def __init__(self) -> None:
+        self._moment = AutoAnchor()
+        self._neutral: PictureMotion | None = None
+
+    def calibrate(self) -> None:
+        """See `engine.stages.reenact.Anchor.calibrate`."""
+        self._moment.calibrate()
+
+    def __call__(self, motion: PictureMotion, captured_ns: int) -> PictureMotion:
+        """See `engine.stages.reenact.Anchor`."""
+        if motion.seen is None:
+            raise ValueError("motion.seen must be known: the tracker tells which face is calm")
+        if self._neutral is not None and self._neutral.mirror != motion.mirror:
+            self._moment.reset()  # codes cannot be turned over: the neutral is looked for anew
+        if self._moment(motion.seen, captured_ns) is motion.seen or self._neutral is None:
+            self._neutral = motion
+        return self._neutral
+
+
+class PictureEdit:
+    """Codes to add to one portrait's latent (equations 3 and 4); see `engine.stages.reenact.Edit`.
+
+    The paper adds the driver's codes as they are. A gain scales their distance from the portrait's own, which
+    give the portrait back; relative to a neutral, the driver's neutral becomes the portrait's own.
+    """
+
+    def __init__(self, own: LatentCodes) -> None:
+        self._own = own
+
+    def __call__(
+        self, driver: PictureMotion, neutral: PictureMotion | None, settings: EditSettings
+    ) -> CodeDrive:
+        """See `engine.stages.reenact.Edit`."""
+        base = self._own if neutral is None else neutral.codes
+        expression = _applied(
+            self._own.expression, driver.codes.expression, base.expression, settings.expression_gain
+        )
+        pose = _applied(self._own.pose, driver.codes.pose, base.pose, settings.pose_gain)
+        return _branches(expression, pose, settings.mode)
+
+    def rest(self, settings: EditSettings) -> CodeDrive:
+        """See `engine.stages.reenact.Edit.rest`. The portrait's own codes give it back (equation 8's purpose)."""
+        return _branches(self._own.expression, self._own.pose, settings.mode)
+
+
+class PictureGenerate:
+    """Runs the generators over a portrait's cached maps; see `engine.stages.reenact.Generate`."""
+
+    def __init__(self, model: PictureModel, features: Features) -> None:
+        self._model, self._features = model, features
+
+    def __call__(self, drive: CodeDrive) -> Image:
+        """See `engine.stages.reenact.Generate`."""
+        return self._model.generate(self._features, drive.arrays())
+
+
+def _seen(crop: Crop) -> MotionCode | None:
+    if crop.face is None:
+        return None
+    return read_motion(crop.box.from_image(crop.face.landmarks), crop.face.blendshapes)
+
+
+def _applied(own: Float, driver: Float, base: Float, gain: float) -> Float:
+    """``own + gain * (driver - base)``; exactly the driver's where that is what it says."""
+    if base is own and gain == 1.0:
+        return driver
+    target: Float = (own + gain * (driver - base)).astype(np.float32)
+    return target
+
+
+def _branches(expression: Float, pose: Float, mode: Mode) -> CodeDrive:
+    return CodeDrive(
+        expression=None if mode is Mode.POSE else expression, pose=None if mode is Mode.EXP else pose
+    )
+
+
+def _between(a: Float | None, b: Float | None, share: float) -> Float | None:
+    if a is None or b is None:
+        return b
+    mixed: Float = ((1 - share) * a + share * b).astype(np.float32)
+    return mixed

@@ -1,0 +1,157 @@
+"""The two ways to reenact a face behind one set of stages: a crop to a motion, a motion to a drive, a drive to a picture.
+
+Tracker-driven (the compact preset): motion is what the tracker reads. Picture-driven (DPE as published): motion is
+what the encoder reads off the driver's picture; see `engine.stages.picture`. The pipeline hands a motion and a drive
+on without looking inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from engine.backends.model import Features, Model, PictureModel
+from engine.stages.edit import AutoAnchor, edit
+from engine.stages.encode import Crop, TrackerEncoder
+from engine.stages.generate import CompactGenerate
+from engine.stages.lost import Drivable
+from engine.stages.motion import Drive
+from engine.stages.picture import (
+    CodeDrive,
+    CodesAnchor,
+    PictureEdit,
+    PictureEncoder,
+    PictureGenerate,
+    PictureMotion,
+)
+from engine.types import EditSettings, Image, MotionCode
+
+M = TypeVar("M")
+"""A driver's motion."""
+MOut = TypeVar("MOut", covariant=True)
+MIn = TypeVar("MIn", contravariant=True)
+D = TypeVar("D", bound=Drivable)
+"""What a generator is told."""
+DOut = TypeVar("DOut", bound=Drivable, covariant=True)
+DIn = TypeVar("DIn", bound=Drivable, contravariant=True)
+
+
+class Encode(Protocol[MOut]):
+    """Reads the driver."""
+
+    def __call__(self, crop: Crop) -> MOut:
+        """The motion of the face in the crop."""
+
+    def reset(self) -> None:
+        """Forget the past: another face, or a gap."""
+
+
+class Anchor(Protocol[M]):
+    """Finds the driver's neutral."""
+
+    def __call__(self, motion: M, captured_ns: int) -> M:
+        """The neutral, after seeing this frame."""
+
+    def calibrate(self) -> None:
+        """Take the next face."""
+
+
+class Edit(Protocol[MIn, DOut]):
+    """Puts the driver's motion on one portrait's."""
+
+    def __call__(self, driver: MIn, neutral: MIn | None, settings: EditSettings) -> DOut:
+        """What the portrait shall do; without a neutral, the driver's motion counts as it is."""
+
+    def rest(self, settings: EditSettings) -> DOut:
+        """The portrait as it is by itself."""
+
+
+class Generate(Protocol[DIn]):
+    """Draws one portrait."""
+
+    def __call__(self, drive: DIn) -> Image:
+        """The picture, uint8 ``[S, S, 3]``; a buffer that the next call may use again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role(Generic[M, D]):
+    """One portrait's share of the stages."""
+
+    edit: Edit[M, D]
+    generate: Generate[D]
+
+
+class Reenactor(Protocol[M, D]):
+    """The stages that go together. ``Reenactor[Any, Any]`` is one of which nobody needs to know the way."""
+
+    encode: Encode[M]
+    anchor: Anchor[M] | None
+    """None: motion is absolute."""
+    needs_face: bool
+    """Whether ``encode`` needs what the tracker reads even where the crop is known."""
+
+    def role(self, motion: MotionCode | None, features: Features) -> Role[M, D]:
+        """The stages of one portrait.
+
+        Raises:
+            EngineError: it was not enrolled with this model.
+        """
+
+
+class TrackerReenactor:
+    """The compact preset; see `Reenactor`."""
+
+    needs_face = True
+
+    def __init__(self, model: Model, *, relative: bool, smooth: bool) -> None:
+        self._model = model
+        self.encode: Encode[MotionCode] = TrackerEncoder(smooth=smooth)
+        self.anchor: Anchor[MotionCode] | None = AutoAnchor() if relative else None
+
+    def role(self, motion: MotionCode | None, features: Features) -> Role[MotionCode, Drive]:
+        """See `Reenactor.role`."""
+        if motion is None:
+            raise ValueError("motion must be known: the tracker's motion is what is edited")
+        return Role(edit=TrackerEdit(motion), generate=CompactGenerate(self._model, features))
+
+
+class TrackerEdit:
+    """`engine.stages.edit.edit` for one portrait; see `Edit`."""
+
+    def __init__(self, portrait: MotionCode) -> None:
+        self._portrait = portrait
+        self._rest = edit(portrait, portrait, None, EditSettings())
+
+    def __call__(self, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings) -> Drive:
+        """See `Edit`."""
+        return edit(self._portrait, driver, neutral, settings)
+
+    def rest(self, settings: EditSettings) -> Drive:  # noqa: ARG002 - the same in every mode
+        """See `Edit.rest`."""
+        return self._rest
+
+
+class PictureReenactor:
+    """DPE as published; see `Reenactor`."""
+
+    def __init__(self, model: PictureModel, *, relative: bool, smooth: bool) -> None:
+        self._model = model
+        self.encode: Encode[PictureMotion] = PictureEncoder(model, smooth=smooth)
+        self.anchor: Anchor[PictureMotion] | None = CodesAnchor() if relative else None
+        self.needs_face = relative  # a neutral is chosen by what the tracker reads
+
+    def role(
+        self,
+        motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
+        features: Features,
+    ) -> Role[PictureMotion, CodeDrive]:
+        """See `Reenactor.role`."""
+        own = self._model.own_codes(features)
+        return Role(edit=PictureEdit(own), generate=PictureGenerate(self._model, features))
+
+
+def reenactor(model: Model, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:
+    """The way that a model goes."""
+    if isinstance(model, PictureModel):
+        return PictureReenactor(model, relative=relative, smooth=smooth)
+    return TrackerReenactor(model, relative=relative, smooth=smooth)
