@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, Model
+from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
 from engine.stages.crop import cut, portrait_box
 from engine.stages.motion import read_motion
@@ -41,8 +41,9 @@ class Portrait:
     """Where in it the crop is."""
     crop: Image
     """uint8 ``[S, S, 3]``."""
-    motion: MotionCode
-    """The portrait's own pose and expression, in its crop."""
+    motion: MotionCode | None
+    """Its own pose and expression, in its crop, as the tracker reads them. None where nobody looked: an aligned
+    picture, for a model that reads motion off the picture itself."""
     features: Features
 
 
@@ -84,7 +85,8 @@ def enroll(
     Args:
         picture: a file, or RGB uint8 ``[H, W, 3]``.
         model: whose encoder to run.
-        aligned: the picture is a square face crop already: it is resized, not searched for a box.
+        aligned: the picture is a square face crop already: it is resized, not searched for a box; a model that
+            reads motion off the picture takes it even where the tracker sees no face.
         name: what reports call it; the file's stem by default.
 
     Raises:
@@ -92,10 +94,13 @@ def enroll(
     """
     image = read_picture(picture) if isinstance(picture, Path) else picture
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
-    face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
-    box = _whole(image) if aligned else portrait_box(face)
+    if aligned and isinstance(model, PictureModel):
+        box, motion = _whole(image), None
+    else:
+        face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
+        box = _whole(image) if aligned else portrait_box(face)
+        motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
     crop = cut(image, box, model.size)
-    motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
     return Portrait(name=label, picture=image, box=box, crop=crop, motion=motion, features=model.encode(crop))
 
 
@@ -286,43 +291,51 @@ def _write(portrait: Portrait, folder: Path) -> None:
     ok, png = cv2.imencode(".png", portrait.picture[:, :, ::-1])
     assert ok, "OpenCV encodes every RGB picture as PNG"
     (folder / "picture.png").write_bytes(png.tobytes())
-    motion = portrait.motion
     arrays: dict[str, Float] = {f"feature_{i}": a for i, a in enumerate(portrait.features.arrays)}
     with (folder / "portrait.npz").open("wb") as file:
-        np.savez(
-            file,
-            expression=motion.expression,
-            shape=motion.shape,
-            rotation=motion.pose.rotation,
-            translation=motion.pose.translation,
-            crop=portrait.crop,
-            **arrays,  # type: ignore[arg-type]
-        )
+        np.savez(file, crop=portrait.crop, **arrays, **_motion_arrays(portrait.motion))  # type: ignore[arg-type]
     facts = {
         "format": _FORMAT,
         "name": portrait.name,
         "model": portrait.features.model,
-        "scale": motion.pose.scale,
+        "scale": None if portrait.motion is None else portrait.motion.pose.scale,
         "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
         "features": len(arrays),
     }
     (folder / "portrait.json").write_text(json.dumps(facts, indent=1))
 
 
-def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
-    x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
+def _motion_arrays(motion: MotionCode | None) -> dict[str, Float]:
+    if motion is None:
+        return {}
+    return {
+        "expression": motion.expression,
+        "shape": motion.shape,
+        "rotation": motion.pose.rotation,
+        "translation": motion.pose.translation,
+    }
+
+
+def _read_motion(scale: object, data: dict[str, np.ndarray]) -> MotionCode | None:
+    if scale is None:
+        return None
     pose = HeadPose(
         rotation=data["rotation"],
         translation=data["translation"],
-        scale=float(facts["scale"]),  # type: ignore[arg-type]
+        scale=float(scale),  # type: ignore[arg-type]
     )
+    return MotionCode(expression=data["expression"], pose=pose, shape=data["shape"])
+
+
+def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
+    x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
     count = int(facts["features"])  # type: ignore[call-overload]
     return Portrait(
         name=str(facts["name"]),
         picture=picture,
         box=CropBox(x_px=x, y_px=y, size_px=size),
         crop=data["crop"],
-        motion=MotionCode(expression=data["expression"], pose=pose, shape=data["shape"]),
+        motion=_read_motion(facts["scale"], data),
         features=Features(
             arrays=tuple(data[f"feature_{i}"] for i in range(count)), model=str(facts["model"])
         ),

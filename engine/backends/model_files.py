@@ -41,6 +41,11 @@ def find_model(name_or_path: str) -> ModelFile:
     Raises:
         EngineError: nothing is there, or it is no model that can run.
     """
+    if name_or_path == "published" and not Path(name_or_path).exists():
+        raise EngineError(
+            "the published weights are not bundled: run 'mimicam models import dpe.pt -o dpe.safetensors',"
+            " then give --model dpe.safetensors"
+        )
     path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
     if name_or_path == "compact" or (path / "model.json").is_file():
         return ModelFile(kind=Kind.COMPACT, path=path)

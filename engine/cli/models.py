@@ -18,12 +18,15 @@ class Models:
 
 @dataclass(frozen=True, kw_only=True)
 class ListModels:
-    """List the bundled files with licence and origin."""
+    """List the presets that --model takes, and the bundled files with licence and origin."""
 
     def run(self) -> int:
         """Print a line for each."""
         from engine.assets_manifest import entries
 
+        for name, description in _PRESETS.items():
+            print(f"{name}: {description}")
+        print()
         for asset in entries():
             print(f"{asset.file}  {asset.sha256[:12]}  {asset.licence}  {asset.origin}")
         return 0
@@ -63,8 +66,18 @@ class ImportModel:
             raise EngineError(
                 "importing a checkpoint needs PyTorch; run: pip install 'mimicam[torch]'"
             ) from error
-        print(import_published(self.file, self.out))
+        report = import_published(self.file, self.out)
+        print(f"wrote {report.out} ({report.preset}, {report.values:,} values) and {report.sidecar.name};")
+        print(f"use it with: mimicam run --model {report.out}")
         return 0
 
+
+_PRESETS = {
+    "compact": "bundled, the default; real time on a CPU; motion from the face tracker",
+    "published": "DPE as published, 69 M values; for a GPU, or offline. Bring its weights: mimicam models import dpe.pt"
+    " -o dpe.safetensors, then --model dpe.safetensors",
+    "debug": "the published networks at toy size, random, for tests: mimicam export --model random:debug -o DIR",
+}
+"""What there is to animate with, and how to get it."""
 
 MODELS: dict[str, Any] = {"list": ListModels, "verify": VerifyModels, "import": ImportModel}
