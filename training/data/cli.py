@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.progress import Progress
 
-from training.data.pack import Packer, Segment, read_clip_index
+from engine.errors import EngineError
+from training.data.pack import Packer, Segment, read_clip_folder, read_clip_index
+from training.data.split import VALIDATION, read_people, validation_people
 
-VALIDATION = frozenset(
-    [
-        "P001",
-        "P080",
-        "P108",
-        "P122",
-        "P126",
-        "P138",
-        "P139",
-        "P148",
-        "P151",
-        "P152",
-        "P186",
-        "P206",
-        "P207",
-        "P212",
-    ]
-)
-"""Never trained on. Chosen for a spread of head motion and expression, sex, age, skin and camera; the
-demo's driver (P186) is among them."""
+__all__ = ["VALIDATION", "Pack", "PackSynthetic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +21,42 @@ class Pack:
 
     folder: Path
     """Folder of mp4 files or pictures, square crops with the face free to move inside."""
-    index: Path
-    """CSV with the columns file, identity and, where clips jump, jump_cuts_s."""
+    index: Path | None = None
+    """CSV with the columns file, identity and, where clips jump, jump_cuts_s; 'mimicam prepare' writes one. Without
+    it every clip below the folder is taken: person/video/clip.mp4 (VoxCeleb) or person.mp4 (HDTF)."""
     out: Path
     """Folder to write."""
     size: int = 256
     """Side of the stored pictures, pixels."""
     every: int = 2
     """Keep every n-th frame: neighbours at 25 fps teach the same twice."""
+    validation: Path | None = None
+    """Text file of the people kept out of training, one a line. Without it the project's own list where it names
+    anyone here, else a share of the people by a hash of their name."""
+    validation_percent: int = 5
+    """Of the people, where the hash decides."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_percent <= 100:
+            raise EngineError(f"--validation-percent must lie in 0..100, got {self.validation_percent}")
+
+    def segments(self) -> list[Segment]:
+        """What is packed, split by person."""
+        if self.index is None:
+            found = read_clip_folder(self.folder, frozenset())
+        else:
+            found = read_clip_index(self.folder, self.index, frozenset())
+        listed = None if self.validation is None else read_people(self.validation)
+        kept = validation_people({s.identity for s in found}, listed, self.validation_percent)
+        return [replace(s, validation=s.identity in kept) for s in found]
 
     def run(self) -> None:
-        """Pack all rows of the index."""
-        segments = read_clip_index(self.folder, self.index, VALIDATION)
+        """Pack everything that was found."""
+        segments = self.segments()
+        people = {s.identity: s.validation for s in segments}
+        print(
+            f"{len(segments)} clips; {sum(people.values())} of {len(people)} people are kept out of training"
+        )
         packer = Packer(self.out, size=self.size, every=self.every)
         with Progress() as progress:
             task = progress.add_task("packing", total=len(segments))

@@ -21,6 +21,10 @@ import numpy as np
 from engine.errors import EngineError
 from engine.stages.track import FaceTracker
 from engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
+from training.data.split import identity_of
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_CLIPS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +62,26 @@ def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> li
     ]
 
 
+def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
+    """Every clip or picture below a folder without a csv.
+
+    VoxCeleb's ``person/video/clip.mp4`` gives the first folder as identity, HDTF's ``person.mp4`` the stem.
+
+    Raises:
+        EngineError: there is none.
+    """
+    found = [
+        p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix.lower() in _CLIPS | PICTURES
+    ]
+    if not found:
+        raise EngineError(f"{folder} holds no clips and no pictures: give another folder, or --index")
+    named = ((p, identity_of(p)) for p in found)
+    return [Segment(file=p.as_posix(), identity=who, validation=who in validation) for p, who in named]
+
+
 def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
     """Every ``every``-th frame of a video (or the one of a picture): time in seconds, RGB."""
-    if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}:
+    if path.suffix.lower() in PICTURES:
         picture = cv2.imread(str(path))
         if picture is None:
             raise EngineError(f"{path} is not a picture that OpenCV reads")
