@@ -60,10 +60,12 @@ class GeneratorGraph(nn.Module):
         head: Tensor,
         expression: Tensor,
         pose: Tensor,
+        openings: Tensor,
     ) -> Tensor:
         edited = self.codes(latent, expression, pose)
         maps = [map2, map4, map8, map16]
-        out = self.generator(edited, image, maps, source_points, target_points, affine, head)["image"]
+        points = (source_points, target_points, affine, head)
+        out = self.generator(edited, image, maps, *points, openings)["image"]
         return ((out.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
@@ -109,6 +111,7 @@ def example_inputs(model: Compact) -> dict[str, Tensor]:
         "head": torch.tensor([[0.0, 0.0, 0.4]]),
         "expression": torch.zeros(1, 2, c.expression),
         "pose": torch.zeros(1, 2, _POSE),
+        "openings": torch.zeros(1, c.openings, c.size // 2, c.size // 2),
     }
 
 

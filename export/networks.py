@@ -132,14 +132,15 @@ class _CompactGenerator(nn.Module):
         self.codes, self.generator = model.codes, model.generator
 
     def forward(self, latent: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
-        *maps, source, target, affine, head, expression, pose = rest
+        *maps, source, target, affine, head, expression, pose, openings = rest
         latent = self.codes(latent, expression, pose)
-        picture: Tensor = self.generator(latent, image, maps, source, target, affine, head)["image"]
+        points = (source, target, affine, head)
+        picture: Tensor = self.generator(latent, image, maps, *points, openings)["image"]
         return picture
 
 
 _MAPS = ("map_2", "map_4", "map_8", "map_16")
-_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose")
+_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
 
 
 @torch.no_grad()
@@ -179,6 +180,7 @@ def _drive(config: CompactConfig) -> Iterator[Tensor]:
     yield from (source, target, affine, torch.tensor([[0.02, -0.01, 0.4]]))
     yield torch.rand(1, 2, config.expression, generator=rng)
     yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
+    yield torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng)
 
 
 def _random(preset: str) -> list[Network]:

@@ -65,10 +65,11 @@ class EagerCompact:
             raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
         latent, image, *maps = self._on_device(features)
         points = [torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in drive]
-        source, target, affine, head, expression, pose = points
+        source, target, affine, head, expression, pose, openings = points
         with torch.inference_mode():
             edited = self._model.codes(latent, expression, pose)
-            out = self._model.generator(edited, image, maps, source, target, affine, head)["image"]
+            place = (source, target, affine, head)
+            out = self._model.generator(edited, image, maps, *place, openings)["image"]
             pixels = ((out[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
         return pixels.contiguous().cpu().numpy()
 

@@ -24,7 +24,7 @@ from engine.types import Float, Image
 
 _PORTRAIT = ("latent", "image", "map_2", "map_4", "map_8", "map_16")
 """The order of ``Features.arrays``."""
-_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose")
+_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
 """The order of ``engine.stages.motion.Drive.arrays``."""
 _NO_RTX = ("8.0", "9.0")
 """Compute capabilities of data-centre cards that TensorRT for RTX does not support."""

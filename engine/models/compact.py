@@ -9,7 +9,8 @@ the cached maps. What differs, and why:
   construction. ``latent = source + E(target) - E(source's own) + P(target) - P(source's own)``.
 - The flow starts from where the tracker's landmarks go (`LandmarkFlow`) and the network adds to it.
 - One generator serves both edits, so ``both`` costs one pass.
-- The picture itself is warped at full resolution and blended with what the network paints.
+- The picture itself is warped at full resolution and blended with what the network paints; maps of the openings
+  (inside of the lips, between the lids) say where something has to be painted that the portrait does not show.
 
 Shape letters: N batch, K control points, C channels, S side of the picture; maps at S/2, S/4, S/8, S/16.
 """
@@ -40,6 +41,8 @@ class CompactConfig:
     """Channels at S/2, S/4, S/8, S/16."""
     embed: int = 10
     """Learned values per control point, splatted onto the target."""
+    openings: int = 4
+    """Maps of what opens: lips and lids, of the target and of the portrait."""
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -183,7 +186,7 @@ class Generator(nn.Module):
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
         c2, c4, c8, c16 = config.widths
-        z, splat = config.latent, config.embed + 5
+        z, splat = config.latent, config.embed + 5 + config.openings
         self.flow = LandmarkFlow(config)
         self.enter = nn.Conv2d(c4 + splat, c4, 3, padding=1)
         self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
@@ -197,7 +200,7 @@ class Generator(nn.Module):
         self.to_flow4 = nn.Conv2d(c4, 3, 3, padding=1)
         self.merge4 = nn.Conv2d(2 * c4, c4, 3, padding=1)
         self.up2 = nn.Conv2d(c4, c2, 1)
-        self.merge2 = nn.Conv2d(2 * c2, c2, 3, padding=1)
+        self.merge2 = nn.Conv2d(2 * c2 + config.openings, c2, 3, padding=1)
         self.block2 = ResBlock(c2)
         self.to_flow2 = nn.Conv2d(c2, 2, 3, padding=1)
         self.to_picture = nn.Conv2d(c2, 16, 3, padding=1)
@@ -217,6 +220,7 @@ class Generator(nn.Module):
         target_NK3: Tensor,
         affine_N23: Tensor,
         head_N3: Tensor,
+        openings_N4hh: Tensor,
     ) -> dict[str, Tensor]:
         """``image`` in [-1, 1] (not clamped), ``warped``, ``mask`` and ``flow`` ``[N, 2, S/2, S/2]``."""
         map2, map4, map8, map16 = maps
@@ -225,13 +229,15 @@ class Generator(nn.Module):
             flow4, splat = self.flow(
                 source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
             )
+        splat = torch.cat([splat, F.avg_pool2d(openings_N4hh.float(), 2)], dim=1)
         body4 = self._body(latent_NZ, map4, map8, map16, flow4, splat)
         head4 = self.to_flow4(_act(body4)).float()
         flow4 = flow4 + head4[:, :2] * 0.25
         keep4 = torch.sigmoid(head4[:, 2:])
         x4 = self.merge4(torch.cat([_act(body4), warp(map4, flow4) * keep4], dim=1))
         flow2 = _double(flow4)
-        x2 = self.merge2(torch.cat([_double(self.up2(_act(x4))), warp(map2, flow2)], dim=1))
+        beside2 = [warp(map2, flow2), openings_N4hh.to(map2.dtype)]
+        x2 = self.merge2(torch.cat([_double(self.up2(_act(x4))), *beside2], dim=1))
         x2 = _act(self.block2(x2))
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05
         painted, mask = _to_picture(self.to_picture(x2).float())
@@ -275,11 +281,13 @@ class Compact(nn.Module):
         head_N3: Tensor,
         expression_NTE: Tensor,
         pose_NTP: Tensor,
+        openings_N4hh: Tensor,
     ) -> dict[str, Tensor]:
         """Encode, edit and generate; see `Generator.forward` for the result."""
         latent, maps = self.encoder(image_N3SS)
         latent = self.codes(latent, expression_NTE, pose_NTP)
-        return self.generator(latent, image_N3SS, maps, source_NK3, target_NK3, affine_N23, head_N3)
+        points = (source_NK3, target_NK3, affine_N23, head_N3)
+        return self.generator(latent, image_N3SS, maps, *points, openings_N4hh)
 
 
 def pixel_grid(size: int, like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _EXTRA = np.array([
 _INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 _RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
 _LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
-_SUPERSAMPLE = 4
+_SUPERSAMPLE = 2
 """A closed mouth is a line one pixel wide to the rasteriser: this makes it faint."""
 _SHIFT = 4
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])

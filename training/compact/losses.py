@@ -14,14 +14,19 @@ _MOUTH = (_CONTROL.index(13), _CONTROL.index(14))
 _EYES = ((_CONTROL.index(159), _CONTROL.index(145)), (_CONTROL.index(386), _CONTROL.index(374)))
 
 
-def attention_map(target_NK3: Tensor, head_N3: Tensor, size: int) -> Tensor:
-    """Where an error is seen: the head counts three times, mouth and eyes up to seven. ``[N, 1, size, size]``, mean 1."""
+def attention_map(target_NK3: Tensor, head_N3: Tensor, openings_N4hh: Tensor, size: int) -> Tensor:
+    """Where an error is seen: the head counts three times, mouth and eyes up to seven, what opens in them 15.
+
+    ``[N, 1, size, size]``, mean 1.
+    """
     grid = pixel_grid(size, target_NK3)
     scale = head_N3[:, 2]
     bumps = 1 + 2 * _bump(grid, head_N3[:, :2] + _down(head_N3, 0.6), 1.4 * scale)
     bumps = bumps + 4 * _bump(grid, target_NK3[:, _MOUTH, :2].mean(1), 0.45 * scale)
     for eye in _EYES:
         bumps = bumps + 4 * _bump(grid, target_NK3[:, eye, :2].mean(1), 0.28 * scale)
+    opened = F.interpolate(openings_N4hh.float(), size=(size, size), mode="bilinear").amax(dim=1)
+    bumps = bumps + 8 * opened.flatten(1)
     bumps = bumps / bumps.mean(dim=1, keepdim=True)
     return bumps.view(-1, 1, size, size)
 

@@ -124,13 +124,13 @@ class CompactRecipe:
         return moved
 
     def _forward(self, model: Compact, batch: Batch) -> dict[str, Tensor]:
-        names = ("source_points", "target_points", "affine", "head", "expression", "pose")
+        names = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
         out: dict[str, Tensor] = model(batch["source"], *(batch[n] for n in names))
         return out
 
     def _losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         o, target = self._options, batch["target"]
-        weight = attention_map(batch["target_points"], batch["head"], target.shape[-1])
+        weight = attention_map(batch["target_points"], batch["head"], batch["openings"], target.shape[-1])
         losses = {
             "l1": pyramid_l1(out["image"], target, weight),
             "gradient": o.gradient * gradient_l1(out["image"], target, weight),

@@ -98,8 +98,8 @@ class PairSampler:
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
-        drive = make_drive(motion_s, drawn)
-        names = ("source_points", "target_points", "affine", "head", "expression", "pose")
+        drive = make_drive(motion_s, drawn, map_px=self._size // 2)
+        names = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
         arrays = dict(zip(names, drive.arrays(), strict=True))
         truth = place(motion_d.shape, motion_d.pose)
         return {"source": image_s, "target": image_d, "target_landmarks": truth, **arrays}
