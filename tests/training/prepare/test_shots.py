@@ -74,8 +74,8 @@ def test_a_face_that_jumps_or_is_lost_ends_a_clip() -> None:
 
 
 def test_a_face_that_wanders_far_is_split_before_it_becomes_small() -> None:
-    clips = _clips([(320.0 + 12 * n, 360.0, 60.0) for n in range(40)])
-    assert _spans(clips) == [(0, 15), (16, 31)], "what is left at the end is too short"
+    clips = _clips([(320.0 + 13 * n, 360.0, 60.0) for n in range(40)])
+    assert _spans(clips) == [(0, 13), (14, 27), (28, 39)]
     assert all(clip.box.size_px <= 1.6 * 300 + 1 for clip in clips)
 
 
