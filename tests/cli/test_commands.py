@@ -149,6 +149,7 @@ def test_import_without_torch_names_the_extra() -> None:
 def test_models_verify_names_a_changed_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("engine.assets_manifest.problems", list)
     assert main(["models", "verify"]) == 0
     monkeypatch.setattr("engine.assets_manifest.problems", lambda: ["tracker/x.tflite was changed"])
     assert main(["models", "verify"]) == 1

@@ -22,6 +22,7 @@ CAMERA = [CameraInfo(index=0, name="HD Webcam")]
 def _healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.sources.devices.list_cameras", lambda: CAMERA)
     monkeypatch.setattr(doctor, "_virtual_camera", lambda: iter(()))
+    monkeypatch.setattr("engine.assets_manifest.problems", list)  # tests/cli/test_assets.py looks at those
 
 
 def _find(name: str) -> Check:
