@@ -256,6 +256,7 @@ function fullScreen() {
 
 async function exactly() {
   $('measure').disabled = true;
+  scrollTo({ top: 0 }); // browsers do not draw videos that are out of sight
   $('measure-text').textContent = 'Measuring …';
   try {
     const estimate = figures.now.ageMs - figures.biasMs;
@@ -263,7 +264,7 @@ async function exactly() {
     if (found) figures.biasMs = found.p50 - estimate;
     $('measure-text').textContent = found
       ? `Camera picture to result on the screen: ${Math.round(found.p50)} ms (p50), ${Math.round(found.p95)} ms (p95), ${found.count} pictures.`
-      : 'The number could not be read off the result. Is a face in the picture?';
+      : 'The number could not be read off the result. Keep camera and result in sight, and try again.';
   } finally {
     $('measure').disabled = link.state !== 'live';
   }
@@ -327,7 +328,6 @@ function wire() {
   navigator.mediaDevices?.addEventListener?.('devicechange', () => camera.list($('cameras'), $('cameras').value));
   addEventListener('pagehide', () => link.stop());
   setInterval(() => link.state === 'live' && figures.update(link.pc), 500);
-  figures.watch($('result'));
   wireDrop();
 }
 

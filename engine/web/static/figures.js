@@ -25,29 +25,13 @@ export class Figures {
   constructor() {
     this.server = {};
     this.history = [];
-    this.shown = [];
     this.biasMs = 0; // exactly measured minus estimated
     this.now = { fps: 0, ageMs: 0 };
-  }
-
-  /** Count each picture that the video shows. */
-  watch(video) {
-    const next = () => {
-      this.shown.push(performance.now());
-      if (this.shown.length > 90) this.shown.shift();
-      this.request(video, next);
-    };
-    this.request(video, next);
-  }
-
-  request(video, next) {
-    if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(next);
   }
 
   reset() {
     this.before = undefined;
     this.history = [];
-    this.shown = [];
   }
 
   /** Take a reading. */
@@ -69,9 +53,8 @@ export class Figures {
     const seconds = (stats.at - before.at) / 1000;
     const local = 1000 * (ratio(stats, before, 'encodeS', 'encoded') + ratio(stats, before, 'waitS', 'emitted') + ratio(stats, before, 'decodeS', 'decoded'));
     const rttMs = (stats.rttS || 0) * 1000;
-    const recent = this.shown.filter((at) => at > stats.at - 1500);
     return {
-      fps: recent.length > 1 ? ((recent.length - 1) * 1000) / (recent.at(-1) - recent[0]) : 0,
+      fps: this.now.fps * 0.5 + (0.5 * (stats.decoded - before.decoded)) / seconds || 0,
       ageMs: Math.max(0, local + rttMs + (this.server.age_p50_ms || 0) + this.biasMs),
       age95Ms: Math.max(0, local + rttMs + (this.server.age_p95_ms || 0) + this.biasMs),
       rttMs,

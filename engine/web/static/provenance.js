@@ -40,14 +40,29 @@ function element(id, ...body) {
   return joined(new Uint8Array(id), new Uint8Array([1, 0, 0, 0]), uint32(inner.length), inner);
 }
 
-/** A recording with tags at its end (Matroska, RFC 9559, section 5.1.8), or with an XMP box (MP4). */
-export function markRecording(blob) {
-  if (blob.type.startsWith('video/mp4')) {
-    const id = [0xbe, 0x7a, 0xcf, 0xcb, 0x97, 0xa9, 0x42, 0xe8, 0x9c, 0x71, 0x99, 0x94, 0x91, 0xe3, 0xaf, 0xac];
-    const body = joined(text('uuid'), new Uint8Array(id), text(XMP));
-    return new Blob([blob, uint32(body.length + 4), body], { type: blob.type });
-  }
+/** Where a sequence of bytes begins, or -1. */
+function find(bytes, sequence) {
+  return bytes.findIndex((_, i) => sequence.every((byte, k) => bytes[i + k] === byte));
+}
+
+const CLUSTER = [0x1f, 0x43, 0xb6, 0x75];
+const SEEK_HEAD = [0x11, 0x4d, 0x9b, 0x74];
+const HEAD_BYTES = 8192;
+
+/** Tags before the first pictures, where players read them; at the end if the file has a table of positions. */
+async function markWebm(blob) {
   const simple = (name, value) => element([0x67, 0xc8], element([0x45, 0xa3], text(name)), element([0x44, 0x87], text(value)));
-  const tags = element([0x12, 0x54, 0xc3, 0x67], element([0x73, 0x73], element([0x63, 0xc0]), simple('ENCODER_SETTINGS', 'mimicam'), simple('COMMENT', NOTE)));
-  return new Blob([blob, tags], { type: blob.type });
+  const tags = element([0x12, 0x54, 0xc3, 0x67], element([0x73, 0x73], element([0x63, 0xc0]), simple('COMMENT', NOTE)));
+  const head = new Uint8Array(await blob.slice(0, HEAD_BYTES).arrayBuffer());
+  const cluster = find(head, CLUSTER);
+  const at = cluster < 0 || find(head.subarray(0, cluster), SEEK_HEAD) >= 0 ? blob.size : cluster;
+  return new Blob([blob.slice(0, at), tags, blob.slice(at)], { type: blob.type });
+}
+
+/** A recording with tags (Matroska, RFC 9559, section 5.1.8), or with an XMP box (MP4). */
+export async function markRecording(blob) {
+  if (!blob.type.startsWith('video/mp4')) return markWebm(blob);
+  const id = [0xbe, 0x7a, 0xcf, 0xcb, 0x97, 0xa9, 0x42, 0xe8, 0x9c, 0x71, 0x99, 0x94, 0x91, 0xe3, 0xaf, 0xac];
+  const body = joined(text('uuid'), new Uint8Array(id), text(XMP));
+  return new Blob([blob, uint32(body.length + 4), body], { type: blob.type });
 }

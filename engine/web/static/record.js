@@ -69,7 +69,7 @@ export class Recorder {
     this.delay?.delayTime.setTargetAtTime(Math.min(MAX_DELAY_S, this.ageMs() / 1000), this.sound.currentTime, 1);
   }
 
-  finish(type) {
+  async finish(type) {
     clearInterval(this.timer);
     this.show(false);
     this.microphone?.getTracks().forEach((track) => track.stop());
@@ -77,8 +77,7 @@ export class Recorder {
     this.microphone = this.sound = this.delay = undefined;
     const plain = type.split(';')[0];
     if (!this.parts.length) { toast('Nothing was recorded.', true); return; }
-    const blob = markRecording(new Blob(this.parts, { type: plain }));
-    this.last = blob;
+    const blob = await markRecording(new Blob(this.parts, { type: plain }));
     save(blob, fileName(plain.endsWith('mp4') ? 'mp4' : 'webm'));
     toast(`The recording was saved (${(blob.size / 1e6).toFixed(1)} MB).`);
   }

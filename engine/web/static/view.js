@@ -19,7 +19,6 @@ async function watch() {
   const pc = (peer = new RTCPeerConnection({ iceServers: [] }));
   const { receiver } = pc.addTransceiver('video', { direction: 'recvonly' });
   withoutDelay(receiver);
-  video.srcObject = new MediaStream([receiver.track]);
   pc.onconnectionstatechange = () => ['failed', 'disconnected'].includes(pc.connectionState) && again(pc);
   await pc.setLocalDescription(await pc.createOffer());
   await gathered(pc);
@@ -27,6 +26,7 @@ async function watch() {
   const response = await fetch('/whep', { method: 'POST', headers, body: pc.localDescription.sdp });
   if (!response.ok) throw Object.assign(new Error(String(response.status)), { status: response.status });
   await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
+  video.srcObject = new MediaStream([receiver.track]); // not before: a stream without pictures keeps the page loading
   seen = performance.now();
 }
 

@@ -1,0 +1,230 @@
+"""The page in a real Chromium: what a person does with it, and what they then see."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from engine.web.rooms import NullRoom
+from engine.web.server import Server
+from tests.web.browser import Page, browser_with, serving, write_painted_camera
+from tests.web.conftest import OPTIONS, TOKEN
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    camera = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    write_painted_camera(camera)
+    with browser_with(camera) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(drawn_portraits: Path) -> Iterator[Server]:
+    with serving(
+        drawn_portraits, options=replace(OPTIONS, limits=replace(OPTIONS.limits, offers_per_minute=600))
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Page]:
+    with Page(browser, server) as opened:
+        yield opened.open()
+
+
+def _tile(page: Page, title: str) -> Any:
+    return page.page.get_by_role("radio", name=title)
+
+
+def test_the_page_starts_shows_the_result_and_complains_about_nothing(page: Page) -> None:
+    assert TOKEN not in page.page.url, "a streamer's address bar must not show the token"
+    page.start()
+    before = page.shown_pictures()
+    page.until(lambda: page.shown_pictures() > before + 5, "more results are shown")
+    page.until(lambda: "Live" in page.page.inner_text("#status"), "the page says that it is live")
+    page.page.click("#stop")
+    page.until(lambda: page.server.studio.calls == [], "the call ends")  # type: ignore[union-attr]
+    assert page.complaints == []
+
+
+@pytest.mark.slow
+def test_the_frame_age_is_measured_by_numbers_that_come_back(page: Page) -> None:
+    page.start()
+    page.page.click("#figures summary")
+    page.page.click("#measure")
+    page.until(lambda: "(p50)" in page.page.inner_text("#measure-text"), "a measurement is told")
+    assert (
+        page.settings().measure is False or page.until(lambda: not page.settings().measure, "it ends") is None
+    )
+
+
+def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> None:
+    page.start()
+    _tile(page, "Green one").check()
+    page.until(lambda: page.colour()[1] > page.colour()[2] + 60, "the result is green")
+    _tile(page, "Blue one").check()
+    page.until(lambda: page.colour()[2] > page.colour()[1] + 60, "the result is blue")
+    page.page.get_by_role("radio", name="Head").check(force=True)
+    page.until(lambda: page.settings().mode == "pose", "the mode has reached the server")
+    page.page.focus("#expression_gain")
+    page.page.keyboard.press("End")
+    page.until(lambda: page.settings().expression_gain == 2.0, "the gain has reached the server")
+    page.page.get_by_role("radio", name="Square").check(force=True)
+    page.until(
+        lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 480, "it is square"
+    )
+    page.page.select_option("#badge", "off")
+    page.until(lambda: page.settings().badge == "off", "the badge is off")
+    assert page.complaints == []
+
+
+@pytest.mark.slow
+def test_keys_work_where_nobody_is_typing(page: Page) -> None:
+    page.start()
+    page.until(lambda: page.settings().mode == "both", "the call has begun")
+    page.page.keyboard.press("m")
+    page.until(lambda: page.settings().mode == "exp", "m takes the next mode")
+    page.page.keyboard.press("s")
+    page.until(lambda: page.settings().standby, "s is standby")
+    page.until(lambda: max(page.colour()) < 40, "standby is shown")
+    page.page.keyboard.press("?")
+    assert page.page.get_by_role("heading", name="Help").is_visible()
+
+
+def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
+    page.start()
+    red = cv2.imencode(".png", np.full((120, 90, 3), (0, 0, 200), np.uint8))[1].tobytes()
+    page.page.set_input_files("#file", {"name": "Red one.png", "mimeType": "image/png", "buffer": red})
+    page.until(lambda: page.colour()[0] > page.colour()[1] + 60, "the result is red")
+    page.page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"nothing"})
+    page.until(lambda: "cannot read that picture" in page.page.inner_text("#toasts"), "it says why")
+    page.page.reload()
+    page.until(lambda: _tile(page, "Red one").count() == 1, "it is there after a reload")
+    page.page.get_by_role("button", name="Remove Red one").click(force=True)
+    page.until(lambda: _tile(page, "Red one").count() == 0, "it is gone")
+
+
+def test_a_recording_plays_with_sound_and_says_that_it_is_synthetic(page: Page) -> None:
+    page.page.get_by_text("Record my voice").click()
+    page.start()
+    page.page.click("#record")
+    page.until(lambda: page.page.inner_text("#recording-time") > "0:01", "two seconds are recorded")
+    with page.page.expect_download() as download:
+        page.page.click("#record")
+    data = Path(download.value.path()).read_bytes()
+    with av.open(io.BytesIO(data)) as recording:
+        assert "Synthetic" in recording.metadata["COMMENT"]
+        assert len(recording.streams.audio) == 1
+        shapes = {frame.to_ndarray(format="rgb24").shape for frame in recording.decode(video=0)}
+    assert shapes == {(256, 342, 3)}
+
+
+def test_a_snapshot_is_a_picture_that_says_that_it_is_synthetic(page: Page) -> None:
+    page.start()
+    with page.page.expect_download() as download:
+        page.page.click("#snapshot")
+    data = Path(download.value.path()).read_bytes()
+    assert b"compositeWithTrainedAlgorithmicMedia" in data
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (256, 342, 3)
+
+
+@pytest.mark.slow
+def test_the_obs_link_shows_the_result_without_token_and_nothing_else(browser: Any, page: Page) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=page.server.url)
+    page.start()
+    page.page.get_by_text("OBS link without background").click()
+    page.page.click("#share")
+    page.until(lambda: "clipboard" in page.page.inner_text("#toasts"), "the link was copied")
+    link = page.page.evaluate("navigator.clipboard.readText()")
+    assert TOKEN not in link
+    with Page(browser, page.server, camera=False) as viewer:
+        viewer.page.goto(link)
+        viewer.until(lambda: viewer.shown_pictures() > 5, "the viewer sees pictures")
+        background = viewer.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == "rgba(0, 0, 0, 0)"
+        assert viewer.page.evaluate("fetch('/portraits').then((r) => r.status)") == 401
+        page.until(lambda: page.server.studio.viewers == 1, "one viewer is counted")  # type: ignore[union-attr]
+    page.until(lambda: page.server.studio.viewers == 0, "the viewer has left")  # type: ignore[union-attr]
+
+
+def test_a_refused_camera_is_explained_and_can_be_tried_again(browser: Any, server: Server) -> None:
+    with Page(browser, server, camera=False) as page:
+        page.open().page.click("#start")
+        page.until(lambda: "not allowed" in page.page.inner_text("#notice"), "it says why")
+        page.context.grant_permissions(["camera"], origin=server.url)
+        page.page.click("#notice-action")
+        page.page.wait_for_selector("#stage[data-live=true]")
+
+
+def test_a_stranger_gets_a_login_and_the_token_opens_it(browser: Any, server: Server) -> None:
+    with Page(browser, server) as page:
+        page.page.goto(server.url)
+        assert page.page.get_by_role("heading", name="locked").is_visible()
+        page.page.fill("input[name=token]", TOKEN)
+        page.page.click("button")
+        page.page.wait_for_selector("#start")
+
+
+@pytest.mark.slow
+def test_a_full_studio_says_so_and_lets_in_when_a_place_is_free(browser: Any, drawn_portraits: Path) -> None:
+    options = replace(OPTIONS, limits=replace(OPTIONS.limits, calls=1))
+    with serving(drawn_portraits, options=options) as server, Page(browser, server) as first:
+        first.open().start()
+        with Page(browser, server) as second:
+            second.open().page.click("#start")
+            second.until(lambda: "Every place is taken" in second.page.inner_text("#notice"), "it says so")
+            first.page.click("#stop")
+            second.page.wait_for_selector("#stage[data-live=true]")
+
+
+@pytest.mark.slow
+def test_the_page_comes_back_by_itself_when_the_server_was_restarted(
+    browser: Any, drawn_portraits: Path
+) -> None:
+    with serving(drawn_portraits) as server:
+        page = Page(browser, server).open().start()
+        options = server.options
+    page.until(lambda: page.page.get_attribute("#status", "data-state") == "bad", "the page notices")
+    with serving(drawn_portraits, options=options) as again:
+        page.server = again
+        page.until(lambda: "Live" in page.page.inner_text("#status"), "it is live again")
+        before = page.shown_pictures()
+        page.until(lambda: page.shown_pictures() > before + 3, "results are shown again")
+        page.close()
+
+
+def test_everything_that_can_be_used_has_a_name_for_screen_readers(page: Page) -> None:
+    nameless = page.page.evaluate("""() => [...document.querySelectorAll('button, input:not([hidden]), select, video, a')]
+        .filter((e) => !e.hidden && !(e.ariaLabel || e.labels?.length || e.textContent.trim())).map((e) => e.outerHTML)""")
+    assert nameless == []
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate("document.activeElement.textContent") == "Skip to the result"
+
+
+@pytest.mark.slow
+def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{server.url}/?token={TOKEN}")
+    page.wait_for_selector(".tile")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+@pytest.mark.slow
+def test_the_null_model_shows_the_driver_only_to_the_driver(browser: Any, drawn_portraits: Path) -> None:
+    with serving(drawn_portraits, room=NullRoom()) as server, Page(browser, server) as page:
+        page.open().start()
+        key = page.page.evaluate("window.mimicam.link.view")
+        with Page(browser, server, camera=False) as viewer:
+            viewer.page.goto(f"{server.url}/view#{key}")
+            viewer.until(lambda: "driver only" in viewer.page.inner_text("#words"), "it is refused")
