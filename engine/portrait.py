@@ -184,29 +184,34 @@ def _only_face(image: Image, label: str) -> Region | None:
 
 
 def _detect_everywhere(image: Image) -> list[Detection]:
-    """Faces of the whole picture; where there is none, of its overlapping halves: the detector misses small ones."""
+    """Faces of the whole picture; where there is none, of overlapping tiles: the detector misses small ones."""
     detect = FaceDetector()
     found = detect(image)
     if found:
         return found
     height, width = image.shape[:2]
-    side = max(height, width) // 2
-    for top in range(0, max(height - side // 2, 1), side // 2):
-        for left in range(0, max(width - side // 2, 1), side // 2):
-            tile = np.ascontiguousarray(image[top : top + side, left : left + side])
-            found += [_moved(d, left, top) for d in detect(tile)]
+    for tiles in (2, 4):
+        side = max(max(height, width) // tiles, _MIN_FACE_PX)
+        for top in range(0, max(height - side // 2, 1), side // 2):
+            for left in range(0, max(width - side // 2, 1), side // 2):
+                tile = np.ascontiguousarray(image[top : top + side, left : left + side])
+                found += [_moved(d, left, top) for d in detect(tile)]
     return _different(found)
 
 
 def _different(found: list[Detection]) -> list[Detection]:
-    """One detection a face, the largest: where tiles overlap, a face is found several times."""
+    """One detection a face, the surest: where tiles overlap, a face is found several times."""
     kept: list[Detection] = []
-    for detection in sorted(found, key=lambda d: -d.region.size_px):
-        region = detection.region
-        if all(math.hypot(region.x_px - k.region.x_px, region.y_px - k.region.y_px) > 0.5 * k.region.size_px
-               for k in kept):  # fmt: skip
-            kept.append(detection)
+    for one in sorted(found, key=lambda d: -d.score):
+        if all(
+            _distance(one.region, k.region) > 0.5 * max(one.region.size_px, k.region.size_px) for k in kept
+        ):
+            kept.append(one)
     return kept
+
+
+def _distance(a: Region, b: Region) -> float:
+    return math.hypot(a.x_px - b.x_px, a.y_px - b.y_px)
 
 
 def _moved(detection: Detection, left: int, top: int) -> Detection:

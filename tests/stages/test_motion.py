@@ -1,11 +1,14 @@
 """What the generator is told: the affine fit, the pose vector, the drive."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import (
     CONTROL,
+    draw_openings,
     fit_affine,
     make_drive,
     pose_vector,
@@ -61,13 +64,31 @@ def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
     assert np.abs(change[10]).max() < 0.25 * change[14, 1]
 
 
+def test_an_opening_mouth_is_drawn_where_it_opens() -> None:
+    shut, mouth = motion(), motion()
+    wide = replace(mouth, shape=mouth.shape + shape_change(shapes(jawOpen=1.0)))
+    lips, lids, own_lips, _ = make_drive(shut, wide, map_px=64).openings
+    assert lips.sum() > own_lips.sum() + 10
+    assert lips.max() <= 1.0
+    rows, columns = np.nonzero(lips > 0.5)
+    middle = place(wide.shape, wide.pose)[[13, 14], :2].mean(axis=0)
+    assert 2 * (np.array([columns.mean(), rows.mean()]) + 0.5) / 64 - 1 == pytest.approx(middle, abs=0.04)
+    assert not (lips * lids).any(), "mouth and eyes do not meet"
+
+
+def test_openings_outside_the_crop_are_not_drawn() -> None:
+    assert not draw_openings(place(face_geometry().mean, pose(at=(50.0, 0.0))), 64).any()
+    assert not draw_openings(place(face_geometry().mean, pose(at=(1e9, 0.0))), 64).any()
+
+
 def test_no_change_of_expression_changes_no_shape() -> None:
     assert not shape_change(shapes()).any()
 
 
 def test_the_drives_arrays_have_the_documented_shapes_and_order() -> None:
-    arrays = make_drive(motion(), motion(pose(yaw=10))).arrays()
-    assert [a.shape for a in arrays] == [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12)]
+    arrays = make_drive(motion(), motion(pose(yaw=10)), map_px=32).arrays()
+    want = [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12), (4, 32, 32)]
+    assert [a.shape for a in arrays] == want
     assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
     assert len(CONTROL) == 176
 

@@ -1,5 +1,7 @@
 """The one-euro filter: still is still, a step arrives, times are the frames' own."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_a_step_is_approached_from_one_side_and_reached() -> None:
     smooth = _filter()
     smooth(_vector(0.0), 0)
     seen = [float(smooth(_vector(1.0), index * FRAME_NS)[0]) for index in range(1, 40)]
-    assert all(b >= a for a, b in zip(seen, seen[1:], strict=False))
+    assert all(b >= a for a, b in itertools.pairwise(seen))
     assert seen[0] > 0.3, "a quick move is not late"
     assert seen[-1] == pytest.approx(1.0, abs=1e-3)
 

@@ -1,0 +1,32 @@
+"""A model without networks: its picture tells which portrait was drawn and with which drive."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.backends.model import Features
+from engine.types import Float, Image
+
+
+class FakeModel:
+    """Draws the mean colour of the portrait's crop; remembers each drive. Uses its buffer again, as real ones do."""
+
+    name, backend, size = "fake", "no network", 64
+
+    def __init__(self, sha256: str = "0" * 64) -> None:
+        self.sha256 = sha256
+        self.encoded = 0
+        self.drives: list[tuple[Float, ...]] = []
+        self.drawn: list[Features] = []
+        self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def encode(self, crop: Image) -> Features:
+        self.encoded += 1
+        latent = np.random.default_rng(0).normal(size=8).astype(np.float32)
+        return Features(arrays=(latent, crop.astype(np.float32)), model=self.sha256)
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+        self.drives.append(drive)
+        self.drawn.append(features)
+        self._picture[:] = features.arrays[1].mean(axis=(0, 1))
+        return self._picture

@@ -1,0 +1,210 @@
+"""Enrolling, and the folder it is kept in. The model is a stand-in; the tracker is the real one."""
+
+import errno
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import engine.portrait
+from engine.errors import EngineError
+from engine.portrait import Portrait, enroll, load_portrait, save_portrait
+from engine.stages.crop import HEAD_SCALE, HEAD_Y
+from engine.stages.geometry import head_pose
+from engine.stages.track import FaceReader, FaceTracker, region_of_landmarks
+from engine.types import Image
+from tests.pipeline.fake_model import FakeModel
+from tests.stages.material import bundled
+
+
+@pytest.fixture(scope="module")
+def enrolled() -> Portrait:
+    return enroll(bundled("linn.png"), model=FakeModel(), name="linn")
+
+
+@pytest.fixture
+def folder(enrolled: Portrait, tmp_path: Path) -> Path:
+    save_portrait(enrolled, tmp_path / "linn")
+    return tmp_path / "linn"
+
+
+def _face_on(canvas: tuple[int, int], *places: tuple[int, int, int]) -> Image:
+    """The astronaut's face at ``(left, top, side)`` on grey."""
+    out = np.full((*canvas, 3), 128, np.uint8)
+    for left, top, side in places:
+        face = cv2.resize(
+            bundled("astronaut.jpg")[20:300, 90:370], (side, side), interpolation=cv2.INTER_AREA
+        )
+        out[top : top + side, left : left + side] = face
+    return out
+
+
+def test_the_crop_has_the_head_where_training_has_it(enrolled: Portrait) -> None:
+    assert enrolled.motion.pose.scale == pytest.approx(HEAD_SCALE, rel=1e-3)
+    assert enrolled.motion.pose.translation == pytest.approx([0, HEAD_Y], abs=1e-3)
+    assert enrolled.crop.shape == (64, 64, 3)
+    assert enrolled.name == "linn"
+
+
+@pytest.mark.parametrize("name", ["astronaut.jpg", "kofi.png", "linn.png", "mara.png"])
+def test_a_portrait_is_read_as_tracking_would_read_it(name: str) -> None:
+    """The detector's coarse square gave blendshapes that were off by up to 0.26."""
+    image = bundled(name)
+    portrait = enroll(image, model=FakeModel())
+    scale = portrait.box.size_px / 2
+    at = np.array([portrait.box.x_px + scale, portrait.box.y_px + scale])
+    pose = portrait.motion.pose
+    points = portrait.motion.shape @ (pose.rotation.T * pose.scale) * scale
+    points[:, :2] += pose.translation * scale + at
+    settled = FaceReader()(image, region_of_landmarks(points.astype(np.float32)))
+    assert np.abs(settled.blendshapes - portrait.motion.expression).max() < 0.12  # measured 0.09, 2026-11
+
+
+def test_an_aligned_picture_is_taken_whole() -> None:
+    image = bundled("kofi.png")
+    portrait = enroll(image, model=FakeModel(), aligned=True)
+    assert (portrait.box.x_px, portrait.box.y_px, portrait.box.size_px) == (0, 0, image.shape[0])
+    assert (
+        np.abs(portrait.crop.astype(int) - cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)).mean()
+        < 4
+    )
+    found = FaceTracker()(image)
+    assert found is not None
+    assert portrait.motion.pose.scale == pytest.approx(
+        head_pose(found.landmarks).scale / (image.shape[0] / 2), rel=0.02
+    )
+
+
+def test_a_small_face_in_a_large_picture_is_found() -> None:
+    portrait = enroll(_face_on((900, 1200), (800, 500, 160)), model=FakeModel())
+    middle = np.array([portrait.box.x_px, portrait.box.y_px]) + portrait.box.size_px / 2
+    assert np.abs(middle - [878, 575]).max() < 40
+
+
+def test_two_small_faces_in_a_large_picture_ask_for_one() -> None:
+    with pytest.raises(EngineError, match="shows 2 faces: cut it"):
+        enroll(_face_on((900, 1200), (150, 150, 160), (900, 600, 160)), model=FakeModel())
+
+
+def test_a_much_larger_face_is_the_one_that_is_meant() -> None:
+    portrait = enroll(_face_on((600, 800), (50, 100, 400), (600, 300, 120)), model=FakeModel())
+    assert portrait.box.x_px + portrait.box.size_px / 2 < 400
+
+
+def test_a_folder_gives_back_every_bit(folder: Path, enrolled: Portrait) -> None:
+    model = FakeModel()
+    again = load_portrait(folder, model=model)
+    assert model.encoded == 0
+    assert again.name == enrolled.name
+    assert again.box == enrolled.box
+    assert (again.picture == enrolled.picture).all()
+    assert (again.crop == enrolled.crop).all()
+    assert again.motion.pose.scale == enrolled.motion.pose.scale
+    for name in ("expression", "shape"):
+        assert (getattr(again.motion, name) == getattr(enrolled.motion, name)).all()
+    for name in ("rotation", "translation"):
+        assert (getattr(again.motion.pose, name) == getattr(enrolled.motion.pose, name)).all()
+    assert again.features.model == enrolled.features.model
+    for a, b in zip(again.features.arrays, enrolled.features.arrays, strict=True):
+        assert a.dtype == b.dtype
+        assert (a == b).all()
+
+
+def test_another_models_folder_is_enrolled_anew(folder: Path, enrolled: Portrait) -> None:
+    other = FakeModel(sha256="f" * 64)
+    again = load_portrait(folder, model=other)
+    assert other.encoded == 1
+    assert again.features.model == other.sha256
+    assert again.name == enrolled.name
+    assert (again.motion.expression == enrolled.motion.expression).all()
+
+
+def test_enrolling_into_the_same_folder_again_replaces_it(folder: Path) -> None:
+    model = FakeModel()
+    save_portrait(enroll(bundled("kofi.png"), model=model, name="kofi"), folder)
+    assert load_portrait(folder, model=model).name == "kofi"
+    assert sorted(p.name for p in folder.iterdir()) == ["picture.png", "portrait.json", "portrait.npz"]
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _list(path: Path) -> None:
+    path.write_text("[1, 2]")
+
+
+def _no_name(path: Path) -> None:
+    facts = json.loads(path.read_text())
+    del facts["name"]
+    path.write_text(json.dumps(facts | {"model": "f" * 64}))
+
+
+def _bad_box(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"box": [1, 2]}))
+
+
+def _no_numbers(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"scale": [1]}))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("portrait.npz", _truncate), ("portrait.npz", Path.unlink), ("portrait.json", _truncate),
+        ("portrait.json", _list), ("portrait.json", _no_name), ("portrait.json", _bad_box),
+        ("portrait.json", _no_numbers), ("picture.png", _truncate), ("picture.png", Path.unlink),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_gives_one_line(folder: Path, file: str, damage: object) -> None:
+    damage(folder / file)  # type: ignore[operator]
+    with pytest.raises(EngineError) as caught:
+        load_portrait(folder, model=FakeModel())
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def test_pickles_in_a_folder_are_not_run(folder: Path) -> None:
+    with np.load(folder / "portrait.npz") as data:
+        arrays = dict(data)
+    np.savez(folder / "portrait.npz", **arrays | {"expression": np.array([print], dtype=object)})
+    with pytest.raises(EngineError, match="is damaged"):
+        load_portrait(folder, model=FakeModel())
+
+
+@pytest.mark.parametrize("after_bytes", [0, 40_000])
+def test_a_full_disk_leaves_nothing_behind(
+    enrolled: Portrait, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_bytes: int
+) -> None:
+    def full(portrait: Portrait, part: Path) -> None:  # noqa: ARG001
+        (part / "picture.png").write_bytes(b"x" * after_bytes)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(engine.portrait, "_write", full)
+    with pytest.raises(EngineError, match=r"cannot be written \(No space left on device\): free space"):
+        save_portrait(enrolled, tmp_path / "me")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_folder_that_was_there(
+    folder: Path, enrolled: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(EngineError, match="cannot be written"):
+        save_portrait(enrolled, folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_place_that_cannot_be_written_gives_one_line(enrolled: Portrait, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(EngineError, match="cannot be written"):
+        save_portrait(enrolled, tmp_path / "file" / "me")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
