@@ -21,7 +21,7 @@ from training.data.geometry import mirrored_blendshapes
 Batch = dict[str, torch.Tensor]
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
-_PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
+PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
 """How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
 
 
@@ -109,7 +109,7 @@ class PairSampler:
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
         distance = [
-            (np.abs(b[i] - b[j]) * _PAIR_WEIGHTS).sum()
+            (np.abs(b[i] - b[j]) * PAIR_WEIGHTS).sum()
             + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
             for i, j in draws
         ]

@@ -1,0 +1,95 @@
+"""Batches made on the device hold what the CPU's sampler makes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.stages.geometry import place
+from engine.stages.motion import make_drive
+from tests.training.session.packs import write_pack
+from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
+from training.data.pairs import FramePack, PairSampler, _by_expression
+
+DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> FramePack:
+    return FramePack(write_pack(tmp_path_factory.mktemp("pack")), validation=False)
+
+
+def _device(pack: FramePack) -> DevicePack:
+    rows = pack.indices
+    return DevicePack(
+        np.ascontiguousarray(pack.frames[rows]),
+        pack.landmarks[rows],
+        pack.blendshapes[rows],
+        pack.segment[rows],
+        torch.device("cpu"),
+    )
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("by_expression", [False, True])
+def test_the_same_pair_gives_the_same_arrays_as_on_the_cpu(
+    pack: FramePack, mirror: bool, by_expression: bool
+) -> None:
+    matrix = np.array([[0.95, -0.2, 0.1], [0.2, 0.95, -0.07]], np.float32)
+    cpu = PairSampler(pack, size=48, batch=1)
+    rows = pack.indices[[1, 4]]
+    (image_s, source), (image_t, target) = (cpu._frame(int(i), matrix, mirror) for i in rows)
+    drawn = _by_expression(source, target) if by_expression else target
+    wanted = make_drive(source, drawn, map_px=24)
+    sampler = DeviceSampler(_device(pack), size=48, batch=1)
+    pair, turn = torch.tensor([[1, 4]]), torch.from_numpy(matrix)[None]
+    flipped, guessed = torch.tensor([int(mirror)]), torch.tensor([by_expression])
+    got = sampler.drive(pair, turn, flipped, guessed)
+    for name, array in zip(DRIVE, wanted.arrays(), strict=True):
+        # A contour that rounds to the next sixteenth of a pixel may change a fine pixel, a quarter of one on the map.
+        limit = 0.26 if name == "openings" else 2e-4
+        np.testing.assert_allclose(got[name][0].numpy(), array, atol=limit, err_msg=name)
+    assert np.abs(got["openings"][0].numpy() - wanted.openings).mean() < 1e-3
+    truth = place(target.shape, target.pose)
+    np.testing.assert_allclose(got["target_landmarks"][0].numpy(), truth, atol=2e-4)
+    pictures = sampler.pictures(pair, turn, flipped)[0].permute(0, 2, 3, 1).numpy()
+    for image, picture in ((image_s, pictures[0]), (image_t, pictures[1])):
+        inner = (slice(8, -8), slice(8, -8))  # the edges are reflected about other lines
+        assert np.abs(picture[inner] - image[inner]).max() < 4, "OpenCV interpolates in steps of 1/32 pixel"
+
+
+def test_a_step_is_always_the_same_and_steps_differ(pack: FramePack) -> None:
+    sampler = DeviceSampler(_device(pack), size=32, batch=4, seed=3)
+    again = DeviceSampler(_device(pack), size=32, batch=4, seed=3)
+    stream = device_stream([again], 5)
+    for step in (5, 6):
+        one, other = sampler.batch(step), next(stream)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(sampler.batch(5)["source"], sampler.batch(6)["source"])
+
+
+def test_batches_have_the_recipes_names_types_and_sizes(pack: FramePack) -> None:
+    cpu = PairSampler(pack, size=32, batch=3).batch(0)
+    device = DeviceSampler(_device(pack), size=32, batch=3).batch(0)
+    assert {k: (v.shape, v.dtype) for k, v in cpu.items()} == {
+        k: (v.shape, v.dtype) for k, v in device.items()
+    }
+
+
+def test_both_frames_of_a_pair_are_of_one_segment_and_mostly_differ(pack: FramePack) -> None:
+    device = _device(pack)
+    pairs = DeviceSampler(device, size=16, batch=200)._far_pairs(torch.Generator().manual_seed(0))
+    segment = torch.repeat_interleave(torch.arange(len(device.lengths)), device.lengths)
+    assert torch.equal(segment[pairs[:, 0]], segment[pairs[:, 1]])
+    assert (pairs[:, 0] != pairs[:, 1]).float().mean() > 0.85, (
+        "chance alone would give 0.83; still pairs are avoided"
+    )
+
+
+def test_several_samplers_fill_one_batch_in_order(pack: FramePack) -> None:
+    device = _device(pack)
+    first, second = (DeviceSampler(device, size=16, batch=n, seed=n) for n in (3, 2))
+    batch = next(device_stream([first, second], 9))
+    assert torch.equal(batch["target"][:3], first.batch(9)["target"])
+    assert torch.equal(batch["target"][3:], second.batch(9)["target"])

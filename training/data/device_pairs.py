@@ -1,0 +1,239 @@
+"""`training.data.pairs` on the GPU: frames stay there as bytes, and a batch is drawn, moved and coloured there.
+
+Every augmentation is a similarity of the picture's plane, which moves a head's pose and leaves its canonical shape as it
+is. So all frames are read once, plain and mirrored, and a batch needs no fitting. Only the openings are drawn on the CPU,
+by the function that the live path uses, in threads and a step ahead. The same pair with the same augmentation
+gives the same arrays as `PairSampler`'s; a test holds the two together.
+
+Shape letters: N frames of the pack, B batch, L = 478 landmarks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.models.compact import pixel_grid
+from engine.stages.geometry import RIGID, face_geometry, fit_similarity
+from engine.stages.motion import CONTROL, draw_openings
+from training.data.geometry import mirrored_blendshapes
+from training.data.pairs import PAIR_WEIGHTS, Augmentation, Batch, read_ahead
+
+_TRIES = 5
+_FAR_SHARE = 0.7
+_BY_EXPRESSION_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motions:
+    """Motion codes of many faces; see `engine.types.MotionCode`."""
+
+    rotation: Tensor
+    """``[..., 3, 3]``"""
+    translation: Tensor
+    """``[..., 2]``"""
+    scale: Tensor
+    """``[...]``"""
+    shape: Tensor
+    """``[..., 478, 3]``"""
+    expression: Tensor
+    """``[..., 52]``"""
+
+    def at(self, *index: Tensor) -> Motions:
+        """Some of them."""
+        return Motions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+    def moved(self, matrix_B23: Tensor) -> Motions:
+        """After a similarity of the picture's plane: crop space after from crop space before."""
+        linear, shift = matrix_B23[:, :, :2], matrix_B23[:, :, 2]
+        scale = linear.det().sqrt()
+        turn = torch.zeros_like(self.rotation)
+        turn[:, :2, :2] = linear / scale[:, None, None]
+        turn[:, 2, 2] = 1
+        return Motions(
+            rotation=turn @ self.rotation,
+            translation=(linear @ self.translation[:, :, None])[..., 0] + shift,
+            scale=self.scale * scale,
+            shape=self.shape,
+            expression=self.expression,
+        )
+
+    def placed(self) -> Tensor:
+        """``[B, 478, 3]``; see `engine.stages.geometry.place`."""
+        points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
+        return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
+
+    def pose_vector(self) -> Tensor:
+        """``[B, 12]``; see `engine.stages.motion.pose_vector`."""
+        size = self.scale.log()[:, None] + 1
+        return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
+
+
+def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray) -> Motions:
+    """All frames, plain at index 0 of the first axis and mirrored at index 1, on the CPU."""
+    geometry = face_geometry()
+    mirrored = landmarks_NL3[:, geometry.mirror] * np.array([-1, 1, 1], np.float32)
+    landmarks = np.stack([landmarks_NL3, mirrored]).astype(np.float32)
+    rotation, scale, centre = fit_similarity(geometry.mean[RIGID], landmarks[:, :, RIGID])
+    shape = (landmarks - centre[:, :, None]) @ rotation / scale[..., None, None]
+    expression = np.stack([blendshapes, blendshapes[:, mirrored_blendshapes()]])
+    arrays = {
+        "rotation": rotation, "translation": centre[..., :2], "scale": scale, "shape": shape, "expression": expression,
+    }  # fmt: skip
+    return Motions(
+        **{name: torch.from_numpy(np.ascontiguousarray(a, np.float32)) for name, a in arrays.items()}
+    )
+
+
+class DevicePack:
+    """Frames and readings on one device."""
+
+    def __init__(
+        self,
+        frames_NSS3: np.ndarray,
+        landmarks_NL3: np.ndarray,
+        blendshapes: np.ndarray,
+        segment: np.ndarray,
+        device: torch.device,
+    ) -> None:
+        """``segment`` int ``[N]``, ascending: frames of one person without a cut."""
+        self.device = device
+        self.frames = torch.from_numpy(frames_NSS3).to(device)
+        motions = read_motions(landmarks_NL3, blendshapes)
+        self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
+        weights = np.concatenate(
+            [blendshapes * PAIR_WEIGHTS, landmarks_NL3[:, ::20].reshape(len(segment), -1)], axis=1
+        )
+        weights[:, blendshapes.shape[1] :] *= 5 / landmarks_NL3[:, ::20].shape[1] / 3
+        self.places = torch.from_numpy(weights.astype(np.float32)).to(device)
+        """The L1 distance of two rows is how much a pair moves; see `PairSampler`."""
+        _, starts, lengths = np.unique(segment, return_index=True, return_counts=True)
+        self.starts = torch.from_numpy(starts).to(device)
+        self.lengths = torch.from_numpy(lengths).to(device)
+
+
+class DeviceSampler:
+    """Draws batches on the device; the batch of a step is always the same for the same seed and device."""
+
+    def __init__(
+        self,
+        pack: DevicePack,
+        *,
+        size: int,
+        batch: int,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
+        self._augmentation = augmentation or Augmentation()
+        self._weights = pack.lengths.sqrt() * (pack.lengths > 1)
+        change = face_geometry().shape_from_expression.reshape(pack.motions.expression.shape[-1], -1)
+        self._change = torch.from_numpy(change).to(pack.device)
+        self._painters = ThreadPoolExecutor(os.cpu_count())
+
+    def batch(self, step: int) -> Batch:
+        """As `PairSampler.batch`."""
+        random = torch.Generator(self._pack.device).manual_seed(self._seed * 1_000_003 + step)
+        pair_B2 = self._far_pairs(random)
+        matrix_B23 = self._matrices(random)
+        mirror_B = (self._uniform(random, self._batch) < 0.5).long()
+        by_expression_B = self._uniform(random, self._batch) < _BY_EXPRESSION_SHARE
+        images = self.pictures(pair_B2, matrix_B23, mirror_B)
+        images = self._recoloured(random, images)
+        return {
+            "source": images[:, 0],
+            "target": images[:, 1],
+            **self.drive(pair_B2, matrix_B23, mirror_B, by_expression_B),
+        }
+
+    def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
+        """``[B, 2, 3, size, size]``, 0..255, resampled once."""
+        frames = self._pack.frames[pair_B2.flatten()].permute(0, 3, 1, 2).float()
+        inverse_B22 = matrix_B23[:, :, :2].inverse()
+        at = pixel_grid(self._size, matrix_B23)[None] - matrix_B23[:, None, :, 2]
+        at = at @ inverse_B22.transpose(-1, -2)
+        flip = torch.stack([1.0 - 2.0 * mirror_B, torch.ones_like(matrix_B23[:, 0, 0])], dim=-1)
+        grid = (at * flip[:, None]).view(-1, self._size, self._size, 2).repeat_interleave(2, dim=0)
+        moved = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
+        return moved.view(-1, 2, *moved.shape[1:])
+
+    def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
+        """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
+        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
+        truth = target.placed()
+        change = ((target.expression - source.expression) @ self._change).view_as(source.shape)
+        guessed = Motions(**{**vars(target), "shape": source.shape + change}).placed()
+        drawn = torch.where(by_expression_B[:, None, None], guessed, truth)
+        own = source.placed()
+        return {
+            "source_points": own[:, CONTROL],
+            "target_points": drawn[:, CONTROL],
+            "affine": fit_affine(drawn[:, RIGID, :2], own[:, RIGID, :2]),
+            "head": torch.cat([target.translation, target.scale[:, None]], dim=1),
+            "expression": torch.stack([source.expression, target.expression], dim=1),
+            "pose": torch.stack([source.pose_vector(), target.pose_vector()], dim=1),
+            "openings": self._openings(drawn, own),
+            "target_landmarks": truth,
+        }
+
+    def _openings(self, target_BL3: Tensor, source_BL3: Tensor) -> Tensor:
+        """``[B, 4, size / 2, size / 2]``; see `engine.stages.motion.Drive`."""
+        faces = torch.stack([target_BL3, source_BL3], dim=1).flatten(0, 1).cpu().numpy()
+        maps = list(self._painters.map(lambda face: draw_openings(face, self._size // 2), faces))
+        drawn = torch.from_numpy(np.stack(maps)).to(self._pack.device)
+        return drawn.view(len(target_BL3), 4, *drawn.shape[2:])
+
+    def _far_pairs(self, random: torch.Generator) -> Tensor:
+        pack = self._pack
+        segment = torch.multinomial(self._weights, self._batch, replacement=True, generator=random)
+        share = self._uniform(random, self._batch, _TRIES, 2)
+        draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
+        distance = (pack.places[draws[..., 0]] - pack.places[draws[..., 1]]).abs().sum(-1)
+        far = distance.argmax(dim=1) * (self._uniform(random, self._batch) < _FAR_SHARE)
+        return draws[torch.arange(self._batch, device=pack.device), far]
+
+    def _matrices(self, random: torch.Generator) -> Tensor:
+        a = self._augmentation
+        roll = np.deg2rad(a.roll_deg) * (2 * self._uniform(random, self._batch) - 1)
+        scale = a.scale[0] + (a.scale[1] - a.scale[0]) * self._uniform(random, self._batch)
+        shift = 2 * a.shift * (2 * self._uniform(random, self._batch, 2) - 1)
+        cos, sin = scale * roll.cos(), scale * roll.sin()
+        rows = [torch.stack([cos, -sin, shift[:, 0]], dim=1), torch.stack([sin, cos, shift[:, 1]], dim=1)]
+        return torch.stack(rows, dim=1)
+
+    def _recoloured(self, random: torch.Generator, images: Tensor) -> Tensor:
+        """uint8; the two pictures of a pair alike."""
+        a = self._augmentation
+        shared, channel, gamma = (2 * self._uniform(random, self._batch, n) - 1 for n in (1, 3, 1))
+        gain = 1 + a.colour * (shared + channel / 3)
+        gamma = 1 + a.gamma * gamma
+        light = (images.clamp(0, 255) / 255) ** gamma[:, :, None, None, None] * gain[:, None, :, None, None]
+        return (light.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _uniform(self, random: torch.Generator, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=random, device=self._pack.device)
+
+
+def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterator[Batch]:
+    """Batches from ``first_step`` on, the first sampler's pairs first."""
+
+    def draw(step: int) -> Batch:
+        parts = [sampler.batch(step) for sampler in samplers]
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    return read_ahead(draw, first_step)
+
+
+def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
+    """``[B, 2, 3]``; see `engine.stages.motion.fit_affine`."""
+    homogeneous = F.pad(source_BK2, (0, 1), value=1.0)
+    turned = homogeneous.transpose(-1, -2)
+    normal = turned @ homogeneous + 1e-6 * torch.eye(3, device=source_BK2.device)
+    return torch.linalg.solve(normal, turned @ target_BK2).transpose(-1, -2)
