@@ -1,0 +1,63 @@
+"""A published-format model of the debug size on disk, aligned pictures, and what the paper's arithmetic makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.models.checkpoint import build_published, save_published
+from engine.models.dpe import Dpe
+from engine.models.presets import DEBUG
+from engine.types import Image
+from tests.models.conftest import pseudo_state
+from tests.models.golden.pseudo_weights import picture
+
+
+@pytest.fixture(scope="session")
+def dpe() -> Dpe:
+    return build_published(pseudo_state(DEBUG), DEBUG).eval()
+
+
+@pytest.fixture(scope="session")
+def weights(dpe: Dpe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "dpe.safetensors"
+    save_published(dpe, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache, shared, so that the model is exported once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(cache))
+
+
+@pytest.fixture(scope="session")
+def aligned() -> tuple[Image, ...]:
+    """Eleven different square pictures of the model's own size; nobody would find a face in them."""
+    values = np.concatenate([picture(str(tag), DEBUG.size) for tag in range(11)])
+    pictures = np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    return tuple(np.ascontiguousarray(p) for p in pictures)
+
+
+@pytest.fixture(scope="session")
+def by_the_paper(dpe: Dpe) -> Callable[[Image, Image, str], Image]:
+    """`Dpe.edit`, the networks as published, from pictures to a picture."""
+
+    def edit(source: Image, driving: Image, mode: str) -> Image:
+        tensors = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (source, driving)]
+        with torch.inference_mode():
+            out = dpe.edit(tensors[0], tensors[1], mode)[0]
+        grey: Image = ((out.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        return grey
+
+    return edit

@@ -1,0 +1,294 @@
+"""Motion from the picture, stage by stage and through the pipeline: a model whose codes tests can read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.backends.model import Features, LatentCodes, check_own
+from engine.pipeline import Pipeline
+from engine.portrait import Portrait
+from engine.stages.encode import Crop
+from engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S
+from engine.stages.picture import CodeDrive, CodesAnchor, PictureEdit, PictureEncoder, PictureMotion
+from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionCode
+from tests.stages.material import SECOND_NS, face_at, motion
+
+SIDE = 64
+CALM, SMILING = motion(), motion(jawOpen=0.6, mouthSmileLeft=0.9, mouthSmileRight=0.9)
+
+
+class GreyModel:
+    """Codes: expression is the picture's mean, pose the difference of its halves; draws nothing but grey."""
+
+    name, backend, sha256, size = "grey", "no network", "0" * 64, SIDE
+
+    def __init__(self) -> None:
+        self.drives: list[tuple[Float | None, ...]] = []
+
+    def encode(self, crop: Image) -> Features:
+        codes = self.read_motion(crop)
+        return Features(arrays=(codes.expression, codes.pose), model=self.sha256)
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        left, right = crop[:, : SIDE // 2].mean(), crop[:, SIDE // 2 :].mean()
+        return _codes((left + right) / 2, right - left)
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        check_own(features, self.sha256)
+        return LatentCodes(expression=features.arrays[0], pose=features.arrays[1])
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        check_own(features, self.sha256)
+        self.drives.append(drive)
+        return np.full((SIDE, SIDE, 3), 128, np.uint8)
+
+    def last(self) -> tuple[float | None, ...]:
+        return tuple(None if code is None else round(float(code[0]), 3) for code in self.drives[-1])
+
+
+def _codes(expression: float, pose: float) -> LatentCodes:
+    return LatentCodes(expression=np.full(4, expression, np.float32), pose=np.full(4, pose, np.float32))
+
+
+def _motion(
+    expression: float, pose: float, seen: MotionCode = CALM, *, mirror: bool = False
+) -> PictureMotion:
+    return PictureMotion(codes=_codes(expression, pose), seen=seen, mirror=mirror)
+
+
+def _halves(left: int, right: int) -> Image:
+    image = np.empty((SIDE, SIDE, 3), np.uint8)
+    image[:, : SIDE // 2], image[:, SIDE // 2 :] = left, right
+    return image
+
+
+def _values(drive: CodeDrive) -> tuple[float | None, ...]:
+    return tuple(None if code is None else round(float(code[0]), 4) for code in drive.arrays())
+
+
+def _frame(image: Image, seconds: float) -> Frame:
+    return Frame(image=image, seq=0, captured_ns=round(seconds * SECOND_NS))
+
+
+OWN = _codes(10.0, -2.0)
+DRIVER = _motion(30.0, 6.0)
+
+
+def test_without_a_neutral_the_drivers_codes_are_added_as_they_are() -> None:
+    drive = PictureEdit(OWN)(DRIVER, None, EditSettings())
+    assert drive.expression is DRIVER.codes.expression
+    assert drive.pose is DRIVER.codes.pose
+
+
+def test_without_a_neutral_gains_scale_the_way_from_the_portraits_own_codes() -> None:
+    edit = PictureEdit(OWN)
+    assert _values(edit(DRIVER, None, EditSettings(expression_gain=0, pose_gain=0))) == (10.0, -2.0)
+    assert _values(edit(DRIVER, None, EditSettings(expression_gain=0.5, pose_gain=1.5))) == (20.0, 10.0)
+
+
+def test_the_drivers_neutral_gives_the_portrait_its_own_codes() -> None:
+    edit = PictureEdit(OWN)
+    assert _values(edit(DRIVER, DRIVER, EditSettings())) == (10.0, -2.0)
+    assert _values(edit(_motion(31.0, 4.0), DRIVER, EditSettings(expression_gain=2.0))) == (12.0, -4.0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "want"), [(Mode.EXP, (30.0, None)), (Mode.POSE, (None, 6.0)), (Mode.BOTH, (30.0, 6.0))]
+)
+def test_a_mode_runs_its_branches(mode: Mode, want: tuple[float | None, ...]) -> None:
+    assert _values(PictureEdit(OWN)(DRIVER, None, EditSettings(mode=mode))) == want
+
+
+def test_between_two_drives_branches_are_the_later_ones() -> None:
+    both = CodeDrive(expression=OWN.expression, pose=OWN.pose)
+    only_pose = CodeDrive(expression=None, pose=DRIVER.codes.pose)
+    assert _values(both.towards(only_pose, 0.25)) == (None, 0.0)
+    assert _values(only_pose.towards(both, 0.25)) == (10.0, 4.0)
+
+
+def test_the_neutral_is_the_calmest_face_of_the_start() -> None:
+    anchor = CodesAnchor()
+    assert anchor(_motion(1, 1, SMILING), 0).codes.expression[0] == 1
+    calm = _motion(2, 2, CALM)
+    assert anchor(calm, SECOND_NS) is calm
+    assert anchor(_motion(3, 3, SMILING), 2 * SECOND_NS) is calm
+
+
+def test_calibrate_takes_the_next_face_whatever_it_shows() -> None:
+    anchor = CodesAnchor()
+    anchor(_motion(2, 2, CALM), 0)
+    anchor.calibrate()
+    smiling = _motion(3, 3, SMILING)
+    assert anchor(smiling, 9 * SECOND_NS) is smiling
+    assert anchor(_motion(4, 4, CALM), 10 * SECOND_NS) is smiling
+
+
+def test_a_mirrored_driver_has_another_neutral() -> None:
+    anchor = CodesAnchor()
+    anchor(_motion(2, 2, CALM), 0)
+    turned = _motion(2, -2, SMILING, mirror=True)
+    assert anchor(turned, 9 * SECOND_NS) is turned
+
+
+def _crop(image: Image, seconds: float, *, mirror: bool = False) -> Crop:
+    box = CropBox(x_px=0, y_px=0, size_px=SIDE)
+    return Crop(image=image, box=box, face=None, captured_ns=round(seconds * SECOND_NS), mirror=mirror)
+
+
+def test_a_mirrored_crop_is_read_turned_over() -> None:
+    encode = PictureEncoder(GreyModel())
+    assert encode(_crop(_halves(40, 100), 0)).codes.pose[0] == 60
+    assert encode(_crop(_halves(40, 100), 0.04, mirror=True)).codes.pose[0] == -60
+
+
+def test_smoothing_calms_trembling_codes_and_arrives_where_they_stay() -> None:
+    encode = PictureEncoder(GreyModel())
+    trembling = [
+        encode(_crop(_halves(100 + i % 2, 100 + i % 2), i / 30)).codes.expression[0] for i in range(60)
+    ]
+    assert 0 < np.ptp(trembling[30:]) < 0.7
+    staying = [encode(_crop(_halves(160, 160), 2 + i / 30)).codes.expression[0] for i in range(60)]
+    assert staying[0] < 160
+    assert staying[-1] == pytest.approx(160, abs=0.01)
+
+
+def test_after_a_reset_the_next_codes_are_taken_as_they_are() -> None:
+    encode = PictureEncoder(GreyModel())
+    encode(_crop(_halves(100, 100), 0))
+    encode.reset()
+    assert encode(_crop(_halves(20, 20), 0.03)).codes.expression[0] == 20
+
+
+def test_unsmoothed_codes_are_the_models_own() -> None:
+    encode = PictureEncoder(GreyModel(), smooth=False)
+    encode(_crop(_halves(100, 100), 0))
+    assert encode(_crop(_halves(20, 20), 0.03)).codes.expression[0] == 20
+
+
+class Eyes:
+    """A tracker that sees what a test says, and counts how often it is asked."""
+
+    def __init__(self, face: Face | None) -> None:
+        self.face, self.asked = face, 0
+
+    def __call__(self, _: Image) -> Face | None:
+        self.asked += 1
+        return self.face
+
+
+FACE = face_at(SIDE / 2, SIDE * 0.41, SIDE * 0.2)
+
+
+def _pipeline(
+    model: GreyModel, eyes: Eyes, *, mode: Mode = Mode.BOTH, relative: bool = True, aligned: bool = True
+) -> Pipeline:
+    crop = _halves(50, 60)
+    portrait = Portrait(
+        name="p", picture=crop, box=CropBox(x_px=0, y_px=0, size_px=SIDE), crop=crop, motion=None,
+        features=model.encode(crop),
+    )  # fmt: skip
+    made = Pipeline(
+        model=model, portrait=portrait, edit=EditSettings(mode=mode), relative=relative, smooth=False,
+        aligned=aligned,
+    )  # fmt: skip
+    made.track = eyes  # type: ignore[assignment]
+    return made
+
+
+def test_relative_motion_starts_from_the_portraits_own_codes() -> None:
+    model = GreyModel()
+    pipeline = _pipeline(model, Eyes(FACE))
+    pipeline.step(_frame(_halves(100, 130), 0))
+    assert model.last() == (55, 10)
+    pipeline.step(_frame(_halves(110, 130), 3))
+    assert model.last() == (60, 0)
+    pipeline.calibrate()
+    pipeline.step(_frame(_halves(110, 130), 4))
+    assert model.last() == (55, 10)
+
+
+def test_absolute_motion_of_aligned_frames_needs_no_tracker() -> None:
+    model, eyes = GreyModel(), Eyes(None)
+    pipeline = _pipeline(model, eyes, relative=False)
+    pipeline.step(_frame(_halves(100, 130), 0))
+    assert model.last() == (115, 30)
+    assert eyes.asked == 0
+    assert pipeline.status.face == "tracking"
+
+
+def test_the_drivers_face_is_cut_from_its_box() -> None:
+    model = GreyModel()
+    pipeline = _pipeline(model, Eyes(face_at(150, 50, 12)), relative=False, aligned=False)
+    image = np.zeros((120, 300, 3), np.uint8)
+    image[10:110, 100:200] = 200  # around the face
+    pipeline.step(_frame(image, 0))
+    assert model.last() == (200, 0)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_lost_face_is_held_eased_to_the_portraits_own_codes_and_then_the_card(mode: Mode) -> None:
+    model, eyes = GreyModel(), Eyes(FACE)
+    pipeline = _pipeline(model, eyes, mode=mode)
+    start, driven = _halves(100, 130), _halves(120, 190)
+    pipeline.step(_frame(start, 0))
+    pipeline.step(_frame(driven, 1))
+    moved, own = _only((95, 50), mode), _only((55, 10), mode)
+    assert model.last() == moved
+    eyes.face = None
+    states = []
+    for seconds, want in [
+        (1.1, moved), (1.1 + HOLD_S + EASE_S / 2, _only((75, 30), mode)), (1.2 + HOLD_S + EASE_S, own),
+        (1.2 + CARD_S, own),
+    ]:  # fmt: skip
+        result = pipeline.step(_frame(driven, seconds))
+        assert model.last() == want
+        assert result.image.max() <= 235, "nothing of the driver's picture"
+        states.append(pipeline.status.face)
+    assert states == ["holding", "easing", "easing", "standby"]
+    eyes.face = FACE
+    pipeline.step(_frame(driven, 6))
+    assert model.last() == own
+    pipeline.step(_frame(driven, 6 + RETURN_S))
+    assert model.last() == moved
+
+
+def _only(codes: tuple[float, float], mode: Mode) -> tuple[float | None, float | None]:
+    expression, pose = codes
+    return None if mode is Mode.POSE else expression, None if mode is Mode.EXP else pose
+
+
+def test_changing_the_mode_while_the_face_is_lost_keeps_drawing() -> None:
+    model, eyes = GreyModel(), Eyes(FACE)
+    pipeline = _pipeline(model, eyes, mode=Mode.EXP)
+    pipeline.step(_frame(_halves(100, 130), 0))
+    eyes.face = None
+    pipeline.step(_frame(_halves(0, 0), 0.1))
+    pipeline.set_edit(EditSettings(mode=Mode.POSE))
+    pipeline.step(_frame(_halves(0, 0), 0.2 + HOLD_S))
+    assert model.last() == (None, 10)
+
+
+def test_mirroring_turns_the_drivers_picture_over_before_it_is_read() -> None:
+    model = GreyModel()
+    pipeline = _pipeline(model, Eyes(None), relative=False)
+    pipeline.set_edit(EditSettings(mirror=True))
+    frame = _halves(100, 130)
+    pipeline.step(_frame(frame, 0))
+    assert model.last() == (115, -30)
+    assert np.array_equal(frame, _halves(100, 130)), "the frame belongs to the source"
+
+
+def test_a_portrait_is_switched_between_frames() -> None:
+    model = GreyModel()
+    pipeline = _pipeline(model, Eyes(FACE))
+    pipeline.step(_frame(_halves(100, 100), 0))
+    crop = _halves(200, 220)
+    other = Portrait(
+        name="q", picture=crop, box=CropBox(x_px=0, y_px=0, size_px=SIDE), crop=crop,
+        motion=None, features=model.encode(crop),
+    )  # fmt: skip
+    pipeline.set_portrait(other)
+    pipeline.step(_frame(_halves(100, 100), 1))
+    assert model.last() == (210, 20)
+    assert pipeline.portrait is other
