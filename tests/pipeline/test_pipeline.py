@@ -1,0 +1,264 @@
+"""The frame's way, with the real tracker and a model that only remembers what it was asked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import engine.pipeline
+from engine.errors import EngineError
+from engine.pipeline import Pipeline, open_pipeline
+from engine.portrait import Portrait, enroll
+from engine.stages.lost import CARD_S, HOLD_S
+from engine.types import EditSettings, Face, Frame, Image, Mode
+from tests.pipeline.fake_model import FakeModel
+from tests.stages.material import NAMES, SECOND_NS, bundled, driver_clip, face_at, shapes
+
+MAGENTA = np.array([255, 0, 255], np.uint8)
+JAW = NAMES.index("jawOpen")
+
+
+class ScriptedTracker:
+    """Sees what the test says."""
+
+    def __init__(self) -> None:
+        self.face: Face | None = seen()
+        self.calls = 0
+
+    def __call__(self, image: Image) -> Face | None:  # noqa: ARG002
+        self.calls += 1
+        return self.face
+
+
+def seen(jaw: float = 0.0, x: float = 320.0) -> Face:
+    """A frontal face in a frame of 640x480."""
+    return Face(landmarks=face_at(x, 240, 80).landmarks, blendshapes=shapes(jawOpen=jaw), presence=1.0)
+
+
+def frame(seq: int, seconds: float = 0.0, image: Image | None = None) -> Frame:
+    picture = np.full((480, 640, 3), MAGENTA, np.uint8) if image is None else image
+    return Frame(image=picture, seq=seq, captured_ns=round(seconds * SECOND_NS))
+
+
+@pytest.fixture(scope="module")
+def linn() -> Portrait:
+    return enroll(bundled("linn.png"), model=FakeModel(), name="linn")
+
+
+@pytest.fixture(scope="module")
+def kofi(linn: Portrait) -> Portrait:
+    """Another portrait; its crop is flat, so that its pictures are told apart."""
+    crop = np.full_like(linn.crop, 17)
+    return replace(linn, name="kofi", crop=crop, features=FakeModel().encode(crop))
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+Make = Callable[..., Pipeline]
+
+
+@pytest.fixture
+def make(model: FakeModel, linn: Portrait, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A pipeline whose tracker is scripted: ``pipeline.track.face`` is what it sees."""
+    monkeypatch.setattr(engine.pipeline, "FaceTracker", ScriptedTracker)
+
+    def build(**options: object) -> Pipeline:
+        settings = {"edit": EditSettings(), "smooth": False} | options
+        return Pipeline(model=model, portrait=linn, **settings)  # type: ignore[arg-type]
+
+    return build
+
+
+def _jaw(model: FakeModel) -> float:
+    return float(model.drives[-1][4][1, JAW])
+
+
+def test_every_frame_gives_one_result_with_its_own_number_and_time(make: Make) -> None:
+    pipeline = make(size=(320, 240))
+    for seq in (0, 1, 5, 9):
+        result = pipeline.step(frame(seq, 0.1 * seq))
+        assert (result.seq, result.captured_ns) == (seq, round(0.1 * seq * SECOND_NS))
+        assert result.image.shape == (240, 320, 3)
+
+
+def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, kofi: Portrait) -> None:
+    pipeline = make(size=(96, 64))
+    first = pipeline.step(frame(0))
+    kept = first.image.copy()
+    pipeline.set_portrait(kofi)
+    pipeline.step(frame(1, 0.03))
+    assert (first.image == kept).all()
+
+
+def test_the_driver_drives(make: Make, model: FakeModel) -> None:
+    pipeline = make(relative=False)
+    for jaw in (0.1, 0.6, 0.3):
+        pipeline.track.face = seen(jaw)  # type: ignore[attr-defined]
+        pipeline.step(frame(0))
+        assert _jaw(model) == pytest.approx(jaw, abs=1e-5)
+
+
+def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, linn: Portrait) -> None:
+    assert linn.motion is not None
+    pipeline = make(relative=False, edit=EditSettings(mode=Mode.EXP))
+    pipeline.track.face = seen(0.8)  # type: ignore[attr-defined]
+    pipeline.step(frame(0))
+    assert _jaw(model) == pytest.approx(0.8, abs=1e-5)
+    pipeline.set_edit(EditSettings(mode=Mode.POSE))
+    assert pipeline.edit.mode is Mode.EXP, "not before the next step"
+    pipeline.step(frame(1, 0.03))
+    assert pipeline.edit.mode is Mode.POSE
+    assert _jaw(model) == linn.motion.expression[JAW]
+
+
+def test_another_portrait_is_drawn_from_the_next_step_on(
+    make: Make, model: FakeModel, linn: Portrait, kofi: Portrait
+) -> None:
+    pipeline = make()
+    pipeline.step(frame(0))
+    pipeline.set_portrait(kofi)
+    assert pipeline.portrait is linn
+    result = pipeline.step(frame(1, 0.03))
+    assert pipeline.portrait is kofi
+    assert model.drawn[-1] is kofi.features
+    assert (result.image == 17).all()
+
+
+def test_changes_are_taken_in_the_order_they_were_asked_for(
+    make: Make, kofi: Portrait, linn: Portrait
+) -> None:
+    pipeline = make()
+    for portrait in (kofi, linn, kofi):
+        pipeline.set_portrait(portrait)
+    pipeline.step(frame(0))
+    assert pipeline.portrait is kofi
+
+
+def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make, kofi: Portrait) -> None:
+    pipeline = make()
+    pipeline.step(frame(0))
+    pipeline.track.face = None  # type: ignore[attr-defined]
+    pipeline.step(frame(1, 0.1))
+    pipeline.set_portrait(kofi)
+    shown = pipeline.step(frame(2, 0.2)).image
+    assert shown.max() < 250
+    assert shown[0, 0, 0] in (17, 17 * 3 // 5)
+
+
+def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeModel, linn: Portrait) -> None:
+    assert linn.motion is not None
+    pipeline = make(relative=False)
+    pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
+    bright = pipeline.step(frame(0)).image
+    pipeline.track.face = None  # type: ignore[attr-defined]
+    states, jaws = [], []
+    for seq, seconds in enumerate((0.03, 0.4, 1.0, 2.0, 3.1), start=1):
+        image = pipeline.step(frame(seq, seconds)).image
+        states.append(pipeline.status.face)
+        jaws.append(_jaw(model))
+    assert states == ["holding", "holding", "easing", "easing", "standby"]
+    assert jaws[:2] == pytest.approx([0.9, 0.9], abs=1e-5)
+    assert jaws[0] > jaws[2] > jaws[3]
+    assert jaws[3:] == pytest.approx([linn.motion.expression[JAW]] * 2, abs=1e-5)
+    assert image.mean() < bright.mean(), "the card is dimmed"
+    assert 0.03 + HOLD_S < 1.0 < 3.0 < 0.03 + CARD_S
+
+
+def test_without_a_face_from_the_start_there_is_the_card(make: Make) -> None:
+    pipeline = make()
+    pipeline.track.face = None  # type: ignore[attr-defined]
+    pipeline.step(frame(0))
+    assert pipeline.status.face == "standby"
+
+
+def test_standby_hides_the_driver_and_reads_nothing_of_them(
+    make: Make, model: FakeModel, linn: Portrait
+) -> None:
+    assert linn.motion is not None
+    pipeline = make(relative=False)
+    pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
+    pipeline.step(frame(0))
+    pipeline.set_standby(True)
+    tracked = pipeline.track.calls  # type: ignore[attr-defined]
+    pipeline.step(frame(1, 0.03))
+    assert pipeline.status.face == "standby"
+    assert pipeline.track.calls == tracked  # type: ignore[attr-defined]
+    assert _jaw(model) == linn.motion.expression[JAW]
+    pipeline.set_standby(False)
+    pipeline.step(frame(2, 0.06))
+    for seq in range(3, 30):
+        pipeline.step(frame(seq, 0.03 * seq))
+    assert pipeline.status.face == "tracking"
+    assert _jaw(model) == pytest.approx(0.9, abs=1e-5)
+
+
+def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, linn: Portrait) -> None:
+    assert linn.motion is not None
+    pipeline = make()
+    pipeline.step(frame(0))
+    pipeline.track.face = seen(x=350)  # type: ignore[attr-defined]
+    pipeline.step(frame(1, 5.0))
+    assert abs(model.drives[-1][5][1, 9] - linn.motion.pose.translation[0]) > 0.05
+    pipeline.calibrate()
+    pipeline.step(frame(2, 5.03))
+    assert model.drives[-1][5][1] == pytest.approx(model.drives[-1][5][0], abs=1e-5)
+
+
+def test_calibrate_without_an_anchor_is_harmless(make: Make) -> None:
+    pipeline = make(relative=False)
+    pipeline.calibrate()
+    assert pipeline.step(frame(0)).seq == 0
+
+
+def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
+    pipeline = make()
+    pipeline.step(frame(0))
+    assert pipeline.status.backend == "no network"
+    assert list(pipeline.status.stages) == ["track", "encode", "edit", "generate", "composite"]
+    assert all(ms >= 0 for ms in pipeline.status.stages.values())
+
+
+def test_the_drivers_picture_reaches_no_result(make: Make) -> None:
+    """Whatever happens, no pixel of the magenta room is in the picture."""
+    pipeline = make(size=(320, 240))
+    track = pipeline.track
+    script = [seen(), None, seen(0.5), seen(x=600), None]
+    for seq, face in enumerate([*script, *script]):
+        track.face = face  # type: ignore[attr-defined]
+        pipeline.set_standby(seq == 7)
+        image = pipeline.step(frame(seq, 0.7 * seq)).image.astype(int)
+        distance = np.abs(image - MAGENTA.astype(int)).sum(axis=2)
+        assert distance.min() > 100, f"frame {seq}"
+
+
+def test_an_aligned_frame_is_the_drivers_box(make: Make) -> None:
+    pipeline = make(aligned=True)
+    face = seen()
+    crop = pipeline.crop(frame(0, image=np.zeros((512, 512, 3), np.uint8)), face)
+    assert (crop.box.x_px, crop.box.y_px, crop.box.size_px) == (0, 0, 512)
+    assert crop.face is face
+
+
+def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, linn: Portrait) -> None:
+    pipeline = Pipeline(model=model, portrait=linn, edit=EditSettings(), smooth=True)
+    yaws = []
+    for seq, image in enumerate(driver_clip()):
+        pipeline.step(frame(seq, seq * 5 / 24, image))
+        assert pipeline.status.face == "tracking"
+        yaws.append(model.drives[-1][5][1])
+    assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the drive did not"
+    assert all(np.isfinite(a).all() for drive in model.drives for a in drive)
+
+
+def test_a_model_that_does_not_exist_is_named() -> None:
+    with pytest.raises(EngineError, match="nowhere"):
+        open_pipeline(model="nowhere", portrait=None, edit=EditSettings())  # type: ignore[arg-type]
+
+
+def test_a_backend_that_does_not_exist_is_named() -> None:
+    with pytest.raises(EngineError, match="no backend 'abacus'"):
+        open_pipeline(backend="abacus", portrait=None, edit=EditSettings())  # type: ignore[arg-type]
