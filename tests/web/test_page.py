@@ -80,7 +80,7 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     page.until(lambda: page.settings().expression_gain == 2.0, "the gain has reached the server")
     page.page.get_by_role("radio", name="Square").check(force=True)
     page.until(
-        lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 480, "it is square"
+        lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 256, "it is square"
     )
     page.page.select_option("#badge", "off")
     page.until(lambda: page.settings().badge == "off", "the badge is off")
