@@ -76,6 +76,8 @@ class PublishedModel:
     def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
         """See `engine.backends.model.PictureModel.generate`."""
         check_own(features, self.sha256)
+        if len(drive) != 2 or all(code is None for code in drive):
+            raise ValueError("drive must be an expression and a pose code, one of which may be None")
         run, (expression, pose) = self._networks.run, drive
         latent, *maps = self._on_device(features)
         if expression is not None:
@@ -84,8 +86,6 @@ class PublishedModel:
             latent, _, _, *maps = run("encoder", picture)
         if pose is not None:
             picture = run("pose_generator", latent + self._networks.load(pose[None]), *maps)[0]
-        elif expression is None:
-            raise ValueError("drive must hold an expression code, a pose code, or both")
         return as_picture(self._networks.fetch(picture), self._picture)
 
     def _on_device(self, features: Features) -> list[Value]:

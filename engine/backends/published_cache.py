@@ -45,7 +45,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
     if (folder / manifests.FILE).is_file():
         return folder
     folded = _load(path)
-    _log.info("exporting %s once, to %s", path.name, folder)
+    _log.warning("preparing %s for OpenVINO, once; this takes up to a minute", path.name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:

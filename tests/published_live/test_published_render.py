@@ -131,3 +131,34 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
     features, codes = eager.encode(aligned[0]), eager.read_motion(aligned[1])
     drive = (codes.expression, codes.pose)
     assert _close(compiled.generate(features, drive), eager.generate(features, drive))
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
+    backend: str, weights: Path, aligned: tuple[Image, ...]
+) -> None:
+    model = load_model(str(weights), backend)
+    assert isinstance(model, PictureModel)
+    own, read = model.own_codes(model.encode(aligned[0])), model.read_motion(aligned[0])
+    for a, b in ((own.expression, read.expression), (own.pose, read.pose)):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+    assert np.abs(own.expression - own.pose).max() > 0.1 * np.abs(own.pose).max(), "branches that are one"
+
+
+def test_a_drive_without_any_branch_is_a_mistake(weights: Path, aligned: tuple[Image, ...]) -> None:
+    model = load_model(str(weights), "torch")
+    assert isinstance(model, PictureModel)
+    with pytest.raises(ValueError, match="drive"):
+        model.generate(model.encode(aligned[0]), (None, None))
+
+
+def test_switching_portraits_to_and_fro_draws_the_one_in_use(
+    weights: Path, aligned: tuple[Image, ...], by_the_paper: Edit
+) -> None:
+    model = load_model(str(weights), "torch")
+    assert isinstance(model, PictureModel)
+    codes = model.read_motion(aligned[2])
+    features = [model.encode(aligned[i]) for i in range(2)]
+    for which in (0, 1, 0):
+        got = model.generate(features[which], (codes.expression, None))
+        assert _close(got, by_the_paper(aligned[which], aligned[2], "exp"))
