@@ -1,0 +1,234 @@
+"""The studio's parts by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import ssl
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import RtpPacket
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import EngineError
+from engine.types import Frame
+from engine.web import certificate, marker, pictures, timecode
+from engine.web.command import Serve
+from engine.web.options import is_loopback
+from engine.web.protocol import SCHEMA, MessageError, Settings, parse
+from engine.web.sink import WebRtcSink
+from tests.web.clients import watcher_offer
+from tests.web.conftest import Run
+
+
+@settings(deadline=None)
+@given(number=st.integers(0, 4095), width=st.integers(64, 1280), height=st.integers(48, 960))
+def test_a_painted_number_is_read_again_at_any_size(number: int, width: int, height: int) -> None:
+    image = np.full((height, width, 3), 90, np.uint8)
+    timecode.paint(image, number)
+    assert timecode.read(image) == number
+
+
+def test_a_painted_number_survives_scaling_and_compression_and_is_not_seen_where_there_is_none() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
+    assert sum(timecode.read(np.roll(noise, k, 0)) is not None for k in range(100)) < 10
+    image = cv2.GaussianBlur(noise, (0, 0), 9)
+    timecode.paint(image, 2730)
+    small = cv2.resize(image, (214, 160), interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 25])[1]
+    assert timecode.read(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == 2730
+
+
+def _packets(frames: int, each: int) -> list[RtpPacket]:
+    out = []
+    for n in range(frames * each):
+        packet = RtpPacket(sequence_number=(65_530 + n) % 65_536, timestamp=n // each * 3000)
+        packet.marker = int(n % each == each - 1)
+        packet._data = bytes([n % 251])
+        out.append(packet)
+    return out
+
+
+def test_a_frame_is_released_with_its_last_packet_in_whatever_order_they_come() -> None:
+    assert marker.install()
+    shuffle = random.Random(1)
+    for _ in range(50):
+        buffer, got = JitterBuffer(capacity=512, is_video=True), []
+        packets = _packets(frames=6, each=4)
+        middle = packets[1:]
+        for k in range(0, len(middle), 5):
+            middle[k : k + 5] = shuffle.sample(middle[k : k + 5], len(middle[k : k + 5]))
+        for packet in [packets[0], *middle]:
+            frame = buffer.add(packet)[1]
+            if frame is not None:
+                got.append((frame.timestamp, frame.data))
+        want = [(n * 3000, bytes((n * 4 + k) % 251 for k in range(4))) for n in range(6)]
+        assert got == want[: len(got)]
+        assert len(got) >= 5
+
+
+def test_in_order_each_frame_comes_at_once_and_none_waits_for_the_next() -> None:
+    marker.install()
+    buffer = JitterBuffer(capacity=512, is_video=True)
+    released = [buffer.add(packet)[1] is not None for packet in _packets(frames=3, each=3)]
+    assert released == [False, False, True] * 3
+
+
+@pytest.mark.parametrize("version", ["1.9.0", "1.17.0", "2.0.0"])
+def test_an_unknown_aiortc_is_left_as_it_is(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiortc.__version__", version)
+    assert not marker.install()
+
+
+def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:
+    settings = Settings(portrait="x")
+    assert set(SCHEMA["$defs"]["settings"]["properties"]) == set(Settings.__dataclass_fields__)
+    assert (
+        settings.changed({name: getattr(settings, name) for name in Settings.__dataclass_fields__})
+        == settings
+    )
+
+
+@pytest.mark.parametrize("framing", ["wide", "square", "tall"])
+@pytest.mark.parametrize("height", [256, 360, 480, 720])
+def test_results_have_even_sides_and_their_shorter_one_as_asked(framing: str, height: int) -> None:
+    size = Settings(portrait="x").changed({"framing": framing, "height": height}).size()
+    assert min(size) == height
+    assert all(side % 2 == 0 for side in size)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(
+    value=_JSON
+    | st.fixed_dictionaries({"type": st.sampled_from(["set", "ping", "calibrate"]), "settings": _JSON})
+)
+def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
+    with contextlib.suppress(MessageError):
+        parse(json.dumps(value))
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_a_picture_or_refused_in_words(data: bytes) -> None:
+    for head in (b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF....WEBP"):
+        with pytest.raises(EngineError):
+            pictures.decode(head + data, max_pixels=1_000_000)
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
+def test_pictures_of_each_kind_are_measured_before_they_are_decoded(kind: str) -> None:
+    data = cv2.imencode(kind, np.full((37, 91, 3), 128, np.uint8))[1].tobytes()
+    assert pictures.declared_size(data) == (91, 37)
+    assert pictures.decode(data, max_pixels=4000).shape == (37, 91, 3)
+    with pytest.raises(EngineError, match="91x37"):
+        pictures.decode(data, max_pixels=3000)
+
+
+def test_a_self_signed_certificate_is_accepted_by_who_knows_it() -> None:
+    server, fingerprint = certificate.self_signed(frozenset({"studio.example", "192.0.2.7"}))
+    assert len(fingerprint.split(":")) == 32
+    ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context()
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    a = client.wrap_bio(theirs, ours, server_hostname="studio.example")
+    b = server.wrap_bio(ours, theirs, server_side=True)
+    for _ in range(4):
+        for side in (a, b):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert a.getpeercert(binary_form=True) is not None
+    assert a.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"host": "0.0.0.0"}, "--self-signed"), ({"host": "192.168.1.2"}, "TLS"), ({"port": 70000}, "--port"),
+        ({"cert": Path("a.pem")}, "--key"), ({"max_calls": 0}, "--max-calls"),
+    ],
+)  # fmt: skip
+def test_unsafe_or_impossible_options_are_refused(options: dict[str, object], word: str) -> None:
+    with pytest.raises(EngineError, match=word):
+        Serve(**options)  # type: ignore[arg-type]
+
+
+def test_a_short_token_is_refused_and_one_from_the_environment_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(EngineError, match="16"):
+        Serve(token="short").options()
+    monkeypatch.setenv("MIMICAM_TOKEN", "from the environment")
+    assert Serve().options().token == "from the environment"
+    monkeypatch.delenv("MIMICAM_TOKEN")
+    assert Serve().options().token != Serve().options().token
+    assert Serve().options().token not in repr(Serve().options())
+
+
+def test_certificates_that_do_not_load_are_an_error_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="PEM"):
+        certificate.from_files(tmp_path / "a.pem", tmp_path / "b.pem")
+
+
+@pytest.mark.parametrize(("host", "own"), [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True),
+                                           ("localhost", True), ("0.0.0.0", False), ("192.168.0.1", False),
+                                           ("example.org", False)])  # fmt: skip
+def test_only_this_machines_own_addresses_are_loopback(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
+
+
+def test_the_sink_shows_frames_of_any_source_to_a_viewer_with_its_link(run: Run) -> None:
+    import aiohttp
+    from aiortc import RTCSessionDescription
+
+    sink = WebRtcSink(port=0, badge="off")
+    sink.open((320, 240), 30.0)
+
+    async def work() -> None:
+        pc = await watcher_offer()
+        headers = {"Authorization": f"Bearer {sink.url.partition('#')[2]}", "Content-Type": "application/sdp"}
+        server = sink.url.partition("/view")[0]
+        async with aiohttp.ClientSession() as http:
+            async with http.post(f"{server}/offer") as response:
+                assert response.status in (401, 404)
+            async with http.post(f"{server}/whep", data=pc.localDescription.sdp, headers=headers) as response:
+                assert response.status == 201
+                await pc.setRemoteDescription(RTCSessionDescription(sdp=await response.text(), type="answer"))
+        image = np.full((240, 320, 3), 128, np.uint8)
+        timecode.paint(image, 1234)
+        sink.write(Frame(image=image, seq=0, captured_ns=1_000_000_000))
+        frame = await pc.getTransceivers()[0].receiver.track.recv()
+        assert timecode.read(frame.to_ndarray(format="rgb24")) == 1234
+        await pc.close()
+
+    try:
+        run(work())
+        with pytest.raises(EngineError, match="even"):
+            WebRtcSink(port=0).open((321, 240), 30.0)
+    finally:
+        sink.close()
+
+
+def test_a_taken_port_is_an_error_with_its_remedy() -> None:
+    first = WebRtcSink(port=0)
+    first.open((64, 64), 30.0)
+    try:
+        taken = int(first.url.split(":")[2].split("/")[0])
+        with pytest.raises(EngineError, match="--port"):
+            WebRtcSink(port=taken).open((64, 64), 30.0)
+    finally:
+        first.close()
