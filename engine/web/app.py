@@ -24,6 +24,7 @@ from engine.web.studio import Full, Started, Studio
 
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+_MAX_TITLE = 40
 _SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
@@ -138,9 +139,11 @@ class Handlers:
         """``POST /portraits``: a picture as the body."""
         if request.content_type not in _IMAGES:
             raise Refused(415, "type", "send a JPEG, PNG or WebP picture as the body")
+        title = request.query.get("title", "").strip() or "My picture"
+        if len(title) > _MAX_TITLE:
+            raise Refused(400, "title", f"a title may have {_MAX_TITLE} characters")
         async with self._uploading:
             data = await bodies.read(request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s)
-            title = request.query.get("title", "").strip()[:40] or "My picture"
             entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}

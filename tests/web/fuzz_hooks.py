@@ -1,0 +1,8 @@
+"""What schemathesis has to know of our media types (loaded by `test_contract`)."""
+
+import schemathesis
+
+
+@schemathesis.serializer("application/sdp")
+def sdp(ctx: object, value: object) -> bytes:  # noqa: ARG001 - the hook's contract
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -1,0 +1,38 @@
+"""The OpenAPI description against the server: schemathesis invents requests and checks the answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.web.browser import TintRoom, serving
+from tests.web.conftest import OPTIONS, TOKEN
+
+
+@pytest.mark.slow
+def test_invented_requests_get_only_answers_that_the_description_allows(
+    drawn_portraits: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    program = shutil.which("st", path=str(Path(sys.executable).parent)) or shutil.which("st")
+    if program is None:
+        pytest.skip("the program st of schemathesis is not on the path")
+    limits = replace(OPTIONS.limits, offers_per_minute=10**6, failures_per_minute=10**6)
+    with serving(drawn_portraits, room=TintRoom(), options=replace(OPTIONS, limits=limits)) as server:
+        done = subprocess.run(
+            [
+                program, "run", f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",
+                "--max-examples", "15", "--checks", "all", "--phases", "coverage,fuzzing", "--seed", "1",
+                # Text is a valid 'sdp' for the schema and still no session description.
+                "--exclude-checks", "positive_data_acceptance",
+            ],
+            capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.fuzz_hooks", "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[done.stdout.find("FAILURES") :] + done.stderr[-2000:]
