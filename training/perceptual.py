@@ -34,6 +34,11 @@ class MobileNetDistance(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @staticmethod
+    def last_block(depth: int = 3) -> int:
+        """The deepest block whose weights are read."""
+        return _TAPS[depth - 1]
+
     def _load(self, weights: Path) -> None:
         if not weights.is_file():
             raise EngineError(

@@ -33,6 +33,7 @@ class Recipe(Protocol):
     """What is trained and how one step goes; the trainer does the rest."""
 
     name: str
+    """A recipe may also have ``late``, the names of modules that a later stage adds: an older checkpoint lacks them."""
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything a checkpoint must hold, by name (averages included)."""
@@ -90,10 +91,13 @@ class Trainer:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
             )
+        new = set(getattr(self._recipe, "late", ())) - state["modules"].keys()
         for name, module in self._recipe.modules().items():
-            module.load_state_dict(state["modules"][name])
+            if name not in new:
+                module.load_state_dict(state["modules"][name])
         for name, optimiser in self._recipe.optimisers().items():
-            optimiser.load_state_dict(state["optimisers"][name])
+            if name not in new:
+                optimiser.load_state_dict(state["optimisers"][name])
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["rng_cuda"]:
             torch.cuda.set_rng_state_all(state["rng_cuda"])

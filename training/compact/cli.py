@@ -13,6 +13,7 @@ from engine.errors import EngineError
 from training.compact.recipe import CompactOptions, CompactRecipe
 from training.data.pairs import FramePack, Mixture, PairSampler
 from training.trainer import Trainer, TrainerOptions
+from training.weights import load_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,10 @@ class Train:
     landmarks: Path | None = None
     """The tracker's landmark network as ONNX, for the expression loss."""
     landmark_weight: float = 2.0
+    gan: float = 0.0
+    """Weight of a discriminator's opinion, for a last stage (0.02 is a start); 0 trains without one."""
+    weights: Path | None = None
+    """Start a new run from these averaged weights: a checkpoint, also a small one of a GPU session."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     threads: int = 0
     """CPU threads; 0 takes all."""
@@ -63,6 +68,7 @@ class Train:
             first_step=self.first_step,
             perceptual=self.perceptual_weight,
             landmark=self.landmark_weight,
+            gan=self.gan,
         )
         recipe = CompactRecipe(
             options, perceptual=self.perceptual, landmarks=self.landmarks, device=self.device
@@ -70,6 +76,8 @@ class Train:
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"going on at step {trainer.step}")
+        elif self.weights is not None:
+            recipe.start_from(load_average(self.weights))
         pairs = self._pairs()
         shown = PairSampler(FramePack(self.pack, validation=True), size=self.size, batch=10, seed=1)
         reached = trainer.run(pairs.stream, shown.batch(0))

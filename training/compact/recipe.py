@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
 from engine.stages.geometry import face_geometry
 from engine.stages.motion import CONTROL
+from training.compact.adversary import Adversary
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from training.perceptual import MobileNetDistance
@@ -40,6 +42,12 @@ class CompactOptions:
     landmark: float = 2.0
     landmark_samples: int = 3
     """Of each batch: the landmark network costs half as much as the model's own step."""
+    gan: float = 0.0
+    """Weight of the discriminator's opinion; 0 trains without one."""
+    gan_features: float = 1.0
+    """Weight of feature matching, where there is a discriminator."""
+    gan_lr: float = 2e-4
+    gan_warmup: int = 300
 
 
 @torch.no_grad()
@@ -58,6 +66,8 @@ class CompactRecipe:
     """See `training.trainer.Recipe`."""
 
     name = "compact"
+    late = frozenset({"discriminator"})
+    """A later stage's modules: a checkpoint of before may lack them."""
 
     def __init__(
         self,
@@ -81,14 +91,39 @@ class CompactRecipe:
             else MobileNetDistance(perceptual).to(self._device, memory_format=torch.channels_last)
         )
         self._landmarks = None if landmarks is None else LandmarkLoss(landmarks).to(self._device)
+        self._adversary = self._make_adversary()
+
+    def _make_adversary(self) -> Adversary | None:
+        o = self._options
+        if not o.gan:
+            return None
+        return Adversary(
+            weight=o.gan, features=o.gan_features, lr=o.gan_lr, warmup=o.gan_warmup, device=self._device
+        )
 
     def modules(self) -> dict[str, nn.Module]:
-        """The weights and their running average."""
-        return {"model": self.model, "average": self.average}
+        """The weights, their running average, and the discriminator where there is one."""
+        own: dict[str, nn.Module] = {"model": self.model, "average": self.average}
+        return own if self._adversary is None else own | {"discriminator": self._adversary.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam."""
-        return {"model": self._optimiser}
+        """One Adam a module that learns."""
+        own: dict[str, torch.optim.Optimizer] = {"model": self._optimiser}
+        return own if self._adversary is None else own | {"discriminator": self._adversary.optimiser}
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Begin with another run's averaged weights; optimisers start anew, so give the run a warm-up.
+
+        Raises:
+            EngineError: they are of other widths.
+        """
+        try:
+            for module in (self.model, self.average):
+                module.load_state_dict(weights)
+        except RuntimeError as error:
+            raise EngineError(
+                "these weights do not fit the compact preset of this version: train from nothing"
+            ) from error
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """One update."""
@@ -98,13 +133,26 @@ class CompactRecipe:
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.model, batch)
         losses = self._losses(out, batch)
+        if self._adversary is not None:
+            losses |= self._adversary.losses(out["image"], batch["target"])
         total = torch.stack(list(losses.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
         self._optimiser.step()
         self._follow(step)
+        if self._adversary is not None:
+            losses["judge"] = self._adversary.learn(out["image"], batch["target"])
         return {"total": total.item(), "norm": norm.item(), **{k: v.item() for k, v in losses.items()}}
+
+    @torch.no_grad()
+    def figures(self, batch: Batch) -> dict[str, float]:
+        """PSNR in dB of the averaged weights on a batch, and of copying the source."""
+        batch = self._prepare(batch)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            out = self._forward(self.average, batch)
+        target = batch["target"]
+        return {"psnr": _psnr(out["image"].clamp(-1, 1), target), "psnr_copy": _psnr(batch["source"], target)}
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
@@ -157,3 +205,9 @@ class CompactRecipe:
         decay = min(self._options.ema, (step + 1) / (step + 10))
         for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
+
+
+def _psnr(image: Tensor, target: Tensor) -> float:
+    """Mean over the batch, dB; pictures in [-1, 1]."""
+    error = ((image.float() - target.float()) ** 2).mean(dim=(1, 2, 3)) / 4
+    return float((-10 * error.clamp_min(1e-8).log10()).mean())

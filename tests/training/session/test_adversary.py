@@ -1,0 +1,136 @@
+"""The discriminator as an optional last stage of the compact recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.errors import EngineError
+from engine.models.compact import CompactConfig
+from tests.training.session.packs import write_pack
+from training.compact.adversary import Adversary
+from training.compact.recipe import CompactOptions, CompactRecipe
+from training.data.pairs import FramePack, PairSampler
+from training.trainer import Trainer, TrainerOptions
+
+SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> PairSampler:
+    pack = FramePack(write_pack(tmp_path_factory.mktemp("pack")), validation=False)
+    return PairSampler(pack, size=32, batch=4)
+
+
+def _recipe(gan: float) -> CompactRecipe:
+    torch.manual_seed(0)
+    return CompactRecipe(CompactOptions(gan=gan, gan_warmup=2, steps=50, warmup=1), config=SMALL)
+
+
+def _pictures(seed: int) -> tuple[Tensor, Tensor]:
+    """Sharp ones and blurred ones."""
+    random = torch.Generator().manual_seed(seed)
+    real = torch.rand(8, 3, 32, 32, generator=random) * 2 - 1
+    return real, torch.nn.functional.avg_pool2d(real, 5, 1, 2)
+
+
+def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
+    torch.manual_seed(0)
+    judge = Adversary(weight=0.1, features=1.0, lr=1e-3, warmup=0, device=torch.device("cpu"))
+    real, fake = _pictures(0)
+    losses = [float(judge.learn(fake, real)) for _ in range(25)]
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.5 * losses[0]
+    unseen_real, unseen_fake = _pictures(1)
+    with torch.no_grad():
+        for sharp, soft in zip(
+            judge.discriminator(unseen_real), judge.discriminator(unseen_fake), strict=True
+        ):
+            assert sharp.score.mean() > soft.score.mean()
+
+
+def test_its_gradient_sharpens_a_blurred_picture() -> None:
+    torch.manual_seed(0)
+    judge = Adversary(weight=1.0, features=0.0, lr=1e-3, warmup=0, device=torch.device("cpu"))
+    real, fake = _pictures(0)
+    for _ in range(25):
+        judge.learn(fake, real)
+    picture = fake.clone().requires_grad_()
+    optimiser = torch.optim.Adam([picture], lr=0.02)
+    for _ in range(10):
+        optimiser.zero_grad()
+        judge.losses(picture, real)["gan"].backward()
+        optimiser.step()
+
+    def edges(x: Tensor) -> float:
+        return float((x[..., 1:] - x[..., :-1]).abs().mean())
+
+    assert edges(picture.detach()) > 1.1 * edges(fake)
+
+
+def test_it_is_not_heard_while_it_warms_up_and_then_comes_in_slowly() -> None:
+    judge = Adversary(weight=1.0, features=1.0, lr=1e-4, warmup=2, device=torch.device("cpu"))
+    real, fake = _pictures(0)
+    heard = []
+    for _ in range(5):
+        heard.append(judge.heard())
+        losses = judge.losses(fake, real)
+        assert set(losses) == {"gan", "features"}
+        assert (float(losses["features"]) == 0.0) == (judge.heard() == 0.0)
+        judge.learn(fake, real)
+    assert heard == [0.0, 0.0, 0.0, 0.5, 1.0]
+
+
+def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
+    recipe = _recipe(0.05)
+    before = {n: p.clone() for n, p in recipe.modules()["discriminator"].named_parameters()}
+    curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(12)]
+    assert {"gan", "features", "judge"} <= curves[-1].keys()
+    assert curves[-1]["l1"] < curves[0]["l1"]
+    after = dict(recipe.modules()["discriminator"].named_parameters())
+    # Inside the hinge's margin the gradients of the score's bias cancel.
+    still = [name for name, value in before.items() if torch.equal(after[name], value) and "bias" not in name]
+    assert still == []
+    assert all(p.requires_grad for p in after.values())
+
+
+def test_without_it_nothing_changes(pairs: PairSampler) -> None:
+    recipe = _recipe(0.0)
+    assert set(recipe.modules()) == set(recipe.optimisers()) | {"average"} == {"model", "average"}
+    assert not {"gan", "features", "judge"} & recipe.step(0, pairs.batch(0)).keys()
+
+
+def _train(recipe: CompactRecipe, out: Path, pairs: PairSampler, steps: int) -> Trainer:
+    trainer = Trainer(recipe, TrainerOptions(out=out, steps=steps))
+    trainer.resume()
+    trainer.run(pairs.stream)
+    return trainer
+
+
+def test_a_run_without_a_discriminator_goes_on_with_one_and_then_resumes_exactly(
+    pairs: PairSampler, tmp_path: Path
+) -> None:
+    _train(_recipe(0.0), tmp_path / "stage", pairs, 2)
+    with_judge = _recipe(0.05)
+    assert _train(with_judge, tmp_path / "stage", pairs, 4).step == 4
+    straight = _recipe(0.05)
+    _train(straight, tmp_path / "stage", pairs, 6)
+    saved = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in with_judge.modules().items()}
+    for step in (4, 5):
+        with_judge.step(step, pairs.batch(step))
+    for name, module in with_judge.modules().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, straight.modules()[name].state_dict()[key]), f"{name}.{key}"
+    assert int(saved["discriminator"]["age"]) == 2
+
+
+def test_a_checkpoint_that_lacks_the_model_itself_is_not_taken(pairs: PairSampler, tmp_path: Path) -> None:
+    trainer = _train(_recipe(0.0), tmp_path, pairs, 1)
+    state = torch.load(trainer.checkpoint, weights_only=True)
+    del state["modules"]["model"]
+    torch.save(state, trainer.checkpoint)
+    with pytest.raises((KeyError, EngineError)):
+        Trainer(_recipe(0.05), TrainerOptions(out=tmp_path, steps=2)).resume()
