@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.backends.bundle_facts import read_facts
 from engine.backends.model import Features
 from engine.errors import EngineError
 from engine.types import Float, Image
@@ -27,6 +27,7 @@ class EagerCompact:
         """
         try:
             import torch
+            from safetensors import SafetensorError
             from safetensors.torch import load_file
 
             from engine.models.compact import Compact, CompactConfig
@@ -34,16 +35,20 @@ class EagerCompact:
             raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
         if not (folder / "weights.safetensors").is_file():
             raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
-        facts = json.loads((folder / "model.json").read_text())
+        facts = read_facts(folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = Compact(CompactConfig(**facts["config"])).eval()
-        self._model.load_state_dict(
-            {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
-        )
+        try:
+            self._model = Compact(CompactConfig(**facts.config)).eval()
+            state = load_file(folder / "weights.safetensors")
+            self._model.load_state_dict({name: value.float() for name, value in state.items()})
+        except (RuntimeError, TypeError, SafetensorError) as error:
+            raise EngineError(
+                f"{folder} was made by another version, or is damaged: bundle it again"
+            ) from error
         self._model.to(self._device)
-        self.name: str = facts["name"]
-        self.sha256: str = facts["sha256"]
-        self.size: int = facts["size"]
+        self.name: str = facts.name
+        self.sha256: str = facts.sha256
+        self.size: int = facts.size
         self.backend = f"torch {torch.__version__} fp32, {self._device.type}"
         self._resident: tuple[Features, list[torch.Tensor]] | None = None
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
+from engine.backends.bundle_facts import read_facts
 from engine.backends.model import Features
 from engine.backends.openvino_runtime import Network, has_bf16
 from engine.errors import EngineError
 from engine.types import Float, Image
 
 COMPACT_DIR = Path(__file__).parents[1] / "assets" / "compact"
+_INPUTS = (
+    "latent", "image", "map2", "map4", "map8", "map16",
+    "source_points", "target_points", "affine", "head", "expression", "pose", "openings",
+)  # fmt: skip
+"""What the generator is fed with: ``Features.arrays``, then ``engine.stages.motion.Drive.arrays``."""
 _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
 
 
@@ -35,18 +40,20 @@ class OpenVinoCompact:
             raise EngineError(
                 f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle"
             )
-        facts = json.loads((folder / "model.json").read_text())
+        facts = read_facts(folder)
         threads = threads or min(os.cpu_count() or 1, 4)
         precision = "bf16" if has_bf16() else "f32"
-        self.name: str = facts["name"]
-        self.sha256: str = facts["sha256"]
-        self.size: int = facts["size"]
+        self.name: str = facts.name
+        self.sha256: str = facts.sha256
+        self.size: int = facts.size
         self.backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
         # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
         self._encoder = Network(folder / "encoder.xml", threads=threads, name="the portrait encoder")
         self._generator = Network(
             folder / "generator.xml", threads=threads, precision=precision, name="the generator"
         )
+        if tuple(self._generator.inputs) != _INPUTS:
+            raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
 
     def encode(self, crop: Image) -> Features:

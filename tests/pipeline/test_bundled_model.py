@@ -1,7 +1,5 @@
 """From the bundled clip to the bundled portraits with the bundled weights."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -15,7 +13,9 @@ from engine.types import EditSettings, Frame, Image, Mode
 from tests.stages.material import bundled, driver_clip
 
 # Weights that lie here but are in no manifest are somebody's work in progress.
-_LISTED = "compact/generator.xml" in json.dumps(json.loads((ASSETS / "manifest.json").read_text()))
+_LISTED = (ASSETS / "compact" / "generator.xml").exists() and "compact/generator.xml" in (
+    ASSETS / "manifest.json"
+).read_text()
 pytestmark = pytest.mark.skipif(not _LISTED, reason="the compact weights are not bundled yet")
 
 

@@ -1,0 +1,281 @@
+"""The compact preset in OpenVINO and in eager PyTorch: the same pictures from the same bundle."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="bundles are made with torch")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from engine.backends import load_model, openvino_compact  # noqa: E402
+from engine.backends.eager import EagerCompact  # noqa: E402
+from engine.backends.model import Features  # noqa: E402
+from engine.backends.openvino_compact import OpenVinoCompact  # noqa: E402
+from engine.backends.openvino_runtime import Network, has_bf16  # noqa: E402
+from engine.errors import EngineError  # noqa: E402
+from engine.models.compact import Compact, CompactConfig  # noqa: E402
+from engine.stages.motion import Drive, make_drive  # noqa: E402
+from engine.types import Float, Image  # noqa: E402
+from export import compact_bundle  # noqa: E402
+from tests.stages.material import motion, pose  # noqa: E402
+
+SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
+
+
+def small_random() -> Compact:
+    """Every layer does something: what starts at zero is drawn, and flows stay within a tenth of the picture."""
+    torch.manual_seed(3)
+    model = Compact(SMALL)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if not value.any():
+                value.normal_(0.0, 0.02 if "to_flow" in name else 0.1)
+    state = {k: v.half().float() for k, v in model.state_dict().items()}
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> Compact:
+    return small_random()
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Compact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    save_file(model.state_dict(), folder / "trained.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compact_bundle, "CompactConfig", lambda: SMALL)
+        compact_bundle.write_bundle(folder / "trained.safetensors", folder / "out", {"steps": 7})
+    return folder / "out"
+
+
+@pytest.fixture(params=["openvino", "torch"])
+def backend(
+    request: pytest.FixtureRequest, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> OpenVinoCompact | EagerCompact:
+    monkeypatch.setattr(openvino_compact, "has_bf16", lambda: False)
+    return OpenVinoCompact(bundle, threads=1) if request.param == "openvino" else EagerCompact(bundle)
+
+
+@pytest.fixture
+def crop() -> Image:
+    blocks = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return blocks.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def _drive() -> tuple[Float, ...]:
+    target = motion(pose(yaw=15, roll=5, at=(0.08, -0.1)), jawOpen=0.6)
+    return make_drive(motion(), target, map_px=SMALL.size // 2).arrays()
+
+
+def _want(model: Compact, crop: Image, drive: tuple[Float, ...]) -> np.ndarray:
+    source, target, affine, head, expression, turn, openings = (torch.from_numpy(a)[None] for a in drive)
+    image = torch.from_numpy(crop).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        out = model(image, source, target, affine, head, expression, turn, openings)["image"]
+    return ((out[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
+
+
+def test_features_are_the_encoders_own(
+    backend: OpenVinoCompact | EagerCompact, model: Compact, crop: Image
+) -> None:
+    features = backend.encode(crop)
+    with torch.no_grad():
+        latent, maps = model.encoder(torch.from_numpy(crop).permute(2, 0, 1)[None] / 127.5 - 1)
+    want = [latent, torch.from_numpy(features.arrays[1]), *maps]
+    assert features.model == backend.sha256
+    for got, exact in zip(features.arrays, want, strict=True):
+        assert got.shape == tuple(exact.shape)
+        assert np.abs(got - exact.numpy()).max() <= 1e-3 * np.ptp(exact.numpy())
+    assert features.arrays[1] == pytest.approx(crop.transpose(2, 0, 1)[None] / 127.5 - 1, abs=1e-6)
+
+
+def test_a_picture_is_the_networks_own_to_half_a_grey_level(
+    backend: OpenVinoCompact | EagerCompact, model: Compact, crop: Image
+) -> None:
+    picture = backend.generate(backend.encode(crop), _drive())
+    want = _want(model, crop, _drive())
+    assert picture.dtype == np.uint8
+    assert picture.shape == (64, 64, 3)
+    assert np.abs(picture - want).max() <= 0.5 + 1e-3 * 255
+    assert np.abs(want - crop).mean() > 5, "a model that does nothing would pass"
+
+
+def test_nothing_of_one_portrait_is_left_in_the_next(
+    backend: OpenVinoCompact | EagerCompact, crop: Image
+) -> None:
+    light, dark = backend.encode(crop), backend.encode(crop // 3)
+    first = backend.generate(light, _drive()).copy()
+    second = backend.generate(dark, _drive()).copy()
+    assert np.abs(first.astype(int) - second).mean() > 5
+    assert (backend.generate(light, _drive()) == first).all()
+
+
+def test_features_outlive_the_next_encoding(backend: OpenVinoCompact | EagerCompact, crop: Image) -> None:
+    features = backend.encode(crop)
+    kept = [a.copy() for a in features.arrays]
+    backend.encode(255 - crop)
+    assert all((a == b).all() for a, b in zip(features.arrays, kept, strict=True))
+
+
+def test_a_portrait_of_other_weights_is_refused(backend: OpenVinoCompact | EagerCompact, crop: Image) -> None:
+    foreign = Features(arrays=backend.encode(crop).arrays, model="another")
+    with pytest.raises(EngineError, match="enrolled with other weights"):
+        backend.generate(foreign, _drive())
+
+
+def test_the_generator_takes_what_features_and_a_drive_hold_in_their_order(bundle: Path) -> None:
+    drive = tuple(field.name for field in fields(Drive))
+    assert openvino_compact._INPUTS[-len(drive) :] == drive
+    assert tuple(Network(bundle / "generator.xml", threads=1).inputs) == openvino_compact._INPUTS
+
+
+def test_the_bundles_facts_name_the_weights_and_what_was_added(bundle: Path) -> None:
+    facts = json.loads((bundle / "model.json").read_text())
+    assert facts["steps"] == 7
+    assert facts["size"] == 64
+    assert CompactConfig(**facts["config"]).to_json() == SMALL.to_json() | {"widths": [8, 8, 16, 16]}
+    assert len(facts["sha256"]) == 64
+
+
+def test_the_backend_says_what_runs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for capable, precision in ((True, "bf16"), (False, "f32")):
+        monkeypatch.setattr(openvino_compact, "has_bf16", lambda capable=capable: capable)
+        assert OpenVinoCompact(bundle, threads=1).backend == f"openvino {precision}, 1 thread"
+    assert EagerCompact(bundle).backend.startswith(f"torch {torch.__version__} fp32, ")
+
+
+def test_a_bundle_is_loaded_by_its_folder(bundle: Path) -> None:
+    assert isinstance(load_model(str(bundle), "auto", threads=1), OpenVinoCompact)
+    assert isinstance(load_model(str(bundle), "torch"), EagerCompact)
+
+
+def _layers(path: Path) -> tuple[dict[str, ET.Element], dict[str, list[tuple[str, str]]]]:
+    root = ET.parse(path).getroot()
+    layers = {layer.attrib["id"]: layer for layer in root.iter("layer")}
+    feeds: dict[str, list[tuple[str, str]]] = {}
+    for edge in root.iter("edge"):
+        feeds.setdefault(edge.attrib["to-layer"], []).append(
+            (edge.attrib["to-port"], edge.attrib["from-layer"])
+        )
+    return layers, feeds
+
+
+def _is_precise(layer: ET.Element) -> bool:
+    return any(a.attrib["name"] == "precise" for a in layer.iterfind("rt_info/attribute"))
+
+
+def test_sampling_grids_and_the_final_picture_are_marked_to_stay_precise(bundle: Path) -> None:
+    layers, feeds = _layers(bundle / "generator.xml")
+    samplers = [number for number, layer in layers.items() if layer.attrib["type"] == "GridSample"]
+    assert len(samplers) == 6, "five maps and the picture are warped"
+    waiting = [source for number in samplers for port, source in feeds[number] if port == "1"]
+    waiting += [number for number, layer in layers.items() if layer.attrib["type"] == "Result"]
+    checked: set[str] = set()
+    while waiting:
+        number = waiting.pop()
+        kind = layers[number].attrib["type"]
+        if number in checked or kind in ("Const", "Parameter", "Convolution"):
+            continue
+        checked.add(number)
+        assert _is_precise(layers[number]), f"{kind} {layers[number].attrib['name']}"
+        waiting += [source for port, source in feeds.get(number, []) if kind != "GridSample" or port == "1"]
+    assert len(checked) > 20
+    convolutions = [layer for layer in layers.values() if layer.attrib["type"] == "Convolution"]
+    assert convolutions
+    assert not any(map(_is_precise, convolutions)), "what costs time may be bf16"
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this CPU has no bf16")
+def test_in_bf16_the_picture_stays_close_because_of_the_marks(
+    bundle: Path, crop: Image, tmp_path: Path
+) -> None:
+    folder = _copy(bundle, tmp_path)
+    unmarked = (folder / "generator.xml").read_text().replace('name="precise"', 'name="nothing_0"')
+    (folder / "generator.xml").write_text(unmarked)
+    features = OpenVinoCompact(bundle, threads=1).encode(crop)
+    inputs = (*features.arrays, *(a[None] for a in _drive()))
+    exact = Network(bundle / "generator.xml", threads=1)(*inputs)[0].astype(int)
+    marked, plain = (
+        np.abs(Network(path / "generator.xml", threads=1, precision="bf16")(*inputs)[0] - exact)
+        for path in (bundle, folder)
+    )
+    assert marked.mean() < 0.5  # measured 0.18, at most 8 levels, AVX-512 BF16, 2026-11
+    assert marked.max() <= 16
+    assert plain.mean() > 1.2 * marked.mean()  # measured 0.28
+
+
+def _copy(bundle: Path, to: Path) -> Path:
+    return Path(shutil.copytree(bundle, to / "copy"))
+
+
+@pytest.mark.parametrize("file", ["encoder.xml", "generator.bin", "model.json"])
+def test_a_bundle_with_a_file_missing_names_it(file: str, bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    (folder / file).unlink()
+    with pytest.raises(EngineError, match=f"lacks {file}"):
+        OpenVinoCompact(folder, threads=1)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"name": "x", "sha256": "y", "size": "big", "config": {}}']
+)
+@pytest.mark.parametrize("load", [OpenVinoCompact, EagerCompact])
+def test_damaged_facts_give_one_line(content: str, load: type, bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    (folder / "model.json").write_text(content)
+    with pytest.raises(EngineError, match=r"model\.json is damaged: reinstall"):
+        load(folder)
+
+
+def test_a_damaged_network_gives_one_line(bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    (folder / "generator.xml").write_text("<net")
+    with pytest.raises(EngineError, match="the generator does not load") as caught:
+        OpenVinoCompact(folder, threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_versions_network_is_refused(bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    for suffix in (".xml", ".bin"):
+        shutil.copy(folder / f"encoder{suffix}", folder / f"generator{suffix}")
+    with pytest.raises(EngineError, match="made by another version"):
+        OpenVinoCompact(folder, threads=1)
+
+
+@pytest.mark.parametrize("damage", ["bytes", "widths"])
+def test_weights_that_do_not_fit_are_refused_in_torch(damage: str, bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    if damage == "bytes":
+        (folder / "weights.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nothing.")
+    else:
+        facts = json.loads((folder / "model.json").read_text())
+        facts["config"]["latent"] = 24
+        (folder / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(EngineError, match="another version, or is damaged"):
+        EagerCompact(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x08\0\0\0\0\0\0\0nothing."])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_bundle_is_not_made_of_something_else(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(EngineError, match="does not hold weights of the compact preset"):
+        compact_bundle.load_weights(path)
+    with pytest.raises(EngineError, match="does not exist"):
+        compact_bundle.load_weights(tmp_path / f"nowhere{suffix}")
+
+
+def test_a_bundle_is_not_made_of_another_recipes_run(tmp_path: Path) -> None:
+    torch.save({"recipe": "published"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(EngineError, match="not a checkpoint of the compact recipe"):
+        compact_bundle.load_weights(tmp_path / "checkpoint.pt")
