@@ -1,0 +1,213 @@
+"""How old pictures are in the studio: camera to result on one machine, browser included.
+
+A clip with a number painted on each picture is Chromium's camera. The server repeats the number on the result
+(setting ``measure``), and the page notes when each number is shown in the camera preview and in the result.
+
+    python -m benchmarks.web_loopback --model compact --seconds 60 --out benchmarks/results/web.json
+    python -m benchmarks.web_loopback --model null          # transport alone
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import tyro
+
+from benchmarks.machine import describe_machine
+from engine.errors import EngineError
+from engine.web import timecode
+
+_CLIP = Path(__file__).parents[1] / "engine" / "assets" / "demo" / "driver.mp4"
+_SIZE = (640, 480)
+_START_S = 60.0
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)  # fmt: skip
+_WATCH = """async () => {
+  const { Reader } = await import('/static/timecode.js');
+  const seen = new Map();
+  window.ages = [];  // [shown at, age], milliseconds
+  const each = (id, note) => {
+    const video = document.getElementById(id), reader = new Reader();
+    let last = null;
+    const next = () => {
+      const number = reader.read(video);
+      if (number !== null && number !== last) { last = number; note(number, performance.now()); }
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  };
+  each('camera', (number, at) => seen.set(number, at));
+  each('result', (number, at) => { const from = seen.get(number); if (from !== undefined && at - from < 10000) window.ages.push([at, at - from]); });
+  window.mimicam.link.send({ type: 'set', settings: { measure: true } });
+}"""  # noqa: E501
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebLoopback:
+    """Measure the studio's frame age in a real browser."""
+
+    model: str = "compact"
+    """As for ``mimicam serve``; ``null`` measures transport alone."""
+    seconds: float = 60.0
+    """How long, after the warm-up."""
+    warm_up_s: float = 8.0
+    threads: int | None = None
+    """Of the model."""
+    chromium: str = "chromium"
+    """Program."""
+    out: Path | None = None
+    """JSON file for the result; printed in any case."""
+
+
+def main(options: WebLoopback) -> dict[str, Any]:
+    """Run, print and save.
+
+    Raises:
+        EngineError: no number came back.
+    """
+    facts: dict[str, Any] = {"machine": describe_machine(), "options": _plain(asdict(options))}
+    with tempfile.TemporaryDirectory() as folder, _server(options) as (server, url):
+        camera = Path(folder) / "camera.mjpeg"
+        write_camera(camera)
+        facts.update(_browse(options, url, camera, server.pid))
+    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
+    text = json.dumps(facts, indent=1)
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text + "\n")
+    return facts
+
+
+def write_camera(path: Path, clip: Path = _CLIP) -> None:
+    """The clip's middle at 640x480 with a number on each picture, there and back, as motion JPEG."""
+    video = cv2.VideoCapture(str(clip))
+    images = []
+    while (read := video.read())[0]:
+        images.append(_middle(read[1]))
+    with path.open("wb") as file:
+        for number, image in enumerate([*images, *images[::-1]]):
+            painted = image.copy()
+            timecode.paint(painted, number)
+            file.write(cv2.imencode(".jpg", painted, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+def summarise(ages: list[tuple[float, float]]) -> dict[str, Any]:
+    """Percentiles, rate, and growth, from (shown at, age) in milliseconds.
+
+    Raises:
+        EngineError: too few.
+    """
+    if len(ages) < 20:
+        raise EngineError(f"only {len(ages)} numbers came back: is a face in the clip, is the machine free?")
+    at, age = np.array(ages).T
+    gaps = np.diff(at)
+    third = len(age) // 3
+    return {
+        "pictures": len(age),
+        "fps_shown": round(1000 * len(gaps) / float(gaps.sum()), 2),
+        "age_ms": {name: round(float(np.percentile(age, q)), 1) for name, q in _QUANTILES},
+        "longest_gap_ms": round(float(gaps.max()), 1),
+        "growth_ms": round(float(np.median(age[-third:]) - np.median(age[:third])), 1),
+    }
+
+
+_QUANTILES = (("p5", 5), ("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
+
+
+@contextmanager
+def _server(options: WebLoopback) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [
+        sys.executable,
+        "-m",
+        "engine.cli",
+        "serve",
+        "--port",
+        "0",
+        "--no-browser",
+        "--model",
+        options.model,
+    ]
+    if options.threads is not None:
+        command += ["--threads", str(options.threads)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None, "it was asked for"
+        url = next((line.strip() for line in process.stdout if "?token=" in line), "")
+        if not url:
+            raise EngineError("the server did not start: run 'mimicam serve' to see why")
+        yield process, url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=_program(options.chromium),
+            args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"],
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(url)
+        page.click("#start")
+        page.wait_for_selector("#stage[data-live=true]", timeout=_START_S * 1000)
+        page.evaluate(_WATCH)
+        page.wait_for_timeout(options.warm_up_s * 1000)
+        page.evaluate("() => { window.ages.length = 0; }")
+        before = _resident_mb(server_pid)
+        page.wait_for_timeout(options.seconds * 1000)
+        ages = page.evaluate("() => window.ages")
+        server = page.evaluate("() => window.mimicam.figures.server")
+        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
+        facts = {"browser": browser.version, "server": server, "memory": memory}
+        browser.close()
+    return {**summarise([tuple(pair) for pair in ages]), **facts}
+
+
+def _program(name: str) -> str:
+    import shutil
+
+    found = shutil.which(name)
+    if found is None:
+        raise EngineError(f"no program {name}: install Chromium, or give its path to --chromium")
+    return found
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    wide = height * _SIZE[0] // _SIZE[1]
+    left = (width - wide) // 2
+    return cv2.resize(image[:, left : left + wide], _SIZE, interpolation=cv2.INTER_CUBIC)
+
+
+def _resident_mb(pid: int) -> float | None:
+    """Of another process; Linux only."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return None
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    return round(int(line.split()[1]) / 1024, 1)
+
+
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(WebLoopback))
