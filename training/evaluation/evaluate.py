@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.backends.model import Model
+from engine.backends.model import Features, Model
 from engine.stages.edit import edit
 from engine.stages.geometry import head_pose
 from engine.stages.motion import read_motion
@@ -88,14 +88,14 @@ def calmest(clip: Clip) -> int:
 
 def model_generator(model: Model) -> Generate:
     """The product's own path, without filter and anchor: motion as it is."""
-    cache: dict[int, object] = {}
+    last: tuple[Image, Features] | None = None
 
     def generate(portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
-        if id(portrait) not in cache:
-            cache.clear()
-            cache[id(portrait)] = model.encode(portrait)
+        nonlocal last
+        if last is None or last[0] is not portrait:
+            last = portrait, model.encode(portrait)
         drive = edit(own, driver, None, EditSettings(mode=mode))
-        return model.generate(cache[id(portrait)], drive.arrays()).copy()  # type: ignore[arg-type]
+        return model.generate(last[1], drive.arrays()).copy()
 
     return generate
 
@@ -182,8 +182,10 @@ def _tally_looks(
             tally.add("identity_distance", identity(image, landmarks, own))
 
 
-def evaluate_same(clips: list[Clip], generate: Generate) -> dict[str, float]:
-    """Same identity, both: the driver's own frames are the truth."""
+def evaluate_same(
+    clips: list[Clip], generate: Generate, distance: Callable[[Image, Image], float] | None = None
+) -> dict[str, float]:
+    """Same identity, both: the driver's own frames are the truth. ``distance`` adds a perceptual one."""
     tally = Tally()
     for clip in clips:
         at = calmest(clip)
@@ -198,6 +200,8 @@ def evaluate_same(clips: list[Clip], generate: Generate) -> dict[str, float]:
             tally.add("psnr", metrics.psnr(result, clip.images[i]))
             tally.add("ssim", metrics.ssim(result, clip.images[i]))
             tally.add("l1", float(np.abs(result.astype(np.float32) - clip.images[i]).mean()) / 255)
+            if distance is not None:
+                tally.add("mobilenet_distance", distance(result, clip.images[i]))
             error = (
                 float("nan") if face is None else metrics.landmark_error(face.landmarks, clip.landmarks[i])
             )
@@ -209,6 +213,8 @@ def read_results(results: list[Image], landmarks: Float) -> list[Face | None]:
     """Track a sequence of results, looking first where the portrait's face was."""
     tracker = FaceTracker()
     tracker.start(region_of_landmarks(landmarks))
+    for image in results[:1]:  # the portrait's square is not this face's: let the tracker settle on it first
+        tracker(np.ascontiguousarray(image))
     return [tracker(np.ascontiguousarray(image)) for image in results]
 
 
