@@ -42,8 +42,10 @@ def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> li
     """Rows of a csv with the columns ``file``, ``identity`` and, where clips jump, ``jump_cuts_s``.
 
     Raises:
-        EngineError: the csv lacks a column, or names a file that is not there.
+        EngineError: the csv is missing, lacks a column, or names a file that is not there.
     """
+    if not index.is_file():
+        raise EngineError(f"{index} does not exist: give a csv with the columns 'file' and 'identity'")
     with index.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     if not rows or not {"file", "identity"} <= rows[0].keys():
@@ -56,10 +58,20 @@ def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> li
             file=row["file"],
             identity=row["identity"],
             validation=row["identity"] in validation,
-            cuts_s=tuple(float(cut) for cut in (row.get("jump_cuts_s") or "").split()),
+            cuts_s=_cuts(index, row),
         )
         for row in rows
     ]
+
+
+def _cuts(index: Path, row: dict[str, str]) -> tuple[float, ...]:
+    text = row.get("jump_cuts_s") or ""
+    try:
+        return tuple(float(cut) for cut in text.split())
+    except ValueError as error:
+        raise EngineError(
+            f"{index}: jump_cuts_s of {row['file']} is '{text}', not seconds with spaces between"
+        ) from error
 
 
 def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
@@ -135,9 +147,16 @@ class Packer:
         return True
 
     def close(self) -> None:
-        """Write the tables and give the files their names."""
+        """Write the tables and give the files their names.
+
+        Raises:
+            EngineError: nothing that was added shows a face.
+        """
         self._raw.close()
         count = len(self._segment)
+        if not count:
+            (self._out / "frames.part").unlink()
+            raise EngineError("no frame shows a face: give clips in which one is seen")
         raw = np.memmap(self._out / "frames.part", np.uint8, "r", shape=(count, self._size, self._size, 3))
         np.save(self._out / "frames.npy", raw)
         (self._out / "frames.part").unlink()

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 
+from engine.errors import EngineError
 from engine.stages.geometry import face_geometry, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES
 from engine.stages.motion import make_drive, read_motion, shape_change
@@ -77,6 +78,10 @@ class PairSampler:
         lengths = np.diff(self._pack.starts)
         weights = np.zeros(len(lengths))
         weights[present] = np.sqrt(lengths[present]) * (lengths[present] > 1)
+        if not weights.any():
+            raise EngineError(
+                "no person of this split has two frames in one clip: pack more clips, or split them otherwise"
+            )
         return weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
