@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.errors import EngineError
 from engine.models.compact import pixel_grid
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
 from engine.stages.motion import CONTROL, draw_openings
@@ -134,6 +135,8 @@ class DeviceSampler:
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
         self._augmentation = augmentation or Augmentation()
         self._weights = pack.lengths.sqrt() * (pack.lengths > 1)
+        if not bool(self._weights.any()):
+            raise EngineError("a carried pack has no person with two frames in one clip: leave it out")
         change = face_geometry().shape_from_expression.reshape(pack.motions.expression.shape[-1], -1)
         self._change = torch.from_numpy(change).to(pack.device)
         self._painters = ThreadPoolExecutor(os.cpu_count())

@@ -1,0 +1,64 @@
+"""What trembles when nobody moves: one frame of a driver, shown again and again by a noisy camera."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.stages.encode import Crop, TrackerEncoder
+from engine.stages.track import FaceTracker, region_of_landmarks
+from engine.types import CropBox, Float, Image, Mode, MotionCode
+from training.evaluation.evaluate import Clip, Generate, Tally, calmest, cross_pairs, read_results
+
+NOISE_LEVELS = 2.0
+"""Standard deviation of the sensor's noise, grey levels of 255: a webcam in a lit room."""
+_FRAME_NS = 40_000_000
+_SETTLE = 4
+"""First frames left out: the tracker's region, and the filter, come to rest."""
+
+
+def evaluate_still(
+    clips: list[Clip], generate: Generate, pairs: int = 6, frames: int = 16
+) -> dict[str, float]:
+    """Standard deviation of the results' landmarks in pixels, mean over landmarks: as read, and as the product smooths.
+
+    The figure holds the tracker's own trembling on the results; copying the driver shows how much that is.
+    """
+    tally = Tally()
+    for number, (portrait, driver) in enumerate(cross_pairs(clips, pairs)):
+        images = noisy(driver.images[calmest(driver)], frames, seed=number)
+        for name, smooth in (("jitter_px", False), ("jitter_smoothed_px", True)):
+            motions = _read(images, driver.landmarks[calmest(driver)], smooth=smooth)
+            tally.add(name, _jitter(portrait, generate, images, motions))
+    return tally.means()
+
+
+def noisy(image: Image, frames: int, seed: int) -> list[Image]:
+    """The same picture with fresh Gaussian noise in every frame."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0.0, NOISE_LEVELS, (frames, *image.shape))
+    return list((image + noise).round().clip(0, 255).astype(np.uint8))
+
+
+def _read(images: list[Image], landmarks: Float, *, smooth: bool) -> list[MotionCode]:
+    tracker, encoder = FaceTracker(), TrackerEncoder(smooth=smooth)
+    tracker.start(region_of_landmarks(landmarks))
+    box = CropBox(x_px=0.0, y_px=0.0, size_px=float(images[0].shape[0]))
+    motions = []
+    for number, image in enumerate(images):
+        face = tracker(image)
+        if face is not None:
+            motions.append(encoder(Crop(image=image, box=box, face=face, captured_ns=number * _FRAME_NS)))
+    return motions
+
+
+def _jitter(portrait: Clip, generate: Generate, images: list[Image], motions: list[MotionCode]) -> float:
+    at = calmest(portrait)
+    results = [
+        generate(portrait.images[at], portrait.motions[at], image, motion, Mode.BOTH)
+        for image, motion in zip(images, motions, strict=False)
+    ]
+    faces = [f for f in read_results(results, portrait.landmarks[at]) if f is not None]
+    if len(faces) < _SETTLE + 4:
+        return float("nan")
+    points = np.stack([f.landmarks[:, :2] for f in faces[_SETTLE:]])
+    return float(points.std(axis=0).mean())

@@ -1,0 +1,88 @@
+"""Error against exact truth: rendered heads with two expressions by two poses (``mimicam synthesize``).
+
+The portrait is the first picture, the driver the fourth, in which both expression and pose differ. Each mode has one
+right answer: the second picture for expression only, the third for pose only, the fourth for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from engine.errors import EngineError
+from engine.stages.motion import read_motion
+from engine.stages.track import FaceTracker
+from engine.types import CropBox, Face, Float, Image, Mode
+from training.evaluation import metrics
+from training.evaluation.evaluate import Generate, Tally, read_results
+
+TRUTH = {Mode.EXP: 1, Mode.POSE: 2, Mode.BOTH: 3}
+_DRIVER = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quadruple:
+    """One head as the tracker sees it."""
+
+    images: list[Image]
+    """Source, expression, pose, both."""
+    faces: list[Face]
+    """Pixels."""
+
+
+def load_quadruples(file: Path, count: int) -> tuple[list[Quadruple], int]:
+    """The first ``count`` heads of an npz; also how many were left out because the tracker misses one of the four.
+
+    Raises:
+        EngineError: the file is missing, or holds no quadruples.
+    """
+    if not file.is_file():
+        raise EngineError(f"{file} does not exist: render it with 'mimicam synthesize --out {file}'")
+    with np.load(file) as data:
+        images = data["images"] if "images" in data else np.empty(0, np.uint8)
+    if images.ndim != 5 or images.shape[1] != 4:
+        raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam synthesize'")
+    tracker = FaceTracker()
+    found = []
+    for four in images[:count]:
+        faces = [_read(tracker, image) for image in four]
+        if all(face is not None for face in faces):
+            found.append(Quadruple(images=list(four), faces=[f for f in faces if f is not None]))
+    return found, len(images[:count]) - len(found)
+
+
+def _read(tracker: FaceTracker, image: Image) -> Face | None:
+    tracker.reset()
+    return tracker(image)
+
+
+def evaluate_synthetic(quadruples: list[Quadruple], generate: Generate, mode: Mode) -> dict[str, float]:
+    """L1 (0..1) over the true face and over the picture, and the landmark error, against the rendered answer."""
+    tally = Tally()
+    for four in quadruples:
+        size = four.images[0].shape[0]
+        box = CropBox(x_px=0.0, y_px=0.0, size_px=float(size))
+        source, driver = (
+            read_motion(box.from_image(four.faces[i].landmarks), four.faces[i].blendshapes)
+            for i in (0, _DRIVER)
+        )
+        result = generate(four.images[0], source, four.images[_DRIVER], driver, mode)
+        truth, wanted = four.images[TRUTH[mode]], four.faces[TRUTH[mode]].landmarks
+        difference = np.abs(result.astype(np.float32) - truth).mean(axis=2) / 255
+        tally.add("l1", float(difference.mean()))
+        tally.add("face_l1", float(difference[face_region(wanted, size)].mean()))
+        (face,) = read_results([result], wanted)
+        error = float("nan") if face is None else metrics.landmark_error(face.landmarks, wanted)
+        tally.add("landmark_error", error)
+    return tally.means()
+
+
+def face_region(landmarks_px: Float, size: int) -> np.ndarray:
+    """bool ``[size, size]``: inside the convex hull of the landmarks."""
+    mask = np.zeros((size, size), np.uint8)
+    hull = cv2.convexHull(landmarks_px[:, :2].round().astype(np.int32))
+    cv2.fillConvexPoly(mask, hull, (1,))
+    return mask.astype(bool)
