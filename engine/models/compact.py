@@ -204,6 +204,8 @@ class Generator(nn.Module):
         self.block2 = ResBlock(c2)
         self.to_flow2 = nn.Conv2d(c2, 2, 3, padding=1)
         self.to_picture = nn.Conv2d(c2, 16, 3, padding=1)
+        self.unseen = nn.Parameter(torch.tensor(6.0))
+        """How firmly the warped picture is kept out of what the portrait does not show: lips must not fill a mouth."""
         for layer in (self.to_flow4, self.to_flow2):
             _zero(layer)
         with torch.no_grad():
@@ -240,7 +242,8 @@ class Generator(nn.Module):
         x2 = self.merge2(torch.cat([_double(self.up2(_act(x4))), *beside2], dim=1))
         x2 = _act(self.block2(x2))
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05
-        painted, mask = _to_picture(self.to_picture(x2).float())
+        painted, logit = _to_picture(self.to_picture(x2).float())
+        mask = torch.sigmoid(logit - self.unseen * _double(_newly_open(openings_N4hh, flow2)))
         warped = warp(image_N3SS, _double(flow2))
         return {
             "image": mask * warped + (1 - mask) * painted,
@@ -330,6 +333,12 @@ def _mlp(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _to_picture(x_N16hw: Tensor) -> tuple[Tensor, Tensor]:
-    """Sub-pixel shuffle to a painted picture and a mask, ``[N, 3 and 1, 2h, 2w]`` (Shi et al., CVPR 2016)."""
+    """Sub-pixel shuffle to a painted picture and a mask's logit, ``[N, 3 and 1, 2h, 2w]`` (Shi et al., CVPR 2016)."""
     full = F.pixel_shuffle(x_N16hw, 2)
-    return torch.tanh(full[:, :3]), torch.sigmoid(full[:, 3:])
+    return torch.tanh(full[:, :3]), full[:, 3:]
+
+
+def _newly_open(openings_N4hh: Tensor, flow_N2hh: Tensor) -> Tensor:
+    """Where the target is open and the portrait, carried there, is not, ``[N, 1, h, h]`` in 0..1."""
+    shown = warp(openings_N4hh[:, 2:].float(), flow_N2hh)
+    return (openings_N4hh[:, :2].float() - shown).clamp(min=0).amax(dim=1, keepdim=True)
