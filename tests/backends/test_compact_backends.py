@@ -175,7 +175,7 @@ def _is_precise(layer: ET.Element) -> bool:
 def test_sampling_grids_and_the_final_picture_are_marked_to_stay_precise(bundle: Path) -> None:
     layers, feeds = _layers(bundle / "generator.xml")
     samplers = [number for number, layer in layers.items() if layer.attrib["type"] == "GridSample"]
-    assert len(samplers) == 6, "five maps and the picture are warped"
+    assert len(samplers) >= 6, "maps and the picture are warped"
     waiting = [source for number in samplers for port, source in feeds[number] if port == "1"]
     waiting += [number for number, layer in layers.items() if layer.attrib["type"] == "Result"]
     checked: set[str] = set()
