@@ -17,7 +17,7 @@ _SETTLE = 4
 
 
 def evaluate_still(
-    clips: list[Clip], generate: Generate, pairs: int = 6, frames: int = 16
+    clips: list[Clip], generate: Generate, pairs: int = 4, frames: int = 16
 ) -> dict[str, float]:
     """Standard deviation of the results' landmarks in pixels, mean over landmarks: as read, and as the product smooths.
 
