@@ -16,7 +16,7 @@ from engine.cli.enroll import Enroll
 from engine.cli.models import MODELS, Models
 from engine.cli.render import Render
 from engine.cli.run import Run
-from engine.errors import EngineError
+from engine.errors import EngineError, KernelBuildError
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 GROUP = "mimicam.commands"
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
-    except EngineError as error:
+    except (EngineError, KernelBuildError) as error:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:

@@ -74,13 +74,15 @@ def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loo
 def make_sinks(
     specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
 ) -> list[Sink]:
-    """``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``null``.
+    """``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``webrtc[:PORT]``, ``null``.
 
     Raises:
         EngineError: an unknown one, twice the same, or one that cannot work here.
     """
     if not specs or len(set(specs)) != len(specs):
-        raise EngineError("--sink takes one or more different sinks: virtual-camera, window, file:PATH, null")
+        raise EngineError(
+            "--sink takes one or more different sinks: virtual-camera, window, file:PATH, webrtc, null"
+        )
     return [_sink(spec, on_key, figures) for spec in specs]
 
 
@@ -92,14 +94,25 @@ def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[s
         return WindowSink(on_key=on_key, figures=figures)
     if kind == "file" and value:
         return FileSink(Path(value))
+    if kind == "webrtc":
+        return _webrtc_sink(value)
     if spec == "null":
         return NullSink()
-    raise EngineError(f"there is no sink {spec!r}; choose virtual-camera, window, file:PATH or null")
+    raise EngineError(f"there is no sink {spec!r}; choose virtual-camera, window, file:PATH, webrtc or null")
+
+
+def _webrtc_sink(port: str) -> Sink:
+    from engine.web.sink import WebRtcSink
+
+    if port and not port.isdecimal():
+        raise EngineError(f"webrtc:{port} is no port: give a number, as webrtc:8443")
+    sink: Sink = WebRtcSink(port=int(port or 8443), on_url=lambda url: print(f"watch at {url}", flush=True))
+    return sink
 
 
 def result_size(size: tuple[int, int] | None, sinks: Sequence[str]) -> tuple[int, int] | None:
-    """The size asked for; for a virtual camera one that programs accept; None for the model's own."""
-    if size is None and any(spec.startswith("virtual-camera") for spec in sinks):
+    """The size asked for; for a virtual camera or a browser one that programs accept; None for the model's own."""
+    if size is None and any(spec.startswith(("virtual-camera", "webrtc")) for spec in sinks):
         return VIRTUAL_CAMERA_SIZE
     return size
 

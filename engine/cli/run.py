@@ -26,7 +26,7 @@ class Run:
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
     sink: tuple[str, ...] = ("virtual-camera",)
-    """One or more of virtual-camera, window, file:PATH, null."""
+    """One or more of virtual-camera, window, file:PATH, webrtc, null."""
     backend: Backend = "auto"
     """What computes; auto chooses by what the machine has, and says which."""
     model: str = "compact"

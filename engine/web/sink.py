@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 
 from engine.errors import EngineError
@@ -15,13 +17,21 @@ from engine.web.protocol import Badge
 class WebRtcSink:
     """See `engine.sinks.Sink`. Listens on this machine only; the link is on ``url`` once it is open."""
 
-    def __init__(self, *, port: int = 8443, badge: Badge = "bottom-right", token: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 8443,
+        badge: Badge = "bottom-right",
+        token: str | None = None,
+        on_url: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Prepare; nothing listens yet.
 
         Args:
             port: 0 takes a free one.
             badge: where "synthetic" stands, or ``off``.
             token: opens the page; by default a new one.
+            on_url: told the page's address once it is open.
 
         Raises:
             EngineError: the webrtc extra is missing.
@@ -33,6 +43,7 @@ class WebRtcSink:
         self._badge, self._where = BadgePainter(), badge
         options = Options(port=port) if token is None else Options(port=port, token=token)
         self._server = Server(options, None, None)
+        self._on_url = on_url
         self.url = ""
         """Page of the result, with a view key instead of the token."""
 
@@ -46,6 +57,7 @@ class WebRtcSink:
             raise EngineError(f"a browser needs even sides, got {size[0]}x{size[1]}: choose another --size")
         self._server.start()
         self._server.on_loop(self._take_stage)
+        self._on_url(self.url)
 
     def _take_stage(self) -> None:
         studio = self._server.studio
