@@ -5,6 +5,7 @@ source -> Frame -> track -> crop -> encode -> edit -> generate -> composite -> s
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -70,7 +71,7 @@ class Pipeline:
         """
         self._model, self._size, self._aligned = model, size, aligned
         self.timings = timings or Timings()
-        self.track = FaceTracker()
+        self.track = FaceTracker(threads=min(os.cpu_count() or 1, 2))
         self._box = DriverBox()
         # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
         self._reenactor = reenactor(model, relative=relative, smooth=smooth)
