@@ -22,7 +22,7 @@ JAW = NAMES.index("jawOpen")
 class ScriptedTracker:
     """Sees what the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:  # noqa: ARG002
         self.face: Face | None = seen()
         self.calls = 0
 

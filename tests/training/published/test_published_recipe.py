@@ -48,10 +48,11 @@ def trained(module: nn.Module, before: dict[str, Tensor], prefix: str) -> set[st
 
 
 def test_the_losses_fall_on_two_pairs(tiny: DpeConfig, batch: Batch) -> None:
-    made = recipe(tiny, lr_one=0.01)  # five times the paper's: 40 steps must show it
-    figures = [made.step(step, batch) for step in range(41)]
-    fallen = {name: figures[-1][name] / figures[0][name] for name in figures[0]}
-    # Measured on a CPU, torch 2.13, 2026-11: 0.57, 0.58, 0.44.
+    made = recipe(tiny, lr_one=0.01)  # five times the paper's: 60 steps must show it
+    figures = [made.step(step, batch) for step in range(60)]
+    # A mean, not the last step: against a discriminator, rounding alone moves one step by a tenth.
+    fallen = {name: sum(row[name] for row in figures[-10:]) / 10 / figures[0][name] for name in figures[0]}
+    # Measured on a CPU, torch 2.13, 2026-11, one and two threads: 0.42 and 0.48, 0.49 and 0.52, 0.37 and 0.42.
     assert fallen["reconstruction"] < 0.7
     assert fallen["perceptual"] < 0.7
     assert fallen["expression"] < 0.6
