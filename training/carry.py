@@ -44,6 +44,8 @@ class CarriedPack:
     blendshapes: np.ndarray
     segment: np.ndarray
     """int ``[N]``, ascending."""
+    pose_group: np.ndarray
+    """int ``[N]``; see `training.data.pack`."""
     validation: np.ndarray
     """bool ``[N]``"""
 
@@ -83,6 +85,8 @@ class PackWriter:
         self._segments = json.loads((folder / "segments.json").read_text())
         with np.load(folder / "track.npz") as track:
             self._tables = {name: track[name] for name in ("landmarks", "blendshapes", "segment")}
+            own = np.arange(len(self._tables["segment"]), dtype=np.int32)
+            self._tables["pose_group"] = track.get("pose_group", own)
         self._validation = np.array([bool(s["validation"]) for s in self._segments])[self._tables["segment"]]
 
     def write(self, limit_bytes: int, validation_share: float = 0.04) -> dict[str, object]:
@@ -130,6 +134,7 @@ class PackWriter:
             landmarks=np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1])),
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
+            pose_group=self._tables["pose_group"][rows],
             validation=self._validation[rows],
             offsets=offsets,
         )
@@ -166,6 +171,7 @@ def _read_pack(folder: Path, name: str) -> CarriedPack:
         landmarks=landmarks,
         blendshapes=t["blendshapes"].astype(np.float32),
         segment=t["segment"],
+        pose_group=t["pose_group"],
         validation=t["validation"],
     )
 

@@ -180,7 +180,7 @@ class Session:
 
     def _to_device(self, pack: CarriedPack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
-        tables = (pack.landmarks[rows], pack.blendshapes[rows], pack.segment[rows])
+        tables = (pack.landmarks[rows], pack.blendshapes[rows], pack.segment[rows], pack.pose_group[rows])
         return DevicePack(pack.frames[rows], *tables, self._device)
 
 
@@ -204,6 +204,7 @@ def _parse(argv: Sequence[str]) -> tuple[SessionOptions, CompactOptions]:
     add("--landmark-weight", type=float, default=6.0)
     add("--landmark-samples", type=int, default=32, help="of each batch")
     add("--gan", type=float, default=0.0, help="weight of a discriminator, for a last stage")
+    add("--gan-parts", type=float, default=0.0, help="weight of two more, of the mouth and of the eyes")
     a = parser.parse_args(argv)
     session = SessionOptions(
         carry=a.carry, out=a.out, minutes=a.minutes, steps=a.steps, batch=a.batch, size=a.size,
@@ -211,7 +212,7 @@ def _parse(argv: Sequence[str]) -> tuple[SessionOptions, CompactOptions]:
     )  # fmt: skip
     compact = CompactOptions(
         lr=a.lr, lr_final=a.lr_final, warmup=a.warmup, steps=a.steps, perceptual=a.perceptual_weight,
-        landmark=a.landmark_weight, landmark_samples=a.landmark_samples, gan=a.gan,
+        landmark=a.landmark_weight, landmark_samples=a.landmark_samples, gan=a.gan, gan_parts=a.gan_parts,
     )  # fmt: skip
     return session, compact
 

@@ -10,9 +10,11 @@ the cached maps. What differs, and why:
 - The flow starts from where the tracker's landmarks go (`LandmarkFlow`) and the network adds to it.
 - One generator serves both edits, so ``both`` costs one pass.
 - The picture itself is warped at full resolution and blended with what the network paints; maps of the openings
-  (inside of the lips, between the lids) say where something has to be painted that the portrait does not show.
+  (inside of the lips, between the lids, teeth) say where something has to be painted that the portrait does not show.
+- While the head keeps its pose, what the landmarks do not reach is the portrait itself, pixel by pixel (`_at_rest`).
 
-Shape letters: N batch, K control points, C channels, S side of the picture; maps at S/2, S/4, S/8, S/16.
+Shape letters: N batch, K control points, C channels, O maps of openings, S side of the picture; maps at S/2 (h), S/4,
+S/8, S/16.
 """
 
 from __future__ import annotations
@@ -24,6 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.1
+_NOISE = 0.004
+"""Of the head's affine motion, crop units: half a pixel at 256."""
+_REACHED = 4.0
+"""A quarter of a pixel's motion from landmarks, and it is the generator's to draw."""
+_FIRM = 8.0
+"""Logit that keeps the warped picture where nothing moves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +49,8 @@ class CompactConfig:
     """Channels at S/2, S/4, S/8, S/16."""
     embed: int = 10
     """Learned values per control point, splatted onto the target."""
-    openings: int = 4
-    """Maps of what opens: lips and lids, of the target and of the portrait."""
+    openings: int = 6
+    """Maps of what opens: lips and lids, of the target and of the portrait, and the target's upper and lower teeth."""
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -142,7 +150,8 @@ class LandmarkFlow(nn.Module):
     def forward(
         self, source_NK3: Tensor, target_NK3: Tensor, affine_N23: Tensor, head_N3: Tensor, size: int
     ) -> tuple[Tensor, Tensor]:
-        """Flow ``[N, 2, size, size]`` in crop units (source minus target), and features ``[N, D, size, size]``.
+        """Flow ``[N, 2, size, size]`` in crop units (source minus target), and features ``[N, D, size, size]``,
+        the first of which tells how much of each pixel's motion the control points decide (0..1).
 
         Args:
             source_NK3, target_NK3: control points in crop space.
@@ -166,7 +175,8 @@ class LandmarkFlow(nn.Module):
         head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP))[..., None]
         flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
         flow = flow_NP2.transpose(-1, -2).reshape(-1, 2, size, size)
-        features_NPD = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
+        reach_NP1 = weight_NPK.sum(-1, keepdim=True)
+        features_NPD = torch.cat([reach_NP1, splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
         features = features_NPD.transpose(-1, -2).reshape(-1, features_NPD.shape[-1], size, size)
         return flow, features
 
@@ -222,7 +232,7 @@ class Generator(nn.Module):
         target_NK3: Tensor,
         affine_N23: Tensor,
         head_N3: Tensor,
-        openings_N4hh: Tensor,
+        openings_NOhh: Tensor,
     ) -> dict[str, Tensor]:
         """``image`` in [-1, 1] (not clamped), ``warped``, ``mask`` and ``flow`` ``[N, 2, S/2, S/2]``."""
         map2, map4, map8, map16 = maps
@@ -231,19 +241,22 @@ class Generator(nn.Module):
             flow4, splat = self.flow(
                 source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
             )
-        splat = torch.cat([splat, F.avg_pool2d(openings_N4hh.float(), 2)], dim=1)
+        rest4 = _at_rest(affine_N23.float(), splat[:, :1])
+        splat = torch.cat([splat[:, 1:], F.avg_pool2d(openings_NOhh.float(), 2)], dim=1)
         body4 = self._body(latent_NZ, map4, map8, map16, flow4, splat)
         head4 = self.to_flow4(_act(body4)).float()
-        flow4 = flow4 + head4[:, :2] * 0.25
+        flow4 = flow4 + head4[:, :2] * 0.25 * (1 - rest4)
         keep4 = torch.sigmoid(head4[:, 2:])
         x4 = self.merge4(torch.cat([_act(body4), warp(map4, flow4) * keep4], dim=1))
         flow2 = _double(flow4)
-        beside2 = [warp(map2, flow2), openings_N4hh.to(map2.dtype)]
+        beside2 = [warp(map2, flow2), openings_NOhh.to(map2.dtype)]
         x2 = self.merge2(torch.cat([_double(self.up2(_act(x4))), *beside2], dim=1))
         x2 = _act(self.block2(x2))
-        flow2 = flow2 + self.to_flow2(x2).float() * 0.05
+        rest2 = _double(rest4)
+        flow2 = flow2 + self.to_flow2(x2).float() * 0.05 * (1 - rest2)
         painted, logit = _to_picture(self.to_picture(x2).float())
-        mask = torch.sigmoid(logit - self.unseen * _double(_newly_open(openings_N4hh, flow2)))
+        known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, flow2)
+        mask = torch.sigmoid(logit + _double(known))
         warped = warp(image_N3SS, _double(flow2))
         return {
             "image": mask * warped + (1 - mask) * painted,
@@ -284,13 +297,13 @@ class Compact(nn.Module):
         head_N3: Tensor,
         expression_NTE: Tensor,
         pose_NTP: Tensor,
-        openings_N4hh: Tensor,
+        openings_NOhh: Tensor,
     ) -> dict[str, Tensor]:
         """Encode, edit and generate; see `Generator.forward` for the result."""
         latent, maps = self.encoder(image_N3SS)
         latent = self.codes(latent, expression_NTE, pose_NTP)
         points = (source_NK3, target_NK3, affine_N23, head_N3)
-        return self.generator(latent, image_N3SS, maps, *points, openings_N4hh)
+        return self.generator(latent, image_N3SS, maps, *points, openings_NOhh)
 
 
 def pixel_grid(size: int, like: Tensor) -> Tensor:
@@ -338,7 +351,14 @@ def _to_picture(x_N16hw: Tensor) -> tuple[Tensor, Tensor]:
     return torch.tanh(full[:, :3]), full[:, 3:]
 
 
-def _newly_open(openings_N4hh: Tensor, flow_N2hh: Tensor) -> Tensor:
+def _at_rest(affine_N23: Tensor, reach_N1hw: Tensor) -> Tensor:
+    """Where nothing moves for certain, ``[N, 1, h, w]`` in 0..1: the head keeps its pose and no landmark reaches there."""
+    moved = (affine_N23 - torch.eye(2, 3, device=affine_N23.device)) / _NOISE
+    still = torch.exp(-(moved**2).sum(dim=(1, 2)))
+    return still[:, None, None, None] * (1 - _REACHED * reach_N1hw).clamp(min=0)
+
+
+def _newly_open(openings_NOhh: Tensor, flow_N2hh: Tensor) -> Tensor:
     """Where the target is open and the portrait, carried there, is not, ``[N, 1, h, h]`` in 0..1."""
-    shown = warp(openings_N4hh[:, 2:].float(), flow_N2hh)
-    return (openings_N4hh[:, :2].float() - shown).clamp(min=0).amax(dim=1, keepdim=True)
+    shown = warp(openings_NOhh[:, 2:4].float(), flow_N2hh)
+    return (openings_NOhh[:, :2].float() - shown).clamp(min=0).amax(dim=1, keepdim=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from engine.stages.teeth import draw_teeth
 from engine.types import Float, HeadPose, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
@@ -41,7 +42,8 @@ class Drive:
     target_points: Float
     """``[176, 3]``"""
     affine: Float
-    """``[2, 3]``, source_from_target: the best affine map of the rigid points."""
+    """``[2, 3]``, source_from_target: the best affine map of the rigid points, by pose alone: exactly the identity while
+    the head keeps its pose, whatever the face does."""
     head: Float
     """``[3]``: the target head's centre x, y and its scale."""
     expression: Float
@@ -49,8 +51,9 @@ class Drive:
     pose: Float
     """``[2, 12]``: the portrait's own pose vector, the target's."""
     openings: Float
-    """``[4, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
-    the portrait does. What opens there was never seen: it has to be painted, not stretched."""
+    """``[6, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
+    the portrait does; then where upper and lower teeth show in the target's mouth. What opens there was never seen: it
+    has to be painted, not stretched."""
 
     def arrays(self) -> tuple[Float, ...]:
         """In the order of the generator's inputs."""
@@ -87,15 +90,23 @@ def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> 
     """
     source_all = place(source.shape, source.pose)
     target_all = place(target.shape, target.pose)
+    carried = place(source.shape, target.pose)
     return Drive(
         source_points=source_all[CONTROL],
         target_points=target_all[CONTROL],
-        affine=fit_affine(target_all[RIGID, :2], source_all[RIGID, :2]),
+        affine=fit_affine(carried[RIGID, :2], source_all[RIGID, :2]),
         head=np.array([*target.pose.translation, target.pose.scale], np.float32),
         expression=np.stack([source.expression, target.expression]),
         pose=np.stack([pose_vector(source.pose), pose_vector(target.pose)]),
-        openings=np.concatenate([draw_openings(target_all, map_px), draw_openings(source_all, map_px)]),
+        openings=draw_maps(source, target, map_px),
     )
+
+
+def draw_maps(source: MotionCode, target: MotionCode, size_px: int) -> Float:
+    """``[6, size, size]``; see `Drive.openings`."""
+    opened = draw_openings(place(target.shape, target.pose), size_px)
+    own = draw_openings(place(source.shape, source.pose), size_px)
+    return np.concatenate([opened, own, draw_teeth(target, opened[0])])
 
 
 def draw_openings(landmarks: Float, size_px: int) -> Float:

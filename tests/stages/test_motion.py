@@ -58,6 +58,14 @@ def test_the_affine_goes_from_target_to_source() -> None:
     assert drive.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
 
 
+def test_an_expression_moves_no_head() -> None:
+    own = motion(pose(yaw=25, roll=8, at=(0.1, 0.05)))
+    change = shape_change(shapes(jawOpen=1.0, browInnerUp=1.0, mouthSmileLeft=0.8))
+    drive = make_drive(own, replace(own, shape=own.shape + change))
+    assert np.abs(drive.target_points - drive.source_points).max() > 0.05
+    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
+
+
 def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
     change = shape_change(shapes(jawOpen=1.0))
     assert change[14, 1] > 0.1
@@ -67,7 +75,7 @@ def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
 def test_an_opening_mouth_is_drawn_where_it_opens() -> None:
     shut, mouth = motion(), motion()
     wide = replace(mouth, shape=mouth.shape + shape_change(shapes(jawOpen=1.0)))
-    lips, lids, own_lips, _ = make_drive(shut, wide, map_px=64).openings
+    lips, lids, own_lips, *_ = make_drive(shut, wide, map_px=64).openings
     assert lips.sum() > own_lips.sum() + 10
     assert lips.max() <= 1.0
     rows, columns = np.nonzero(lips > 0.5)
@@ -87,7 +95,7 @@ def test_no_change_of_expression_changes_no_shape() -> None:
 
 def test_the_drives_arrays_have_the_documented_shapes_and_order() -> None:
     arrays = make_drive(motion(), motion(pose(yaw=10)), map_px=32).arrays()
-    want = [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12), (4, 32, 32)]
+    want = [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12), (6, 32, 32)]
     assert [a.shape for a in arrays] == want
     assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
     assert len(CONTROL) == 176

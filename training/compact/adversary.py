@@ -1,27 +1,44 @@
-"""What the other losses leave soft: a discriminator that judges patches at two sizes (an optional last stage).
+"""What the other losses leave soft: discriminators that judge patches (an optional last stage).
 
-Hinge loss and feature matching, as in DAE-GAN's equations 6 and 7, with spectral normalisation. The discriminator learns
-alone first: an untrained one would pull good weights apart.
+One judges the whole picture at two sizes; two more see only what the eye goes to, the mouth and the eyes, cut out about
+the true landmarks (component discriminators as in GFP-GAN, Wang et al., CVPR 2021). Hinge loss and feature matching, as in
+DAE-GAN's equations 6 and 7, with spectral normalisation. A discriminator learns alone first: an untrained one would pull
+good weights apart.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.models.compact import pixel_grid
+from engine.stages.motion import CONTROL
 from training.daegan.discriminator import Judgement, PatchDiscriminator
 from training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
 
-_WIDTH, _MOST, _SCALES = 48, 256, 2
+_CONTROL = CONTROL.tolist()
+_LIPS = [_CONTROL.index(i) for i in (13, 14, 61, 291)]
+_EYES = [[_CONTROL.index(i) for i in eye] for eye in ((33, 133, 159, 145), (263, 362, 386, 374))]
+_MOUTH_HALF, _MOUTH_PX = 0.65, 64
+_EYE_HALF, _EYE_PX = 0.42, 48
+"""Half a side in head scales (about 58 mm), and the side in pixels: near the resolution of a 256 crop."""
+
+Part = Literal["picture", "mouth", "eyes"]
+View = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""What a discriminator sees of pictures ``[N, 3, S, S]``, control points ``[N, K, 3]`` and heads ``[N, 3]``."""
 
 
 class Discriminator(nn.Module):
-    """Full and half size; counts its own updates, so that a resumed run goes on in its warm-up."""
+    """Judges at full size and halved ones; counts its own updates, so that a resumed run goes on in its warm-up."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 48, most: int = 256, scales: int = 2) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchDiscriminator(_WIDTH, _MOST) for _ in range(_SCALES))
+        self.scales = nn.ModuleList(PatchDiscriminator(width, most) for _ in range(scales))
         self.age: Tensor
         self.register_buffer("age", torch.zeros((), dtype=torch.int64))
 
@@ -33,42 +50,85 @@ class Discriminator(nn.Module):
         return judgements
 
 
-class Adversary:
-    """The discriminator, its optimiser, and both sides' losses."""
+def whole_picture(image_N3SS: Tensor, *_: Tensor) -> Tensor:
+    """The picture as it is."""
+    return image_N3SS
 
-    def __init__(
-        self, *, weight: float, features: float, lr: float, warmup: int, device: torch.device
-    ) -> None:
-        """``warmup``: updates that the discriminator gets before it is listened to, and again until fully."""
-        self.discriminator = Discriminator().to(device, memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=lr, betas=(0.5, 0.99))
-        self._weight, self._features, self._warmup, self._device = weight, features, warmup, device
+
+def mouth(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
+    """``[N, 3, 64, 64]`` about the lips."""
+    return _cut(image_N3SS, points_NK3[:, _LIPS, :2].mean(1), _MOUTH_HALF * head_N3[:, 2], _MOUTH_PX)
+
+
+def eyes(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
+    """``[2 N, 3, 48, 48]``: the right eyes, then the left ones mirrored."""
+    half = _EYE_HALF * head_N3[:, 2]
+    right, left = (_cut(image_N3SS, points_NK3[:, eye, :2].mean(1), half, _EYE_PX) for eye in _EYES)
+    return torch.cat([right, left.flip(-1)])
+
+
+_VIEWS: dict[Part, View] = {"picture": whole_picture, "mouth": mouth, "eyes": eyes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversaryOptions:
+    """Of one discriminator."""
+
+    weight: float
+    """Of its opinion."""
+    features: float = 1.0
+    """Of feature matching."""
+    lr: float = 2e-4
+    warmup: int = 300
+    """Updates before it is listened to, and again until fully."""
+
+
+class Adversary:
+    """A discriminator of one part, its optimiser, and both sides' losses."""
+
+    def __init__(self, part: Part, options: AdversaryOptions, device: torch.device) -> None:
+        self.part: Part = part
+        scales = 2 if part == "picture" else 1
+        self.discriminator = Discriminator(scales=scales).to(device, memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=options.lr, betas=(0.5, 0.99))
+        self._options, self._device, self._view = options, device, _VIEWS[part]
 
     def heard(self) -> float:
         """0..1: how much of the discriminator's opinion counts now."""
-        past = int(self.discriminator.age) - self._warmup
-        return min(max(past / max(self._warmup, 1), 0.0), 1.0)
+        past = int(self.discriminator.age) - self._options.warmup
+        return min(max(past / max(self._options.warmup, 1), 0.0), 1.0)
 
-    def losses(self, result: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """For the generator; nothing while the discriminator warms up. The same names in every step."""
+    def losses(self, result: Tensor, target: Tensor, points: Tensor, head: Tensor) -> dict[str, Tensor]:
+        """For the generator; zero while the discriminator warms up. The same names in every step."""
+        names = (f"gan_{self.part}", f"features_{self.part}")
         heard = self.heard()
         if heard == 0.0:
-            return {"gan": result.new_zeros(()), "features": result.new_zeros(())}
+            return {name: result.new_zeros(()) for name in names}
         self.discriminator.requires_grad_(False)
         with torch.autocast(self._device.type, torch.bfloat16):
-            fake = self.discriminator(result)
+            fake = self.discriminator(self._view(result, points, head))
             with torch.no_grad():
-                real = self.discriminator(target)
+                real = self.discriminator(self._view(target, points, head))
             gan, features = generator_loss(fake), feature_matching_loss(real, fake)
         self.discriminator.requires_grad_(True)
-        return {"gan": heard * self._weight * gan, "features": heard * self._features * features}
+        o = self._options
+        return dict(zip(names, (heard * o.weight * gan, heard * o.features * features), strict=True))
 
-    def learn(self, result: Tensor, target: Tensor) -> Tensor:
+    def learn(self, result: Tensor, target: Tensor, points: Tensor, head: Tensor) -> Tensor:
         """One update of the discriminator; returns its loss (2 for one that knows nothing)."""
         with torch.autocast(self._device.type, torch.bfloat16):
-            loss = discriminator_loss(self.discriminator(target), self.discriminator(result.detach()))
+            real = self.discriminator(self._view(target, points, head))
+            loss = discriminator_loss(real, self.discriminator(self._view(result.detach(), points, head)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.discriminator.age += 1
         return loss.detach()
+
+
+def _cut(image_N3SS: Tensor, centre_N2: Tensor, half_N: Tensor, size: int) -> Tensor:
+    """Squares about crop-space centres, ``[N, 3, size, size]``; edges repeat. In fp32, as every grid here."""
+    with torch.autocast(image_N3SS.device.type, enabled=False):
+        grid = centre_N2[:, None] + pixel_grid(size, centre_N2)[None] * half_N[:, None, None]
+        grid = grid.view(-1, size, size, 2).float()
+        return F.grid_sample(image_N3SS.float(), grid, padding_mode="border", align_corners=False)

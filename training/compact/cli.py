@@ -46,6 +46,10 @@ class Train:
     landmark_weight: float = 2.0
     gan: float = 0.0
     """Weight of a discriminator's opinion, for a last stage (0.02 is a start); 0 trains without one."""
+    gan_parts: float = 0.0
+    """Weight of the opinions of two more, of the mouth and of the eyes."""
+    gan_features: float = 1.0
+    """Weight of matching a discriminator's features, where there is one."""
     weights: Path | None = None
     """Start a new run from these averaged weights: a checkpoint, also a small one of a GPU session."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,6 +73,8 @@ class Train:
             perceptual=self.perceptual_weight,
             landmark=self.landmark_weight,
             gan=self.gan,
+            gan_parts=self.gan_parts,
+            gan_features=self.gan_features,
         )
         recipe = CompactRecipe(
             options, perceptual=self.perceptual, landmarks=self.landmarks, device=self.device

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
 from engine.stages.geometry import face_geometry
 from engine.stages.motion import CONTROL
-from training.compact.adversary import Adversary
+from training.compact.adversary import Adversary, AdversaryOptions, Part
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from training.perceptual import MobileNetDistance
@@ -43,7 +43,9 @@ class CompactOptions:
     landmark_samples: int = 3
     """Of each batch: the landmark network costs half as much as the model's own step."""
     gan: float = 0.0
-    """Weight of the discriminator's opinion; 0 trains without one."""
+    """Weight of the opinion of the whole picture's discriminator; 0 trains without one."""
+    gan_parts: float = 0.0
+    """The same of the mouth's and the eyes'."""
     gan_features: float = 1.0
     """Weight of feature matching, where there is a discriminator."""
     gan_lr: float = 2e-4
@@ -66,7 +68,7 @@ class CompactRecipe:
     """See `training.trainer.Recipe`."""
 
     name = "compact"
-    late = frozenset({"discriminator"})
+    late = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
     """A later stage's modules: a checkpoint of before may lack them."""
 
     def __init__(
@@ -91,25 +93,30 @@ class CompactRecipe:
             else MobileNetDistance(perceptual).to(self._device, memory_format=torch.channels_last)
         )
         self._landmarks = None if landmarks is None else LandmarkLoss(landmarks).to(self._device)
-        self._adversary = self._make_adversary()
+        self._adversaries = self._make_adversaries()
 
-    def _make_adversary(self) -> Adversary | None:
+    def _make_adversaries(self) -> list[Adversary]:
         o = self._options
-        if not o.gan:
-            return None
-        return Adversary(
-            weight=o.gan, features=o.gan_features, lr=o.gan_lr, warmup=o.gan_warmup, device=self._device
-        )
+        weights: dict[Part, float] = {"picture": o.gan, "mouth": o.gan_parts, "eyes": o.gan_parts}
+        return [
+            Adversary(
+                part,
+                AdversaryOptions(weight=weight, features=o.gan_features, lr=o.gan_lr, warmup=o.gan_warmup),
+                self._device,
+            )
+            for part, weight in weights.items()
+            if weight
+        ]
 
     def modules(self) -> dict[str, nn.Module]:
-        """The weights, their running average, and the discriminator where there is one."""
-        own: dict[str, nn.Module] = {"model": self.model, "average": self.average}
-        return own if self._adversary is None else own | {"discriminator": self._adversary.discriminator}
+        """The weights, their running average, and the discriminators where there are any."""
+        judges = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
+        return {"model": self.model, "average": self.average, **judges}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam a module that learns."""
-        own: dict[str, torch.optim.Optimizer] = {"model": self._optimiser}
-        return own if self._adversary is None else own | {"discriminator": self._adversary.optimiser}
+        judges = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
+        return {"model": self._optimiser, **judges}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with another run's averaged weights; optimisers start anew, so give the run a warm-up.
@@ -133,16 +140,17 @@ class CompactRecipe:
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.model, batch)
         losses = self._losses(out, batch)
-        if self._adversary is not None:
-            losses |= self._adversary.losses(out["image"], batch["target"])
+        seen = (out["image"], batch["target"], batch["target_points"], batch["head"])
+        for adversary in self._adversaries:
+            losses |= adversary.losses(*seen)
         total = torch.stack(list(losses.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
         self._optimiser.step()
         self._follow(step)
-        if self._adversary is not None:
-            losses["judge"] = self._adversary.learn(out["image"], batch["target"])
+        for adversary in self._adversaries:
+            losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
         return {"total": total.item(), "norm": norm.item(), **{k: v.item() for k, v in losses.items()}}
 
     @torch.no_grad()

@@ -66,6 +66,10 @@ class Pack:
         packer.close()
 
 
+_POSE_OF = (0, 0, 1, 1)
+"""Which of a quadruple's two poses a picture has; see `training.synthetic.quadruple.ORDER`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackSynthetic:
     """Track rendered quadruples, written by 'mimicam synthesize', and write a pack: one segment a head."""
@@ -86,6 +90,6 @@ class PackSynthetic:
             for number in progress.track(range(len(images)), description="packing"):
                 name = f"{self.quadruples.stem}-{number}"
                 packer.begin(Segment(file=name, identity=name, validation=self.validation))
-                for image in images[number]:
-                    packer.keep(image)
+                for place, image in enumerate(images[number]):
+                    packer.keep(image, pose_group=2 * number + _POSE_OF[place])
         packer.close()

@@ -1,8 +1,8 @@
 """`training.data.pairs` on the GPU: frames stay there as bytes, and a batch is drawn, moved and coloured there.
 
 Every augmentation is a similarity of the picture's plane, which moves a head's pose and leaves its canonical shape as it
-is. So all frames are read once, plain and mirrored, and a batch needs no fitting. Only the openings are drawn on the CPU,
-by the function that the live path uses, in threads and a step ahead. The same pair with the same augmentation
+is. So all frames are read once, plain and mirrored, and a batch needs no fitting. Only the maps of openings are drawn on the
+CPU, by the function that the live path uses, in threads and a step ahead. The same pair with the same augmentation
 gives the same arrays as `PairSampler`'s; a test holds the two together.
 
 Shape letters: N frames of the pack, B batch, L = 478 landmarks.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from torch.nn import functional as F
 from engine.errors import EngineError
 from engine.models.compact import pixel_grid
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from engine.stages.motion import CONTROL, draw_openings
-from training.data.geometry import mirrored_blendshapes
-from training.data.pairs import PAIR_WEIGHTS, Augmentation, Batch, read_ahead
+from engine.stages.motion import CONTROL, draw_maps
+from engine.types import HeadPose, MotionCode
+from training.data.geometry import mirrored_blendshapes, pose_rows
+from training.data.pairs import FAR_SHARE, FIRST, PAIR_WEIGHTS, STILL_SHARE, Augmentation, Batch, read_ahead
 
 _TRIES = 5
-_FAR_SHARE = 0.7
 _BY_EXPRESSION_SHARE = 0.5
 
 
@@ -71,18 +71,38 @@ class Motions:
         points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
         return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
 
+    def codes(self) -> list[MotionCode]:
+        """Each as the live path has it, on the CPU."""
+        columns = (
+            f.cpu().numpy()
+            for f in (self.rotation, self.translation, self.scale, self.shape, self.expression)
+        )
+        return [
+            MotionCode(
+                expression=expression,
+                pose=HeadPose(rotation=rotation, translation=translation, scale=float(scale)),
+                shape=shape,
+            )
+            for rotation, translation, scale, shape, expression in zip(*columns, strict=True)
+        ]
+
     def pose_vector(self) -> Tensor:
         """``[B, 12]``; see `engine.stages.motion.pose_vector`."""
         size = self.scale.log()[:, None] + 1
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
 
 
-def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray) -> Motions:
-    """All frames, plain at index 0 of the first axis and mirrored at index 1, on the CPU."""
+def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: np.ndarray) -> Motions:
+    """All frames, plain at index 0 of the first axis and mirrored at index 1, on the CPU.
+
+    ``pose_row`` int ``[N]``: the frame that each one's head pose is read from.
+    """
     geometry = face_geometry()
     mirrored = landmarks_NL3[:, geometry.mirror] * np.array([-1, 1, 1], np.float32)
     landmarks = np.stack([landmarks_NL3, mirrored]).astype(np.float32)
-    rotation, scale, centre = fit_similarity(geometry.mean[RIGID], landmarks[:, :, RIGID])
+    fitted = fit_similarity(geometry.mean[RIGID], landmarks[:, :, RIGID])
+    rotation, scale, centre = (part[:, pose_row] for part in fitted)
+    centre[..., 2] = fitted[2][..., 2]
     shape = (landmarks - centre[:, :, None]) @ rotation / scale[..., None, None]
     expression = np.stack([blendshapes, blendshapes[:, mirrored_blendshapes()]])
     arrays = {
@@ -102,12 +122,16 @@ class DevicePack:
         landmarks_NL3: np.ndarray,
         blendshapes: np.ndarray,
         segment: np.ndarray,
+        pose_group: np.ndarray,
         device: torch.device,
     ) -> None:
-        """``segment`` int ``[N]``, ascending: frames of one person without a cut."""
+        """``segment`` int ``[N]``, ascending: frames of one person without a cut.
+        ``pose_group``: see `training.data.pack`."""
         self.device = device
         self.frames = torch.from_numpy(frames_NSS3).to(device)
-        motions = read_motions(landmarks_NL3, blendshapes)
+        pose_row = pose_rows(pose_group)
+        self.pose_row = torch.from_numpy(pose_row).to(device)
+        motions = read_motions(landmarks_NL3, blendshapes, pose_row)
         self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
         weights = np.concatenate(
             [blendshapes * PAIR_WEIGHTS, landmarks_NL3[:, ::20].reshape(len(segment), -1)], axis=1
@@ -139,6 +163,7 @@ class DeviceSampler:
             raise EngineError("a carried pack has no person with two frames in one clip: leave it out")
         change = face_geometry().shape_from_expression.reshape(pack.motions.expression.shape[-1], -1)
         self._change = torch.from_numpy(change).to(pack.device)
+        self._shares = torch.tensor([FAR_SHARE, STILL_SHARE], device=pack.device)[:, None, None]
         self._painters = ThreadPoolExecutor(os.cpu_count())
 
     def batch(self, step: int) -> Batch:
@@ -170,28 +195,27 @@ class DeviceSampler:
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
         """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
         source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
-        truth = target.placed()
         change = ((target.expression - source.expression) @ self._change).view_as(source.shape)
-        guessed = Motions(**{**vars(target), "shape": source.shape + change}).placed()
-        drawn = torch.where(by_expression_B[:, None, None], guessed, truth)
-        own = source.placed()
+        shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
+        drawn = replace(target, shape=shape)
+        points, own = drawn.placed(), source.placed()
+        carried = replace(target, shape=source.shape).placed()
         return {
             "source_points": own[:, CONTROL],
-            "target_points": drawn[:, CONTROL],
-            "affine": fit_affine(drawn[:, RIGID, :2], own[:, RIGID, :2]),
+            "target_points": points[:, CONTROL],
+            "affine": fit_affine(carried[:, RIGID, :2], own[:, RIGID, :2]),
             "head": torch.cat([target.translation, target.scale[:, None]], dim=1),
             "expression": torch.stack([source.expression, target.expression], dim=1),
             "pose": torch.stack([source.pose_vector(), target.pose_vector()], dim=1),
-            "openings": self._openings(drawn, own),
-            "target_landmarks": truth,
+            "openings": self._openings(source, drawn),
+            "target_landmarks": target.placed(),
         }
 
-    def _openings(self, target_BL3: Tensor, source_BL3: Tensor) -> Tensor:
-        """``[B, 4, size / 2, size / 2]``; see `engine.stages.motion.Drive`."""
-        faces = torch.stack([target_BL3, source_BL3], dim=1).flatten(0, 1).cpu().numpy()
-        maps = list(self._painters.map(lambda face: draw_openings(face, self._size // 2), faces))
-        drawn = torch.from_numpy(np.stack(maps)).to(self._pack.device)
-        return drawn.view(len(target_BL3), 4, *drawn.shape[2:])
+    def _openings(self, source: Motions, target: Motions) -> Tensor:
+        """``[B, 6, size / 2, size / 2]``; see `engine.stages.motion.draw_maps`."""
+        pairs = zip(source.codes(), target.codes(), strict=True)
+        maps = list(self._painters.map(lambda pair: draw_maps(*pair, self._size // 2), pairs))
+        return torch.from_numpy(np.stack(maps)).to(self._pack.device)
 
     def _far_pairs(self, random: torch.Generator) -> Tensor:
         pack = self._pack
@@ -199,7 +223,10 @@ class DeviceSampler:
         share = self._uniform(random, self._batch, _TRIES, 2)
         draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
         distance = (pack.places[draws[..., 0]] - pack.places[draws[..., 1]]).abs().sum(-1)
-        far = distance.argmax(dim=1) * (self._uniform(random, self._batch) < _FAR_SHARE)
+        pose = pack.pose_row[draws]
+        alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
+        wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
+        far = (wish[0] * distance + wish[1] * FIRST * alike).argmax(dim=1)
         return draws[torch.arange(self._batch, device=pack.device), far]
 
     def _matrices(self, random: torch.Generator) -> Tensor:

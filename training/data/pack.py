@@ -2,8 +2,9 @@
 
 A pack is a folder: ``frames.npy`` uint8 ``[N, size, size, 3]`` RGB, ``track.npz`` with ``landmarks``
 float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in the same unit), ``blendshapes``
-float32 ``[N, 52]``, ``segment`` int32 ``[N]`` (frames of one clip between two jump cuts), and
-``segments.json``: per segment its file, identity and split.
+float32 ``[N, 52]``, ``segment`` int32 ``[N]`` (frames of one clip between two jump cuts), ``pose_group`` int32 ``[N]``
+(frames of one number hold the head alike by construction; in clips every frame has its own), and ``segments.json``:
+per segment its file, identity and split.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Packer:
         self._landmarks: list[np.ndarray] = []
         self._blendshapes: list[np.ndarray] = []
         self._segment: list[int] = []
+        self._pose_group: list[int] = []
         self._segments: list[dict[str, object]] = []
 
     def add(self, path: Path, segment: Segment) -> int:
@@ -134,8 +136,11 @@ class Packer:
         self._segments.append(asdict(segment) | {"part": part})
         self._tracker.reset()
 
-    def keep(self, image: Image) -> bool:
-        """Track and store one picture of the segment; False when it shows no face."""
+    def keep(self, image: Image, *, pose_group: int | None = None) -> bool:
+        """Track and store one picture of the segment; False when it shows no face.
+
+        ``pose_group``: a number of this caller's own, for pictures whose heads are held alike by construction.
+        """
         face = self._tracker(image)
         if face is None:
             return False
@@ -143,6 +148,7 @@ class Packer:
         self._landmarks.append(box.from_image(face.landmarks))
         self._blendshapes.append(face.blendshapes)
         self._segment.append(len(self._segments) - 1)
+        self._pose_group.append(len(self._pose_group) if pose_group is None else pose_group)
         self._raw.write(_square(image, self._size).tobytes())
         return True
 
@@ -165,6 +171,7 @@ class Packer:
             landmarks=np.stack(self._landmarks).reshape(-1, LANDMARKS, 3),
             blendshapes=np.stack(self._blendshapes).reshape(-1, BLENDSHAPES),
             segment=np.array(self._segment, np.int32),
+            pose_group=np.array(self._pose_group, np.int32),
         )
         (self._out / "segments.json").write_text(json.dumps(self._segments, indent=1))
 

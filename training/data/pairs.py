@@ -13,17 +13,25 @@ import numpy as np
 import torch
 
 from engine.errors import EngineError
-from engine.stages.geometry import face_geometry, place
+from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import make_drive, read_motion, shape_change
+from engine.stages.motion import make_drive, shape_change
 from engine.types import MotionCode
-from training.data.geometry import mirrored_blendshapes
+from training.data.geometry import mirrored_blendshapes, pose_rows
 
 Batch = dict[str, torch.Tensor]
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
 PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
 """How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
+
+
+FAR_SHARE = 0.7
+"""Of the pairs are chosen for their difference, the others as they fall."""
+STILL_SHARE = 0.5
+"""Of the pairs of a pack that holds expressions at one pose: so many show them."""
+FIRST = 1e3
+"""Beyond any difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,8 @@ class FramePack:
             self.landmarks = track["landmarks"]
             self.blendshapes = track["blendshapes"]
             self.segment = track["segment"]
+            group = track["pose_group"] if "pose_group" in track else np.arange(len(self.segment))
+        self.pose_row = pose_rows(group)
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -110,15 +120,23 @@ class PairSampler:
         return {"source": image_s, "target": image_d, "target_landmarks": truth, **arrays}
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
-        """Of a few draws the pair that differs most in expression and pose: still frames teach nothing."""
+        """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
+
+        Half of the time two expressions of one pose win, where the pack has them.
+        """
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
-        distance = [
-            (np.abs(b[i] - b[j]) * PAIR_WEIGHTS).sum()
-            + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
-            for i, j in draws
-        ]
-        source, target = draws[int(np.argmax(distance))] if rng.random() < 0.7 else draws[0]
+        distance = np.array(
+            [
+                (np.abs(b[i] - b[j]) * PAIR_WEIGHTS).sum()
+                + np.abs(landmarks[i, ::20] - landmarks[j, ::20]).mean() * 5
+                for i, j in draws
+            ]
+        )
+        pose = self._pack.pose_row[draws]
+        alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
+        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * alike
+        source, target = draws[int(np.argmax(score))]
         return int(source), int(target)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:
@@ -130,15 +148,11 @@ class PairSampler:
         return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]], np.float32)
 
     def _frame(self, index: int, matrix: np.ndarray, mirror: bool) -> tuple[np.ndarray, MotionCode]:
-        image, landmarks = self._pack.frames[index], self._pack.landmarks[index]
-        blendshapes = self._pack.blendshapes[index]
+        image, blendshapes = self._pack.frames[index], self._pack.blendshapes[index]
         if mirror:
-            image = image[:, ::-1]
-            landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
-            blendshapes = blendshapes[self._mirror_shapes]
-        moved = np.empty_like(landmarks)
-        moved[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
+            image, blendshapes = image[:, ::-1], blendshapes[self._mirror_shapes]
+        landmarks = self._landmarks(index, matrix, mirror)
+        pose = head_pose(self._landmarks(int(self._pack.pose_row[index]), matrix, mirror))
         picture = cv2.warpAffine(
             np.ascontiguousarray(image),
             _pixel_matrix(matrix, image.shape[0], self._size),
@@ -146,7 +160,18 @@ class PairSampler:
             flags=cv2.INTER_AREA if self._size < image.shape[0] else cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT_101,
         )
-        return picture, read_motion(moved, blendshapes)
+        shape = canonical_shape(landmarks, pose)
+        return picture, MotionCode(expression=blendshapes, pose=pose, shape=shape)
+
+    def _landmarks(self, index: int, matrix: np.ndarray, mirror: bool) -> np.ndarray:
+        """``[478, 3]`` after augmentation."""
+        landmarks = self._pack.landmarks[index]
+        if mirror:
+            landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
+        moved = np.empty_like(landmarks)
+        moved[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
+        return moved
 
     def _recolour(self, rng: np.random.Generator, *images: np.ndarray) -> tuple[np.ndarray, ...]:
         a = self._augmentation

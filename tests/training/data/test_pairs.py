@@ -91,12 +91,29 @@ def test_both_pictures_of_a_pair_get_the_same_colours(flat: Path) -> None:
     assert len(batch["source"][:, :, 0, 0].unique(dim=0)) > 8, "but every pair its own"
 
 
+def _in_groups(pack: Path, size: int) -> FramePack:
+    """The same pack, every ``size`` frames of which are said to hold the head alike."""
+    found = FramePack(pack, validation=False)
+    found.pose_row = np.arange(len(found.segment)) // size * size
+    return found
+
+
+def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(faces: Path) -> None:
+    together, apart = _in_groups(faces, 2), FramePack(faces, validation=False)
+    draw = {"size": 32, "batch": 24, "augmentation": PLAIN}
+    still = PairSampler(together, **draw).batch(0)["affine"] - torch.eye(2, 3)  # type: ignore[arg-type]
+    moving = PairSampler(apart, **draw).batch(0)["affine"] - torch.eye(2, 3)  # type: ignore[arg-type]
+    rest = still.abs().amax(dim=(1, 2)) < 1e-4
+    assert 4 < rest.sum() < 24, "about half of the pairs show two expressions of one pose"
+    assert (moving.abs().amax(dim=(1, 2)) < 1e-4).sum() <= 4, "a frame drawn twice"
+
+
 def test_a_batch_has_the_shapes_that_the_recipe_reads(faces: Path) -> None:
     batch = _sampler(faces, size=64, batch=3, augmentation=None).batch(0)
     assert {k: tuple(v.shape) for k, v in batch.items()} == {
         "source": (3, 3, 64, 64), "target": (3, 3, 64, 64), "target_landmarks": (3, 478, 3),
         "source_points": (3, 176, 3), "target_points": (3, 176, 3), "affine": (3, 2, 3), "head": (3, 3),
-        "expression": (3, 2, 52), "pose": (3, 2, 12), "openings": (3, 4, 32, 32),
+        "expression": (3, 2, 52), "pose": (3, 2, 12), "openings": (3, 6, 32, 32),
     }  # fmt: skip
     assert batch["source"].dtype == torch.uint8
     assert {v.dtype for k, v in batch.items() if k not in ("source", "target")} == {torch.float32}

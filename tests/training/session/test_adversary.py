@@ -1,4 +1,4 @@
-"""The discriminator as an optional last stage of the compact recipe."""
+"""Discriminators as an optional last stage of the compact recipe."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor
 
 from engine.errors import EngineError
 from engine.models.compact import CompactConfig
+from engine.stages.motion import CONTROL
 from tests.training.session.packs import write_pack
-from training.compact.adversary import Adversary
+from training.compact.adversary import Adversary, AdversaryOptions, eyes, mouth
 from training.compact.recipe import CompactOptions, CompactRecipe
 from training.data.pairs import FramePack, PairSampler
 from training.trainer import Trainer, TrainerOptions
@@ -25,9 +26,19 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> PairSampler:
     return PairSampler(pack, size=32, batch=4)
 
 
-def _recipe(gan: float) -> CompactRecipe:
+def _recipe(gan: float, parts: float = 0.0) -> CompactRecipe:
     torch.manual_seed(0)
-    return CompactRecipe(CompactOptions(gan=gan, gan_warmup=2, steps=50, warmup=1), config=SMALL)
+    options = CompactOptions(gan=gan, gan_parts=parts, gan_warmup=2, steps=50, warmup=1)
+    return CompactRecipe(options, config=SMALL)
+
+
+POINTS = torch.zeros(8, 176, 3)
+HEAD = torch.tensor([[0.0, 0.0, 0.4]]).repeat(8, 1)
+
+
+def _judge(*, weight: float, features: float, lr: float, warmup: int) -> Adversary:
+    options = AdversaryOptions(weight=weight, features=features, lr=lr, warmup=warmup)
+    return Adversary("picture", options, torch.device("cpu"))
 
 
 def _pictures(seed: int) -> tuple[Tensor, Tensor]:
@@ -39,9 +50,9 @@ def _pictures(seed: int) -> tuple[Tensor, Tensor]:
 
 def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
     torch.manual_seed(0)
-    judge = Adversary(weight=0.1, features=1.0, lr=1e-3, warmup=0, device=torch.device("cpu"))
+    judge = _judge(weight=0.1, features=1.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
-    losses = [float(judge.learn(fake, real)) for _ in range(25)]
+    losses = [float(judge.learn(fake, real, POINTS, HEAD)) for _ in range(25)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.5 * losses[0]
     unseen_real, unseen_fake = _pictures(1)
@@ -54,15 +65,15 @@ def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
 
 def test_its_gradient_sharpens_a_blurred_picture() -> None:
     torch.manual_seed(0)
-    judge = Adversary(weight=1.0, features=0.0, lr=1e-3, warmup=0, device=torch.device("cpu"))
+    judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
     for _ in range(25):
-        judge.learn(fake, real)
+        judge.learn(fake, real, POINTS, HEAD)
     picture = fake.clone().requires_grad_()
     optimiser = torch.optim.Adam([picture], lr=0.02)
     for _ in range(10):
         optimiser.zero_grad()
-        judge.losses(picture, real)["gan"].backward()
+        judge.losses(picture, real, POINTS, HEAD)["gan_picture"].backward()
         optimiser.step()
 
     def edges(x: Tensor) -> float:
@@ -72,25 +83,25 @@ def test_its_gradient_sharpens_a_blurred_picture() -> None:
 
 
 def test_it_is_not_heard_while_it_warms_up_and_then_comes_in_slowly() -> None:
-    judge = Adversary(weight=1.0, features=1.0, lr=1e-4, warmup=2, device=torch.device("cpu"))
+    judge = _judge(weight=1.0, features=1.0, lr=1e-4, warmup=2)
     real, fake = _pictures(0)
     heard = []
     for _ in range(5):
         heard.append(judge.heard())
-        losses = judge.losses(fake, real)
-        assert set(losses) == {"gan", "features"}
-        assert (float(losses["features"]) == 0.0) == (judge.heard() == 0.0)
-        judge.learn(fake, real)
+        losses = judge.losses(fake, real, POINTS, HEAD)
+        assert set(losses) == {"gan_picture", "features_picture"}
+        assert (float(losses["features_picture"]) == 0.0) == (judge.heard() == 0.0)
+        judge.learn(fake, real, POINTS, HEAD)
     assert heard == [0.0, 0.0, 0.0, 0.5, 1.0]
 
 
 def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
     recipe = _recipe(0.05)
-    before = {n: p.clone() for n, p in recipe.modules()["discriminator"].named_parameters()}
+    before = {n: p.clone() for n, p in recipe.modules()["judge_picture"].named_parameters()}
     curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(12)]
-    assert {"gan", "features", "judge"} <= curves[-1].keys()
+    assert {"gan_picture", "features_picture", "judge_picture"} <= curves[-1].keys()
     assert curves[-1]["l1"] < curves[0]["l1"]
-    after = dict(recipe.modules()["discriminator"].named_parameters())
+    after = dict(recipe.modules()["judge_picture"].named_parameters())
     # Inside the hinge's margin the gradients of the score's bias cancel.
     still = [name for name, value in before.items() if torch.equal(after[name], value) and "bias" not in name]
     assert still == []
@@ -100,7 +111,30 @@ def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
 def test_without_it_nothing_changes(pairs: PairSampler) -> None:
     recipe = _recipe(0.0)
     assert set(recipe.modules()) == set(recipe.optimisers()) | {"average"} == {"model", "average"}
-    assert not {"gan", "features", "judge"} & recipe.step(0, pairs.batch(0)).keys()
+    assert not {"gan_picture", "features_picture", "judge_picture"} & recipe.step(0, pairs.batch(0)).keys()
+
+
+def test_mouth_and_eyes_have_judges_of_their_own(pairs: PairSampler) -> None:
+    recipe = _recipe(0.0, parts=0.05)
+    curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(5)]
+    assert {"judge_mouth", "judge_eyes", "gan_mouth", "features_eyes"} <= curves[-1].keys()
+    assert curves[0]["features_mouth"] == 0.0
+    assert curves[-1]["features_mouth"] > 0.0
+    assert "judge_picture" not in recipe.modules()
+
+
+def test_parts_are_cut_out_where_the_landmarks_are() -> None:
+    axis = (torch.arange(64) + 0.5) / 32 - 1
+    image = torch.stack([axis.expand(64, 64), axis[:, None].expand(64, 64), torch.zeros(64, 64)])[None]
+    points = torch.zeros(1, 176, 3)
+    lips = [CONTROL.tolist().index(i) for i in (13, 14, 61, 291)]
+    points[:, lips, :2] = torch.tensor([0.2, 0.3])
+    cut = mouth(image, points, torch.tensor([[0.0, 0.0, 0.4]]))
+    assert cut.shape == (1, 3, 64, 64)
+    assert cut[0, :2].mean(dim=(1, 2)).tolist() == pytest.approx([0.2, 0.3], abs=1e-3)
+    assert float(cut[0, 0].max() - cut[0, 0].min()) == pytest.approx(2 * 0.65 * 0.4, rel=0.05)
+    right, left = eyes(image, points, torch.tensor([[0.0, 0.0, 0.4]]))
+    assert torch.allclose(right[0], left[0].flip(-1), atol=1e-5), "left eyes are mirrored"
 
 
 def _train(recipe: CompactRecipe, out: Path, pairs: PairSampler, steps: int) -> Trainer:
@@ -124,7 +158,7 @@ def test_a_run_without_a_discriminator_goes_on_with_one_and_then_resumes_exactly
     for name, module in with_judge.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, straight.modules()[name].state_dict()[key]), f"{name}.{key}"
-    assert int(saved["discriminator"]["age"]) == 2
+    assert int(saved["judge_picture"]["age"]) == 2
 
 
 def test_a_checkpoint_that_lacks_the_model_itself_is_not_taken(pairs: PairSampler, tmp_path: Path) -> None:

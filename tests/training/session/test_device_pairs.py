@@ -27,6 +27,7 @@ def _device(pack: FramePack) -> DevicePack:
         pack.landmarks[rows],
         pack.blendshapes[rows],
         pack.segment[rows],
+        pack.pose_row[rows],
         torch.device("cpu"),
     )
 

@@ -1,0 +1,120 @@
+"""Where a head's teeth are, whether the portrait shows them or not.
+
+A portrait with closed lips says nothing about its teeth, and the mean over many people's is a grey band. But where teeth
+are is no mystery: the upper ones are fixed to the skull, the lower ones to the jaw. So two average rows of teeth are
+hung into the head's own frame and drawn inside the lips, as a guide for the generator to paint by.
+
+Lengths are those of an adult's dental arches (Wheeler, "Dental Anatomy, Physiology and Occlusion": crown widths and
+heights), in millimetres, turned into the mean face's units by the distance between its irises.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from engine.stages.geometry import face_geometry, place
+from engine.types import Float, HeadPose, MotionCode
+
+_IRISES = (468, 473)
+_IRIS_DISTANCE_MM = 63.0
+_UPPER_LIP = 13
+_CHIN = [152, 199, 200]
+_UPPER_WIDTHS_MM = (8.5, 6.6, 7.6, 7.0, 6.8)
+_LOWER_WIDTHS_MM = (5.4, 5.9, 6.9, 7.0, 7.1)
+_UPPER_CROWNS_MM = (10.5, 9.2, 10.0, 8.5, 7.5)
+_LOWER_CROWNS_MM = (8.8, 9.2, 10.3, 8.5, 7.5)
+_SHOWN_AT_REST_MM = 2.0
+"""How far the upper edge hangs below the resting lip."""
+_OVERBITE_MM = 2.0
+_FREEWAY_MM = 3.5
+"""Teeth of a resting face do not touch: its lips are closed, its jaw is not."""
+_BEHIND_LIP_MM = 5.0
+_OVERJET_MM = 2.5
+_ARCH_MM = 22.0
+"""Half the width of the arch where it is as deep as wide: a parabola ``z = x^2 / _ARCH_MM``."""
+_GAP = 0.1
+"""Of a tooth's width: the dark line between neighbours."""
+_SUPERSAMPLE = 2
+_SHIFT = 4
+
+
+def draw_teeth(target: MotionCode, lips_hh: Float) -> Float:
+    """``[2, size, size]`` in 0..1: upper and lower teeth of ``target`` inside the opening of its lips.
+
+    Args:
+        target: shape and expression say where jaw and skull are.
+        lips_hh: the inside of the lips, 0..1 (`engine.stages.motion.draw_openings`).
+    """
+    size = lips_hh.shape[0]
+    out = np.zeros((2, size, size), np.float32)
+    if lips_hh.max() == 0:
+        return out
+    for row, points in enumerate(teeth_points(target)):
+        out[row] = _drawn(points, target.pose, size)
+    out[1] *= 1 - out[0]
+    out *= lips_hh
+    return out
+
+
+def teeth_points(face: MotionCode) -> tuple[Float, Float]:
+    """Outlines of the upper and the lower teeth in the head's own frame, ``[T, P, 3]`` each."""
+    upper, lower = _rows()
+    change = face_geometry().shape_from_expression[:, [_UPPER_LIP, *_CHIN]]
+    moved = np.tensordot(face.expression, change, axes=(0, 0))
+    lip = face.shape[_UPPER_LIP] - moved[0]
+    jaw = moved[1:].mean(axis=0)
+    return upper + lip, lower + (lip + jaw)
+
+
+def _drawn(points_TP3: Float, pose: HeadPose, size: int) -> Float:
+    count, corners, _ = points_TP3.shape
+    fine = size * _SUPERSAMPLE
+    placed = place(points_TP3.reshape(-1, 3), pose)[:, :2]
+    pixels = ((placed + 1) * (fine / 2) - 0.5) * (1 << _SHIFT)
+    pixels = np.clip(pixels, -(1 << 20), 1 << 20).round().astype(np.int32).reshape(count, corners, 2)
+    canvas = np.zeros((fine, fine), np.uint8)
+    for tooth in pixels:
+        cv2.fillConvexPoly(canvas, tooth, (255,), shift=_SHIFT)
+    return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
+
+
+@cache
+def _rows() -> tuple[Float, Float]:
+    """Both rows about the resting upper lip's inner edge, canonical units."""
+    mean = face_geometry().mean
+    unit_mm = _IRIS_DISTANCE_MM / float(np.linalg.norm(mean[_IRISES[0]] - mean[_IRISES[1]]))
+    edge = _SHOWN_AT_REST_MM
+    upper = _row(_UPPER_WIDTHS_MM, _UPPER_CROWNS_MM, edge_mm=edge, up=-1.0)
+    lower = _row(_LOWER_WIDTHS_MM, _LOWER_CROWNS_MM, edge_mm=edge - _OVERBITE_MM + _FREEWAY_MM, up=1.0)
+    upper[..., 2] += _BEHIND_LIP_MM
+    lower[..., 2] += _BEHIND_LIP_MM + _OVERJET_MM
+    return (upper / unit_mm).astype(np.float32), (lower / unit_mm).astype(np.float32)
+
+
+def _row(widths_mm: tuple[float, ...], crowns_mm: tuple[float, ...], *, edge_mm: float, up: float) -> Float:
+    """Outlines from the back of one side to the back of the other, ``[T, 8, 3]``; ``up``: the gum's direction in y."""
+    ends = np.cumsum((0.0, *widths_mm))
+    half = [_tooth(a, b, crown, edge_mm, up) for a, b, crown in zip(ends, ends[1:], crowns_mm, strict=False)]
+    other = [tooth * np.array([-1.0, 1.0, 1.0]) for tooth in half]
+    return np.stack([*half[::-1], *other])
+
+
+def _tooth(start_mm: float, end_mm: float, crown_mm: float, edge_mm: float, up: float) -> Float:
+    """One outline along the arch: a box with rounded corners, narrower at the gum."""
+    width = end_mm - start_mm
+    centre = (start_mm + end_mm) / 2
+    along = np.array([-0.5, -0.32, 0.32, 0.5, 0.46, 0.25, -0.25, -0.46]) * (1 - _GAP)
+    height = np.array([0.12, 0.0, 0.0, 0.12, 0.75, 1.0, 1.0, 0.75])
+    x = _across((centre + along * width).astype(np.float32))
+    return np.stack([x, edge_mm + up * height * crown_mm, x**2 / _ARCH_MM], axis=1)
+
+
+def _across(arc_mm: Float) -> Float:
+    """x of a length along the parabola, by its inverse table."""
+    x = np.linspace(-40.0, 40.0, 1601)
+    step = np.hypot(1.0, 2 * x / _ARCH_MM) * (x[1] - x[0])
+    length = np.cumsum(step) - np.cumsum(step)[800]
+    return np.interp(arc_mm, length, x).astype(np.float32)

@@ -1,0 +1,63 @@
+"""The compact preset's generator: what stays at rest, and what it may paint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need torch")
+
+from engine.models.compact import Compact, CompactConfig  # noqa: E402
+from engine.stages.motion import make_drive, shape_change  # noqa: E402
+from engine.types import MotionCode  # noqa: E402
+from tests.stages.material import motion, pose, shapes  # noqa: E402
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def restless() -> Compact:
+    """A network whose corrections and paint are large everywhere."""
+    torch.manual_seed(0)
+    net = Compact(CompactConfig(size=SIZE)).eval().requires_grad_(False)
+    for layer in (net.generator.to_flow4, net.generator.to_flow2):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    net.generator.to_picture.bias[12:] = 0.0
+    net.generator.flow.log_sharpness.fill_(5.0)
+    return net
+
+
+def _run(net: Compact, source: MotionCode, target: MotionCode) -> tuple[torch.Tensor, torch.Tensor]:
+    image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    drive = make_drive(source, target, map_px=SIZE // 2)
+    arrays = (torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in drive.arrays())
+    return image, net(image, *arrays)["image"]
+
+
+def _border(difference: torch.Tensor) -> torch.Tensor:
+    return torch.cat([difference[..., :6].flatten(), difference[..., -6:].flatten()])
+
+
+def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restless: Compact) -> None:
+    own = motion(pose(scale=0.3))
+    change = shape_change(shapes(jawOpen=0.8))
+    image, result = _run(restless, own, replace(own, shape=own.shape + change))
+    difference = (result - image).abs()
+    assert _border(difference).max() < 5e-3
+    assert difference[..., 24:44, 24:40].max() > 0.2, "the face is drawn"
+
+
+def test_a_turning_head_may_move_everything(restless: Compact) -> None:
+    image, result = _run(restless, motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)))
+    assert _border((result - image).abs()).mean() > 0.05
+
+
+def test_a_head_that_moves_by_its_noise_fades_between_the_two(restless: Compact) -> None:
+    own = motion(pose(scale=0.3, at=(0.0, 0.0)))
+    moved = []
+    for x in (0.0, 0.0005, 0.02):
+        image, result = _run(restless, own, motion(pose(scale=0.3, at=(x, 0.0))))
+        moved.append(float(_border((result - image).abs()).mean()))
+    assert moved[0] < 1e-3 < moved[1] < 0.5 * moved[2]
