@@ -7,12 +7,14 @@ differences: what the driver does beyond their neutral is added to what the port
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
 
+from engine.stages.geometry import face_geometry
 from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import Drive, make_drive, shape_change
+from engine.stages.motion import LEFT_LIDS, RIGHT_LIDS, Drive, make_drive, shape_change
 from engine.types import EditSettings, Float, HeadPose, Mode, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)
@@ -29,6 +31,10 @@ _SETTLE_S = 2.0
 _MAX_TURN_RAD = np.deg2rad(50.0)
 _SCALE_LIMITS = (0.6, 1.6)
 _SHIFT_LIMIT = 0.6
+_UNDER_NOSE = 2
+_LIDS = [*RIGHT_LIDS, *LEFT_LIDS]
+_UNEXPLAINED_LIMIT = 0.2
+"""Head units, about 12 mm: more is a tracker that slipped."""
 
 
 class AutoAnchor:
@@ -83,6 +89,8 @@ def edit(
     if settings.mode is not Mode.POSE:
         expression = edit_expression(portrait, driver, anchor, settings.expression_gain)
         shape = shape + shape_change(expression - portrait.expression)
+        if anchor is not None:
+            shape = shape + settings.expression_gain * unexplained(driver, anchor)
     if settings.mode is not Mode.EXP:
         pose = edit_pose(
             portrait.pose, driver.pose, None if anchor is None else anchor.pose, settings.pose_gain
@@ -109,6 +117,26 @@ def edit_expression(
     return clipped
 
 
+def unexplained(driver: MotionCode, anchor: MotionCode) -> Float:
+    """What the driver's mouth and lids do beyond what the blendshapes say, canonical ``[478, 3]``.
+
+    A blendshape moves the mean face's landmarks, which explains four fifths of what the lower lip does. The rest is in the
+    driver's own landmarks; their anchor tells how much of it is only the shape of their face.
+    """
+    beyond = (driver.shape - anchor.shape) - shape_change(driver.expression - anchor.expression)
+    taken: Float = np.clip(beyond, -_UNEXPLAINED_LIMIT, _UNEXPLAINED_LIMIT) * _taken()
+    return taken
+
+
+@cache
+def _taken() -> Float:
+    """How much of it counts, ``[478, 3]``: depth is noise, and a nose that seems to move is a head that turned."""
+    share = np.zeros((len(face_geometry().mean), 3), np.float32)
+    share[face_geometry().mean[:, 1] > face_geometry().mean[_UNDER_NOSE, 1], :2] = 0.8
+    share[_LIDS, 1] = 1.0
+    return share
+
+
 def edit_pose(portrait: HeadPose, driver: HeadPose, anchor: HeadPose | None, gain: float) -> HeadPose:
     """Target pose in crop space, kept within what training has seen."""
     base = portrait if anchor is None else anchor
@@ -125,11 +153,12 @@ def edit_pose(portrait: HeadPose, driver: HeadPose, anchor: HeadPose | None, gai
 
 
 def mirrored(motion: MotionCode) -> MotionCode:
-    """The same face seen in a mirror (its canonical shape is left: only the driver is mirrored)."""
+    """The same face seen in a mirror."""
     flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
     return replace(
         motion,
         expression=motion.expression[_OTHER_SIDE],
+        shape=motion.shape[face_geometry().mirror] @ flip,
         pose=HeadPose(
             rotation=(flip @ motion.pose.rotation @ flip).astype(np.float32),
             translation=motion.pose.translation * np.array([-1, 1], np.float32),

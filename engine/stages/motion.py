@@ -24,8 +24,8 @@ _EXTRA = np.array([
 # fmt: on
 # Contours of the openings, each a closed loop.
 _INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
-_RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
-_LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
+RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
+LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
 _SUPERSAMPLE = 2
 """A closed mouth is a line one pixel wide to the rasteriser: this makes it faint."""
 _SHIFT = 4
@@ -115,7 +115,7 @@ def draw_openings(landmarks: Float, size_px: int) -> Float:
     fine = size_px * _SUPERSAMPLE
     points = ((landmarks[:, :2] + 1) * (fine / 2) - 0.5) * (1 << _SHIFT)
     points = np.clip(points, -(1 << 20), 1 << 20).round().astype(np.int32)
-    for layer, loops in enumerate(((_INNER_LIPS,), (_RIGHT_LIDS, _LEFT_LIDS))):
+    for layer, loops in enumerate(((_INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS))):
         canvas = np.zeros((fine, fine), np.uint8)
         cv2.fillPoly(canvas, [points[loop] for loop in loops], 255, shift=_SHIFT)
         out[layer] = cv2.resize(canvas, (size_px, size_px), interpolation=cv2.INTER_AREA) * np.float32(
