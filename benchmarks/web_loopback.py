@@ -39,21 +39,42 @@ _FLAGS = (
 _WATCH = """async () => {
   const { Reader } = await import('/static/timecode.js');
   const seen = new Map();
-  window.ages = [];  // [shown at, age], milliseconds
+  window.presented = [];  // [at, how many pictures the browser has composed], also those whose call-back came late
+  window.ages = [];  // [shown at, age or null], milliseconds
   const each = (id, note) => {
     const video = document.getElementById(id), reader = new Reader();
     let last = null;
-    const next = () => {
+    const next = (_, { presentedFrames }) => {
       const number = reader.read(video);
+      if (id === 'result') { window.presented.push([performance.now(), presentedFrames]); }
       if (number !== null && number !== last) { last = number; note(number, performance.now()); }
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
   };
   each('camera', (number, at) => seen.set(number, at));
-  each('result', (number, at) => { const from = seen.get(number); if (from !== undefined && at - from < 10000) window.ages.push([at, at - from]); });
+  each('result', (number, at) => {
+    const from = seen.get(number);  // undefined: the preview skipped that picture, as browsers may
+    window.ages.push([at, from !== undefined && at - from < 10000 ? at - from : null]);
+  });
   window.mimicam.link.send({ type: 'set', settings: { measure: true } });
-}"""  # noqa: E501
+}"""
+
+_STATS = """async () => {
+  const out = {};
+  const each = (top, bottom) => (bottom ? Math.round((10000 * top) / bottom) / 10 : null);
+  (await window.mimicam.link.pc.getStats()).forEach((s) => {
+    if (s.type === 'outbound-rtp' && s.kind === 'video') out.camera = {
+      encode_ms: each(s.totalEncodeTime, s.framesEncoded), fps: s.framesPerSecond, width: s.frameWidth,
+      limited_by: s.qualityLimitationReason, bits_per_s: s.targetBitrate, plis: s.pliCount, nacks: s.nackCount };
+    if (s.type === 'inbound-rtp' && s.kind === 'video') out.result = {
+      wait_ms: each(s.jitterBufferDelay, s.jitterBufferEmittedCount), decode_ms: each(s.totalDecodeTime, s.framesDecoded),
+      fps_decoded: s.framesPerSecond, dropped: s.framesDropped, freezes: s.freezeCount, freeze_s: s.totalFreezesDuration, keys: s.keyFramesDecoded,
+      packets_lost: s.packetsLost, bytes: s.bytesReceived };
+    if (s.type === 'candidate-pair' && s.nominated) out.round_trip_ms = 1000 * s.currentRoundTripTime;
+  });
+  return out;
+}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,23 +126,26 @@ def write_camera(path: Path, clip: Path = _CLIP) -> None:
             file.write(cv2.imencode(".jpg", painted, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
-def summarise(ages: list[tuple[float, float]]) -> dict[str, Any]:
-    """Percentiles, rate, and growth, from (shown at, age) in milliseconds.
+def summarise(seen: list[tuple[float, float | None]]) -> dict[str, Any]:
+    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read off the result.
+
+    An age is None where the camera preview did not show that picture: it counts as shown, and has no age.
 
     Raises:
         EngineError: too few.
     """
-    if len(ages) < 20:
-        raise EngineError(f"only {len(ages)} numbers came back: is a face in the clip, is the machine free?")
-    at, age = np.array(ages).T
-    gaps = np.diff(at)
-    third = len(age) // 3
+    aged = [(at, age) for at, age in seen if age is not None]
+    if len(aged) < 20:
+        raise EngineError(f"only {len(aged)} numbers came back: is a face in the clip, is the machine free?")
+    gaps = np.diff([at for at, _ in seen])
+    ages = np.array([age for _, age in aged])
+    third = len(ages) // 3
     return {
-        "pictures": len(age),
-        "fps_shown": round(1000 * len(gaps) / float(gaps.sum()), 2),
-        "age_ms": {name: round(float(np.percentile(age, q)), 1) for name, q in _QUANTILES},
+        "pictures": len(seen),
+        "fps_read": round(1000 * len(gaps) / float(gaps.sum()), 2),
+        "age_ms": {name: round(float(np.percentile(ages, q)), 1) for name, q in _QUANTILES},
         "longest_gap_ms": round(float(gaps.max()), 1),
-        "growth_ms": round(float(np.median(age[-third:]) - np.median(age[:third])), 1),
+        "growth_ms": round(float(np.median(ages[-third:]) - np.median(ages[:third])), 1),
     }
 
 
@@ -169,15 +193,26 @@ def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> di
         page.wait_for_selector("#stage[data-live=true]", timeout=_START_S * 1000)
         page.evaluate(_WATCH)
         page.wait_for_timeout(options.warm_up_s * 1000)
-        page.evaluate("() => { window.ages.length = 0; }")
+        page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
         before = _resident_mb(server_pid)
         page.wait_for_timeout(options.seconds * 1000)
-        ages = page.evaluate("() => window.ages")
+        ages, presented = page.evaluate("() => [window.ages, [window.presented[0], window.presented.at(-1)]]")
         server = page.evaluate("() => window.mimicam.figures.server")
         memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
-        facts = {"browser": browser.version, "server": server, "memory": memory}
+        facts = {
+            "browser": browser.version,
+            "server": server,
+            "webrtc": page.evaluate(_STATS),
+            "memory": memory,
+        }
         browser.close()
-    return {**summarise([tuple(pair) for pair in ages]), **facts}
+    return {"fps_shown": _rate(presented), **summarise([tuple(pair) for pair in ages]), **facts}
+
+
+def _rate(presented: list[tuple[float, int]]) -> float:
+    """Pictures a second, from the first and the last (milliseconds, count)."""
+    (began, first), (ended, last) = presented
+    return round(1000 * (last - first) / (ended - began), 2)
 
 
 def _program(name: str) -> str:

@@ -22,6 +22,7 @@ from engine.web import certificate, marker, pictures, timecode
 from engine.web.command import Serve
 from engine.web.options import is_loopback
 from engine.web.protocol import SCHEMA, MessageError, Settings, parse
+from engine.web.rooms import spare_threads
 from engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run
@@ -78,6 +79,10 @@ def test_in_order_each_frame_comes_at_once_and_none_waits_for_the_next() -> None
     buffer = JitterBuffer(capacity=512, is_video=True)
     released = [buffer.add(packet)[1] is not None for packet in _packets(frames=3, each=3)]
     assert released == [False, False, True] * 3
+
+
+def test_a_core_is_left_to_connections_and_browser_where_there_are_several() -> None:
+    assert [spare_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 3, 4]
 
 
 @pytest.mark.parametrize("version", ["1.9.0", "1.17.0", "2.0.0"])
