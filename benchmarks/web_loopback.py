@@ -69,7 +69,8 @@ _STATS = """async () => {
       limited_by: s.qualityLimitationReason, bits_per_s: s.targetBitrate, plis: s.pliCount, nacks: s.nackCount };
     if (s.type === 'inbound-rtp' && s.kind === 'video') out.result = {
       wait_ms: each(s.jitterBufferDelay, s.jitterBufferEmittedCount), decode_ms: each(s.totalDecodeTime, s.framesDecoded),
-      fps_decoded: s.framesPerSecond, dropped: s.framesDropped, freezes: s.freezeCount, freeze_s: s.totalFreezesDuration, keys: s.keyFramesDecoded,
+      fps_decoded: s.framesPerSecond, dropped: s.framesDropped, keys: s.keyFramesDecoded,
+      freezes: s.freezeCount, freeze_s: s.totalFreezesDuration,
       packets_lost: s.packetsLost, bytes: s.bytesReceived };
     if (s.type === 'candidate-pair' && s.nominated) out.round_trip_ms = 1000 * s.currentRoundTripTime;
   });
