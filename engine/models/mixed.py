@@ -27,7 +27,7 @@ from engine.models.folded import (
     FoldedResidualBlock,
     FoldedStyledConv,
 )
-from engine.models.layers import DEMODULATION_EPSILON, GAIN, SLOPE
+from engine.models.layers import DEMODULATION_EPSILON, GAIN, SLOPE, blur_kernel
 
 _BLUR = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1] / 8, along one axis."""
@@ -44,6 +44,8 @@ class Form:
     stands beside them; run as they are, they would be slow."""
     fold: bool = False
     """Blurs inside the weights of their convolutions: fewer passes over the maps, four times the arithmetic there."""
+    portable: bool = False
+    """Of our operators only ``mimicam::warp_blend``: for exporters to runtimes that know that one."""
     keep: frozenset[str] = field(default_factory=frozenset)
     """Convolutions that stay in float32, as `layer_names` calls them; from a measured sensitivity."""
 
@@ -57,6 +59,7 @@ class MixedConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    kernel: Tensor
 
     def __init__(self, conv: FoldedConv, form: Form) -> None:
         super().__init__()
@@ -68,11 +71,12 @@ class MixedConv(nn.Module):
             weight, self._padding, self._blur_padding = _with_blur(weight), conv.blur.padding, None
         self.register_buffer("weight", weight.to(form.dtype))
         self.register_buffer("bias", conv.bias.to(form.dtype))
+        self.register_buffer("kernel", None if conv.blur is None else conv.blur.kernel.to(form.dtype))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         x_NCHW = x_NCHW.to(self._dtype)
         if self._blur_padding is not None:
-            x_NCHW = blur(x_NCHW, self._blur_padding, fused=self._fused)
+            x_NCHW = blur(x_NCHW, self.kernel, self._blur_padding, fused=self._fused)
         x_NCHW = F.conv2d(x_NCHW, self.weight, self.bias, stride=self._stride, padding=self._padding)
         return F.leaky_relu(x_NCHW, SLOPE)
 
@@ -81,6 +85,7 @@ class MixedResidualBlock(nn.Module):
     """``FoldedResidualBlock``; the skip's blur makes only the pixels that are kept."""
 
     skip: Tensor
+    kernel: Tensor
 
     def __init__(self, block: FoldedResidualBlock, form: Form, name: str) -> None:
         super().__init__()
@@ -89,9 +94,10 @@ class MixedResidualBlock(nn.Module):
         skip = form.at(f"{name}.skip")
         self._dtype, self._fused, self._padding = skip.dtype, form.fused, block.skip_blur.padding
         self.register_buffer("skip", block.skip.to(skip.dtype))
+        self.register_buffer("kernel", block.skip_blur.kernel.to(skip.dtype))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        kept = blur(x_NCHW.to(self._dtype), self._padding, stride=2, fused=self._fused)
+        kept = blur(x_NCHW.to(self._dtype), self.kernel, self._padding, stride=2, fused=self._fused)
         return self.second(self.first(x_NCHW)) + F.conv2d(kept, self.skip)
 
 
@@ -137,6 +143,7 @@ class MixedStyledConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    kernel: Tensor
 
     def __init__(self, styled: FoldedStyledConv, form: Form) -> None:
         super().__init__()
@@ -151,6 +158,7 @@ class MixedStyledConv(nn.Module):
             weight, self._phases = _as_phases(_with_blur(weight, gain=4.0)), True
         self.register_buffer("weight", weight.to(form.dtype))
         self.register_buffer("bias", styled.bias.to(form.dtype))
+        self.register_buffer("kernel", None if styled.blur is None else styled.blur.kernel.to(form.dtype))
 
     def forward(self, x_NCHW: Tensor, style_NI: Tensor, scale_NO: Tensor) -> Tensor:
         x_NCHW = x_NCHW.to(self._dtype) * style_NI.to(self._dtype)[:, :, None, None]
@@ -159,7 +167,8 @@ class MixedStyledConv(nn.Module):
         elif self._phases:
             x_NCHW = F.pixel_shuffle(F.conv2d(x_NCHW, self.weight, padding=1), 2)
         else:
-            x_NCHW = blur(F.conv_transpose2d(x_NCHW, self.weight, stride=2), 1, gain=4.0, fused=self._fused)
+            x_NCHW = F.conv_transpose2d(x_NCHW, self.weight, stride=2)
+            x_NCHW = blur(x_NCHW, self.kernel, 1, gain=4.0, fused=self._fused)
         return F.leaky_relu(x_NCHW * scale_NO.to(self._dtype)[:, :, None, None] + self.bias, SLOPE)
 
 
@@ -171,13 +180,13 @@ class MixedFlow(nn.Module):
 
     def __init__(self, flow: FoldedFlow, form: Form) -> None:
         super().__init__()
-        self._fused = form.fused
+        self._fused, self._double = form.fused, Double(form)
         self.register_buffer("weight", flow.weight.flatten(1).float())
         self.register_buffer("bias", flow.bias.float())
 
     def forward(self, x_NCHW: Tensor, style_NI: Tensor, coarser: Tensor | None) -> Tensor:
         flow = _narrow(x_NCHW.float(), self.weight * style_NI[:, None, :], self.bias, fused=self._fused)
-        return flow if coarser is None else double(coarser, flow, fused=self._fused)
+        return flow if coarser is None else self._double(coarser, flow)
 
 
 class MixedPicture(nn.Module):
@@ -189,7 +198,7 @@ class MixedPicture(nn.Module):
 
     def __init__(self, picture: FoldedPicture, form: Form) -> None:
         super().__init__()
-        self._fused = form.fused
+        self._fused, self._double = form.fused, Double(form)
         self.register_buffer("weight", picture.conv.weight.flatten(1).float()[None])
         self.register_buffer("inner", picture.conv.bias.float())
         self.register_buffer("bias", picture.bias.float())
@@ -197,7 +206,7 @@ class MixedPicture(nn.Module):
     def forward(self, warped_NCHW: Tensor, coarser: Tensor | None) -> Tensor:
         raw = _narrow(warped_NCHW.float(), self.weight, self.inner, fused=self._fused)
         out = F.leaky_relu(raw, SLOPE) + self.bias
-        return out if coarser is None else double(coarser, out, fused=self._fused)
+        return out if coarser is None else self._double(coarser, out)
 
 
 class MixedLevel(nn.Module):
@@ -254,7 +263,7 @@ class _Scales(nn.Module):
 
     def __init__(self, styled: list[FoldedStyledConv], flows: list[FoldedFlow]) -> None:
         super().__init__()
-        modulations: list[FoldedModulation] = [layer.modulation for layer in (*styled, *flows)]
+        modulations: list[FoldedModulation] = [m.modulation for m in (*styled, *flows)]  # type: ignore[misc]
         powers: list[Tensor] = [layer.power for layer in styled]
         self._inputs = [int(m.weight.shape[0]) for m in modulations]
         self._outputs = [int(power.shape[1]) for power in powers]
@@ -318,28 +327,43 @@ def mixed(network: nn.Module, form: Form) -> nn.Module:
     raise ValueError(f"network must be one of a folded DPE's, got {type(network).__name__}")
 
 
-def blur(x_NCHW: Tensor, padding: int, *, gain: float = 1.0, stride: int = 1, fused: bool = False) -> Tensor:
-    """``layers.Blur``, keeping every ``stride``-th pixel of both axes."""
-    channels = x_NCHW.shape[1]
-    line = torch.tensor(_BLUR, device=x_NCHW.device, dtype=torch.float32) * gain**0.5
+def blur(
+    x_NCHW: Tensor,
+    kernel_C144: Tensor,
+    padding: int,
+    *,
+    gain: float = 1.0,
+    stride: int = 1,
+    fused: bool = False,
+) -> Tensor:
+    """``layers.Blur`` of that gain, whose kernel this is, keeping every ``stride``-th pixel of both axes."""
     if not fused:
-        kernel = torch.outer(line, line).to(x_NCHW.dtype).expand(channels, 1, 4, 4)
-        return F.conv2d(x_NCHW, kernel, stride=stride, padding=padding, groups=channels)
+        return F.conv2d(x_NCHW, kernel_C144, stride=stride, padding=padding, groups=x_NCHW.shape[1])
     padded = F.pad(x_NCHW.float(), (padding,) * 4)
     H, W = (n - 3 for n in padded.shape[2:])
-    tall = sum(_BLUR[i] * padded[:, :, i : i + H : stride] for i in range(4))
-    assert isinstance(tall, Tensor)
-    out = sum(_BLUR[i] * tall[:, :, :, i : i + W : stride] for i in range(4))
-    assert isinstance(out, Tensor)
-    return (out * gain).to(x_NCHW.dtype)
+    rows = [_BLUR[i] * padded[:, :, i : i + H : stride] for i in range(4)]
+    tall = rows[0] + rows[1] + rows[2] + rows[3]
+    columns = [gain * _BLUR[i] * tall[:, :, :, i : i + W : stride] for i in range(4)]
+    return (columns[0] + columns[1] + columns[2] + columns[3]).to(x_NCHW.dtype)
 
 
-def double(x_NCHW: Tensor, add_NCHW: Tensor, *, fused: bool = False) -> Tensor:
-    """``add + layers.Upsample(x)``, float32."""
-    if not fused:
-        out: Tensor = torch.ops.mimicam.upsample_blur(x_NCHW.contiguous(), add_NCHW.contiguous())
+class Double(nn.Module):
+    """``add + layers.Upsample(x)`` of three channels, float32."""
+
+    kernel: Tensor
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self._fused, self._portable = form.fused, form.portable
+        self.register_buffer("kernel", blur_kernel(4.0).repeat(3, 1, 1, 1))
+
+    def forward(self, x_N3hw: Tensor, add_N3HW: Tensor) -> Tensor:
+        if self._fused:
+            return add_N3HW + _doubled(_doubled(x_N3hw, 2), 3)
+        if self._portable:
+            return add_N3HW + F.conv_transpose2d(x_N3hw, self.kernel, stride=2, padding=1, groups=3)
+        out: Tensor = torch.ops.mimicam.upsample_blur(x_N3hw.contiguous(), add_N3HW.contiguous())
         return out
-    return add_NCHW + _doubled(_doubled(x_NCHW, 2), 3)
 
 
 def _doubled(x: Tensor, axis: int) -> Tensor:

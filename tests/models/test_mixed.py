@@ -90,15 +90,16 @@ def test_a_network_of_another_kind_is_refused() -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_blur_is_the_published_one(fused: bool, stride: int) -> None:
     x = torch.randn(2, 3, 9, 12)
-    want = layers.Blur(3, padding=2, gain=4.0)(x)[:, :, ::stride, ::stride]
-    got = mixed.blur(x, 2, gain=4.0, stride=stride, fused=fused)
+    published = layers.Blur(3, padding=2, gain=4.0)
+    want = published(x)[:, :, ::stride, ::stride]
+    got = mixed.blur(x, published.kernel, 2, gain=4.0, stride=stride, fused=fused)
     assert torch.allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_doubling_is_the_published_one(fused: bool) -> None:
+@pytest.mark.parametrize("form", [Form(), Form(fused=True), Form(portable=True)], ids=str)
+def test_doubling_is_the_published_one(form: Form) -> None:
     x, add = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 10, 14)
-    assert torch.allclose(mixed.double(x, add, fused=fused), add + layers.Upsample(3)(x), atol=1e-5)
+    assert torch.allclose(mixed.Double(form)(x, add), add + layers.Upsample(3)(x), atol=1e-5)
 
 
 def _worst(folded: FoldedDpe, model: MixedDpe, network: str, inputs: dict[str, tuple[Tensor, ...]]) -> float:
