@@ -22,10 +22,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import engine
+from engine.backends.model_files import find_model
 from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
 from engine.models.compact import Compact, CompactConfig
+from engine.models.daegan import DaeGan
+from engine.models.daegan_file import load_daegan
+from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
+from engine.models.daegan_parts import OUTPUTS, DaeGanParts
 from engine.models.dpe import Dpe
 from engine.models.folded import FoldedDpe
 from engine.models.presets import PRESETS
@@ -65,8 +70,8 @@ class Network:
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a DPE
-    ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
+    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a DPE or
+    DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
         EngineError: the file is missing, or no model that this version knows.
@@ -79,7 +84,7 @@ def load_networks(model: str) -> list[Network]:
     if path.suffix == ".pt":
         return compact_networks(_compact_checkpoint(path))
     if path.suffix == ".safetensors":
-        return dpe_networks(load_published(path))
+        return _published_networks(path)
     raise EngineError(
         f"--model {model} is no model: give a .safetensors, a training .pt, or {RANDOM}<preset>"
     )
@@ -112,6 +117,22 @@ def dpe_networks(model: Dpe) -> list[Network]:
             )
         )
     return networks
+
+
+def daegan_networks(model: DaeGan) -> list[Network]:
+    """DAE-GAN's four networks. Their batch is one: a portrait drives one picture."""
+    parts = DaeGanParts(model)
+    examples = parts.examples(*smooth_pictures(model.config.size))
+    return [
+        Network(
+            name=name,
+            module=parts.get_submodule(name),
+            inputs=examples[name],
+            outputs=OUTPUTS[name],
+            dynamic_batch=False,
+        )
+        for name in DAEGAN_NETWORKS
+    ]
 
 
 class _CompactEncoder(nn.Module):
@@ -181,6 +202,12 @@ def _drive(config: CompactConfig) -> Iterator[Tensor]:
     yield torch.rand(1, 2, config.expression, generator=rng)
     yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
     yield torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng)
+
+
+def _published_networks(path: Path) -> list[Network]:
+    if path.is_file() and find_model(str(path)).is_daegan:
+        return daegan_networks(load_daegan(path))
+    return dpe_networks(load_published(path))
 
 
 def _random(preset: str) -> list[Network]:
