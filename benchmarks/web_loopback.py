@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def main(options: WebLoopback) -> dict[str, Any]:
         EngineError: no number came back.
     """
     facts: dict[str, Any] = {"machine": describe_machine(), "options": _plain(asdict(options))}
-    with tempfile.TemporaryDirectory() as folder, _server(options) as (server, url):
+    with tempfile.TemporaryDirectory() as folder, serving(options.model, options.threads) as (server, url):
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
         facts.update(_browse(options, url, camera, server.pid))
@@ -154,20 +154,16 @@ _QUANTILES = (("p5", 5), ("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
 
 
 @contextmanager
-def _server(options: WebLoopback) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [
-        sys.executable,
-        "-m",
-        "engine.cli",
-        "serve",
-        "--port",
-        "0",
-        "--no-browser",
-        "--model",
-        options.model,
-    ]
-    if options.threads is not None:
-        command += ["--threads", str(options.threads)]
+def serving(model: str, threads: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``mimicam serve`` as a process of its own, and its link.
+
+    Raises:
+        EngineError: it does not start.
+    """
+    arguments = ["serve", "--port", "0", "--no-browser", "--model", model]
+    if threads is not None:
+        arguments += ["--threads", str(threads)]
+    command = [sys.executable, "-m", "engine.cli", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None, "it was asked for"
@@ -180,39 +176,68 @@ def _server(options: WebLoopback) -> Iterator[tuple[subprocess.Popen[str], str]]
         process.wait(30)
 
 
-def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
+@contextmanager
+def watched(
+    chromium: str, url: str, camera: Path, through: Callable[[Any], None] | None = None
+) -> Iterator[Any]:
+    """A live page of the studio whose numbers are noted in ``window.ages`` and ``window.presented``.
+
+    Args:
+        chromium: program.
+        url: with token.
+        camera: motion JPEG for its camera.
+        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the server alone.
+
+    Raises:
+        EngineError: there is no such program.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_program(options.chromium),
-            args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"],
+            executable_path=_program(chromium), args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
+        if through is not None:
+            page.route("**/offer", through)
         page.goto(url)
         page.click("#start")
         page.wait_for_selector("#stage[data-live=true]", timeout=_START_S * 1000)
         page.evaluate(_WATCH)
-        page.wait_for_timeout(options.warm_up_s * 1000)
-        page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
-        before = _resident_mb(server_pid)
-        page.wait_for_timeout(options.seconds * 1000)
-        ages, presented = page.evaluate("() => [window.ages, [window.presented[0], window.presented.at(-1)]]")
-        server = page.evaluate("() => window.mimicam.figures.server")
-        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
-        facts = {
-            "browser": browser.version,
-            "server": server,
-            "webrtc": page.evaluate(_STATS),
-            "memory": memory,
-        }
+        yield page
         browser.close()
-    return {"fps_shown": _rate(presented), **summarise([tuple(pair) for pair in ages]), **facts}
+
+
+def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
+    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so far)."""
+    page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
+    page.wait_for_timeout(seconds * 1000)
+    ages, presented = page.evaluate("() => [window.ages, window.presented]")
+    return [tuple(pair) for pair in ages], presented
+
+
+def connection_figures(page: Any) -> dict[str, Any]:
+    """What the browser says of the connection (``getStats``)."""
+    return dict(page.evaluate(_STATS))
+
+
+def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
+    with watched(options.chromium, url, camera) as page:
+        page.wait_for_timeout(options.warm_up_s * 1000)
+        before = _resident_mb(server_pid)
+        ages, presented = noted(page, options.seconds)
+        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
+        return {
+            "fps_shown": _rate(presented), **summarise(ages),
+            "browser": page.context.browser.version,
+            "server": page.evaluate("() => window.mimicam.figures.server"),
+            "webrtc": connection_figures(page), "memory": memory,
+        }  # fmt: skip
 
 
 def _rate(presented: list[tuple[float, int]]) -> float:
-    """Pictures a second, from the first and the last (milliseconds, count)."""
-    (began, first), (ended, last) = presented
+    """Pictures a second, from (milliseconds, count)."""
+    (began, first), (ended, last) = presented[0], presented[-1]
     return round(1000 * (last - first) / (ended - began), 2)
 
 
