@@ -32,7 +32,8 @@ from engine.models.daegan_file import load_daegan
 from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
 from engine.models.daegan_parts import OUTPUTS, DaeGanParts
 from engine.models.dpe import Dpe
-from engine.models.folded import FoldedDpe
+from engine.models.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
+from engine.models.mixed import Form, mixed
 from engine.models.presets import PRESETS
 
 RANDOM = "random:"
@@ -63,6 +64,22 @@ class Network:
     def reference_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """``reference`` as arrays."""
         return {name: value.numpy() for name, value in self.reference().items()}
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is one of a DPE's, which `in_form` can write in mixed precision."""
+        encoder = getattr(self.module, "encoder", self.module)
+        return isinstance(encoder, FoldedEncoder) or self.warps
+
+    @property
+    def warps(self) -> bool:
+        """Whether it has the flow layer that ``mimicam::warp_blend`` computes."""
+        return isinstance(self.module, FoldedGenerator)
+
+    def in_form(self, form: Form) -> Network:
+        """A network of DPE with our operator in it; pictures and feature maps come in the form's type."""
+        maps = {n: v.to(form.dtype) if v.dim() == 4 else v for n, v in self.inputs.items()}
+        return replace(self, module=mixed(self.module, form), inputs=maps)
 
     def with_inputs(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Network:
         """The same network on other inputs."""
