@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,21 +39,43 @@ _FLAGS = (
 _WATCH = """async () => {
   const { Reader } = await import('/static/timecode.js');
   const seen = new Map();
-  window.ages = [];  // [shown at, age], milliseconds
+  window.presented = [];  // [at, how many pictures the browser has composed], also those whose call-back came late
+  window.ages = [];  // [shown at, age or null], milliseconds
   const each = (id, note) => {
     const video = document.getElementById(id), reader = new Reader();
     let last = null;
-    const next = () => {
+    const next = (_, { presentedFrames }) => {
       const number = reader.read(video);
+      if (id === 'result') { window.presented.push([performance.now(), presentedFrames]); }
       if (number !== null && number !== last) { last = number; note(number, performance.now()); }
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
   };
   each('camera', (number, at) => seen.set(number, at));
-  each('result', (number, at) => { const from = seen.get(number); if (from !== undefined && at - from < 10000) window.ages.push([at, at - from]); });
+  each('result', (number, at) => {
+    const from = seen.get(number);  // undefined: the preview skipped that picture, as browsers may
+    window.ages.push([at, from !== undefined && at - from < 10000 ? at - from : null]);
+  });
   window.mimicam.link.send({ type: 'set', settings: { measure: true } });
-}"""  # noqa: E501
+}"""
+
+_STATS = """async () => {
+  const out = {};
+  const each = (top, bottom) => (bottom ? Math.round((10000 * top) / bottom) / 10 : null);
+  (await window.mimicam.link.pc.getStats()).forEach((s) => {
+    if (s.type === 'outbound-rtp' && s.kind === 'video') out.camera = {
+      encode_ms: each(s.totalEncodeTime, s.framesEncoded), fps: s.framesPerSecond, width: s.frameWidth,
+      limited_by: s.qualityLimitationReason, bits_per_s: s.targetBitrate, plis: s.pliCount, nacks: s.nackCount };
+    if (s.type === 'inbound-rtp' && s.kind === 'video') out.result = {
+      wait_ms: each(s.jitterBufferDelay, s.jitterBufferEmittedCount), decode_ms: each(s.totalDecodeTime, s.framesDecoded),
+      fps_decoded: s.framesPerSecond, dropped: s.framesDropped, keys: s.keyFramesDecoded,
+      freezes: s.freezeCount, freeze_s: s.totalFreezesDuration,
+      packets_lost: s.packetsLost, bytes: s.bytesReceived };
+    if (s.type === 'candidate-pair' && s.nominated) out.round_trip_ms = 1000 * s.currentRoundTripTime;
+  });
+  return out;
+}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +102,7 @@ def main(options: WebLoopback) -> dict[str, Any]:
         EngineError: no number came back.
     """
     facts: dict[str, Any] = {"machine": describe_machine(), "options": _plain(asdict(options))}
-    with tempfile.TemporaryDirectory() as folder, _server(options) as (server, url):
+    with tempfile.TemporaryDirectory() as folder, serving(options.model, options.threads) as (server, url):
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
         facts.update(_browse(options, url, camera, server.pid))
@@ -105,23 +127,26 @@ def write_camera(path: Path, clip: Path = _CLIP) -> None:
             file.write(cv2.imencode(".jpg", painted, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
-def summarise(ages: list[tuple[float, float]]) -> dict[str, Any]:
-    """Percentiles, rate, and growth, from (shown at, age) in milliseconds.
+def summarise(seen: list[tuple[float, float | None]]) -> dict[str, Any]:
+    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read off the result.
+
+    An age is None where the camera preview did not show that picture: it counts as shown, and has no age.
 
     Raises:
         EngineError: too few.
     """
-    if len(ages) < 20:
-        raise EngineError(f"only {len(ages)} numbers came back: is a face in the clip, is the machine free?")
-    at, age = np.array(ages).T
-    gaps = np.diff(at)
-    third = len(age) // 3
+    aged = [(at, age) for at, age in seen if age is not None]
+    if len(aged) < 20:
+        raise EngineError(f"only {len(aged)} numbers came back: is a face in the clip, is the machine free?")
+    gaps = np.diff([at for at, _ in seen])
+    ages = np.array([age for _, age in aged])
+    third = len(ages) // 3
     return {
-        "pictures": len(age),
-        "fps_shown": round(1000 * len(gaps) / float(gaps.sum()), 2),
-        "age_ms": {name: round(float(np.percentile(age, q)), 1) for name, q in _QUANTILES},
+        "pictures": len(seen),
+        "fps_read": round(1000 * len(gaps) / float(gaps.sum()), 2),
+        "age_ms": {name: round(float(np.percentile(ages, q)), 1) for name, q in _QUANTILES},
         "longest_gap_ms": round(float(gaps.max()), 1),
-        "growth_ms": round(float(np.median(age[-third:]) - np.median(age[:third])), 1),
+        "growth_ms": round(float(np.median(ages[-third:]) - np.median(ages[:third])), 1),
     }
 
 
@@ -129,20 +154,16 @@ _QUANTILES = (("p5", 5), ("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
 
 
 @contextmanager
-def _server(options: WebLoopback) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    command = [
-        sys.executable,
-        "-m",
-        "engine.cli",
-        "serve",
-        "--port",
-        "0",
-        "--no-browser",
-        "--model",
-        options.model,
-    ]
-    if options.threads is not None:
-        command += ["--threads", str(options.threads)]
+def serving(model: str, threads: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``mimicam serve`` as a process of its own, and its link.
+
+    Raises:
+        EngineError: it does not start.
+    """
+    arguments = ["serve", "--port", "0", "--no-browser", "--model", model]
+    if threads is not None:
+        arguments += ["--threads", str(threads)]
+    command = [sys.executable, "-m", "engine.cli", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None, "it was asked for"
@@ -155,29 +176,69 @@ def _server(options: WebLoopback) -> Iterator[tuple[subprocess.Popen[str], str]]
         process.wait(30)
 
 
-def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
+@contextmanager
+def watched(
+    chromium: str, url: str, camera: Path, through: Callable[[Any], None] | None = None
+) -> Iterator[Any]:
+    """A live page of the studio whose numbers are noted in ``window.ages`` and ``window.presented``.
+
+    Args:
+        chromium: program.
+        url: with token.
+        camera: motion JPEG for its camera.
+        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the server alone.
+
+    Raises:
+        EngineError: there is no such program.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_program(options.chromium),
-            args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"],
+            executable_path=_program(chromium), args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
+        if through is not None:
+            page.route("**/offer", through)
         page.goto(url)
         page.click("#start")
         page.wait_for_selector("#stage[data-live=true]", timeout=_START_S * 1000)
         page.evaluate(_WATCH)
-        page.wait_for_timeout(options.warm_up_s * 1000)
-        page.evaluate("() => { window.ages.length = 0; }")
-        before = _resident_mb(server_pid)
-        page.wait_for_timeout(options.seconds * 1000)
-        ages = page.evaluate("() => window.ages")
-        server = page.evaluate("() => window.mimicam.figures.server")
-        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
-        facts = {"browser": browser.version, "server": server, "memory": memory}
+        yield page
         browser.close()
-    return {**summarise([tuple(pair) for pair in ages]), **facts}
+
+
+def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
+    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so far)."""
+    page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
+    page.wait_for_timeout(seconds * 1000)
+    ages, presented = page.evaluate("() => [window.ages, window.presented]")
+    return [tuple(pair) for pair in ages], presented
+
+
+def connection_figures(page: Any) -> dict[str, Any]:
+    """What the browser says of the connection (``getStats``)."""
+    return dict(page.evaluate(_STATS))
+
+
+def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
+    with watched(options.chromium, url, camera) as page:
+        page.wait_for_timeout(options.warm_up_s * 1000)
+        before = _resident_mb(server_pid)
+        ages, presented = noted(page, options.seconds)
+        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
+        return {
+            "fps_shown": _rate(presented), **summarise(ages),
+            "browser": page.context.browser.version,
+            "server": page.evaluate("() => window.mimicam.figures.server"),
+            "webrtc": connection_figures(page), "memory": memory,
+        }  # fmt: skip
+
+
+def _rate(presented: list[tuple[float, int]]) -> float:
+    """Pictures a second, from (milliseconds, count)."""
+    (began, first), (ended, last) = presented[0], presented[-1]
+    return round(1000 * (last - first) / (ended - began), 2)
 
 
 def _program(name: str) -> str:

@@ -10,13 +10,17 @@ from engine.portrait import Portrait
 from engine.types import EditSettings, Mode
 
 GAIN_STEP = 0.1
-_MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
 _QUIT = ("q", "\x1b")
 _EXPRESSION_MAX, _POSE_MAX = 2.0, 1.5
 
 
 class Driven(Protocol):
     """What the keys need of a pipeline."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What the model can be driven in."""
+        ...
 
     @property
     def edit(self) -> EditSettings:
@@ -69,8 +73,9 @@ class Controls:
             actions[key]()
 
     def next_mode(self) -> None:
-        """exp, pose, both, and round again."""
-        after = _MODES[(_MODES.index(self._edit.mode) + 1) % len(_MODES)]
+        """exp, pose, both, and round again, as far as the model knows them."""
+        modes = self._pipeline.modes
+        after = modes[(modes.index(self._edit.mode) + 1) % len(modes)]
         self._change(replace(self._edit, mode=after))
 
     def add_gain(self, step: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from engine.backends import load_model
 from engine.backends.model import Model
+from engine.errors import EngineError
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
 from engine.stages.composite import Composite
@@ -21,7 +22,7 @@ from engine.stages.encode import Crop
 from engine.stages.lost import LostFace
 from engine.stages.reenact import reenactor
 from engine.stages.track import FaceTracker
-from engine.types import CropBox, EditSettings, Face, Frame, Image
+from engine.types import CropBox, EditSettings, Face, Frame, Image, Mode
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 
@@ -67,7 +68,8 @@ class Pipeline:
             aligned: frames are square face crops already: their whole is the driver's box.
 
         Raises:
-            EngineError: the portrait was enrolled with another model (a tracker-driven one says so when it draws).
+            EngineError: the model cannot be driven in this mode, or the portrait was enrolled with another model (a
+                tracker-driven one says so when it draws).
         """
         self._model, self._size, self._aligned = model, size, aligned
         self.timings = timings or Timings()
@@ -81,7 +83,7 @@ class Pipeline:
         self._lock = threading.Lock()
         self._pending: list[Callable[[], None]] = []
         self._standby = False
-        self._edit = edit
+        self._edit = self._allowed(edit)
         self._use(portrait)
 
     def step(self, frame: Frame) -> Frame:
@@ -103,6 +105,11 @@ class Pipeline:
         return self._crop(frame, box, face)
 
     @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What the model can be driven in."""
+        return self._reenactor.modes
+
+    @property
     def edit(self) -> EditSettings:
         """Mode and gains in use."""
         return self._edit
@@ -119,8 +126,13 @@ class Pipeline:
         return PipelineStatus(face=face, backend=self._model.backend, stages=self.timings.last_ms())
 
     def set_edit(self, edit: EditSettings) -> None:
-        """Change mode or gains."""
-        self._later(lambda: setattr(self, "_edit", edit))
+        """Change mode or gains.
+
+        Raises:
+            EngineError: the model cannot be driven in this mode.
+        """
+        allowed = self._allowed(edit)
+        self._later(lambda: setattr(self, "_edit", allowed))
 
     def set_portrait(self, portrait: Portrait) -> None:
         """Switch to another portrait enrolled with the same model."""
@@ -138,6 +150,14 @@ class Pipeline:
     def _later(self, change: Callable[[], None]) -> None:
         with self._lock:
             self._pending.append(change)
+
+    def _allowed(self, edit: EditSettings) -> EditSettings:
+        if edit.mode in self.modes:
+            return edit
+        able = " or ".join(mode.value for mode in self.modes)
+        raise EngineError(
+            f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
+        )
 
     def _take_changes(self) -> None:
         if not self._pending:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import torch
 
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
+from engine.models.mixed import Form
 from export import onnx_files
 from export.half import to_mixed
 from export.networks import RANDOM, Network, load_networks, model_path
@@ -28,6 +30,8 @@ class BundleOptions:
     """How to export."""
 
     precision: str = "fp32"
+    warp: str = "gridsample"
+    """``plugin``: our kernel, which TensorRT alone runs."""
     opset: int = 20
     limit: float | None = None
     """Largest error against PyTorch; None takes the precision's own."""
@@ -42,6 +46,8 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         EngineError: the model does not load, a file cannot be written, or a runtime's outputs are not PyTorch's.
     """
     networks = load_networks(model)
+    if options.warp == "plugin" and not any(network.warps for network in networks):
+        raise EngineError(f"{model} has no layer that the plug-in computes: leave out --warp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,6 +63,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         opset=options.opset,
         limit=limit,
         networks=tuple(_write_network(network, folder, options, limit, report) for network in networks),
+        warp=options.warp,
     )
     manifests.write_manifest(folder, manifest)
     return manifest
@@ -66,10 +73,16 @@ def _write_network(
     network: Network, folder: Path, options: BundleOptions, limit: float, report: Report
 ) -> NetworkFile:
     path = folder / f"{network.name}.onnx"
-    onnx_files.write(network, path, opset=options.opset)
-    if options.precision != "fp32":
+    plugged = options.warp == "plugin" and network.warps
+    keep = frozenset(options.keep.get(network.name, ()))
+    if plugged:
+        dtype = torch.float32 if options.precision == "fp32" else torch.float16
+        form = Form(dtype=dtype, portable=True, keep=keep)
+        onnx_files.write(network.in_form(form), path, opset=options.opset)
+    else:
+        onnx_files.write(network, path, opset=options.opset)
+    if options.precision != "fp32" and not plugged:
         products = "half" if options.precision == "fp16-turing" else "mixed"
-        keep = options.keep.get(network.name, ())
         onnx.save(to_mixed(onnx.load(str(path)), keep=keep, products=products), str(path))
     types = onnx_files.port_types(onnx.load(str(path), load_external_data=False))
     # Rounded before the reference runs: then rounding the inputs is no error of the file's.
@@ -84,7 +97,10 @@ def _write_network(
         outputs=_ports(reference, types),
     )
     manifests.write_check(folder / entry.check, inputs, reference)
-    _compare(entry, folder, limit, report)
+    if plugged:
+        report(f"{entry.onnx}: only TensorRT runs the plug-in; compared with PyTorch when its plan is built")
+    else:
+        _compare(entry, folder, limit, report)
     return entry
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,13 +26,15 @@ class Export:
     """Write a model's networks as ONNX, compared with PyTorch, and build plans for a GPU from them."""
 
     model: str
-    """compact, a bundle's folder, a .safetensors of 'mimicam models import', a checkpoint.pt, or random:<preset>."""
+    """compact, a bundle's folder, a .safetensors of 'models import' or 'train-daegan', a .pt of training, or random:<preset>."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the files."""
-    target: Literal["onnx", "tensorrt", "tensorrt-rtx"] = "onnx"
-    """onnx runs anywhere; the others build plans as well."""
+    target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"
+    """onnx runs anywhere; the others build plans as well, torch-tensorrt with our kernel in them."""
     precision: Literal["fp32", "fp16", "fp16-turing"] = "fp32"
     """fp16 keeps sampling grids and modulation in fp32; fp16-turing is what an RTX 20 needs, a little less exact."""
+    warp: Literal["gridsample", "plugin"] = "gridsample"
+    """How generators sample: an operator that every runtime has, or our kernel as a plug-in of TensorRT."""
     opset: int = 20
     """17 for TensorRT 8.6."""
     limit: float | None = None
@@ -47,12 +49,18 @@ class Export:
             raise EngineError(f"--opset must be one of {_OPSETS}, got {self.opset}")
         if self.limit is not None and not 0 < self.limit < 1:
             raise EngineError(f"--limit must lie between 0 and 1, got {self.limit}")
+        if self.warp == "plugin" and self.target == "tensorrt-rtx":
+            raise EngineError(
+                "TensorRT for RTX takes no plug-ins: leave out --warp, or use --target tensorrt"
+            )
         if self.compute_capability and self.target != "tensorrt-rtx":
             raise EngineError("--compute-capability goes with --target tensorrt-rtx only")
 
     def run(self) -> int:
         """Export; 0 when every file and every plan agrees with PyTorch."""
         console = Console(stderr=True)
+        if self.target == "torch-tensorrt":
+            return self._build_with_torch(console)
         api = None if self.target == "onnx" else find(self.target)
         manifest = _write(self, console)
         if api is None:
@@ -68,6 +76,22 @@ class Export:
             with Bar(console=console, transient=True) as bar:
                 advance = partial(_advance, bar, {})
                 tensorrt.open_network(self.out, network.name, api=api, gpu=gpu, cache=cache, progress=advance)
+            console.print(f"{network.name}: plan agrees with PyTorch on {gpu.name}, kept in {cache.folder}")
+        return 0
+
+    def _build_with_torch(self, console: Console) -> int:
+        """Plans by torch-tensorrt, compared like the others, kept where TensorRT's own would lie."""
+        from export import torch_tensorrt_plans as plans
+        from export.networks import load_networks
+
+        package, api, gpu, cache = plans.find(), find("tensorrt"), tensorrt.CudaGpu(self.gpu), PlanCache()
+        networks = load_networks(self.model)
+        warp: Literal["gridsample", "plugin"] = "plugin" if any(n.warps for n in networks) else "gridsample"
+        _write(replace(self, warp=warp), console)
+        half = self.precision != "fp32"
+        for network in networks:
+            plan = plans.build(network, package, api, gpu.compute_capability, half=half)
+            tensorrt.keep_plan(self.out, network.name, plan, api=api, gpu=gpu, cache=cache)
             console.print(f"{network.name}: plan agrees with PyTorch on {gpu.name}, kept in {cache.folder}")
         return 0
 
@@ -95,7 +119,9 @@ def _write(options: Export, console: Console) -> Manifest:
         from export.bundle import BundleOptions, write_bundle
     except ImportError as error:
         raise EngineError(f"export needs {error.name}: pip install 'mimicam[train]'") from error
-    bundle = BundleOptions(precision=options.precision, opset=options.opset, limit=options.limit)
+    bundle = BundleOptions(
+        precision=options.precision, warp=options.warp, opset=options.opset, limit=options.limit
+    )
     manifest = write_bundle(options.model, options.out, bundle, console.print)
     console.print(f"wrote {options.out / manifests.FILE}")
     return manifest

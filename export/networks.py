@@ -22,12 +22,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import engine
+from engine.backends.model_files import find_model
 from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
 from engine.models.compact import Compact, CompactConfig
+from engine.models.daegan import DaeGan
+from engine.models.daegan_file import load_daegan
+from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
+from engine.models.daegan_parts import OUTPUTS, DaeGanParts
 from engine.models.dpe import Dpe
-from engine.models.folded import FoldedDpe
+from engine.models.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
+from engine.models.mixed import Form, mixed
 from engine.models.presets import PRESETS
 
 RANDOM = "random:"
@@ -59,14 +65,30 @@ class Network:
         """``reference`` as arrays."""
         return {name: value.numpy() for name, value in self.reference().items()}
 
+    @property
+    def folded(self) -> bool:
+        """Whether it is one of a DPE's, which `in_form` can write in mixed precision."""
+        encoder = getattr(self.module, "encoder", self.module)
+        return isinstance(encoder, FoldedEncoder) or self.warps
+
+    @property
+    def warps(self) -> bool:
+        """Whether it has the flow layer that ``mimicam::warp_blend`` computes."""
+        return isinstance(self.module, FoldedGenerator)
+
+    def in_form(self, form: Form) -> Network:
+        """A network of DPE with our operator in it; pictures and feature maps come in the form's type."""
+        maps = {n: v.to(form.dtype) if v.dim() == 4 else v for n, v in self.inputs.items()}
+        return replace(self, module=mixed(self.module, form), inputs=maps)
+
     def with_inputs(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Network:
         """The same network on other inputs."""
         return replace(self, inputs={name: torch.from_numpy(value).float() for name, value in inputs.items()})
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a DPE
-    ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
+    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a DPE or
+    DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
         EngineError: the file is missing, or no model that this version knows.
@@ -79,7 +101,7 @@ def load_networks(model: str) -> list[Network]:
     if path.suffix == ".pt":
         return compact_networks(_compact_checkpoint(path))
     if path.suffix == ".safetensors":
-        return dpe_networks(load_published(path))
+        return _published_networks(path)
     raise EngineError(
         f"--model {model} is no model: give a .safetensors, a training .pt, or {RANDOM}<preset>"
     )
@@ -112,6 +134,22 @@ def dpe_networks(model: Dpe) -> list[Network]:
             )
         )
     return networks
+
+
+def daegan_networks(model: DaeGan) -> list[Network]:
+    """DAE-GAN's four networks. Their batch is one: a portrait drives one picture."""
+    parts = DaeGanParts(model)
+    examples = parts.examples(*smooth_pictures(model.config.size))
+    return [
+        Network(
+            name=name,
+            module=parts.get_submodule(name),
+            inputs=examples[name],
+            outputs=OUTPUTS[name],
+            dynamic_batch=False,
+        )
+        for name in DAEGAN_NETWORKS
+    ]
 
 
 class _CompactEncoder(nn.Module):
@@ -181,6 +219,12 @@ def _drive(config: CompactConfig) -> Iterator[Tensor]:
     yield torch.rand(1, 2, config.expression, generator=rng)
     yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
     yield torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng)
+
+
+def _published_networks(path: Path) -> list[Network]:
+    if path.is_file() and find_model(str(path)).is_daegan:
+        return daegan_networks(load_daegan(path))
+    return dpe_networks(load_published(path))
 
 
 def _random(preset: str) -> list[Network]:

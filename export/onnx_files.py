@@ -12,6 +12,7 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import helper
+from torch.onnx import symbolic_helper
 
 from engine.backends.manifest import Arrays
 from engine.errors import EngineError
@@ -21,6 +22,16 @@ Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
 
 OPSETS = (17, 20)
 """20 has GridSample's present form; 17 is the least that TensorRT 8.6 reads, and what OpenVINO reads best."""
+
+
+@symbolic_helper.parse_args("v", "v", "v")
+def _warp_blend(graph: Any, feature: Any, activation: Any, flow: Any) -> Any:
+    """Our operator as a node that TensorRT's parser looks up among its plug-ins, by name, version and namespace."""
+    named = {"plugin_version_s": "1", "plugin_namespace_s": "mimicam"}
+    warped, blended = graph.op("mimicam::warp_blend", feature, activation, flow, **named, outputs=2)
+    for output in (warped, blended):
+        output.setType(activation.type())
+    return warped, blended
 
 
 def write(network: Network, path: Path, *, opset: int) -> None:
@@ -35,6 +46,7 @@ def write(network: Network, path: Path, *, opset: int) -> None:
         with warnings.catch_warnings():
             # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
             warnings.simplefilter("ignore")
+            torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)
             torch.onnx.export(
                 network.module.eval(),
                 tuple(network.inputs.values()),

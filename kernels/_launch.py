@@ -1,4 +1,4 @@
-"""Puts a kernel on PyTorch's current stream.
+"""Puts a kernel on PyTorch's current stream, through CuPy.
 
 A kernel is compiled for the GPU at hand on its first use (0.05 to 0.2 s) and kept. ``prepare`` does that
 ahead of time; call it before a CUDA graph is captured, since loading code is not allowed inside a capture.
@@ -6,15 +6,16 @@ ahead of time; call it before a CUDA graph is captured, since loading code is no
 
 from __future__ import annotations
 
-import ctypes
+import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from kernels import _driver, _nvrtc
+from kernels import _cupy
 
 Impl = Literal["auto", "reference", "cuda"]
 """``auto`` picks by the tensors' device, and by nothing else."""
@@ -34,22 +35,27 @@ def source(op: str) -> str:
     return "".join(f'#line 1 "{name}"\n{text}\n' for name, text in parts)
 
 
+def names(op: str) -> tuple[str, ...]:
+    """The kernels of one op."""
+    return tuple(re.findall(r'extern "C" __global__ void (\w+)\(', source(op)))
+
+
 def launch(
     op: str, kernel: str, grid: tuple[int, int, int], block: tuple[int, int, int], *values: Value
 ) -> None:
     """Queue one kernel of an op on the current stream of the first tensor's device. Does not wait.
 
-    The driver checks neither the number nor the types of the values: the op does, and the emulated tests hold
+    CuPy checks neither the number nor the types of the values: the op does, and the emulated tests hold
     each call against the kernel's own signature. An ``int`` travels as 32 bits, a ``float`` as float32,
     ``None`` as a null pointer.
 
     Raises:
-        KernelBuildError: the CUDA source does not compile or load on this machine.
+        KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this machine.
     """
     device, stream = _place(values)
-    _driver_for_launch().launch(
-        _function(op, kernel, device), grid, block, tuple(map(_packed, values)), stream=stream, device=device
-    )
+    started = _function(op, kernel, device)
+    with _queue(device, stream):
+        started(grid, block, tuple(map(_packed, values)))
 
 
 def prepare(device: int = 0, ops: tuple[str, ...] = OPS) -> None:
@@ -59,7 +65,8 @@ def prepare(device: int = 0, ops: tuple[str, ...] = OPS) -> None:
         KernelBuildError: one of them does not compile or load.
     """
     for op in ops:
-        _module(op, device)
+        for kernel in names(op):
+            _function(op, kernel, device)
 
 
 def wants_cuda(impl: Impl, tensor: Tensor) -> bool:
@@ -85,10 +92,11 @@ def blocks(items: int, size: int) -> int:
     return -(-items // size)
 
 
-def _packed(value: Value) -> _driver.Argument:
+def _packed(value: Value) -> np.generic:
+    """With the width that the kernel reads: CuPy would make 64 bits of Python's numbers."""
     if value is None or isinstance(value, Tensor):
-        return ctypes.c_void_p(None if value is None else value.data_ptr())
-    return ctypes.c_int(value) if isinstance(value, int) else ctypes.c_float(value)
+        return np.uintp(0 if value is None else value.data_ptr())
+    return np.int32(value) if isinstance(value, int) else np.float32(value)
 
 
 def _place(values: tuple[Value, ...]) -> tuple[int, int]:
@@ -98,17 +106,14 @@ def _place(values: tuple[Value, ...]) -> tuple[int, int]:
     return stream.device_index, stream.cuda_stream
 
 
-def _driver_for_launch() -> _driver.Driver:
-    return _driver.driver()
+_queue = _cupy.queue
 
 
 @lru_cache(maxsize=256)
-def _function(op: str, kernel: str, device: int) -> ctypes.c_void_p:
-    return _driver_for_launch().function(_module(op, device), kernel)
+def _function(op: str, kernel: str, device: int) -> Any:
+    return _cupy.function(_module(op, device), kernel, device)
 
 
 @lru_cache(maxsize=64)
-def _module(op: str, device: int) -> ctypes.c_void_p:
-    major, minor = torch.cuda.get_device_capability(device)
-    cubin = _nvrtc.compile_cubin(source(op), f"sm_{major}{minor}", name=f"{op}.cu")
-    return _driver_for_launch().load(cubin, device)
+def _module(op: str, device: int) -> Any:
+    return _cupy.load(source(op), device, name=f"{op}.cu")

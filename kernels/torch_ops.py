@@ -1,6 +1,7 @@
-"""``mimicam::warp_blend`` as a torch operator: for torch.compile, torch.export, and converters to other runtimes.
+"""Our kernels as torch operators, for torch.compile, torch.export, and converters to other runtimes:
+``mimicam::warp_blend`` with gradients, ``mimicam::upsample_blur`` for inference.
 
-Importing this module registers it. The operator is opaque to a tracer, where ``warp_blend`` itself is not: an
+Importing this module registers them. An operator is opaque to a tracer, where the function itself is not: an
 exported graph shows one node, which a runtime with a plug-in of that name can replace by our kernel.
 """
 
@@ -11,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kernels import upsample_blur as upsampling
 from kernels import warp_blend as op
 
 
 @torch.library.custom_op("mimicam::warp_blend", mutates_args=())
 def warp_blend_op(feature: Tensor, activation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``kernels.warp_blend.warp_blend``; allocates its outputs."""
+    """See ``kernels.warp_blend.warp_blend``; allocates its outputs. A feature map in another layout is copied."""
+    feature = _laid_out_as(activation, feature)
     out = (torch.empty_like(activation), torch.empty_like(activation))
     with torch.no_grad():
         return op.warp_blend(feature, activation, flow, out=out)
@@ -33,6 +36,7 @@ def warp_blend_backward_op(
     feature: Tensor, activation: Tensor, flow: Tensor, grad_warped: Tensor, grad_blended: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of feature, activation and flow: the kernel on a GPU, the same in PyTorch elsewhere."""
+    feature = _laid_out_as(activation, feature)
     if activation.is_cuda:
         return op.backward_cuda(feature, activation, flow, grad_warped, grad_blended)
     return op.reference_backward(feature, activation, flow, grad_warped, grad_blended)
@@ -44,6 +48,24 @@ def _backward_shapes(
 ) -> tuple[Tensor, Tensor, Tensor]:
     del grad_warped, grad_blended
     return torch.empty_like(feature), torch.empty_like(activation), torch.empty_like(flow)
+
+
+@torch.library.custom_op("mimicam::upsample_blur", mutates_args=())
+def upsample_blur_op(image: Tensor, add: Tensor) -> Tensor:
+    """See ``kernels.upsample_blur.upsample_blur``."""
+    with torch.no_grad():
+        return upsampling.upsample_blur(image, add_NCHW=add, out=torch.empty_like(add))
+
+
+@upsample_blur_op.register_fake
+def _upsampled_shape(image: Tensor, add: Tensor) -> Tensor:
+    del image
+    return torch.empty_like(add)
+
+
+def _laid_out_as(activation: Tensor, feature: Tensor) -> Tensor:
+    layout = torch.contiguous_format if activation.is_contiguous() else torch.channels_last
+    return feature.contiguous(memory_format=layout)
 
 
 def _keep_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:

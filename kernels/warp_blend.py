@@ -18,6 +18,8 @@ from kernels._launch import Impl
 
 _BLOCK = 128
 _CHUNK = 8  # channels per thread: enough loads in flight, and the flow is read once for eight
+PLUGIN_BLOCK, PLUGIN_CHUNK, PLUGIN_PACK = _BLOCK, _CHUNK, 8
+"""Threads of a block, channels of a thread, and channels of one 16-byte access of the plug-in's kernels."""
 _BACKWARD_BLOCK = (32, 8, 1)  # PIXELS, LANES in cuda/warp_blend.cu
 _PACK = {torch.float32: 4, torch.float16: 8}  # 16 bytes
 

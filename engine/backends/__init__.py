@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from engine.backends.model_files import ModelFile
 
 __all__ = ["Features", "Model", "PictureModel", "load_model"]
 
@@ -17,8 +21,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
 
     Args:
         name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
-            ``.safetensors`` of ``mimicam models import``.
-        backend: one of `BACKENDS`; ``auto`` is PyTorch for published weights where it has a GPU, TensorRT for
+            ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
+        backend: one of `BACKENDS`; ``auto`` is PyTorch for such a file where it has a GPU, TensorRT for
             an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
@@ -34,9 +38,11 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
         return _compact(found.path, backend, threads)
     if found.kind is Kind.COMPACT_EXPORT:
         return _compact_export(found.path, backend)
-    if found.kind is Kind.PUBLISHED:
-        return _published(found.path, backend, threads)
-    return _published_export(found.path, backend, threads)
+    if backend == "tensorrt":
+        raise _no_tensorrt(found)
+    if found.kind in (Kind.PUBLISHED, Kind.DAEGAN):
+        return _weights(found, backend, threads)
+    return _export(found, backend, threads)
 
 
 def _compact(folder: Path, backend: str, threads: int | None) -> Model:
@@ -63,26 +69,29 @@ def _compact_export(folder: Path, backend: str) -> Model:
     return TensorRtCompact(folder)
 
 
-def _published(path: Path, backend: str, threads: int | None) -> Model:
+def _weights(found: ModelFile, backend: str, threads: int | None) -> Model:
+    """A DPE or a DAE-GAN as it was published: eager, or exported once for OpenVINO."""
     if backend == "torch" or (backend == "auto" and _torch_has_gpu()):
+        from engine.backends.daegan_torch import open_daegan_torch
         from engine.backends.published_torch import open_torch
 
-        return open_torch(path)
-    if backend == "tensorrt":
-        raise _no_published_tensorrt()
-    from engine.backends.published_cache import exported
+        return (open_daegan_torch if found.is_daegan else open_torch)(found.path)
+    from engine.backends import daegan_cache, published_cache
+    from engine.backends.model_files import find_model
 
-    return _published_export(exported(path), backend, threads)
+    folder = (daegan_cache if found.is_daegan else published_cache).exported(found.path)
+    return _export(find_model(str(folder)), backend, threads)
 
 
-def _published_export(folder: Path, backend: str, threads: int | None) -> Model:
+def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
     if backend == "torch":
-        raise EngineError(f"{folder} holds ONNX files: give --backend torch the .safetensors they come from")
-    if backend == "tensorrt":
-        raise _no_published_tensorrt()
-    from engine.backends.published_openvino import open_openvino
+        raise EngineError(
+            f"{found.path} holds ONNX files: give --backend torch the .safetensors they come from"
+        )
+    from engine.backends.published_openvino import open_daegan_openvino, open_openvino
 
-    return open_openvino(folder, threads=threads)
+    opener = open_daegan_openvino if found.is_daegan else open_openvino
+    return opener(found.path, threads=threads)
 
 
 def _require_gpu() -> None:
@@ -92,8 +101,10 @@ def _require_gpu() -> None:
     CudaGpu()
 
 
-def _no_published_tensorrt() -> EngineError:
+def _no_tensorrt(found: ModelFile) -> EngineError:
     _require_gpu()
+    if found.is_daegan:
+        return EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
     return EngineError("TensorRT builds published models but does not run them yet: use --backend torch")
 
 

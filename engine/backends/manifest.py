@@ -65,6 +65,8 @@ class Manifest:
     opset: int
     limit: float
     networks: tuple[NetworkFile, ...]
+    warp: str = "gridsample"
+    """How generators sample: ``gridsample``, which every runtime knows, or ``plugin``, our kernel, in TensorRT."""
 
     def network(self, name: str) -> NetworkFile:
         """One by name.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
-from engine.types import Float, Image
+from engine.types import Float, Image, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,13 @@ class Model(Protocol):
 
 @runtime_checkable
 class PictureModel(Model, Protocol):
-    """A model that reads motion off the driver's picture, as DPE was published, and not off the tracker."""
+    """A model that reads motion off the driver's picture, as DPE and DAE-GAN were published, not off the tracker."""
+
+    modes: tuple[Mode, ...]
+    """What it can be driven in. ``both`` alone: one code moves expression and pose together."""
 
     def read_motion(self, crop: Image) -> LatentCodes:
-        """Both codes of a driver's face, uint8 ``[S, S, 3]``."""
+        """Both codes of a driver's face, uint8 ``[S, S, 3]``; one that moves both is ``expression``, ``pose`` empty."""
 
     def own_codes(self, features: Features) -> LatentCodes:
         """The portrait's codes, read when it was encoded.

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from engine.backends import manifest as manifests
+from engine.backends.daegan import NETWORKS as DAEGAN_NETWORKS
 from engine.backends.openvino_compact import COMPACT_DIR
 from engine.backends.published import NETWORKS
 from engine.errors import EngineError
@@ -25,6 +26,8 @@ class Kind(Enum):
     COMPACT_EXPORT = "exported compact model"
     PUBLISHED = "published weights"
     PUBLISHED_EXPORT = "exported published model"
+    DAEGAN = "DAE-GAN weights"
+    DAEGAN_EXPORT = "exported DAE-GAN"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,11 @@ class ModelFile:
 
     kind: Kind
     path: Path
+
+    @property
+    def is_daegan(self) -> bool:
+        """DAE-GAN's weights, or an export of them."""
+        return self.kind in (Kind.DAEGAN, Kind.DAEGAN_EXPORT)
 
 
 def find_model(name_or_path: str) -> ModelFile:
@@ -58,8 +66,7 @@ def find_model(name_or_path: str) -> ModelFile:
             f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
             " published DPE checkpoint, 'mimicam bundle' a compact one"
         )
-    _check_format(path)
-    return ModelFile(kind=Kind.PUBLISHED, path=path)
+    return ModelFile(kind=_kind_of_weights(path), path=path)
 
 
 def _kind_of_export(folder: Path) -> Kind:
@@ -68,18 +75,23 @@ def _kind_of_export(folder: Path) -> Kind:
     names = {network.name for network in manifests.read_manifest(folder).networks}
     if names == set(NETWORKS):
         return Kind.PUBLISHED_EXPORT
+    if names == set(DAEGAN_NETWORKS):
+        return Kind.DAEGAN_EXPORT
     if names == _COMPACT_NETWORKS:
         return Kind.COMPACT_EXPORT
     raise EngineError(f"{folder} holds no model that this version knows: export it again")
 
 
-def _check_format(path: Path) -> None:
+def _kind_of_weights(path: Path) -> Kind:
     try:
         with safe_open(path, framework="np") as file:
             found = (file.metadata() or {}).get("format")
     except (SafetensorError, OSError) as error:
         raise EngineError(f"{path} is no safetensors file or is damaged ({error}): import it again") from None
     if found == _DAEGAN_FORMAT:
-        raise EngineError(f"{path} is a DAE-GAN model, which this version trains but does not run: use a DPE")
-    if found != _DPE_FORMAT:
-        raise EngineError(f"{path} is no DPE model of mimicam: make one with 'mimicam models import'")
+        return Kind.DAEGAN
+    if found == _DPE_FORMAT:
+        return Kind.PUBLISHED
+    raise EngineError(
+        f"{path} is no DPE or DAE-GAN model of mimicam: make one with 'mimicam models import' or 'mimicam train-daegan'"
+    )

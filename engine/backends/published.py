@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.backends.model import Features, LatentCodes, as_network_input, as_picture, check_own
-from engine.types import Float, Image
+from engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
 """Names, inputs and outputs are those of ``engine.models.onnx_form``."""
@@ -24,7 +24,7 @@ Value = Any
 
 
 class Networks(Protocol):
-    """The four networks on one backend. Not thread-safe."""
+    """A model's networks on one backend. Not thread-safe."""
 
     def load(self, array: Float) -> Value:
         """Bring an array to where the networks compute."""
@@ -48,6 +48,8 @@ class ModelFacts:
 
 class PublishedModel:
     """See `engine.backends.model.PictureModel`."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
     def __init__(self, networks: Networks, facts: ModelFacts) -> None:
         """``networks`` are of the weights that ``facts`` names."""

@@ -1,4 +1,4 @@
-"""The published networks on OpenVINO, from a folder of ONNX files.
+"""The networks of DPE and of DAE-GAN on OpenVINO, from a folder of ONNX files.
 
 All of it stays in fp32: a generator in bf16 is off by up to 0.25 (its sampling grids), and the codes that the encoder
 reads are added up over the whole latent.
@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.backends import manifest as manifests
+from engine.backends.daegan import DaeGanModel
 from engine.backends.manifest import Manifest, NetworkFile
 from engine.backends.openvino_runtime import Array, Network, core
-from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
+from engine.backends.published import ModelFacts, PublishedModel
 from engine.errors import EngineError
 from engine.types import Float
 
@@ -26,17 +27,16 @@ class OpenVinoNetworks:
     """See `engine.backends.published.Networks`."""
 
     def __init__(self, folder: Path, manifest: Manifest, threads: int) -> None:
-        """Compile all four, and compare each with what PyTorch gave at the export.
+        """Compile all of them, and compare each with what PyTorch gave at the export.
 
         Raises:
             EngineError: a file is missing, has changed, does not compile, or is not the reference.
         """
         self._types: dict[str, tuple[str, ...]] = {}
         self._networks: dict[str, Network] = {}
-        for name in NETWORKS:
-            entry = manifest.network(name)
-            self._types[name] = tuple(port.dtype for port in entry.inputs)
-            self._networks[name] = _compile(folder, entry, threads)
+        for entry in manifest.networks:
+            self._types[entry.name] = tuple(port.dtype for port in entry.inputs)
+            self._networks[entry.name] = _compile(folder, entry, threads)
             self._compare(folder, entry, manifest.limit)
 
     def load(self, array: Float) -> Array:
@@ -69,15 +69,29 @@ def open_openvino(folder: Path, *, threads: int | None = None) -> PublishedModel
     Raises:
         EngineError: the folder is damaged, or holds no DPE.
     """
+    return PublishedModel(*_open(folder, "encoder", threads))
+
+
+def open_daegan_openvino(folder: Path, *, threads: int | None = None) -> DaeGanModel:
+    """The same for a DAE-GAN, from ``mimicam export`` or `engine.backends.daegan_cache.exported`.
+
+    Raises:
+        EngineError: the folder is damaged, or holds no DAE-GAN.
+    """
+    return DaeGanModel(*_open(folder, "face_embedder", threads))
+
+
+def _open(folder: Path, first: str, threads: int | None) -> tuple[OpenVinoNetworks, ModelFacts]:
+    """``first`` names the network that takes the portrait's picture."""
     manifest = manifests.read_manifest(folder)
     threads = threads or min(os.cpu_count() or 1, 8)
     facts = ModelFacts(
         name=manifest.model,
         sha256=manifest.model_sha256,
-        size=manifest.network("encoder").inputs[0].shape[-1],
+        size=manifest.network(first).inputs[0].shape[-1],
         backend=f"openvino f32, {threads} thread{'s' if threads > 1 else ''}",
     )
-    return PublishedModel(OpenVinoNetworks(folder, manifest, threads), facts)
+    return OpenVinoNetworks(folder, manifest, threads), facts
 
 
 def _compile(folder: Path, entry: NetworkFile, threads: int) -> Network:

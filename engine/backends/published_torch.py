@@ -16,15 +16,16 @@ from engine.types import Float
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from engine.models.folded import FoldedDpe
 
 
 class TorchNetworks:
-    """See `engine.backends.published.Networks`. fp32."""
+    """See `engine.backends.published.Networks`. fp32. The networks are submodules of one module."""
 
-    def __init__(self, folded: FoldedDpe, device: torch.device) -> None:
-        self._folded, self._device = folded.to(device), device
+    def __init__(self, module: nn.Module, device: torch.device) -> None:
+        self._module, self._device = module.to(device), device
 
     def load(self, array: Float) -> torch.Tensor:
         """See `engine.backends.published.Networks.load`."""
@@ -41,7 +42,7 @@ class TorchNetworks:
         import torch
 
         with torch.inference_mode():
-            result = self._folded.get_submodule(network)(*inputs)
+            result = self._module.get_submodule(network)(*inputs)
         return (result,) if isinstance(result, torch.Tensor) else result
 
 
@@ -66,13 +67,14 @@ def open_torch(path: Path) -> PublishedModel:
         EngineError: see `load_folded`.
     """
     folded = load_folded(path)
+    device, facts = torch_facts(path, folded.config.size)
+    return PublishedModel(TorchNetworks(folded, device), facts)
+
+
+def torch_facts(path: Path, size: int) -> tuple[torch.device, ModelFacts]:
+    """The device to run on, and what to say of a model of ``size`` pixels there."""
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    facts = ModelFacts(
-        name=path.name,
-        sha256=sha256_of(path),
-        size=folded.config.size,
-        backend=f"torch {torch.__version__} fp32, {device.type}",
-    )
-    return PublishedModel(TorchNetworks(folded, device), facts)
+    backend = f"torch {torch.__version__} fp32, {device.type}"
+    return device, ModelFacts(name=path.name, sha256=sha256_of(path), size=size, backend=backend)

@@ -116,7 +116,14 @@ class TensorRtNetwork:
     The tensors keep their addresses for life, so that a captured graph stays valid.
     """
 
-    def __init__(self, api: TensorRt, plan: bytes, gpu: Gpu, runtime_cache: bytes | None = None) -> None:
+    def __init__(
+        self,
+        api: TensorRt,
+        plan: bytes,
+        gpu: Gpu,
+        runtime_cache: bytes | None = None,
+        network: NetworkFile | None = None,
+    ) -> None:
         """Load a plan.
 
         Args:
@@ -124,6 +131,7 @@ class TensorRtNetwork:
             plan: its content.
             gpu: where it runs.
             runtime_cache: TensorRT for RTX: kernels it compiled on an earlier start.
+            network: names the ports, in order, where the plan's own names are another's (torch-tensorrt's).
 
         Raises:
             EngineError: the plan is refused, or the GPU's memory is full.
@@ -132,8 +140,11 @@ class TensorRtNetwork:
         self._context, self.runtime_cache = api.context(self._engine, runtime_cache)
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
-        for index in range(self._engine.num_io_tensors):
-            self._add_port(api.module, self._engine.get_tensor_name(index))
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        self._is_input = {name: self._mode(api.module, name) for name in names}
+        self._own = self._own_names(names, network)
+        for name in names:
+            self._add_port(name)
 
     def enqueue(self) -> None:
         """Queue one run. Neither waits nor allocates.
@@ -154,7 +165,7 @@ class TensorRtNetwork:
         if tensor.shape != own.shape or tensor.dtype != own.dtype or not tensor.is_contiguous():
             raise ValueError(f"input '{name}' is {own.dtype} {tuple(own.shape)}, got {tensor.dtype}")
         self.inputs[name] = tensor
-        self._context.set_tensor_address(name, tensor.data_ptr())
+        self._context.set_tensor_address(self._own[name], tensor.data_ptr())
 
     def run(self, inputs: manifests.Arrays) -> dict[str, Array]:
         """Copy in, run once, wait, copy out: for checks, not for frames."""
@@ -174,8 +185,25 @@ class TensorRtNetwork:
         self._gpu.queue(self.enqueue)
         self._gpu.mark()()
 
-    def _add_port(self, module: Any, name: str) -> None:
-        is_input = self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT
+    def _mode(self, module: Any, name: str) -> bool:
+        return bool(self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT)
+
+    def _own_names(self, names: list[str], network: NetworkFile | None) -> dict[str, str]:
+        """The plan's name of each port, by the network's: the same, or by order."""
+        inputs, outputs = ([n for n in names if self._is_input[n] is side] for side in (True, False))
+        if network is None:
+            return {name: name for name in names}
+        wanted = [port.name for port in (*network.inputs, *network.outputs)]
+        if set(wanted) == set(names):
+            return {name: name for name in names}
+        if (len(inputs), len(outputs)) != (len(network.inputs), len(network.outputs)):
+            raise EngineError(
+                f"the plan of {network.name} has other inputs and outputs: export the model again"
+            )
+        return dict(zip(wanted, inputs + outputs, strict=True))
+
+    def _add_port(self, name: str) -> None:
+        is_input = self._is_input[name]
         shape = tuple(self._engine.get_tensor_shape(name))
         if is_input and -1 in shape:
             shape = tuple(self._engine.get_tensor_profile_shape(name, 0)[1])
@@ -184,7 +212,8 @@ class TensorRtNetwork:
         else:
             shape = tuple(self._context.get_tensor_shape(name))
         tensor = self._gpu.empty(shape, _dtype(self._engine.get_tensor_dtype(name)))
-        (self.inputs if is_input else self.outputs)[name] = tensor
+        shown = next(shown for shown, own in self._own.items() if own == name)
+        (self.inputs if is_input else self.outputs)[shown] = tensor
         self._context.set_tensor_address(name, tensor.data_ptr())
 
 
@@ -252,6 +281,8 @@ def open_network(
     manifest = manifests.read_manifest(folder)
     network = manifest.network(name)
     key = plan_key(manifest, network, api, gpu)
+    if manifest.warp == "plugin":
+        api.take_plugins(gpu.compute_capability)
 
     def build() -> bytes:
         request = build_request(folder, manifest, network)
@@ -261,16 +292,34 @@ def open_network(
         return built.plan
 
     def verify(plan: bytes) -> None:
-        inputs, reference = manifests.read_check(folder, network)
-        got = TensorRtNetwork(api, plan, gpu).run(inputs)
-        manifests.require(manifests.compare(reference, got), manifest.limit, f"the plan of {network.name}")
+        _verify(folder, manifest, network, plan, api, gpu)
 
     plan, kernels = cache.obtain(key, build, verify), cache.read(cache.runtime_cache(key))
-    opened = TensorRtNetwork(api, plan, gpu, kernels)
+    opened = TensorRtNetwork(api, plan, gpu, kernels, network)
     opened.warm_up()
     if (compiled := opened.runtime_cache()) and compiled != kernels:
         write_private(cache.runtime_cache(key), compiled)
     return opened
+
+
+def keep_plan(folder: Path, name: str, plan: bytes, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> None:
+    """Compare a plan that somebody else built with PyTorch, and store it where ``open_network`` finds it.
+
+    Raises:
+        EngineError: it is not the reference; then nothing is stored.
+    """
+    manifest = manifests.read_manifest(folder)
+    network = manifest.network(name)
+    _verify(folder, manifest, network, plan, api, gpu)
+    cache.store(plan_key(manifest, network, api, gpu), plan)
+
+
+def _verify(
+    folder: Path, manifest: Manifest, network: NetworkFile, plan: bytes, api: TensorRt, gpu: Gpu
+) -> None:
+    inputs, reference = manifests.read_check(folder, network)
+    got = TensorRtNetwork(api, plan, gpu, network=network).run(inputs)
+    manifests.require(manifests.compare(reference, got), manifest.limit, f"the plan of {network.name}")
 
 
 def build_request(

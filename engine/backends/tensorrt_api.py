@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from engine.backends import tensorrt_plugin
 from engine.errors import EngineError
 
 _log = logging.getLogger(__name__)
@@ -102,6 +103,14 @@ class TensorRt:
             raise EngineError(f"{self.name} cannot build {request.onnx.name}: {self._log.last()}")
         kept = config.get_timing_cache() if self.flavour == "tensorrt" else None
         return Built(plan=bytes(plan), timing_cache=None if kept is None else bytes(kept.serialize()))
+
+    def take_plugins(self, compute_capability: str) -> None:
+        """Make our plug-ins known, before a network that has them is built or loaded.
+
+        Raises:
+            EngineError: this TensorRT takes none from Python.
+        """
+        tensorrt_plugin.register(self.module, compute_capability)
 
     def load(self, plan: bytes) -> Any:
         """The engine of a plan. Needs a GPU.

@@ -76,6 +76,8 @@ _PRESETS = {
     "compact": "bundled, the default; real time on a CPU; motion from the face tracker",
     "published": "DPE as published, 69 M values; for a GPU, or offline. Bring its weights: mimicam models import dpe.pt"
     " -o dpe.safetensors, then --model dpe.safetensors",
+    "daegan": "DAE-GAN, trained by you; expression and pose together, --mode both only: mimicam train-daegan --out DIR,"
+    " then --model DIR/model.safetensors",
     "debug": "the published networks at toy size, random, for tests: mimicam export --model random:debug -o DIR",
 }
 """What there is to animate with, and how to get it."""

@@ -69,6 +69,17 @@ class Embedding(NamedTuple):
     """``[N, K, 1, S, S]``: each frame's share; sums to 1 over the frames."""
 
 
+class FrameEmbedding(NamedTuple):
+    """What one frame brings to its video's face; the face is the mean of ``warped``, weighted by ``weight``."""
+
+    warped: Tensor
+    """``[N, 3, S, S]``"""
+    weight: Tensor
+    """``[N, 1, S, S]``, above 0."""
+    displacement: Tensor
+    """``[N, 2, S, S]``"""
+
+
 class PoseReading(NamedTuple):
     """What the pose embedder makes of a frame (figure 4)."""
 
@@ -147,15 +158,18 @@ class FaceEmbedder(nn.Module):
         self.code = nn.Linear(config.widths(4)[-1] * 16, config.code)
         self.head = _quiet(nn.Conv2d(config.width, 3, 3, padding=1))
 
+    def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
+        """One frame's part of equation 1, by itself."""
+        fields = self.head(self.decoder(self.code(self.encoder(image_N3SS).flatten(1)))[-1])
+        displacement = torch.tanh(fields[:, :2])
+        weight = torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR
+        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
+
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
         N, K = frames_NK3SS.shape[:2]
-        flat = frames_NK3SS.flatten(0, 1)
-        fields = self.head(self.decoder(self.code(self.encoder(flat).flatten(1)))[-1])
-        displacement = torch.tanh(fields[:, :2])
-        warped = sample(flat, displacement).reshape(frames_NK3SS.shape)
-        attention = (torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR).reshape(N, K, 1, *flat.shape[2:])
-        attention = attention / attention.sum(1, keepdim=True)
-        displacement = displacement.reshape(N, K, 2, *flat.shape[2:])
+        parts = (part.reshape(N, K, *part.shape[1:]) for part in self.frame(frames_NK3SS.flatten(0, 1)))
+        warped, weight, displacement = parts
+        attention = weight / weight.sum(1, keepdim=True)
         return Embedding((attention * warped).sum(1), displacement, attention)
 
 
@@ -284,16 +298,26 @@ class Generator(nn.Module):
         self.back = nn.ModuleList(PosedBlock(b, a, config.code, up=True) for a, b in reversed(pairs))
         self.head = nn.Conv2d(widths[0], 3, 7, padding=3)
 
-    def forward(self, face_N3SS: Tensor, code_NP: Tensor) -> Tensor:
+    def prepare(self, face_N3SS: Tensor) -> Tensor:
+        """The front end, ``[N, C, S / reduction, S / reduction]``: it depends on the embedded face alone."""
         x = self.stem(face_N3SS)
         for block in self.front:
             x = block(x)
+        out: Tensor = x
+        return out
+
+    def draw(self, code_NP: Tensor, prepared_NCHW: Tensor) -> Tensor:
+        """Middle and back end: what a pose code makes of a prepared face, ``[N, 3, S, S]`` in -1..1."""
+        x = prepared_NCHW
         for block in self.middle:
             x = block(x, code_NP)
         x = self.attention(x)
         for block in self.back:
             x = block(x, code_NP)
         return torch.tanh(self.head(F.relu(x)))
+
+    def forward(self, face_N3SS: Tensor, code_NP: Tensor) -> Tensor:
+        return self.draw(code_NP, self.prepare(face_N3SS))
 
 
 class DaeGan(nn.Module):

@@ -1,4 +1,4 @@
-"""The folded DPE as ONNX files, one a network: what OpenVINO and TensorRT read.
+"""Networks as ONNX files, and those of the folded DPE: what OpenVINO and TensorRT read.
 
 Opset 20 brings GridSample's present form; 17 is the least that TensorRT 8.6 reads. Every weight is an
 initializer. The batch is the only dynamic axis.
@@ -50,29 +50,43 @@ def write_onnx(model: FoldedDpe, folder: Path, *, opset: int = OPSET) -> dict[st
     paths = {}
     for network in NETWORKS:
         paths[network] = folder / f"{network}.onnx"
-        _write(model, network, paths[network], opset)
+        _write_dpe(model, network, paths[network], opset)
         _log.info("wrote %s", paths[network].name)
     return paths
 
 
-def _write(model: FoldedDpe, network: str, path: Path, opset: int) -> None:
-    module: nn.Module = model.get_submodule(network)
-    names = input_names(model.config, network) + output_names(model.config, network)
+def write_network(
+    module: nn.Module,
+    path: Path,
+    inputs: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    *,
+    dynamic: bool,
+    opset: int = OPSET,
+) -> None:
+    """Trace one network on ``inputs``, under a temporary name first; ``dynamic``: its first axis may be any number."""
     temporary = path.with_name(path.name + ".part")
     try:
         torch.onnx.export(
             module,
-            example_inputs(model.config, network, batch=2),
+            tuple(inputs.values()),
             str(temporary),
-            input_names=input_names(model.config, network),
-            output_names=output_names(model.config, network),
-            dynamic_axes={name: {0: "N"} for name in names},
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)} if dynamic else None,
             opset_version=opset,
             dynamo=False,
         )
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_dpe(model: FoldedDpe, network: str, path: Path, opset: int) -> None:
+    names = input_names(model.config, network)
+    inputs = dict(zip(names, example_inputs(model.config, network, batch=2), strict=True))
+    outputs = output_names(model.config, network)
+    write_network(model.get_submodule(network), path, inputs, outputs, dynamic=True, opset=opset)
 
 
 def _features(config: DpeConfig) -> tuple[str, ...]:

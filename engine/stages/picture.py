@@ -83,7 +83,8 @@ class PictureEncoder:
         if self._fresh:
             self._unit, self._fresh = max(float(np.sqrt(np.mean(both * both))), 1e-6), False
         in_units: Float = (both / self._unit).astype(np.float32)
-        expression, pose = np.split(self._smoother(in_units, captured_ns) * np.float32(self._unit), 2)
+        smooth = self._smoother(in_units, captured_ns) * np.float32(self._unit)
+        expression, pose = np.split(smooth, [codes.expression.size])
         return LatentCodes(expression=expression, pose=pose)
 
 
@@ -133,6 +134,26 @@ class PictureEdit:
     def rest(self, settings: EditSettings) -> CodeDrive:
         """See `engine.stages.reenact.Edit.rest`. The portrait's own codes give it back (equation 8's purpose)."""
         return _branches(self._own.expression, self._own.pose, settings.mode)
+
+
+class JointEdit:
+    """The same for one code that holds expression and pose together (DAE-GAN): its gain is the mean of both gains."""
+
+    def __init__(self, own: LatentCodes) -> None:
+        self._own = own
+
+    def __call__(
+        self, driver: PictureMotion, neutral: PictureMotion | None, settings: EditSettings
+    ) -> CodeDrive:
+        """See `engine.stages.reenact.Edit`."""
+        base = self._own if neutral is None else neutral.codes
+        gain = (settings.expression_gain + settings.pose_gain) / 2
+        code = _applied(self._own.expression, driver.codes.expression, base.expression, gain)
+        return CodeDrive(expression=code, pose=None)
+
+    def rest(self, settings: EditSettings) -> CodeDrive:  # noqa: ARG002 - the same in every mode
+        """See `engine.stages.reenact.Edit.rest`."""
+        return CodeDrive(expression=self._own.expression, pose=None)
 
 
 class PictureGenerate:

@@ -1,6 +1,6 @@
 """The two ways to reenact a face behind one set of stages: a crop to a motion, a motion to a drive, a drive to a picture.
 
-Tracker-driven (the compact preset): motion is what the tracker reads. Picture-driven (DPE as published): motion is
+Tracker-driven (the compact preset): motion is what the tracker reads. Picture-driven (DPE and DAE-GAN): motion is
 what the encoder reads off the driver's picture; see `engine.stages.picture`. The pipeline hands a motion and a drive
 on without looking inside.
 """
@@ -19,12 +19,13 @@ from engine.stages.motion import Drive
 from engine.stages.picture import (
     CodeDrive,
     CodesAnchor,
+    JointEdit,
     PictureEdit,
     PictureEncoder,
     PictureGenerate,
     PictureMotion,
 )
-from engine.types import EditSettings, Image, MotionCode
+from engine.types import EditSettings, Image, Mode, MotionCode
 
 M = TypeVar("M")
 """A driver's motion."""
@@ -87,6 +88,8 @@ class Reenactor(Protocol[M, D]):
     encode: Encode[M]
     anchor: Anchor[M] | None
     """None: motion is absolute."""
+    modes: tuple[Mode, ...]
+    """What the model can be driven in."""
     needs_face: bool
     """Whether ``encode`` needs what the tracker reads even where the crop is known."""
 
@@ -102,6 +105,7 @@ class TrackerReenactor:
     """The compact preset; see `Reenactor`."""
 
     needs_face = True
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
     def __init__(self, model: Model, *, relative: bool, smooth: bool) -> None:
         self._model = model
@@ -132,10 +136,11 @@ class TrackerEdit:
 
 
 class PictureReenactor:
-    """DPE as published; see `Reenactor`."""
+    """DPE and DAE-GAN as published; see `Reenactor`."""
 
     def __init__(self, model: PictureModel, *, relative: bool, smooth: bool) -> None:
         self._model = model
+        self.modes = model.modes
         self.encode: Encode[PictureMotion] = PictureEncoder(model, smooth=smooth)
         self.anchor: Anchor[PictureMotion] | None = CodesAnchor() if relative else None
         self.needs_face = relative  # a neutral is chosen by what the tracker reads
@@ -147,7 +152,8 @@ class PictureReenactor:
     ) -> Role[PictureMotion, CodeDrive]:
         """See `Reenactor.role`."""
         own = self._model.own_codes(features)
-        return Role(edit=PictureEdit(own), generate=PictureGenerate(self._model, features))
+        edit = JointEdit(own) if self.modes == (Mode.BOTH,) else PictureEdit(own)
+        return Role(edit=edit, generate=PictureGenerate(self._model, features))
 
 
 def reenactor(model: Model, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:

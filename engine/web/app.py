@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from engine.errors import EngineError
-from engine.web import bodies, marker, peer, pictures
+from engine.web import arrival, bodies, peer, pictures
 from engine.web.book import Entry, PortraitBook
 from engine.web.guard import Guard, Handler, Refused
 from engine.web.metrics import CONTENT_TYPE, Metrics
@@ -32,7 +32,7 @@ STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 
 def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
-    marker.install()
+    arrival.install()
     peer.set_bitrates()
     guard, handlers = Guard(options), Handlers(options, room, book)
 

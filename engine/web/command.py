@@ -40,7 +40,7 @@ class Serve:
     backend: str = "auto"
     """What runs the model; ``auto`` takes the best that this machine has."""
     threads: int | None = None
-    """Threads of each call's model."""
+    """Threads of each call's model; by default all cores but one, which connections and the browser need."""
     max_calls: int = 4
     """Cameras at a time."""
     max_viewers: int = 16

@@ -99,6 +99,8 @@ __device__ __forceinline__ void forward_packed(const T* __restrict__ feature, co
   ((Pack<T, K>*)blended)[at] = blend;
 }
 
+const int PLUGIN_CHUNK = 8;
+
 const int PIXELS = 32, LANES = 8;  // of one block of the backward pass; kernels/warp_blend.py launches these
 
 // One block: 32 pixels by 8 channel lanes. The flow's gradient is a sum over channels: kept in registers, then
@@ -170,6 +172,22 @@ extern "C" __global__ void warp_blend_packed_f32(const float* feature, const flo
 extern "C" __global__ void warp_blend_packed_f16(const half_t* feature, const half_t* activation,
                                                  const float* flow, half_t* warped, half_t* blended, int C, int h,
                                                  int w, int H, int W) {
+  forward_packed<half_t, 8>(feature, activation, flow, warped, blended, C, h, w, H, W);
+}
+// TensorRT's order for plug-ins: inputs, numbers, outputs. kernels/warp_blend.py: PLUGIN_CHUNK.
+extern "C" __global__ void warp_blend_plugin_f32(const float* feature, const float* activation, const float* flow,
+                                                 int C, int h, int w, int H, int W, int packed_layout,
+                                                 float* warped, float* blended) {
+  forward<float>(feature, activation, flow, warped, blended, C, h, w, H, W, packed_layout, PLUGIN_CHUNK);
+}
+extern "C" __global__ void warp_blend_plugin_f16(const half_t* feature, const half_t* activation,
+                                                 const float* flow, int C, int h, int w, int H, int W,
+                                                 int packed_layout, half_t* warped, half_t* blended) {
+  forward<half_t>(feature, activation, flow, warped, blended, C, h, w, H, W, packed_layout, PLUGIN_CHUNK);
+}
+extern "C" __global__ void warp_blend_plugin_packed_f16(const half_t* feature, const half_t* activation,
+                                                        const float* flow, int C, int h, int w, int H, int W,
+                                                        int packed_layout, half_t* warped, half_t* blended) {
   forward_packed<half_t, 8>(feature, activation, flow, warped, blended, C, h, w, H, W);
 }
 extern "C" __global__ void warp_blend_backward_f32(const float* feature, const float* activation,

@@ -6,6 +6,7 @@ import ctypes
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -230,6 +231,39 @@ def test_networks_share_memory_instead_of_copying() -> None:
     assert second.outputs["y"].tolist() == [[20.0] * 6]
     with pytest.raises(ValueError, match="input 'x' is"):
         second.share("x", torch.zeros(1, 7))
+
+
+def test_a_plan_with_names_of_its_own_is_known_by_the_networks(export: Path) -> None:
+    entry = manifests.read_manifest(export).network("net")
+    ports = {"inputs": (replace(entry.inputs[0], name="image"),)}
+    ports["outputs"] = (replace(entry.outputs[0], name="code"),)
+    network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", FakeGpu(), network=replace(entry, **ports))
+    assert network.run({"image": np.ones(SHAPE, np.float32)})["code"].tolist() == [[3.0] * 6]
+    network.share("image", torch.full(SHAPE, 2.0))
+    network.enqueue()
+    assert network.outputs["code"].tolist() == [[6.0] * 6]
+    more = replace(entry, inputs=(*ports["inputs"], replace(entry.inputs[0], name="other")))
+    with pytest.raises(EngineError, match="other inputs and outputs"):
+        tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", FakeGpu(), network=more)
+
+
+def test_a_plan_from_elsewhere_is_compared_before_it_is_kept(export: Path, cache: PlanCache) -> None:
+    api = FakeApi()
+    with pytest.raises(EngineError, match="the plan of net differs"):
+        tensorrt.keep_plan(export, "net", b"plan 2.5", api=api, gpu=FakeGpu(), cache=cache)
+    tensorrt.keep_plan(export, "net", b"plan 2", api=api, gpu=FakeGpu(), cache=cache)
+    opened = tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
+    assert opened.run({"x": np.ones(SHAPE, np.float32)})["y"].tolist() == [[2.0] * 6]
+    assert not api.requests
+
+
+def test_plugins_are_made_known_before_a_network_that_has_them(export: Path, cache: PlanCache) -> None:
+    manifests.write_manifest(export, replace(manifests.read_manifest(export), warp="plugin"))
+    api = FakeApi(2.0)
+    api.taken = []
+    api.take_plugins = api.taken.append
+    tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
+    assert api.taken == ["8.9"]
 
 
 def test_every_network_runs_on_the_sessions_stream() -> None:

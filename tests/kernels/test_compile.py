@@ -1,32 +1,36 @@
-# ruff: noqa: N802 - the fake drivers have the driver's names
-"""Every kernel through NVIDIA's own compiler, for every architecture, without a GPU."""
+"""Every kernel through the compiler that CuPy uses, for every architecture, without a GPU."""
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from kernels import KernelBuildError, _driver, _launch, _nvrtc
+from kernels import KernelBuildError, _cupy, _launch
 
 
 @pytest.fixture(scope="module")
-def nvrtc() -> tuple[int, int]:
+def compiler() -> tuple[int, int]:
     try:
-        return _nvrtc.version()
+        return _cupy.compiler_version()
     except KernelBuildError as error:
         pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("arch", _launch.ARCHITECTURES)
 @pytest.mark.parametrize("op", _launch.OPS)
-@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.usefixtures("compiler")
 def test_kernel_compiles(op: str, arch: str) -> None:
-    cubin = _nvrtc.compile_cubin(_launch.source(op), arch, name=f"{op}.cu")
+    cubin = _cupy.compile_for(_launch.source(op), arch, name=f"{op}.cu")
     assert cubin.startswith(b"\x7fELF")
-    for kernel in _kernels(op):
+    for kernel in _launch.names(op):
         assert f".text.{kernel}\0".encode() in cubin
 
 
@@ -34,134 +38,174 @@ def test_every_op_has_its_files_and_every_source_an_op() -> None:
     assert {path.stem for path in _launch._FOLDER.glob("*.cu")} == set(_launch.OPS)
     for op in _launch.OPS:
         assert f"kernels/{op}.py" in _launch.source(op), "the first line of a .cu points at its contract"
-        assert _kernels(op), f"{op}.cu holds no kernel"
+        assert _launch.names(op), f"{op}.cu holds no kernel"
 
 
-@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.usefixtures("compiler")
 def test_a_source_that_does_not_compile_is_an_error_with_its_log() -> None:
     broken = _launch.source("warp_blend").replace("tanhf(", "no_such_function(")
     with pytest.raises(
         KernelBuildError, match=r"(?s)warp_blend.cu does not compile for sm_89.*no_such_function"
     ):
-        _nvrtc.compile_cubin(broken, "sm_89", name="warp_blend.cu")
+        _cupy.compile_for(broken, "sm_89", name="warp_blend.cu")
 
 
-@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.usefixtures("compiler")
 def test_the_log_counts_lines_in_the_ops_own_file() -> None:
     source = _launch.source("upsample_blur") + "\nint broken = ;\n"
     with pytest.raises(KernelBuildError) as caught:
-        _nvrtc.compile_cubin(source, "sm_89")
+        _cupy.compile_for(source, "sm_89")
     line = int(re.search(r"upsample_blur.cu\((\d+)\)", str(caught.value)).group(1))
     own = (_launch._FOLDER / "upsample_blur.cu").read_text().count("\n")
     assert own < line <= own + 4
 
 
-@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.usefixtures("compiler")
 def test_an_unknown_architecture_is_an_error() -> None:
     with pytest.raises(KernelBuildError, match="sm_12345"):
-        _nvrtc.compile_cubin(_launch.source("warp_blend"), "sm_12345")
+        _cupy.compile_for(_launch.source("warp_blend"), "sm_12345")
 
 
-def test_a_missing_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_nvrtc, "_candidates", lambda: iter(["/nowhere/libnvrtc.so"]))
-    _nvrtc._library.cache_clear()
-    try:
-        with pytest.raises(KernelBuildError, match="pip install nvidia-cuda-nvrtc"):
-            _nvrtc.compile_cubin("", "sm_89")
-    finally:
-        _nvrtc._library.cache_clear()
+def test_a_missing_cupy_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(KernelBuildError, match=r"pip install 'mimicam\[gpu\]'"):
+        _cupy.compile_for("", "sm_89")
 
 
-def test_a_missing_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_driver, "LIBRARY", "no-such-driver.so")
-    _driver.driver.cache_clear()
-    with pytest.raises(KernelBuildError, match="no CUDA driver"):
-        _driver.driver()
+def test_a_cupy_that_takes_no_foreign_streams_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = SimpleNamespace(__version__="12.3", cuda=SimpleNamespace(Stream=object))
+    monkeypatch.setitem(sys.modules, "cupy", old)
+    with pytest.raises(KernelBuildError, match=r"CuPy 12.3 is too old.*--upgrade"):
+        _cupy.cupy()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the fake driver is a Python object either way")
-def test_a_refused_cubin_names_the_drivers_reason() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
+@pytest.mark.usefixtures("compiler")
+def test_without_a_driver_loading_says_so_in_one_line() -> None:
+    with pytest.raises(KernelBuildError, match=r"CuPy cannot prepare warp_blend.cu \(.*driver") as caught:
+        _cupy.load(_launch.source("warp_blend"), 0, name="warp_blend.cu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_launch_goes_to_the_device_and_stream_of_its_tensors(cupy: FakeCupy, place: Any) -> None:
+    place(device=1, stream=1234)
+    _launch.launch("upsample_blur", "upsample_blur_f32", (1, 2, 3), (4, 5, 6), torch.zeros(1), None, 7, 0.5)
+    (call,) = cupy.calls
+    assert (call.device, call.stream, call.grid, call.block) == (1, 1234, (1, 2, 3), (4, 5, 6))
+
+
+def test_values_travel_with_the_width_that_kernels_read(cupy: FakeCupy, place: Any) -> None:
+    place(device=0, stream=5)
+    tensor = torch.zeros(3)
+    _launch.launch("upsample_blur", "upsample_blur_f32", (1, 1, 1), (1, 1, 1), tensor, None, 7, 0.5)
+    address, null, count, share = cupy.calls[0].arguments
+    assert (address, null, count, share) == (tensor.data_ptr(), 0, 7, 0.5)
+    assert [type(value) for value in cupy.calls[0].arguments] == [np.uintp, np.uintp, np.int32, np.float32]
+
+
+def test_a_kernel_is_compiled_once_a_device_and_found_before_it_runs(cupy: FakeCupy, place: Any) -> None:
+    for device in (0, 1, 0, 1):
+        place(device=device, stream=0)
+        _launch.launch("upsample_blur", "upsample_blur_f32", (1, 1, 1), (1, 1, 1), torch.zeros(1))
+    assert cupy.compiled == [0, 1]
+    assert len(cupy.calls) == 4
+
+
+def test_preparing_finds_every_kernel_so_that_a_capture_loads_nothing(cupy: FakeCupy) -> None:
+    _launch.prepare(1, ("upsample_blur", "warp_blend"))
+    assert set(cupy.found) == set(_launch.names("upsample_blur") + _launch.names("warp_blend"))
+    assert cupy.compiled == [1, 1]
+
+
+def test_a_refused_compilation_carries_the_log(cupy: FakeCupy) -> None:
+    cupy.refusal = cupy.cuda.compiler.CompileException("upsample_blur.cu(3): error: no")
     with pytest.raises(
-        KernelBuildError, match="could not load a kernel module: too new; update the GPU driver"
+        KernelBuildError, match=r"upsample_blur.cu does not compile for this GPU:\n.*error: no"
     ):
-        _driver.Driver(_Refusing()).load(b"cubin", 0)
+        _launch.prepare(0, ("upsample_blur",))
 
 
-def test_the_kernel_goes_to_the_stream_and_the_device_of_the_call() -> None:
-    cuda = _Recording()
-    _launch_nine(_driver.Driver(cuda), device=1)
-    (call,) = cuda.launched
-    assert list(call[1:8]) == [1, 2, 3, 4, 5, 6, 0]
-    assert call[8].value == 1234
-    assert cuda.devices == [1], "the thread had no context yet"
+class FakeCupy:
+    """As much of CuPy as a launch touches; notes what it is asked."""
 
-
-def test_a_thread_is_left_on_the_gpu_where_it_was() -> None:
-    cuda = _Recording()
-    cuda.current = 0
-    driver = _driver.Driver(cuda)
-    _launch_nine(driver, device=1)
-    _launch_nine(driver, device=0)
-    assert cuda.devices == [1, 0]
-    assert cuda.current == 0
-    assert cuda.switches == 1, "a thread that is on the right GPU needs no switch"
-
-
-def _launch_nine(driver: _driver.Driver, device: int) -> None:
-    driver.launch(ctypes.c_void_p(7), (1, 2, 3), (4, 5, 6), (ctypes.c_int(9),), stream=1234, device=device)
-
-
-class _Refusing:
-    """A driver that is older than the compiler."""
-
-    def cuInit(self, _flags: int) -> int:
-        return 0
-
-    def cuCtxGetDevice(self, device: ctypes._Pointer) -> int:
-        device._obj.value = 0
-        return 0
-
-    def cuModuleLoadData(self, _module: object, _image: bytes) -> int:
-        return 222
-
-    def cuGetErrorString(self, _status: int, text: ctypes._Pointer) -> int:
-        text._obj.value = b"too new"
-        return 0
-
-
-class _Recording:
-    """A driver that notes what it was asked."""
+    __version__ = "14.2.0"
 
     def __init__(self) -> None:
-        self.current, self.switches = -1, 0
-        self.devices: list[int] = []
-        self.launched: list[tuple[object, ...]] = []
+        self.calls: list[SimpleNamespace] = []
+        self.compiled: list[int] = []
+        self.found: list[str] = []
+        self.refusal: Exception | None = None
+        self._device, self._stream = 0, 0
+        refused = type("CompileException", (Exception,), {})
+        stream = SimpleNamespace(from_external=lambda of: self._entered("_stream", of.__cuda_stream__()[1]))
+        self.cuda = SimpleNamespace(
+            Device=lambda number: self._entered("_device", number),
+            Stream=stream,
+            compiler=SimpleNamespace(CompileException=refused),
+        )
 
-    def cuInit(self, _flags: int) -> int:
-        return 0
+    def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:  # noqa: N802 - CuPy's name
+        assert code
+        assert options == _cupy.OPTIONS
 
-    def cuCtxGetDevice(self, device: ctypes._Pointer) -> int:
-        device._obj.value = self.current
-        return 0 if self.current >= 0 else 201
+        def compile_now() -> None:
+            if self.refusal is not None:
+                raise self.refusal
+            self.compiled.append(self._device)
 
-    def cuDevicePrimaryCtxRetain(self, context: ctypes._Pointer, device: ctypes.c_int) -> int:
-        context._obj.value = 100 + device.value
-        return 0
+        return SimpleNamespace(compile=compile_now, get_function=self._kernel)
 
-    def cuCtxPushCurrent_v2(self, context: ctypes.c_void_p) -> int:
-        self._left, self.current = self.current, (context.value or 0) - 100
-        self.switches += 1
-        return 0
+    def _kernel(self, name: str) -> Any:
+        fake = self
 
-    def cuCtxPopCurrent_v2(self, _context: ctypes._Pointer) -> int:
-        self.current = self._left
-        return 0
+        class Kernel:
+            @property
+            def kernel(self) -> object:
+                fake.found.append(name)
+                return object()
 
-    def cuLaunchKernel(self, *values: object) -> int:
-        self.launched.append(values)
-        self.devices.append(self.current)
-        return 0
+            def __call__(self, grid: Any, block: Any, arguments: Any) -> None:
+                state = {"device": fake._device, "stream": fake._stream, "grid": grid, "block": block}
+                fake.calls.append(SimpleNamespace(arguments=arguments, **state))
+
+        return Kernel()
+
+    @contextmanager
+    def _again(self, name: str, value: int) -> Iterator[None]:
+        before = getattr(self, name)
+        setattr(self, name, value)
+        yield
+        setattr(self, name, before)
+
+    def _entered(self, name: str, value: int) -> Any:
+        fake = self
+
+        class Entered:
+            def __enter__(self) -> None:
+                self._manager = fake._again(name, value)
+                self._manager.__enter__()
+
+            def __exit__(self, *error: object) -> None:
+                self._manager.__exit__(None, None, None)
+
+        return Entered()
 
 
-def _kernels(op: str) -> list[str]:
-    return re.findall(r'extern "C" __global__ void (\w+)\(', _launch.source(op))
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
+    fake = FakeCupy()
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    caches = (_launch._function, _launch._module, _cupy._stream)
+    for cache in caches:
+        cache.cache_clear()
+    yield fake
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def at(*, device: int, stream: int) -> None:
+        monkeypatch.setattr(_launch, "_place", lambda _values: (device, stream))
+
+    return at

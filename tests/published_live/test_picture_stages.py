@@ -23,6 +23,8 @@ class GreyModel:
 
     name, backend, sha256, size = "grey", "no network", "0" * 64, SIDE
 
+    modes = (Mode.EXP, Mode.POSE, Mode.BOTH)
+
     def __init__(self) -> None:
         self.drives: list[tuple[Float | None, ...]] = []
 

@@ -113,9 +113,9 @@ def test_an_export_that_is_not_the_reference_is_refused(weights: Path, tmp_path:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"format": "mimicam-daegan"}, "DAE-GAN"),
-        ({"format": "somebody else's"}, "no DPE model of mimicam"),
-        (None, "no DPE model of mimicam"),
+        ({"format": "mimicam-daegan"}, "damaged header"),
+        ({"format": "somebody else's"}, "no DPE or DAE-GAN model of mimicam"),
+        (None, "no DPE or DAE-GAN model of mimicam"),
     ],
 )
 def test_other_safetensors_are_refused(header: dict[str, str] | None, message: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ class FakePipeline:
 
     def __init__(self) -> None:
         self.edit = EditSettings()
+        self.modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
         self.asked: list[Any] = []
 
     def set_edit(self, edit: EditSettings) -> None:
@@ -38,6 +39,13 @@ def _press(keys: str) -> list[Any]:
 
 def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> None:
     assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
+
+
+def test_m_keeps_to_what_the_model_can_do() -> None:
+    pipeline = FakePipeline()
+    pipeline.modes = (Mode.BOTH,)
+    Controls(pipeline, [], stop=lambda: None).key("m")
+    assert [edit.mode for edit in pipeline.asked] == [Mode.BOTH]
 
 
 def test_digits_choose_portraits_and_missing_ones_do_nothing() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import VideoFrame
 
+from benchmarks.bad_network import BadNetwork
 from engine.web import timecode
 
 
@@ -35,8 +36,8 @@ class Painted(VideoStreamTrack):
 class Driver:
     """What the page does, in Python."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
-        self._http, self._url = http, url
+    def __init__(self, http: aiohttp.ClientSession, url: str, network: BadNetwork | None = None) -> None:
+        self._http, self._url, self._network = http, url, network
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.camera = Painted()
         self.pc.addTrack(self.camera)
@@ -50,12 +51,13 @@ class Driver:
     async def call(self, **body: Any) -> int:
         """Offer; the answer's status."""
         await self.pc.setLocalDescription(await self.pc.createOffer())
-        offer = {"sdp": self.pc.localDescription.sdp, "type": "offer", **body}
+        sdp, network = self.pc.localDescription.sdp, self._network
+        offer = {"sdp": network.offer_through(sdp) if network else sdp, "type": "offer", **body}
         async with self._http.post(f"{self._url}/offer", json=offer) as response:
             self.answer = await response.json()
             if response.status == 200:
-                description = RTCSessionDescription(sdp=self.answer["sdp"], type="answer")
-                await self.pc.setRemoteDescription(description)
+                sdp = network.answer_through(self.answer["sdp"]) if network else self.answer["sdp"]
+                await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
             return response.status
 
     async def message(

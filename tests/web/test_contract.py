@@ -15,7 +15,6 @@ from tests.web.browser import TintRoom, serving
 from tests.web.conftest import OPTIONS, TOKEN
 
 
-@pytest.mark.slow
 def test_invented_requests_get_only_answers_that_the_description_allows(
     drawn_portraits: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from engine.web import timecode
 from engine.web.rooms import ModelRoom
 from tests.web.browser import Page, browser_with, serving
 
-_SAMPLES = 60
+_SAMPLES = 40
 _GRAB = """() => { const video = document.querySelector('#result'); const canvas = document.createElement('canvas');
     canvas.width = video.videoWidth; canvas.height = video.videoHeight; canvas.getContext('2d').drawImage(video, 0, 0);
     return canvas.toDataURL('image/jpeg', 0.95).split(',')[1]; }"""
@@ -40,7 +40,6 @@ def _driver_pictures(camera: Path) -> list[Image]:
     return [cv2.imdecode(p, cv2.IMREAD_COLOR)[:, :, ::-1].copy() for p in pictures]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not (COMPACT_DIR / "model.json").is_file(), reason="the compact model is not bundled here"
 )

@@ -56,7 +56,6 @@ def test_the_page_starts_shows_the_result_and_complains_about_nothing(page: Page
     assert page.complaints == []
 
 
-@pytest.mark.slow
 def test_the_frame_age_is_measured_by_numbers_that_come_back(page: Page) -> None:
     page.start()
     page.page.click("#figures summary")
@@ -87,7 +86,6 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     assert page.complaints == []
 
 
-@pytest.mark.slow
 def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     page.start()
     page.until(lambda: page.settings().mode == "both", "the call has begun")
@@ -137,7 +135,6 @@ def test_a_snapshot_is_a_picture_that_says_that_it_is_synthetic(page: Page) -> N
     assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (256, 342, 3)
 
 
-@pytest.mark.slow
 def test_the_obs_link_shows_the_result_without_token_and_nothing_else(browser: Any, page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=page.server.url)
     page.start()
@@ -174,7 +171,6 @@ def test_a_stranger_gets_a_login_and_the_token_opens_it(browser: Any, server: Se
         page.page.wait_for_selector("#start")
 
 
-@pytest.mark.slow
 def test_a_full_studio_says_so_and_lets_in_when_a_place_is_free(browser: Any, drawn_portraits: Path) -> None:
     options = replace(OPTIONS, limits=replace(OPTIONS.limits, calls=1))
     with serving(drawn_portraits, options=options) as server, Page(browser, server) as first:
@@ -186,7 +182,6 @@ def test_a_full_studio_says_so_and_lets_in_when_a_place_is_free(browser: Any, dr
             second.page.wait_for_selector("#stage[data-live=true]")
 
 
-@pytest.mark.slow
 def test_the_page_comes_back_by_itself_when_the_server_was_restarted(
     browser: Any, drawn_portraits: Path
 ) -> None:
@@ -210,7 +205,6 @@ def test_everything_that_can_be_used_has_a_name_for_screen_readers(page: Page) -
     assert page.page.evaluate("document.activeElement.textContent") == "Skip to the result"
 
 
-@pytest.mark.slow
 def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server: Server) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = context.new_page()
@@ -220,7 +214,6 @@ def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server:
     context.close()
 
 
-@pytest.mark.slow
 def test_the_null_model_shows_the_driver_only_to_the_driver(browser: Any, drawn_portraits: Path) -> None:
     with serving(drawn_portraits, room=NullRoom()) as server, Page(browser, server) as page:
         page.open().start()

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import ssl
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtp import RtpPacket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError
 from engine.types import Frame
-from engine.web import certificate, marker, pictures, timecode
+from engine.web import certificate, pictures, timecode
 from engine.web.command import Serve
 from engine.web.options import is_loopback
 from engine.web.protocol import SCHEMA, MessageError, Settings, parse
+from engine.web.rooms import spare_threads
 from engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run
@@ -45,45 +43,8 @@ def test_a_painted_number_survives_scaling_and_compression_and_is_not_seen_where
     assert timecode.read(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == 2730
 
 
-def _packets(frames: int, each: int) -> list[RtpPacket]:
-    out = []
-    for n in range(frames * each):
-        packet = RtpPacket(sequence_number=(65_530 + n) % 65_536, timestamp=n // each * 3000)
-        packet.marker = int(n % each == each - 1)
-        packet._data = bytes([n % 251])
-        out.append(packet)
-    return out
-
-
-def test_a_frame_is_released_with_its_last_packet_in_whatever_order_they_come() -> None:
-    assert marker.install()
-    shuffle = random.Random(1)
-    for _ in range(50):
-        buffer, got = JitterBuffer(capacity=512, is_video=True), []
-        packets = _packets(frames=6, each=4)
-        middle = packets[1:]
-        for k in range(0, len(middle), 5):
-            middle[k : k + 5] = shuffle.sample(middle[k : k + 5], len(middle[k : k + 5]))
-        for packet in [packets[0], *middle]:
-            frame = buffer.add(packet)[1]
-            if frame is not None:
-                got.append((frame.timestamp, frame.data))
-        want = [(n * 3000, bytes((n * 4 + k) % 251 for k in range(4))) for n in range(6)]
-        assert got == want[: len(got)]
-        assert len(got) >= 5
-
-
-def test_in_order_each_frame_comes_at_once_and_none_waits_for_the_next() -> None:
-    marker.install()
-    buffer = JitterBuffer(capacity=512, is_video=True)
-    released = [buffer.add(packet)[1] is not None for packet in _packets(frames=3, each=3)]
-    assert released == [False, False, True] * 3
-
-
-@pytest.mark.parametrize("version", ["1.9.0", "1.17.0", "2.0.0"])
-def test_an_unknown_aiortc_is_left_as_it_is(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiortc.__version__", version)
-    assert not marker.install()
+def test_a_core_is_left_to_connections_and_browser_where_there_are_several() -> None:
+    assert [spare_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 3, 4]
 
 
 def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:

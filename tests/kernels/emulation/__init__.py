@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from kernels import _driver, _launch
+import numpy as np
+
+from kernels import _launch
 
 _HERE = Path(__file__).parent
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
@@ -35,7 +38,7 @@ def missing() -> str | None:
 def build(
     folder: Path, *, flags: tuple[str, ...] = (), edit: Edit = str, ops: tuple[str, ...] = _launch.OPS
 ) -> Path:
-    """Compile ops into a library that acts as a CUDA driver. ``edit`` changes each source first."""
+    """Compile ops into a library that runs them. ``edit`` changes each source first."""
     sources = [_HERE / "cuda_on_cpu.cpp"]
     for op in ops:
         text = _SHARED.sub(
@@ -55,20 +58,39 @@ def build(
     return library
 
 
-@contextmanager
+class OnCpu:
+    """A kernel as CuPy hands one out: called with grid, block and arguments, which it packs as CuPy does."""
+
+    def __init__(self, library: ctypes.CDLL, name: str) -> None:
+        library.emulation_find.restype = ctypes.c_void_p
+        library.emulation_launch.restype = ctypes.c_char_p
+        self._launch = library.emulation_launch
+        self._kernel = ctypes.c_void_p(library.emulation_find(name.encode()))
+        assert self._kernel, f"no kernel {name}"
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        # CuPy takes numpy scalars as they are, 1 to 16 bytes wide; anything else would become 64 bits.
+        assert all(isinstance(value, np.generic) for value in arguments)
+        cells = [np.array(value) for value in arguments]
+        pointers = (ctypes.c_void_p * len(cells))(*(cell.ctypes.data for cell in cells))
+        sizes = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
+        if failure := self._launch(self._kernel, *sizes, pointers):
+            raise RuntimeError(failure.decode())
+
+
+@contextlib.contextmanager
 def on_cpu(library: Path, order: str = "ascending") -> Iterator[ctypes.CDLL]:
     """Within it, launches run on the CPU, on CPU tensors. Give the ops' ``*_cuda`` functions those."""
     cuda = ctypes.CDLL(str(library))
     cuda.emulation_order(ORDERS[order])
-    driver = _driver.Driver(cuda)
-    kept = {name: getattr(_launch, name) for name in ("_driver_for_launch", "_module", "_place")}
-    _launch._function.cache_clear()
-    _launch._driver_for_launch = lambda: driver
-    _launch._module = lambda _op, _device: ctypes.c_void_p(0)  # type: ignore[assignment]
-    _launch._place = lambda _values: (0, 0)
+    replaced = {
+        "_function": lambda _op, kernel, _device: OnCpu(cuda, kernel),
+        "_queue": lambda _device, _stream: contextlib.nullcontext(),
+        "_place": lambda _values: (0, 0),
+    }
+    kept = {name: getattr(_launch, name) for name in replaced}
+    vars(_launch).update(replaced)
     try:
         yield cuda
     finally:
-        for name, value in kept.items():
-            setattr(_launch, name, value)
-        _launch._function.cache_clear()
+        vars(_launch).update(kept)

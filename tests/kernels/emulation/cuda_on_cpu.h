@@ -1,4 +1,4 @@
-// Runs CUDA source on a CPU, and answers the driver calls that start it, so that kernels/_driver.py can talk to it.
+// Runs CUDA source on a CPU, started as CuPy starts it on a GPU: with a grid, a block and addresses of arguments.
 // The threads of a block are fibers that switch at barriers; blocks run one after another. What that shows: wrong
 // arithmetic, wrong arguments, missing barriers, and with the sanitizers accesses outside a buffer. What it cannot
 // show: speed, races between blocks, and anything about a real GPU's memory order.
@@ -42,7 +42,7 @@ inline std::map<std::string, Kernel>& registry() {
   return kernels;
 }
 
-// Reads each argument as the kernel's signature types it, as the real driver does.
+// Reads each argument as the kernel's signature types it, as the driver does.
 template <class... A, size_t... I>
 Kernel unpacked(void (*kernel)(A...), std::index_sequence<I...>) {
   return [kernel](void** at) { kernel(*(A*)at[I]...); };

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from engine.cli import main
 from engine.errors import EngineError
 from engine.models.daegan_file import load_daegan
 from tests.training.published.conftest import blob
@@ -45,6 +47,20 @@ def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.Capture
     second = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
     assert "going on at step 2" in capsys.readouterr().out
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_what_it_wrote_renders(backend: str, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pack.parent))
+    monkeypatch.setenv("LOCALAPPDATA", str(pack.parent))
+    command(pack, steps=2).run()
+    faces = [pack.parent / f"{n}.png" for n in range(2)]
+    for face, image in zip(faces, np.load(pack / "frames.npy")[::4], strict=True):
+        assert cv2.imwrite(str(face), image[:, :, ::-1])
+    out = pack.parent / "out.png"
+    render = ["render", *map(str, faces), "-o", str(out), "--aligned", "--backend", backend]
+    assert main([*render, "--model", str(pack.parent / "run" / "model.safetensors")]) == 0
+    assert cv2.imread(str(out)).shape == (32, 32, 3)
 
 
 def test_what_is_no_pack_or_preset_is_refused(pack: Path, tmp_path: Path) -> None:

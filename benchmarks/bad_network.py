@@ -1,0 +1,153 @@
+"""A bad network between two WebRTC peers of one machine: a relay for UDP that loses packets and delays the rest.
+
+It does what ``tc qdisc add ... netem delay 200ms 200ms loss 5%`` does, in user space and without privileges, for
+kernels without netem: each packet is lost with a probability, or held for a time drawn evenly around a mean, by
+itself, so packets overtake each other. Both ways have the same properties. The peers are led through it by their
+session descriptions: each is told the relay's address instead of the other's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.runtime.threads import Worker
+
+_START_LIMIT_S = 10.0
+_Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """What happens to packets, each way."""
+
+    loss: float = 0.05
+    """Probability, 0..1."""
+    delay_ms: float = 200.0
+    jitter_ms: float = 200.0
+    """A packet is held for ``delay_ms`` plus or minus up to this."""
+
+    def hold_s(self, chance: random.Random) -> float | None:
+        """For how long a packet is held; None: it is lost."""
+        if chance.random() < self.loss:
+            return None
+        return max(0.0, self.delay_ms + chance.uniform(-self.jitter_ms, self.jitter_ms)) / 1000
+
+
+@dataclass(slots=True)
+class _Side(asyncio.DatagramProtocol):
+    """The socket that one peer talks to; what comes in leaves at the other side's socket."""
+
+    relay: BadNetwork
+    peer: _Address | None = None
+    """Where to send; the newest address that this peer spoke from."""
+    other: _Side | None = None
+    socket: Any = None
+    port: int = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.socket, self.port = transport, transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, source: Any) -> None:
+        if self.peer is None or self.peer[1] == source[1]:
+            self.peer = source
+            assert self.other is not None, "sides are joined before they listen"
+            self.relay.carry(data, self.other)
+
+
+@dataclass(slots=True)
+class BadNetwork:
+    """Carries one call. Use as a context manager; `weather` may be changed at any time."""
+
+    weather: Weather = field(default_factory=Weather)
+    seed: int = 1
+    carried: int = 0
+    lost: int = 0
+    _chance: random.Random = field(default_factory=random.Random)
+    _loop: Any = None
+    _ready: threading.Event = field(default_factory=threading.Event)
+    _worker: Any = None
+    _near: Any = None
+    _far: Any = None
+    _stop: Any = None
+
+    def __enter__(self) -> BadNetwork:
+        self._chance.seed(self.seed)
+        self._worker = Worker("bad-network", lambda: asyncio.run(self._run()), on_end=self._ready.set)
+        self._worker.start()
+        assert self._ready.wait(_START_LIMIT_S), "the relay listens"
+        self._worker.raise_error()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._worker.join(_START_LIMIT_S)
+
+    def offer_through(self, sdp: str) -> str:
+        """The client's offer as the server is to see it."""
+        return _led_to(sdp, (_own_address(), self._far.port))
+
+    def answer_through(self, sdp: str) -> str:
+        """The server's answer as the client is to see it."""
+        self._far.peer = _first_candidate(sdp)
+        return _led_to(sdp, (_own_address(), self._near.port))
+
+    def carry(self, data: bytes, out: _Side) -> None:
+        """Lose a packet, or send it on later. On the relay's loop."""
+        hold_s = self.weather.hold_s(self._chance)
+        if hold_s is None:
+            self.lost += 1
+            return
+        self.carried += 1
+        self._loop.call_later(hold_s, self._leave, data, out)
+
+    def _leave(self, data: bytes, out: _Side) -> None:
+        if out.peer is not None and not out.socket.is_closing():
+            out.socket.sendto(data, out.peer)
+
+    async def _run(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._near, self._far = _Side(self), _Side(self)
+        self._near.other, self._far.other = self._far, self._near
+        for side in (self._near, self._far):
+            await self._loop.create_datagram_endpoint(lambda side=side: side, local_addr=("0.0.0.0", 0))
+        self._ready.set()
+        await self._stop.wait()
+        for side in (self._near, self._far):
+            side.socket.close()
+
+
+def _led_to(sdp: str, address: _Address) -> str:
+    """A description whose only candidate is an address (RFC 8839, section 5.1)."""
+    lines = [
+        line for line in sdp.splitlines() if not line.startswith(("a=candidate:", "a=end-of-candidates"))
+    ]
+    candidate = f"a=candidate:1 1 udp 2130706431 {address[0]} {address[1]} typ host"
+    out = []
+    for line in lines:
+        out.append(line)
+        if line.startswith("a=ice-pwd:"):
+            out += [candidate, "a=end-of-candidates"]
+    return "\r\n".join(out) + "\r\n"
+
+
+def _first_candidate(sdp: str) -> _Address:
+    """The first one by UDP and IPv4."""
+    found = re.search(r"a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host", sdp, re.IGNORECASE)
+    assert found is not None, "the server offers an IPv4 address"
+    return found[1], int(found[2])
+
+
+def _own_address() -> str:
+    """The address of this machine that others would reach; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 1))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

@@ -1,0 +1,107 @@
+"""ONNX files made once from a model's weights and kept in the user's cache.
+
+A folder has the form that ``mimicam export --target onnx`` writes, so one reader serves both. Making it needs
+PyTorch; using it afterwards does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from engine.backends import manifest as manifests
+from engine.backends.manifest import Array, Manifest, NetworkFile, Port
+from engine.backends.plan_cache import default_folder
+from engine.errors import EngineError
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: Path | None = None) -> Path:
+    """The folder of a model's ONNX files, made now where there is none.
+
+    Args:
+        path: the weights.
+        kind: begins the folder's name; holds a number that is raised when the exported form changes.
+        make: fills an empty folder, given that and the weights' hash. It may raise EngineError before it writes.
+        cache: parent folder; None is the user's own cache.
+
+    Raises:
+        EngineError: what ``make`` says, or the cache cannot be written.
+    """
+    sha256 = manifests.sha256_of(path)
+    folder = (cache or default_folder().with_name("networks")) / f"{kind}-{sha256[:24]}"
+    if (folder / manifests.FILE).is_file():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
+            make(Path(part), sha256)
+            _move(Path(part), folder)
+    except OSError as error:
+        raise EngineError(
+            f"{folder} cannot be written ({error.strerror}): free space, or use --backend torch"
+        ) from error
+    return folder
+
+
+def load_for_export(path: Path, load: Callable[[Path], T]) -> T:
+    """``load(path)``, and a word to who waits.
+
+    Raises:
+        EngineError: the file is no model, or PyTorch is missing.
+    """
+    try:
+        loaded = load(path)
+    except EngineError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        raise EngineError(
+            f"OpenVINO runs {path.name} once it is exported, which needs PyTorch: pip install 'mimicam[torch]',"
+            " or give --model the folder that 'mimicam export --target onnx' wrote elsewhere"
+        ) from error
+    _log.warning("preparing %s for OpenVINO, once; this takes up to a minute", path.name)
+    return loaded
+
+
+def finish(folder: Path, model: str, sha256: str, opset: int, networks: Iterable[NetworkFile]) -> None:
+    """Write the manifest of a folder in single precision."""
+    manifest = Manifest(
+        model=model,
+        model_sha256=sha256,
+        precision="fp32",
+        opset=opset,
+        limit=manifests.LIMITS["fp32"],
+        networks=tuple(networks),
+    )
+    manifests.write_manifest(folder, manifest)
+
+
+def entry(onnx: Path, inputs: dict[str, Array], outputs: dict[str, Array]) -> NetworkFile:
+    """One network's entry, after its check file was written; ``onnx`` is named for the network."""
+    check = f"{onnx.stem}.check.npz"
+    manifests.write_check(onnx.with_name(check), inputs, outputs)
+    return NetworkFile(
+        name=onnx.stem,
+        onnx=onnx.name,
+        sha256=manifests.sha256_of(onnx),
+        check=check,
+        inputs=_ports(inputs),
+        outputs=_ports(outputs),
+    )
+
+
+def _ports(values: dict[str, Array]) -> tuple[Port, ...]:
+    return tuple(Port(name=name, shape=value.shape, dtype=str(value.dtype)) for name, value in values.items())
+
+
+def _move(part: Path, folder: Path) -> None:
+    """Files into the folder, the manifest last: it is what makes the folder valid."""
+    folder.mkdir(exist_ok=True)
+    for file in sorted(part.iterdir(), key=lambda file: file.name == manifests.FILE):
+        os.replace(file, folder / file.name)

@@ -1,0 +1,91 @@
+"""DAE-GAN as the four networks that run live: what depends on the portrait alone is apart from what each frame needs.
+
+A portrait costs the face embedder and the generator's front end, once; a driver's frame the pose encoder and the rest
+of the generator. Shape letters: N pictures, C channels, S side, P pose code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.models.daegan import DaeGan, DaeGanConfig
+
+NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
+OUTPUTS = {
+    "face_embedder": ("warped", "weight"),
+    "front": ("prepared",),
+    "pose_encoder": ("code",),
+    "generator": ("picture",),
+}
+"""Names of each network's outputs, in order."""
+
+
+class _FaceEmbedder(nn.Module):
+    """One frame ``[N, 3, S, S]`` to its warped picture and weight (equation 1, before the sum over frames)."""
+
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.embedder = model.face_embedder
+
+    def forward(self, image_N3SS: Tensor) -> tuple[Tensor, Tensor]:
+        part = self.embedder.frame(image_N3SS)
+        return part.warped, part.weight
+
+
+class _PoseEncoder(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.encoder, self.code = model.pose_embedder.encoder, model.pose_embedder.code
+
+    def forward(self, image_N3SS: Tensor) -> Tensor:
+        code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
+        return code
+
+
+class _Front(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(self, face_N3SS: Tensor) -> Tensor:
+        return self.generator.prepare(face_N3SS)
+
+
+class _Rest(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(self, code_NP: Tensor, prepared_NCHW: Tensor) -> Tensor:
+        return self.generator.draw(code_NP, prepared_NCHW)
+
+
+class DaeGanParts(nn.Module):
+    """The four networks by name, sharing the weights of ``model``."""
+
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.config: DaeGanConfig = model.config
+        self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
+        self.pose_encoder, self.generator = _PoseEncoder(model), _Rest(model)
+        self.eval()
+
+    @torch.no_grad()
+    def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Each network's inputs by name, as it meets them: one frame of a portrait and one of a driver."""
+        face, _ = self.face_embedder(source_13SS)
+        code, prepared = self.pose_encoder(driver_13SS), self.front(face)
+        return {
+            "face_embedder": {"image": source_13SS},
+            "front": {"face": face},
+            "pose_encoder": {"image": driver_13SS},
+            "generator": {"code": code, "prepared": prepared},
+        }
+
+    @torch.no_grad()
+    def reference(self, network: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a network gives, by name."""
+        result = self.get_submodule(network)(*inputs.values())
+        results = (result,) if isinstance(result, Tensor) else result
+        return dict(zip(OUTPUTS[network], results, strict=True))

@@ -1,0 +1,55 @@
+"""A DAE-GAN of the debug size on disk whose networks do something, and square pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.models.daegan import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan_file import save_daegan
+from engine.types import Image
+
+
+@pytest.fixture(scope="session")
+def daegan() -> DaeGan:
+    """Fresh networks warp nothing, and their attention is the same everywhere: wake both, and the self-attention."""
+    torch.manual_seed(0)
+    model = DaeGan(DAEGAN_DEBUG).eval()
+    with torch.no_grad():
+        torch.nn.init.normal_(model.face_embedder.head.weight, std=0.1)
+        model.generator.attention.strength.fill_(0.5)
+        model.generator.head.weight.mul_(3)
+    return model
+
+
+@pytest.fixture(scope="session")
+def weights(daegan: DaeGan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("daegan") / "daegan.safetensors"
+    save_daegan(daegan, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache, shared, so that the model is exported once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(cache))
+
+
+@pytest.fixture(scope="session")
+def aligned() -> tuple[Image, ...]:
+    """Six different square pictures of the model's size; nobody would find a face in them."""
+    rng = np.random.default_rng(5)
+    side = DAEGAN_DEBUG.size
+    small = rng.random((6, 5, 5, 3)).astype(np.float32)
+    blobs = torch.from_numpy(small).permute(0, 3, 1, 2)
+    soft = torch.nn.functional.interpolate(blobs, size=(side, side), mode="bilinear", align_corners=False)
+    return tuple(np.ascontiguousarray(p) for p in (soft * 255).byte().permute(0, 2, 3, 1).numpy())

@@ -1,0 +1,228 @@
+"""DAE-GAN from its file to pictures: each backend against the paper's arithmetic, and the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.assets_manifest import ASSETS
+from engine.backends import PictureModel, daegan_cache, load_model
+from engine.backends.daegan import NETWORKS, DaeGanModel
+from engine.backends.tensorrt import CudaGpu
+from engine.cli import main
+from engine.errors import EngineError
+from engine.models import daegan_parts
+from engine.models.daegan import DaeGan
+from engine.pipeline import Pipeline, open_pipeline
+from engine.portrait import enroll
+from engine.sources.video import VideoFile
+from engine.types import EditSettings, Frame, Image, Mode
+from tests.videos import write_video
+
+BACKENDS = ("torch", "openvino")
+
+
+def _tensor(*pictures: Image) -> Tensor:
+    return torch.stack([torch.from_numpy(p).permute(2, 0, 1).float() / 127.5 - 1 for p in pictures])
+
+
+def _by_the_paper(model: DaeGan, source: Image, driver: Image) -> Image:
+    with torch.inference_mode():
+        out = model(_tensor(source)[None], _tensor(driver))[0]
+    grey: Image = ((out.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return grey
+
+
+def _close(got: Image, want: Image) -> bool:
+    """Within rounding: the backends differ by 1e-5, which may fall on either side of a half."""
+    return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1
+
+
+def _open(weights: Path, backend: str) -> DaeGanModel:
+    model = load_model(str(weights), backend)
+    assert isinstance(model, DaeGanModel)
+    assert isinstance(model, PictureModel)
+    return model
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
+    """Every picture that the pipeline gave, before a video codec touches it."""
+    pictures: list[Image] = []
+    step = Pipeline.step
+
+    def recorded(self: Pipeline, frame: Frame) -> Frame:
+        result = step(self, frame)
+        pictures.append(result.image)
+        return result
+
+    monkeypatch.setattr(Pipeline, "step", recorded)
+    return pictures
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_codes_and_prepared_faces_are_those_of_the_reference(
+    backend: str, weights: Path, daegan: DaeGan, aligned: tuple[Image, ...]
+) -> None:
+    model = _open(weights, backend)
+    with torch.inference_mode():
+        face = daegan.embed(_tensor(*aligned[:3])[None]).face
+        want = (
+            daegan.generator.prepare(face).numpy(),
+            daegan.pose_embedder.encode(_tensor(aligned[0])).numpy(),
+        )
+    got = model.encode_frames(aligned[:3]).arrays
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max())
+    single = model.encode(aligned[0]).arrays[0]
+    assert np.abs(single - got[0]).max() > 0.02 * np.abs(got[0]).max(), "other frames that bring nothing"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_aligned_clip_gives_the_papers_picture_of_each_frame(
+    backend: str, weights: Path, daegan: DaeGan, aligned: tuple[Image, ...], shown: list[Image], tmp_path: Path
+) -> None:  # fmt: skip
+    assert cv2.imwrite(str(tmp_path / "portrait.png"), aligned[0][:, :, ::-1])
+    clip = write_video(tmp_path / "driver.mp4", list(aligned[1:]))
+    command = [
+        "render",
+        str(tmp_path / "portrait.png"),
+        str(clip),
+        "-o",
+        str(tmp_path / "out.mp4"),
+        "--aligned",
+    ]
+    assert main([*command, "--model", str(weights), "--backend", backend]) == 0
+    want = [_by_the_paper(daegan, aligned[0], timed.image) for timed in VideoFile(clip)]
+    assert len(shown) == len(want) == len(aligned) - 1
+    assert np.std(want[0]) > 10, "a flat picture would agree with anything"
+    assert any(not _close(want[0], other) for other in want[1:]), "pictures that do not follow the driver"
+    assert all(_close(got, picture) for got, picture in zip(shown, want, strict=True))
+
+
+def test_a_portrait_enrolled_on_one_backend_serves_the_other(
+    weights: Path, aligned: tuple[Image, ...]
+) -> None:
+    eager, compiled = (_open(weights, backend) for backend in BACKENDS)
+    features, code = eager.encode(aligned[0]), eager.read_motion(aligned[1]).expression
+    assert _close(compiled.generate(features, (code, None)), eager.generate(features, (code, None)))
+
+
+def test_what_depends_on_the_portrait_alone_is_computed_once(
+    weights: Path, aligned: tuple[Image, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _open(weights, "torch")
+    path = open_pipeline(
+        model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings(),
+        relative=False, smooth=False, aligned=True,
+    )  # fmt: skip
+    ran: list[str] = []
+    run = model._networks.run
+    monkeypatch.setattr(
+        model._networks, "run", lambda name, *inputs: (ran.append(name), run(name, *inputs))[1]
+    )
+    for seq in range(2):
+        path.step(Frame(image=aligned[1 + seq], seq=seq, captured_ns=seq))
+    assert ran == ["pose_encoder", "generator"] * 2
+
+
+@pytest.mark.parametrize("mode", ["exp", "pose"])
+def test_one_code_cannot_be_split_into_expression_and_pose(
+    mode: str, weights: Path, aligned: tuple[Image, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cv2.imwrite(str(tmp_path / "face.png"), aligned[0][:, :, ::-1])
+    picture, out = str(tmp_path / "face.png"), tmp_path / "out.png"
+    command = ["render", picture, picture, "-o", str(out), "--aligned", "--model", str(weights)]
+    assert main([*command, "--mode", mode]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"not {mode} alone: use mode both" in said
+    assert not out.exists()
+    model = _open(weights, "torch")
+    path = open_pipeline(
+        model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings()
+    )
+    with pytest.raises(EngineError, match="use mode both"):
+        path.set_edit(EditSettings(mode=Mode(mode)))
+
+
+def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned: tuple[Image, ...]) -> None:
+    model = _open(weights, "torch")
+    portrait = enroll(aligned[0], model=model, aligned=True)
+    own, driver = model.own_codes(portrait.features).expression, model.read_motion(aligned[1]).expression
+
+    def drawn(expression: float, pose: float) -> Image:
+        edit = EditSettings(expression_gain=expression, pose_gain=pose)
+        path = open_pipeline(
+            model=model, portrait=portrait, edit=edit, relative=False, smooth=False, aligned=True
+        )
+        return path.step(Frame(image=aligned[1], seq=0, captured_ns=0)).image.copy()
+
+    for gains, share in (((1.0, 1.0), 1.0), ((0.0, 0.0), 0.0), ((1.0, 0.0), 0.5)):
+        code = (own + share * (driver - own)).astype(np.float32)
+        assert _close(drawn(*gains), model.generate(portrait.features, (code, None)))
+
+
+def test_it_is_enrolled_with_and_run(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "mara", tmp_path / "out.mp4"
+    mara = ASSETS / "portraits" / "mara.png"
+    assert main(["enroll", str(mara), "-o", str(folder), "--model", str(weights)]) == 0
+    live = ["run", "--source", "pattern", "--seconds", "0.5", "--sink", f"file:{out}"]
+    assert main([*live, "--portrait", str(folder), "--model", str(weights), "--backend", "openvino"]) == 0
+    assert "openvino" in capsys.readouterr().out
+    assert out.stat().st_size > 0
+
+
+def test_an_export_runs_as_the_weights_do(
+    weights: Path, aligned: tuple[Image, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="mimicam export needs it")
+    assert main(["export", "--model", str(weights), "-o", str(tmp_path / "export")]) == 0
+    folder, file = _open(tmp_path / "export", "auto"), _open(weights, "torch")
+    assert folder.sha256 == file.sha256
+    a, b = folder.read_motion(aligned[0]).expression, file.read_motion(aligned[0]).expression
+    np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max())
+    monkeypatch.setattr(daegan_cache, "load_parts", None)  # what makes the cache: it is there
+    assert _open(weights, "openvino").backend.startswith("openvino")
+
+
+def test_what_does_not_fit_is_refused(weights: Path, aligned: tuple[Image, ...], tmp_path: Path) -> None:
+    model = _open(weights, "torch")
+    features = model.encode(aligned[0])
+    code = model.read_motion(aligned[1]).expression
+    for drive in ((None, None), (code, code), (None, code)):
+        with pytest.raises(ValueError, match="drive"):
+            model.generate(features, drive)
+    with pytest.raises(ValueError, match="crops"):
+        model.encode_frames(())
+    (tmp_path / "bad.safetensors").write_bytes(weights.read_bytes()[:2000])
+    with pytest.raises(EngineError, match="damaged"):
+        load_model(str(tmp_path / "bad.safetensors"))
+
+
+def test_tensorrt_is_refused_in_one_line(weights: Path) -> None:
+    with pytest.raises(EngineError) as raised:
+        load_model(str(weights), "tensorrt")
+    assert "\n" not in str(raised.value)
+    assert str(raised.value) == (
+        _missing_gpu() or "TensorRT does not run DAE-GAN models: use --backend torch"
+    )
+
+
+def _missing_gpu() -> str:
+    try:
+        CudaGpu()
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def test_backend_and_networks_agree_on_names() -> None:
+    assert daegan_parts.NETWORKS == NETWORKS
+    assert set(daegan_parts.OUTPUTS) == set(NETWORKS)

@@ -1,0 +1,259 @@
+"""How camera pictures arrive: at once on a good network, in the end on a bad one."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+
+import pytest
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rtp import RtpPacket
+
+from benchmarks.bad_network import Weather
+from engine.web import arrival
+from engine.web.arrival import HISTORY, MissingPackets, VideoBuffer, is_key
+
+KEY = b"\0\0\0\x9d\x01\x2a"
+DELTA = b"\x01\0\0\0\0\0"
+CLEAR = Weather(loss=0.0, delay_ms=5.0, jitter_ms=0.0)
+BAD = Weather(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.s = 100.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+def _frame(first: int, count: int, stamp: int, data: bytes = DELTA) -> list[RtpPacket]:
+    packets = []
+    for k in range(count):
+        packet = RtpPacket(sequence_number=(first + k) & 0xFFFF, timestamp=stamp, marker=int(k == count - 1))
+        packet._data = data if k == 0 else b"."  # type: ignore[attr-defined]
+        packets.append(packet)
+    return packets
+
+
+def _frames(count: int, each: int, first: int = 65_530) -> list[RtpPacket]:
+    return [p for n in range(count) for p in _frame(first + n * each, each, n, DELTA if n else KEY)]
+
+
+def _stamps(buffer: VideoBuffer, packets: list[RtpPacket]) -> list[int]:
+    out = []
+    for packet in packets:
+        frame = buffer.add(packet)[1]
+        out += ([frame.timestamp] if frame else []) + [f.timestamp for f, _ in buffer.rest()]
+    return out
+
+
+def test_each_frame_comes_with_its_last_packet_and_none_waits_for_the_next() -> None:
+    buffer = VideoBuffer(Clock())
+    released = [buffer.add(packet)[1] is not None for packet in _frames(3, 3)]
+    assert released == [False, False, True] * 3
+
+
+def test_packets_in_any_order_give_the_same_frames() -> None:
+    shuffle = random.Random(1)
+    for _ in range(50):
+        packets = _frames(6, 4)
+        for k in range(0, len(packets), 6):
+            packets[k : k + 6] = shuffle.sample(packets[k : k + 6], len(packets[k : k + 6]))
+        again = packets[:5] + packets  # some come twice
+        assert _stamps(VideoBuffer(Clock()), again) == list(range(6))
+
+
+def test_frames_behind_a_hole_all_go_when_it_is_filled() -> None:
+    packets = _frames(8, 1)
+    late = packets.pop(2)
+    buffer = VideoBuffer(Clock())
+    assert _stamps(buffer, packets) == [0, 1]
+    assert _stamps(buffer, [late]) == [2, 3, 4, 5, 6, 7], "one frame a packet would never catch up"
+
+
+def test_a_complete_key_frame_makes_a_hole_needless() -> None:
+    packets = _frames(3, 2)
+    key = _frame(65_536, 3, 3, KEY)
+    buffer = VideoBuffer(Clock())
+    assert _stamps(buffer, packets[:2] + packets[3:]) == [0]
+    assert _stamps(buffer, [key[0], key[2]]) == [], "a key frame with a hole does not help"
+    assert _stamps(buffer, [key[1]]) == [3]
+
+
+def test_a_hole_asks_for_a_key_frame_is_skipped_in_the_end_and_then_asks_until_one_comes() -> None:
+    clock = Clock()
+    buffer = VideoBuffer(clock)
+    packets = _frames(40, 2, first=0)
+    _stamps(buffer, packets[:2])
+    asked, shown = [], []
+    for packet in packets[3:]:
+        clock.s += 0.05
+        wants, frame = buffer.add(packet)
+        asked += [clock.s - 100.0] if wants else []
+        shown += [frame.timestamp] if frame else []
+        shown += [f.timestamp for f, _ in buffer.rest()]
+    assert shown == list(range(2, 40)), "frame 1 was given up"
+    assert asked[0] == pytest.approx(arrival.KEY_AFTER_S, abs=0.11)
+    assert len(asked) > 3, "once might be lost"
+    assert _stamps(buffer, _frame(80, 1, 50, KEY)) == [50]
+    clock.s += 5.0
+    assert not buffer.add(_frame(81, 1, 51)[0])[0], "mended: no more wishes"
+
+
+def test_a_sender_that_begins_anew_is_followed() -> None:
+    buffer = VideoBuffer(Clock())
+    _stamps(buffer, _frames(3, 2, first=100))
+    assert _stamps(buffer, _frames(3, 2, first=30_000)) == [0, 1, 2]
+
+
+def test_a_missing_packet_is_asked_for_after_a_moment_again_and_then_no_more() -> None:
+    clock = Clock()
+    missing = MissingPackets(clock)
+    packets = iter(_frame(0, 400, 0))
+    missing.add(next(packets))
+    next(packets)
+    asked = []
+    for packet in packets:
+        if missing.add(packet):
+            assert missing.missing == {1}
+            asked.append(clock.s - 100.0)
+        clock.s += 0.01
+    assert asked[0] == pytest.approx(arrival.REORDER_S, abs=0.011)
+    assert all(b - a >= arrival.ASK_AGAIN_S - 1e-6 for a, b in itertools.pairwise(asked))
+    assert arrival.PATIENCE_S - 0.15 < asked[-1] <= arrival.PATIENCE_S
+
+
+def test_a_packet_that_was_only_overtaken_is_not_asked_for() -> None:
+    clock = Clock()
+    missing = MissingPackets(clock)
+    a, b, c, d = _frame(65_534, 4, 0)
+    assert not any(missing.add(packet) for packet in (a, c, b))
+    clock.s += 1.0
+    assert not missing.add(d)
+
+
+def test_key_frames_are_known_by_their_start() -> None:
+    assert is_key(KEY)
+    assert is_key(b"\0\0\0\1\x67..")
+    assert not any(is_key(data) for data in (DELTA, b"\0\0\0\1\x61..", b"", b"\0\0\0\1"))
+
+
+@pytest.mark.parametrize("version", ["1.9.0", "1.17.0", "2.0.0"])
+def test_an_unknown_aiortc_is_left_as_it_is(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiortc.__version__", version)
+    assert not arrival.install()
+
+
+def test_this_aiortc_is_known() -> None:
+    assert arrival.install()
+
+
+class Camera:
+    """A sender as browsers have them: it sends again what is asked for, once in a round trip, and keys on demand."""
+
+    def __init__(self) -> None:
+        self.number, self.stamp, self.wants_key = 0, 0, True
+        self.kept: dict[int, tuple[RtpPacket, float]] = {}
+
+    def frame(self, now_s: float) -> list[RtpPacket]:
+        count, data = (14, KEY) if self.wants_key else (5, DELTA)
+        packets = _frame(self.number, count, self.stamp, data)
+        self.kept |= {p.sequence_number: (p, now_s) for p in packets}
+        self.number, self.stamp, self.wants_key = self.number + count, self.stamp + 1, False
+        return packets
+
+    def again(self, number: int, now_s: float) -> list[RtpPacket]:
+        packet, sent_s = self.kept.get(number, (None, 0.0))
+        if packet is None or now_s - sent_s < 0.4 or (self.number - number) & 0xFFFF > HISTORY:
+            return []
+        self.kept[number] = (packet, now_s)
+        return [packet]
+
+
+class Simulation:
+    """Camera, network and receiver on a clock of their own."""
+
+    def __init__(self, seed: int) -> None:
+        self.clock, self.chance = Clock(), random.Random(seed)
+        self.camera = Camera()
+        self.buffer, self.missing = VideoBuffer(self.clock), MissingPackets(self.clock)
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.order = itertools.count()
+        self.weather = CLEAR
+        self.shown: list[tuple[float, float]] = []
+        """(when, age), seconds."""
+        self._later(0.0, self._film)
+
+    def run(self, seconds: float, weather: Weather) -> list[tuple[float, float]]:
+        self.weather, self.shown = weather, []
+        end_s = self.clock.s + seconds
+        while self.events[0][0] < end_s:
+            self.clock.s, _, event = heapq.heappop(self.events)
+            event()
+        return self.shown
+
+    def _later(self, after_s: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self.events, (self.clock.s + after_s, next(self.order), event))
+
+    def _through_network(self, event: Callable[[], None]) -> None:
+        hold_s = self.weather.hold_s(self.chance)
+        if hold_s is not None:
+            self._later(hold_s, event)
+
+    def _film(self) -> None:
+        self._send(self.camera.frame(self.clock.s))
+        self._later(1 / 30, self._film)
+
+    def _send(self, packets: list[RtpPacket]) -> None:
+        for packet in packets:
+            self._through_network(lambda packet=packet: self._receive(packet))
+
+    def _receive(self, packet: RtpPacket) -> None:
+        if self.missing.add(packet):
+            asked = sorted(self.missing.missing)
+            self._through_network(
+                lambda: self._send([p for n in asked for p in self.camera.again(n, self.clock.s)])
+            )
+        wants_key, frame = self.buffer.add(packet)
+        if wants_key:
+            self._through_network(lambda: setattr(self.camera, "wants_key", True))
+        for one in [frame, *(f for f, _ in self.buffer.rest())]:
+            if isinstance(one, JitterFrame):
+                self.shown.append((self.clock.s, self.clock.s - 100.0 - one.timestamp / 30))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_five_percent_loss_and_jitter_freeze_nothing_for_long_and_delay_does_not_grow(seed: int) -> None:
+    network = Simulation(seed)
+    network.run(5.0, CLEAR)
+    shown = network.run(120.0, BAD)
+    longest = max(b[0] - a[0] for a, b in itertools.pairwise(shown))
+    ages = [age for _, age in shown]
+    assert longest < 2.0, "a freeze"
+    assert len(shown) > 0.75 * 120 * 30, "key frames that overtake replace what was before them, no more"
+    assert max(ages) < 2.5
+    third = len(ages) // 3
+    assert sorted(ages[-third:])[third // 2] < sorted(ages[:third])[third // 2] + 0.1, "the delay grows"
+
+
+def test_it_recovers_at_once_when_the_network_does() -> None:
+    network = Simulation(9)
+    network.run(30.0, BAD)
+    after = network.run(10.0, CLEAR)
+    young = next(when for when, age in after if age < 0.05)
+    assert young - after[0][0] < 1.5
+    assert all(age < 0.05 for when, age in after if when > young + 1.0)
+
+
+def test_a_network_that_is_gone_for_three_seconds_is_forgotten_soon_after() -> None:
+    network = Simulation(3)
+    network.run(5.0, CLEAR)
+    network.run(3.0, Weather(loss=1.0, delay_ms=0.0, jitter_ms=0.0))
+    after = network.run(10.0, CLEAR)
+    assert next(when for when, age in after if age < 0.05) - after[0][0] < arrival.PATIENCE_S + 0.3
+    assert after[-1][1] < 0.05
