@@ -159,35 +159,48 @@ class LandmarkFlow(nn.Module):
             head_N3: target head centre x, y and scale, crop units.
         """
         grid_P2 = pixel_grid(size, source_NK3)
-        weight_NPK = self._weights(grid_P2, target_NK3[..., :2])
-        carried_NK2 = target_NK3[..., :2] @ affine_N23[:, :, :2].transpose(-1, -2) + affine_N23[:, None, :, 2]
-        local_NK2 = source_NK3[..., :2] - carried_NK2
-        depth_NK1 = target_NK3[..., 2:] - source_NK3[..., 2:]
-        values = [
-            local_NK2,
-            depth_NK1,
-            target_NK3[..., 2:],
-            self.embedding.expand(source_NK3.shape[0], -1, -1),
-        ]
-        splat_NPD = weight_NPK @ torch.cat(values, dim=-1)
-        rigid_NP2 = grid_P2 @ affine_N23[:, :, :2].transpose(-1, -2) + affine_N23[:, None, :, 2] - grid_P2
-        distance_NP = (grid_P2[None] - head_N3[:, None, :2]).norm(dim=-1) / head_N3[:, None, 2]
-        head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP))[..., None]
+        # Products where slices would do: OpenVINO rounds what it slices to bf16, and places by a quarter of a pixel.
+        plane_32, depth_31 = _columns(source_NK3)
+        target_NK2, turn_N22, shift_N12 = (
+            target_NK3 @ plane_32,
+            affine_N23 @ plane_32,
+            (affine_N23 @ depth_31).transpose(-1, -2),
+        )
+        local_NK2 = source_NK3 @ plane_32 - (target_NK2 @ turn_N22.transpose(-1, -2) + shift_N12)
+        depth_NK1 = (target_NK3 - source_NK3) @ depth_31
+        embedding_NKE = self.embedding.expand(source_NK3.shape[0], -1, -1)
+        one_NK1 = torch.ones_like(depth_NK1)
+        values_NKD = torch.cat([local_NK2, one_NK1, depth_NK1, target_NK3 @ depth_31, embedding_NKE], dim=-1)
+        weight_NPK = self._weights(grid_P2, target_NK2)
+        splat_NPD = weight_NPK @ values_NKD / (weight_NPK.sum(-1, keepdim=True) + self._rest_weight())
+        rigid_NP2 = grid_P2 @ turn_N22.transpose(-1, -2) + shift_N12 - grid_P2
+        centre_N12, scale_N11 = (head_N3[:, None] @ part for part in (plane_32, depth_31))
+        distance_NP1 = (grid_P2[None] - centre_N12).norm(dim=-1, keepdim=True) / scale_N11
+        head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP1))
         flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
         flow = flow_NP2.transpose(-1, -2).reshape(-1, 2, size, size)
-        reach_NP1 = weight_NPK.sum(-1, keepdim=True)
-        features_NPD = torch.cat([reach_NP1, splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
+        features_NPD = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
         features = features_NPD.transpose(-1, -2).reshape(-1, features_NPD.shape[-1], size, size)
         return flow, features
 
     def _weights(self, grid_P2: Tensor, target_NK2: Tensor) -> Tensor:
-        sharp = self.log_sharpness.exp()
-        # |g - p|^2 spelled out as a product, so that runtimes use one matrix multiplication.
-        cross = grid_P2 @ target_NK2.transpose(-1, -2)
-        square = (grid_P2**2).sum(-1)[None, :, None] + (target_NK2**2).sum(-1)[:, None, :] - 2 * cross
-        logits = self.bias - sharp * square
-        rest = self.rest.expand(*logits.shape[:2], 1)
-        return torch.softmax(torch.cat([logits, rest], dim=-1), dim=-1)[..., :-1]
+        """``exp(bias - sharp |g - p|^2)``, ``[N, P, K]``, less a constant that keeps all below 1.
+
+        The exponent is linear in ``(g, |g|^2, 1)``, so that those of all pixels and points are one matrix product. It is
+        bounded, so that a softmax's search for the largest is not needed (and OpenVINO would take softmax between two
+        products for attention, in bf16, where the product's large terms do not cancel).
+        """
+        sharp_NK1 = self.log_sharpness.exp()[:, None].expand(target_NK2.shape[0], -1, -1)
+        square_NK1 = (target_NK2**2).sum(-1, keepdim=True)
+        constant_NK1 = (self.bias - self.bias.amax())[:, None] - sharp_NK1 * square_NK1
+        points_NK4 = torch.cat([2 * sharp_NK1 * target_NK2, -sharp_NK1, constant_NK1], dim=-1)
+        pixels_P4 = torch.cat(
+            [grid_P2, (grid_P2**2).sum(-1, keepdim=True), torch.ones_like(grid_P2[:, :1])], dim=-1
+        )
+        return (pixels_P4 @ points_NK4.transpose(-1, -2)).exp()
+
+    def _rest_weight(self) -> Tensor:
+        return (self.rest - self.bias.amax()).exp()
 
 
 class Generator(nn.Module):
@@ -349,6 +362,12 @@ def _to_picture(x_N16hw: Tensor) -> tuple[Tensor, Tensor]:
     """Sub-pixel shuffle to a painted picture and a mask's logit, ``[N, 3 and 1, 2h, 2w]`` (Shi et al., CVPR 2016)."""
     full = F.pixel_shuffle(x_N16hw, 2)
     return torch.tanh(full[:, :3]), full[:, 3:]
+
+
+def _columns(like: Tensor) -> tuple[Tensor, Tensor]:
+    """What picks (x, y) and what picks the third of three columns, ``[3, 2]`` and ``[3, 1]``."""
+    unit = torch.eye(3, device=like.device, dtype=like.dtype)
+    return unit[:, :2], unit[:, 2:]
 
 
 def _at_rest(affine_N23: Tensor, reach_N1hw: Tensor) -> Tensor:
