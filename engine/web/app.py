@@ -34,6 +34,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
     arrival.install()
     peer.set_bitrates()
+    peer.accept_rsa()
     guard, handlers = Guard(options), Handlers(options, room, book)
 
     @web.middleware
