@@ -39,7 +39,7 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     if found.kind is Kind.COMPACT_EXPORT:
         return _compact_export(found.path, backend)
     if backend == "tensorrt":
-        raise _no_tensorrt(found)
+        return _plans(found)
     if found.kind in (Kind.PUBLISHED, Kind.DAEGAN):
         return _weights(found, backend, threads)
     return _export(found, backend, threads)
@@ -95,17 +95,24 @@ def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
 
 
 def _require_gpu() -> None:
-    """What this machine lacks comes before what TensorRT cannot do yet."""
+    """What this machine lacks comes before what else TensorRT wants."""
     from engine.backends.tensorrt import CudaGpu
 
     CudaGpu()
 
 
-def _no_tensorrt(found: ModelFile) -> EngineError:
+def _plans(found: ModelFile) -> Model:
     _require_gpu()
     if found.is_daegan:
-        return EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
-    return EngineError("TensorRT builds published models but does not run them yet: use --backend torch")
+        raise EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
+    if found.path.is_file():
+        raise EngineError(
+            f"TensorRT runs exported models: run 'mimicam export --model {found.path} -o DIR --target tensorrt',"
+            " then give --model DIR"
+        )
+    from engine.backends.gpu_networks import open_plans
+
+    return open_plans(found.path)
 
 
 def _torch_has_gpu() -> bool:

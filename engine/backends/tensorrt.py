@@ -53,6 +53,9 @@ class Gpu(Protocol):
     def queue(self, work: Callable[[], None]) -> None:
         """Run ``work`` with its copies and kernels on this stream."""
 
+    def follow(self) -> None:
+        """What is queued here from now on starts after what the calling thread has queued elsewhere."""
+
     def mark(self) -> Callable[[], None]:
         """Mark the present end of the stream; the result waits until the GPU is there."""
 
@@ -101,6 +104,10 @@ class CudaGpu:
         """See ``Gpu``."""
         with self._torch.cuda.stream(self._stream):
             work()
+
+    def follow(self) -> None:
+        """See ``Gpu``."""
+        self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
 
     def mark(self) -> Callable[[], None]:
         """See ``Gpu``. The waiting thread sleeps, it does not spin."""
@@ -221,26 +228,28 @@ class Upload:
     """Host values into a device tensor. Within a captured step the copy is part of the graph."""
 
     def __init__(self, gpu: Gpu, target: Tensor) -> None:
-        self._target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
+        self.target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
+        """Where they arrive."""
         self.host: Array = self._staging.numpy()
         """Write here before the step starts, and not again before its download is there."""
 
     def enqueue(self) -> None:
         """Queue the copy."""
-        self._target.copy_(self._staging, non_blocking=True)
+        self.target.copy_(self._staging, non_blocking=True)
 
 
 class Download:
     """A device tensor into host values."""
 
     def __init__(self, gpu: Gpu, source: Tensor) -> None:
-        self._source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
+        self.source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
+        """Where they come from."""
         self.host: Array = self._staging.numpy()
         """Read here after waiting for the step."""
 
     def enqueue(self) -> None:
         """Queue the copy."""
-        self._staging.copy_(self._source, non_blocking=True)
+        self._staging.copy_(self.source, non_blocking=True)
 
 
 class Step:

@@ -47,6 +47,8 @@ class FakeGpu:
     def queue(self, work: Callable[[], None]) -> None:
         self.waiting.append(work)
 
+    def follow(self) -> None: ...
+
     def mark(self) -> Callable[[], None]:
         count = len(self.waiting)
 
