@@ -25,7 +25,7 @@ from engine.web.studio import Full, Started, Studio
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 _MAX_TITLE = 40
-_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "badge")
+_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "background", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 
