@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import EngineError
+from training.perceptual import read_weights
 
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
 """VGG19 up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, configuration E)."""
@@ -96,7 +97,7 @@ def _vgg_state(weights: Path, features: nn.Sequential) -> dict[str, Tensor]:
         raise EngineError(
             f"{weights} is missing: give torchvision's vgg19 weights, or use the MobileNet distance"
         )
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_weights(weights)
     wanted = features.state_dict()
     wrong = [n for n, v in wanted.items() if getattr(state.get(f"features.{n}"), "shape", None) != v.shape]
     if wrong:
