@@ -14,6 +14,7 @@ from aiohttp import web
 from engine.errors import EngineError
 from engine.web import arrival, bodies, peer, pictures
 from engine.web.book import Entry, PortraitBook
+from engine.web.files import PageFiles
 from engine.web.guard import Guard, Handler, Refused
 from engine.web.metrics import CONTENT_TYPE, Metrics
 from engine.web.options import Options
@@ -49,7 +50,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     app.on_cleanup.append(handlers.stop)
     handlers.guard = guard
     app.add_routes(handlers.routes())
-    app.router.add_static("/static/", STATIC, append_version=False)
+    app.router.add_get("/static/{name}", PageFiles().serve)
     return app
 
 
