@@ -54,14 +54,14 @@ def _open(weights: Path, backend: str) -> DaeGanModel:
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     """Every picture that the pipeline gave, before a video codec touches it."""
     pictures: list[Image] = []
-    step = Pipeline.step
+    draw = Pipeline.draw
 
-    def recorded(self: Pipeline, frame: Frame) -> Frame:
-        result = step(self, frame)
+    def recorded(self: Pipeline, seen: Seen) -> Frame:
+        result = draw(self, seen)
         pictures.append(result.image)
         return result
 
-    monkeypatch.setattr(Pipeline, "step", recorded)
+    monkeypatch.setattr(Pipeline, "draw", recorded)
     return pictures
 
 

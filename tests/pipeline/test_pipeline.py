@@ -214,6 +214,56 @@ def test_calibrate_without_an_anchor_is_harmless(make: Make) -> None:
     assert pipeline.step(frame(0)).seq == 0
 
 
+def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeModel) -> None:
+    """As a session does it: the next frame is looked at before this one is drawn."""
+    script = [seen(0.1), seen(0.5, x=340), None, None, seen(0.8), seen(0.2)]
+    frames = [frame(seq, 0.2 * seq) for seq in range(len(script))]
+
+    def run(ahead: bool) -> list[tuple[np.ndarray, ...]]:
+        pipeline, first = make(smooth=True), len(model.drives)
+        waiting = None
+        for face, each in zip(script, frames, strict=True):
+            pipeline.track.face = face  # type: ignore[attr-defined]
+            if not ahead:
+                pipeline.step(each)
+                continue
+            looked = pipeline.look(each)
+            if waiting is not None:
+                pipeline.draw(waiting)
+            waiting = looked
+        if waiting is not None:
+            pipeline.draw(waiting)
+        return model.drives[first:]
+
+    for together, apart in zip(run(False), run(True), strict=True):
+        assert all((a == b).all() for a, b in zip(together, apart, strict=True))
+
+
+def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, kofi: Portrait) -> None:
+    pipeline = make()
+    looked = pipeline.look(frame(0))
+    pipeline.set_portrait(kofi)
+    assert (pipeline.draw(looked).image == 17).all()
+
+
+def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
+    make: Make, model: FakeModel, linn: Portrait
+) -> None:
+    assert linn.motion is not None
+    pipeline = make(relative=False)
+    pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
+    looked = pipeline.look(frame(0))
+    pipeline.set_standby(True)
+    pipeline.draw(looked)
+    assert pipeline.status.face == "standby"
+    assert _jaw(model) == linn.motion.expression[JAW]
+
+
+def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
+    make().step(frame(0))
+    assert model.drives[-1][6].shape == (4, model.size // 2, model.size // 2)
+
+
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
     pipeline = make()
     pipeline.step(frame(0))
