@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Features", "Model", "PictureModel", "load_model"]
 
-BACKENDS = ("auto", "openvino", "torch", "tensorrt")
+BACKENDS = ("auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt")
 
 
 def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
@@ -24,6 +24,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
             ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
         backend: one of `BACKENDS`; ``auto`` is PyTorch for such a file where it has a GPU, TensorRT for
             an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
+            ``torch-half`` and ``torch-compile`` are published weights in half precision with our CUDA kernels, each
+            network a CUDA graph, as PyTorch runs it or compiled by it.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
@@ -34,6 +36,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     if backend not in BACKENDS:
         raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
     found = find_model(name_or_path)
+    if backend in ("torch-half", "torch-compile"):
+        return _half(found, compiled=backend == "torch-compile")
     if found.kind is Kind.COMPACT:
         return _compact(found.path, backend, threads)
     if found.kind is Kind.COMPACT_EXPORT:
@@ -92,6 +96,20 @@ def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
 
     opener = open_daegan_openvino if found.is_daegan else open_openvino
     return opener(found.path, threads=threads)
+
+
+def _half(found: ModelFile, *, compiled: bool) -> Model:
+    from engine.backends.model_files import Kind
+
+    if found.kind is not Kind.PUBLISHED:
+        raise EngineError(
+            "half precision in PyTorch is for published weights (.safetensors of 'mimicam models import'):"
+            " use --backend auto"
+        )
+    _require_gpu()
+    from engine.backends.gpu_networks import open_half
+
+    return open_half(found.path, engine="compile" if compiled else "eager")
 
 
 def _require_gpu() -> None:

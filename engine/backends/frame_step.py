@@ -115,6 +115,8 @@ class FrameStep:
         self._cut = gpu.empty(tuple(image.shape), image.dtype)
         self._codes = [Download(gpu, encoder.outputs[f"{name}_code"]) for name in ("expression", "pose")]
         self._connect()
+        self.stages = self._stages()
+        """By name, in order; benchmarks time them one by one."""
         self._portraits: dict[int, tuple[Features, list[Tensor]]] = {}
         self._features: Features | None = None
         if graph:
@@ -174,47 +176,75 @@ class FrameStep:
             if name != "latent":
                 second.share(name, again.outputs[name])
 
+    def _stages(self) -> dict[str, Callable[[], None]]:
+        """What the GPU does for a frame, in order; ``both`` encodes and generates again within ``generate``."""
+        return {
+            "upload": self._upload,
+            "crop": self._crop,
+            "encode": self._networks["motion_encoder"].enqueue,
+            "edit": self._edit,
+            "generate": self._generate,
+            "paste": self._paste_back,
+            "download": self._download,
+        }
+
     def _work(self) -> None:
-        """Everything that the GPU does for a frame."""
-        import torch
+        for stage in self.stages.values():
+            stage()
 
-        from kernels.crop_normalize import crop_normalize
-        from kernels.paste_back import paste_back
-
+    def _upload(self) -> None:
         self._frame.enqueue()
         self._numbers.enqueue()
-        numbers, L = self._numbers.target, (len(self._numbers.host) - 8) // 2
-        driver, first = self._networks["motion_encoder"], self._first
-        matrix = numbers[:6].view(1, 2, 3)
+
+    def _crop(self) -> None:
+        from kernels.crop_normalize import crop_normalize
+
+        matrix = self._numbers.target[:6].view(1, 2, 3)
         crop_normalize(self._frame.target, matrix, out=self._cut, pixels=self._camera.pixels)
-        driver.inputs["image"].copy_(self._cut)
-        driver.enqueue()
-        offsets = {"expression": numbers[8 : 8 + L][None], "pose": numbers[8 + L :][None]}
-        gains = {"expression": numbers[6:7], "pose": numbers[7:8]}
+        self._networks["motion_encoder"].inputs["image"].copy_(self._cut)
+
+    def _edit(self) -> None:
+        """``offset + gain * code``: everything else was added up on the host."""
+        import torch
+
         name = _FIRST[self._mode]
-        torch.addcmul(offsets[name], driver.outputs[f"{name}_code"], gains[name], out=first.inputs["latent"])
-        first.enqueue()
-        face = first.outputs["image"]
-        if self._mode is Mode.BOTH:
-            face = self._pose_after(face, offsets["pose"], gains["pose"])
-        paste_back(
-            self._canvas, face.contiguous(), self._mask, self._paste, self._colour,
-            out=self._result.source, pixels=self._pixels,
-        )  # fmt: skip
+        code, latent = self._networks["motion_encoder"].outputs[f"{name}_code"], self._first.inputs["latent"]
+        torch.addcmul(self._offset(name), code, self._gain(name), out=latent)
+
+    def _generate(self) -> None:
+        self._first.enqueue()
+        if self._mode is not Mode.BOTH:
+            return
+        # Equations 6 and 7: the picture is encoded again, and its own latent gets the pose.
+        again, second = self._networks["encoder"], self._networks["pose_generator"]
+        again.inputs["image"].copy_(self._first.outputs["image"])
+        again.enqueue()
+        latent, code = second.inputs["latent"], self._networks["motion_encoder"].outputs["pose_code"]
+        latent.copy_(again.outputs["latent"])
+        latent.add_(self._offset("pose")).addcmul_(code, self._gain("pose"))
+        second.enqueue()
+
+    def _paste_back(self) -> None:
+        from kernels.paste_back import paste_back
+
+        last = self._networks["pose_generator"] if self._mode is Mode.BOTH else self._first
+        face = last.outputs["image"].contiguous()
+        inputs = (self._canvas, face, self._mask, self._paste, self._colour)
+        paste_back(*inputs, out=self._result.source, pixels=self._pixels)
+
+    def _download(self) -> None:
         self._result.enqueue()
         for code in self._codes:
             code.enqueue()
 
-    def _pose_after(self, face: Tensor, offset: Tensor, gain: Tensor) -> Tensor:
-        """Equations 6 and 7."""
-        again, second = self._networks["encoder"], self._networks["pose_generator"]
-        again.inputs["image"].copy_(face)
-        again.enqueue()
-        latent = second.inputs["latent"]
-        latent.copy_(again.outputs["latent"])
-        latent.add_(offset).addcmul_(self._networks["motion_encoder"].outputs["pose_code"], gain)
-        second.enqueue()
-        return second.outputs["image"]
+    def _offset(self, name: str) -> Tensor:
+        L = (len(self._numbers.host) - 8) // 2
+        start = 8 if name == "expression" else 8 + L
+        return self._numbers.target[start : start + L][None]
+
+    def _gain(self, name: str) -> Tensor:
+        at = 6 if name == "expression" else 7
+        return self._numbers.target[at : at + 1]
 
     def _queued(self) -> Callable[[], None]:
         self._gpu.queue(self._work)

@@ -56,6 +56,7 @@ class TorchNetwork:
         gpu: Gpu,
         *,
         engine: Engine = "eager",
+        compiler: str = "inductor",
     ) -> None:
         """Move it to the GPU and run it once.
 
@@ -65,13 +66,14 @@ class TorchNetwork:
             outputs: names, in order.
             gpu: where it runs.
             engine: see ``Engine``.
+            compiler: torch.compile's; ``eager`` traces and compiles nothing, for rehearsals.
         """
         import torch
 
         device = gpu.empty((1,), torch.float32).device
         self._module: Callable[..., Any] = module.to(device).eval()
         if engine == "compile":
-            self._module = torch.compile(self._module, mode="max-autotune-no-cudagraphs", dynamic=False)
+            self._module = torch.compile(self._module, dynamic=False, backend=compiler)
         self.inputs: dict[str, Tensor] = {name: value.to(device) for name, value in inputs.items()}
         first: list[Tensor] = []
         gpu.queue(lambda: first.extend(self._run()))
@@ -101,7 +103,13 @@ class TorchNetwork:
 
 
 def torch_networks(
-    folded: FoldedDpe, form: Form, gpu: Gpu, *, engine: Engine = "eager", batch: int = 1
+    folded: FoldedDpe,
+    form: Form,
+    gpu: Gpu,
+    *,
+    engine: Engine = "eager",
+    batch: int = 1,
+    compiler: str = "inductor",
 ) -> dict[str, FixedNetwork]:
     """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
     import torch
@@ -109,6 +117,9 @@ def torch_networks(
     from engine.models.mixed import MixedDpe
     from engine.models.onnx_form import example_inputs, input_names, output_names
 
+    torch.backends.cudnn.benchmark = (
+        True  # sizes never change: the first runs choose the fastest convolutions
+    )
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, FixedNetwork] = {}
@@ -116,7 +127,9 @@ def torch_networks(
         values = [_laid_out(v, form.dtype) for v in example_inputs(folded.config, name, batch)]
         inputs = dict(zip(input_names(folded.config, name), values, strict=True))
         outputs = output_names(folded.config, name)
-        networks[name] = TorchNetwork(model.get_submodule(name), inputs, outputs, gpu, engine=engine)
+        networks[name] = TorchNetwork(
+            model.get_submodule(name), inputs, outputs, gpu, engine=engine, compiler=compiler
+        )
     return networks
 
 

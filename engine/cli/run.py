@@ -11,7 +11,7 @@ import tyro
 from engine.errors import EngineError
 from engine.types import EditSettings, Mode
 
-Backend = Literal["auto", "openvino", "torch", "tensorrt"]
+Backend = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
 ModeName = Literal["exp", "pose", "both"]
 
 
