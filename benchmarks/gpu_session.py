@@ -171,7 +171,10 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> int:
     """One part's figures, in this process."""
     from benchmarks import gpu_steps
     from engine.backends.tensorrt import CudaGpu
+    from engine.errors import EngineError
 
+    if rehearse and variant in gpu_steps.PLANS:
+        raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")
     gpu = gpu_steps.HostGpu() if rehearse else CudaGpu()
     scale = gpu_steps.REHEARSAL if rehearse else gpu_steps.Scale()
     run = gpu_steps.measure_variant if what == "steps" else gpu_steps.measure_sessions

@@ -68,9 +68,9 @@ def _compact(folder: Path, backend: str, threads: int | None) -> Model:
 def _compact_export(folder: Path, backend: str) -> Model:
     if backend not in ("auto", "tensorrt"):
         raise EngineError(f"{folder} is an export for TensorRT: --backend {backend} runs --model compact")
-    from engine.backends.tensorrt_compact import TensorRtCompact
+    from engine.backends.plan_start import start_compact
 
-    return TensorRtCompact(folder)
+    return start_compact(folder)
 
 
 def _weights(found: ModelFile, backend: str, threads: int | None) -> Model:
@@ -128,9 +128,9 @@ def _plans(found: ModelFile) -> Model:
             f"TensorRT runs exported models: run 'mimicam export --model {found.path} -o DIR --target tensorrt',"
             " then give --model DIR"
         )
-    from engine.backends.gpu_networks import open_plans
+    from engine.backends.plan_start import start_published
 
-    return open_plans(found.path)
+    return start_published(found.path)
 
 
 def _torch_has_gpu() -> bool:
