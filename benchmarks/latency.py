@@ -105,7 +105,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
         EngineError: source, portrait or model cannot be used.
     """
     from engine.cli.live import check_rates, load_all, parse_size
-    from engine.pipeline import open_pipeline
+    from engine.pipeline import Pipeline
     from engine.runtime.timings import Timings
 
     check_rates(options.fps, options.seconds)
@@ -118,7 +118,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     )
     timings = Timings()
     edit = EditSettings(mode=Mode(options.mode))
-    pipeline = open_pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
+    pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
     memory = Memory()
     scenario = paced if options.scenario == "paced" else burst
     report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from engine.backends import load_model
 from engine.backends.model import Model
 from engine.errors import EngineError
 from engine.portrait import Portrait
@@ -233,27 +232,3 @@ class Pipeline:
 def _whole(image: Image) -> CropBox:
     height, width = image.shape[:2]
     return CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))
-
-
-def open_pipeline(
-    *,
-    model: str | Model = "compact",
-    backend: str = "auto",
-    portrait: Portrait,
-    edit: EditSettings,
-    size: tuple[int, int] | None = None,
-    timings: Timings | None = None,
-    relative: bool = True,
-    smooth: bool = True,
-    aligned: bool = False,
-) -> Pipeline:
-    """A pipeline by the model's name; see `Pipeline` for the rest.
-
-    Raises:
-        EngineError: the model or backend is not available.
-    """
-    loaded = load_model(model, backend) if isinstance(model, str) else model
-    return Pipeline(
-        model=loaded, portrait=portrait, edit=edit, size=size, timings=timings,
-        relative=relative, smooth=smooth, aligned=aligned,
-    )  # fmt: skip

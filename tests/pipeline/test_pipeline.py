@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import engine.pipeline
-from engine.errors import EngineError
-from engine.pipeline import Pipeline, open_pipeline
+from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.lost import CARD_S, HOLD_S
 from engine.types import EditSettings, Face, Frame, Image, Mode
@@ -302,13 +301,3 @@ def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, linn: Portra
         yaws.append(model.drives[-1][5][1])
     assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the drive did not"
     assert all(np.isfinite(a).all() for drive in model.drives for a in drive)
-
-
-def test_a_model_that_does_not_exist_is_named() -> None:
-    with pytest.raises(EngineError, match="nowhere"):
-        open_pipeline(model="nowhere", portrait=None, edit=EditSettings())  # type: ignore[arg-type]
-
-
-def test_a_backend_that_does_not_exist_is_named() -> None:
-    with pytest.raises(EngineError, match="no backend 'abacus'"):
-        open_pipeline(backend="abacus", portrait=None, edit=EditSettings())  # type: ignore[arg-type]
