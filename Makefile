@@ -1,5 +1,6 @@
 # make demo    the main job on the bundled clip: writes demo.mp4, shows a window where there is a display
 # make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
+# make test-camera   the virtual camera against the real kernel module, in a guest of QEMU (root on Debian; 20 s)
 # make check   format, lint, types, import directions           make clean       take everything away again
 
 ifeq ($(OS),Windows_NT)
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-camera check clean
 
 demo: .venv/.core
 	$(BIN)/python -m engine.cli demo --out demo.mp4
@@ -26,6 +27,9 @@ test: .venv/.dev
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow
+
+test-camera: .venv/.dev
+	$(BIN)/python -m pytest -m slow tests/sinks/test_real_v4l2loopback.py
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -1,142 +1,336 @@
-"""One frame of DPE on a GPU, source cached, as a CUDA graph: how long, by backend and mode.
+"""A frame of DPE on a GPU, source cached: how long, by what runs it and by mode, for one session and for several.
 
-What is not in the figures: camera, tracking, crop, paste, sinks; ``mimicam bench`` has those. Random weights take as long
-as trained ones.
+What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights take as long as trained
+ones. Every figure is of work that was run, none is extrapolated.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
 
+from engine.backends.batching import Gather, Ticket
+from engine.backends.frame_step import Camera, Canvas, FrameEdit, FrameStep
+from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, plan_networks, torch_networks
+from engine.backends.model import Features, LatentCodes
 from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import CudaGpu, Step, open_network
-from engine.backends.tensorrt_api import TensorRt
+from engine.backends.slots import SlotRequest, SlotStep
+from engine.backends.tensorrt import Gpu, Step
+from engine.backends.tensorrt_api import find
+from engine.models.folded import FoldedDpe
+from engine.models.mixed import Form
 from engine.types import Mode
 from export.bundle import BundleOptions, write_bundle
-from export.networks import load_networks
+from export.networks import load_networks, random_dpe
 
-_FRAMES, _WARM_UP = 2000, 200
-
-
-class Net(Protocol):
-    """A network with memory of its own."""
-
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor]
-
-    def enqueue(self) -> None:
-        """Queue one run."""
-
-    def share(self, name: str, tensor: Tensor) -> None:
-        """Read an input from another network's output."""
+Networks = Mapping[str, FixedNetwork]
+_NETWORK_STAGES = ("encode", "edit", "generate")
+_PERIOD_S = 1 / 30
 
 
-class TorchNet:
-    """A network in eager PyTorch, behind the same interface."""
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything runs."""
 
-    def __init__(
-        self, module: nn.Module, inputs: Mapping[str, Tensor], outputs: tuple[str, ...], device: str
-    ) -> None:
-        self._module = module.to(device)
-        self.inputs = {name: value.clone().to(device) for name, value in inputs.items()}
-        first = self._run()
-        self.outputs = {name: value.clone() for name, value in zip(outputs, first, strict=True)}
-
-    def enqueue(self) -> None:
-        """See ``Net``."""
-        for own, value in zip(self.outputs.values(), self._run(), strict=True):
-            own.copy_(value)
-
-    def share(self, name: str, tensor: Tensor) -> None:
-        """See ``Net``."""
-        self.inputs[name] = tensor
-
-    @torch.no_grad()
-    def _run(self) -> tuple[Tensor, ...]:
-        result = self._module(*self.inputs.values())
-        return (result,) if isinstance(result, Tensor) else tuple(result)
+    preset: str = "published"
+    frames: int = 2000
+    warm_up: int = 200
+    stage_frames: int = 200
+    paced_s: float = 10.0
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 48, 64)
+    batch_frames: int = 100
+    compiler: str = "inductor"
+    camera: Camera = field(default_factory=lambda: Camera(width=1280, height=720))
 
 
-def step_work(
-    nets: Mapping[str, Net], source_latent: Tensor, mode: Mode
-) -> tuple[Callable[[], None], Tensor]:
-    """A frame's work for an enrolled source whose maps already lie in the generators, and where its picture appears.
+REHEARSAL = Scale(
+    preset="debug", frames=6, warm_up=1, stage_frames=2, paced_s=0.2, batches=(1, 2), batch_frames=3,
+    compiler="eager", camera=Camera(width=64, height=48),
+)  # fmt: skip
 
-    Equation 5 for one mode; for both, equations 6 and 7: the picture is encoded again for the pose generator.
+FORMS = {
+    "half": Form(),
+    "half-fold": Form(fold=True),
+    "compile": Form(fused=True),
+    "compile-fold": Form(fused=True, fold=True),
+}
+"""PyTorch in half precision with our kernels: as it is, and through torch.compile."""
+REFERENCE = "eager-fp32"
+"""The same networks in PyTorch's own operations: what the others are held against."""
+PLANS = ("tensorrt", "tensorrt-plugin", "tensorrt-rtx", "torch-tensorrt")
+VARIANTS = (REFERENCE, *FORMS, *PLANS)
+
+
+def measure_variant(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
+    """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a second.
+
+    Raises:
+        EngineError: what it needs is not installed.
     """
-    driver, first = (
-        nets["motion_encoder"],
-        nets["pose_generator" if mode is Mode.POSE else "expression_generator"],
-    )
-    code = driver.outputs["pose_code" if mode is Mode.POSE else "expression_code"]
-
-    def one() -> None:
-        driver.enqueue()
-        torch.add(source_latent, code, out=first.inputs["latent"])
-        first.enqueue()
-
-    if mode is not Mode.BOTH:
-        return one, first.outputs["image"]
-    again, second = nets["encoder"], nets["pose_generator"]
-    again.share("image", first.outputs["image"])
-    for name in second.inputs:
-        if name != "latent":
-            second.share(name, again.outputs[name])
-
-    def both() -> None:
-        one()
-        again.enqueue()
-        torch.add(again.outputs["latent"], driver.outputs["pose_code"], out=second.inputs["latent"])
-        second.enqueue()
-
-    return both, second.outputs["image"]
-
-
-def torch_nets(preset: str, device: str) -> dict[str, Net]:
-    """Every network of a preset in eager PyTorch, float32."""
-    return {
-        network.name: TorchNet(network.module, network.inputs, network.outputs, device)
-        for network in load_networks(f"random:{preset}")
-    }
-
-
-def tensorrt_nets(preset: str, folder: Path, api: TensorRt, gpu: CudaGpu, precision: str) -> dict[str, Net]:
-    """Every network of a preset as a plan that was compared with PyTorch."""
-    manifest = write_bundle(f"random:{preset}", folder, BundleOptions(precision=precision), print)
-    cache = PlanCache()
-    return {
-        network.name: open_network(folder, network.name, api=api, gpu=gpu, cache=cache)
-        for network in manifest.networks
-    }
-
-
-def measure_modes(make: Callable[[], Mapping[str, Net]], gpu: CudaGpu) -> dict[str, Any]:
-    """Each mode's times on fresh networks: sharing rebinds their inputs."""
-    return {mode.value: _measure(make(), gpu, mode) for mode in Mode}
-
-
-def _measure(nets: Mapping[str, Net], gpu: CudaGpu, mode: Mode) -> dict[str, Any]:
-    latent = nets["expression_generator"].inputs["latent"].clone()
     started = time.perf_counter()
-    work, _ = step_work(nets, latent, mode)
-    step = Step(gpu, work)
+    folded = FoldedDpe(random_dpe(scale.preset))
+    networks = open_variant(name, folded, gpu, scale)
+    report: dict[str, Any] = {
+        "variant": name,
+        "preset": scale.preset,
+        "open_s": time.perf_counter() - started,
+    }
+    portrait = _portrait(networks, gpu)
+    report["encode_source_ms"] = _gpu_ms(gpu, networks["encoder"].enqueue, scale.stage_frames)
+    report["modes"] = {}
+    for mode in (Mode.EXP, Mode.POSE, Mode.BOTH):  # both last: it rebinds the pose generator's inputs
+        report["modes"][mode.value] = _measure_mode(
+            networks, gpu, mode, portrait, scale, graph=name != REFERENCE
+        )
+    report["allocated_mb"] = _allocated_mb()
+    return report
+
+
+def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch: int = 1) -> Networks:
+    """The four networks, ready.
+
+    Raises:
+        EngineError: what it needs is not installed.
+    """
+    if name in FORMS:
+        form: Form = FORMS[name]
+        engine: Engine = "compile" if form.fused else "eager"
+        return torch_networks(folded, form, gpu, engine=engine, batch=batch, compiler=scale.compiler)
+    if name == REFERENCE:
+        return _reference_networks(scale.preset, gpu)
+    flavour = "tensorrt-rtx" if name == "tensorrt-rtx" else "tensorrt"
+    api = find(flavour)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "torch-tensorrt":
+            from export.cli import Export
+
+            Export(
+                model=f"random:{scale.preset}", out=Path(folder), target="torch-tensorrt", precision="fp16"
+            ).run()
+        else:
+            warp = "plugin" if name == "tensorrt-plugin" else "gridsample"
+            write_bundle(
+                f"random:{scale.preset}", Path(folder), BundleOptions(precision="fp16", warp=warp), print
+            )
+        return plan_networks(Path(folder), api, gpu, PlanCache())
+
+
+def measure_sessions(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
+    """How many sessions of 30 frames a second one GPU holds: batches of growing size, run at that pace.
+
+    A size counts when the 99th percentile of a frame's age at the end of its batch, waiting included, is under the
+    period; frames arrive at phases spread over it.
+    """
+    folded, rows, holds = FoldedDpe(random_dpe(scale.preset)), [], 0
+    for batch in scale.batches:
+        networks = open_variant(name, folded, gpu, scale, batch=batch)
+        step = SlotStep(networks, gpu, mode=Mode.EXP)
+        features = _single(_portrait(networks, gpu))
+        for slot in range(batch):
+            step.enter(slot, features)
+        crop = np.full((step.size, step.size, 3), 128, np.uint8)
+        base = LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
+        requests = {slot: SlotRequest(crop=crop, base=base) for slot in range(batch)}
+        full = _host_ms(lambda s=step, r=requests: s(r), scale.batch_frames, 3)  # type: ignore[misc]
+        paced = _paced_batches(step, requests, scale)
+        rows.append({"sessions": batch, "full_batch_ms": full, "age_ms": paced})
+        if paced["p99"] >= 1e3 * _PERIOD_S:
+            break
+        holds = batch
+    return {"variant": name, "preset": scale.preset, "holds_sessions_at_30_fps": holds, "batches": rows}
+
+
+def _measure_mode(
+    networks: Networks, gpu: Gpu, mode: Mode, portrait: Features, scale: Scale, *, graph: bool
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    canvas = _canvas(networks, scale)
+    step = FrameStep(networks, gpu, mode=mode, camera=scale.camera, canvas=canvas, graph=graph)
     captured_s = time.perf_counter() - started
+    step.enter(portrait)
+    frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
+    matrix = np.array([[1, 0, 5], [0, 1, 5]], np.float32)
+    edit = FrameEdit(base=LatentCodes(expression=portrait.arrays[1][0], pose=portrait.arrays[2][0]))
+    networks_only = _chained(step)
+    alone = Step(gpu, networks_only) if graph else _queued(gpu, networks_only)
+    frame_ms = lambda: step(frame, matrix, edit)()  # noqa: E731
+    return {
+        "graph": graph,
+        "capture_s": captured_s,
+        "networks_host_ms": _host_ms(lambda: alone()(), scale.frames, scale.warm_up),
+        "networks_gpu_ms": _gpu_ms(gpu, networks_only, scale.stage_frames, graph=graph),
+        "frame_host_ms": _host_ms(frame_ms, scale.frames, scale.warm_up),
+        "paced_frame_host_ms": _paced(frame_ms, scale.paced_s),
+        "stages_gpu_ms": {
+            stage: _gpu_ms(gpu, work, scale.stage_frames, graph=graph)["p50"]
+            for stage, work in step.stages.items()
+        },
+    }
+
+
+def _chained(step: FrameStep) -> Callable[[], None]:
+    """Encode, edit, generate: what the field's figures call a frame."""
+
+    def work() -> None:
+        for stage in _NETWORK_STAGES:
+            step.stages[stage]()
+
+    return work
+
+
+def _queued(gpu: Gpu, work: Callable[[], None]) -> Callable[[], Callable[[], None]]:
+    def start() -> Callable[[], None]:
+        gpu.queue(work)
+        return gpu.mark()
+
+    return start
+
+
+def _reference_networks(preset: str, gpu: Gpu) -> Networks:
+    return {
+        n.name: TorchNetwork(n.module, n.inputs, n.outputs, gpu) for n in load_networks(f"random:{preset}")
+    }
+
+
+def _portrait(networks: Networks, gpu: Gpu) -> Features:
+    """What the encoder makes of some picture: every variant enters its own maps."""
+    encoder = networks["encoder"]
+    gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type,return-value]
+    gpu.queue(encoder.enqueue)
+    gpu.mark()()
+    arrays = tuple(v.to("cpu", torch.float32, copy=True).numpy() for v in encoder.outputs.values())
+    return Features(arrays=arrays, model="random")
+
+
+def _single(features: Features) -> Features:
+    return Features(arrays=tuple(array[:1] for array in features.arrays), model=features.model)
+
+
+def _canvas(networks: Networks, scale: Scale) -> Canvas:
+    size = int(networks["motion_encoder"].inputs["image"].shape[-1])
+    ramp = np.sin(np.linspace(0, np.pi, size, dtype=np.float32)).clip(0)
+    factor = 2 * size / scale.camera.height
+    return Canvas(
+        picture=np.full((scale.camera.height, scale.camera.width, 3), 90, np.uint8),
+        mask=np.outer(ramp, ramp),
+        crop_from_image=np.array([[factor, 0, -size / 2], [0, factor, -size / 2]], np.float32),
+    )
+
+
+def _paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
+    """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall."""
+    times, due, end = [], time.perf_counter(), time.perf_counter() + seconds
+    while due < end:
+        time.sleep(max(due - time.perf_counter(), 0))
+        before = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - before))
+        due += _PERIOD_S
+    return _percentiles(times)
+
+
+def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
+    """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
+    gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
+    ages, start = [], time.perf_counter_ns()
+    for due_ns, slot in _arrivals(len(requests), scale.paced_s):
+        while time.perf_counter_ns() - start < due_ns:
+            _run_due(step, gather, start, ages)
+        gather.offer(slot, _Timed(requests[slot], start + due_ns), time.perf_counter_ns() - start)
+    while gather.due_ns is not None:
+        _run_due(step, gather, start, ages)
+    return _percentiles(ages)
+
+
+class _Timed(Ticket[SlotRequest, None]):
+    def __init__(self, request: SlotRequest, sent_ns: int) -> None:
+        super().__init__(request)
+        self.sent_ns = sent_ns
+
+
+def _run_due(step: SlotStep, gather: Gather[SlotRequest, None], start: int, ages: list[float]) -> None:
+    batch = gather.take(time.perf_counter_ns() - start)
+    if not batch:
+        return
+    step({slot: ticket.item for slot, ticket in batch.items()})
+    now = time.perf_counter_ns()
+    ages.extend((now - ticket.sent_ns) / 1e6 for ticket in batch.values() if isinstance(ticket, _Timed))
+
+
+def _arrivals(sessions: int, seconds: float) -> Iterator[tuple[int, int]]:
+    """(time in ns, slot), in order; phases spread evenly."""
+    period = round(1e9 * _PERIOD_S)
+    for index in range(int(seconds / _PERIOD_S) * sessions):
+        yield index * period // sessions, index % sessions
+
+
+def _host_ms(run: Callable[[], object], frames: int, warm_up: int) -> dict[str, float]:
     times = []
-    for index in range(_FRAMES + _WARM_UP):
+    for index in range(frames + warm_up):
         before = time.perf_counter_ns()
-        step()()
-        if index >= _WARM_UP:
+        run()
+        if index >= warm_up:
             times.append((time.perf_counter_ns() - before) / 1e6)
-    return {"capture_s": captured_s, "frames": _FRAMES, "host_ms": _percentiles(times)}
+    return _percentiles(times)
+
+
+def _gpu_ms(gpu: Gpu, work: Callable[[], None], frames: int, *, graph: bool = True) -> dict[str, float]:
+    """Between two events on the stream; on a machine without a GPU, on the host's clock."""
+    start_work = gpu.capture(work) if graph else (lambda: gpu.queue(work))
+    if not torch.cuda.is_available():
+        return _host_ms(lambda: (start_work(), gpu.mark()()), frames, 1)
+    times = []
+    for index in range(frames + 10):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        gpu.queue(start.record)
+        start_work()
+        gpu.queue(end.record)
+        gpu.mark()()
+        if index >= 10:
+            times.append(start.elapsed_time(end))
+    return _percentiles(times)
+
+
+def _allocated_mb() -> float | None:
+    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": cuts[49], "p90": cuts[89], "p95": cuts[94], "p99": cuts[98], "max": max(values)}
+
+
+class HostGpu:
+    """The machine's own processor in a GPU's place, for rehearsals: work is done when it is queued."""
+
+    name, compute_capability, driver, stream = "rehearsal on the CPU", "0.0", "none", 0
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """See ``Gpu``."""
+        return torch.zeros(shape, dtype=dtype)
+
+    pinned = empty
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """See ``Gpu``."""
+        work()
+        return work
+
+    def queue(self, work: Callable[[], None]) -> None:
+        """See ``Gpu``."""
+        work()
+
+    def follow(self) -> None:
+        """See ``Gpu``."""
+
+    def mark(self) -> Callable[[], None]:
+        """See ``Gpu``."""
+        return lambda: None

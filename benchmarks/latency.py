@@ -105,7 +105,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
         EngineError: source, portrait or model cannot be used.
     """
     from engine.cli.live import check_rates, load_all, parse_size
-    from engine.pipeline import open_pipeline
+    from engine.pipeline import Pipeline
     from engine.runtime.timings import Timings
 
     check_rates(options.fps, options.seconds)
@@ -116,9 +116,9 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     model, portraits = load_all(
         options.model, options.backend, [options.portrait] if options.portrait else _first_bundled()
     )
-    timings = Timings(capacity=_capacity(options))
+    timings = Timings()
     edit = EditSettings(mode=Mode(options.mode))
-    pipeline = open_pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
+    pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
     memory = Memory()
     scenario = paced if options.scenario == "paced" else burst
     report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)
@@ -149,7 +149,7 @@ def paced(
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
     parts = Parts(source=source, stepper=stepper, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings, capacity=_capacity(options))
+    session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 
@@ -169,7 +169,7 @@ def burst(
     clock = MonotonicClock()
     shuttle = Shuttle(images, stepper, clock.now_ns)
     parts = Parts(source=shuttle, stepper=shuttle, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings, capacity=_capacity(options))
+    session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 
@@ -182,10 +182,14 @@ class Shuttle:
         self._images, self._seq, self._now_ns = cycle(_to_and_fro(images)), count(), now_ns
         self._room = threading.Semaphore(1)
 
-    def step(self, frame: Frame) -> Frame:
-        """The pipeline's step; the slot before it is empty now."""
+    def look(self, frame: Frame) -> Any:
+        """The pipeline's look; the slot before it is empty now."""
         self._room.release()
-        return self._stepper.step(frame)
+        return self._stepper.look(frame)
+
+    def draw(self, seen: Any) -> Frame:
+        """The pipeline's own."""
+        return self._stepper.draw(seen)
 
     def read(self, stop: threading.Event) -> Frame | None:
         while not self._room.acquire(timeout=0.05):
@@ -259,12 +263,6 @@ def _schedule(images: Sequence[Image], fps: float) -> Iterator[Timed]:
 
 def _to_and_fro(images: Sequence[Image]) -> list[Image]:
     return [*images, *images[-2:0:-1]]  # without a jump at either end
-
-
-def _capacity(options: Bench) -> int:
-    return (
-        round((options.seconds + 1) * max(options.fps, 1000.0 if options.scenario == "burst" else 0.0)) + 100
-    )
 
 
 def _first_bundled() -> list[Path]:

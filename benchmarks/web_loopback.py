@@ -224,15 +224,49 @@ def connection_figures(page: Any) -> dict[str, Any]:
 def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
     with watched(options.chromium, url, camera) as page:
         page.wait_for_timeout(options.warm_up_s * 1000)
-        before = _resident_mb(server_pid)
-        ages, presented = noted(page, options.seconds)
-        memory = {"server_before_mb": before, "server_after_mb": _resident_mb(server_pid)}
+        parts = [_part(page, server_pid, seconds) for seconds in _minutes(options.seconds)]
+        ages = [pair for part in parts for pair in part.ages]
         return {
-            "fps_shown": _rate(presented), **summarise(ages),
+            "fps_shown": _rate([one for part in parts for one in part.presented]), **summarise(ages),
             "browser": page.context.browser.version,
             "server": page.evaluate("() => window.mimicam.figures.server"),
-            "webrtc": connection_figures(page), "memory": memory,
+            "webrtc": connection_figures(page), "by_minute": [part.facts() for part in parts],
         }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A minute or less of a measurement."""
+
+    ages: list[Any]
+    presented: list[Any]
+    server_mb: float | None
+    page_mb: float
+
+    def facts(self) -> dict[str, Any]:
+        """For the report: growth shows from minute to minute."""
+        aged = [age for _, age in self.ages if age is not None]
+        return {
+            "fps_shown": _rate(self.presented),
+            "age_p50_ms": round(float(np.median(aged)), 1) if aged else None,
+            "age_p95_ms": round(float(np.percentile(aged, 95)), 1) if aged else None,
+            "server_mb": self.server_mb, "page_mb": self.page_mb,
+        }  # fmt: skip
+
+
+def _part(page: Any, server_pid: int, seconds: float) -> _Part:
+    ages, presented = noted(page, seconds)
+    heap_mb = page.evaluate("() => performance.memory.usedJSHeapSize / 1e6")
+    return _Part(
+        ages=ages, presented=presented, server_mb=_resident_mb(server_pid), page_mb=round(heap_mb, 1)
+    )
+
+
+def _minutes(seconds: float) -> list[float]:
+    """Whole minutes and the rest."""
+    whole = int(seconds // 60)
+    rest = seconds - 60 * whole
+    return [60.0] * whole + ([rest] if rest >= 1 else [])
 
 
 def _rate(presented: list[tuple[float, int]]) -> float:

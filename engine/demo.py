@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from engine.backends import Model
-from engine.pipeline import Pipeline, open_pipeline
+from engine.pipeline import Pipeline, Seen
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
-from engine.types import EditSettings, Face, Frame, Image, Mode
+from engine.stages.track import FaceTracker
+from engine.types import EditSettings, Frame, Image, Mode
 
 CELL_PX = 256
 LABEL_PX = 24
@@ -23,28 +23,6 @@ _LABELS = ("driver", "expression", "pose", "both")
 _MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
 _FOLLOW = 0.1
 """How far the driver's cutout moves towards the face with each frame."""
-
-
-class Track(Protocol):
-    """A face tracker."""
-
-    def __call__(self, image: Image) -> Face | None:
-        """The face in the picture, if there is one."""
-        ...
-
-
-class TrackOnce:
-    """Three pipelines look at the same picture: the face in it is searched for once."""
-
-    def __init__(self, track: Track) -> None:
-        self._track = track
-        self._image: Image | None = None
-        self.face: Face | None = None
-
-    def __call__(self, image: Image) -> Face | None:
-        if image is not self._image:
-            self.face, self._image = self._track(image), image
-        return self.face
 
 
 class Wall:
@@ -69,22 +47,29 @@ class Wall:
         self._shown = 0
         self._first_ns: int | None = None
         self._centre_px: float | None = None
-        self._pipelines = [self._pipeline(model, mode, timings) for mode in _MODES]
-        self._faces = TrackOnce(self._pipelines[0].track)
-        for pipeline in self._pipelines:
-            pipeline.track = self._faces  # type: ignore[assignment]
+        track = FaceTracker()
+        self._pipelines = [
+            Pipeline(
+                model=model,
+                portrait=self._portraits[0],
+                edit=EditSettings(mode=mode),
+                timings=timings,
+                track=track,
+            )
+            for mode in _MODES
+        ]
         self._labels = _label_strip()
 
-    def step(self, frame: Frame) -> Frame:
-        """The wall for one driver frame."""
-        self._take_turns(frame.captured_ns)
-        results = [pipeline.step(frame).image for pipeline in self._pipelines]
-        row = np.hstack([self._cutout(frame.image), *(_cell(image) for image in results)])
-        return replace(frame, image=np.vstack([self._labels, row]))
+    def look(self, frame: Frame) -> Seen:
+        """Once for all three."""
+        return self._pipelines[0].look(frame)
 
-    def _pipeline(self, model: Model, mode: Mode, timings: Timings | None) -> Pipeline:
-        edit = EditSettings(mode=mode)
-        return open_pipeline(model=model, portrait=self._portraits[0], edit=edit, timings=timings)
+    def draw(self, seen: Seen) -> Frame:
+        """The wall for one driver frame."""
+        self._take_turns(seen.frame.captured_ns)
+        results = [pipeline.draw(seen).image for pipeline in self._pipelines]
+        row = np.hstack([self._cutout(seen), *(_cell(image) for image in results)])
+        return replace(seen.frame, image=np.vstack([self._labels, row]))
 
     def _take_turns(self, captured_ns: int) -> None:
         self._first_ns = captured_ns if self._first_ns is None else self._first_ns
@@ -95,11 +80,11 @@ class Wall:
             for pipeline in self._pipelines:
                 pipeline.set_portrait(self._portraits[turn])
 
-    def _cutout(self, image: Image) -> Image:
+    def _cutout(self, seen: Seen) -> Image:
         """A square of the driver's picture that follows the face sideways."""
+        image, face = seen.frame.image, None if seen.crop is None else seen.crop.face
         height, width = image.shape[:2]
         side = min(height, width)
-        face = self._faces.face
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2
         last = target if self._centre_px is None else self._centre_px
         self._centre_px = last + _FOLLOW * (target - last)

@@ -1,17 +1,18 @@
 """The way of a frame: driver's picture in, portrait's picture out.
 
 source -> Frame -> track -> crop -> encode -> edit -> generate -> composite -> sinks
+                  |---- look ----|-------------------- draw --------------------|
+
+The two halves may run on threads of their own, one frame apart (`engine.session`).
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from engine.backends import load_model
 from engine.backends.model import Model
 from engine.errors import EngineError
 from engine.portrait import Portrait
@@ -37,10 +38,20 @@ class PipelineStatus:
     """Last duration of each stage, milliseconds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was seen in a driver's frame: all that drawing needs of it."""
+
+    frame: Frame
+    crop: Crop | None
+    """The driver's face in its box. None: there is none, or nobody looked."""
+
+
 class Pipeline:
     """Animates one portrait by one driver.
 
-    ``step`` belongs to one thread; everything else may be called from any, and takes effect at the next step.
+    ``look`` belongs to one thread and ``draw`` to one, the same or another; ``step`` is both. Everything else may be
+    called from any thread, and takes effect when the next frame is drawn.
     """
 
     def __init__(
@@ -54,6 +65,7 @@ class Pipeline:
         relative: bool = True,
         smooth: bool = True,
         aligned: bool = False,
+        track: FaceTracker | None = None,
     ) -> None:
         """Set up for one portrait.
 
@@ -66,6 +78,7 @@ class Pipeline:
             relative: motion counts from the driver's neutral; False takes the driver's motion as it is.
             smooth: filter what is read; False for pictures and tests.
             aligned: frames are square face crops already: their whole is the driver's box.
+            track: whose thread is the one of ``look``; None loads one.
 
         Raises:
             EngineError: the model cannot be driven in this mode, or the portrait was enrolled with another model (a
@@ -73,7 +86,8 @@ class Pipeline:
         """
         self._model, self._size, self._aligned = model, size, aligned
         self.timings = timings or Timings()
-        self.track = FaceTracker(threads=min(os.cpu_count() or 1, 2))
+        # One thread: while it looks at a frame, the generator draws the one before on all cores.
+        self.track = track or FaceTracker()
         self._box = DriverBox()
         # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
         self._reenactor = reenactor(model, relative=relative, smooth=smooth)
@@ -89,15 +103,24 @@ class Pipeline:
     def step(self, frame: Frame) -> Frame:
         """The result for one driver frame; same ``seq`` and ``captured_ns``."""
         self._take_changes()
+        return self.draw(self.look(frame))
+
+    def look(self, frame: Frame) -> Seen:
+        """Find the driver's face: the half that knows nothing of the portrait."""
         with self.timings.stage("track"):
-            crop = None if self._standby else self._find(frame)
-        if crop is None:
+            return Seen(frame=frame, crop=None if self._standby else self._find(frame))
+
+    def draw(self, seen: Seen) -> Frame:
+        """The result for what was seen."""
+        self._take_changes()
+        frame = seen.frame
+        if seen.crop is None or self._standby:
             return self._without_face(frame)
         with self.timings.stage("encode"):
-            motion = self.encode(crop)
+            motion = self.encode(seen.crop)
         with self.timings.stage("edit"):
             drive = self._lost.seen(self._drive(motion, frame.captured_ns), frame.captured_ns)
-        return self._draw(frame, drive)
+        return self._show(frame, drive)
 
     def crop(self, frame: Frame, face: Face) -> Crop:
         """The driver's face in its box."""
@@ -189,7 +212,7 @@ class Pipeline:
         neutral = None if self._anchor is None else self._anchor(motion, captured_ns)
         return self._role.edit(motion, neutral, self._edit)
 
-    def _draw(self, frame: Frame, drive: Any) -> Frame:
+    def _show(self, frame: Frame, drive: Any) -> Frame:
         with self.timings.stage("generate"):
             face = self._role.generate(drive)
         with self.timings.stage("composite"):
@@ -200,7 +223,7 @@ class Pipeline:
         self.encode.reset()
         rest = self._role.edit.rest(self._edit)
         drive = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
-        shown = self._draw(frame, drive)
+        shown = self._show(frame, drive)
         if self._standby or self._lost.state == "standby":
             return replace(shown, image=self._lost.card(shown.image))
         return shown
@@ -209,27 +232,3 @@ class Pipeline:
 def _whole(image: Image) -> CropBox:
     height, width = image.shape[:2]
     return CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))
-
-
-def open_pipeline(
-    *,
-    model: str | Model = "compact",
-    backend: str = "auto",
-    portrait: Portrait,
-    edit: EditSettings,
-    size: tuple[int, int] | None = None,
-    timings: Timings | None = None,
-    relative: bool = True,
-    smooth: bool = True,
-    aligned: bool = False,
-) -> Pipeline:
-    """A pipeline by the model's name; see `Pipeline` for the rest.
-
-    Raises:
-        EngineError: the model or backend is not available.
-    """
-    loaded = load_model(model, backend) if isinstance(model, str) else model
-    return Pipeline(
-        model=loaded, portrait=portrait, edit=edit, size=size, timings=timings,
-        relative=relative, smooth=smooth, aligned=aligned,
-    )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import tempfile
 import threading
 import zipfile
@@ -17,17 +16,25 @@ import numpy as np
 
 from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
+from engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from engine.stages.crop import cut, portrait_box
 from engine.stages.motion import read_motion
 from engine.stages.track import Detection, FaceDetector, FaceTracker, Region
 from engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
 
-MAX_PIXELS = 50_000_000
-"""A larger picture is refused before it is decoded: it is a mistake or an attack."""
-_MAX_SIDE = 2048
-"""Larger pictures are reduced: the crop is 256 pixels."""
+__all__ = [
+    "MAX_PIXELS",
+    "Portrait",
+    "decode_picture",
+    "enroll",
+    "load_portrait",
+    "read_picture",
+    "save_portrait",
+]
+
 _MIN_FACE_PX = 48
 _FORMAT = 1
+_FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 _SAME_SIZE = 0.6
 """A second face larger than this share of the first makes the choice unclear."""
@@ -48,36 +55,6 @@ class Portrait:
     """Its own pose and expression, in its crop, as the tracker reads them. None where nobody looked: an aligned
     picture, for a model that reads motion off the picture itself."""
     features: Features
-
-
-def read_picture(path: Path) -> Image:
-    """A picture file as RGB: EXIF rotation applied, alpha laid over neutral grey, at most 2048 pixels a side.
-
-    Raises:
-        EngineError: missing, empty, not a picture, or too large.
-    """
-    if not path.is_file():
-        raise EngineError(f"{path} does not exist: give the path of a picture")
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise EngineError(f"{path} cannot be read ({error.strerror}): give another picture") from error
-    if data.size == 0:
-        raise EngineError(f"{path} is empty: give a JPEG, PNG or WebP picture")
-    _check_pixels(path, data)
-    decoded = _decode(data, cv2.IMREAD_UNCHANGED)
-    if decoded is None:
-        raise EngineError(f"{path} is a broken picture, or is cut off: give a JPEG, PNG or WebP picture")
-    if decoded.ndim == 3 and decoded.shape[2] == 4:
-        image = _over_grey(decoded)  # formats with alpha carry no EXIF rotation that OpenCV would apply
-    else:
-        image = np.asarray(_decode(data, cv2.IMREAD_COLOR))  # 8 bits, three channels, EXIF rotation applied
-    image = np.ascontiguousarray(image[:, :, ::-1])
-    longest = max(image.shape[:2])
-    if longest > _MAX_SIDE:
-        height, width = (max(round(side * _MAX_SIDE / longest), 1) for side in image.shape[:2])
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return image
 
 
 def enroll(
@@ -115,17 +92,32 @@ def save_portrait(portrait: Portrait, folder: Path) -> None:
     """
     if folder.exists() and not (folder / "portrait.json").is_file():
         raise EngineError(f"{folder} exists and is not an enrolled portrait: choose another folder")
+    if folder.exists() and not {entry.name for entry in folder.iterdir()} <= _FILES:
+        raise EngineError(f"{folder} holds other files beside the portrait: choose another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".enroll-") as part:
-            _write(portrait, Path(part))
-            folder.mkdir(exist_ok=True)
-            for file in ("picture.png", "portrait.npz", "portrait.json"):  # the json last: it makes it valid
-                os.replace(Path(part) / file, folder / file)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".enroll-") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
+            _write(portrait, new)
+            _replace(folder, new, Path(aside) / "old")
     except OSError as error:
         raise EngineError(
             f"{folder} cannot be written ({error.strerror}): free space or choose another"
         ) from error
+
+
+def _replace(folder: Path, new: Path, old: Path) -> None:
+    """Let the new folder take the place of the one that may be there: at no moment are files of both in it."""
+    was_there = folder.exists()
+    if was_there:
+        folder.replace(old)
+    try:
+        new.replace(folder)
+    except OSError:
+        if was_there:
+            old.replace(folder)
+        raise
 
 
 def load_portrait(path: Path, *, model: Model) -> Portrait:
@@ -238,73 +230,6 @@ def _whole(image: Image) -> CropBox:
     height, width = image.shape[:2]
     side = max(height, width)
     return CropBox(x_px=(width - side) / 2, y_px=(height - side) / 2, size_px=float(side))
-
-
-def _check_pixels(path: Path, data: np.ndarray) -> None:
-    """Read the size from the header alone: a bomb is small on disk and huge in memory."""
-    width, height = _header_size(data)
-    if width * height == 0:
-        raise EngineError(f"{path} is not a picture, or is cut off: give a JPEG, PNG or WebP picture")
-    if width * height > MAX_PIXELS:
-        raise EngineError(
-            f"{path} is {width}x{height} pixels: give one under {MAX_PIXELS // 1_000_000} megapixels"
-        )
-
-
-def _header_size(data: np.ndarray) -> tuple[int, int]:
-    """(width, height) that a PNG, JPEG, WebP or BMP header declares; (0, 0) if it is none of them."""
-    head = bytes(data[:64])
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
-        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp_size(head)
-    if head[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    if head[:2] == b"BM":
-        return tuple(abs(int.from_bytes(head[at : at + 4], "little", signed=True)) for at in (18, 22))  # type: ignore[return-value]
-    return 0, 0
-
-
-def _webp_size(head: bytes) -> tuple[int, int]:
-    kind = head[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
-    """From the frame header, which may lie behind megabytes of profiles and thumbnails."""
-    at = 2
-    while at + 9 < data.size and data[at] == 0xFF:
-        marker = int(data[at + 1])
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = bytes(data[at + 5 : at + 7]), bytes(data[at + 7 : at + 9])
-            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
-        else:
-            at += 2 + int.from_bytes(bytes(data[at + 2 : at + 4]), "big")
-    return 0, 0
-
-
-def _decode(data: np.ndarray, flags: int) -> np.ndarray | None:
-    """The picture, or None where OpenCV cannot read it or refuses its size."""
-    try:
-        return cv2.imdecode(data, flags)
-    except cv2.error:
-        return None
-
-
-def _over_grey(decoded: np.ndarray) -> Image:
-    """BGRA of 8 or 16 bits over mid grey."""
-    if decoded.dtype == np.uint16:
-        decoded = (decoded // 257).astype(np.uint8)
-    alpha = decoded[:, :, 3:].astype(np.float32) / 255
-    return (decoded[:, :, :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)
 
 
 def _write(portrait: Portrait, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import cv2
 from av.container import OutputContainer
 
 from engine.errors import EngineError
+from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
 from engine.sinks.video_writer import VideoWriter, container_format, part_of
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
-from engine.sources.video import VideoFile
+from engine.sources.video import Timed, VideoFile
 from engine.types import Frame, Image
 
 _PRIMING_S = 0.5
@@ -53,7 +55,7 @@ def render_picture(image: Image, stepper: Stepper, out: Path) -> None:
     Raises:
         EngineError: the picture cannot be written.
     """
-    result = stepper.step(Frame(image=image, seq=0, captured_ns=0)).image
+    result = stepper.draw(stepper.look(Frame(image=image, seq=0, captured_ns=0))).image
     write_picture(out, result)
 
 
@@ -102,18 +104,25 @@ def render_video(
     try:
         sound = SoundCopy(video.path, writer.container, writer.mux)
         done = 0
-        for timed in video:
-            frame = Frame(image=timed.image, seq=done, captured_ns=round(timed.time_s * 1e9))
-            writer.write(stepper.step(frame).image, timed.time_s)
-            sound.copy_until(timed.time_s)
-            done += 1
-            progress(done)
+        with closing(one_ahead(_look(video, stepper))) as ahead:
+            for time_s, seen in ahead:
+                writer.write(stepper.draw(seen).image, time_s)
+                sound.copy_until(time_s)
+                done += 1
+                progress(done)
         sound.copy_rest()
         writer.finish()
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
     return done
+
+
+def _look(video: Iterable[Timed], stepper: Stepper) -> Iterator[tuple[float, Any]]:
+    """Time in seconds and what is seen, frame by frame: decoding and tracking, while the one before is drawn."""
+    for seq, timed in enumerate(video):
+        frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
+        yield timed.time_s, stepper.look(frame)
 
 
 class SoundCopy:

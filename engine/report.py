@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from engine.runtime.timings import Percentiles, Ring
+from engine.runtime.timings import Histogram, Percentiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class SinkReport:
     """Delivered, between the first and the last frame."""
     age_ms: Percentiles | None
     """Frame age, capture to written. None: nothing was written."""
-    ages: Ring
-    """The same, sample by sample."""
+    ages: Histogram
+    """The same, to ask for other shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,8 @@
-"""A running session: one thread reads, one computes, one writes per sink; nobody waits for anybody slower.
+"""A running session: one thread reads, two compute, one writes per sink; nobody waits for anybody slower.
 
-source thread -> slot -> inference thread -> slot per sink -> sink threads
+source thread -> slot -> looking thread -> slot -> drawing thread -> slot per sink -> sink threads
+
+The tracker looks at the next frame while the generator draws this one, as late as it can: see `Pace`.
 """
 
 from __future__ import annotations
@@ -11,14 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.errors import EngineError
 from engine.report import Report, SinkReport
 from engine.runtime.clock import Clock, MonotonicClock
 from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.pace import Pace
 from engine.runtime.threads import Worker
-from engine.runtime.timings import CAPACITY, Ring, Timings
+from engine.runtime.timings import Histogram, Timings
 from engine.sinks import Sink
 from engine.sources import Source
 from engine.types import Frame
@@ -32,23 +35,27 @@ _FPS_MEMORY = 0.95
 
 
 class Stepper(Protocol):
-    """What the session needs of a pipeline."""
+    """What the session needs of a pipeline: its two halves, each of which gets a thread."""
 
-    def step(self, frame: Frame) -> Frame:
-        """Driver frame in, result out, same ``seq`` and ``captured_ns``; its picture is the sinks' own."""
+    def look(self, frame: Frame) -> Any:
+        """What drawing needs of a driver frame; nothing in it is used again by the next call."""
+        ...
+
+    def draw(self, seen: Any) -> Frame:
+        """The result, with the frame's ``seq`` and ``captured_ns``; its picture is the sinks' own."""
         ...
 
 
 class Lane:
     """One sink with its slot, its thread's work, and its counts."""
 
-    def __init__(self, sink: Sink, clock: Clock, drops: Drops, capacity: int) -> None:
+    def __init__(self, sink: Sink, clock: Clock, drops: Drops) -> None:
         self.sink = sink
         self.slot: LatestSlot[Frame] = LatestSlot(drops, sink.name)
         self.opened = threading.Event()
         """Set once ``open`` is over; ``failure`` says how."""
         self.failure: BaseException | None = None
-        self.age = Ring(capacity)
+        self.age = Histogram()
         """Frame age at the end of ``write``: capture to written."""
         self.fps_now = 0.0
         self._clock = clock
@@ -131,7 +138,6 @@ class Session:
         clock: Clock | None = None,
         timings: Timings | None = None,
         drops: Drops | None = None,
-        capacity: int = CAPACITY,
     ) -> None:
         """Connect the parts; nothing starts yet.
 
@@ -140,7 +146,6 @@ class Session:
             clock: the one that stamped the source's frames.
             timings: the pipeline's, for the report.
             drops: where drops are counted; the source's own counter, if it has one.
-            capacity: frame ages kept per sink.
 
         Raises:
             ValueError: no sink, or two that need the main thread.
@@ -152,7 +157,9 @@ class Session:
         self._timings = timings or Timings()
         self._drops = drops or Drops()
         self._slot: LatestSlot[Frame] = LatestSlot(self._drops, "inference")
-        self._lanes = [Lane(sink, self._clock, self._drops, capacity) for sink in parts.sinks]
+        self._seen: LatestSlot[Any] = LatestSlot(self._drops, "stopped")
+        self._pace = Pace(self._clock)
+        self._lanes = [Lane(sink, self._clock, self._drops) for sink in parts.sinks]
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._workers: list[Worker] = []
@@ -189,7 +196,8 @@ class Session:
         try:
             self._start_sinks()
             self._reset()
-            self._start(self._infer, "inference")
+            self._start(self._draw, "drawing")
+            self._start(self._look, "looking")
             self._start(self._read, "source")
             if warm_up_s:
                 self._supervise(warm_up_s)
@@ -250,19 +258,39 @@ class Session:
         finally:
             self._slot.close()
 
-    def _infer(self) -> None:
+    def _look(self) -> None:
+        """One frame ahead of the drawing, never two."""
         try:
-            while (frame := self._slot.take()) is not None:
+            while True:
+                self._seen.wait_until_taken()
+                self._pace.wait_to_look(self._stop)
+                frame = self._slot.take()
+                if frame is None or self._stop.is_set():
+                    self._drops.count("stopped")
+                    continue
+                with self._pace.looking:
+                    seen = self._parts.stepper.look(frame)
+                self._seen.put(seen)
+        except Closed:
+            return
+        finally:
+            self._seen.close()
+
+    def _draw(self) -> None:
+        try:
+            while (seen := self._seen.take()) is not None:
                 if self._stop.is_set():
                     self._drops.count("stopped")
                     continue
-                result = self._parts.stepper.step(frame)
+                with self._pace.drawing:
+                    result = self._parts.stepper.draw(seen)
                 self._frames_out += 1
                 for lane in self._lanes:
                     lane.slot.put(result)
         except Closed:
             return
         finally:
+            self._seen.close()
             for lane in self._lanes:
                 lane.slot.close()
 
@@ -292,7 +320,7 @@ class Session:
         self._end_ns = self._clock.now_ns()
         self.stop()
         self._slot.close()
-        before = [worker for worker in self._workers if worker.name in ("source", "inference")]
+        before = [worker for worker in self._workers if worker.name in ("source", "looking", "drawing")]
         stuck = _join(before, STOP_LIMIT_S / 2)
         self._close_lanes()
         stuck += _join([worker for worker in self._workers if worker not in before], STOP_LIMIT_S / 2)

@@ -26,7 +26,7 @@ class Export:
     """Write a model's networks as ONNX, compared with PyTorch, and build plans for a GPU from them."""
 
     model: str
-    """compact, a bundle's folder, a .safetensors of 'models import' or 'train-daegan', a .pt of training, or random:<preset>."""
+    """compact, a bundle's folder, a .safetensors ('models import', 'train-daegan'), a .pt of training, random:<preset>."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the files."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"

@@ -227,12 +227,18 @@ def _published_networks(path: Path) -> list[Network]:
     return dpe_networks(load_published(path))
 
 
+def random_dpe(preset: str) -> Dpe:
+    """The untrained weights of ``random:<preset>``, the same on every machine."""
+    torch.manual_seed(0)
+    return _calm(Dpe(PRESETS[preset]))
+
+
 def _random(preset: str) -> list[Network]:
     torch.manual_seed(0)
     if preset == "compact":
         return compact_networks(Compact())
     if preset in PRESETS:
-        return dpe_networks(_calm(Dpe(PRESETS[preset])))
+        return dpe_networks(random_dpe(preset))
     raise EngineError(f"no preset '{preset}': choose {', '.join((*PRESETS, 'compact'))}")
 
 

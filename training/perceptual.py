@@ -7,6 +7,7 @@ torchvision's ``mobilenet_v2`` state dict, given as a file.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import torch
@@ -44,8 +45,13 @@ class MobileNetDistance(nn.Module):
             raise EngineError(
                 f"{weights} is missing: give torchvision's mobilenet_v2 weights, or train without them"
             )
-        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = read_weights(weights)
         own = self.features.state_dict()
+        wrong = [n for n, v in own.items() if getattr(state.get(f"features.{n}"), "shape", None) != v.shape]
+        if wrong:
+            raise EngineError(
+                f"{weights} is not torchvision's mobilenet_v2: 'features.{wrong[0]}' is missing or misshapen"
+            )
         self.features.load_state_dict({name: state[f"features.{name}"] for name in own})
         self.features.eval()
         _fuse(self.features)
@@ -57,13 +63,14 @@ class MobileNetDistance(nn.Module):
     def forward(self, image_N3SS: Tensor, target_N3SS: Tensor) -> Tensor:
         """Distance, a scalar; pictures in [-1, 1]."""
         with torch.no_grad():
-            wanted = self._maps(target_N3SS)
-        got = self._maps(image_N3SS)
+            wanted = self.maps(target_N3SS)
+        got = self.maps(image_N3SS)
         return sum(
             (_unit(a) - _unit(b)).abs().mean() * a.shape[1] ** 0.5 for a, b in zip(got, wanted, strict=True)
         )
 
-    def _maps(self, image_N3SS: Tensor) -> list[Tensor]:
+    def maps(self, image_N3SS: Tensor) -> list[Tensor]:
+        """The features that are compared, from fine to coarse."""
         x = ((image_N3SS + 1) / 2 - self.mean) / self.std
         maps = []
         for index, block in enumerate(self.features):
@@ -71,6 +78,22 @@ class MobileNetDistance(nn.Module):
             if index in self._taps:
                 maps.append(x)
         return maps
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict of a file that ``torch.save`` wrote, on the CPU.
+
+    Raises:
+        EngineError: it is damaged, or something else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise EngineError(f"{path} is no file of weights, or is damaged ({line}): get it again") from None
+    if not isinstance(state, dict):
+        raise EngineError(f"{path} holds a {type(state).__name__}, not weights by name: get it again")
+    return state
 
 
 class _InvertedResidual(nn.Module):

@@ -60,13 +60,22 @@ class TrainerOptions:
     checkpoint_every_s: float = 120.0
     samples_every: int = 500
     log_every: int = 20
+    leader: Path | None = None
+    """Of several processes that train one model: the folder of the one that keeps the checkpoint. None: this is it."""
 
 
 class Trainer:
     """One run of one recipe. Not thread-safe."""
 
-    def __init__(self, recipe: Recipe, options: TrainerOptions) -> None:
-        self._recipe, self._options = recipe, options
+    def __init__(
+        self, recipe: Recipe, options: TrainerOptions, *, agree: Callable[[bool], bool] | None = None
+    ) -> None:
+        """``agree``: asked once before every step with whether this process wants to stop; says whether all do.
+
+        Processes that reduce gradients together must take the same steps: one that left alone would leave the others
+        waiting for it.
+        """
+        self._recipe, self._options, self._agree = recipe, options, agree
         self._stop = False
         self._curve = _CurveState()
         self.step = 0
@@ -76,7 +85,7 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """The run's checkpoint file."""
-        return self._options.out / "checkpoint.pt"
+        return (self._options.leader or self._options.out) / "checkpoint.pt"
 
     def resume(self) -> bool:
         """Load the run's checkpoint, if there is one. Weights, optimisers, step and random state are exact.
@@ -106,7 +115,12 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name, then rename it: the last one is lost to no failure."""
+        """Write the checkpoint under a temporary name, then rename it: the last one is lost to no failure.
+
+        Does nothing in a process that has a leader.
+        """
+        if self._options.leader is not None:
+            return
         state: dict[str, Any] = {
             "recipe": self._recipe.name,
             "step": self.step,
@@ -143,7 +157,8 @@ class Trainer:
         curve = _Curve(self._options.out / "curve.csv", self.step, self._curve)
         with _StopOnSignal(self):
             for batch in batches(self.step):
-                if self.step >= self._options.steps or self._stop or (limit and time.monotonic() > limit):
+                late = limit is not None and time.monotonic() > limit
+                if self._agreed(self.step >= self._options.steps or self._stop or late):
                     break
                 curve.add(self._recipe.step(self.step, batch))
                 self.step += 1
@@ -161,6 +176,9 @@ class Trainer:
     def request_stop(self) -> None:
         """Finish the step in work, save, and return from ``run``."""
         self._stop = True
+
+    def _agreed(self, stop: bool) -> bool:
+        return stop if self._agree is None else self._agree(stop)
 
     def _write_samples(self, samples: Batch) -> None:
         grid = self._recipe.sample_grid(samples)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-_REPEATS = 200
+_REPEATS, _WARM_UPS = 200, 10
 _IN_GRAPH = 20
 _COPY_BYTES = 1 << 30
 _L2_BYTES = 256 << 20  # more than any GPU's second-level cache
@@ -58,7 +59,7 @@ class Timing:
 
 
 def measure(case: Case, copy_bytes_per_s: float) -> Timing:
-    """Time one case. Needs a GPU."""
+    """Time one case. Without a GPU it is a rehearsal: everything runs twice, and the figures mean nothing."""
     return Timing(
         name=case.name,
         bytes_moved=case.bytes_moved,
@@ -72,6 +73,8 @@ def measure(case: Case, copy_bytes_per_s: float) -> Timing:
 
 def copy_bandwidth() -> float:
     """Bytes a second, read and written, of a device-to-device copy of 1 GiB."""
+    if not torch.cuda.is_available():
+        return 1e9
     source = torch.empty(_COPY_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     return 2 * _COPY_BYTES / (1e-6 * cold_us(lambda: target.copy_(source)))
@@ -79,22 +82,26 @@ def copy_bandwidth() -> float:
 
 def cold_us(work: Callable[[], object]) -> float:
     """Median time between two events around the work, with the cache flushed before the first."""
+    if not torch.cuda.is_available():
+        return _on_host_us(work)
     flush = torch.empty(_L2_BYTES, dtype=torch.uint8, device="cuda")
     times = []
-    for index in range(_REPEATS + 10):
+    for index in range(_REPEATS + _WARM_UPS):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         flush.zero_()
         start.record()
         work()
         end.record()
         end.synchronize()
-        if index >= 10:
+        if index >= _WARM_UPS:
             times.append(1e3 * start.elapsed_time(end))
     return statistics.median(times)
 
 
 def graph_us(work: Callable[[], object]) -> float:
     """Median time of one of 20 calls in a graph."""
+    if not torch.cuda.is_available():
+        return _on_host_us(work)
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(3):
@@ -105,3 +112,10 @@ def graph_us(work: Callable[[], object]) -> float:
         for _ in range(_IN_GRAPH):
             work()
     return cold_us(graph.replay) / _IN_GRAPH
+
+
+def _on_host_us(work: Callable[[], object]) -> float:
+    work()
+    before = time.perf_counter()
+    work()
+    return 1e6 * (time.perf_counter() - before)

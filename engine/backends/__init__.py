@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Features", "Model", "PictureModel", "load_model"]
 
-BACKENDS = ("auto", "openvino", "torch", "tensorrt")
+BACKENDS = ("auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt")
 
 
 def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
@@ -24,6 +24,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
             ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
         backend: one of `BACKENDS`; ``auto`` is PyTorch for such a file where it has a GPU, TensorRT for
             an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
+            ``torch-half`` and ``torch-compile`` are published weights in half precision with our CUDA kernels, each
+            network a CUDA graph, as PyTorch runs it or compiled by it.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
@@ -34,12 +36,14 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     if backend not in BACKENDS:
         raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
     found = find_model(name_or_path)
+    if backend in ("torch-half", "torch-compile"):
+        return _half(found, compiled=backend == "torch-compile")
     if found.kind is Kind.COMPACT:
         return _compact(found.path, backend, threads)
     if found.kind is Kind.COMPACT_EXPORT:
         return _compact_export(found.path, backend)
     if backend == "tensorrt":
-        raise _no_tensorrt(found)
+        return _plans(found)
     if found.kind in (Kind.PUBLISHED, Kind.DAEGAN):
         return _weights(found, backend, threads)
     return _export(found, backend, threads)
@@ -64,9 +68,9 @@ def _compact(folder: Path, backend: str, threads: int | None) -> Model:
 def _compact_export(folder: Path, backend: str) -> Model:
     if backend not in ("auto", "tensorrt"):
         raise EngineError(f"{folder} is an export for TensorRT: --backend {backend} runs --model compact")
-    from engine.backends.tensorrt_compact import TensorRtCompact
+    from engine.backends.plan_start import start_compact
 
-    return TensorRtCompact(folder)
+    return start_compact(folder)
 
 
 def _weights(found: ModelFile, backend: str, threads: int | None) -> Model:
@@ -94,18 +98,39 @@ def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
     return opener(found.path, threads=threads)
 
 
+def _half(found: ModelFile, *, compiled: bool) -> Model:
+    from engine.backends.model_files import Kind
+
+    if found.kind is not Kind.PUBLISHED:
+        raise EngineError(
+            "half precision in PyTorch is for published weights (.safetensors of 'mimicam models import'):"
+            " use --backend auto"
+        )
+    _require_gpu()
+    from engine.backends.gpu_networks import open_half
+
+    return open_half(found.path, engine="compile" if compiled else "eager")
+
+
 def _require_gpu() -> None:
-    """What this machine lacks comes before what TensorRT cannot do yet."""
+    """What this machine lacks comes before what else TensorRT wants."""
     from engine.backends.tensorrt import CudaGpu
 
     CudaGpu()
 
 
-def _no_tensorrt(found: ModelFile) -> EngineError:
+def _plans(found: ModelFile) -> Model:
     _require_gpu()
     if found.is_daegan:
-        return EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
-    return EngineError("TensorRT builds published models but does not run them yet: use --backend torch")
+        raise EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
+    if found.path.is_file():
+        raise EngineError(
+            f"TensorRT runs exported models: run 'mimicam export --model {found.path} -o DIR --target tensorrt',"
+            " then give --model DIR"
+        )
+    from engine.backends.plan_start import start_published
+
+    return start_published(found.path)
 
 
 def _torch_has_gpu() -> bool:

@@ -55,6 +55,7 @@ class OpenVinoCompact:
         if tuple(self._generator.inputs) != _INPUTS:
             raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
+        self._resident: Features | None = None
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`."""
@@ -66,6 +67,9 @@ class OpenVinoCompact:
         """See `engine.backends.model.Model.generate`."""
         if features.model != self.sha256:
             raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
-        out = self._generator(*features.arrays, *(a[None] for a in drive))[0]
-        np.copyto(self._picture, out[0], casting="unsafe")
+        if features is not self._resident:
+            self._generator.give(0, *features.arrays)
+            self._resident = features
+        self._generator.give(len(features.arrays), *(a[None] for a in drive))
+        np.copyto(self._picture, self._generator.run()[0][0], casting="unsafe")
         return self._picture

@@ -56,6 +56,8 @@ class Network:
                     "INFERENCE_PRECISION_HINT": precision,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
+                    # Pinned, every network of one thread gets the first core: tracker and generator share it.
+                    "ENABLE_CPU_PINNING": False,
                 },
             )
         except RuntimeError as error:
@@ -65,9 +67,23 @@ class Network:
             ) from error
         self._request = compiled.create_infer_request()
         self.inputs = [port.get_any_name() for port in compiled.inputs]
+        self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
+        self._given: list[Array | None] = [None] * len(self.inputs)
         self._outputs = len(compiled.outputs)
 
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
-        self._request.infer([np.ascontiguousarray(a) for a in arrays], share_inputs=True)
+        self.give(0, *arrays)
+        return self.run()
+
+    def give(self, first: int, *arrays: Array) -> None:
+        """Let the inputs from number ``first`` on be these arrays, until others are given. They are not copied."""
+        for index, array in enumerate(arrays, start=first):
+            given = np.ascontiguousarray(array, self._dtypes[index])
+            self._request.set_input_tensor(index, ov.Tensor(given, shared_memory=True))
+            self._given[index] = given  # keeps the memory alive
+
+    def run(self) -> list[Array]:
+        """Run on what was given; views of the outputs in their order."""
+        self._request.infer()
         return [self._request.get_output_tensor(i).data for i in range(self._outputs)]

@@ -136,6 +136,11 @@ class PlanCache:
         self.store(key, plan)
         return plan
 
+    def forget(self, key: PlanKey) -> None:
+        """Remove a plan that its runtime does not take, and the kernels beside it."""
+        for path in (self.path(key), self.runtime_cache(key)):
+            path.unlink(missing_ok=True)
+
     def timing_cache(self, key: PlanKey) -> Path:
         """Where measurements of kernels lie that a rebuild on the same GPU, driver and runtime may reuse."""
         same = "|".join((key.gpu, key.compute_capability, key.driver, key.runtime))

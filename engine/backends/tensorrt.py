@@ -8,6 +8,7 @@ for that frame's own event and never for the device.
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,13 +19,15 @@ import numpy as np
 
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Array, Manifest, NetworkFile
-from engine.backends.plan_cache import PlanCache, PlanKey, write_private
-from engine.backends.tensorrt_api import BuildRequest, Progress, TensorRt
+from engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
+from engine.backends.tensorrt_api import BuildRequest, PlanNotLoaded, Progress, TensorRt
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 _WARM_UPS = 3
 """Runs before a capture: lazy loading and the first allocations are not allowed inside one (CUDA programming
@@ -52,6 +55,9 @@ class Gpu(Protocol):
 
     def queue(self, work: Callable[[], None]) -> None:
         """Run ``work`` with its copies and kernels on this stream."""
+
+    def follow(self) -> None:
+        """What is queued here from now on starts after what the calling thread has queued elsewhere."""
 
     def mark(self) -> Callable[[], None]:
         """Mark the present end of the stream; the result waits until the GPU is there."""
@@ -101,6 +107,10 @@ class CudaGpu:
         """See ``Gpu``."""
         with self._torch.cuda.stream(self._stream):
             work()
+
+    def follow(self) -> None:
+        """See ``Gpu``."""
+        self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
 
     def mark(self) -> Callable[[], None]:
         """See ``Gpu``. The waiting thread sleeps, it does not spin."""
@@ -221,26 +231,28 @@ class Upload:
     """Host values into a device tensor. Within a captured step the copy is part of the graph."""
 
     def __init__(self, gpu: Gpu, target: Tensor) -> None:
-        self._target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
+        self.target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
+        """Where they arrive."""
         self.host: Array = self._staging.numpy()
         """Write here before the step starts, and not again before its download is there."""
 
     def enqueue(self) -> None:
         """Queue the copy."""
-        self._target.copy_(self._staging, non_blocking=True)
+        self.target.copy_(self._staging, non_blocking=True)
 
 
 class Download:
     """A device tensor into host values."""
 
     def __init__(self, gpu: Gpu, source: Tensor) -> None:
-        self._source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
+        self.source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
+        """Where they come from."""
         self.host: Array = self._staging.numpy()
         """Read here after waiting for the step."""
 
     def enqueue(self) -> None:
         """Queue the copy."""
-        self._staging.copy_(self._source, non_blocking=True)
+        self._staging.copy_(self.source, non_blocking=True)
 
 
 class Step:
@@ -294,12 +306,35 @@ def open_network(
     def verify(plan: bytes) -> None:
         _verify(folder, manifest, network, plan, api, gpu)
 
-    plan, kernels = cache.obtain(key, build, verify), cache.read(cache.runtime_cache(key))
-    opened = TensorRtNetwork(api, plan, gpu, kernels, network)
-    opened.warm_up()
-    if (compiled := opened.runtime_cache()) and compiled != kernels:
-        write_private(cache.runtime_cache(key), compiled)
-    return opened
+    def opened() -> TensorRtNetwork:
+        plan, kernels = cache.obtain(key, build, verify), cache.read(cache.runtime_cache(key))
+        found = TensorRtNetwork(api, plan, gpu, kernels, network)
+        found.warm_up()
+        if (compiled := found.runtime_cache()) and compiled != kernels:
+            write_private(cache.runtime_cache(key), compiled)
+        return found
+
+    try:
+        return opened()
+    except PlanNotLoaded as refusal:
+        _log.info("building the plan of %s anew: %s", name, refusal)
+        cache.forget(key)
+        return opened()
+
+
+def is_built(folder: Path, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> bool:
+    """Whether every network of an export has a stored plan for this GPU, so that opening takes no time.
+
+    Raises:
+        EngineError: the export is damaged.
+    """
+    manifest = manifests.read_manifest(folder)
+    try:
+        for network in manifest.networks:
+            cache.load(plan_key(manifest, network, api, gpu))
+    except PlanRefused:
+        return False
+    return True
 
 
 def keep_plan(folder: Path, name: str, plan: bytes, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> None:

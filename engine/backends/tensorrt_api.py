@@ -40,6 +40,10 @@ Progress = Callable[[str, int, int], None]
 """Phase, steps done, steps in all."""
 
 
+class PlanNotLoaded(EngineError):  # noqa: N818 - what happened, as PlanRefused
+    """TensorRT does not take a plan: another version wrote it, or it is damaged. A stored one is built anew."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
     """What to build."""
@@ -116,13 +120,13 @@ class TensorRt:
         """The engine of a plan. Needs a GPU.
 
         Raises:
-            EngineError: TensorRT refuses the plan.
+            PlanNotLoaded: TensorRT refuses the plan.
         """
         self._log.errors.clear()
         runtime = self.module.Runtime(self._logger)
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            raise EngineError(f"{self.name} refuses the plan ({self._log.last()}): delete the plan cache")
+            raise PlanNotLoaded(f"{self.name} refuses the plan ({self._log.last()}): delete the plan cache")
         return engine
 
     def context(self, engine: Any, runtime_cache: bytes | None = None) -> tuple[Any, Callable[[], bytes]]:

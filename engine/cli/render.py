@@ -57,7 +57,7 @@ class Render:
 
     def _pipeline(self, model: Model, *, still: bool) -> Pipeline:
         from engine.backends import PictureModel
-        from engine.pipeline import open_pipeline
+        from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 
         portrait = (
@@ -68,7 +68,7 @@ class Render:
         # A single picture has no neutral of its own to count from; a model that reads the picture itself is
         # rendered as published: each frame's codes as they are (DPE, equation 3).
         as_it_is = still or isinstance(model, PictureModel)
-        return open_pipeline(
+        return Pipeline(
             model=model,
             portrait=portrait,
             edit=EditSettings(mode=Mode(self.mode)),

@@ -11,7 +11,7 @@ import tyro
 from engine.errors import EngineError
 from engine.types import EditSettings, Mode
 
-Backend = Literal["auto", "openvino", "torch", "tensorrt"]
+Backend = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
 ModeName = Literal["exp", "pose", "both"]
 
 
@@ -68,7 +68,7 @@ class _Live:
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
         from engine.cli.live import load_all, make_sinks, open_source, result_size
         from engine.controls import Controls
-        from engine.pipeline import open_pipeline
+        from engine.pipeline import Pipeline
         from engine.runtime.clock import MonotonicClock
         from engine.runtime.mailbox import Drops
         from engine.runtime.timings import Timings
@@ -80,9 +80,7 @@ class _Live:
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         model, portraits = load_all(options.model, options.backend, options.portrait)
-        self._pipeline = open_pipeline(
-            model=model, portrait=portraits[0], edit=edit, size=size, timings=timings
-        )
+        self._pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=size, timings=timings)
         self.backend = model.backend
         result = size or (model.size, model.size)
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)

@@ -65,7 +65,7 @@ class LatestSlot(Generic[T]):
             lost = self._closed or self._item is not None
             if not self._closed:
                 self._item = item
-                self._change.notify()
+                self._change.notify_all()
         if lost:
             self._drops.count(self._reason)
         if self._on_put is not None:
@@ -82,7 +82,19 @@ class LatestSlot(Generic[T]):
             item, self._item = self._item, None
             if item is None and self._closed:
                 raise Closed
+            self._change.notify_all()
             return item
+
+    def wait_until_taken(self) -> None:
+        """Return when there is room: for who would rather make the next item late than in vain.
+
+        Raises:
+            Closed: nobody takes any more.
+        """
+        with self._change:
+            self._change.wait_for(lambda: self._item is None or self._closed)
+            if self._closed:
+                raise Closed
 
     def close(self) -> None:
         """No more items; one that waits can still be taken."""

@@ -11,7 +11,7 @@ from engine.runtime.clock import Clock
 from engine.sources.video import Timed, VideoFile, check_readable
 from engine.types import Frame, Image
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _PICTURE_FPS = 30.0
 _SLIP_NS = 500_000_000
 """Later than this, a source that cannot keep up (or a machine that slept) starts counting anew."""

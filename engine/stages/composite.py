@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from engine.runtime.buffers import BufferPool
 from engine.stages.crop import cut
 from engine.types import CropBox, Image
 
@@ -22,6 +23,7 @@ class Composite:
     def __init__(self, picture: Image, box: CropBox, size: tuple[int, int] | None) -> None:
         """``size``: (width, height) of the canvas, or None for the bare crop."""
         self._size = size
+        self._pool: BufferPool | None = None
         if size is None:
             return
         width, height = size
@@ -29,18 +31,29 @@ class Composite:
         self._left, self._top = (width - self._side) // 2, (height - self._side) // 2
         self._canvas = _surroundings(picture, box, width, height)
         self._under = self._region(self._canvas).copy()
+        self._scaled = np.empty((self._side, self._side, 3), np.uint8)
         self._face_weight = _soft_mask(self._side)
         self._under_weight = 1.0 - self._face_weight
 
     def __call__(self, face: Image) -> Image:
         """The face on its canvas, uint8 ``[height, width, 3]``."""
         if self._size is None:
-            return face.copy()
+            out = self._buffer(face.shape)
+            np.copyto(out, face)
+            return out
         if face.shape[0] != self._side:
-            face = cv2.resize(face, (self._side, self._side), interpolation=cv2.INTER_CUBIC)
-        out = self._canvas.copy()
-        self._region(out)[:] = cv2.blendLinear(face, self._under, self._face_weight, self._under_weight)
+            face = cv2.resize(face, (self._side, self._side), dst=self._scaled, interpolation=cv2.INTER_CUBIC)
+        out = self._buffer(self._canvas.shape)
+        np.copyto(out, self._canvas)
+        cv2.blendLinear(face, self._under, self._face_weight, self._under_weight, dst=self._region(out))
         return out
+
+    def _buffer(self, shape: tuple[int, ...]) -> Image:
+        """One that nobody holds any more. The bare crop's size is known with the first face."""
+        if self._pool is None:
+            height, width, channels = shape
+            self._pool = BufferPool((height, width, channels))
+        return self._pool.take()
 
     def _region(self, canvas: Image) -> Image:
         return canvas[self._top : self._top + self._side, self._left : self._left + self._side]

@@ -75,7 +75,17 @@ def unrest(motion: MotionCode) -> float:
 def edit(
     portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, settings: EditSettings
 ) -> Drive:
-    """What the portrait shall do.
+    """What the portrait shall do: `edit_motion`, as the generator is told it (for a model of 256 pixels).
+
+    Args: see `edit_motion`.
+    """
+    return make_drive(portrait, edit_motion(portrait, driver, anchor, settings))
+
+
+def edit_motion(
+    portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, settings: EditSettings
+) -> MotionCode:
+    """Where the portrait's face shall be, and with which expression.
 
     Args:
         portrait: the source's own motion.
@@ -95,7 +105,7 @@ def edit(
         pose = edit_pose(
             portrait.pose, driver.pose, None if anchor is None else anchor.pose, settings.pose_gain
         )
-    return make_drive(portrait, replace(portrait, expression=expression, pose=pose, shape=shape))
+    return replace(portrait, expression=expression, pose=pose, shape=shape)
 
 
 def edit_expression(

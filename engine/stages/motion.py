@@ -88,25 +88,32 @@ def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> 
 
     ``map_px``: side of the maps of openings, half of the model's picture.
     """
-    source_all = place(source.shape, source.pose)
-    target_all = place(target.shape, target.pose)
-    carried = place(source.shape, target.pose)
-    return Drive(
-        source_points=source_all[CONTROL],
-        target_points=target_all[CONTROL],
-        affine=fit_affine(carried[RIGID, :2], source_all[RIGID, :2]),
-        head=np.array([*target.pose.translation, target.pose.scale], np.float32),
-        expression=np.stack([source.expression, target.expression]),
-        pose=np.stack([pose_vector(source.pose), pose_vector(target.pose)]),
-        openings=draw_maps(source, target, map_px),
-    )
+    return Departure(source, map_px=map_px)(target)
 
 
-def draw_maps(source: MotionCode, target: MotionCode, size_px: int) -> Float:
-    """``[6, size, size]``; see `Drive.openings`."""
-    opened = draw_openings(place(target.shape, target.pose), size_px)
-    own = draw_openings(place(source.shape, source.pose), size_px)
-    return np.concatenate([opened, own, draw_teeth(target, opened[0])])
+class Departure:
+    """`make_drive` from one source: what is the source's own is worked out once."""
+
+    def __init__(self, source: MotionCode, *, map_px: int) -> None:
+        """See `make_drive`."""
+        self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
+        self._points = self._landmarks[CONTROL]
+        self._expression, self._pose = source.expression, pose_vector(source.pose)
+        self._openings = draw_openings(self._landmarks, map_px)
+
+    def __call__(self, target: MotionCode) -> Drive:
+        """The drive to a target."""
+        landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
+        openings = draw_openings(landmarks, self._openings.shape[-1])
+        return Drive(
+            source_points=self._points,
+            target_points=landmarks[CONTROL],
+            affine=fit_affine(carried[RIGID, :2], self._landmarks[RIGID, :2]),
+            head=np.array([*target.pose.translation, target.pose.scale], np.float32),
+            expression=np.stack([self._expression, target.expression]),
+            pose=np.stack([self._pose, pose_vector(target.pose)]),
+            openings=np.concatenate([openings, self._openings, draw_teeth(target, openings[0])]),
+        )
 
 
 def draw_openings(landmarks: Float, size_px: int) -> Float:

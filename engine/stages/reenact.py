@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.backends.model import Features, Model, PictureModel
-from engine.stages.edit import AutoAnchor, edit
+from engine.stages.edit import AutoAnchor, edit_motion
 from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
 from engine.stages.lost import Drivable
-from engine.stages.motion import Drive
+from engine.stages.motion import Departure, Drive
 from engine.stages.picture import (
     CodeDrive,
     CodesAnchor,
@@ -116,19 +116,24 @@ class TrackerReenactor:
         """See `Reenactor.role`."""
         if motion is None:
             raise ValueError("motion must be known: the tracker's motion is what is edited")
-        return Role(edit=TrackerEdit(motion), generate=CompactGenerate(self._model, features))
+        return Role(
+            edit=TrackerEdit(motion, map_px=self._model.size // 2),
+            generate=CompactGenerate(self._model, features),
+        )
 
 
 class TrackerEdit:
     """`engine.stages.edit.edit` for one portrait; see `Edit`."""
 
-    def __init__(self, portrait: MotionCode) -> None:
+    def __init__(self, portrait: MotionCode, *, map_px: int) -> None:
+        """``map_px``: see `engine.stages.motion.make_drive`."""
         self._portrait = portrait
-        self._rest = edit(portrait, portrait, None, EditSettings())
+        self._drive_to = Departure(portrait, map_px=map_px)
+        self._rest = self._drive_to(edit_motion(portrait, portrait, None, EditSettings()))
 
     def __call__(self, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings) -> Drive:
         """See `Edit`."""
-        return edit(self._portrait, driver, neutral, settings)
+        return self._drive_to(edit_motion(self._portrait, driver, neutral, settings))
 
     def rest(self, settings: EditSettings) -> Drive:  # noqa: ARG002 - the same in every mode
         """See `Edit.rest`."""

@@ -62,10 +62,10 @@ class Region:
         a[:, 2] = (self.x_px, self.y_px) - a[:, :2] @ np.array([half, half], np.float32)
         return a
 
-    def cut(self, image: Image, net_px: int) -> Image:
+    def cut(self, image: Image, net_px: int, out: Image | None = None) -> Image:
         """The region, upright, ``[net_px, net_px, 3]``; black outside the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(image, self.image_from_net(net_px), (net_px, net_px), flags=flags)
+        return cv2.warpAffine(image, self.image_from_net(net_px), (net_px, net_px), dst=out, flags=flags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +114,12 @@ class FaceReader:
         self._shapes = Network(
             TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
         )
+        self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)
         self._input = np.empty((1, _MESH_PX, _MESH_PX, 3), np.float32)
 
     def __call__(self, image: Image, region: Region) -> Face:
         """Read the face; ``presence`` says whether there is one."""
-        np.multiply(region.cut(image, _MESH_PX), np.float32(1 / 255), out=self._input[0])
+        np.multiply(region.cut(image, _MESH_PX, self._cut), np.float32(1 / 255), out=self._input[0])
         points, presence, _ = self._mesh(self._input)
         net = points.reshape(LANDMARKS, 3)
         landmarks = np.empty((LANDMARKS, 3), np.float32)

@@ -14,6 +14,7 @@ from aiohttp import web
 from engine.errors import EngineError
 from engine.web import arrival, bodies, peer, pictures
 from engine.web.book import Entry, PortraitBook
+from engine.web.files import PageFiles
 from engine.web.guard import Guard, Handler, Refused
 from engine.web.metrics import CONTENT_TYPE, Metrics
 from engine.web.options import Options
@@ -25,7 +26,7 @@ from engine.web.studio import Full, Started, Studio
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 _MAX_TITLE = 40
-_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "badge")
+_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "background", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 
@@ -34,6 +35,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
     arrival.install()
     peer.set_bitrates()
+    peer.accept_rsa()
     guard, handlers = Guard(options), Handlers(options, room, book)
 
     @web.middleware
@@ -48,7 +50,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     app.on_cleanup.append(handlers.stop)
     handlers.guard = guard
     app.add_routes(handlers.routes())
-    app.router.add_static("/static/", STATIC, append_version=False)
+    app.router.add_get("/static/{name}", PageFiles().serve)
     return app
 
 

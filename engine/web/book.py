@@ -12,7 +12,8 @@ from typing import Literal
 from engine.errors import EngineError
 from engine.portrait import Portrait, read_picture
 from engine.types import Image
-from engine.web import pictures
+from engine.web import backdrop, pictures
+from engine.web.backdrop import Background
 from engine.web.rooms import Room
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "portraits"
@@ -50,7 +51,7 @@ class PortraitBook:
         self._lock = threading.Lock()
         self._files: dict[str, tuple[Entry, Path]] = {}
         self._pictures: dict[str, tuple[Entry, Image]] = {}
-        self._portraits: dict[str, Portrait] = {}
+        self._portraits: dict[tuple[str, Background], Portrait] = {}
         self._thumbs: dict[str, bytes] = {}
         self._add_folder(BUNDLED, "bundled")
         if folder is not None:
@@ -84,7 +85,7 @@ class PortraitBook:
             while len(self._pictures) >= self._uploads:
                 self._forget(next(iter(self._pictures)))
             self._pictures[entry.id] = (entry, image)
-            self._portraits[entry.id] = portrait
+            self._portraits[(entry.id, "kept")] = portrait
         return entry
 
     def remove(self, portrait_id: str) -> bool:
@@ -104,32 +105,37 @@ class PortraitBook:
         """
         found = self._thumbs.get(portrait_id)
         if found is None:
-            image = self._picture(portrait_id)
+            _, image = self._titled(portrait_id)
             found = self._thumbs[portrait_id] = pictures.thumbnail(image, self._room.find_face(image))
         return found
 
-    def portrait(self, portrait_id: str) -> Portrait:
-        """Enrolled; slow the first time.
+    def portrait(self, portrait_id: str, background: Background = "kept") -> Portrait:
+        """Enrolled, before its own background or another; slow the first time.
 
         Raises:
             KeyError: no such portrait.
             EngineError: the file is gone or damaged, or shows no face.
         """
-        found = self._portraits.get(portrait_id)
+        key = (portrait_id, background)
+        found = self._portraits.get(key)
         if found is None:
-            image = self._picture(portrait_id)
-            title = self._files[portrait_id][0].title
-            found = self._portraits[portrait_id] = self._room.enroll(image, title)
+            entry, image = self._titled(portrait_id)
+            if background != "kept":
+                image = backdrop.replaced(image, self._room.find_face(image), background)
+            found = self._portraits[key] = self._room.enroll(image, entry.title)
         return found
 
-    def _picture(self, portrait_id: str) -> Image:
-        if portrait_id in self._pictures:
-            return self._pictures[portrait_id][1]
-        return read_picture(self._files[portrait_id][1])
+    def _titled(self, portrait_id: str) -> tuple[Entry, Image]:
+        upload = self._pictures.get(portrait_id)
+        if upload is not None:
+            return upload
+        entry, path = self._files[portrait_id]
+        return entry, read_picture(path)
 
     def _forget(self, portrait_id: str) -> None:
         del self._pictures[portrait_id]
-        self._portraits.pop(portrait_id, None)
+        for key in [key for key in self._portraits if key[0] == portrait_id]:
+            del self._portraits[key]
         self._thumbs.pop(portrait_id, None)
 
     def _add_folder(self, folder: Path, origin: Origin) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiortc import RTCDataChannel
@@ -16,6 +17,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from engine.errors import EngineError
+from engine.portrait import Portrait
 from engine.web.animator import Animator, Shown
 from engine.web.book import PortraitBook
 from engine.web.peer import Peer
@@ -29,6 +31,7 @@ _MAX_BUFFERED = 65_536
 """Bytes a channel may hold back before figures are skipped: a slow reader must not grow our memory."""
 _MAX_WAITING = 64
 """Messages a call may leave unanswered."""
+_GONE = "that portrait is not there any more: choose another"
 _log = logging.getLogger(__name__)
 
 
@@ -103,8 +106,8 @@ class Call:
         """
         settings = self.settings.changed(changes)
         portrait = self._shown.portrait
-        if settings.portrait != self.settings.portrait:
-            portrait = await load(self._tools, settings.portrait)
+        if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
+            portrait = await load(self._tools, settings)
         self._shown = Shown(settings=settings, portrait=portrait)
         self.animator.change(self._shown)
 
@@ -218,14 +221,17 @@ class Call:
         self._on_close(self, reason)
 
 
-async def load(tools: Tools, portrait_id: str) -> Any:
-    """The enrolled portrait, off the event loop.
+async def load(tools: Tools, settings: Settings) -> Portrait:
+    """The enrolled portrait that settings name, off the event loop.
 
     Raises:
         MessageError: there is none.
         EngineError: it cannot be enrolled.
     """
-    if tools.book.entry(portrait_id) is None:
-        raise MessageError("that portrait is not there any more: choose another")
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(tools.executor, tools.book.portrait, portrait_id)
+    if tools.book.entry(settings.portrait) is None:
+        raise MessageError(_GONE)
+    work = partial(tools.book.portrait, settings.portrait, settings.background)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(tools.executor, work)
+    except KeyError as error:  # removed meanwhile
+        raise MessageError(_GONE) from error

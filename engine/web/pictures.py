@@ -68,7 +68,10 @@ def declared_size(data: bytes) -> tuple[int, int]:
 
 def _reduced(image: Image, side: int) -> Image:
     scale = side / max(image.shape[:2])
-    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])  # a line has one pixel left
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

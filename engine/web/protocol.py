@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.types import EditSettings, Mode
+from engine.web.backdrop import Background
 
 STATIC = Path(__file__).parent / "static"
 SCHEMA: dict[str, Any] = json.loads((STATIC / "schema.json").read_text(encoding="utf-8"))
@@ -34,6 +35,7 @@ class Settings:
     mirror: bool = True
     framing: Framing = "wide"
     height: int = 480
+    background: Background = "kept"
     badge: Badge = "bottom-right"
     standby: bool = False
     measure: bool = False

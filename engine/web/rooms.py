@@ -12,7 +12,7 @@ import numpy as np
 
 from engine.backends import load_model
 from engine.backends.model import Features, Model
-from engine.pipeline import PipelineStatus, open_pipeline
+from engine.pipeline import Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceDetector, Region
 from engine.types import BLENDSHAPES, LANDMARKS, CropBox, EditSettings, Frame, HeadPose, Image, MotionCode
@@ -122,7 +122,7 @@ class ModelRoom:
         with self._lock:
             model = self._free.pop() if self._free else None
         model = model or self._load()
-        path = open_pipeline(model=model, portrait=portrait, edit=edit, size=size)
+        path = Pipeline(model=model, portrait=portrait, edit=edit, size=size)
         with self._lock:
             self._lent[id(path)] = model
         return path

@@ -24,6 +24,8 @@ from engine.web.studio import Studio
 
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
+_LINGER_S = 1.0
+"""For how long the rest of a refused upload is read and thrown away, so that the sender gets to see the answer."""
 
 
 class Server:
@@ -71,7 +73,8 @@ class Server:
         listener = self._listener()
         self.options = replace(self.options, port=listener.getsockname()[1])
         app = make_app(self.options, self._room, self._book)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)  # its lines would hold the token
+        # No access log: its lines would hold the token. Who goes on sending after a refusal is listened to briefly.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, lingering_time=_LINGER_S)
         await runner.setup()
         try:
             await web.SockSite(runner, listener, ssl_context=self._tls).start()

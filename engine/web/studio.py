@@ -222,7 +222,7 @@ class Studio:
 
     async def _shown(self, tools: Tools, changes: Mapping[str, Any]) -> Shown:
         settings = Settings(portrait=tools.book.default).changed(changes)
-        return Shown(settings=settings, portrait=await load(tools, settings.portrait))
+        return Shown(settings=settings, portrait=await load(tools, settings))
 
     def _new_call(self, tools: Tools, identity: str, shown: Shown, sends: bool) -> Call:
         def closed(call: Call, reason: str) -> None:

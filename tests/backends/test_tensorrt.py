@@ -47,6 +47,8 @@ class FakeGpu:
     def queue(self, work: Callable[[], None]) -> None:
         self.waiting.append(work)
 
+    def follow(self) -> None: ...
+
     def mark(self) -> Callable[[], None]:
         count = len(self.waiting)
 
@@ -114,6 +116,7 @@ class FakeApi:
         self.given_timing: list[bytes | None] = []
         self.given_kernels: list[bytes | None] = []
         self.kernels = b""
+        self.refused = 0
 
     def build(
         self, request: BuildRequest, *, timing_cache: bytes | None, progress: object
@@ -124,6 +127,9 @@ class FakeApi:
         return tensorrt_api.Built(plan=b"plan %f" % self.factors.pop(0), timing_cache=b"timed")
 
     def load(self, plan: bytes) -> FakeEngine:
+        if self.refused:
+            self.refused -= 1
+            raise tensorrt_api.PlanNotLoaded("tensorrt 10.0 refuses the plan (too old)")
         return FakeEngine(float(plan.split()[1]))
 
     def context(self, engine: FakeEngine, cache: bytes | None) -> tuple[FakeEngine, Callable[[], bytes]]:
@@ -168,6 +174,35 @@ def test_a_plan_with_other_pictures_is_refused_and_not_kept(export: Path, cache:
     with pytest.raises(EngineError, match=r"the plan of net differs from PyTorch by 0.05 at 'y'"):
         tensorrt.open_network(export, "net", api=FakeApi(2.1), gpu=FakeGpu(), cache=cache)
     tensorrt.open_network(export, "net", api=FakeApi(2.0), gpu=FakeGpu(), cache=cache)
+
+
+def test_a_stored_plan_that_tensorrt_does_not_take_is_built_anew(export: Path, cache: PlanCache) -> None:
+    api = FakeApi(2.0, 2.0)
+    api.kernels = b"compiled"
+    tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
+    api.refused = 1
+    network = tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
+    assert len(api.requests) == 2
+    assert api.given_kernels[-1] is None, "kernels of the old plan are of no use to the new one"
+    assert network.run({"x": np.ones(SHAPE, np.float32)})["y"].tolist() == [[2.0] * 6]
+
+
+def test_a_new_plan_that_tensorrt_does_not_take_is_an_error_and_no_loop(
+    export: Path, cache: PlanCache
+) -> None:
+    api = FakeApi(2.0, 2.0, 2.0)
+    api.refused = 9
+    with pytest.raises(EngineError, match="refuses the plan"):
+        tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
+    assert len(api.requests) <= 2
+    assert not list(cache.folder.glob("*.plan"))
+
+
+def test_an_export_is_built_once_all_its_networks_are(export: Path, cache: PlanCache) -> None:
+    api, gpu = FakeApi(2.0), FakeGpu()
+    assert not tensorrt.is_built(export, api=api, gpu=gpu, cache=cache)
+    tensorrt.open_network(export, "net", api=api, gpu=gpu, cache=cache)
+    assert tensorrt.is_built(export, api=api, gpu=gpu, cache=cache)
 
 
 def test_another_driver_builds_another_plan(export: Path, cache: PlanCache) -> None:

@@ -14,11 +14,56 @@ from benchmarks import gpu_session
 from benchmarks.gpu_session import Part, run_part, run_session
 
 
-def test_correctness_is_shown_before_speed(tmp_path: Path) -> None:
+def test_correctness_is_shown_before_speed_and_every_variant_is_measured(tmp_path: Path) -> None:
+    from benchmarks import gpu_steps
+
     names = [part.name for part in gpu_session.parts(tmp_path)]
     assert names[0] == "kernel parity"
-    assert names.index("compute-sanitizer memcheck") < names.index("kernel benchmarks")
     assert any("end to end" in name for name in names)
+    assert {name.removeprefix("frame steps, ") for name in names if name.startswith("frame")} == set(
+        gpu_steps.VARIANTS
+    )
+    assert [name for name in names if "sanitizer" in name], "and the kernels under compute-sanitizer"
+
+
+def test_a_later_command_adds_to_what_an_earlier_one_measured(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    run_session(out, lambda _part: {"outcome": "passed", "by": 1}, only=["parity", "memcheck"])
+    run_session(out, lambda _part: {"outcome": "passed", "by": 2}, only=["memcheck", "kernel bench"])
+    report = json.loads(out.read_text())
+    assert {name: part["by"] for name, part in report["parts"].items()} == {
+        "kernel parity": 1, "compute-sanitizer memcheck": 2, "kernel benchmarks": 2,
+    }  # fmt: skip
+    run_session(out, lambda _part: {"outcome": "passed", "by": 3}, only=["parity"], rehearse=True)
+    assert list(json.loads(out.read_text())["parts"]) == ["kernel parity"], (
+        "a rehearsal keeps no real figures"
+    )
+
+
+def test_a_part_whose_runtime_is_missing_is_no_failure() -> None:
+    code = f"import sys; sys.exit({gpu_session._NOT_INSTALLED})"
+    outcome = run_part(Part(name="x", command=(sys.executable, "-c", code), limit_s=60))
+    assert outcome["outcome"] == "not installed"
+
+
+def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
+    modes = {"exp": {"networks_host_ms": {"p50": 0.8, "p99": 0.9}}}
+    assert gpu_session._headline({"result": {"modes": modes}}) == "; exp 0.800 (p99 0.900) ms"
+    assert gpu_session._headline({"result": {"holds_sessions_at_30_fps": 7}}) == "; holds 7 sessions"
+    assert gpu_session._headline({}) == ""
+
+
+@pytest.mark.slow
+def test_every_part_runs_at_toy_sizes_without_a_gpu(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "out.json"
+    assert gpu_session.main([str(out), "--rehearse"]) == 0
+    report = json.loads(out.read_text())
+    assert report["rehearsal"] is True
+    outcomes = {name: part["outcome"] for name, part in report["parts"].items()}
+    assert set(outcomes.values()) <= {"passed", "not installed"}, outcomes
+    for name in ("kernel benchmarks", "frame steps, half", "several sessions, half", "end to end, paced"):
+        assert outcomes[name] == "passed"
 
 
 def test_a_part_that_is_not_installed_says_so() -> None:

@@ -9,23 +9,30 @@ import pytest
 
 from engine.assets_manifest import ASSETS
 from engine.cli import main
-from engine.demo import CELL_PX, LABEL_PX, SIZE, TrackOnce
-from engine.portrait import read_picture
-from engine.types import Face, Image
+from engine.demo import CELL_PX, LABEL_PX, SIZE, Wall
+from engine.portrait import enroll, read_picture
+from engine.types import Face, Frame, Image
+from tests.pipeline.fake_model import FakeModel
 from tests.videos import grey, write_video
 
 
-def test_three_pipelines_search_a_picture_once() -> None:
+def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def track(image: Image) -> Face | None:
-        asked.append(int(image[0, 0, 0]))
-        return None
+    class Tracker:
+        def __call__(self, image: Image) -> Face | None:
+            asked.append(int(image[0, 0, 0]))
+            return None
 
-    once, first, second = TrackOnce(track), grey(1), grey(2)
-    for image in (first, first, first, second, second, first):
-        once(image)
-    assert asked == [1, 2, 1]
+    monkeypatch.setattr("engine.demo.FaceTracker", Tracker)
+    model = FakeModel()
+    portrait = enroll(ASSETS / "portraits" / "astronaut.jpg", model=model)
+    wall = Wall(model, [portrait], seconds=1.0)
+    for seq in range(3):
+        result = wall.draw(wall.look(Frame(image=grey(seq), seq=seq, captured_ns=seq)))
+        assert (result.seq, result.image.shape) == (seq, (SIZE[1], SIZE[0], 3))
+    assert asked == [0, 1, 2]
+    assert len(model.drives) == 3 * 3
 
 
 def test_the_demo_writes_driver_and_three_results_side_by_side(

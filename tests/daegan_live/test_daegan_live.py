@@ -18,7 +18,7 @@ from engine.cli import main
 from engine.errors import EngineError
 from engine.models import daegan_parts
 from engine.models.daegan import DaeGan
-from engine.pipeline import Pipeline, open_pipeline
+from engine.pipeline import Pipeline, Seen
 from engine.portrait import enroll
 from engine.sources.video import VideoFile
 from engine.types import EditSettings, Frame, Image, Mode
@@ -54,14 +54,14 @@ def _open(weights: Path, backend: str) -> DaeGanModel:
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     """Every picture that the pipeline gave, before a video codec touches it."""
     pictures: list[Image] = []
-    step = Pipeline.step
+    draw = Pipeline.draw
 
-    def recorded(self: Pipeline, frame: Frame) -> Frame:
-        result = step(self, frame)
+    def recorded(self: Pipeline, seen: Seen) -> Frame:
+        result = draw(self, seen)
         pictures.append(result.image)
         return result
 
-    monkeypatch.setattr(Pipeline, "step", recorded)
+    monkeypatch.setattr(Pipeline, "draw", recorded)
     return pictures
 
 
@@ -117,7 +117,7 @@ def test_what_depends_on_the_portrait_alone_is_computed_once(
     weights: Path, aligned: tuple[Image, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _open(weights, "torch")
-    path = open_pipeline(
+    path = Pipeline(
         model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings(),
         relative=False, smooth=False, aligned=True,
     )  # fmt: skip
@@ -143,7 +143,7 @@ def test_one_code_cannot_be_split_into_expression_and_pose(
     assert f"not {mode} alone: use mode both" in said
     assert not out.exists()
     model = _open(weights, "torch")
-    path = open_pipeline(
+    path = Pipeline(
         model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings()
     )
     with pytest.raises(EngineError, match="use mode both"):
@@ -157,7 +157,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
 
     def drawn(expression: float, pose: float) -> Image:
         edit = EditSettings(expression_gain=expression, pose_gain=pose)
-        path = open_pipeline(
+        path = Pipeline(
             model=model, portrait=portrait, edit=edit, relative=False, smooth=False, aligned=True
         )
         return path.step(Frame(image=aligned[1], seq=0, captured_ns=0)).image.copy()

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import engine.pipeline
-from engine.errors import EngineError
-from engine.pipeline import Pipeline, open_pipeline
+from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.lost import CARD_S, HOLD_S
 from engine.types import EditSettings, Face, Frame, Image, Mode
@@ -214,6 +213,56 @@ def test_calibrate_without_an_anchor_is_harmless(make: Make) -> None:
     assert pipeline.step(frame(0)).seq == 0
 
 
+def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeModel) -> None:
+    """As a session does it: the next frame is looked at before this one is drawn."""
+    script = [seen(0.1), seen(0.5, x=340), None, None, seen(0.8), seen(0.2)]
+    frames = [frame(seq, 0.2 * seq) for seq in range(len(script))]
+
+    def run(ahead: bool) -> list[tuple[np.ndarray, ...]]:
+        pipeline, first = make(smooth=True), len(model.drives)
+        waiting = None
+        for face, each in zip(script, frames, strict=True):
+            pipeline.track.face = face  # type: ignore[attr-defined]
+            if not ahead:
+                pipeline.step(each)
+                continue
+            looked = pipeline.look(each)
+            if waiting is not None:
+                pipeline.draw(waiting)
+            waiting = looked
+        if waiting is not None:
+            pipeline.draw(waiting)
+        return model.drives[first:]
+
+    for together, apart in zip(run(False), run(True), strict=True):
+        assert all((a == b).all() for a, b in zip(together, apart, strict=True))
+
+
+def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, kofi: Portrait) -> None:
+    pipeline = make()
+    looked = pipeline.look(frame(0))
+    pipeline.set_portrait(kofi)
+    assert (pipeline.draw(looked).image == 17).all()
+
+
+def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
+    make: Make, model: FakeModel, linn: Portrait
+) -> None:
+    assert linn.motion is not None
+    pipeline = make(relative=False)
+    pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
+    looked = pipeline.look(frame(0))
+    pipeline.set_standby(True)
+    pipeline.draw(looked)
+    assert pipeline.status.face == "standby"
+    assert _jaw(model) == linn.motion.expression[JAW]
+
+
+def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
+    make().step(frame(0))
+    assert model.drives[-1][6].shape == (4, model.size // 2, model.size // 2)
+
+
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
     pipeline = make()
     pipeline.step(frame(0))
@@ -252,13 +301,3 @@ def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, linn: Portra
         yaws.append(model.drives[-1][5][1])
     assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the drive did not"
     assert all(np.isfinite(a).all() for drive in model.drives for a in drive)
-
-
-def test_a_model_that_does_not_exist_is_named() -> None:
-    with pytest.raises(EngineError, match="nowhere"):
-        open_pipeline(model="nowhere", portrait=None, edit=EditSettings())  # type: ignore[arg-type]
-
-
-def test_a_backend_that_does_not_exist_is_named() -> None:
-    with pytest.raises(EngineError, match="no backend 'abacus'"):
-        open_pipeline(backend="abacus", portrait=None, edit=EditSettings())  # type: ignore[arg-type]

@@ -128,6 +128,37 @@ def test_enrolling_into_the_same_folder_again_replaces_it(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["picture.png", "portrait.json", "portrait.npz"]
 
 
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_break_while_replacing_never_leaves_files_of_two_portraits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """The first rename takes the old folder away, the second brings the new one."""
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    new = enroll(bundled("kofi.png"), model=FakeModel(), name="kofi")
+    done: list[Path] = []
+    original = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if len(done) == renames:
+            done.append(self)
+            raise OSError(errno.EIO, "Input/output error")
+        done.append(self)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(EngineError, match="cannot be written"):
+        save_portrait(new, folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert [p.name for p in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_folder_that_also_holds_something_else_is_left_alone(folder: Path, enrolled: Portrait) -> None:
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(EngineError, match="holds other files beside the portrait"):
+        save_portrait(enrolled, folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import EngineError
-from engine.portrait import MAX_PIXELS, read_picture
+from engine.portrait import MAX_PIXELS, decode_picture, read_picture
 from engine.types import Image
 
 
@@ -157,3 +157,14 @@ def test_alpha_of_16_bits_is_read(tmp_path: Path) -> None:
     image = read_picture(path)
     assert (image[:4] == 128).all()
     assert (image[4:] == 255).all()
+
+
+def test_bytes_are_read_like_a_file_and_errors_call_them_what_they_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 256, (60, 90, 4), np.uint8))
+    assert (decode_picture(path.read_bytes()) == read_picture(path)).all()
+    assert decode_picture(path.read_bytes(), max_side=45).shape == (30, 45, 3)
+    with pytest.raises(EngineError, match="your upload is 90x60 pixels: give one under 0 megapixels"):
+        decode_picture(path.read_bytes(), name="your upload", max_pixels=5000)
+    with pytest.raises(EngineError, match="your upload is empty"):
+        decode_picture(b"", name="your upload")

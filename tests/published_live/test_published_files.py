@@ -20,7 +20,7 @@ from engine.errors import EngineError
 from engine.models.checkpoint import save_published
 from engine.models.dpe import Dpe
 from engine.models.presets import DEBUG
-from engine.pipeline import open_pipeline
+from engine.pipeline import Pipeline
 from engine.portrait import enroll, load_portrait, save_portrait
 from engine.types import EditSettings, Image
 
@@ -158,7 +158,7 @@ def test_a_portrait_of_other_weights_is_refused(
     assert isinstance(model, PictureModel)
     portrait = enroll(aligned[0], model=other, aligned=True)
     with pytest.raises(EngineError, match="enrolled with other weights: run 'mimicam enroll' again"):
-        open_pipeline(model=model, portrait=portrait, edit=EditSettings())
+        Pipeline(model=model, portrait=portrait, edit=EditSettings())
     with pytest.raises(EngineError, match="enrolled with other weights"):
         model.generate(portrait.features, (np.zeros(32, np.float32), None))
 

@@ -12,7 +12,7 @@ import pytest
 from engine.assets_manifest import ASSETS
 from engine.backends import PictureModel, load_model
 from engine.cli import main
-from engine.pipeline import Pipeline
+from engine.pipeline import Pipeline, Seen
 from engine.sources.video import VideoFile
 from engine.types import Frame, Image
 from tests.videos import write_video
@@ -26,14 +26,14 @@ MARA = ASSETS / "portraits" / "mara.png"
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     """Every picture that the pipeline gave, before a video codec touches it."""
     pictures: list[Image] = []
-    step = Pipeline.step
+    draw = Pipeline.draw
 
-    def recorded(self: Pipeline, frame: Frame) -> Frame:
-        result = step(self, frame)
+    def recorded(self: Pipeline, seen: Seen) -> Frame:
+        result = draw(self, seen)
         pictures.append(result.image)
         return result
 
-    monkeypatch.setattr(Pipeline, "step", recorded)
+    monkeypatch.setattr(Pipeline, "draw", recorded)
     return pictures
 
 

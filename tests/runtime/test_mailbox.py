@@ -52,6 +52,31 @@ def test_close_wakes_a_taker_that_waits() -> None:
     assert ended.wait(10), "the taker slept through close()"
 
 
+def test_who_waits_for_room_goes_on_when_the_item_was_taken() -> None:
+    slot: LatestSlot[int] = LatestSlot(Drops(), "busy")
+    slot.wait_until_taken()  # empty: at once
+    slot.put(1)
+    room = threading.Event()
+
+    def putter() -> None:
+        slot.wait_until_taken()
+        room.set()
+
+    thread = threading.Thread(target=putter, daemon=True)
+    thread.start()
+    assert not room.is_set()
+    assert slot.take(0) == 1
+    assert room.wait(10), "nobody said that there is room"
+
+
+def test_who_waits_for_room_hears_that_nobody_takes_any_more() -> None:
+    slot: LatestSlot[int] = LatestSlot(Drops(), "busy")
+    slot.put(1)
+    slot.close()
+    with pytest.raises(Closed):
+        slot.wait_until_taken()
+
+
 def test_every_item_put_is_either_taken_or_counted() -> None:
     drops = Drops()
     slot: LatestSlot[int] = LatestSlot(drops, "busy")

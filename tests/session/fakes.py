@@ -69,14 +69,23 @@ class BrokenSource(ScriptedSource):
 
 
 class PassThrough:
-    """Gives every frame on; ``before`` is called first."""
+    """Gives every frame on; ``before`` is called before it is drawn, ``before_look`` before it is looked at."""
 
-    def __init__(self, before: Callable[[Frame], None] = lambda _: None) -> None:
-        self._before = before
+    def __init__(
+        self,
+        before: Callable[[Frame], None] = lambda _: None,
+        *,
+        before_look: Callable[[Frame], None] = lambda _: None,
+    ) -> None:
+        self._before, self._before_look = before, before_look
 
-    def step(self, frame: Frame) -> Frame:
-        self._before(frame)
-        return replace(frame)
+    def look(self, frame: Frame) -> Frame:
+        self._before_look(frame)
+        return frame
+
+    def draw(self, seen: Frame) -> Frame:
+        self._before(seen)
+        return replace(seen)
 
 
 class ListSink:

@@ -18,15 +18,32 @@ from tests.videos import grey, levels, write_video
 class Brighter:
     """Adds 30 to every pixel; calls ``at`` with the number of each frame."""
 
-    def __init__(self, fail_at: int | None = None, error: type[BaseException] = KeyboardInterrupt) -> None:
+    def __init__(
+        self, fail_at: int | None = None, error: type[BaseException] | BaseException = KeyboardInterrupt
+    ) -> None:
         self._fail_at, self._error = fail_at, error
         self.times_ns: list[int] = []
 
-    def step(self, frame: Frame) -> Frame:
+    def look(self, frame: Frame) -> Frame:
+        return frame
+
+    def draw(self, seen: Frame) -> Frame:
+        if seen.seq == self._fail_at:
+            raise self._error
+        self.times_ns.append(seen.captured_ns)
+        return replace(seen, image=seen.image + np.uint8(30))
+
+
+class Blind(Brighter):
+    """Fails when it looks at a frame."""
+
+    def look(self, frame: Frame) -> Frame:
         if frame.seq == self._fail_at:
             raise self._error
-        self.times_ns.append(frame.captured_ns)
-        return replace(frame, image=frame.image + np.uint8(30))
+        return frame
+
+    def draw(self, seen: Frame) -> Frame:
+        return seen
 
 
 def _render(driving: Path, out: Path, stepper: Brighter) -> int:
@@ -80,6 +97,13 @@ def test_an_interrupted_run_leaves_no_file_and_harms_no_older_one(tmp_path: Path
         _render(driving, tmp_path / "out.mp4", Brighter(fail_at=12))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"the older one"
+
+
+def test_an_error_while_looking_ahead_ends_the_run_and_leaves_no_file(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(20)])
+    with pytest.raises(EngineError, match="the tracker broke"):
+        _render(driving, tmp_path / "out.mp4", Blind(12, EngineError("the tracker broke; reinstall")))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_progress_counts_every_frame(tmp_path: Path) -> None:

@@ -66,26 +66,91 @@ def test_frames_keep_their_order_and_the_last_one_always_arrives() -> None:
 
 
 def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
+    """While the first is drawn the second is looked at; of all that come behind it, the newest is next."""
     source, sink = ScriptedSource([frame(i) for i in range(10)], gated=True), ListSink()
-    in_step, go_on = threading.Event(), threading.Event()
+    drawing, looking, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def hold_first(taken: Frame) -> None:
         if taken.seq == 0:
-            in_step.set()
+            drawing.set()
             assert go_on.wait(LIMIT_S)
         else:
-            assert sink.taken.acquire(timeout=LIMIT_S), "the first result was not written"
+            assert sink.taken.acquire(timeout=LIMIT_S), "the result before was not written"
 
-    running = Running(_session(source, sink, stepper=PassThrough(hold_first)))
+    def tell_second(taken: Frame) -> None:
+        if taken.seq == 1:
+            looking.set()
+
+    stepper = PassThrough(hold_first, before_look=tell_second)
+    running = Running(_session(source, sink, stepper=stepper))
     source.gate.release()
-    assert in_step.wait(LIMIT_S)
-    source.gate.release(10)  # nine more frames, then the end, while the first is in work
+    assert drawing.wait(LIMIT_S)
+    source.gate.release()
+    assert looking.wait(LIMIT_S), "nobody looked at the second frame while the first was drawn"
+    source.gate.release(9)  # eight more frames, then the end
     while source.gate._value:  # all were read
         time.sleep(0)
     go_on.set()
     report = running.end()
-    assert sink.seen == [0, 9]
-    assert report.drops == {"inference": 8}
+    assert sink.seen == [0, 1, 9]
+    assert report.drops == {"inference": 7}
+
+
+def test_a_frame_is_drawn_only_after_it_was_looked_at_and_nobody_looks_further_than_one_ahead() -> None:
+    looked: list[int] = []
+    drawn: list[int] = []
+    ahead: list[int] = []
+
+    def draw(taken: Frame) -> None:
+        assert taken.seq in looked
+        drawn.append(taken.seq)
+
+    def look(taken: Frame) -> None:
+        looked.append(taken.seq)
+        ahead.append(len(looked) - len(drawn))
+
+    report = _session(
+        ScriptedSource([frame(i) for i in range(200)]),
+        ListSink(),
+        stepper=PassThrough(draw, before_look=look),
+    ).run()
+    assert drawn == looked == sorted(looked)
+    assert len(drawn) == report.frames_out, "what was looked at was not drawn"
+    # The one in work, the one that waits, and the one that the drawing thread took but did not begin yet.
+    assert max(ahead) <= 3
+
+
+def test_an_error_while_looking_ends_the_session() -> None:
+    def fail(_: Frame) -> None:
+        raise EngineError("the tracker broke; reinstall")
+
+    sink = ListSink()
+    with pytest.raises(EngineError, match="the tracker broke"):
+        _session(EndlessSource([frame(0)]), sink, stepper=PassThrough(before_look=fail)).run()
+    assert sink.closed == 1
+
+
+def test_a_session_stops_while_one_frame_is_drawn_and_the_next_was_looked_at() -> None:
+    source, sink = EndlessSource([frame(i) for i in range(3)]), ListSink()
+    drawing, looked, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(_: Frame) -> None:
+        drawing.set()
+        assert go_on.wait(LIMIT_S)
+
+    def tell(taken: Frame) -> None:
+        if taken.seq:
+            looked.set()
+
+    running = Running(_session(source, sink, stepper=PassThrough(hold, before_look=tell)))
+    assert drawing.wait(LIMIT_S)
+    assert looked.wait(LIMIT_S)
+    running.session.stop()
+    go_on.set()
+    report = running.end()
+    assert report.stuck == ()
+    assert report.frames_out == 1
+    assert report.frames_in == 1 + sum(report.drops.values()), "a frame vanished uncounted"
 
 
 def test_a_stalled_sink_delays_nobody() -> None:

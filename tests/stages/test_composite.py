@@ -78,6 +78,13 @@ def test_results_share_no_memory() -> None:
         assert not np.shares_memory(first, third)
 
 
+def test_a_canvas_that_nobody_holds_is_used_again() -> None:
+    for size in (None, (96, 64)):
+        composite = Composite(PICTURE, BOX, size)
+        addresses = {composite(_face((1, 2, 3))).ctypes.data for _ in range(50)}
+        assert len(addresses) <= 6, "a canvas was allocated for a frame"
+
+
 def test_the_portraits_picture_is_not_written_to() -> None:
     before = PICTURE.copy()
     Composite(PICTURE, BOX, (320, 240))(_face((255, 0, 0)))[:] = 0

@@ -8,6 +8,7 @@ import pytest
 from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import (
     CONTROL,
+    Departure,
     draw_openings,
     fit_affine,
     make_drive,
@@ -106,3 +107,12 @@ def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
     vector = pose_vector(head)
     assert vector[:9].reshape(3, 3) == pytest.approx(head.rotation)
     assert vector[9:] == pytest.approx([0.3, 0.4, 0.0], abs=1e-6)
+
+
+def test_one_departure_serves_many_targets() -> None:
+    own = motion(jawOpen=0.2)
+    departure = Departure(own, map_px=48)
+    for jaw in (0.0, 0.9):
+        target = motion(pose(yaw=10), jawOpen=jaw)
+        fresh, kept = make_drive(own, target, map_px=48).arrays(), departure(target).arrays()
+        assert all((a == b).all() for a, b in zip(fresh, kept, strict=True))

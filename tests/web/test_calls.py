@@ -10,6 +10,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from benchmarks.bad_network import BadNetwork, Weather
 from engine.web import timecode
+from tests.web.browser import TintRoom
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits
 
@@ -123,6 +124,26 @@ def test_the_badge_is_on_by_default_and_moves(run: Run, drawn_portraits: Path) -
             await driver.frame_where(lambda i: dark(i, corner[0], slice(16, 60)) and not dark(i, *corner))
             driver.send(type="set", settings={"badge": "off"})
             await driver.frame_where(lambda i: not dark(i, corner[0], slice(16, 60)))
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_the_background_changes_during_the_call_and_the_portrait_stays(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=TintRoom()) as live:
+            async with live.http.get(f"{live.url}/portraits") as response:
+                blue = next(p for p in (await response.json())["portraits"] if p["title"] == "Blue one")
+            driver = Driver(live.http, live.url)
+            await driver.call(settings={**PLAIN, "portrait": blue["id"]})
+            await driver.frame_where(lambda image: image[-20, -20, 2] > 100 > image[-20, -20, 1] + 60)
+            await driver.message("settings")
+            driver.send(type="set", settings={"background": "green"})  # the room shows the picture's corner
+            await driver.frame_where(lambda image: image[-20, -20, 1] > image[-20, -20, 2] + 60)
+            driver.send(type="set", settings={"background": "kept"})
+            await driver.frame_where(lambda image: image[-20, -20, 2] > image[-20, -20, 1] + 60)
             await driver.hang_up()
 
     run(work())

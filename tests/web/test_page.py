@@ -81,6 +81,8 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     page.until(
         lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 256, "it is square"
     )
+    page.page.select_option("#background", "green")
+    page.until(lambda: page.colour()[1] > page.colour()[2] + 60, "the portrait is before green")
     page.page.select_option("#badge", "off")
     page.until(lambda: page.settings().badge == "off", "the badge is off")
     assert page.complaints == []

@@ -240,6 +240,7 @@ def test_an_upload_becomes_a_portrait_known_only_by_its_id(run: Run, drawn_portr
     ("data", "kind", "status", "word"),
     [
         (_png(60_000, 60_000), "image/png", 422, "60000x60000"),
+        (_png(65_535, 1)[:-40], "image/png", 422, "damaged"),
         (b"GIF89a" + b"\0" * 99, "image/png", 422, "JPEG, PNG or WebP"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 400, "image/jpeg", 422, "JPEG"),
         (_png(64, 64)[:60], "image/png", 422, "damaged"),
@@ -329,6 +330,23 @@ def test_paths_lead_nowhere_on_disk(run: Run, drawn_portraits: Path) -> None:
                         length = int(line.split(b":")[1])
                 await reader.readexactly(length)
             writer.close()
+
+    run(work())
+
+
+def test_the_pages_files_are_typed_and_not_sent_twice(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            async with live.http.get(f"{live.url}/static/app.js") as response:
+                assert (response.status, response.content_type) == (200, "text/javascript")
+                tag = response.headers["ETag"]
+            for given, status in ((tag, 304), ('"other"', 200)):
+                async with live.http.get(
+                    f"{live.url}/static/app.js", headers={"If-None-Match": given}
+                ) as response:
+                    assert response.status == status
+            for name in ("nothing.js", "..%2foptions.py", ""):
+                assert (await _status(live, "GET", f"/static/{name}"))[0] == 404
 
     run(work())
 

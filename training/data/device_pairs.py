@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from engine.errors import EngineError
 from engine.models.compact import pixel_grid
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from engine.stages.motion import CONTROL, draw_maps
+from engine.stages.motion import CONTROL, make_drive
 from engine.types import HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 from training.data.pairs import FAR_SHARE, FIRST, PAIR_WEIGHTS, STILL_SHARE, Augmentation, Batch, read_ahead
@@ -212,9 +212,10 @@ class DeviceSampler:
         }
 
     def _openings(self, source: Motions, target: Motions) -> Tensor:
-        """``[B, 6, size / 2, size / 2]``; see `engine.stages.motion.draw_maps`."""
+        """``[B, 6, size / 2, size / 2]``; see `engine.stages.motion.Drive`."""
         pairs = zip(source.codes(), target.codes(), strict=True)
-        maps = list(self._painters.map(lambda pair: draw_maps(*pair, self._size // 2), pairs))
+        side = self._size // 2
+        maps = list(self._painters.map(lambda pair: make_drive(*pair, map_px=side).openings, pairs))
         return torch.from_numpy(np.stack(maps)).to(self._pack.device)
 
     def _far_pairs(self, random: torch.Generator) -> Tensor:

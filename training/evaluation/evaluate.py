@@ -1,36 +1,43 @@
-"""Drive validation people by each other and by themselves, read the results with the tracker, and compare."""
+"""Drive validation people by each other and by themselves, read the results with the tracker, and compare.
+
+The paper's three settings, expression only, pose only, and both, each across people and within one person (DPE,
+section 4, tables 1 to 3).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.model import Features, Model
-from engine.stages.edit import edit
 from engine.stages.geometry import head_pose
-from engine.stages.motion import read_motion
 from engine.stages.track import FaceTracker, region_of_landmarks
-from engine.types import EditSettings, Face, Float, Image, Mode, MotionCode
-from training.data.pairs import FramePack
+from engine.types import Face, Float, Image, Mode
 from training.evaluation import metrics
+from training.evaluation.candidates import Generate
+from training.evaluation.clips import Clip, calmest, cross_pairs
 from training.evaluation.identity import IdentityDistance
 
-Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
-"""portrait, its motion, driver, its motion, mode -> result."""
+if TYPE_CHECKING:
+    from training.evaluation.perceptual import PictureFeatures  # needs PyTorch
+
+_EVERY = 3
+"""Of the results, every third goes through the networks of `Meters`: 0.1 s each."""
+_ANGLES = ("yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """Frames of one validation person, evenly spaced."""
+class Meters:
+    """Measures that need networks of their own. None: not measured."""
 
-    identity: str
-    images: list[Image]
-    landmarks: Float
-    """``[T, 478, 3]``, pixels."""
-    blendshapes: Float
-    motions: list[MotionCode]
+    identity: IdentityDistance | None = None
+    pictures: PictureFeatures | None = None
+
+
+NO_METERS = Meters()
 
 
 @dataclass(kw_only=True)
@@ -52,185 +59,155 @@ class Tally:
         }
 
 
-def load_clips(pack: FramePack, frames: int) -> list[Clip]:
-    """The most moving segment of each validation person."""
-    best: dict[str, tuple[float, int]] = {}
-    for segment in np.unique(pack.segment[pack.indices]):
-        low, high = pack.starts[segment], pack.starts[segment + 1]
-        if high - low < frames:
-            continue
-        motion = float(pack.blendshapes[low:high].std(axis=0).sum())
-        identity = pack.segments[segment]["identity"]
-        if motion > best.get(identity, (-1.0, 0))[0]:
-            best[identity] = (motion, int(segment))
-    return [_clip(pack, segment, frames) for _, segment in best.values()]
+@dataclass(frozen=True, kw_only=True)
+class Drive:
+    """What one driver made of one portrait."""
 
-
-def _clip(pack: FramePack, segment: int, frames: int) -> Clip:
-    low, high = pack.starts[segment], pack.starts[segment + 1]
-    rows = np.linspace(low, high - 1, frames).round().astype(int)
-    size = pack.frames.shape[1]
-    return Clip(
-        identity=pack.segments[segment]["identity"],
-        images=[np.array(pack.frames[i]) for i in rows],
-        landmarks=_to_pixels(pack.landmarks[rows], size),
-        blendshapes=pack.blendshapes[rows],
-        motions=[read_motion(pack.landmarks[i], pack.blendshapes[i]) for i in rows],
-    )
-
-
-def calmest(clip: Clip) -> int:
-    """The frame that serves as portrait: near frontal, eyes open, mouth near closed."""
-    curves = metrics.expression_groups(clip.blendshapes)
-    yaw = np.array([abs(m.pose.angles_rad()[0]) for m in clip.motions])
-    return int(np.argmin(curves["jaw"] + curves["blink"] + 0.5 * curves["smile"] + yaw))
-
-
-def model_generator(model: Model) -> Generate:
-    """The product's own path, without filter and anchor: motion as it is."""
-    last: tuple[Image, Features] | None = None
-
-    def generate(portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
-        nonlocal last
-        if last is None or last[0] is not portrait:
-            last = portrait, model.encode(portrait)
-        drive = edit(own, driver, None, EditSettings(mode=mode))
-        return model.generate(last[1], drive.arrays()).copy()
-
-    return generate
-
-
-def copy_source(portrait: Image, *_: object) -> Image:
-    """Floor: nothing moves."""
-    return portrait
-
-
-def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
-    """Floor: everything moves, and the person changes."""
-    return driver
-
-
-def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
-    """Portrait and driver of different people, every person in turn in both roles."""
-    pairs = [
-        (clips[i], clips[(i + shift) % len(clips)])
-        for shift in range(1, len(clips))
-        for i in range(len(clips))
-    ]
-    return pairs[:count]
+    portrait: Clip
+    at: int
+    """The portrait's frame."""
+    driver: Clip
+    mode: Mode
+    results: list[Image]
+    """A picture a frame of the driver."""
+    faces: list[Face | None]
+    """As the tracker reads them."""
 
 
 def evaluate_cross(
-    clips: list[Clip], generate: Generate, mode: Mode, pairs: int, identity: IdentityDistance | None = None
+    clips: list[Clip], generate: Generate, mode: Mode, pairs: int, meters: Meters = NO_METERS
 ) -> dict[str, float]:
     """Cross identity: what follows, what leaks, what of the portrait stays."""
     tally = Tally()
+    fakes: list[Image] = []
     for portrait, driver in cross_pairs(clips, pairs):
-        at = calmest(portrait)
-        results = [
-            generate(portrait.images[at], portrait.motions[at], image, motion, mode)
-            for image, motion in zip(driver.images, driver.motions, strict=True)
-        ]
-        _tally_pair(tally, portrait, at, driver, results, identity)
+        one = _drive(portrait, driver, generate, mode)
+        _tally_motion(tally, one)
+        _tally_looks(tally, one, meters.identity)
+        fakes += one.results[::_EVERY]
+    if meters.pictures is not None and fakes:
+        real = [image for clip in clips for image in clip.images]
+        tally.add("mobilenet_frechet", meters.pictures.frechet(fakes, real))
     return tally.means()
-
-
-def _tally_pair(
-    tally: Tally,
-    portrait: Clip,
-    at: int,
-    driver: Clip,
-    results: list[Image],
-    identity: IdentityDistance | None,
-) -> None:
-    faces = read_results(results, portrait.landmarks[at])
-    seen = [i for i, face in enumerate(faces) if face is not None]
-    tally.add("lost_share", 1 - len(seen) / len(faces))
-    if len(seen) < 4:
-        return
-    found = [faces[i] for i in seen]
-    shapes = np.stack([f.blendshapes for f in found if f is not None])
-    theirs = metrics.expression_groups(driver.blendshapes[seen])
-    for name, curve in metrics.expression_groups(shapes).items():
-        _tally_follow(tally, name, theirs[name], curve)
-    angles = np.array([_angles(f.landmarks) for f in found if f is not None])
-    wanted = np.array([driver.motions[i].pose.angles_rad() for i in seen])
-    own = np.array(portrait.motions[at].pose.angles_rad())
-    for column, name in enumerate(("yaw", "pitch", "roll")):
-        _tally_follow(tally, name, wanted[:, column], angles[:, column])
-    tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own).mean())))
-    # Named for what they are: the paper's AED and APD are distances of 3DMM coefficients.
-    tally.add("tracker_aed", float(np.abs(shapes - driver.blendshapes[seen]).mean()))
-    tally.add("tracker_apd", float(np.abs(angles - wanted).mean()))
-    _tally_looks(
-        tally,
-        portrait,
-        at,
-        [(results[i], f.landmarks) for i in seen if (f := faces[i]) is not None],
-        identity,
-    )
-
-
-def _tally_looks(
-    tally: Tally, portrait: Clip, at: int, found: list[tuple[Image, Float]], identity: IdentityDistance | None
-) -> None:
-    base = metrics.sharpness(portrait.images[at], portrait.landmarks[at])
-    own = None if identity is None else identity.embed(portrait.images[at], portrait.landmarks[at])
-    for number, (image, landmarks) in enumerate(found):
-        tally.add("sharpness", metrics.sharpness(image, landmarks) / base)
-        if identity is not None and own is not None and number % 3 == 0:  # 60 ms each
-            tally.add("identity_distance", identity(image, landmarks, own))
 
 
 def evaluate_same(
-    clips: list[Clip], generate: Generate, distance: Callable[[Image, Image], float] | None = None
+    clips: list[Clip], generate: Generate, mode: Mode = Mode.BOTH, meters: Meters = NO_METERS
 ) -> dict[str, float]:
-    """Same identity, both: the driver's own frames are the truth. ``distance`` adds a perceptual one."""
+    """A person drives their own calmest frame. In ``both``, their own frames are the truth."""
     tally = Tally()
     for clip in clips:
-        at = calmest(clip)
-        results = [
-            generate(clip.images[at], clip.motions[at], image, motion, Mode.BOTH)
-            for image, motion in zip(clip.images, clip.motions, strict=True)
-        ]
-        faces = read_results(results, clip.landmarks[at])
-        for i, (result, face) in enumerate(zip(results, faces, strict=True)):
-            if i == at:
-                continue
-            tally.add("psnr", metrics.psnr(result, clip.images[i]))
-            tally.add("ssim", metrics.ssim(result, clip.images[i]))
-            tally.add("l1", float(np.abs(result.astype(np.float32) - clip.images[i]).mean()) / 255)
-            if distance is not None and i % 3 == 0:  # 0.1 s each
-                tally.add("mobilenet_distance", distance(result, clip.images[i]))
-            error = (
-                float("nan") if face is None else metrics.landmark_error(face.landmarks, clip.landmarks[i])
-            )
-            tally.add("landmark_error", error)
+        one = _drive(clip, clip, generate, mode)
+        _tally_motion(tally, one)
+        _tally_looks(tally, one, meters.identity)
+        if mode is Mode.BOTH:
+            distance = None if meters.pictures is None else meters.pictures.distance
+            _tally_truth(tally, one, distance)
     return tally.means()
+
+
+def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Drive:
+    at = calmest(portrait)
+    results = [
+        generate(portrait.images[at], portrait.motions[at], image, motion, mode)
+        for image, motion in zip(driver.images, driver.motions, strict=True)
+    ]
+    faces = read_results(results, portrait.landmarks[at])
+    return Drive(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
+
+
+def _tally_motion(tally: Tally, one: Drive) -> None:
+    seen = [i for i, face in enumerate(one.faces) if face is not None]
+    tally.add("lost_share", 1 - len(seen) / len(one.faces))
+    if len(seen) < 4:
+        return
+    found = [face for face in one.faces if face is not None]
+    shapes = np.stack([face.blendshapes for face in found])
+    wanted_shapes = one.driver.blendshapes[seen]
+    angles = np.array([_angles(face.landmarks) for face in found])
+    wanted_angles = np.array([one.driver.motions[i].pose.angles_rad() for i in seen])
+    gains = _tally_following(tally, (wanted_shapes, shapes), (wanted_angles, angles))
+    own_angles = np.array(one.portrait.motions[one.at].pose.angles_rad())
+    tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own_angles).mean())))
+    # What the mode shall leave alone is the portrait's own.
+    own_shapes = one.portrait.blendshapes[one.at]
+    expression = own_shapes if one.mode is Mode.POSE else wanted_shapes
+    pose = own_angles if one.mode is Mode.EXP else wanted_angles
+    # Named for what they are: the paper's AED and APD are distances of 3DMM coefficients.
+    tally.add("tracker_aed", float(np.abs(shapes - expression).mean()))
+    tally.add("tracker_apd", float(np.abs(angles - pose).mean()))
+    _tally_leak(tally, one.mode, gains)
+
+
+def _tally_following(
+    tally: Tally, shapes: tuple[Float, Float], angles: tuple[Float, Float]
+) -> dict[str, float]:
+    """Correlation and gain of each curve, driver's then result's; the gains by name."""
+    theirs, ours = (metrics.expression_groups(each) for each in shapes)
+    curves = {name: (theirs[name], ours[name]) for name in theirs}
+    curves |= {name: (angles[0][:, i], angles[1][:, i]) for i, name in enumerate(_ANGLES)}
+    gains = {}
+    for name, (driver, result) in curves.items():
+        if (found := metrics.follow(name, driver, result)) is not None:
+            tally.add(f"{name}_correlation", found[0])
+            tally.add(f"{name}_gain", found[1])
+            gains[name] = found[1]
+    return gains
+
+
+def _tally_leak(tally: Tally, mode: Mode, gains: dict[str, float]) -> None:
+    """The mean size of the gains of what the mode shall leave alone."""
+    if mode is Mode.BOTH:
+        return
+    name, curves = ("pose", _ANGLES) if mode is Mode.EXP else ("expression", tuple(metrics.GROUPS))
+    leaks = [abs(gains[curve]) for curve in curves if curve in gains]
+    if leaks:
+        tally.add(f"{name}_leak", float(np.mean(leaks)))
+
+
+def _tally_looks(tally: Tally, one: Drive, identity: IdentityDistance | None) -> None:
+    picture, landmarks = one.portrait.images[one.at], one.portrait.landmarks[one.at]
+    base = metrics.sharpness(picture, landmarks)
+    own = None if identity is None else identity.embed(picture, landmarks)
+    found = [(image, face) for image, face in zip(one.results, one.faces, strict=True) if face is not None]
+    for number, (image, face) in enumerate(found):
+        tally.add("sharpness", metrics.sharpness(image, face.landmarks) / base)
+        if identity is not None and own is not None and number % _EVERY == 0:
+            embedded = identity.embed(image, face.landmarks)
+            tally.add("identity_distance", float(np.linalg.norm(embedded - own)))
+            tally.add("dlib_csim", metrics.cosine(embedded, own))
+
+
+def _tally_truth(tally: Tally, one: Drive, distance: Callable[[Image, Image], float] | None) -> None:
+    """Against the driver's frames, the portrait's own one left out."""
+    for i, (result, face) in enumerate(zip(one.results, one.faces, strict=True)):
+        if i == one.at:
+            continue
+        truth, landmarks = one.driver.images[i], one.driver.landmarks[i]
+        tally.add("psnr", metrics.psnr(result, truth))
+        tally.add("ssim", metrics.ssim(result, truth))
+        tally.add("l1", float(np.abs(result.astype(np.float32) - truth).mean()) / 255)
+        if distance is not None and i % _EVERY == 0:
+            tally.add("mobilenet_distance", distance(result, truth))
+        error = float("nan") if face is None else metrics.landmark_error(face.landmarks, landmarks)
+        tally.add("landmark_error", error)
 
 
 def read_results(results: list[Image], landmarks: Float) -> list[Face | None]:
     """Track a sequence of results, looking first where the portrait's face was."""
-    tracker = FaceTracker()
+    tracker = the_tracker()
+    tracker.reset()
     tracker.start(region_of_landmarks(landmarks))
     for image in results[:1]:  # the portrait's square is not this face's: let the tracker settle on it first
         tracker(np.ascontiguousarray(image))
     return [tracker(np.ascontiguousarray(image)) for image in results]
 
 
-def _tally_follow(tally: Tally, name: str, driver: Float, result: Float) -> None:
-    found = metrics.follow(name, driver, result)
-    if found is not None:
-        tally.add(f"{name}_correlation", found[0])
-        tally.add(f"{name}_gain", found[1])
+@cache
+def the_tracker() -> FaceTracker:
+    """Compiled once for all clips. One thread at a time."""
+    return FaceTracker()
 
 
 def _angles(landmarks_px: Float) -> tuple[float, float, float]:
     return head_pose(landmarks_px).angles_rad()
-
-
-def _to_pixels(landmarks: Float, size: int) -> Float:
-    out = landmarks.copy()
-    out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
-    out[..., 2] *= size / 2
-    return out

@@ -1,4 +1,6 @@
-"""Identity distance: how far apart two pictures are as persons (for CSIM-like figures).
+"""Identity: how far apart two pictures are as persons.
+
+The papers' CSIM is the cosine of ArcFace embeddings, whose weights no package ships; ours has its network's name.
 
 dlib's face recognition network (King, "Dlib-ml", JMLR 2009; model CC0): 128 values, Euclidean distance, two pictures
 of one person are usually under 0.6. Shipped by the packages ``dlib-bin`` and ``face-recognition-models``.
@@ -45,7 +47,3 @@ class IdentityDistance:
         box = self._dlib.rectangle(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
         shape = self._dlib.full_object_detection(box, points)
         return np.array(self._net.compute_face_descriptor(np.ascontiguousarray(image), shape), np.float32)
-
-    def __call__(self, image: Image, landmarks_px: Float, other: Float) -> float:
-        """Distance of a face to an embedding."""
-        return float(np.linalg.norm(self.embed(image, landmarks_px) - other))

@@ -44,6 +44,22 @@ def follow(name: str, driver: Float, result: Float) -> tuple[float, float] | Non
     return covariance / (spread * max(float(result.std()), 1e-6)), covariance / spread**2
 
 
+def cosine(a: Float, b: Float) -> float:
+    """Cosine of two vectors: 1 for the same direction (CSIM is that of two faces' embeddings)."""
+    return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
+
+
+def frechet(a: Float, b: Float) -> float:
+    """Frechet distance of the Gaussians of two sets of features ``[N, D]`` (Heusel et al., NeurIPS 2017, section 3)."""
+    means, spreads = [x.mean(axis=0) for x in (a, b)], [np.cov(x.astype(np.float64).T) for x in (a, b)]
+    # trace of sqrt(A B): its eigenvalues are those of the symmetric sqrt(A) B sqrt(A)
+    values, vectors = np.linalg.eigh(spreads[0])
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    common = np.sqrt(np.linalg.eigvalsh(root @ spreads[1] @ root).clip(0)).sum()
+    apart = float(((means[0] - means[1]) ** 2).sum())
+    return apart + float(np.trace(spreads[0]) + np.trace(spreads[1]) - 2 * common)
+
+
 def psnr(image: Image, target: Image) -> float:
     """Peak signal to noise ratio, dB."""
     error = float(((image.astype(np.float32) - target.astype(np.float32)) ** 2).mean())

@@ -1,27 +1,42 @@
-"""MobileNetV2's feature distance of two pictures, under its own name: it is not LPIPS."""
+"""Distances by MobileNetV2's features, under their own names: they are neither LPIPS nor FID."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from engine.types import Image
+from engine.types import Float, Image
+from training.evaluation import metrics
 from training.perceptual import MobileNetDistance
 
 
-class PictureDistance:
-    """0 for equal pictures; see `training.perceptual`."""
+class PictureFeatures:
+    """Of pictures uint8 ``[S, S, 3]``, RGB; see `training.perceptual`."""
 
     def __init__(self, weights: Path) -> None:
         """Raises EngineError when the weights are missing."""
         self._net = MobileNetDistance(weights)
+        self._deep = MobileNetDistance(weights, depth=4)
 
     @torch.inference_mode()
-    def __call__(self, image: Image, target: Image) -> float:
-        """Both uint8 ``[S, S, 3]``, RGB."""
+    def distance(self, image: Image, target: Image) -> float:
+        """Of two pictures, 0 for equal ones: what LPIPS is without its learned weights, on another network."""
         return float(self._net(_tensor(image), _tensor(target)))
+
+    @torch.inference_mode()
+    def embed(self, image: Image) -> Float:
+        """``[96]``: the features at a sixteenth of the size, averaged over the picture."""
+        vector: Float = self._deep.maps(_tensor(image))[-1].mean((2, 3))[0].numpy()
+        return vector
+
+    def frechet(self, fakes: Sequence[Image], reals: Sequence[Image]) -> float:
+        """Of two sets: what FID is (Heusel et al., NeurIPS 2017), on another network's features."""
+        return metrics.frechet(
+            *(np.stack([self.embed(image) for image in images]) for images in (fakes, reals))
+        )
 
 
 def _tensor(image: Image) -> torch.Tensor:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from engine.stages.encode import Crop, TrackerEncoder
-from engine.stages.track import FaceTracker, region_of_landmarks
+from engine.stages.track import region_of_landmarks
 from engine.types import CropBox, Float, Image, Mode, MotionCode
-from training.evaluation.evaluate import Clip, Generate, Tally, calmest, cross_pairs, read_results
+from training.evaluation.candidates import FRAME_NS, Candidate, Generate
+from training.evaluation.clips import Clip, calmest, cross_pairs
+from training.evaluation.evaluate import Tally, read_results, the_tracker
 
 NOISE_LEVELS = 2.0
 """Standard deviation of the sensor's noise, grey levels of 255: a webcam in a lit room."""
-_FRAME_NS = 40_000_000
 _SETTLE = 4
 """First frames left out: the tracker's region, and the filter, come to rest."""
 
 
 def evaluate_still(
-    clips: list[Clip], generate: Generate, pairs: int = 4, frames: int = 16
+    clips: list[Clip], candidate: Candidate, pairs: int = 4, frames: int = 16
 ) -> dict[str, float]:
     """Standard deviation of the results' landmarks in pixels, mean over landmarks: as read, and as the product smooths.
 
@@ -26,9 +27,10 @@ def evaluate_still(
     tally = Tally()
     for number, (portrait, driver) in enumerate(cross_pairs(clips, pairs)):
         images = noisy(driver.images[calmest(driver)], frames, seed=number)
-        for name, smooth in (("jitter_px", False), ("jitter_smoothed_px", True)):
-            motions = _read(images, driver.landmarks[calmest(driver)], smooth=smooth)
-            tally.add(name, _jitter(portrait, generate, images, motions))
+        landmarks = driver.landmarks[calmest(driver)]
+        plain, calm = (_read(images, landmarks, smooth=smooth) for smooth in (False, True))
+        tally.add("jitter_px", _jitter(portrait, candidate.generate, images, plain))
+        tally.add("jitter_smoothed_px", _jitter(portrait, candidate.smoothed, images, calm))
     return tally.means()
 
 
@@ -40,14 +42,15 @@ def noisy(image: Image, frames: int, seed: int) -> list[Image]:
 
 
 def _read(images: list[Image], landmarks: Float, *, smooth: bool) -> list[MotionCode]:
-    tracker, encoder = FaceTracker(), TrackerEncoder(smooth=smooth)
+    tracker, encoder = the_tracker(), TrackerEncoder(smooth=smooth)
+    tracker.reset()
     tracker.start(region_of_landmarks(landmarks))
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(images[0].shape[0]))
     motions = []
     for number, image in enumerate(images):
         face = tracker(image)
         if face is not None:
-            motions.append(encoder(Crop(image=image, box=box, face=face, captured_ns=number * _FRAME_NS)))
+            motions.append(encoder(Crop(image=image, box=box, face=face, captured_ns=number * FRAME_NS)))
     return motions
 
 

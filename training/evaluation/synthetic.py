@@ -17,7 +17,8 @@ from engine.stages.motion import read_motion
 from engine.stages.track import FaceTracker
 from engine.types import CropBox, Face, Float, Image, Mode
 from training.evaluation import metrics
-from training.evaluation.evaluate import Generate, Tally, read_results
+from training.evaluation.candidates import Generate
+from training.evaluation.evaluate import Tally, read_results
 
 TRUTH = {Mode.EXP: 1, Mode.POSE: 2, Mode.BOTH: 3}
 _DRIVER = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +22,7 @@ from training.published.branches import measure_branches
 from training.published.face import TrackerFeatures
 from training.published.losses import LossWeights
 from training.published.perceptual import VggDistance
-from training.published.recipe import PublishedOptions, PublishedRecipe
+from training.published.recipe import PublishedOptions, PublishedRecipe, any_process
 from training.trainer import Trainer, TrainerOptions
 
 
@@ -78,16 +78,26 @@ class TrainPublished:
             config=config,
             device=device,
         )
-        out = self.out if rank == 0 else self.out / f"process-{rank}"
-        trainer = Trainer(recipe, TrainerOptions(out=out, steps=self.steps, minutes=self.minutes))
+        trainer = self._trainer(recipe, rank, device)
         if trainer.resume():
             print(f"going on at step {trainer.step}")
         elif self.lia is not None:
             print(f"{initialise_from_lia(recipe.model, self.lia)} entries taken from {self.lia.name}")
         pairs = _sampler(self.pack, config, self.batch, validation=False, seed=self.seed + rank)
-        shown = _sampler(self.pack, config, 8, validation=True, seed=1)
-        reached = trainer.run(pairs.stream, shown.batch(0))
-        print(f"stopped at step {reached}; the run is in {out}")
+        shown = _sampler(self.pack, config, 8, validation=True, seed=1).batch(0) if rank == 0 else None
+        reached = trainer.run(pairs.stream, shown)
+        print(f"stopped at step {reached}; the run is in {self.out}")
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+    def _trainer(self, recipe: PublishedRecipe, rank: int, device: str) -> Trainer:
+        """Process 0 keeps the run; the others have their curves beside it, and its checkpoint."""
+        options = TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes)
+        if not dist.is_initialized():
+            return Trainer(recipe, options)
+        if rank:
+            options = replace(options, out=self.out / f"process-{rank}", leader=self.out)
+        return Trainer(recipe, options, agree=lambda stop: any_process(stop, device))
 
     def _distance(self) -> torch.nn.Module:
         if (self.vgg is None) == (self.mobilenet is None):
@@ -98,10 +108,6 @@ class TrainPublished:
         """Join torchrun's group, if there is one; this process's rank and device."""
         if "WORLD_SIZE" not in os.environ:
             return 0, self.device
-        if self.minutes is not None:
-            raise EngineError(
-                "--minutes would stop processes at different steps: leave it out under torchrun"
-            )
         cuda = self.device.startswith("cuda")
         dist.init_process_group("nccl" if cuda else "gloo")
         local = int(os.environ.get("LOCAL_RANK", "0"))

@@ -13,16 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.errors import EngineError
+from training.perceptual import read_weights
 
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
 """VGG19 up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, configuration E)."""
 _TAPS = frozenset((1, 6, 11, 20, 29))
 """relu1_1, relu2_1, ... relu5_1 (Johnson et al., ECCV 2016; as the first-order motion model uses them)."""
+_LEAST_PX = 16
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class VggDistance(nn.Module):
-    """Mean absolute difference of VGG19 features, summed over five depths and four sizes. Frozen."""
+    """Mean absolute difference of VGG19 features, summed over five depths and four sizes. Frozen.
+
+    Pictures under 128 pixels a side have fewer sizes: the deepest features need 16 pixels.
+    """
 
     mean: Tensor
     std: Tensor
@@ -49,6 +54,8 @@ class VggDistance(nn.Module):
         total = image_N3SS.new_zeros(())
         for level in range(self.levels):
             if level:
+                if min(image_N3SS.shape[2:]) < 2 * _LEAST_PX:
+                    break
                 image_N3SS, target_N3SS = F.avg_pool2d(image_N3SS, 2), F.avg_pool2d(target_N3SS, 2)
             with torch.no_grad():
                 wanted = self.maps(target_N3SS)
@@ -96,7 +103,7 @@ def _vgg_state(weights: Path, features: nn.Sequential) -> dict[str, Tensor]:
         raise EngineError(
             f"{weights} is missing: give torchvision's vgg19 weights, or use the MobileNet distance"
         )
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    state = read_weights(weights)
     wanted = features.state_dict()
     wrong = [n for n, v in wanted.items() if getattr(state.get(f"features.{n}"), "shape", None) != v.shape]
     if wrong:

@@ -216,6 +216,13 @@ class PublishedRecipe:
             mean.lerp_(now, 1 - decay)
 
 
+def any_process(stop: bool, device: str) -> bool:
+    """Whether any of the processes says ``stop``; all must ask."""
+    flag = torch.tensor(float(stop), device=device)
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
 def average_gradients(module: nn.Module) -> None:
     """Under torchrun: replace every gradient by its mean over the processes. Alone: nothing."""
     if not dist.is_initialized() or dist.get_world_size() == 1:

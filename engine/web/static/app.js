@@ -10,6 +10,7 @@ import { measure } from './measure.js';
 import { Recorder, snapshot } from './record.js';
 
 const CHOICES = ['mode', 'framing'];
+const LISTS = ['badge', 'background'];
 const NUMBERS = ['expression_gain', 'pose_gain', 'height'];
 const MODES = ['both', 'exp', 'pose'];
 const SLOW_FPS = 15;
@@ -23,7 +24,8 @@ const shown = { standby: false, noFace: 0, slow: 0, stream: null, wasLive: false
 
 /** What the controls say, as the server wants it. */
 function settings() {
-  const values = { portrait: gallery.chosen, mirror: $('mirror').checked, badge: $('badge').value, standby: shown.standby };
+  const values = { portrait: gallery.chosen, mirror: $('mirror').checked, standby: shown.standby };
+  for (const name of LISTS) values[name] = $(name).value;
   for (const name of CHOICES) values[name] = document.querySelector(`input[name="${name}"]:checked`).value;
   for (const name of NUMBERS) values[name] = Number($(name).value);
   return values;
@@ -33,7 +35,7 @@ function settings() {
 function showSettings(values) {
   for (const name of CHOICES) if (values[name]) document.querySelector(`input[name="${name}"][value="${CSS.escape(values[name])}"]`).checked = true;
   for (const name of NUMBERS) if (values[name] !== undefined) $(name).value = String(values[name]);
-  if (values.badge) $('badge').value = values.badge;
+  for (const name of LISTS) if (values[name]) $(name).value = values[name];
   if (values.mirror !== undefined) $('mirror').checked = values.mirror;
   refreshLabels();
 }
@@ -321,7 +323,7 @@ function wire() {
   $('help-open').addEventListener('click', () => $('help').showModal());
   $('cameras').addEventListener('change', switchCamera);
   for (const name of CHOICES) document.querySelectorAll(`input[name="${name}"]`).forEach((input) => input.addEventListener('change', () => changed(name)));
-  for (const name of [...NUMBERS, 'mirror', 'badge']) $(name).addEventListener('input', () => changed(name));
+  for (const name of [...NUMBERS, ...LISTS, 'mirror']) $(name).addEventListener('input', () => changed(name));
   for (const name of ['voice', 'transparent']) $(name).addEventListener('change', () => kept.set(name, $(name).checked));
   gallery.addEventListener('choose', ({ detail }) => link.send({ type: 'set', settings: { portrait: detail } }));
   document.addEventListener('keydown', press);

@@ -5,52 +5,14 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from engine.stages.crop import cut, portrait_box
-from engine.types import CropBox, Image, Mode, MotionCode
+from engine.types import Image, Mode, MotionCode
 from tests.pipeline.fake_model import FakeModel
-from tests.stages.material import bundled, driver_clip, first_face
-from training.data.pack import Packer, Segment
+from tests.training.evaluation.conftest import FRAMES
 from training.data.pairs import FramePack
-from training.evaluation.evaluate import (
-    Clip,
-    Tally,
-    calmest,
-    copy_driver,
-    copy_source,
-    cross_pairs,
-    evaluate_cross,
-    evaluate_same,
-    load_clips,
-    model_generator,
-)
-
-FRAMES = 8
-
-
-def _moving(name: str) -> list[Image]:
-    """A person who moves: the driver as filmed, a portrait rocked by the camera."""
-    if name == "driver":
-        box = portrait_box(first_face())
-        return [cut(image, box, 192) for image in driver_clip()[8 : 8 + 2 * FRAMES : 2]]
-    side = float(bundled(name).shape[0])
-    return [cut(bundled(name), CropBox(x_px=6.0 * i, y_px=3.0 * i, size_px=side), 192) for i in range(FRAMES)]
-
-
-@pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> FramePack:
-    folder = tmp_path_factory.mktemp("pack")
-    packer = Packer(folder, size=192)
-    for name, validation in (("driver", True), ("linn.png", True), ("kofi.png", False)):
-        packer.begin(Segment(file=name, identity=name, validation=validation))
-        for image in _moving(name):
-            assert packer.keep(np.ascontiguousarray(image))
-    packer.close()
-    return FramePack(folder, validation=True)
-
-
-@pytest.fixture(scope="module")
-def clips(pack: FramePack) -> list[Clip]:
-    return load_clips(pack, FRAMES)
+from training.evaluation.candidates import TrackerGenerator, copy_driver, copy_source
+from training.evaluation.clips import Clip, calmest, cross_pairs, load_clips
+from training.evaluation.evaluate import Tally, evaluate_cross, evaluate_same
+from training.evaluation.metrics import GROUPS
 
 
 def test_only_validation_people_with_enough_frames_are_measured(pack: FramePack, clips: list[Clip]) -> None:
@@ -83,6 +45,41 @@ def test_copying_the_source_has_no_gain(clips: list[Clip]) -> None:
     assert np.abs(gains).max() < 0.1
     assert figures["sharpness"] == pytest.approx(1.0, abs=0.05)
     assert figures["pose_from_portrait_deg"] < 2
+
+
+def test_the_leak_is_the_gain_of_what_the_mode_shall_leave_alone(clips: list[Clip]) -> None:
+    exp, pose, both = (evaluate_cross(clips[::-1], copy_driver, mode, 1) for mode in Mode)
+    angles = [abs(exp[f"{name}_gain"]) for name in ("yaw", "pitch", "roll") if f"{name}_gain" in exp]
+    shapes = [abs(pose[f"{name}_gain"]) for name in GROUPS if f"{name}_gain" in pose]
+    assert exp["pose_leak"] == pytest.approx(np.mean(angles), abs=1e-3)
+    assert pose["expression_leak"] == pytest.approx(np.mean(shapes), abs=1e-3)
+    assert not {"pose_leak", "expression_leak"} & both.keys()
+    assert evaluate_cross(clips[::-1], copy_source, Mode.EXP, 1)["pose_leak"] < 0.1
+
+
+def test_aed_and_apd_are_distances_to_what_the_mode_aims_at(clips: list[Clip]) -> None:
+    """The driver's expression on the portrait's head in exp, the reverse in pose (DPE, tables 1 and 2)."""
+    source, driver = (
+        {mode: evaluate_cross(clips[::-1], copy, mode, 1) for mode in Mode}
+        for copy in (copy_source, copy_driver)
+    )
+    for mode, moved, kept in (
+        (Mode.EXP, "tracker_aed", "tracker_apd"),
+        (Mode.POSE, "tracker_apd", "tracker_aed"),
+    ):
+        assert driver[mode][moved] < 0.3 * source[mode][moved]
+        assert source[mode][kept] < 0.3 * driver[mode][kept]
+    assert driver[Mode.BOTH]["tracker_aed"] == driver[Mode.EXP]["tracker_aed"]
+    assert driver[Mode.BOTH]["tracker_apd"] == driver[Mode.POSE]["tracker_apd"]
+
+
+def test_one_person_is_measured_in_all_three_settings(clips: list[Clip]) -> None:
+    for mode in Mode:
+        figures = evaluate_same(clips[:1], copy_driver, mode)
+        gains = [value for name, value in figures.items() if name.endswith("_gain")]
+        assert len(gains) >= 2
+        assert gains == pytest.approx([1.0] * len(gains), abs=0.15)
+        assert ("psnr" in figures) == (mode is Mode.BOTH), "only there the driver's frames are the truth"
 
 
 def test_against_itself_the_driver_is_exact_and_the_source_is_not(clips: list[Clip]) -> None:
@@ -120,7 +117,7 @@ def test_the_calmest_frame_has_open_eyes_and_a_closed_mouth(clips: list[Clip]) -
 
 def test_a_model_encodes_each_portrait_once_and_never_draws_another(clips: list[Clip]) -> None:
     model = FakeModel()
-    generate = model_generator(model)
+    generate = TrackerGenerator(model)
     twice = [generate(clips[0].images[0], *_rest(clips)) for _ in range(2)]
     assert model.encoded == 1
     assert not np.shares_memory(*twice)

@@ -5,8 +5,10 @@ import pytest
 
 from tests.stages.material import bundled, first_face, shapes
 from training.evaluation.metrics import (
+    cosine,
     expression_groups,
     follow,
+    frechet,
     landmark_error,
     psnr,
     sharpness,
@@ -46,6 +48,33 @@ def test_a_copy_follows_with_gain_one_and_a_half_with_gain_a_half() -> None:
     assert follow("jaw", driver, driver) == pytest.approx((1.0, 1.0), abs=1e-5)
     assert follow("jaw", driver, 0.5 * driver + 0.2) == pytest.approx((1.0, 0.5), abs=1e-5)
     assert follow("yaw", driver, -driver) == pytest.approx((-1.0, -1.0), abs=1e-5)
+
+
+def test_a_gain_is_a_slope_which_trembling_does_not_raise() -> None:
+    driver = np.sin(np.linspace(0, 60, 400)).astype(np.float32) * 0.3
+    noise = np.random.default_rng(0).normal(0, 0.3, 400).astype(np.float32)
+    correlation, gain = follow("jaw", driver, 0.5 * driver + noise) or (0.0, 0.0)
+    assert gain == pytest.approx(0.5, abs=0.1), "a ratio of spreads would say 1.5"
+    assert correlation < 0.6
+
+
+def test_cosine_is_of_directions() -> None:
+    a, b = np.array([3.0, 4.0], np.float32), np.array([4.0, -3.0], np.float32)
+    assert cosine(a, 7 * a) == pytest.approx(1.0)
+    assert cosine(a, b) == pytest.approx(0.0, abs=1e-6)
+    assert cosine(a, -a) == pytest.approx(-1.0)
+    assert cosine(a, 0 * a) == 0
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(4000, 3)).astype(np.float32)
+    assert frechet(a, a) == pytest.approx(0.0, abs=1e-6)
+    assert frechet(a, a + np.float32(2)) == pytest.approx(12.0, rel=1e-4), (
+        "the means alone: 3 times 2 squared"
+    )
+    # Diagonal covariances: the sum of (sigma_a - sigma_b)^2.
+    assert frechet(a, a * np.array([3, 1, 1], np.float32)) == pytest.approx(4.0, rel=0.1)
 
 
 def test_a_still_result_has_no_gain_and_a_still_driver_says_nothing() -> None:

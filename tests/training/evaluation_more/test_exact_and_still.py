@@ -15,8 +15,10 @@ from engine.stages.motion import read_motion
 from engine.stages.track import FaceTracker
 from engine.types import CropBox, Image, Mode, MotionCode
 from training import perceptual
-from training.evaluation.evaluate import Clip, copy_driver, copy_source, evaluate_same
-from training.evaluation.perceptual import PictureDistance
+from training.evaluation.candidates import Candidate, Generate, copy_driver, copy_source
+from training.evaluation.clips import Clip
+from training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
+from training.evaluation.perceptual import PictureFeatures
 from training.evaluation.still import evaluate_still, noisy
 from training.evaluation.synthetic import (
     TRUTH,
@@ -110,8 +112,12 @@ def clips(pictures: list[Image]) -> list[Clip]:
     return [_clip(pictures, "a"), _clip([np.ascontiguousarray(p[:, ::-1]) for p in pictures], "b")]
 
 
+def _alone(generate: Generate) -> Candidate:
+    return Candidate(generate=generate, smoothed=generate)
+
+
 def test_a_picture_that_does_not_move_does_not_tremble_and_a_shaking_one_does(clips: list[Clip]) -> None:
-    still = evaluate_still(clips, copy_source, pairs=1, frames=8)
+    still = evaluate_still(clips, _alone(copy_source), pairs=1, frames=8)
     assert still["jitter_px"] < 0.05
     count = 0
 
@@ -120,7 +126,7 @@ def test_a_picture_that_does_not_move_does_not_tremble_and_a_shaking_one_does(cl
         count += 1
         return np.roll(portrait, 2 * (count % 2), axis=1)
 
-    shaking = evaluate_still(clips, shake, pairs=1, frames=8)
+    shaking = evaluate_still(clips, _alone(shake), pairs=1, frames=8)
     assert 0.3 < shaking["jitter_px"] < 1.2, "half of the points' 2 px, in x only: about half a pixel"
 
 
@@ -129,7 +135,7 @@ def test_the_products_filter_calms_what_the_noise_shakes(clips: list[Clip]) -> N
         """Moves the picture by what the driver's nose says, enlarged."""
         return np.roll(portrait, round(float(driver.pose.translation[0]) * 4000) % 24, axis=1)
 
-    figures = evaluate_still(clips, pan, pairs=1, frames=8)
+    figures = evaluate_still(clips, _alone(pan), pairs=1, frames=8)
     assert figures["jitter_smoothed_px"] < figures["jitter_px"]
 
 
@@ -145,12 +151,13 @@ def test_the_perceptual_distance_enters_the_figures_under_its_own_name(
     clips: list[Clip], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    state = perceptual._features(perceptual._TAPS[2]).state_dict()
+    state = perceptual._features(perceptual._TAPS[3]).state_dict()
     torch.save({f"features.{name}": value for name, value in state.items()}, tmp_path / "weights.pth")
-    distance = PictureDistance(tmp_path / "weights.pth")
-    figures = evaluate_same(clips[:1], copy_driver, distance)
+    meters = Meters(pictures=PictureFeatures(tmp_path / "weights.pth"))
+    figures = evaluate_same(clips[:1], copy_driver, meters=meters)
     assert figures["mobilenet_distance"] == 0.0
-    assert evaluate_same(clips[:1], copy_source, distance)["mobilenet_distance"] > 0.01
+    assert evaluate_same(clips[:1], copy_source, meters=meters)["mobilenet_distance"] > 0.01
     assert "mobilenet_distance" not in evaluate_same(clips[:1], copy_source)
+    assert evaluate_cross(clips, copy_driver, Mode.EXP, 2, meters)["mobilenet_frechet"] >= 0
     with pytest.raises(EngineError, match="missing"):
-        PictureDistance(tmp_path / "none.pth")
+        PictureFeatures(tmp_path / "none.pth")

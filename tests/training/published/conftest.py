@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from engine.models.presets import DEBUG, DpeConfig
@@ -39,3 +44,38 @@ def debug_batch() -> dict[str, Tensor]:
     source = torch.stack([blob(-0.2, 0.05, DEBUG.size), blob(0.25, 0.2, DEBUG.size)])
     target = torch.stack([blob(0.2, 0.25, DEBUG.size), blob(-0.1, 0.02, DEBUG.size)])
     return {k: ((v + 1) * 127.5).round().byte() for k, v in (("source", source), ("target", target))}
+
+
+PER_POINT = np.arange(478, dtype=np.float32)
+WEIGHT = np.random.default_rng(0).standard_normal((1, 146, 2)).astype(np.float32)
+
+
+def save(path: Path, nodes: list, constants: dict[str, np.ndarray], shape: list[int]) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    return path
+
+
+@pytest.fixture
+def face_files(tmp_path: Path) -> tuple[Path, Path]:
+    """Landmark k is k times the picture's mean colour; blendshapes are two weighted sums of the chosen."""
+    node = helper.make_node
+    landmarks = [
+        node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2]),
+        node("ReduceMean", ["a"], ["b"], axes=[2, 3], keepdims=1),
+        node("Mul", ["b", "k"], ["c"]),
+        node("Transpose", ["c"], ["d"], perm=[0, 2, 3, 1]),
+        node("Reshape", ["d", "shape"], ["y"]),
+    ]
+    shapes = [node("Mul", ["x", "w"], ["a"]), node("ReduceSum", ["a", "axes"], ["y"], keepdims=0)]
+    numbers = {"k": PER_POINT[None, None, None], "shape": np.array([0, 1, 1, 1434])}
+    return (
+        save(tmp_path / "points.onnx", landmarks, numbers, [1, 256, 256, 3]),
+        save(tmp_path / "shapes.onnx", shapes, {"w": WEIGHT, "axes": np.array([1])}, [1, 146, 2]),
+    )

@@ -5,47 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from engine.stages.track import BLENDSHAPE_LANDMARKS
+from tests.training.published.conftest import PER_POINT, WEIGHT
 from training.published.face import TrackerFeatures
-
-PER_POINT = np.arange(478, dtype=np.float32)
-WEIGHT = np.random.default_rng(0).standard_normal((1, 146, 2)).astype(np.float32)
-
-
-def save(path: Path, nodes: list, constants: dict[str, np.ndarray], shape: list[int]) -> Path:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
-    return path
 
 
 @pytest.fixture
-def features(tmp_path: Path) -> TrackerFeatures:
-    """Landmark k is k times the picture's mean colour; blendshapes are two weighted sums of the chosen."""
-    node = helper.make_node
-    landmarks = [
-        node("Transpose", ["x"], ["a"], perm=[0, 3, 1, 2]),
-        node("ReduceMean", ["a"], ["b"], axes=[2, 3], keepdims=1),
-        node("Mul", ["b", "k"], ["c"]),
-        node("Transpose", ["c"], ["d"], perm=[0, 2, 3, 1]),
-        node("Reshape", ["d", "shape"], ["y"]),
-    ]
-    shapes = [node("Mul", ["x", "w"], ["a"]), node("ReduceSum", ["a", "axes"], ["y"], keepdims=0)]
-    numbers = {"k": PER_POINT[None, None, None], "shape": np.array([0, 1, 1, 1434])}
-    return TrackerFeatures(
-        save(tmp_path / "points.onnx", landmarks, numbers, [1, 256, 256, 3]),
-        save(tmp_path / "shapes.onnx", shapes, {"w": WEIGHT, "axes": np.array([1])}, [1, 146, 2]),
-    )
+def features(face_files: tuple[Path, Path]) -> TrackerFeatures:
+    return TrackerFeatures(*face_files)
 
 
 def test_pictures_reach_the_networks_in_zero_to_one_and_only_chosen_points_count(

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engine.errors import EngineError
+from training.perceptual import MobileNetDistance
 from training.published.onnx_graph import OnnxGraph
 from training.published.perceptual import RandomFeatures, VggDistance
 
@@ -154,6 +155,30 @@ def test_the_vgg_distance_is_zero_only_for_the_same_picture_and_teaches_the_firs
     assert a.grad is not None
     assert a.grad.abs().sum() > 0
     assert all(p.grad is None for p in distance.parameters())
+
+
+def test_small_pictures_have_a_lower_pyramid(vgg_file: Path) -> None:
+    distance, a = VggDistance(vgg_file), torch.rand(2, 1, 3, 64, 64)
+    three = VggDistance(vgg_file, levels=3)
+    assert distance(*a).item() == three(*a).item() > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive at all", None], ids=["empty", "text", "a list"])
+def test_a_file_that_holds_no_weights_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "vgg19.pth"
+    if content is None:
+        torch.save([1], path)
+    else:
+        path.write_bytes(content)
+    for make in (VggDistance, MobileNetDistance):
+        with pytest.raises(EngineError, match="get it again") as raised:
+            make(path)
+        assert "\n" not in str(raised.value)
+
+
+def test_other_weights_than_mobilenets_are_refused(vgg_file: Path) -> None:
+    with pytest.raises(EngineError, match="not torchvision's mobilenet_v2"):
+        MobileNetDistance(vgg_file)
 
 
 def test_other_weights_than_vggs_are_refused(tmp_path: Path, vgg_file: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,14 @@ from engine.models.checkpoint import load_published
 from engine.models.dpe import Dpe
 from engine.models.presets import DEBUG, PUBLISHED, DpeConfig
 from engine.types import Mode
+from tests.training.published.conftest import TINY
 from training.published.branches import BranchReport
 from training.published.perceptual import RandomFeatures
 from training.published.recipe import (
     PublishedOptions,
     PublishedRecipe,
     adam,
-    average_gradients,
+    any_process,
     stage_two_parts,
 )
 from training.trainer import Trainer, TrainerOptions
@@ -47,6 +50,7 @@ def trained(module: nn.Module, before: dict[str, Tensor], prefix: str) -> set[st
     return {k for k, v in module.state_dict().items() if not torch.equal(v, before[f"{prefix}.{k}"])}
 
 
+@pytest.mark.timeout(400)  # 15 s of one core; others may want it too
 def test_the_losses_fall_on_two_pairs(tiny: DpeConfig, batch: Batch) -> None:
     made = recipe(tiny, lr_one=0.01)  # five times the paper's: 60 steps must show it
     figures = [made.step(step, batch) for step in range(60)]
@@ -165,17 +169,58 @@ def test_sample_grids_show_five_rows(tiny: DpeConfig, batch: Batch) -> None:
     assert recipe(tiny).sample_grid(batch).shape == (3, 5 * 32, 2 * 32)
 
 
-def _average(rank: int, file: str, out: str) -> None:
-    dist.init_process_group("gloo", init_method=file, rank=rank, world_size=2)
-    layer = nn.Linear(2, 1, bias=False)
-    layer.weight.grad = torch.tensor([[1.0, 3.0 * rank]])
-    average_gradients(layer)
-    torch.save(layer.weight.grad, f"{out}{rank}")
+def _process(rank: int, folder: str, batch: Batch) -> None:
+    """One of two: its pair of the batch; the second wants to stop after two steps, then both go on to the third."""
+    torch.set_num_threads(1)
+    out = Path(folder)
+    dist.init_process_group("gloo", init_method=(out / "meet").as_uri(), rank=rank, world_size=2)
+    mine = {name: value[rank : rank + 1] for name, value in batch.items()}
+    options = TrainerOptions(out=out / "run", steps=3, log_every=1)
+    if rank:
+        options = replace(options, out=out / "second", leader=out / "run")
+    reached = []
+    for limit in (2, 99):
+        trainer = Trainer(recipe(TINY), options, agree=lambda stop: any_process(stop, "cpu"))
+        resumed = trainer.resume()
+
+        def batches(step: int, trainer: Trainer = trainer, limit: int = limit) -> Iterator[Batch]:
+            for k in itertools.count(step):
+                if rank == 1 and k == limit:
+                    trainer.request_stop()
+                yield mine
+
+        reached.append((resumed, trainer.run(batches)))
+        dist.barrier()  # the leader has saved
+    (out / f"reached-{rank}.json").write_text(json.dumps(reached))
     dist.destroy_process_group()
 
 
 @pytest.mark.slow  # two fresh interpreters import torch
-def test_two_processes_share_their_gradients(tmp_path: Path) -> None:
-    mp.spawn(_average, args=((tmp_path / "meet").as_uri(), str(tmp_path / "grad")), nprocs=2)
-    grads = [torch.load(tmp_path / f"grad{rank}", weights_only=True) for rank in range(2)]
-    assert all(torch.equal(grad, torch.tensor([[1.0, 1.5]])) for grad in grads)
+def test_two_processes_equal_one_that_accumulates_and_stop_and_resume_together(
+    tmp_path: Path, batch: Batch
+) -> None:
+    mp.spawn(_process, args=(str(tmp_path), batch), nprocs=2)
+    for rank in range(2):
+        reached = json.loads((tmp_path / f"reached-{rank}.json").read_text())
+        assert reached == [[False, 2], [True, 3]]
+    assert not (tmp_path / "second" / "checkpoint.pt").exists(), "one process keeps the run"
+    together = recipe(TINY)
+    assert Trainer(together, TrainerOptions(out=tmp_path / "run", steps=3)).resume()
+    alone = recipe(TINY, accumulate=2)
+    for step in range(3):
+        alone.step(step, batch)
+    want, got = state(alone), state(together)
+    # Sums in another order; Adam, which divides by the gradient's size, makes most of tiny ones.
+    for name, value in want.items():
+        torch.testing.assert_close(got[name], value, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_bfloat16_is_as_good_as_its_eight_bits(tiny: DpeConfig, batch: Batch) -> None:
+    fine, rough = recipe(tiny), recipe(tiny, bf16=True)
+    want, got = fine.step(0, batch), rough.step(0, batch)
+    assert got != want, "nothing ran in bfloat16"
+    for name, value in want.items():
+        assert got[name] == pytest.approx(value, rel=0.1, abs=1e-3), name
+    assert all(p.dtype == torch.float32 for p in rough.model.parameters())
+    moved = trained(rough.model, state(recipe(tiny)), "model")
+    assert moved == set(rough.model.state_dict())

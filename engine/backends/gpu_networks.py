@@ -1,0 +1,276 @@
+"""The published networks on one GPU stream, each with memory of its own: TensorRT plans, or PyTorch in half precision.
+
+What runs them is chosen: ``eager`` and ``compile`` (PyTorch), or plans; and so is whether a network's work is captured
+as a CUDA graph. Nothing here falls from one to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.backends import manifest as manifests
+from engine.backends.plan_cache import PlanCache
+from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
+from engine.backends.published_torch import load_folded
+from engine.backends.tensorrt import CudaGpu, Gpu, open_network
+from engine.backends.tensorrt_api import Progress, TensorRt
+from engine.types import Float
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from engine.models.folded import FoldedDpe
+    from engine.models.mixed import Form
+
+Engine = Literal["eager", "compile"]
+"""``compile`` is torch.compile, which takes a minute or more a network the first time."""
+
+
+class FixedNetwork(Protocol):
+    """A network with memory of its own: ``TensorRtNetwork`` or ``TorchNetwork``."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    def enqueue(self) -> None:
+        """Queue one run on the current stream. Neither waits nor, once warm, allocates outside a graph's memory."""
+
+    def share(self, name: str, tensor: Tensor) -> None:
+        """Read an input from another network's output, before any capture."""
+
+
+class TorchNetwork:
+    """A network in PyTorch. Its work is queued on the stream that is current: call it inside ``Gpu.queue``."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        gpu: Gpu,
+        *,
+        engine: Engine = "eager",
+        compiler: str = "inductor",
+    ) -> None:
+        """Move it to the GPU and run it once.
+
+        Args:
+            module: takes the inputs in order; returns a tensor or a flat tuple.
+            inputs: examples: shapes, types and memory layouts.
+            outputs: names, in order.
+            gpu: where it runs.
+            engine: see ``Engine``.
+            compiler: torch.compile's; ``eager`` traces and compiles nothing, for rehearsals.
+        """
+        import torch
+
+        device = gpu.empty((1,), torch.float32).device
+        self._module: Callable[..., Any] = module.to(device).eval()
+        if engine == "compile":
+            self._module = torch.compile(self._module, dynamic=False, backend=compiler)
+        self.inputs: dict[str, Tensor] = {name: value.to(device) for name, value in inputs.items()}
+        first: list[Tensor] = []
+        gpu.queue(lambda: first.extend(self._run()))
+        gpu.mark()()
+        self.outputs: dict[str, Tensor] = {
+            name: torch.empty_like(value) for name, value in zip(outputs, first, strict=True)
+        }
+
+    def enqueue(self) -> None:
+        """See ``FixedNetwork``."""
+        for own, value in zip(self.outputs.values(), self._run(), strict=True):
+            own.copy_(value)
+
+    def share(self, name: str, tensor: Tensor) -> None:
+        """See ``FixedNetwork``."""
+        own = self.inputs[name]
+        if tensor.shape != own.shape or tensor.dtype != own.dtype:
+            raise ValueError(f"input '{name}' is {own.dtype} {tuple(own.shape)}, got {tensor.dtype}")
+        self.inputs[name] = tensor
+
+    def _run(self) -> tuple[Tensor, ...]:
+        import torch
+
+        with torch.no_grad():
+            result = self._module(*self.inputs.values())
+        return tuple(result) if isinstance(result, tuple) else (result,)
+
+
+def torch_networks(
+    folded: FoldedDpe,
+    form: Form,
+    gpu: Gpu,
+    *,
+    engine: Engine = "eager",
+    batch: int = 1,
+    compiler: str = "inductor",
+) -> dict[str, FixedNetwork]:
+    """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
+    import torch
+
+    from engine.models.mixed import MixedDpe
+    from engine.models.onnx_form import example_inputs, input_names, output_names
+
+    torch.backends.cudnn.benchmark = (
+        True  # sizes never change: the first runs choose the fastest convolutions
+    )
+    model = MixedDpe(folded, form)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks: dict[str, FixedNetwork] = {}
+    for name in NETWORKS:
+        values = [_laid_out(v, form.dtype) for v in example_inputs(folded.config, name, batch)]
+        inputs = dict(zip(input_names(folded.config, name), values, strict=True))
+        outputs = output_names(folded.config, name)
+        networks[name] = TorchNetwork(
+            model.get_submodule(name), inputs, outputs, gpu, engine=engine, compiler=compiler
+        )
+    return networks
+
+
+def plan_networks(
+    folder: Path, api: TensorRt, gpu: Gpu, cache: PlanCache, progress: Progress | None = None
+) -> dict[str, FixedNetwork]:
+    """All networks of an export, from their plans.
+
+    Raises:
+        EngineError: see `engine.backends.tensorrt.open_network`.
+    """
+    return {
+        name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
+        for name in NETWORKS
+    }
+
+
+class GpuNetworks:
+    """See `engine.backends.published.Networks`: each network's run is one captured graph, or is queued as it is."""
+
+    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, *, graphs: bool = True) -> None:
+        """Capture.
+
+        Args:
+            networks: by name.
+            gpu: whose stream they run on.
+            graphs: False queues every kernel anew, as PyTorch does by itself.
+        """
+        self._networks, self._gpu = networks, gpu
+        self._held: dict[tuple[str, str], object] = {}
+        self._start = {name: self._starter(network, graphs) for name, network in networks.items()}
+
+    def load(self, array: Float) -> Tensor:
+        """See `engine.backends.published.Networks.load`. Maps and pictures in the networks' own type."""
+        import torch
+
+        image = self._networks["motion_encoder"].inputs["image"]
+        value = torch.from_numpy(np.ascontiguousarray(array))
+        return _laid_out(value, image.dtype).to(image.device)
+
+    def fetch(self, value: Tensor) -> npt.NDArray[Any]:
+        """See `engine.backends.published.Networks.fetch`."""
+        import torch
+
+        array: npt.NDArray[Any] = value.to("cpu", torch.float32, copy=True).numpy()
+        return array
+
+    def run(self, network: str, *inputs: Tensor) -> Sequence[Tensor]:
+        """See `engine.backends.published.Networks.run`. An input that is the last run's own is not copied again."""
+        chosen = self._networks[network]
+        pairs = zip(chosen.inputs.items(), inputs, strict=True)
+        fresh = [(own, value) for (name, own), value in pairs if self._is_fresh(network, name, value)]
+        self._gpu.follow()
+        copy_all(self._gpu, fresh)
+        self._start[network]()
+        self._gpu.mark()()
+        return list(chosen.outputs.values())
+
+    def _is_fresh(self, network: str, name: str, value: Tensor) -> bool:
+        """A portrait's maps stay: they are the same tensors frame after frame, and nobody writes to them."""
+        is_output = any(value is o for n in self._networks.values() for o in n.outputs.values())
+        held = self._held.get((network, name)) is value
+        self._held[network, name] = value
+        return is_output or not held
+
+    def _starter(self, network: FixedNetwork, graphs: bool) -> Callable[[], None]:
+        if graphs:
+            return self._gpu.capture(network.enqueue)
+        return lambda: self._gpu.queue(network.enqueue)
+
+
+def open_plans(
+    folder: Path,
+    *,
+    gpu: Gpu | None = None,
+    api: TensorRt | None = None,
+    cache: PlanCache | None = None,
+    progress: Progress | None = None,
+) -> PublishedModel:
+    """An exported published model on TensorRT, its plans built first where there are none.
+
+    Raises:
+        EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
+    """
+    from engine.backends.tensorrt_compact import installed
+
+    manifest = manifests.read_manifest(folder)
+    gpu = gpu or CudaGpu()
+    api = api or installed(gpu)
+    networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
+    facts = ModelFacts(
+        name=manifest.model,
+        sha256=manifest.model_sha256,
+        size=int(networks["encoder"].inputs["image"].shape[-1]),
+        backend=f"{api.name} {manifest.precision}, {gpu.name}",
+    )
+    return PublishedModel(GpuNetworks(networks, gpu), facts)
+
+
+def open_half(
+    path: Path, *, engine: Engine = "eager", graphs: bool = True, gpu: Gpu | None = None
+) -> PublishedModel:
+    """Published weights in PyTorch on the GPU, in half precision with our kernels.
+
+    Args:
+        path: a file that ``mimicam models import`` wrote.
+        engine: see ``Engine``.
+        graphs: see ``GpuNetworks``.
+        gpu: None is the first one.
+
+    Raises:
+        EngineError: no GPU, or no such model.
+    """
+    from engine.models.mixed import Form
+
+    folded, gpu = load_folded(path), gpu or CudaGpu()
+    form = Form(fused=engine == "compile")
+    networks = torch_networks(folded, form, gpu, engine=engine)
+    facts = ModelFacts(
+        name=path.name,
+        sha256=manifests.sha256_of(path),
+        size=folded.config.size,
+        backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
+    )
+    return PublishedModel(GpuNetworks(networks, gpu, graphs=graphs), facts)
+
+
+def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Queue copies of each second tensor into the first."""
+
+    def work() -> None:
+        for target, source in pairs:
+            target.copy_(source)
+
+    gpu.queue(work)
+
+
+def _laid_out(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pictures and maps in the networks' type, channels last; vectors stay float32."""
+    import torch
+
+    if value.dim() != 4:
+        return value
+    return value.to(dtype).contiguous(memory_format=torch.channels_last)

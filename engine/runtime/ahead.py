@@ -1,0 +1,41 @@
+"""Let an iterator work on a thread of its own, one item ahead of who takes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.threads import Worker
+
+T = TypeVar("T")
+_END_LIMIT_S = 10.0
+
+
+def one_ahead(items: Iterable[T]) -> Generator[T, None, None]:
+    """The same items in the same order, each made while the one before is in use.
+
+    Nothing is lost. An error of ``items`` is raised where the item would have come. Close the iterator when
+    leaving it early: the thread ends after the item in work.
+    """
+    slot: LatestSlot[T] = LatestSlot(Drops(), "ahead")
+
+    def work() -> None:
+        try:
+            for item in items:
+                slot.put(item)
+                slot.wait_until_taken()
+        except Closed:
+            return
+
+    worker = Worker("ahead", work, on_end=slot.close)
+    worker.start()
+    try:
+        while (item := slot.take()) is not None:
+            yield item
+    except Closed:
+        worker.join(_END_LIMIT_S)
+        worker.raise_error()
+    finally:
+        slot.close()
+        worker.join(_END_LIMIT_S)

@@ -1,0 +1,57 @@
+"""When to begin the short half of the work, so that it is ready just when the long half is free.
+
+Begun at once, it would wait, and what was seen would be older by that: on a slow machine by nearly a whole drawing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import TracebackType
+
+from engine.runtime.clock import Clock
+
+_MEMORY = 8
+"""Durations kept of each half."""
+_EARLY_NS = 8_000_000
+"""A look may be this early: a drawing leaves cores free at its beginning (burst on two cores: 68 against 62 frames/s)."""
+
+
+class Span:
+    """Times a ``with`` block; remembers the last few. One writer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.lasted_ns: deque[int] = deque(maxlen=_MEMORY)
+        self._clock = clock
+        self._start_ns = 0
+
+    def __enter__(self) -> None:
+        self._start_ns = self._clock.now_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.lasted_ns.append(self._clock.now_ns() - self._start_ns)
+
+
+class Pace:
+    """How long both halves take, and what follows for the next look.
+
+    Expects the shortest of the last drawings and the longest of the last looks: the drawing, which takes longer,
+    shall not be the one that waits.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.looking, self.drawing = Span(clock), Span(clock)
+        self._clock = clock
+
+    def wait_to_look(self, stop: threading.Event) -> None:
+        """Called when a drawing begins: returns when the next look must, or at once when ``stop`` is set."""
+        spare_ns = self.spare_ns()
+        if spare_ns > 0:
+            self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)
+
+    def spare_ns(self) -> int:
+        """For how long a look that begins with a drawing would be too early; 0 before both were seen."""
+        drawings, looks = tuple(self.drawing.lasted_ns), tuple(self.looking.lasted_ns)
+        return max(0, min(drawings) - max(looks) - _EARLY_NS) if drawings and looks else 0

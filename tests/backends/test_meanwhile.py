@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.backends import plan_start
+from engine.backends.meanwhile import Meanwhile, PictureMeanwhile, Progress
+from engine.backends.model import Features, LatentCodes, PictureModel
+from engine.errors import EngineError
+from engine.types import Float, Image, Mode
+
+FEATURES = Features(arrays=(np.zeros(1, np.float32),), model="same")
+
+
+class Fake:
+    """Paints with its own colour."""
+
+    name, size, modes = "m", 4, (Mode.EXP,)
+
+    def __init__(self, backend: str, colour: int, sha256: str = "same") -> None:
+        self.backend, self.sha256, self._colour = backend, sha256, colour
+
+    def encode(self, _crop: Image) -> Features:
+        return FEATURES
+
+    def generate(self, _features: Features, _drive: tuple[Float | None, ...]) -> Image:
+        return np.full((4, 4, 3), self._colour, np.uint8)
+
+    def read_motion(self, _crop: Image) -> LatentCodes:
+        return LatentCodes(expression=np.full(1, self._colour, np.float32), pose=np.zeros(1, np.float32))
+
+    def own_codes(self, _features: Features) -> LatentCodes:
+        return self.read_motion(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_frames_come_from_the_other_until_the_plan_is_there_and_it_is_shown() -> None:
+    may_finish, told = threading.Event(), threading.Event()
+
+    def build(progress: Progress) -> Fake:
+        progress("tactics", 3, 4)
+        told.set()
+        assert may_finish.wait(10)
+        return Fake("tensorrt", 200)
+
+    model = Meanwhile(Fake("openvino", 100), build)
+    assert told.wait(10)
+    assert model.backend == "openvino; a TensorRT plan is being built: tactics 75 %"
+    assert model.generate(FEATURES, ()).max() == 100
+    may_finish.set()
+    assert model.finished.wait(10)
+    assert model.generate(FEATURES, ()).max() == 200
+    assert model.backend == "tensorrt"
+
+
+def test_a_failed_build_is_shown_and_frames_go_on() -> None:
+    def build(_progress: Progress) -> Fake:
+        raise EngineError("the plan of generator differs from PyTorch")
+
+    model = Meanwhile(Fake("openvino", 100), build)
+    assert model.finished.wait(10)
+    assert model.backend == "openvino; TensorRT failed: the plan of generator differs from PyTorch"
+    assert model.generate(FEATURES, ()).max() == 100
+
+
+def test_other_weights_never_take_over() -> None:
+    model = Meanwhile(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200, sha256="other"))
+    assert model.finished.wait(10)
+    assert model.generate(FEATURES, ()).max() == 100
+    assert "other weights" in model.backend
+
+
+@pytest.mark.parametrize("kind", [Meanwhile, PictureMeanwhile])
+def test_it_is_the_kind_of_model_that_it_stands_for(kind: type) -> None:
+    model = kind(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200))
+    assert isinstance(model, PictureModel) is (kind is PictureMeanwhile)
+    assert model.finished.wait(10)
+    if kind is PictureMeanwhile:
+        assert model.read_motion(np.zeros((4, 4, 3), np.uint8)).expression[0] == 200
+        assert model.own_codes(FEATURES).expression[0] == 200
+        assert model.modes == (Mode.EXP,)
+
+
+@pytest.mark.parametrize(
+    ("built", "bundled", "meanwhile"), [(False, True, True), (True, True, False), (False, False, False)]
+)
+def test_an_export_starts_at_once_where_something_else_can_draw(
+    built: bool, bundled: bool, meanwhile: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(plan_start, "is_built", lambda *_folder, **_options: built)
+    monkeypatch.setattr(plan_start, "_is_bundled", lambda _folder: bundled)
+    monkeypatch.setattr(plan_start, "OpenVinoCompact", lambda: Fake("openvino", 100))
+    monkeypatch.setattr(plan_start, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt", 200))
+    model = plan_start.start_compact(tmp_path, gpu=object(), api=object(), cache=object())
+    assert isinstance(model, Meanwhile) is meanwhile
+    if meanwhile:
+        assert model.finished.wait(10)
+    assert model.generate(FEATURES, ()).max() == 200
+    assert model.backend == "tensorrt"

@@ -1,0 +1,60 @@
+"""When the next look begins."""
+
+import threading
+
+import pytest
+
+from engine.runtime.clock import FakeClock
+from engine.runtime.pace import Pace, Span
+
+
+def _lasting(span: Span, clock: FakeClock, *seconds: float) -> None:
+    for each in seconds:
+        with span:
+            clock.advance(each)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def pace(clock: FakeClock) -> Pace:
+    return Pace(clock)
+
+
+def test_the_first_looks_begin_at_once(clock: FakeClock, pace: Pace) -> None:
+    assert pace.spare_ns() == 0
+    _lasting(pace.looking, clock, 0.005)
+    assert pace.spare_ns() == 0
+
+
+def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(clock: FakeClock, pace: Pace) -> None:
+    _lasting(pace.looking, clock, 0.010)
+    _lasting(pace.drawing, clock, 0.100)
+    began_ns = clock.now_ns()
+    pace.wait_to_look(threading.Event())
+    assert (clock.now_ns() - began_ns) / 1e6 == pytest.approx(100 - 10 - 8)
+
+
+def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, pace: Pace) -> None:
+    _lasting(pace.looking, clock, 0.006)
+    _lasting(pace.drawing, clock, 0.012)
+    began_ns = clock.now_ns()
+    pace.wait_to_look(threading.Event())
+    assert clock.now_ns() == began_ns
+
+
+def test_the_drawing_shall_not_wait_so_the_shortest_and_the_longest_count(
+    clock: FakeClock, pace: Pace
+) -> None:
+    _lasting(pace.looking, clock, 0.010, 0.020, 0.010)
+    _lasting(pace.drawing, clock, 0.100, 0.060, 0.100)
+    assert pace.spare_ns() / 1e6 == pytest.approx(60 - 20 - 8)
+
+
+def test_old_durations_are_forgotten(clock: FakeClock, pace: Pace) -> None:
+    _lasting(pace.looking, clock, 0.001)
+    _lasting(pace.drawing, clock, 0.010, *[0.100] * 8)
+    assert pace.spare_ns() / 1e6 == pytest.approx(100 - 1 - 8)

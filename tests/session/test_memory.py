@@ -1,0 +1,81 @@
+"""What a long session keeps: nothing per frame."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine.assets_manifest import ASSETS
+from engine.pipeline import Pipeline, Seen
+from engine.portrait import enroll
+from engine.runtime.clock import FakeClock
+from engine.session import Parts, Session
+from engine.stages.track import FaceTracker
+from engine.types import EditSettings, Face, Frame
+from tests.session.fakes import ListSink, ScriptedSource
+from tests.session.test_live_path import FlatModel
+
+_FIRST, _LAST = 300, 1500
+_ROOM_BYTES = 8 * (_LAST - _FIRST)
+"""Less than one reference or number for each frame in between."""
+
+
+class Weighed:
+    """A pipeline that weighs the process's Python memory at two frames."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.weights: list[int] = []
+
+    def look(self, frame: Frame) -> Seen:
+        return self._pipeline.look(frame)
+
+    def draw(self, seen: Seen) -> Frame:
+        result = self._pipeline.draw(seen)
+        if seen.frame.seq in (_FIRST, _LAST):
+            gc.collect()
+            self.weights.append(tracemalloc.get_traced_memory()[0])
+        return result
+
+
+class ForgetfulSink(ListSink):
+    """Keeps only the newest, and lets the source go on."""
+
+    def __init__(self, source: ScriptedSource) -> None:
+        super().__init__()
+        self._source = source
+
+    def write(self, frame: Frame) -> None:
+        self.seen[:] = [frame.seq]
+        self._source.gate.release()
+
+
+def _frames() -> Iterator[Frame]:
+    image = np.zeros((48, 64, 3), np.uint8)
+    for seq in range(_LAST + 10):
+        yield Frame(image=image, seq=seq, captured_ns=seq * 33_000_000)
+
+
+def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
+    model = FlatModel()
+    portrait = enroll(ASSETS / "portraits" / "astronaut.jpg", model=model)
+    face = FaceTracker()(portrait.picture)
+    faces = iter(range(10**9))
+    pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(96, 64))
+
+    def track(image: object) -> Face | None:  # noqa: ARG001
+        return face if next(faces) % 50 < 40 else None  # lost and found again
+
+    pipeline.track = track  # type: ignore[assignment]
+    stepper, source = Weighed(pipeline), ScriptedSource([], gated=True)
+    source._frames = _frames()
+    source.gate.release()
+    parts = Parts(source=source, stepper=stepper, sinks=[ForgetfulSink(source)], size=(96, 64))
+    tracemalloc.start()
+    try:
+        report = Session(parts, clock=FakeClock()).run()
+    finally:
+        tracemalloc.stop()
+    assert report.frames_out == _LAST + 10
+    assert stepper.weights[1] - stepper.weights[0] < _ROOM_BYTES

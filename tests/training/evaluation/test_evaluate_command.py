@@ -1,0 +1,120 @@
+"""``mimicam evaluate`` measures whatever the engine loads, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engine.backends import Model, PictureModel, load_model
+from engine.errors import EngineError
+from engine.models.checkpoint import save_published
+from engine.models.daegan import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan_file import save_daegan
+from engine.models.dpe import Dpe
+from engine.models.presets import DEBUG
+from engine.stages.crop import cut
+from engine.stages.picture import CodeDrive
+from engine.types import CropBox, Image, Mode
+from tests.training.evaluation.conftest import FRAMES
+from training.evaluation.candidates import model_candidate
+from training.evaluation.cli import Evaluate
+from training.evaluation.clips import Clip
+
+
+@pytest.fixture(scope="session")
+def dpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "dpe.safetensors"
+    save_published(Dpe(DEBUG), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def daegan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "daegan.safetensors"
+    save_daegan(DaeGan(DAEGAN_DEBUG), path)
+    return path
+
+
+def _crop(image: Image, size: int) -> Image:
+    return cut(image, CropBox(x_px=0.0, y_px=0.0, size_px=float(len(image))), size)
+
+
+def _by_hand(model: Model, portrait: Image, driver: Image, mode: Mode) -> Image:
+    """The paper's equations 3 to 7: the driver's own codes, added."""
+    assert isinstance(model, PictureModel)
+    features = model.encode(_crop(portrait, model.size))
+    codes = model.read_motion(_crop(driver, model.size))
+    drive = CodeDrive(
+        expression=None if mode is Mode.POSE else codes.expression,
+        pose=None if mode is Mode.EXP else codes.pose,
+    )
+    return np.asarray(cv2.resize(model.generate(features, drive.arrays()), portrait.shape[:2]))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_model_that_reads_the_picture_is_driven_by_it(dpe: Path, clips: list[Clip], mode: Mode) -> None:
+    model = load_model(str(dpe), "torch")
+    portrait, driver = clips[0].images[0], clips[1].images[3]
+    motion = clips[0].motions[0]  # of nobody's interest
+    got = model_candidate(model).generate(portrait, motion, driver, motion, mode)
+    assert got.shape == portrait.shape
+    want = _by_hand(model, portrait, driver, mode)
+    assert np.abs(got.astype(int) - want).max() <= 1
+    other = model_candidate(model).generate(portrait, motion, clips[0].images[3], motion, mode)
+    assert not np.array_equal(got, other)
+
+
+def test_behind_the_filter_it_starts_anew_with_each_portrait(dpe: Path, clips: list[Clip]) -> None:
+    made = model_candidate(load_model(str(dpe), "torch"))
+    motion = clips[0].motions[0]
+
+    def drawn(portrait: Image, driver: Image) -> Image:
+        return made.smoothed(portrait, motion, driver, motion, Mode.BOTH)
+
+    one, two, driver = clips[0].images[0], clips[1].images[0], clips[1].images[3]
+    first = drawn(one, driver)
+    for image in clips[1].images[4:6]:
+        drawn(one, image)
+    assert not np.array_equal(drawn(one, driver), first), "a filter that remembers nothing"
+    drawn(two, driver)
+    assert np.array_equal(drawn(one, driver), first)
+
+
+def test_models_stand_side_by_side_in_the_modes_they_have(
+    pack_folder: Path, dpe: Path, daegan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Evaluate(
+        pack=pack_folder, model=str(dpe), beside=(str(daegan),), backend="torch", pairs=1, frames=FRAMES,
+        json=tmp_path / "figures.json", grid=tmp_path / "grid.png",
+    ).run()  # fmt: skip
+    found = json.loads((tmp_path / "figures.json").read_text())
+    assert found["model"] == "dpe.safetensors"
+    assert found["beside"][str(daegan)]["model"] == "daegan.safetensors"
+    columns = found["figures"]
+    assert list(columns) == ["model", str(daegan), "copy source", "copy driver"]
+    settings = {"exp cross", "pose cross", "both cross", "exp same", "pose same", "both same", "still driver"}
+    assert (
+        columns["model"].keys() == columns["copy source"].keys() == columns["copy driver"].keys() == settings
+    )
+    assert columns[str(daegan)].keys() == {"both cross", "both same", "still driver"}
+    assert all("lost_share" in columns[str(daegan)][name] for name in ("both cross", "both same"))
+    assert columns["model"]["both same"]["psnr"] < columns["copy source"]["both same"]["psnr"], (
+        "it is untrained"
+    )
+    shown = capsys.readouterr().out
+    assert all(setting in shown for setting in settings)
+    side = 192
+    assert cv2.imread(str(tmp_path / "grid.png")).shape == (side * (1 + 3 + 1), side * 7, 3)
+
+
+@pytest.mark.parametrize("beside", [("a", "a"), ("model",), ("copy source",)])
+def test_columns_need_names_of_their_own(beside: tuple[str, ...], pack_folder: Path) -> None:
+    with pytest.raises(EngineError, match="--beside takes different models"):
+        Evaluate(pack=pack_folder, beside=beside, frames=FRAMES).run()

@@ -1,0 +1,107 @@
+"""What is measured: any model that the engine loads, and the floors beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from engine.backends.model import Features, Model, PictureModel
+from engine.stages.crop import cut
+from engine.stages.edit import edit
+from engine.stages.encode import Crop
+from engine.stages.reenact import PictureReenactor
+from engine.types import CropBox, EditSettings, Image, Mode, MotionCode
+
+Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
+"""portrait, its motion, driver, its motion, mode -> result, of the portrait's size."""
+
+FRAME_NS = 40_000_000
+"""From one driver's frame to the next, where a filter asks: 25 fps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One column of the tables."""
+
+    generate: Generate
+    """Motion as it is, without filter and anchor."""
+    smoothed: Generate
+    """The same behind the product's filter: frames of one driver in a row, for motions that were filtered."""
+    modes: tuple[Mode, ...] = tuple(Mode)
+    """What it can be driven in; the others are left out of its column."""
+
+
+def model_candidate(model: Model) -> Candidate:
+    """The product's own path: motion from the tracker, or from the driver's picture, as the model wants it."""
+    if isinstance(model, PictureModel):
+        plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
+        return Candidate(generate=plain, smoothed=smoothed, modes=model.modes)
+    generate = TrackerGenerator(model)
+    return Candidate(generate=generate, smoothed=generate)
+
+
+def floors() -> dict[str, Candidate]:
+    """Nothing moves; everything moves, and the person changes."""
+    named = {"copy source": copy_source, "copy driver": copy_driver}
+    return {name: Candidate(generate=copy, smoothed=copy) for name, copy in named.items()}
+
+
+def copy_source(portrait: Image, *_: object) -> Image:
+    """Floor: nothing moves."""
+    return portrait
+
+
+def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
+    """Floor: everything moves, and the person changes."""
+    return driver
+
+
+class TrackerGenerator:
+    """A model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._last: tuple[Image, Features] | None = None
+
+    def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
+        if self._last is None or self._last[0] is not portrait:
+            self._last = portrait, self._model.encode(_input(portrait, self._model.size))
+        drive = edit(own, driver, None, EditSettings(mode=mode))
+        return _sized(self._model.generate(self._last[1], drive.arrays()), len(portrait)).copy()
+
+
+class PictureGenerator:
+    """A model that reads motion off the driver's picture; see `Generate`. A portrait is encoded once."""
+
+    def __init__(self, model: PictureModel, *, smooth: bool) -> None:
+        self._model = model
+        self._stages = PictureReenactor(model, relative=False, smooth=smooth)
+        self._last: tuple[Image, Features] | None = None
+        self._seq = 0
+
+    def __call__(self, portrait: Image, _: MotionCode, driver: Image, __: MotionCode, mode: Mode) -> Image:
+        if self._last is None or self._last[0] is not portrait:
+            self._last = portrait, self._model.encode(_input(portrait, self._model.size))
+            self._stages.encode.reset()
+        self._seq += 1
+        crop = Crop(image=driver, box=_whole(driver), face=None, captured_ns=self._seq * FRAME_NS)
+        role = self._stages.role(None, self._last[1])
+        drive = role.edit(self._stages.encode(crop), None, EditSettings(mode=mode))
+        return _sized(role.generate(drive), len(portrait)).copy()
+
+
+def _whole(image: Image) -> CropBox:
+    return CropBox(x_px=0.0, y_px=0.0, size_px=float(len(image)))
+
+
+def _input(image: Image, size: int) -> Image:
+    """A square picture as the product cuts it out for a network of ``size`` pixels."""
+    return image if len(image) == size else cut(image, _whole(image), size)
+
+
+def _sized(image: Image, size: int) -> Image:
+    """A result at the size of the pictures that it is compared with."""
+    return image if len(image) == size else np.asarray(cv2.resize(image, (size, size)))

@@ -1,0 +1,75 @@
+"""The people that a model is measured on: frames of validation clips, and who drives whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.stages.motion import read_motion
+from engine.types import Float, Image, MotionCode
+from training.data.pairs import FramePack
+from training.evaluation import metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Frames of one validation person, evenly spaced."""
+
+    identity: str
+    images: list[Image]
+    landmarks: Float
+    """``[T, 478, 3]``, pixels."""
+    blendshapes: Float
+    motions: list[MotionCode]
+
+
+def load_clips(pack: FramePack, frames: int) -> list[Clip]:
+    """The most moving segment of each validation person."""
+    best: dict[str, tuple[float, int]] = {}
+    for segment in np.unique(pack.segment[pack.indices]):
+        low, high = pack.starts[segment], pack.starts[segment + 1]
+        if high - low < frames:
+            continue
+        motion = float(pack.blendshapes[low:high].std(axis=0).sum())
+        identity = pack.segments[segment]["identity"]
+        if motion > best.get(identity, (-1.0, 0))[0]:
+            best[identity] = (motion, int(segment))
+    return [_clip(pack, segment, frames) for _, segment in best.values()]
+
+
+def calmest(clip: Clip) -> int:
+    """The frame that serves as portrait: near frontal, eyes open, mouth near closed."""
+    curves = metrics.expression_groups(clip.blendshapes)
+    yaw = np.array([abs(m.pose.angles_rad()[0]) for m in clip.motions])
+    return int(np.argmin(curves["jaw"] + curves["blink"] + 0.5 * curves["smile"] + yaw))
+
+
+def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
+    """Portrait and driver of different people, every person in turn in both roles."""
+    pairs = [
+        (clips[i], clips[(i + shift) % len(clips)])
+        for shift in range(1, len(clips))
+        for i in range(len(clips))
+    ]
+    return pairs[:count]
+
+
+def _clip(pack: FramePack, segment: int, frames: int) -> Clip:
+    low, high = pack.starts[segment], pack.starts[segment + 1]
+    rows = np.linspace(low, high - 1, frames).round().astype(int)
+    size = pack.frames.shape[1]
+    return Clip(
+        identity=pack.segments[segment]["identity"],
+        images=[np.array(pack.frames[i]) for i in rows],
+        landmarks=_to_pixels(pack.landmarks[rows], size),
+        blendshapes=pack.blendshapes[rows],
+        motions=[read_motion(pack.landmarks[i], pack.blendshapes[i]) for i in rows],
+    )
+
+
+def _to_pixels(landmarks: Float, size: int) -> Float:
+    out = landmarks.copy()
+    out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
+    out[..., 2] *= size / 2
+    return out
