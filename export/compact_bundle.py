@@ -22,51 +22,22 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
+from export.networks import CompactEncoder, CompactGenerator
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 _POSE = 12
 
 
-class EncoderGraph(nn.Module):
-    """Picture to latent and maps, as a flat tuple."""
+class PixelGenerator(nn.Module):
+    """The generator with its last step: to uint8 ``[1, S, S, 3]``."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
-        self.encoder = model.encoder
+        self.generator = CompactGenerator(model)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        latent, maps = self.encoder(image)
-        return (latent, *maps)
-
-
-class GeneratorGraph(nn.Module):
-    """Cached arrays and a drive to a uint8 picture ``[1, S, S, 3]``."""
-
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.codes, self.generator = model.codes, model.generator
-
-    def forward(
-        self,
-        latent: Tensor,
-        image: Tensor,
-        map2: Tensor,
-        map4: Tensor,
-        map8: Tensor,
-        map16: Tensor,
-        source_points: Tensor,
-        target_points: Tensor,
-        affine: Tensor,
-        head: Tensor,
-        expression: Tensor,
-        pose: Tensor,
-        openings: Tensor,
-    ) -> Tensor:
-        edited = self.codes(latent, expression, pose)
-        maps = [map2, map4, map8, map16]
-        points = (source_points, target_points, affine, head)
-        out = self.generator(edited, image, maps, *points, openings)["image"]
-        return ((out.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        picture: Tensor = self.generator(*inputs)
+        return ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def load_weights(path: Path) -> Compact:
@@ -126,8 +97,8 @@ def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     save_file(state, out / "weights.safetensors")
     model.load_state_dict({k: v.float() for k, v in state.items()})
     inputs = example_inputs(model)
-    _save_ir(EncoderGraph(model), {"image": inputs["image"]}, out / "encoder.xml")
-    _save_ir(GeneratorGraph(model), inputs, out / "generator.xml")
+    _save_ir(CompactEncoder(model), {"image": inputs["image"]}, out / "encoder.xml")
+    _save_ir(PixelGenerator(model), inputs, out / "generator.xml")
     digest = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
     body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}
     (out / "model.json").write_text(json.dumps(body | facts, indent=1) + "\n")

@@ -152,7 +152,9 @@ def daegan_networks(model: DaeGan) -> list[Network]:
     ]
 
 
-class _CompactEncoder(nn.Module):
+class CompactEncoder(nn.Module):
+    """Picture to latent and maps, as a flat tuple."""
+
     def __init__(self, model: Compact) -> None:
         super().__init__()
         self.encoder = model.encoder
@@ -162,8 +164,8 @@ class _CompactEncoder(nn.Module):
         return (latent, *maps)
 
 
-class _CompactGenerator(nn.Module):
-    """Inputs in the order of a portrait's arrays, then the drive's."""
+class CompactGenerator(nn.Module):
+    """A portrait's arrays, then a drive's, in their order, to a picture ``[1, 3, S, S]`` in -1..1."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
@@ -186,7 +188,7 @@ def compact_networks(model: Compact) -> list[Network]:
     """Encoder and generator of the compact preset. Their batch is one: a portrait drives one picture."""
     model = model.eval()
     image, _ = smooth_pictures(model.config.size)
-    encoder, generator = _CompactEncoder(model), _CompactGenerator(model)
+    encoder, generator = CompactEncoder(model), CompactGenerator(model)
     latent, *maps = encoder(image)
     drive = dict(zip(_DRIVE, _drive(model.config), strict=True))
     inputs = {"latent": latent, "image": image, **dict(zip(_MAPS, maps, strict=True)), **drive}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ class Network:
                     "INFERENCE_PRECISION_HINT": precision,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
-                    # Pinned, every network of one thread gets the first core: tracker and generator share it.
-                    "ENABLE_CPU_PINNING": False,
+                    # A network that takes all cores is steadier pinned (p95 of frame age: 24 instead of 26 ms).
+                    # Of those that take fewer, every one would be pinned to the first cores and share them.
+                    "ENABLE_CPU_PINNING": 1 < threads == os.cpu_count(),
                 },
             )
         except RuntimeError as error:

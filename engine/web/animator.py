@@ -1,4 +1,7 @@
-"""One driver's thread: newest camera picture in, newest result out. The event loop only hands over."""
+"""One driver's two threads: newest camera picture in, newest result out. The event loop only hands over.
+
+While one thread draws a result the other looks at the next picture, as in `engine.session`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ import numpy as np
 from engine.errors import EngineError
 from engine.pipeline import PipelineStatus
 from engine.portrait import Portrait
+from engine.runtime.clock import MonotonicClock
 from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.pace import Pace
 from engine.runtime.threads import Worker
 from engine.types import Frame, Image
 from engine.web import timecode
@@ -23,6 +28,7 @@ from engine.web.protocol import Settings
 from engine.web.rooms import FramePath, Room
 from engine.web.stage import Result
 
+_JOIN_S = 2.0
 _RATE_SPAN = 30
 """Frames over which a rate is averaged."""
 
@@ -33,6 +39,32 @@ class Shown:
 
     settings: Settings
     portrait: Portrait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What was seen in one camera picture."""
+
+    what: Any
+    """For `FramePath.draw`."""
+    number: int | None
+    """Painted into it, when frame age is measured."""
+
+
+class LatePace(Pace):
+    """Looks as late as it can without making the drawing wait often.
+
+    Encoder and browser share the cores here, so that looking beside the whole drawing slows both. Two cores with a
+    browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Pace` 28.0 and 117 ms; with one
+    thread for both 23.4 and 91 ms (2026-11, runs minutes apart on a machine whose speed varies).
+    """
+
+    def spare_ns(self) -> int:
+        """See `Pace`; by medians."""
+        drawings, looks = sorted(self.drawing.lasted_ns), sorted(self.looking.lasted_ns)
+        if not drawings or not looks:
+            return 0
+        return max(0, drawings[len(drawings) // 2] - looks[len(looks) // 2])
 
 
 class RateMeter:
@@ -81,9 +113,13 @@ class Animator:
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
         self._slot: LatestSlot[tuple[Any, int]] = LatestSlot(self.drops, "inference")
+        self._seen: LatestSlot[_Seen] = LatestSlot(self.drops, "stopped")
+        self._pace = LatePace(MonotonicClock())
+        self._stop = threading.Event()
         self._calibrate = threading.Event()
         self._badge = BadgePainter()
-        self._worker = Worker("animator", self._run, on_end=lambda: on_end(self._worker.error))
+        self._looker = Worker("looking", self._look, on_end=self._seen.close)
+        self._worker = Worker("animator", self._draw, on_end=lambda: on_end(self._worker.error))
 
     def start(self) -> None:
         """Begin; once."""
@@ -103,26 +139,52 @@ class Animator:
         self._calibrate.set()
 
     def close(self) -> None:
-        """No more frames; the thread ends after the one in work."""
+        """No more frames; the threads end after those in work."""
+        self._stop.set()
         self._slot.close()
+        self._seen.close()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread. False: it still works."""
+        """Wait for both threads. False: they still work."""
         return self._worker.join(timeout_s)
 
-    def _run(self) -> None:
+    def _draw(self) -> None:
+        """Owns the path; the other thread only looks through it."""
         shown = self._shown
-        path = self._open(shown)
+        self._path = self._open(shown)
+        self._looker.start()
+        try:
+            while (seen := self._seen.take()) is not None:
+                shown = self._apply(shown, self._shown)
+                with self._pace.drawing:
+                    self._publish(self._result(seen, shown.settings))
+                self.went_out.tick()
+        except Closed:
+            self._looker.raise_error()
+        finally:
+            self.close()
+            self._looker.join(_JOIN_S)
+            self._room.close(self._path)
+
+    def _look(self) -> None:
+        """One frame ahead of the drawing, never two."""
         seq = 0
         try:
-            while (item := self._slot.take()) is not None:
-                path, shown = self._apply(path, shown, self._shown)
-                self._step(path, shown.settings, _driver_frame(item[0], seq, item[1]))
-                seq += 1
+            while True:
+                self._seen.wait_until_taken()
+                self._pace.wait_to_look(self._stop)
+                item = self._slot.take()
+                if item is not None:
+                    with self._pace.looking:
+                        self._seen.put(self._look_at(_driver_frame(item[0], seq, item[1])))
+                    seq += 1
         except Closed:
             return
-        finally:
-            self._room.close(path)
+
+    def _look_at(self, frame: Frame) -> _Seen:
+        self.driver_size = (frame.image.shape[1], frame.image.shape[0])
+        number = timecode.read(frame.image) if self._shown.settings.measure else None
+        return _Seen(what=self._path.look(frame), number=number)
 
     def _open(self, shown: Shown) -> FramePath:
         path = self._room.open(shown.portrait, shown.settings.edit(), shown.settings.size())
@@ -130,34 +192,34 @@ class Animator:
         self.status = path.status
         return path
 
-    def _apply(self, path: FramePath, old: Shown, new: Shown) -> tuple[FramePath, Shown]:
+    def _apply(self, old: Shown, new: Shown) -> Shown:
         """Bring the path to what is wanted now; another size needs another path."""
+        path = self._path
         if self._calibrate.is_set():
             self._calibrate.clear()
             path.calibrate()
         if new is old:
-            return path, new
+            return new
         if new.settings.size() != old.settings.size():
-            self._room.close(path)
-            return self._open(new), new
+            self._room.close(
+                path
+            )  # the other thread may still look through it: that needs none of the room's models
+            self._path = self._open(new)
+            return new
         if new.portrait is not old.portrait:
             path.set_portrait(new.portrait)
         path.set_edit(new.settings.edit())
         if new.settings.standby != old.settings.standby:
             path.set_standby(new.settings.standby)
-        return path, new
+        return new
 
-    def _step(self, path: FramePath, settings: Settings, frame: Frame) -> None:
-        number = timecode.read(frame.image) if settings.measure else None
-        self.driver_size = (frame.image.shape[1], frame.image.shape[0])
-        result = path.step(frame)
-        image = result.image
-        self._badge(image, settings.badge)
-        if number is not None:
-            timecode.paint(image, number)
-        self.status = path.status
-        self._publish(Result(yuv=_to_i420(image), captured_ns=result.captured_ns))
-        self.went_out.tick()
+    def _result(self, seen: _Seen, settings: Settings) -> Result:
+        result = self._path.draw(seen.what)
+        self._badge(result.image, settings.badge)
+        if seen.number is not None:
+            timecode.paint(result.image, seen.number)
+        self.status = self._path.status
+        return Result(yuv=_to_i420(result.image), captured_ns=result.captured_ns)
 
 
 def _driver_frame(picture: Any, seq: int, captured_ns: int) -> Frame:

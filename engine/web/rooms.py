@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -19,10 +19,14 @@ from engine.types import BLENDSHAPES, LANDMARKS, CropBox, EditSettings, Frame, H
 
 
 class FramePath(Protocol):
-    """What a call needs of a pipeline. ``step`` belongs to one thread."""
+    """What a call needs of a pipeline. ``look`` belongs to one thread and ``draw`` to one, the same or another."""
 
-    def step(self, frame: Frame) -> Frame:
-        """Result for one driver frame."""
+    def look(self, frame: Frame) -> Any:
+        """What drawing needs of a driver frame; a path of the same room can draw it as well."""
+        ...
+
+    def draw(self, seen: Any) -> Frame:
+        """Result for what was seen; its picture is the caller's own."""
         ...
 
     def set_edit(self, edit: EditSettings) -> None:
@@ -175,11 +179,14 @@ class _NullPath:
     portrait: Portrait
     standby: bool = False
 
-    def step(self, frame: Frame) -> Frame:
+    def look(self, frame: Frame) -> Frame:
+        return frame
+
+    def draw(self, seen: Frame) -> Frame:
         if self.standby:
-            return replace(frame, image=np.zeros((self.size[1], self.size[0], 3), np.uint8))
-        image = cv2.resize(frame.image, self.size, interpolation=cv2.INTER_LINEAR)
-        return replace(frame, image=image[:, ::-1].copy() if self.edit.mirror else image)
+            return replace(seen, image=np.zeros((self.size[1], self.size[0], 3), np.uint8))
+        image = cv2.resize(seen.image, self.size, interpolation=cv2.INTER_LINEAR)
+        return replace(seen, image=image[:, ::-1].copy() if self.edit.mirror else image)
 
     def set_edit(self, edit: EditSettings) -> None:
         self.edit = edit

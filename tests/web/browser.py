@@ -93,7 +93,10 @@ class _TintPath:
     portrait: Portrait
     standby: bool = False
 
-    def step(self, frame: Frame) -> Frame:
+    def look(self, frame: Frame) -> Frame:
+        return frame
+
+    def draw(self, frame: Frame) -> Frame:
         image = np.empty((self.size[1], self.size[0], 3), np.uint8)
         image[:] = self.portrait.picture[0, 0] if not self.standby else 0
         middle = slice(self.size[1] // 4, self.size[1] // 2)

@@ -40,6 +40,7 @@ def _driver_pictures(camera: Path) -> list[Image]:
     return [cv2.imdecode(p, cv2.IMREAD_COLOR)[:, :, ::-1].copy() for p in pictures]
 
 
+@pytest.mark.timeout(300)  # on one core that others use, too
 @pytest.mark.skipif(
     not (COMPACT_DIR / "model.json").is_file(), reason="the compact model is not bundled here"
 )

@@ -129,6 +129,8 @@ class WritePublished:
     preset: str = "published"
     batches: int = 16
     """Of four pairs each."""
+    least: float = 0.5
+    """What the branches must differ by to be named: a perfect model has 2, an untrained one up to 0.6 over few pairs."""
 
     def run(self) -> None:
         """Measure, name, write."""
@@ -140,7 +142,7 @@ class WritePublished:
         sampler = _sampler(self.pack, config, 4, validation=True, seed=2)
         report = measure_branches(recipe.average.edit, reader.read, _pairs(sampler.batch, self.batches))
         print(report)
-        written = recipe.write_model(self.out, report)
+        written = recipe.write_model(self.out, report, least=self.least)
         print(f"wrote {written.out}" + (", branches exchanged" if report.swapped else ""))
 
 

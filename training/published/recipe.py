@@ -122,13 +122,13 @@ class PublishedRecipe:
         rows = [source, driving, *(self.average.edit(source, driving, mode) for mode in Mode)]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
-    def write_model(self, out: Path, report: BranchReport) -> ImportReport:
+    def write_model(self, out: Path, report: BranchReport, *, least: float = 0.5) -> ImportReport:
         """The running average as a file the engine loads, its branches named by their measurement.
 
         Raises EngineError where the measurement does not tell them apart, or the file cannot be written.
         """
         model = copy.deepcopy(self.average)
-        name_branches(model, report)
+        name_branches(model, report, least=least)
         return save_published(model, out)
 
     def _picture(self, image: Tensor) -> Tensor:

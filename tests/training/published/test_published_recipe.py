@@ -155,6 +155,11 @@ def test_an_undecided_model_is_not_written(tmp_path: Path, tiny: DpeConfig) -> N
     with pytest.raises(EngineError, match="do not differ"):
         recipe(tiny).write_model(tmp_path / "tiny.safetensors", same)
     assert list(tmp_path.iterdir()) == []
+    weak = BranchReport(first_expression=0.5, first_pose=0.4, second_expression=0.5, second_pose=0.6)
+    with pytest.raises(EngineError, match="do not differ"):
+        recipe(tiny).write_model(tmp_path / "tiny.safetensors", weak)
+    recipe(tiny).write_model(tmp_path / "tiny.safetensors", weak, least=0.1)
+    assert (tmp_path / "tiny.safetensors").is_file()
 
 
 def test_the_average_follows_the_weights(tiny: DpeConfig, batch: Batch) -> None:
