@@ -170,7 +170,7 @@ def _headline(found: dict[str, Any]) -> str:
 def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> int:
     """One part's figures, in this process."""
     from benchmarks import gpu_steps
-    from engine.backends.tensorrt import CudaGpu
+    from engine.backends.cuda_gpu import CudaGpu
     from engine.errors import EngineError
 
     if rehearse and variant in gpu_steps.PLANS:

@@ -6,6 +6,7 @@ ones. Every figure is of work that was run, none is extrapolated.
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import tempfile
 import time
@@ -18,15 +19,15 @@ import numpy as np
 import torch
 
 from engine.backends.batching import Gather, Ticket
+from engine.backends.cuda_gpu import Gpu, Step
 from engine.backends.frame_step import Camera, Canvas, FrameEdit, FrameStep
 from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, plan_networks, torch_networks
 from engine.backends.model import Features, LatentCodes
 from engine.backends.plan_cache import PlanCache
 from engine.backends.slots import SlotRequest, SlotStep
-from engine.backends.tensorrt import Gpu, Step
 from engine.backends.tensorrt_api import find
 from engine.models.folded import FoldedDpe
-from engine.models.mixed import Form
+from engine.models.mixed_parts import Form
 from engine.types import Mode
 from export.bundle import BundleOptions, write_bundle
 from export.networks import load_networks, random_dpe
@@ -81,6 +82,8 @@ def measure_variant(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     report: dict[str, Any] = {
         "variant": name,
         "preset": scale.preset,
+        "weights_sha256": _sha256(folded),
+        "not_included": "camera, tracking, choice of the box, smoothing, sinks; 'mimicam bench' has those",
         "open_s": time.perf_counter() - started,
     }
     portrait = _portrait(networks, gpu)
@@ -297,6 +300,13 @@ def _gpu_ms(gpu: Gpu, work: Callable[[], None], frames: int, *, graph: bool = Tr
         if index >= 10:
             times.append(start.elapsed_time(end))
     return _percentiles(times)
+
+
+def _sha256(folded: FoldedDpe) -> str:
+    digest = hashlib.sha256()
+    for value in folded.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _allocated_mb() -> float | None:

@@ -19,8 +19,14 @@ _PACKAGES = (
     "openvino",
     "av",
     "torch",
+    "triton",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "nvidia-cuda-nvrtc",
     "onnxruntime",
+    "tensorrt-cu13",
     "tensorrt_rtx_cu13_bindings",
+    "torch-tensorrt",
 )
 _MB = 1 << 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import torch
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
-from engine.models.mixed import Form
+from engine.models.mixed_parts import Form
 from export import onnx_files
+from export.clip_inputs import Arrays, clip_inputs
 from export.half import to_mixed
 from export.networks import RANDOM, Network, load_networks, model_path
+from export.quantise import quantise
+from export.sensitivity import Sensitivity, kept, measure, node_prefix
 
 Report = Callable[[str], None]
 
@@ -32,6 +35,10 @@ class BundleOptions:
     precision: str = "fp32"
     warp: str = "gridsample"
     """``plugin``: our kernel, which TensorRT alone runs."""
+    sensitivity: float | None = None
+    """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share in float32."""
+    frames: int = 8
+    """Of the clip, to measure on; int8 is calibrated on four times as many."""
     opset: int = 20
     limit: float | None = None
     """Largest error against PyTorch; None takes the precision's own."""
@@ -46,6 +53,10 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         EngineError: the model does not load, a file cannot be written, or a runtime's outputs are not PyTorch's.
     """
     networks = load_networks(model)
+    if options.warp == "plugin" and options.precision == "int8":
+        raise EngineError(
+            "the plug-in computes in fp32 or fp16: leave out --warp, or take another --precision"
+        )
     if options.warp == "plugin" and not any(network.warps for network in networks):
         raise EngineError(f"{model} has no layer that the plug-in computes: leave out --warp")
     try:
@@ -55,6 +66,13 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
             f"cannot make {folder} ({error.strerror}): choose another folder with -o"
         ) from error
     (folder / manifests.FILE).unlink(missing_ok=True)
+    clip = _clip_inputs(networks, options)
+    losses: dict[str, list[Sensitivity]] = {}
+    if options.sensitivity is not None:
+        losses = {n.name: _measured(n, clip[n.name], report) for n in networks}
+        text = {name: [asdict(each) for each in found] for name, found in losses.items()}
+        (folder / "sensitivity.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    keep = {name: kept(found, options.sensitivity or 0.0) for name, found in losses.items()}
     limit = manifests.LIMITS[options.precision] if options.limit is None else options.limit
     manifest = Manifest(
         model=model if model.startswith(RANDOM) else Path(model).name,
@@ -62,28 +80,56 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         precision=options.precision,
         opset=options.opset,
         limit=limit,
-        networks=tuple(_write_network(network, folder, options, limit, report) for network in networks),
+        networks=tuple(
+            _write_network(
+                n, folder, options, limit, report, keep.get(n.name, frozenset()), clip.get(n.name, [])
+            )
+            for n in networks
+        ),
         warp=options.warp,
     )
     manifests.write_manifest(folder, manifest)
     return manifest
 
 
+def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
+    """What calibration and sensitivity need of a clip; nothing where neither is asked for."""
+    if options.precision == "int8":
+        return clip_inputs(networks, 4 * options.frames)
+    return {} if options.sensitivity is None else clip_inputs(networks, options.frames)
+
+
+def _measured(network: Network, inputs: list[Arrays], report: Report) -> list[Sensitivity]:
+    found = measure(network, inputs, torch.float16)
+    worst = ", ".join(f"{each.layer} {each.worst:.1e}" for each in found[:3])
+    report(f"{network.name}: {len(found)} layers measured in fp16, the worst: {worst}")
+    return found
+
+
 def _write_network(
-    network: Network, folder: Path, options: BundleOptions, limit: float, report: Report
+    network: Network,
+    folder: Path,
+    options: BundleOptions,
+    limit: float,
+    report: Report,
+    layers: frozenset[str],
+    clip: list[Arrays],
 ) -> NetworkFile:
     path = folder / f"{network.name}.onnx"
     plugged = options.warp == "plugin" and network.warps
-    keep = frozenset(options.keep.get(network.name, ()))
     if plugged:
         dtype = torch.float32 if options.precision == "fp32" else torch.float16
-        form = Form(dtype=dtype, portable=True, keep=keep)
+        form = Form(dtype=dtype, portable=True, keep=layers)
         onnx_files.write(network.in_form(form), path, opset=options.opset)
     else:
         onnx_files.write(network, path, opset=options.opset)
-    if options.precision != "fp32" and not plugged:
+    if options.precision == "int8" and network.name != "encoder":
+        quantise(path, clip)  # the encoder runs once a portrait: its rounding would stay in every frame
+    if options.precision.startswith("fp16") and not plugged:
         products = "half" if options.precision == "fp16-turing" else "mixed"
-        onnx.save(to_mixed(onnx.load(str(path)), keep=keep, products=products), str(path))
+        model = onnx.load(str(path))
+        keep = _nodes(model, layers) | set(options.keep.get(network.name, ()))
+        onnx.save(to_mixed(model, keep=keep, products=products), str(path))
     types = onnx_files.port_types(onnx.load(str(path), load_external_data=False))
     # Rounded before the reference runs: then rounding the inputs is no error of the file's.
     inputs = {name: value.numpy().astype(types[name]) for name, value in network.inputs.items()}
@@ -102,6 +148,11 @@ def _write_network(
     else:
         _compare(entry, folder, limit, report)
     return entry
+
+
+def _nodes(model: onnx.ModelProto, layers: frozenset[str]) -> set[str]:
+    prefixes = tuple(map(node_prefix, layers))
+    return {node.name for node in model.graph.node if node.name.startswith(prefixes)} if prefixes else set()
 
 
 def _compare(entry: NetworkFile, folder: Path, limit: float, report: Report) -> None:

@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from engine.backends import cuda_gpu, tensorrt
 from engine.backends import manifest as manifests
-from engine.backends import tensorrt
 from engine.backends.manifest import Manifest, NetworkFile
 from engine.backends.plan_cache import PlanCache, write_private
 from engine.backends.tensorrt_api import TensorRt, find
@@ -31,8 +31,10 @@ class Export:
     """Folder for the files."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"
     """onnx runs anywhere; the others build plans as well, torch-tensorrt with our kernel in them."""
-    precision: Literal["fp32", "fp16", "fp16-turing"] = "fp32"
+    precision: Literal["fp32", "fp16", "fp16-turing", "int8"] = "fp32"
     """fp16 keeps sampling grids and modulation in fp32; fp16-turing is what an RTX 20 needs, a little less exact."""
+    sensitivity: float | None = None
+    """With fp16: measure each layer on the bundled clip, keep those in fp32 that lose more than this share (0.001)."""
     warp: Literal["gridsample", "plugin"] = "gridsample"
     """How generators sample: an operator that every runtime has, or our kernel as a plug-in of TensorRT."""
     opset: int = 20
@@ -49,6 +51,12 @@ class Export:
             raise EngineError(f"--opset must be one of {_OPSETS}, got {self.opset}")
         if self.limit is not None and not 0 < self.limit < 1:
             raise EngineError(f"--limit must lie between 0 and 1, got {self.limit}")
+        if self.sensitivity is not None and (
+            not self.sensitivity > 0 or not self.precision.startswith("fp16")
+        ):
+            raise EngineError("--sensitivity must be positive, and goes with --precision fp16")
+        if self.precision == "int8" and self.target == "torch-tensorrt":
+            raise EngineError("int8 is built from ONNX: use --target tensorrt or tensorrt-rtx")
         if self.warp == "plugin" and self.target == "tensorrt-rtx":
             raise EngineError(
                 "TensorRT for RTX takes no plug-ins: leave out --warp, or use --target tensorrt"
@@ -71,7 +79,7 @@ class Export:
 
     def _build_checked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
         """Plans for this machine's GPU, each compared with PyTorch, into the user's plan cache."""
-        gpu, cache = tensorrt.CudaGpu(self.gpu), PlanCache()
+        gpu, cache = cuda_gpu.CudaGpu(self.gpu), PlanCache()
         for network in manifest.networks:
             with Bar(console=console, transient=True) as bar:
                 advance = partial(_advance, bar, {})
@@ -84,7 +92,7 @@ class Export:
         from export import torch_tensorrt_plans as plans
         from export.networks import load_networks
 
-        package, api, gpu, cache = plans.find(), find("tensorrt"), tensorrt.CudaGpu(self.gpu), PlanCache()
+        package, api, gpu, cache = plans.find(), find("tensorrt"), cuda_gpu.CudaGpu(self.gpu), PlanCache()
         networks = load_networks(self.model)
         warp: Literal["gridsample", "plugin"] = "plugin" if any(n.warps for n in networks) else "gridsample"
         _write(replace(self, warp=warp), console)
@@ -120,7 +128,11 @@ def _write(options: Export, console: Console) -> Manifest:
     except ImportError as error:
         raise EngineError(f"export needs {error.name}: pip install 'mimicam[train]'") from error
     bundle = BundleOptions(
-        precision=options.precision, warp=options.warp, opset=options.opset, limit=options.limit
+        precision=options.precision,
+        warp=options.warp,
+        sensitivity=options.sensitivity,
+        opset=options.opset,
+        limit=options.limit,
     )
     manifest = write_bundle(options.model, options.out, bundle, console.print)
     console.print(f"wrote {options.out / manifests.FILE}")

@@ -34,7 +34,7 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str 
     """
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     ranks = _ranks(graph)
-    single = _grid_makers(graph) | set(keep)
+    single = grid_makers(graph) | set(keep)
     half = {
         node.name
         for node in graph.node
@@ -60,7 +60,7 @@ def _ranks(graph: onnx.GraphProto) -> dict[str, int]:
     }
 
 
-def _grid_makers(graph: onnx.GraphProto) -> set[str]:
+def grid_makers(graph: onnx.GraphProto) -> set[str]:
     """Names of the nodes behind the grids, up to and with the convolution that reads the flow."""
     producers = {output: node for node in graph.node for output in node.output}
     found: set[str] = set()
@@ -70,12 +70,12 @@ def _grid_makers(graph: onnx.GraphProto) -> set[str]:
         if node is None or node.name in found:
             continue
         found.add(node.name)
-        if not _ends_search(node):
+        if not ends_search(node):
             waiting.extend(node.input)
     return found
 
 
-def _ends_search(node: onnx.NodeProto) -> bool:
+def ends_search(node: onnx.NodeProto) -> bool:
     """The flow head mixes channels; the blur between flow levels (one group a channel) does not."""
     groups = next((a.i for a in node.attribute if a.name == "group"), 1)
     return node.op_type in ("Gemm", "MatMul") or (node.op_type in ("Conv", "ConvTranspose") and groups == 1)

@@ -33,7 +33,8 @@ from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
 from engine.models.daegan_parts import OUTPUTS, DaeGanParts
 from engine.models.dpe import Dpe
 from engine.models.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
-from engine.models.mixed import Form, mixed
+from engine.models.mixed import mixed
+from engine.models.mixed_parts import Form
 from engine.models.presets import PRESETS
 
 RANDOM = "random:"

@@ -114,7 +114,7 @@ def _half(found: ModelFile, *, compiled: bool) -> Model:
 
 def _require_gpu() -> None:
     """What this machine lacks comes before what else TensorRT wants."""
-    from engine.backends.tensorrt import CudaGpu
+    from engine.backends.cuda_gpu import CudaGpu
 
     CudaGpu()
 

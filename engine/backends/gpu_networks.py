@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.plan_cache import PlanCache
 from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
 from engine.backends.published_torch import load_folded
-from engine.backends.tensorrt import CudaGpu, Gpu, open_network
+from engine.backends.tensorrt import open_network
 from engine.backends.tensorrt_api import Progress, TensorRt
 from engine.types import Float
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from engine.models.folded import FoldedDpe
-    from engine.models.mixed import Form
+    from engine.models.mixed_parts import Form
 
 Engine = Literal["eager", "compile"]
 """``compile`` is torch.compile, which takes a minute or more a network the first time."""
@@ -243,7 +244,7 @@ def open_half(
     Raises:
         EngineError: no GPU, or no such model.
     """
-    from engine.models.mixed import Form
+    from engine.models.mixed_parts import Form
 
     folded, gpu = load_folded(path), gpu or CudaGpu()
     form = Form(fused=engine == "compile")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import cast
 
 from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.meanwhile import Meanwhile, PictureMeanwhile
 from engine.backends.model import Model, PictureModel
 from engine.backends.openvino_compact import COMPACT_DIR, OpenVinoCompact
 from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import CudaGpu, Gpu, is_built
+from engine.backends.tensorrt import is_built
 from engine.backends.tensorrt_api import TensorRt
 from engine.backends.tensorrt_compact import TensorRtCompact, installed
 from engine.errors import EngineError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
 from engine.backends.gpu_networks import FixedNetwork
 from engine.backends.model import Features, LatentCodes
-from engine.backends.tensorrt import Download, Gpu, Step, Upload
 from engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:

@@ -1,23 +1,15 @@
-"""Networks as TensorRT plans on one GPU stream. Importing this needs neither TensorRT nor torch.
-
-A session has one ``Gpu``: one device, one stream. All its networks queue there, so a whole step (upload, crop,
-encode, edit, generate, paste, download) is captured once as a CUDA graph and replayed for each frame; the host waits
-for that frame's own event and never for the device.
-"""
+"""Networks as TensorRT plans on one GPU stream. Importing this needs neither TensorRT nor torch."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import Gpu
 from engine.backends.manifest import Array, Manifest, NetworkFile
 from engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
 from engine.backends.tensorrt_api import BuildRequest, PlanNotLoaded, Progress, TensorRt
@@ -28,96 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _log = logging.getLogger(__name__)
-
-_WARM_UPS = 3
-"""Runs before a capture: lazy loading and the first allocations are not allowed inside one (CUDA programming
-guide, "Creating a Graph Using Stream Capture")."""
-
-
-class Gpu(Protocol):
-    """One device and one stream of it. ``CudaGpu``, or a fake in tests."""
-
-    name: str
-    compute_capability: str
-    """``8.9``"""
-    driver: str
-    stream: int
-    """Address of the stream."""
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Device memory."""
-
-    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Host memory that the device copies from and to without help of the processor."""
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``work`` queues; the result queues it again, in one call."""
-
-    def queue(self, work: Callable[[], None]) -> None:
-        """Run ``work`` with its copies and kernels on this stream."""
-
-    def follow(self) -> None:
-        """What is queued here from now on starts after what the calling thread has queued elsewhere."""
-
-    def mark(self) -> Callable[[], None]:
-        """Mark the present end of the stream; the result waits until the GPU is there."""
-
-
-class CudaGpu:
-    """A real GPU, through torch."""
-
-    def __init__(self, device: int = 0) -> None:
-        """Open it, with a stream of its own.
-
-        Raises:
-            EngineError: torch is missing or built for the CPU, or there is no such GPU.
-        """
-        self._torch = _cuda_torch(device)
-        self._device = self._torch.device("cuda", device)
-        self._stream = self._torch.cuda.Stream(self._device)
-        self.stream: int = self._stream.cuda_stream
-        self.name: str = self._torch.cuda.get_device_name(self._device)
-        major, minor = self._torch.cuda.get_device_capability(self._device)
-        self.compute_capability = f"{major}.{minor}"
-        self.driver = driver_version()
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """See ``Gpu``."""
-        tensor: Tensor = self._torch.zeros(shape, dtype=dtype, device=self._device)
-        return tensor
-
-    def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """See ``Gpu``."""
-        tensor: Tensor = self._torch.zeros(shape, dtype=dtype, pin_memory=True)
-        return tensor
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """See ``Gpu``. Runs ``work`` a few times first."""
-        with self._torch.cuda.stream(self._stream):
-            for _ in range(_WARM_UPS):
-                work()
-        self._stream.synchronize()
-        graph = self._torch.cuda.CUDAGraph()
-        # thread_local: the camera thread may allocate while we capture.
-        with self._torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            work()
-        return partial(self.queue, graph.replay)
-
-    def queue(self, work: Callable[[], None]) -> None:
-        """See ``Gpu``."""
-        with self._torch.cuda.stream(self._stream):
-            work()
-
-    def follow(self) -> None:
-        """See ``Gpu``."""
-        self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
-
-    def mark(self) -> Callable[[], None]:
-        """See ``Gpu``. The waiting thread sleeps, it does not spin."""
-        event = self._torch.cuda.Event(blocking=True)
-        event.record(self._stream)
-        wait: Callable[[], None] = event.synchronize
-        return wait
 
 
 class TensorRtNetwork:
@@ -227,52 +129,6 @@ class TensorRtNetwork:
         self._context.set_tensor_address(name, tensor.data_ptr())
 
 
-class Upload:
-    """Host values into a device tensor. Within a captured step the copy is part of the graph."""
-
-    def __init__(self, gpu: Gpu, target: Tensor) -> None:
-        self.target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
-        """Where they arrive."""
-        self.host: Array = self._staging.numpy()
-        """Write here before the step starts, and not again before its download is there."""
-
-    def enqueue(self) -> None:
-        """Queue the copy."""
-        self.target.copy_(self._staging, non_blocking=True)
-
-
-class Download:
-    """A device tensor into host values."""
-
-    def __init__(self, gpu: Gpu, source: Tensor) -> None:
-        self.source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
-        """Where they come from."""
-        self.host: Array = self._staging.numpy()
-        """Read here after waiting for the step."""
-
-    def enqueue(self) -> None:
-        """Queue the copy."""
-        self._staging.copy_(self.source, non_blocking=True)
-
-
-class Step:
-    """A frame's work on the GPU, captured once: call it, then wait for what it returns."""
-
-    def __init__(self, gpu: Gpu, work: Callable[[], None]) -> None:
-        """Capture.
-
-        Args:
-            gpu: whose stream ``work`` queues on.
-            work: queues copies, kernels and networks; allocates nothing, waits for nothing.
-        """
-        self._gpu, self._replay = gpu, gpu.capture(work)
-
-    def __call__(self) -> Callable[[], None]:
-        """Queue the step. Returns before the GPU has done it; the result waits for this step alone."""
-        self._replay()
-        return self._gpu.mark()
-
-
 def open_network(
     folder: Path,
     name: str,
@@ -368,7 +224,8 @@ def build_request(
     return BuildRequest(
         onnx=manifests.onnx_path(folder, network),
         shapes={port.name: port.shape for port in network.inputs},
-        half=manifest.precision != "fp32",
+        half=manifest.precision.startswith("fp16"),
+        int8=manifest.precision == "int8",
         compute_capabilities=compute_capabilities,
     )
 
@@ -385,40 +242,6 @@ def plan_key(manifest: Manifest, network: NetworkFile, api: TensorRt, gpu: Gpu) 
         precision=manifest.precision,
         shapes=tuple((port.name, port.shape) for port in network.inputs),
     )
-
-
-def driver_version() -> str:
-    """The NVIDIA driver's own version, from its management library.
-
-    Raises:
-        EngineError: there is no driver, or it does not answer.
-    """
-    library = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
-    try:
-        nvml = ctypes.CDLL(library)
-    except OSError as error:
-        raise EngineError(
-            f"no NVIDIA driver here ({error}): install it, or choose another backend"
-        ) from error
-    text = ctypes.create_string_buffer(96)
-    status = nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(text, len(text))
-    if status:
-        raise EngineError(f"the NVIDIA driver does not answer (NVML error {status}): restart the machine")
-    return text.value.decode()
-
-
-def _cuda_torch(device: int) -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise EngineError("the TensorRT backend needs PyTorch: pip install 'mimicam[gpu]'") from error
-    if torch.version.cuda is None:
-        raise EngineError("this PyTorch is built for the CPU: install a CUDA build, see docs/gpu.md")
-    if device >= torch.cuda.device_count():
-        raise EngineError(
-            f"there is no GPU {device} that PyTorch can use: see 'nvidia-smi', or choose another backend"
-        )
-    return torch
 
 
 def _dtype(dtype: Any) -> torch.dtype:

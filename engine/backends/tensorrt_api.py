@@ -54,6 +54,8 @@ class BuildRequest:
     """By input; plans are built for one shape."""
     half: bool = False
     """The file computes in float16."""
+    int8: bool = False
+    """The file has quantise and dequantise nodes."""
     compute_capabilities: tuple[str, ...] = ()
     """RTX only: ``("8.6", "8.9")``. Empty: the GPU of this machine, or without one, all it supports."""
 
@@ -180,6 +182,8 @@ class TensorRt:
         config.add_optimization_profile(profile)
 
     def _set_precision(self, config: Any, request: BuildRequest) -> None:
+        if request.int8 and self._major() < 10 and self.flavour == "tensorrt":
+            config.set_flag(self.module.BuilderFlag.INT8)
         if request.half and self._major() < 10 and self.flavour == "tensorrt":
             config.set_flag(self.module.BuilderFlag.FP16)
             config.set_flag(self.module.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)

@@ -7,17 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
 from engine.backends.model import Features
 from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import (
-    CudaGpu,
-    Download,
-    Gpu,
-    Step,
-    TensorRtNetwork,
-    Upload,
-    open_network,
-)
+from engine.backends.tensorrt import TensorRtNetwork, open_network
 from engine.backends.tensorrt_api import Flavour, Progress, TensorRt, find
 from engine.errors import EngineError
 from engine.types import Float, Image

@@ -139,7 +139,7 @@ def test_every_slot_of_a_batch_draws_its_own_portrait() -> None:
     from engine.backends.slots import SlotRequest, SlotStep
     from engine.models.dpe import Dpe
     from engine.models.folded import FoldedDpe
-    from engine.models.mixed import Form
+    from engine.models.mixed_parts import Form
     from engine.models.presets import DEBUG
     from engine.types import Mode
     from tests.backends.test_tensorrt import FakeGpu

@@ -16,7 +16,7 @@ from engine.backends.published import ModelFacts, PublishedModel  # noqa: E402
 from engine.backends.published_torch import TorchNetworks  # noqa: E402
 from engine.models.dpe import Dpe  # noqa: E402
 from engine.models.folded import FoldedDpe  # noqa: E402
-from engine.models.mixed import Form  # noqa: E402
+from engine.models.mixed_parts import Form  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from kernels.crop_normalize import crop_normalize  # noqa: E402
@@ -175,7 +175,7 @@ def test_a_frame_as_a_real_graph_is_the_frame_without_one(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from engine.backends.tensorrt import CudaGpu
+    from engine.backends.cuda_gpu import CudaGpu
 
     shown = []
     for graph in (True, False):

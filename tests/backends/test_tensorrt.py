@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.backends import cuda_gpu, tensorrt, tensorrt_api
 from engine.backends import manifest as manifests
-from engine.backends import tensorrt, tensorrt_api
 from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt_api import BuildRequest, TensorRt
@@ -237,14 +237,14 @@ def test_kernels_that_a_first_run_compiled_are_kept_for_the_next_start(
 def test_a_step_returns_before_its_work_is_done_and_is_waited_for_alone() -> None:
     gpu = FakeGpu()
     network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", gpu)
-    upload, download = tensorrt.Upload(gpu, network.inputs["x"]), tensorrt.Download(gpu, network.outputs["y"])
+    upload, download = cuda_gpu.Upload(gpu, network.inputs["x"]), cuda_gpu.Download(gpu, network.outputs["y"])
 
     def work() -> None:
         upload.enqueue()
         network.enqueue()
         download.enqueue()
 
-    step = tensorrt.Step(gpu, work)
+    step = cuda_gpu.Step(gpu, work)
     upload.host[:] = 5
     done = step()
     assert download.host.max() == -1, "nothing may have waited yet"
@@ -322,7 +322,7 @@ def test_a_plan_with_unknown_values_is_an_error() -> None:
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch is built for CUDA")
 def test_a_torch_for_the_cpu_is_an_error_with_its_remedy() -> None:
     with pytest.raises(EngineError, match="install a CUDA build"):
-        tensorrt.CudaGpu()
+        cuda_gpu.CudaGpu()
 
 
 def test_importing_needs_neither_torch_nor_tensorrt() -> None:

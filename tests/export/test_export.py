@@ -164,7 +164,7 @@ def test_the_options_are_these() -> None:
     import dataclasses
 
     assert {field.name for field in dataclasses.fields(Export)} == {
-        "model", "out", "target", "precision", "warp", "opset", "limit", "compute_capability", "gpu",
+        "model", "out", "target", "precision", "sensitivity", "warp", "opset", "limit", "compute_capability", "gpu",
     }  # fmt: skip
 
 

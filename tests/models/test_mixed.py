@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from engine.models import layers, mixed  # noqa: E402
+from engine.models import layers, mixed, mixed_parts  # noqa: E402
 from engine.models.dpe import Dpe  # noqa: E402
 from engine.models.folded import FoldedDpe  # noqa: E402
-from engine.models.mixed import Form, MixedDpe  # noqa: E402
+from engine.models.mixed import MixedDpe  # noqa: E402
+from engine.models.mixed_parts import Form  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
@@ -92,14 +93,14 @@ def test_the_blur_is_the_published_one(fused: bool, stride: int) -> None:
     x = torch.randn(2, 3, 9, 12)
     published = layers.Blur(3, padding=2, gain=4.0)
     want = published(x)[:, :, ::stride, ::stride]
-    got = mixed.blur(x, published.kernel, 2, gain=4.0, stride=stride, fused=fused)
+    got = mixed_parts.blur(x, published.kernel, 2, gain=4.0, stride=stride, fused=fused)
     assert torch.allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", [Form(), Form(fused=True), Form(portable=True)], ids=str)
 def test_doubling_is_the_published_one(form: Form) -> None:
     x, add = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 10, 14)
-    assert torch.allclose(mixed.Double(form)(x, add), add + layers.Upsample(3)(x), atol=1e-5)
+    assert torch.allclose(mixed_parts.Double(form)(x, add), add + layers.Upsample(3)(x), atol=1e-5)
 
 
 def _worst(folded: FoldedDpe, model: MixedDpe, network: str, inputs: dict[str, tuple[Tensor, ...]]) -> float:

@@ -1,0 +1,111 @@
+"""What a model's networks are fed with when a clip drives a portrait: for calibration, and to measure rounding on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from engine.assets_manifest import bundled_portraits, demo_clip
+from engine.backends.model import Features
+from engine.pipeline import Pipeline
+from engine.portrait import enroll, read_picture
+from engine.sources.video import VideoFile
+from engine.stages.crop import cut, portrait_box
+from engine.stages.track import FaceTracker
+from engine.types import EditSettings, Float, Frame, Image
+from export.networks import Network
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+
+def clip_inputs(networks: list[Network], count: int, clip: Path | None = None) -> dict[str, list[Arrays]]:
+    """Inputs by network, ``count`` each, from frames spread over a clip (the bundled one by default).
+
+    Raises:
+        EngineError: the clip cannot be read, or shows no face.
+    """
+    frames = _frames(clip or demo_clip(), count)
+    by_name = {network.name: network for network in networks}
+    return _dpe(by_name, frames) if "motion_encoder" in by_name else _compact(by_name, frames)
+
+
+class _Recorder:
+    """A compact model that notes what its networks are given; it draws nothing."""
+
+    name, backend, sha256 = "recorder", "none", "recorder"
+
+    def __init__(self, encoder: Network) -> None:
+        self._encoder = encoder
+        self.size = int(encoder.inputs["image"].shape[-1])
+        self.encoded: list[Arrays] = []
+        self.generated: list[tuple[npt.NDArray[np.float32], ...]] = []
+
+    def encode(self, crop: Image) -> Features:
+        image = _network_input(crop)
+        self.encoded.append({"image": image})
+        latent, *maps = self._encoder.with_inputs({"image": image}).reference_arrays().values()
+        return Features(arrays=(latent, image, *maps), model=self.sha256)
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+        values = (*features.arrays, *(value[None].astype(np.float32) for value in drive))
+        self.generated.append(tuple(np.array(value) for value in values))
+        return np.zeros((self.size, self.size, 3), np.uint8)
+
+
+def _compact(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Arrays]]:
+    """Every bundled portrait in turn, driven by the clip as ``mimicam run`` drives it."""
+    recorder = _Recorder(networks["encoder"])
+    portraits = [enroll(path, model=recorder) for path in bundled_portraits()]
+    pipeline = Pipeline(model=recorder, portrait=portraits[0], edit=EditSettings(), smooth=False)
+    for index, image in enumerate(frames):
+        pipeline.set_portrait(portraits[index % len(portraits)])
+        pipeline.step(Frame(image=image, seq=index, captured_ns=index * 200_000_000))
+    names = list(networks["generator"].inputs)
+    generated = [dict(zip(names, values, strict=True)) for values in recorder.generated]
+    return {"encoder": recorder.encoded, "generator": generated}
+
+
+@torch.no_grad()
+def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Arrays]]:
+    """The clip's face drives a bundled portrait's, absolute, as the paper does."""
+    size = int(networks["encoder"].inputs["image"].shape[-1])
+    source = _network_input(_face(read_picture(bundled_portraits()[0]), size))
+    latent, _, _, *maps = networks["encoder"].with_inputs({"image": source}).reference_arrays().values()
+    found: dict[str, list[Arrays]] = {name: [] for name in networks}
+    for image in frames:
+        driver = {"image": _network_input(_face(image, size))}
+        codes = networks["motion_encoder"].with_inputs(driver).reference_arrays()
+        found["encoder"].append(driver)
+        found["motion_encoder"].append(driver)
+        for branch in ("expression", "pose"):
+            generator = networks[f"{branch}_generator"]
+            values = (latent + codes[f"{branch}_code"], *maps)
+            found[generator.name].append(dict(zip(generator.inputs, values, strict=True)))
+    return found
+
+
+def _face(image: Image, size: int) -> Image:
+    """The face in its box; the whole picture's middle where the tracker sees none."""
+    tracker = FaceTracker()
+    face = tracker(image)
+    if face is not None:
+        return cut(image, portrait_box(face), size)
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    rows = np.linspace(top, top + side - 1, size).round().astype(int)
+    columns = np.linspace(left, left + side - 1, size).round().astype(int)
+    return np.ascontiguousarray(image[rows][:, columns])
+
+
+def _network_input(crop: Image) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1)
+
+
+def _frames(clip: Path, count: int) -> list[Image]:
+    images = [timed.image for timed in VideoFile(clip)]
+    picks = np.linspace(0, len(images) - 1, count).round().astype(int)
+    return [images[index] for index in picks]

@@ -1,0 +1,84 @@
+"""int8 with explicit quantise and dequantise nodes (QDQ), calibrated on frames of a clip.
+
+What TensorRT for RTX accepts, and OpenVINO runs: convolutions only, weights per channel, symmetric, biases left alone.
+Not quantised: what makes sampling grids or the last picture, back to the convolution that reads it, and the first layer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from engine.errors import EngineError
+from export.clip_inputs import Arrays
+from export.half import ends_search, grid_makers
+
+
+class _Frames:
+    """See ``onnxruntime.quantization.CalibrationDataReader``."""
+
+    def __init__(self, inputs: Sequence[Arrays]) -> None:
+        self._left = iter(inputs)
+
+    def get_next(self) -> Arrays | None:
+        return next(self._left, None)
+
+
+def quantise(path: Path, inputs: Sequence[Arrays]) -> None:
+    """Quantise a float32 file in place.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed.
+    """
+    try:
+        from onnxruntime import quantization as tools
+    except ImportError as error:
+        raise EngineError("int8 is calibrated by ONNX Runtime: pip install onnxruntime") from error
+    model = onnx.load(str(path))
+    part = path.with_name(f"{path.name}.int8")
+    level = logging.getLogger().level
+    try:
+        logging.getLogger().setLevel(logging.ERROR)  # it advises on models that it does not know
+        tools.quantize_static(
+            str(path), str(part), _Frames(inputs), quant_format=tools.QuantFormat.QDQ, per_channel=True,
+            activation_type=tools.QuantType.QInt8, weight_type=tools.QuantType.QInt8,
+            op_types_to_quantize=["Conv"], nodes_to_exclude=sorted(_precise(model.graph)),
+            calibrate_method=tools.CalibrationMethod.Percentile,
+            extra_options={
+                "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
+                "CalibPercentile": 99.99,
+            },
+        )  # fmt: skip
+        part.replace(path)
+    finally:
+        logging.getLogger().setLevel(level)
+        part.unlink(missing_ok=True)
+
+
+def psnr_db(want: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:
+    """Of pictures in -1..1, clipped to that, in decibels."""
+    difference = np.clip(want.astype(np.float64), -1, 1) - np.clip(got.astype(np.float64), -1, 1)
+    return float(10 * np.log10(4 / max(float(np.mean(difference**2)), 1e-12)))
+
+
+def _precise(graph: onnx.GraphProto) -> set[str]:
+    """Convolutions that stay: they make grids, or the outputs, or are first."""
+    producers = {output: node for node in graph.node for output in node.output}
+    found = grid_makers(graph)
+    waiting, seen = [value.name for value in graph.output], set[str]()
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.op_type in ("Conv", "ConvTranspose"):
+            found.add(node.name)
+        if not ends_search(node):
+            waiting.extend(node.input)
+    consumers = {value.name for value in graph.input}
+    return found | {n.name for n in graph.node if n.op_type == "Conv" and n.input[0] in consumers}
