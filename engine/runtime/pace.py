@@ -22,6 +22,8 @@ class Span:
 
     def __init__(self, clock: Clock) -> None:
         self.lasted_ns: deque[int] = deque(maxlen=_MEMORY)
+        self.count = 0
+        """Blocks that ended."""
         self._clock = clock
         self._start_ns = 0
 
@@ -32,6 +34,7 @@ class Span:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.lasted_ns.append(self._clock.now_ns() - self._start_ns)
+        self.count += 1
 
 
 class Pace:
@@ -46,9 +49,12 @@ class Pace:
         self._clock = clock
 
     def wait_to_look(self, stop: threading.Event) -> None:
-        """Called when a drawing begins: returns when the next look must, or at once when ``stop`` is set."""
+        """Called when a drawing begins: returns when the next look must.
+
+        At once when all that was looked at is drawn already, or when ``stop`` is set.
+        """
         spare_ns = self.spare_ns()
-        if spare_ns > 0:
+        if spare_ns > 0 and self.drawing.count < self.looking.count:
             self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)
 
     def spare_ns(self) -> int:

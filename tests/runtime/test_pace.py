@@ -31,7 +31,7 @@ def test_the_first_looks_begin_at_once(clock: FakeClock, pace: Pace) -> None:
 
 
 def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.010)
+    _lasting(pace.looking, clock, 0.010, 0.010)  # the second of them is being drawn
     _lasting(pace.drawing, clock, 0.100)
     began_ns = clock.now_ns()
     pace.wait_to_look(threading.Event())
@@ -39,8 +39,16 @@ def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(clock: Fak
 
 
 def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.006)
+    _lasting(pace.looking, clock, 0.006, 0.006)
     _lasting(pace.drawing, clock, 0.012)
+    began_ns = clock.now_ns()
+    pace.wait_to_look(threading.Event())
+    assert clock.now_ns() == began_ns
+
+
+def test_when_nothing_is_being_drawn_a_look_begins_at_once(clock: FakeClock, pace: Pace) -> None:
+    _lasting(pace.looking, clock, 0.010)
+    _lasting(pace.drawing, clock, 0.100)
     began_ns = clock.now_ns()
     pace.wait_to_look(threading.Event())
     assert clock.now_ns() == began_ns
