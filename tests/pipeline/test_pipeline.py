@@ -260,7 +260,7 @@ def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
 
 def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
     make().step(frame(0))
-    assert model.drives[-1][6].shape == (4, model.size // 2, model.size // 2)
+    assert model.drives[-1][6].shape == (6, model.size // 2, model.size // 2)
 
 
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
