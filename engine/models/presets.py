@@ -65,4 +65,8 @@ PUBLISHED = DpeConfig(
 DEBUG = DpeConfig(name="debug", size=64, latent=32, directions=8, channels=(24, 24, 16, 16, 8))
 """A toy for tests: random weights, milliseconds a picture."""
 
-PRESETS = {preset.name: preset for preset in (PUBLISHED, DEBUG)}
+SMALL = DpeConfig(name="small", size=64, latent=128, directions=20, channels=(128, 128, 128, 96, 64))
+"""What a CPU can train for a look at the losses: 3 s a step of four pairs on one core (2026-11). ``debug`` is too narrow
+to learn: there the losses stop falling after a hundred steps."""
+
+PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL, DEBUG)}
