@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.assets_manifest import ASSETS
 from engine.backends import PictureModel, daegan_cache, load_model
-from engine.backends.daegan import NETWORKS, DaeGanModel
 from engine.backends.cuda_gpu import CudaGpu
+from engine.backends.daegan import NETWORKS, DaeGanModel
 from engine.cli import main
 from engine.errors import EngineError
 from engine.models import daegan_parts
