@@ -101,10 +101,10 @@ class Call:
         """Change settings; enrols a portrait first if need be.
 
         Raises:
-            MessageError: the schema does not allow it, or there is no such portrait.
+            MessageError: neither the schema nor the model allows it, or there is no such portrait.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = self.settings.changed(changes)
+        settings = self.settings.changed(changes).within(self._tools.room.modes)
         portrait = self._shown.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._tools, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -61,6 +61,17 @@ class Settings:
         """
         check(changes, SCHEMA["$defs"]["settings"], "settings")
         return replace(self, **changes)
+
+    def within(self, modes: Sequence[Mode]) -> Settings:
+        """These settings, for a model that can be driven in ``modes``.
+
+        Raises:
+            MessageError: the mode is none of them.
+        """
+        if Mode(self.mode) in modes:
+            return self
+        able = " or ".join(mode.value for mode in modes)
+        raise MessageError(f"this model cannot be driven in mode {self.mode}: use {able}")
 
 
 def parse(text: str | bytes) -> dict[str, Any]:

@@ -11,11 +11,21 @@ import cv2
 import numpy as np
 
 from engine.backends import load_model
-from engine.backends.model import Features, Model
+from engine.backends.model import Features, Model, PictureModel
 from engine.pipeline import Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceDetector, Region
-from engine.types import BLENDSHAPES, LANDMARKS, CropBox, EditSettings, Frame, HeadPose, Image, MotionCode
+from engine.types import (
+    BLENDSHAPES,
+    LANDMARKS,
+    CropBox,
+    EditSettings,
+    Frame,
+    HeadPose,
+    Image,
+    Mode,
+    MotionCode,
+)
 
 
 class FramePath(Protocol):
@@ -56,6 +66,8 @@ class Room(Protocol):
 
     shows_driver: bool
     """Results are the driver's own picture: nobody but the driver may see them."""
+    modes: tuple[Mode, ...]
+    """What its model can be driven in."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """A portrait that `open` accepts.
@@ -106,6 +118,8 @@ class ModelRoom:
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
         self._free: list[Model] = [self._load()]
+        first = self._free[0]
+        self.modes = first.modes if isinstance(first, PictureModel) else tuple(Mode)
         self._enroller = self._load()
         self._detect = FaceDetector()
         self._lent: dict[int, Model] = {}
@@ -155,6 +169,7 @@ class NullRoom:
     """Gives the driver's picture back: for measuring transport alone, and for tests of the server."""
 
     shows_driver = True
+    modes = tuple(Mode)
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Any picture will do; nothing of it is used but its thumbnail."""

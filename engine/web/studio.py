@@ -221,7 +221,7 @@ class Studio:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _shown(self, tools: Tools, changes: Mapping[str, Any]) -> Shown:
-        settings = Settings(portrait=tools.book.default).changed(changes)
+        settings = Settings(portrait=tools.book.default).changed(changes).within(tools.room.modes)
         return Shown(settings=settings, portrait=await load(tools, settings))
 
     def _new_call(self, tools: Tools, identity: str, shown: Shown, sends: bool) -> Call:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError
-from engine.types import Frame
+from engine.types import Frame, Mode
 from engine.web import certificate, pictures, timecode
 from engine.web.command import Serve
 from engine.web.options import is_loopback
@@ -79,6 +79,13 @@ _JSON = st.recursive(
 def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
     with contextlib.suppress(MessageError):
         parse(json.dumps(value))
+
+
+def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
+    asked = Settings(portrait="x").changed({"mode": "exp"})
+    assert asked.within(tuple(Mode)) is asked
+    with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
+        asked.within((Mode.BOTH,))
 
 
 @settings(deadline=None)
