@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from engine.backends import PictureModel, load_model, published_cache
 from engine.backends import manifest as manifests
-from engine.backends.published_cache import exported
 from engine.backends.cuda_gpu import CudaGpu
+from engine.backends.published_cache import exported
 from engine.cli import main
 from engine.errors import EngineError
 from engine.models.checkpoint import save_published
