@@ -143,9 +143,7 @@ def test_one_code_cannot_be_split_into_expression_and_pose(
     assert f"not {mode} alone: use mode both" in said
     assert not out.exists()
     model = _open(weights, "torch")
-    path = Pipeline(
-        model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings()
-    )
+    path = Pipeline(model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings())
     with pytest.raises(EngineError, match="use mode both"):
         path.set_edit(EditSettings(mode=Mode(mode)))
 
@@ -157,9 +155,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
 
     def drawn(expression: float, pose: float) -> Image:
         edit = EditSettings(expression_gain=expression, pose_gain=pose)
-        path = Pipeline(
-            model=model, portrait=portrait, edit=edit, relative=False, smooth=False, aligned=True
-        )
+        path = Pipeline(model=model, portrait=portrait, edit=edit, relative=False, smooth=False, aligned=True)
         return path.step(Frame(image=aligned[1], seq=0, captured_ns=0)).image.copy()
 
     for gains, share in (((1.0, 1.0), 1.0), ((0.0, 0.0), 0.0), ((1.0, 0.0), 0.5)):
