@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from engine.stages.raster import SHIFT, averaged, blank, outline_points
 from engine.stages.teeth import draw_teeth
 from engine.types import Float, HeadPose, MotionCode
 
@@ -26,9 +27,6 @@ _EXTRA = np.array([
 _INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
 LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
-_SUPERSAMPLE = 2
-"""A closed mouth is a line one pixel wide to the rasteriser: this makes it faint."""
-_SHIFT = 4
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
 """The landmarks that carry the flow, int ``[176]``."""
 
@@ -119,15 +117,11 @@ class Departure:
 def draw_openings(landmarks: Float, size_px: int) -> Float:
     """``[2, size, size]`` in 0..1: the inside of the lips, and between the lids, of crop-space landmarks ``[478, 3]``."""
     out = np.zeros((2, size_px, size_px), np.float32)
-    fine = size_px * _SUPERSAMPLE
-    points = ((landmarks[:, :2] + 1) * (fine / 2) - 0.5) * (1 << _SHIFT)
-    points = np.clip(points, -(1 << 20), 1 << 20).round().astype(np.int32)
+    points = outline_points(landmarks, size_px)
     for layer, loops in enumerate(((_INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS))):
-        canvas = np.zeros((fine, fine), np.uint8)
-        cv2.fillPoly(canvas, [points[loop] for loop in loops], 255, shift=_SHIFT)
-        out[layer] = cv2.resize(canvas, (size_px, size_px), interpolation=cv2.INTER_AREA) * np.float32(
-            1 / 255
-        )
+        canvas = blank(size_px)
+        cv2.fillPoly(canvas, [points[loop] for loop in loops], 255, shift=SHIFT)
+        out[layer] = averaged(canvas, size_px)
     return out
 
 

@@ -4,8 +4,8 @@ A portrait with closed lips says nothing about its teeth, and the mean over many
 are is no mystery: the upper ones are fixed to the skull, the lower ones to the jaw. So two average rows of teeth are
 hung into the head's own frame and drawn inside the lips, as a guide for the generator to paint by.
 
-Lengths are those of an adult's dental arches (Wheeler, "Dental Anatomy, Physiology and Occlusion": crown widths and
-heights), in millimetres, turned into the mean face's units by the distance between its irises.
+Lengths are about those of an adult's dental arches, in millimetres, turned into the mean face's units by the distance
+between its irises; the lower row's resting place was fitted to open mouths of the training clips (`training/LOG.md`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from engine.stages.geometry import face_geometry, place
+from engine.stages.raster import SHIFT, averaged, blank, outline_points
 from engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
@@ -37,8 +38,6 @@ _ARCH_MM = 22.0
 """Half the width of the arch where it is as deep as wide: a parabola ``z = x^2 / _ARCH_MM``."""
 _GAP = 0.1
 """Of a tooth's width: the dark line between neighbours."""
-_SUPERSAMPLE = 2
-_SHIFT = 4
 
 
 def draw_teeth(target: MotionCode, lips_hh: Float) -> Float:
@@ -70,15 +69,11 @@ def teeth_points(face: MotionCode) -> tuple[Float, Float]:
 
 
 def _drawn(points_TP3: Float, pose: HeadPose, size: int) -> Float:
-    count, corners, _ = points_TP3.shape
-    fine = size * _SUPERSAMPLE
-    placed = place(points_TP3.reshape(-1, 3), pose)[:, :2]
-    pixels = ((placed + 1) * (fine / 2) - 0.5) * (1 << _SHIFT)
-    pixels = np.clip(pixels, -(1 << 20), 1 << 20).round().astype(np.int32).reshape(count, corners, 2)
-    canvas = np.zeros((fine, fine), np.uint8)
-    for tooth in pixels:
-        cv2.fillConvexPoly(canvas, tooth, (255,), shift=_SHIFT)
-    return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA) * np.float32(1 / 255)
+    placed = place(points_TP3.reshape(-1, 3), pose).reshape(points_TP3.shape)
+    canvas = blank(size)
+    for tooth in outline_points(placed, size):
+        cv2.fillConvexPoly(canvas, tooth, (255,), shift=SHIFT)
+    return averaged(canvas, size)
 
 
 @cache
