@@ -14,7 +14,7 @@ from av.container import OutputContainer
 from engine.errors import EngineError
 from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
-from engine.sinks.video_writer import VideoWriter, container_format, part_of
+from engine.sinks.video_writer import SYNTHETIC, VideoWriter, container_format, part_of
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
 from engine.sources.video import Timed, VideoFile
 from engine.types import Frame, Image
@@ -100,7 +100,7 @@ def render_video(
     Raises:
         EngineError: the driver is damaged, the result cannot be written; OUT is left as it was.
     """
-    writer = VideoWriter(out, size=size, fps=video.fps)
+    writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
         sound = SoundCopy(video.path, writer.container, writer.mux)
         done = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.sinks.video_writer import OpenFile, VideoWriter, container_format, open_plain
+from engine.sinks.video_writer import SYNTHETIC, OpenFile, VideoWriter, container_format, open_plain
 from engine.types import Frame
 
 
@@ -22,7 +22,7 @@ class FileSink:
         self._first_ns: int | None = None
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        self._writer = VideoWriter(self._path, size=size, fps=fps, open_file=self.open_plain)
+        self._writer = VideoWriter(self._path, size=size, fps=fps, tags=SYNTHETIC, open_file=self.open_plain)
 
     def write(self, frame: Frame) -> None:
         assert self._writer is not None, "write before open"

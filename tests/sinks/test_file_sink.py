@@ -64,6 +64,18 @@ def test_without_a_frame_there_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.mov", "out.avi"])
+def test_the_file_says_that_it_is_synthetic(tmp_path: Path, name: str) -> None:
+    sink = FileSink(tmp_path / name)
+    sink.open((64, 48), 25)
+    sink.write(_frame(0, 90, 0.0))
+    sink.close()
+    with av.open(str(tmp_path / name)) as container:
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    assert tags["comment"].startswith("Synthetic")
+    assert tags["comment"].endswith("/digitalsourcetype/compositeWithTrainedAlgorithmicMedia")
+
+
 def test_a_full_disk_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "out.mp4", open_file=_open_on_full_disk)
     sink.open((64, 48), 25)
