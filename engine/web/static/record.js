@@ -21,20 +21,32 @@ export class Recorder {
   /** ageMs: how old the pictures are, so that the voice can wait for them. */
   constructor(ageMs) {
     this.ageMs = ageMs;
-    this.parts = [];
+    this.types = TYPES;
+    this.busy = false; // from the first click to the saved file: the microphone's question takes its time
   }
 
   get running() { return this.recorder?.state === 'recording'; }
 
   async start(stream, withVoice) {
-    const type = TYPES.find((one) => window.MediaRecorder?.isTypeSupported(one));
+    if (this.busy) return;
+    const type = this.types.find((one) => window.MediaRecorder?.isTypeSupported(one));
     if (!type) { toast('This browser cannot record. Use OBS with the OBS link instead.', true); return; }
-    const tracks = [...stream.getVideoTracks()];
-    if (withVoice) tracks.push(...(await this.voice()));
+    this.busy = true;
+    try {
+      const tracks = stream.getVideoTracks();
+      if (withVoice) tracks.push(...(await this.voice()));
+      this.begin(new MediaStream(tracks), type);
+    } catch (error) {
+      this.end();
+      toast(`The recording does not start: ${error.message}.`, true);
+    }
+  }
+
+  begin(stream, type) {
     this.parts = [];
-    this.recorder = new MediaRecorder(new MediaStream(tracks), { mimeType: type, videoBitsPerSecond: BITS });
+    this.recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: BITS });
     this.recorder.ondataavailable = (event) => event.data.size && this.parts.push(event.data);
-    this.recorder.onstop = () => this.finish(type);
+    this.recorder.onstop = () => this.finish(type.split(';')[0]);
     this.recorder.onerror = (event) => toast(`The recording stopped: ${event.error?.message || 'unknown reason'}.`, true);
     this.recorder.start(1000);
     this.began = performance.now();
@@ -70,20 +82,30 @@ export class Recorder {
   }
 
   async finish(type) {
+    const [parts, seconds] = [this.parts, (performance.now() - this.began) / 1000];
+    this.end();
+    if (!parts.length) { toast('Nothing was recorded.', true); return; }
+    const plain = new Blob(parts, { type });
+    const marked = await markRecording(plain, seconds).catch(() => null); // nobody shall lose a recording over its tags
+    save(marked || plain, fileName(type.endsWith('mp4') ? 'mp4' : 'webm'));
+    const size = `(${(plain.size / 1e6).toFixed(1)} MB)`;
+    if (marked) toast(`The recording was saved ${size}.`);
+    else toast(`The recording was saved ${size}, but without the tag that says that it is synthetic.`, true);
+  }
+
+  /** Let go of microphone and memory; ready for the next. */
+  end() {
     clearInterval(this.timer);
-    this.show(false);
     this.microphone?.getTracks().forEach((track) => track.stop());
     this.sound?.close();
-    this.microphone = this.sound = this.delay = undefined;
-    const plain = type.split(';')[0];
-    if (!this.parts.length) { toast('Nothing was recorded.', true); return; }
-    const blob = await markRecording(new Blob(this.parts, { type: plain }));
-    save(blob, fileName(plain.endsWith('mp4') ? 'mp4' : 'webm'));
-    toast(`The recording was saved (${(blob.size / 1e6).toFixed(1)} MB).`);
+    this.microphone = this.sound = this.delay = this.parts = undefined;
+    this.busy = false;
+    this.show(false);
   }
 
   show(on) {
     $('recording').hidden = !on;
+    $('recording-time').textContent = '0:00';
     $('record').setAttribute('aria-pressed', String(on));
     $('record').querySelector('span').textContent = on ? 'Stop recording' : 'Record';
   }
