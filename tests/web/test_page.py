@@ -298,3 +298,56 @@ def test_the_null_model_shows_the_driver_only_to_the_driver(browser: Any, drawn_
         with Page(browser, server, camera=False) as viewer:
             viewer.page.goto(f"{server.url}/view#{key}")
             viewer.until(lambda: "driver only" in viewer.page.inner_text("#words"), "it is refused")
+
+
+_SAY_EVERYTHING = """() => {
+    const [over, notice] = [document.getElementById('over'), document.getElementById('notice')];
+    document.getElementById('notice-title').textContent = 'This computer is too slow for that size';
+    document.getElementById('notice-text').textContent = 'Only 12 pictures a second. Choose a lower resolution'
+        + ' under Picture, or close other programs.';
+    document.getElementById('notice-action').textContent = 'Use 256 lines';
+    new MutationObserver(() => over.querySelectorAll('#over [hidden]').forEach((one) => { one.hidden = false; }))
+        .observe(over, { attributes: true, subtree: true });
+    notice.hidden = false;
+    notice.setAttribute('data-seen', '');
+}"""
+_COVERING = """(badge) => {
+    const video = document.getElementById('result'), box = video.getBoundingClientRect();
+    const scale = Math.min(box.width / video.videoWidth, box.height / video.videoHeight);
+    const [width, height] = [video.videoWidth * scale, video.videoHeight * scale];
+    const left = box.left + (box.width - width) / 2, top = box.top + (box.height - height) / 2;
+    const [wide, high] = [width * 0.3, height * 0.085];  // the badge and its margin are not larger
+    const x = badge.endsWith('left') ? left : left + width - wide, y = badge.startsWith('top') ? top : top + height - high;
+    const over = document.getElementById('over').getBoundingClientRect();
+    return [...document.querySelectorAll('#over > *, .toast')].filter((one) => {
+        const seen = one.getBoundingClientRect();
+        const [above, below] = [Math.max(seen.top, over.top), Math.min(seen.bottom, over.bottom)];
+        const [from, to] = one.className.startsWith('toast') ? [seen.top, seen.bottom] : [above, below];
+        return seen.width && to > from && seen.left < x + wide && seen.right > x && from < y + high && to > y;
+    }).map((one) => one.className);
+}"""
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "full"), [(1280, 720, False), (1280, 720, True), (390, 844, False), (320, 640, False)]
+)
+def test_nothing_that_is_said_covers_the_badge(
+    browser: Any, server: Server, width: int, height: int, full: bool
+) -> None:
+    with Page(browser, server) as page:
+        page.page.set_viewport_size({"width": width, "height": height})
+        page.open().start()
+        if full:
+            page.page.click("#full")
+            page.until(lambda: page.page.evaluate("!!document.fullscreenElement"), "it fills the screen")
+        page.page.evaluate(_SAY_EVERYTHING)
+        page.page.keyboard.press("p")
+        page.page.wait_for_selector(".toast")
+        for badge in ("bottom-right", "bottom-left", "top-left", "top-right"):
+            page.page.evaluate(
+                "(badge) => { const list = document.getElementById('badge'); list.value = badge;"
+                " list.dispatchEvent(new Event('input')); }", badge
+            )  # fmt: skip
+            assert page.page.is_visible("#notice")
+            assert page.page.is_visible("#recording")
+            assert page.page.evaluate(_COVERING, badge) == [], badge

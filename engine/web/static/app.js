@@ -43,6 +43,7 @@ function showSettings(values) {
 function refreshLabels() {
   document.querySelectorAll('.slider output').forEach((output) => { output.value = `${Math.round($(output.htmlFor.value).value * 100)} %`; });
   $('camera').classList.toggle('mirrored', $('mirror').checked);
+  $('stage').dataset.badge = $('badge').value; // what is said over the picture keeps away from it
 }
 
 /** Something was changed by hand. */
@@ -327,6 +328,7 @@ function wire() {
   for (const name of ['voice', 'transparent']) $(name).addEventListener('change', () => kept.set(name, $(name).checked));
   gallery.addEventListener('choose', ({ detail }) => link.send({ type: 'set', settings: { portrait: detail } }));
   document.addEventListener('keydown', press);
+  document.addEventListener('fullscreenchange', () => (document.fullscreenElement ? $('over') : document.body).append($('toasts')));
   navigator.mediaDevices?.addEventListener?.('devicechange', () => camera.list($('cameras'), $('cameras').value));
   addEventListener('pagehide', () => link.stop());
   setInterval(() => link.state === 'live' && figures.update(link.pc), 500);
