@@ -225,7 +225,7 @@ class Pipeline:
         drive = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
         shown = self._show(frame, drive)
         if self._standby or self._lost.state == "standby":
-            return replace(shown, image=self._lost.card(shown.image))
+            self._lost.draw_card(shown.image)
         return shown
 
 

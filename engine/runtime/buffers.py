@@ -1,38 +1,42 @@
-"""Picture buffers that are used again once nobody holds them."""
+"""Arrays that are used again once nobody holds them."""
 
 from __future__ import annotations
 
 import sys
+from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from engine.types import Image
+S = TypeVar("S", bound=np.generic)
 
 
-class BufferPool:
-    """Hands out pictures of one shape. A buffer is free when only the pool refers to it.
+class BufferPool(Generic[S]):
+    """Hands out arrays of one shape. A buffer is free when only the pool refers to it, or to a view of it.
 
-    Frames are values that several sinks may hold for as long as they like, so nobody gives a buffer back:
+    Frames and drives are values that others may hold for as long as they like, so nobody gives a buffer back:
     the reference count says it. Not thread-safe: one writer per pool.
     """
 
-    def __init__(self, shape: tuple[int, int, int], count: int = 6) -> None:
-        """Allocate ``count`` buffers: one being filled, one waiting, one in work, one each in three sinks."""
-        self.shape = shape
-        """Height, width, channels."""
-        self._buffers: list[Image] = [np.zeros(shape, np.uint8) for _ in range(count)]
+    def __init__(self, shape: tuple[int, ...], dtype: type[S], count: int = 6) -> None:
+        """Allocate ``count`` buffers, at least one.
+
+        Six serve the frame path: one being filled, one waiting, one in work, one each in three sinks.
+        """
+        self.shape, self._dtype = shape, dtype
+        self._buffers: list[npt.NDArray[S]] = [np.zeros(shape, dtype) for _ in range(count)]
         # How many references a free buffer shows differs between Python versions: measure it here.
         self._free_count = min(self._references(index) for index in range(count))
         self._next = 0
 
-    def take(self) -> Image:
+    def take(self) -> npt.NDArray[S]:
         """A buffer nobody holds, with old content. When all are held the pool grows by one."""
         for step in range(len(self._buffers)):
             index = (self._next + step) % len(self._buffers)
             if self._references(index) == self._free_count:
                 self._next = index + 1
                 return self._buffers[index]
-        self._buffers.append(np.zeros(self.shape, np.uint8))
+        self._buffers.append(np.zeros(self.shape, self._dtype))
         return self._buffers[-1]
 
     @property

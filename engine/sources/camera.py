@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import cv2
+import numpy as np
 
 from engine.errors import EngineError
 from engine.runtime.buffers import BufferPool
@@ -109,7 +110,7 @@ class CameraSource:
         self._slot: LatestSlot[Frame] = LatestSlot(drops, "camera")
         self._stop = threading.Event()
         self._begun = threading.Event()
-        self._pool: BufferPool | None = None
+        self._pool: BufferPool[np.uint8] | None = None
         self._seq = 0
         self._worker = Worker("camera", self._grab, on_end=self._begun.set)
         self._worker.start()
@@ -182,7 +183,7 @@ class CameraSource:
         captured_ns = self._clock.now_ns()
         height, width = image_bgr.shape[:2]
         if self._pool is None or self._pool.shape != (height, width, 3):
-            self._pool = BufferPool((height, width, 3))
+            self._pool = BufferPool((height, width, 3), np.uint8)
             self.name = f"{self._camera.name} {width}x{height}"
         picture = self._pool.take()
         cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB, dst=picture)

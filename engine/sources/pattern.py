@@ -106,7 +106,7 @@ class PatternSource:
         self.fps = fps
         self.status = ""
         self._clock = clock
-        self._pool = BufferPool((size[1], size[0], 3))
+        self._pool = BufferPool((size[1], size[0], 3), np.uint8)
         self._seq = 0
         self._start_ns: int | None = None
 

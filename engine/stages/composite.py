@@ -23,7 +23,7 @@ class Composite:
     def __init__(self, picture: Image, box: CropBox, size: tuple[int, int] | None) -> None:
         """``size``: (width, height) of the canvas, or None for the bare crop."""
         self._size = size
-        self._pool: BufferPool | None = None
+        self._pool: BufferPool[np.uint8] | None = None
         if size is None:
             return
         width, height = size
@@ -51,8 +51,7 @@ class Composite:
     def _buffer(self, shape: tuple[int, ...]) -> Image:
         """One that nobody holds any more. The bare crop's size is known with the first face."""
         if self._pool is None:
-            height, width, channels = shape
-            self._pool = BufferPool((height, width, channels))
+            self._pool = BufferPool(shape, np.uint8)
         return self._pool.take()
 
     def _region(self, canvas: Image) -> Image:

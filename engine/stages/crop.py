@@ -34,16 +34,41 @@ def portrait_box(face: Face) -> CropBox:
     )
 
 
-def cut(image: Image, box: CropBox, size: int) -> Image:
-    """The box's content, ``[size, size, 3]``; the picture's edge repeats where the box leaves it."""
+def cut(
+    image: Image, box: CropBox, size: int, *, out: Image | None = None, soft: Image | None = None
+) -> Image:
+    """The box's content, ``[size, size, 3]``; the picture's edge repeats where the box leaves it.
+
+    Args:
+        image: uint8 ``[H, W, 3]``.
+        box: what to cut out of it.
+        size: side of the result.
+        out: receives the result; None makes a new one.
+        soft: room for a picture of the image's shape, as a large box needs; None makes it where it is needed.
+    """
     scale = box.size_px / size
     matrix = np.array(
         [[scale, 0, box.x_px + scale / 2 - 0.5], [0, scale, box.y_px + scale / 2 - 0.5]], np.float32
     )
     if scale > 1.5:  # bilinear sampling would skip pixels: blur to the new rate first
-        image = cv2.GaussianBlur(image, (0, 0), 0.4 * scale)
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 * scale, dst=soft)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+class Cutter:
+    """`cut` for one frame after another. Each result is overwritten by the next."""
+
+    def __init__(self, size: int) -> None:
+        """``size``: side of the results."""
+        self._out = np.empty((size, size, 3), np.uint8)
+        self._soft = np.empty((0, 0, 3), np.uint8)
+
+    def __call__(self, image: Image, box: CropBox) -> Image:
+        """See `cut`."""
+        if self._soft.shape != image.shape:
+            self._soft = np.empty_like(image)
+        return cut(image, box, len(self._out), out=self._out, soft=self._soft)
 
 
 class DriverBox:

@@ -19,6 +19,7 @@ EASE_S = 1.0
 CARD_S = 3.0
 RETURN_S = 0.25
 """A face that comes back is eased in, so that the portrait does not jump."""
+_DIMMED = (np.arange(256) * 3 // 5).astype(np.uint8)
 
 
 class Drivable(Protocol):
@@ -71,15 +72,14 @@ class LostFace(Generic[D]):
         return self._shown
 
     @staticmethod
-    def card(image: Image) -> Image:
-        """The picture dimmed, with a pause sign: seen to be waiting, and by whom."""
-        out = (image.astype(np.uint16) * 3 // 5).astype(np.uint8)
-        height, width = out.shape[:2]
+    def draw_card(image: Image) -> None:
+        """Dim the picture in its place, and put a pause sign on it: seen to be waiting, and by whom."""
+        cv2.LUT(image, _DIMMED, dst=image)
+        height, width = image.shape[:2]
         bar, gap = max(height // 40, 2), max(height // 40, 2)
         top, bottom = int(height * 0.86), int(height * 0.94)
         for left in (width // 2 - gap - bar, width // 2 + gap):
-            cv2.rectangle(out, (left, top), (left + bar, bottom), (235, 235, 235), -1, cv2.LINE_AA)
-        return out
+            cv2.rectangle(image, (left, top), (left + bar, bottom), (235, 235, 235), -1, cv2.LINE_AA)
 
 
 def blend(a: D, b: D, share: float) -> D:

@@ -5,15 +5,16 @@ The same functions serve the live path and training, so that a model meets in us
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
+from engine.runtime.buffers import BufferPool
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
-from engine.stages.raster import SHIFT, averaged, blank, outline_points
-from engine.stages.teeth import draw_teeth
+from engine.stages.raster import SHIFT, Canvas
+from engine.stages.teeth import paint_teeth
 from engine.types import Float, HeadPose, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
@@ -52,6 +53,8 @@ class Drive:
     """``[6, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
     the portrait does; then where upper and lower teeth show in the target's mouth. What opens there was never seen: it
     has to be painted, not stretched."""
+    maps: BufferPool[np.float32] = field(repr=False, compare=False)
+    """Where the openings of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
 
     def arrays(self) -> tuple[Float, ...]:
         """In the order of the generator's inputs."""
@@ -64,9 +67,16 @@ class Drive:
         """See `engine.stages.lost.Drivable.towards`."""
         mixed = {
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
-            for name in ("target_points", "affine", "head", "expression", "pose", "openings")
+            for name in ("target_points", "affine", "head", "expression", "pose")
         }
-        return replace(other, **mixed)
+        return replace(other, openings=self._openings_towards(other, share), **mixed)
+
+    def _openings_towards(self, other: Drive, share: float) -> Float:
+        out, rest = self.maps.take(), self.maps.take()
+        np.multiply(self.openings, 1 - share, out=out)
+        np.multiply(other.openings, share, out=rest)
+        out += rest
+        return out
 
 
 def read_motion(landmarks: Float, blendshapes: Float) -> MotionCode:
@@ -92,17 +102,18 @@ def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> 
 class Departure:
     """`make_drive` from one source: what is the source's own is worked out once."""
 
-    def __init__(self, source: MotionCode, *, map_px: int) -> None:
-        """See `make_drive`."""
+    def __init__(self, source: MotionCode, *, map_px: int, buffers: int = 1) -> None:
+        """See `make_drive`. ``buffers``: of how many drives the maps are allocated now, not when they are needed."""
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
         self._expression, self._pose = source.expression, pose_vector(source.pose)
         self._openings = draw_openings(self._landmarks, map_px)
+        self._canvas = Canvas(map_px)
+        self._maps = BufferPool((6, map_px, map_px), np.float32, buffers)
 
     def __call__(self, target: MotionCode) -> Drive:
         """The drive to a target."""
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
-        openings = draw_openings(landmarks, self._openings.shape[-1])
         return Drive(
             source_points=self._points,
             target_points=landmarks[CONTROL],
@@ -110,19 +121,31 @@ class Departure:
             head=np.array([*target.pose.translation, target.pose.scale], np.float32),
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
-            openings=np.concatenate([openings, self._openings, draw_teeth(target, openings[0])]),
+            openings=self._draw(target, landmarks),
+            maps=self._maps,
         )
+
+    def _draw(self, target: MotionCode, landmarks: Float) -> Float:
+        out = self._maps.take()
+        paint_openings(landmarks, canvas=self._canvas, out=out[:2])
+        out[2:4] = self._openings
+        paint_teeth(target, out[0], canvas=self._canvas, out=out[4:])
+        return out
 
 
 def draw_openings(landmarks: Float, size_px: int) -> Float:
     """``[2, size, size]`` in 0..1: the inside of the lips, and between the lids, of crop-space landmarks ``[478, 3]``."""
-    out = np.zeros((2, size_px, size_px), np.float32)
-    points = outline_points(landmarks, size_px)
-    for layer, loops in enumerate(((_INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS))):
-        canvas = blank(size_px)
-        cv2.fillPoly(canvas, [points[loop] for loop in loops], 255, shift=SHIFT)
-        out[layer] = averaged(canvas, size_px)
+    out = np.empty((2, size_px, size_px), np.float32)
+    paint_openings(landmarks, canvas=Canvas(size_px), out=out)
     return out
+
+
+def paint_openings(landmarks: Float, *, canvas: Canvas, out: Float) -> None:
+    """`draw_openings` into ``out``, on a canvas of the maps' size."""
+    points = canvas.points(landmarks)
+    for layer, loops in zip(out, ((_INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
+        cv2.fillPoly(canvas.blank(), [points[loop] for loop in loops], 255, shift=SHIFT)
+        canvas.average(layer)
 
 
 def pose_vector(pose: HeadPose) -> Float:

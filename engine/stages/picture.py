@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from engine.backends.model import Features, LatentCodes, PictureModel
-from engine.stages.crop import cut
+from engine.stages.crop import Cutter
 from engine.stages.edit import AutoAnchor
 from engine.stages.encode import Crop
 from engine.stages.motion import read_motion
@@ -54,6 +54,8 @@ class PictureEncoder:
     # In units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained weights: none may be bundled.
     def __init__(self, model: PictureModel, *, smooth: bool = True) -> None:
         self._model = model
+        self._cut = Cutter(model.size)
+        self._mirrored = np.empty((model.size, model.size, 3), np.uint8)
         self._smoother = OneEuro(cutoff_hz=4.0, beta=4.0) if smooth else None
         self._unit = 1.0
         self._fresh = True
@@ -70,8 +72,10 @@ class PictureEncoder:
         if crop.mirror != self._mirror:
             self._mirror = crop.mirror
             self.reset()
-        picture = cut(crop.image, crop.box, self._model.size)
-        codes = self._model.read_motion(cv2.flip(picture, 1) if crop.mirror else picture)
+        picture = self._cut(crop.image, crop.box)
+        if crop.mirror:
+            picture = cv2.flip(picture, 1, dst=self._mirrored)
+        codes = self._model.read_motion(picture)
         return PictureMotion(
             codes=self._smoothed(codes, crop.captured_ns), seen=_seen(crop), mirror=crop.mirror
         )

@@ -35,6 +35,8 @@ D = TypeVar("D", bound=Drivable)
 """What a generator is told."""
 DOut = TypeVar("DOut", bound=Drivable, covariant=True)
 DIn = TypeVar("DIn", bound=Drivable, contravariant=True)
+_DRIVES = 6
+"""At once: at rest, last shown, eased from, being made or mixed (two), and still with the generator."""
 
 
 class Encode(Protocol[MOut]):
@@ -128,7 +130,7 @@ class TrackerEdit:
     def __init__(self, portrait: MotionCode, *, map_px: int) -> None:
         """``map_px``: see `engine.stages.motion.make_drive`."""
         self._portrait = portrait
-        self._drive_to = Departure(portrait, map_px=map_px)
+        self._drive_to = Departure(portrait, map_px=map_px, buffers=_DRIVES)
         self._rest = self._drive_to(edit_motion(portrait, portrait, None, EditSettings()))
 
     def __call__(self, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings) -> Drive:

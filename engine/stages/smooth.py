@@ -7,6 +7,7 @@ is not late (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012).
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.types import Float
 
@@ -34,14 +35,16 @@ class OneEuro:
         seconds = (time_ns - self._time_ns) * 1e-9
         if seconds <= 0:
             return self._value
-        speed = (value - self._value) / seconds
-        self._speed = self._speed + _share(self._speed_cutoff_hz, seconds) * (speed - self._speed)
-        cutoff = (self._cutoff_hz + self._beta * np.abs(self._speed)).astype(np.float32)
-        self._value = (self._value + _share(cutoff, seconds) * (value - self._value)).astype(np.float32)
+        self._speed += _share(self._speed_cutoff_hz, seconds) * (
+            (value - self._value) / seconds - self._speed
+        )
+        share = _share(self._cutoff_hz + self._beta * np.abs(self._speed), seconds)
+        # A new array, not +=: whoever got the last one may hold it.
+        self._value = (self._value + share * (value - self._value)).astype(np.float32, copy=False)
         self._time_ns = time_ns
         return self._value
 
 
-def _share(cutoff_hz: Float | float, seconds: float) -> Float:
+def _share(cutoff_hz: npt.ArrayLike, seconds: float) -> Float:
     share: Float = np.asarray(1.0 - np.exp(-2 * np.pi * np.asarray(cutoff_hz) * seconds), np.float32)
     return share

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from engine.stages.geometry import face_geometry, place
-from engine.stages.raster import SHIFT, averaged, blank, outline_points
+from engine.stages.raster import SHIFT, Canvas, Part
 from engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
@@ -48,32 +48,54 @@ def draw_teeth(target: MotionCode, lips_hh: Float) -> Float:
         lips_hh: the inside of the lips, 0..1 (`engine.stages.motion.draw_openings`).
     """
     size = lips_hh.shape[0]
-    out = np.zeros((2, size, size), np.float32)
-    if lips_hh.max() == 0:
-        return out
-    for row, points in enumerate(teeth_points(target)):
-        out[row] = _drawn(points, target.pose, size)
-    out[1] *= 1 - out[0]
-    out *= lips_hh
+    out = np.empty((2, size, size), np.float32)
+    paint_teeth(target, lips_hh, canvas=Canvas(size), out=out)
     return out
+
+
+def paint_teeth(target: MotionCode, lips_hh: Float, *, canvas: Canvas, out: Float) -> None:
+    """`draw_teeth` into ``out``, on a canvas of the maps' size."""
+    out.fill(0)
+    part = _filled(lips_hh)
+    if part is None:
+        return
+    for row, points in zip(out, teeth_points(target), strict=True):
+        _paint_row(points, target.pose, canvas)
+        canvas.average(row, part)
+    upper, lower, lips = out[0][part], out[1][part], lips_hh[part]
+    lower *= 1 - upper
+    lower *= lips
+    upper *= lips
 
 
 def teeth_points(face: MotionCode) -> tuple[Float, Float]:
     """Outlines of the upper and the lower teeth in the head's own frame, ``[T, P, 3]`` each."""
     upper, lower = _rows()
-    change = face_geometry().shape_from_expression[:, [_UPPER_LIP, *_CHIN]]
-    moved = np.tensordot(face.expression, change, axes=(0, 0))
+    moved = np.tensordot(face.expression, _moves(), axes=(0, 0))
     lip = face.shape[_UPPER_LIP] - moved[0]
     jaw = moved[1:].mean(axis=0)
     return upper + lip, lower + (lip + jaw)
 
 
-def _drawn(points_TP3: Float, pose: HeadPose, size: int) -> Float:
+def _filled(map_hh: Float) -> Part | None:
+    """The smallest part outside of which the map is 0; None if it is 0 everywhere."""
+    rows, columns = (np.flatnonzero(map_hh.max(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _paint_row(points_TP3: Float, pose: HeadPose, canvas: Canvas) -> None:
     placed = place(points_TP3.reshape(-1, 3), pose).reshape(points_TP3.shape)
-    canvas = blank(size)
-    for tooth in outline_points(placed, size):
-        cv2.fillConvexPoly(canvas, tooth, (255,), shift=SHIFT)
-    return averaged(canvas, size)
+    drawing = canvas.blank()
+    for tooth in canvas.points(placed):
+        cv2.fillConvexPoly(drawing, tooth, (255,), shift=SHIFT)
+
+
+@cache
+def _moves() -> Float:
+    """Of the upper lip's edge and the chin, per unit of each blendshape, ``[52, 4, 3]``."""
+    return face_geometry().shape_from_expression[:, [_UPPER_LIP, *_CHIN]]
 
 
 @cache

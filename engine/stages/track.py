@@ -82,14 +82,18 @@ class FaceDetector:
     def __init__(self, threads: int = 1) -> None:
         self._net = Network(TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector")
         self._anchors = _anchors()
+        self._cut = np.empty((_DETECTOR_PX, _DETECTOR_PX, 3), np.uint8)
+        self._input = np.empty((1, _DETECTOR_PX, _DETECTOR_PX, 3), np.float32)
 
     def __call__(self, image: Image) -> list[Detection]:
         """All faces, best first, overlapping ones merged to the best."""
         height, width = image.shape[:2]
         side = float(max(height, width))
         whole = Region(x_px=width / 2, y_px=height / 2, size_px=side, roll_rad=0.0)
-        net_in = whole.cut(image, _DETECTOR_PX).astype(np.float32) / 127.5 - 1.0
-        boxes, logits = self._net(net_in[None])
+        np.copyto(self._input[0], whole.cut(image, _DETECTOR_PX, self._cut))
+        self._input /= 127.5
+        self._input -= 1.0
+        boxes, logits = self._net(self._input)
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
         keep = np.flatnonzero(scores > _DETECTION_MIN)
         keep = keep[np.argsort(-scores[keep])]
@@ -119,7 +123,8 @@ class FaceReader:
 
     def __call__(self, image: Image, region: Region) -> Face:
         """Read the face; ``presence`` says whether there is one."""
-        np.multiply(region.cut(image, _MESH_PX, self._cut), np.float32(1 / 255), out=self._input[0])
+        np.copyto(self._input[0], region.cut(image, _MESH_PX, self._cut))
+        self._input *= np.float32(1 / 255)
         points, presence, _ = self._mesh(self._input)
         net = points.reshape(LANDMARKS, 3)
         landmarks = np.empty((LANDMARKS, 3), np.float32)

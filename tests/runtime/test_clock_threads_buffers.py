@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from engine.runtime.buffers import BufferPool
@@ -42,7 +43,7 @@ def test_a_worker_keeps_its_error_tells_the_session_and_raises_it_again() -> Non
 
 
 def test_a_buffer_in_use_is_never_handed_out_again() -> None:
-    pool = BufferPool((4, 4, 3), count=2)
+    pool = BufferPool((4, 4, 3), np.uint8, count=2)
     first = pool.take()
     first_address = first.ctypes.data
     view = first[1:]
@@ -53,7 +54,7 @@ def test_a_buffer_in_use_is_never_handed_out_again() -> None:
 
 
 def test_released_buffers_are_used_again() -> None:
-    pool = BufferPool((4, 4, 3), count=3)
+    pool = BufferPool((4, 4, 3), np.uint8, count=3)
     for _ in range(100):
         held = pool.take()
         del held

@@ -120,16 +120,22 @@ def test_another_portrait_never_gets_the_first_ones_points(lost: LostFace) -> No
     assert _same(lost.seen(OTHER, _ns(0.1)), OTHER)
 
 
-def test_the_card_is_darker_than_the_picture_and_leaves_it_alone() -> None:
-    image = np.full((120, 160, 3), 200, np.uint8)
-    card = LostFace.card(image)
-    assert (image == 200).all()
-    assert card[:90].max() == 120
+def test_the_card_is_darker_than_the_picture() -> None:
+    card = np.full((120, 160, 3), 200, np.uint8)
+    LostFace.draw_card(card)
+    assert (card[:90] == 120).all()
     assert card.max() > 220, "the sign"
-    assert card.shape == image.shape
-    assert card.dtype == np.uint8
+
+
+def test_every_grey_level_is_dimmed_to_three_fifths() -> None:
+    ramp = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3)
+    card = np.tile(ramp, (100, 1, 1))
+    LostFace.draw_card(card)
+    assert (card[:80] == ramp.astype(int) * 3 // 5).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (16, 16)], ids=str)
 def test_the_card_takes_small_pictures(size: tuple[int, int]) -> None:
-    assert LostFace.card(np.zeros((*size, 3), np.uint8)).shape == (*size, 3)
+    card = np.full((*size, 3), 100, np.uint8)
+    LostFace.draw_card(card)
+    assert card[0, 0].tolist() in ([60] * 3, [235] * 3)
