@@ -6,6 +6,7 @@ differences: what the driver does beyond their neutral is added to what the port
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -28,6 +29,8 @@ _CALM = np.full(len(_NAMES), 0.4, np.float32)
 _CALM[_NEUTRAL_SHAPES] = (0.08, 0.2, 0.2, 0.25, 0.25, 0.3, 0.3, 0.2)
 _CALM_TURN_RAD = np.deg2rad(15.0)
 _SETTLE_S = 2.0
+_EASE_S, _EASED_S = 0.06, 1.0
+"""Of each low pass: 96 % of the way after 0.3 s; and when nothing of it is left."""
 _MAX_TURN_RAD = np.deg2rad(50.0)
 _SCALE_LIMITS = (0.6, 1.6)
 _SHIFT_LIMIT = 0.6
@@ -64,6 +67,53 @@ class AutoAnchor:
             self._score = -np.inf if self._wanted else score
             self._anchor, self._wanted = motion, False
         return self._anchor
+
+
+class EasedAnchor:
+    """`AutoAnchor` without a jump: the neutral goes from one face to the next, by the frames' own times.
+
+    Two low passes, one after the other, so that it starts softly, and stays near a neutral that is still being found.
+    """
+
+    def __init__(self) -> None:
+        self._choose = AutoAnchor()
+        self._wanted: MotionCode | None = None
+        self._wanted_ns = self._last_ns = 0
+        self._between: MotionCode | None = None
+        self._shown: MotionCode | None = None
+
+    def calibrate(self) -> None:
+        """Take the next face."""
+        self._choose.calibrate()
+
+    def __call__(self, motion: MotionCode, captured_ns: int) -> MotionCode:
+        """The neutral to count from, after seeing this frame."""
+        wanted = self._choose(motion, captured_ns)
+        if wanted is not self._wanted:
+            self._wanted, self._wanted_ns = wanted, captured_ns
+        share = 1.0 - math.exp(-max(captured_ns - self._last_ns, 0) * 1e-9 / _EASE_S)
+        self._last_ns = captured_ns
+        if self._between is None or self._shown is None or captured_ns - self._wanted_ns > _EASED_S * 1e9:
+            self._between = self._shown = wanted
+        else:
+            self._between = between(self._between, wanted, share)
+            self._shown = between(self._shown, self._between, share)
+        return self._shown
+
+
+def between(a: MotionCode, b: MotionCode, share: float) -> MotionCode:
+    """A face on the way: 0 is ``a``, 1 is ``b``."""
+    turn = _scaled_rotation(b.pose.rotation @ a.pose.rotation.T, share, np.pi)
+    part = np.float32(share)
+    return MotionCode(
+        expression=a.expression + part * (b.expression - a.expression),
+        shape=a.shape + part * (b.shape - a.shape),
+        pose=HeadPose(
+            rotation=turn @ a.pose.rotation,
+            translation=a.pose.translation + part * (b.pose.translation - a.pose.translation),
+            scale=a.pose.scale + share * (b.pose.scale - a.pose.scale),
+        ),
+    )
 
 
 def unrest(motion: MotionCode) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.backends.model import Features, Model, PictureModel
-from engine.stages.edit import AutoAnchor, edit_motion
+from engine.stages.edit import EasedAnchor, edit_motion
 from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
 from engine.stages.lost import Drivable
@@ -112,7 +112,7 @@ class TrackerReenactor:
     def __init__(self, model: Model, *, relative: bool, smooth: bool) -> None:
         self._model = model
         self.encode: Encode[MotionCode] = TrackerEncoder(smooth=smooth)
-        self.anchor: Anchor[MotionCode] | None = AutoAnchor() if relative else None
+        self.anchor: Anchor[MotionCode] | None = EasedAnchor() if relative else None
 
     def role(self, motion: MotionCode | None, features: Features) -> Role[MotionCode, Drive]:
         """See `Reenactor.role`."""

@@ -73,6 +73,8 @@ def _weigh(pipeline: Pipeline, frames: Iterator[Frame], count: int) -> tuple[np.
     taken, held = np.zeros((2, count), np.int64)
     for index, frame in enumerate(frames):
         tracemalloc.reset_peak()
+        if index % len(SCENE) == 5:
+            pipeline.calibrate()
         before, _ = tracemalloc.get_traced_memory()
         pipeline.step(frame)
         held[index], peak = tracemalloc.get_traced_memory()

@@ -203,7 +203,10 @@ def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, lin
     pipeline.step(frame(1, 5.0))
     assert abs(model.drives[-1][5][1, 9] - linn.motion.pose.translation[0]) > 0.05
     pipeline.calibrate()
-    pipeline.step(frame(2, 5.03))
+    for seq in range(40):
+        pipeline.step(frame(2 + seq, 5.03 + 0.03 * seq))
+    places = np.array([drive[5][1, 9] for drive in model.drives[1:]])
+    assert np.abs(np.diff(places)).max() < 0.3 * abs(places[0] - places[-1]), "eased, not jumped"
     assert model.drives[-1][5][1] == pytest.approx(model.drives[-1][5][0], abs=1e-5)
 
 

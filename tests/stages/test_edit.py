@@ -1,13 +1,24 @@
 """Modes, gains, limits, mirror and the driver's neutral."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from engine.stages.edit import AutoAnchor, edit, edit_expression, edit_pose, mirrored, unexplained, unrest
+from engine.stages.edit import (
+    AutoAnchor,
+    EasedAnchor,
+    between,
+    edit,
+    edit_expression,
+    edit_pose,
+    mirrored,
+    unexplained,
+    unrest,
+)
 from engine.stages.motion import pose_vector, shape_change
-from engine.types import EditSettings, Mode
+from engine.types import EditSettings, Mode, MotionCode
 from tests.stages.material import NAMES, SECOND_NS, motion, pose, shapes
 
 PORTRAIT = motion(pose(yaw=5, pitch=-4, roll=2, at=(0.02, -0.2), scale=0.42), eyeBlinkLeft=0.12, jawOpen=0.02)
@@ -166,6 +177,73 @@ def test_calibrate_takes_the_next_face_and_keeps_it() -> None:
     assert anchor(restless, 1) is restless
     assert anchor(calmer, 2) is restless, "asked for: not replaced by a calmer one"
     assert anchor(calmer, 9 * SECOND_NS) is restless
+
+
+def _yaw(found: MotionCode) -> float:
+    return float(np.rad2deg(found.pose.angles_rad()[0]))
+
+
+def _eased(anchor: EasedAnchor, face: MotionCode, seconds: Iterable[float]) -> np.ndarray:
+    """The neutral's yaw while this face is seen, degrees."""
+    return np.array([_yaw(anchor(face, round(s * SECOND_NS))) for s in seconds])
+
+
+def test_a_calmer_face_becomes_neutral_within_a_third_of_a_second_and_without_a_jump() -> None:
+    anchor = EasedAnchor()
+    first, calm = motion(pose(yaw=10), jawOpen=0.5), motion(jawOpen=0.02)
+    assert anchor(first, 0) is first
+    yaws = _eased(anchor, calm, np.arange(0.033, 0.35, 0.033))
+    steps = -np.diff(yaws, prepend=10.0)
+    assert (steps > 0).all(), "straight there"
+    assert steps.max() < 3.0
+    assert steps[0] < steps[1], "starts softly"
+    assert abs(yaws[-1]) < 0.5
+    jaw = anchor(calm, round(0.4 * SECOND_NS)).expression[NAMES.index("jawOpen")]
+    assert jaw == pytest.approx(0.02, abs=0.01)
+    assert anchor(calm, 2 * SECOND_NS) is calm, "in the end exactly"
+
+
+def test_calibrate_eases_too_and_ends_at_the_face_that_was_taken() -> None:
+    anchor = EasedAnchor()
+    _eased(anchor, motion(), np.arange(0, 3, 0.04))
+    anchor.calibrate()
+    turned = motion(pose(yaw=15), mouthSmileLeft=0.6)
+    yaws = _eased(anchor, turned, np.arange(3, 3.4, 0.04))
+    assert 0 < yaws[0] < 4.5
+    assert np.diff(yaws).max() < 4.5
+    assert yaws[-1] > 14
+    assert anchor(turned, 5 * SECOND_NS) is turned
+
+
+@pytest.mark.parametrize("fps", [10, 25, 60])
+def test_a_neutral_eases_by_the_frames_times_and_not_their_number(fps: int) -> None:
+    anchor = EasedAnchor()
+    anchor(motion(pose(yaw=10), jawOpen=0.5), 0)
+    yaws = _eased(anchor, motion(), np.arange(1, round(0.3 * fps) + 1) / fps)
+    assert yaws[-1] == pytest.approx(0.35, abs=0.25)
+
+
+def test_while_a_driver_comes_to_rest_the_neutral_stays_near_them() -> None:
+    anchor = EasedAnchor()
+    times = np.arange(0, 1.5, 0.033)
+    turns = 10 - 10 * times / 1.5
+    apart = [
+        _yaw(anchor(motion(pose(yaw=yaw)), round(s * SECOND_NS))) - yaw
+        for s, yaw in zip(times, turns, strict=True)
+    ]
+    assert np.abs(apart).max() < 1.5
+
+
+def test_a_face_between_two_is_a_face() -> None:
+    a, b = motion(pose(yaw=20, at=(0.0, 0.0)), jawOpen=0.2), motion(pose(yaw=-10, at=(0.2, 0.0), scale=0.6))
+    half = between(a, b, 0.5)
+    assert _yaw(half) == pytest.approx(5, abs=0.1)
+    assert np.linalg.det(half.pose.rotation) == pytest.approx(1.0, abs=1e-5)
+    assert (half.pose.translation[0], half.pose.scale) == pytest.approx((0.1, 0.5), abs=1e-6)
+    assert half.expression[NAMES.index("jawOpen")] == pytest.approx(0.1)
+    assert {array.dtype for array in (half.expression, half.shape, half.pose.rotation)} == {
+        np.dtype(np.float32)
+    }
 
 
 def test_reset_looks_for_the_neutral_anew() -> None:
