@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from kernels import _pixels, crop_normalize, paste_back, upsample_blur, warp_blend
+from kernels import _pixels, crop_normalize, edit_codes, paste_back, upsample_blur, warp_blend
 from tests.kernels.cases import WARPS, affine, apart, frames, soft_mask
 from tests.kernels.emulation import on_cpu
 
@@ -60,9 +60,26 @@ def _paste_back() -> float:
     return worst
 
 
+def _edit_codes() -> float:
+    worst = 0.0
+    for N, L in ((1, 300), (3, 5)):
+        rng = torch.Generator().manual_seed(N)
+        pasts = [(torch.zeros(N, edit_codes.PAST, 2 * L), torch.ones(N)) for _ in range(2)]
+        for first in (1.0, 0.0, 0.0):
+            codes, own = torch.randn(2, N, L, generator=rng), torch.randn(N, 2 * L, generator=rng)
+            numbers = torch.rand(N, len(edit_codes.FIELDS), generator=rng).add(0.1)
+            numbers[:, edit_codes.FIELDS.index("fresh")] = first
+            inputs = (codes[0], codes[1], own, numbers)
+            got = edit_codes.forward_cuda(*inputs, *pasts[0], torch.full((N, 2 * L), torch.nan))
+            want = edit_codes.reference(*inputs, *pasts[1], torch.empty(N, 2 * L))
+            worst = max(worst, apart(got, want))
+    return worst
+
+
 def main(library: str, orders: str, *ops: str) -> int:
     """0 when every kernel agrees with its reference; a sanitizer ends the process before that."""
     limits = {_warp_blend: _LIMIT, _upsample_blur: _LIMIT, _crop_normalize: _LIMIT, _paste_back: 1 / 255}
+    limits[_edit_codes] = _LIMIT
     wanted = [check for check in limits if not ops or check.__name__[1:] in ops]
     wrong = 0
     for order in orders.split(","):

@@ -1,0 +1,115 @@
+"""Whole frames on a device: what the stages say and a backend draws, with nothing on the host in between.
+
+The stages decide by the tracker and the frames' times what shall become of a frame (`CodeEdit`); codes, their past and the
+picture stay where the networks run. Importing this needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from engine.backends.model import Features, LatentCodes
+from engine.types import Float, Image, Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canvas:
+    """Where the generated face goes, the same for every frame of a portrait."""
+
+    picture: Image
+    """What lies around the face, RGB uint8 ``[H, W, 3]``."""
+    mask: Float
+    """Opacity of the face, 0 to 1, ``[S, S]``."""
+    crop_from_image: Float
+    """``[2, 3]``: canvas pixels to pixels of the generated face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeEdit:
+    """What becomes of the codes in one frame: the numbers of `kernels.edit_codes`, in its order."""
+
+    follow: bool = True
+    """A driver is seen; otherwise the portrait's own codes are the target."""
+    fresh: bool = True
+    """Smoothing begins with this frame."""
+    seconds: float = 0.0
+    """Since the frame before, by the frames' own times."""
+    take_neutral: bool = False
+    """This face is the neutral from now on."""
+    relative: bool = False
+    """Motion counts from the neutral; otherwise from the portrait's own codes."""
+    keep: bool = False
+    """What was shown last is what easing starts from, from now on."""
+    expression_gain: float = 1.0
+    pose_gain: float = 1.0
+    expression_share: float = 1.0
+    """1 shows the target, 0 what easing starts from."""
+    pose_share: float = 1.0
+    cutoff_hz: float = 0.0
+    """Of the one-euro filter, at rest."""
+    beta: float = 0.0
+    """Hz per unit and second."""
+    speed_cutoff_hz: float = 1.0
+
+    def numbers(self) -> Float:
+        """float32, in order."""
+        return np.array(astuple(self), np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveFrame:
+    """One frame to draw."""
+
+    image: Image | None
+    """The driver's picture, RGB uint8. None: nobody is seen."""
+    image_from_crop: Float
+    """``[2, 3]``: pixels of the network's input to pixels of ``image``."""
+    mode: Mode
+    """Which branches run."""
+    edit: CodeEdit
+
+
+class FrameDrawer(Protocol):
+    """One session's frames of a picture-driven model. One thread; at most one frame at a time."""
+
+    wants_crop: bool
+    """Frames come as the face's crop, ``[S, S, 3]``, and results go back as the bare face; otherwise it cuts and pastes by
+    itself."""
+
+    def enter(self, features: Features, canvas: Canvas) -> None:
+        """Draw this portrait from the next frame on; costs nothing where it is drawn already."""
+
+    def set_neutral(self, codes: LatentCodes) -> None:
+        """The neutral's codes, where another backend has read them."""
+
+    def __call__(self, frame: LiveFrame) -> Image:
+        """The result, uint8; a buffer that the next frame uses again."""
+
+
+@runtime_checkable
+class FrameModel(Protocol):
+    """A picture-driven model that draws whole frames where its networks run."""
+
+    def open_frames(self) -> FrameDrawer | None:
+        """For one session. None: not now (what can do it is still being built)."""
+
+
+class CanvasDrawer(Protocol):
+    """One session's frames of a tracker-driven model: from a drive to the finished picture."""
+
+    def enter(self, features: Features, canvas: Canvas) -> None:
+        """See `FrameDrawer.enter`."""
+
+    def __call__(self, drive: tuple[Float, ...]) -> Image:
+        """See `FrameDrawer.__call__`; ``drive`` as in `engine.backends.model.Model.generate`."""
+
+
+@runtime_checkable
+class CanvasModel(Protocol):
+    """A tracker-driven model that pastes the face into its surroundings where its networks run."""
+
+    def open_canvas(self) -> CanvasDrawer | None:
+        """For one session. None: not now."""

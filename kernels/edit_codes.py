@@ -1,0 +1,171 @@
+"""From a driver's codes to what is added to the portrait's latent, between encoder and generator, without the host.
+
+One-euro smoothing by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012), the driver's neutral,
+gains (DPE, CVPR 2023, equations 3 and 4), and easing after a loss. What a frame changes comes in as numbers that the GPU
+reads when the kernel runs, so a captured graph sees each new value; the past stays on the device.
+
+Shape letters: N sessions, L values of a code, D = 2 L: expression, then pose.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kernels import _launch
+from kernels._launch import Impl
+
+_BLOCK = 256  # THREADS in cuda/edit_codes.cu
+_UNIT_MIN = 1e-6
+
+FIELDS = (
+    "active", "follow", "fresh", "seconds", "take_neutral", "relative", "keep", "expression_gain", "pose_gain",
+    "expression_share", "pose_share", "cutoff_hz", "beta", "speed_cutoff_hz",
+)  # fmt: skip
+"""The numbers of one session, in order; the same as the enumeration in cuda/edit_codes.cu. Those without a unit are 0 or 1,
+gains or shares."""
+PAST = 5
+"""Rows of a session's past: smoothed codes and their speed (in units of the codes' own size), the neutral's codes, what
+easing starts from, what was shown last."""
+
+
+def edit_codes(
+    expression_NL: Tensor,
+    pose_NL: Tensor,
+    own_ND: Tensor,
+    numbers_NF: Tensor,
+    past_N5D: Tensor,
+    unit_N: Tensor,
+    *,
+    out: Tensor,
+    impl: Impl = "auto",
+) -> Tensor:
+    """Edit the codes of one frame of each session, and remember.
+
+    A session that is not ``active`` stays as it is. With ``follow`` the codes count, else the portrait's own do. A
+    ``fresh`` one forgets what was smoothed; otherwise the filter goes on by ``seconds``, and stands still at 0.
+    ``take_neutral`` makes these codes the neutral. The target is ``own + gain * (codes - base)``, the base the neutral
+    where the motion is ``relative``, else ``own``. ``keep`` lets what was shown last be what easing starts from; a
+    share of 1 shows the target, of 0 what easing starts from.
+
+    Args:
+        expression_NL: float32 ``[N, L]``, contiguous, as the encoder reads them; so is ``pose_NL``.
+        pose_NL: see ``expression_NL``.
+        own_ND: the portraits' own codes, float32 ``[N, D]``.
+        numbers_NF: float32 ``[N, 14]``: `FIELDS`.
+        past_N5D: float32 ``[N, 5, D]``, changed: see `PAST`. Zeros before the first frame.
+        unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the first frame.
+        out: receives what is added to the latents, float32 ``[N, D]``.
+        impl: see ``Impl``.
+
+    Returns:
+        ``out``. On a GPU the work is queued on the current stream, not finished.
+
+    Raises:
+        ValueError: a shape, type, layout or device does not fit.
+        KernelBuildError: the CUDA source does not compile on this machine.
+    """
+    inputs = (expression_NL, pose_NL, own_ND, numbers_NF, past_N5D, unit_N)
+    _check(*inputs, out)
+    if _launch.wants_cuda(impl, out):
+        return forward_cuda(*inputs, out)
+    return reference(*inputs, out)
+
+
+def reference(
+    expression_NL: Tensor,
+    pose_NL: Tensor,
+    own_ND: Tensor,
+    numbers_NF: Tensor,
+    past_N5D: Tensor,
+    unit_N: Tensor,
+    out: Tensor,
+) -> Tensor:
+    """Say in PyTorch what the kernel computes, without a branch on a value: it can be captured as well."""
+    n = {name: numbers_NF[:, i : i + 1] for i, name in enumerate(FIELDS)}
+    on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "relative", "keep")}
+    value, speed, neutral, held, shown = past_N5D.unbind(1)
+    codes = torch.cat((expression_NL, pose_NL), dim=1)
+    size = codes.square().mean(1, keepdim=True).sqrt().clamp(min=_UNIT_MIN)
+    unit = torch.where(on["fresh"] & on["follow"], size, unit_N[:, None])
+    new_value, new_speed = _smoothed(codes / unit, value, speed, n, on["fresh"])
+    seen = new_value * unit
+    new_neutral = torch.where(on["take_neutral"], seen, neutral)
+    base = torch.where(on["relative"], new_neutral, own_ND)
+    gains, shares = (_both(n, word, out.shape[1]) for word in ("gain", "share"))
+    target = torch.where(on["follow"], own_ND + gains * (seen - base), own_ND)
+    new_held = torch.where(on["keep"], shown, held)
+    new_shown = (1 - shares) * new_held + shares * target
+    follows = on["follow"]
+    kept = [
+        torch.where(follows, new, old)
+        for new, old in ((new_value, value), (new_speed, speed), (new_neutral, neutral))
+    ]
+    past_N5D.copy_(
+        torch.where(on["active"][..., None], torch.stack((*kept, new_held, new_shown), 1), past_N5D)
+    )
+    unit_N.copy_(torch.where(on["active"], unit, unit_N[:, None])[:, 0])
+    return out.copy_(past_N5D[:, 4])
+
+
+def _smoothed(
+    x: Tensor, value: Tensor, speed: Tensor, n: dict[str, Tensor], fresh: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step of the filter in units of the codes' own size: value and speed."""
+    seconds = n["seconds"]
+    moves = (seconds > 0).float()
+    safe = torch.where(seconds > 0, seconds, torch.ones_like(seconds))
+    new_speed = speed + moves * _share(n["speed_cutoff_hz"], safe) * ((x - value) / safe - speed)
+    cutoff = n["cutoff_hz"] + n["beta"] * new_speed.abs()
+    new_value = value + moves * _share(cutoff, safe) * (x - value)
+    return torch.where(fresh, x, new_value), torch.where(fresh, torch.zeros_like(x), new_speed)
+
+
+def _share(cutoff_hz: Tensor, seconds: Tensor) -> Tensor:
+    return 1 - torch.exp(-2 * math.pi * cutoff_hz * seconds)
+
+
+def _both(n: dict[str, Tensor], word: str, D: int) -> Tensor:
+    """Expression's number for the first half, pose's for the second."""
+    halves = [n[f"{branch}_{word}"].expand(-1, D // 2) for branch in ("expression", "pose")]
+    return torch.cat(halves, dim=1)
+
+
+def forward_cuda(
+    expression_NL: Tensor,
+    pose_NL: Tensor,
+    own_ND: Tensor,
+    numbers_NF: Tensor,
+    past_N5D: Tensor,
+    unit_N: Tensor,
+    out: Tensor,
+) -> Tensor:
+    """Queue the kernel, one block a session. The tensors were checked."""
+    N, L = expression_NL.shape
+    tensors = (expression_NL, pose_NL, own_ND, numbers_NF, past_N5D, unit_N, out)
+    _launch.launch("edit_codes", "edit_codes_f32", (N, 1, 1), (_BLOCK, 1, 1), *tensors, L)
+    return out
+
+
+def _check(
+    expression: Tensor, pose: Tensor, own: Tensor, numbers: Tensor, past: Tensor, unit: Tensor, out: Tensor
+) -> None:
+    if expression.dim() != 2 or 0 in expression.shape:
+        raise ValueError(f"expression_NL must be [N, L], got {tuple(expression.shape)}")
+    N, L = expression.shape
+    wanted = {
+        "expression_NL": (expression, (N, L)), "pose_NL": (pose, (N, L)), "own_ND": (own, (N, 2 * L)),
+        "numbers_NF": (numbers, (N, len(FIELDS))), "past_N5D": (past, (N, PAST, 2 * L)), "unit_N": (unit, (N,)),
+        "out": (out, (N, 2 * L)),
+    }  # fmt: skip
+    for name, (tensor, shape) in wanted.items():
+        if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.is_contiguous():
+            raise ValueError(
+                f"{name} must be contiguous float32 {shape}, got {tensor.dtype} {tuple(tensor.shape)}"
+            )
+        if tensor.device != out.device:
+            raise ValueError(f"{name} lies on {tensor.device}, out on {out.device}")
+    if N * 5 * 2 * L >= 2**31:
+        raise ValueError(f"past_N5D {tuple(past.shape)} is too large for the kernel")
