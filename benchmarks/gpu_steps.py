@@ -19,10 +19,19 @@ import numpy as np
 import torch
 
 from engine.backends.batching import Gather, Ticket
+from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu, Step
-from engine.backends.frame_step import Camera, Canvas, FrameEdit, FrameStep
-from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, plan_networks, torch_networks
-from engine.backends.model import Features, LatentCodes
+from engine.backends.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from engine.backends.gpu_networks import (
+    Engine,
+    FixedNetwork,
+    TorchNetwork,
+    copy_all,
+    plan_networks,
+    torch_networks,
+)
+from engine.backends.live import Canvas, CodeEdit
+from engine.backends.model import Features
 from engine.backends.plan_cache import PlanCache
 from engine.backends.slots import SlotRequest, SlotStep
 from engine.backends.tensorrt_api import find
@@ -64,6 +73,8 @@ FORMS = {
     "compile-fold": Form(fused=True, fold=True),
 }
 """PyTorch in half precision with our kernels: as it is, and through torch.compile."""
+EDIT = CodeEdit(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
+"""Of every frame that is measured: smoothed, as live."""
 REFERENCE = "eager-fp32"
 """The same networks in PyTorch's own operations: what the others are held against."""
 PLANS = ("tensorrt", "tensorrt-plugin", "tensorrt-rtx", "torch-tensorrt")
@@ -83,13 +94,13 @@ def measure_variant(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
         "variant": name,
         "preset": scale.preset,
         "weights_sha256": _sha256(folded),
-        "not_included": "camera, tracking, choice of the box, smoothing, sinks; 'mimicam bench' has those",
+        "not_included": "camera, tracking, choice of the box, sinks; 'mimicam bench' has those",
         "open_s": time.perf_counter() - started,
     }
     portrait = _portrait(networks, gpu)
     report["encode_source_ms"] = _gpu_ms(gpu, networks["encoder"].enqueue, scale.stage_frames)
     report["modes"] = {}
-    for mode in (Mode.EXP, Mode.POSE, Mode.BOTH):  # both last: it rebinds the pose generator's inputs
+    for mode in Mode:
         report["modes"][mode.value] = _measure_mode(
             networks, gpu, mode, portrait, scale, graph=name != REFERENCE
         )
@@ -135,13 +146,11 @@ def measure_sessions(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     folded, rows, holds = FoldedDpe(random_dpe(scale.preset)), [], 0
     for batch in scale.batches:
         networks = open_variant(name, folded, gpu, scale, batch=batch)
-        step = SlotStep(networks, gpu, mode=Mode.EXP)
+        step = SlotStep(networks, gpu, modes=(Mode.EXP,))
         features = _single(_portrait(networks, gpu))
-        for slot in range(batch):
-            step.enter(slot, features)
         crop = np.full((step.size, step.size, 3), 128, np.uint8)
-        base = LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
-        requests = {slot: SlotRequest(crop=crop, base=base) for slot in range(batch)}
+        request = SlotRequest(crop=crop, features=features, mode=Mode.EXP, edit=EDIT)
+        requests = dict.fromkeys(range(batch), request)
         full = _host_ms(lambda s=step, r=requests: s(r), scale.batch_frames, 3)  # type: ignore[misc]
         paced = _paced_batches(step, requests, scale)
         rows.append({"sessions": batch, "full_batch_ms": full, "age_ms": paced})
@@ -155,16 +164,17 @@ def _measure_mode(
     networks: Networks, gpu: Gpu, mode: Mode, portrait: Features, scale: Scale, *, graph: bool
 ) -> dict[str, Any]:
     started = time.perf_counter()
-    canvas = _canvas(networks, scale)
-    step = FrameStep(networks, gpu, mode=mode, camera=scale.camera, canvas=canvas, graph=graph)
+    codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
+    surface = Surface(gpu, _canvas(networks, scale))
+    camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
+    step = FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
     captured_s = time.perf_counter() - started
-    step.enter(portrait)
+    _enter(networks, gpu, mode, codes, portrait)
     frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
     matrix = np.array([[1, 0, 5], [0, 1, 5]], np.float32)
-    edit = FrameEdit(base=LatentCodes(expression=portrait.arrays[1][0], pose=portrait.arrays[2][0]))
     networks_only = _chained(step)
     alone = Step(gpu, networks_only) if graph else _queued(gpu, networks_only)
-    frame_ms = lambda: step(frame, matrix, edit)()  # noqa: E731
+    frame_ms = lambda: step(frame, EDIT, matrix)()  # noqa: E731
     return {
         "graph": graph,
         "capture_s": captured_s,
@@ -177,6 +187,15 @@ def _measure_mode(
             for stage, work in step.stages.items()
         },
     }
+
+
+def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait: Features) -> None:
+    """What a session does once: the portrait's codes, and its maps into the generator that reads them first."""
+    codes.enter(0, portrait)
+    own = list(networks[f"{FIRST[mode]}_generator"].inputs.values())[1:]
+    maps = [torch.from_numpy(array) for array in portrait.arrays[3:]]
+    copy_all(gpu, list(zip(own, maps, strict=True)))
+    gpu.mark()()
 
 
 def _chained(step: FrameStep) -> Callable[[], None]:

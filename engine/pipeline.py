@@ -21,7 +21,7 @@ from engine.stages.composite import Composite
 from engine.stages.crop import DriverBox
 from engine.stages.encode import Crop
 from engine.stages.lost import LostFace
-from engine.stages.reenact import reenactor
+from engine.stages.reenact import Reenactor, reenactor
 from engine.stages.track import FaceTracker
 from engine.types import CropBox, EditSettings, Face, Frame, Image, Mode
 
@@ -90,9 +90,7 @@ class Pipeline:
         self.track = track or FaceTracker()
         self._box = DriverBox()
         # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
-        self._reenactor = reenactor(model, relative=relative, smooth=smooth)
-        self.encode = self._reenactor.encode
-        self._anchor = self._reenactor.anchor
+        self._follow(reenactor(model, relative=relative, smooth=smooth))
         self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
         self._pending: list[Callable[[], None]] = []
@@ -183,6 +181,9 @@ class Pipeline:
         )
 
     def _take_changes(self) -> None:
+        if (successor := self._reenactor.successor()) is not None:  # a plan is built: from now on by the GPU
+            self._follow(successor)
+            self._use(self._portrait)
         if not self._pending:
             return
         with self._lock:
@@ -190,10 +191,14 @@ class Pipeline:
         for change in changes:
             change()
 
+    def _follow(self, reenactor: Reenactor[Any, Any]) -> None:
+        self._reenactor = reenactor
+        self.encode, self._anchor = reenactor.encode, reenactor.anchor
+
     def _use(self, portrait: Portrait) -> None:
-        self._role = self._reenactor.role(portrait.motion, portrait.features)
+        around = Composite(portrait.picture, portrait.box, self._size)
+        self._role = self._reenactor.role(portrait.motion, portrait.features, around)
         self._portrait = portrait
-        self._composite = Composite(portrait.picture, portrait.box, self._size)
         self._lost.portrait_changed()
 
     def _find(self, frame: Frame) -> Crop | None:
@@ -216,7 +221,7 @@ class Pipeline:
         with self.timings.stage("generate"):
             face = self._role.generate(drive)
         with self.timings.stage("composite"):
-            return replace(frame, image=self._composite(face))
+            return replace(frame, image=self._role.composite(face))
 
     def _without_face(self, frame: Frame) -> Frame:
         """Hold, ease to neutral, then the standby card; never the driver's own picture."""

@@ -69,6 +69,8 @@ class Gather(Generic[In, Out]):
         if most < 1 or wait_ns < 0:
             raise ValueError(f"most must be at least 1 and wait_ns not negative, got {most} and {wait_ns}")
         self._most, self._wait_ns = most, wait_ns
+        self.expected = most
+        """How many sessions there are: more than that need not be waited for."""
         self._waiting: dict[int, Ticket[In, Out]] = {}
         self._since_ns = 0
 
@@ -90,7 +92,7 @@ class Gather(Generic[In, Out]):
     @property
     def is_full(self) -> bool:
         """Whether waiting longer would bring nothing."""
-        return len(self._waiting) >= self._most
+        return len(self._waiting) >= min(self._most, self.expected)
 
     def take(self, now_ns: int) -> dict[int, Ticket[In, Out]]:
         """The batch, by slot; empty when none is due. Slots beyond ``most`` wait for the next one, oldest first."""
@@ -126,15 +128,26 @@ class Batcher(Generic[In, Out]):
         self._lock = threading.Lock()
         self._some, self._go = threading.Event(), threading.Event()
         self._closed = False
+        self._failure: BaseException | None = None
+
+    def expect(self, sessions: int) -> None:
+        """So many sessions send frames from now on; once all of them wait, nobody waits longer."""
+        with self._lock:
+            self._gather.expected = max(sessions, 1)
+            if self._gather.is_full:
+                self._go.set()
 
     def submit(self, slot: int, item: In) -> Ticket[In, Out]:
         """Ask for one frame. Never blocks.
 
         Raises:
             Closed: the batcher is closed.
+            BaseException: what an earlier batch failed with: nobody runs any more.
         """
         ticket: Ticket[In, Out] = Ticket(item)
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             if self._closed:
                 raise Closed
             older = self._gather.offer(slot, ticket, self._clock.now_ns())
@@ -168,13 +181,16 @@ class Batcher(Generic[In, Out]):
 
     def close(self) -> None:
         """Stop. What waits is told so."""
+        self._end(Closed())
+
+    def _end(self, why: BaseException) -> None:
         with self._lock:
             self._closed = True
             left = self._gather.clear()
             self._some.set()
             self._go.set()
         for ticket in left:
-            ticket.fail(Closed())
+            ticket.fail(why)
 
     def _settle(self) -> None:
         """What the two events say after a batch was taken. Under the lock."""
@@ -188,9 +204,15 @@ class Batcher(Generic[In, Out]):
     def _run_batch(self, batch: dict[int, Ticket[In, Out]]) -> None:
         try:
             results = self._work({slot: ticket.item for slot, ticket in batch.items()})
-            for slot, ticket in batch.items():
-                ticket.succeed(results[slot])
-        except BaseException as error:  # every session in the batch hears of it; the thread ends with it
+            pairs = [(ticket, results[slot]) for slot, ticket in batch.items()]
+        except (
+            BaseException
+        ) as error:  # every session hears of it, now or with its next frame; the thread ends
+            with self._lock:
+                self._failure = error
             for ticket in batch.values():
                 ticket.fail(error)
+            self._end(error)
             raise
+        for ticket, result in pairs:
+            ticket.succeed(result)

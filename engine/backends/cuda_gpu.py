@@ -70,6 +70,8 @@ class CudaGpu:
         major, minor = self._torch.cuda.get_device_capability(self._device)
         self.compute_capability = f"{major}.{minor}"
         self.driver = driver_version()
+        # One pool for all graphs: they run one after another, and nothing they leave lies in it.
+        self._pool = self._torch.cuda.graph_pool_handle()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """See ``Gpu``."""
@@ -89,7 +91,8 @@ class CudaGpu:
         self._stream.synchronize()
         graph = self._torch.cuda.CUDAGraph()
         # thread_local: the camera thread may allocate while we capture.
-        with self._torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+        options = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
+        with self._torch.cuda.graph(graph, **options):
             work()
         return partial(self.queue, graph.replay)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from engine.backends import manifest as manifests
 from engine.backends.cuda_gpu import CudaGpu, Gpu
+from engine.backends.live import FrameDrawer
 from engine.backends.plan_cache import PlanCache
 from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
 from engine.backends.published_torch import load_folded
@@ -135,17 +136,47 @@ def torch_networks(
 
 
 def plan_networks(
-    folder: Path, api: TensorRt, gpu: Gpu, cache: PlanCache, progress: Progress | None = None
+    folder: Path,
+    api: TensorRt,
+    gpu: Gpu,
+    cache: PlanCache,
+    progress: Progress | None = None,
+    *,
+    batch: int = 1,
 ) -> dict[str, FixedNetwork]:
-    """All networks of an export, from their plans.
+    """All networks of an export, from their plans, for so many pictures at once.
 
     Raises:
         EngineError: see `engine.backends.tensorrt.open_network`.
     """
     return {
-        name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
+        name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress, batch=batch)
         for name in NETWORKS
     }
+
+
+class HeldInputs:
+    """What each network's inputs hold: a portrait's maps are the same tensors frame after frame, and are copied once."""
+
+    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu) -> None:
+        self._networks, self._gpu = networks, gpu
+        self._held: dict[tuple[str, str], Tensor] = {}
+
+    def give(self, network: str, values: Mapping[str, Tensor]) -> None:
+        """Queue copies of what a network's inputs do not hold yet. A network's output is always copied."""
+        fresh = [(name, value) for name, value in values.items() if self._is_fresh(network, name, value)]
+        own = self._networks[network].inputs
+        copy_all(self._gpu, [(own[name], value) for name, value in fresh])
+        self._held.update({(network, name): value for name, value in fresh})
+
+    def overwritten(self, network: str, *names: str) -> None:
+        """Somebody else has written to these inputs, or to all of them."""
+        for name in names or tuple(self._networks[network].inputs):
+            self._held.pop((network, name), None)
+
+    def _is_fresh(self, network: str, name: str, value: Tensor) -> bool:
+        is_output = any(value is o for n in self._networks.values() for o in n.outputs.values())
+        return is_output or self._held.get((network, name)) is not value
 
 
 class GpuNetworks:
@@ -159,15 +190,16 @@ class GpuNetworks:
             gpu: whose stream they run on.
             graphs: False queues every kernel anew, as PyTorch does by itself.
         """
-        self._networks, self._gpu = networks, gpu
-        self._held: dict[tuple[str, str], object] = {}
+        self.networks, self.gpu, self.graphs = networks, gpu, graphs
+        self.inputs = HeldInputs(networks, gpu)
+        """What the networks hold; whoever else runs them keeps account here."""
         self._start = {name: self._starter(network, graphs) for name, network in networks.items()}
 
     def load(self, array: Float) -> Tensor:
         """See `engine.backends.published.Networks.load`. Maps and pictures in the networks' own type."""
         import torch
 
-        image = self._networks["motion_encoder"].inputs["image"]
+        image = self.networks["motion_encoder"].inputs["image"]
         value = torch.from_numpy(np.ascontiguousarray(array))
         return _laid_out(value, image.dtype).to(image.device)
 
@@ -180,26 +212,41 @@ class GpuNetworks:
 
     def run(self, network: str, *inputs: Tensor) -> Sequence[Tensor]:
         """See `engine.backends.published.Networks.run`. An input that is the last run's own is not copied again."""
-        chosen = self._networks[network]
-        pairs = zip(chosen.inputs.items(), inputs, strict=True)
-        fresh = [(own, value) for (name, own), value in pairs if self._is_fresh(network, name, value)]
-        self._gpu.follow()
-        copy_all(self._gpu, fresh)
+        chosen = self.networks[network]
+        self.gpu.follow()
+        self.inputs.give(network, dict(zip(chosen.inputs, inputs, strict=True)))
         self._start[network]()
-        self._gpu.mark()()
+        self.gpu.mark()()
         return list(chosen.outputs.values())
-
-    def _is_fresh(self, network: str, name: str, value: Tensor) -> bool:
-        """A portrait's maps stay: they are the same tensors frame after frame, and nobody writes to them."""
-        is_output = any(value is o for n in self._networks.values() for o in n.outputs.values())
-        held = self._held.get((network, name)) is value
-        self._held[network, name] = value
-        return is_output or not held
 
     def _starter(self, network: FixedNetwork, graphs: bool) -> Callable[[], None]:
         if graphs:
-            return self._gpu.capture(network.enqueue)
-        return lambda: self._gpu.queue(network.enqueue)
+            return self.gpu.capture(network.enqueue)
+        return lambda: self.gpu.queue(network.enqueue)
+
+
+class GpuPublishedModel(PublishedModel):
+    """See `engine.backends.model.PictureModel` and `engine.backends.live.FrameModel`."""
+
+    def __init__(self, networks: GpuNetworks, facts: ModelFacts) -> None:
+        """``networks`` are of the weights that ``facts`` names."""
+        from engine.backends.frame_drawer import ResidentPortraits
+
+        super().__init__(networks, facts)
+        self._gpu_networks = networks
+        self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
+
+    def open_frames(self) -> FrameDrawer | None:
+        """See `engine.backends.live.FrameModel`.
+
+        Raises:
+            KernelBuildError: a kernel does not compile on this machine.
+        """
+        from engine.backends.frame_drawer import GpuFrames
+
+        own = self._gpu_networks
+        prepare_kernels(own.gpu)
+        return GpuFrames(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
 
 
 def open_plans(
@@ -227,7 +274,7 @@ def open_plans(
         size=int(networks["encoder"].inputs["image"].shape[-1]),
         backend=f"{api.name} {manifest.precision}, {gpu.name}",
     )
-    return PublishedModel(GpuNetworks(networks, gpu), facts)
+    return GpuPublishedModel(GpuNetworks(networks, gpu), facts)
 
 
 def open_half(
@@ -255,7 +302,22 @@ def open_half(
         size=folded.config.size,
         backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
     )
-    return PublishedModel(GpuNetworks(networks, gpu, graphs=graphs), facts)
+    return GpuPublishedModel(GpuNetworks(networks, gpu, graphs=graphs), facts)
+
+
+def prepare_kernels(gpu: Gpu) -> None:
+    """Compile what stands around the networks, before anything is captured or shown.
+
+    Raises:
+        KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
+    """
+    import torch
+
+    from kernels import _launch
+
+    device = gpu.empty((1,), torch.float32).device
+    if device.type == "cuda":
+        _launch.prepare(device.index or 0, ("crop_normalize", "edit_codes", "paste_back"))
 
 
 def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

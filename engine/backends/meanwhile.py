@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from engine.backends.live import CanvasDrawer, CanvasModel, FrameDrawer, FrameModel
 from engine.backends.model import Features, LatentCodes, Model, PictureModel
-from engine.errors import EngineError
+from engine.errors import EngineError, KernelBuildError
 from engine.types import Float, Image, Mode
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class Meanwhile(Generic[M]):
             now: what draws until then.
             build: takes seconds to minutes; tells how far it is.
         """
-        self._model = now
+        self._model = self._first = now
+        self._lock = threading.Lock()
         self.name, self.sha256, self.size = now.name, now.sha256, now.size
         self._note = "; a TensorRT plan is being built"
         self._next: M | None = None
@@ -42,7 +44,8 @@ class Meanwhile(Generic[M]):
     @property
     def backend(self) -> str:
         """What draws now, and what is on its way or why it is not."""
-        return self._model.backend + self._note
+        with self._lock:
+            return self._model.backend + self._note
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`."""
@@ -53,33 +56,55 @@ class Meanwhile(Generic[M]):
         return self._current().generate(features, drive)
 
     def _current(self) -> M:
-        if self._next is not None:
-            self._model, self._next, self._note = self._next, None, ""
-            _log.info("frames now come from %s", self._model.backend)
-        return self._model
+        with self._lock:
+            if self._next is not None:
+                self._model, self._next, self._note = self._next, None, ""
+                _log.info("frames now come from %s", self._model.backend)
+            return self._model
 
     def _build(self, build: Callable[[Progress], M]) -> None:
         try:
             built = build(self._progress)
             if built.sha256 != self.sha256:
                 raise EngineError("the export is of other weights: export the model again")
-            self._next = built
-        except EngineError as error:
+            with self._lock:
+                self._next = built
+        except (EngineError, KernelBuildError) as error:
             # Stays on what runs, and says so: a person who asked for speed shall see why there is none.
-            self._note = f"; TensorRT failed: {error}"
+            self._say(f"; TensorRT failed: {str(error).splitlines()[0]}")
             _log.warning("no TensorRT: %s", error)
         except BaseException as error:  # the thread's top
-            self._note = f"; TensorRT failed: {type(error).__name__}"
+            self._say(f"; TensorRT failed: {type(error).__name__}")
             raise
         finally:
             self.finished.set()
 
     def _progress(self, phase: str, done: int, total: int) -> None:
-        self._note = f"; a TensorRT plan is being built: {phase} {100 * done // max(total, 1)} %"
+        self._say(f"; a TensorRT plan is being built: {phase} {100 * done // max(total, 1)} %")
+
+    def _say(self, note: str) -> None:
+        """TensorRT reports from threads of its own, also once it is done: that must not outlive the change."""
+        with self._lock:
+            if self._next is None and self._model is self._first:
+                self._note = note
+
+
+class CanvasMeanwhile(Meanwhile[Model]):
+    """See `engine.backends.live.CanvasModel`, once the plans are there."""
+
+    def open_canvas(self) -> CanvasDrawer | None:
+        """See `engine.backends.live.CanvasModel`."""
+        model = self._current()
+        return model.open_canvas() if isinstance(model, CanvasModel) else None
 
 
 class PictureMeanwhile(Meanwhile[PictureModel]):
-    """See `engine.backends.model.PictureModel`."""
+    """See `engine.backends.model.PictureModel`, and `engine.backends.live.FrameModel` once the plans are there."""
+
+    def open_frames(self) -> FrameDrawer | None:
+        """See `engine.backends.live.FrameModel`."""
+        model = self._current()
+        return model.open_frames() if isinstance(model, FrameModel) else None
 
     @property
     def modes(self) -> tuple[Mode, ...]:

@@ -7,7 +7,7 @@ from typing import cast
 
 from engine.backends import manifest as manifests
 from engine.backends.cuda_gpu import CudaGpu, Gpu
-from engine.backends.meanwhile import Meanwhile, PictureMeanwhile
+from engine.backends.meanwhile import CanvasMeanwhile, PictureMeanwhile
 from engine.backends.model import Model, PictureModel
 from engine.backends.openvino_compact import COMPACT_DIR, OpenVinoCompact
 from engine.backends.plan_cache import PlanCache
@@ -30,7 +30,7 @@ def start_compact(
     api, cache = api or installed(gpu), cache or PlanCache()
     if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
         return TensorRtCompact(folder, gpu=gpu, api=api, cache=cache)
-    waiting = Meanwhile[Model](
+    waiting = CanvasMeanwhile(
         OpenVinoCompact(),
         lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
@@ -45,10 +45,11 @@ def start_published(
     Raises:
         EngineError: see `start_compact`.
     """
-    from engine.backends.gpu_networks import open_plans
+    from engine.backends.gpu_networks import open_plans, prepare_kernels
     from engine.backends.published_openvino import open_openvino
 
     gpu = gpu or CudaGpu()
+    prepare_kernels(gpu)  # what is missing shall be known now, not when the plans are there
     api, cache = api or installed(gpu), cache or PlanCache()
     plugin = manifests.read_manifest(folder).warp == "plugin"
     if is_built(folder, api=api, gpu=gpu, cache=cache) or plugin:  # only TensorRT runs the plug-in

@@ -1,116 +1,156 @@
-"""The published preset for several sessions at once: each has a slot of the batch, with its portrait's maps in it."""
+"""The published preset for several sessions at once: each has a slot of the batch, with its portrait and its past in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from engine.backends.frame_step import FIRST, chain
 from engine.backends.gpu_networks import FixedNetwork
+from engine.backends.live import CodeEdit
 from engine.backends.model import Features, LatentCodes
-from engine.types import Float, Image, Mode
+from engine.types import Image, Mode
 
 if TYPE_CHECKING:
     import torch
-
-IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRequest:
     """One session's frame."""
 
-    crop: Image
-    """The driver's face, RGB uint8 ``[S, S, 3]``."""
-    base: LatentCodes
-    """See `engine.backends.frame_step.FrameEdit`."""
-    gain: float = 1.0
+    crop: Image | None
+    """The driver's face, RGB uint8 ``[S, S, 3]``; None: nobody is seen, and ``edit`` follows nobody."""
+    features: Features
+    """The portrait; another than before is brought to the GPU first."""
+    mode: Mode
+    edit: CodeEdit
+    neutral: LatentCodes | None = None
+    """Codes that are the neutral from now on, read elsewhere."""
 
 
 class SlotStep:
-    """One branch for all slots as one captured step. Slots without a request keep what they showed; nobody looks."""
+    """All slots as one captured step a mode. Slots without a request stay as they are, and nobody looks at them."""
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, *, mode: Mode) -> None:
+    def __init__(
+        self,
+        networks: Mapping[str, FixedNetwork],
+        gpu: Gpu,
+        *,
+        modes: tuple[Mode, ...] = tuple(Mode),
+        graph: bool = True,
+    ) -> None:
         """Take memory and capture.
 
         Args:
-            networks: opened for a batch of as many as there shall be slots.
+            networks: opened for a batch of as many as there shall be slots; nobody else runs them.
             gpu: whose stream they run on.
-            mode: ``exp`` or ``pose``.
-
-        Raises:
-            ValueError: another mode.
+            modes: those that will be asked for.
+            graph: False queues every kernel anew.
         """
         import torch
 
-        if mode is Mode.BOTH:
-            raise ValueError("mode must be exp or pose: both runs two generators, one after the other")
-        self._name = "pose" if mode is Mode.POSE else "expression"
-        self._gpu, self._encoder = gpu, networks["motion_encoder"]
-        self._generator = networks[f"{self._name}_generator"]
-        image = self._encoder.inputs["image"]
+        self._gpu, self._networks = gpu, networks
+        image = networks["motion_encoder"].inputs["image"]
         self.slots, self.size = int(image.shape[0]), int(image.shape[-1])
-        L = int(self._generator.inputs["latent"].shape[1])
-        self._crops = Upload(gpu, gpu.empty((self.slots, self.size, self.size, 3), torch.uint8))
-        self._numbers = Upload(gpu, gpu.empty((self.slots, 1 + L), torch.float32))
-        self._matrices = Upload(gpu, gpu.empty((self.slots, 2, 3), torch.float32))
-        self._matrices.host[:] = IDENTITY
+        latent = int(networks["pose_generator"].inputs["latent"].shape[1])
+        self._codes = CodeState(gpu, self.slots, latent)
+        shape = (self.slots, self.size, self.size, 3)
+        self._crops = Upload(gpu, gpu.empty(shape, torch.uint8))
         self._cut = gpu.empty(tuple(image.shape), image.dtype)
-        self._result = Download(gpu, gpu.empty((self.slots, self.size, self.size, 3), torch.uint8))
-        self._portraits: dict[int, Features] = {}
-        gpu.queue(self._matrices.enqueue)
-        self._step = Step(gpu, self._work)
-
-    def enter(self, slot: int, features: Features) -> None:
-        """Give a slot its portrait. Between frames, from the thread that runs them."""
-        maps = list(features.arrays[3:])
-        own = list(self._generator.inputs.values())[1:]
-        self._gpu.queue(lambda: _fill(own, slot, maps))
-        self._gpu.mark()()
-        self._portraits[slot] = features
+        self._result = Download(gpu, gpu.empty(shape, torch.uint8))
+        self._entered: dict[int, Features] = {}
+        self._holds: dict[tuple[str, int], Features] = {}
+        """Whose maps lie in a generator's slot."""
+        self._start = {mode: self._captured(mode, graph) for mode in modes}
 
     def __call__(self, requests: Mapping[int, SlotRequest]) -> dict[int, Image]:
-        """Run the batch, and wait for it. The pictures are the callers' own.
+        """Run the batch, mode by mode, and wait for it. The pictures are the callers' own.
 
         Raises:
-            ValueError: a slot has no portrait.
+            ValueError: a mode that this step was not made for.
         """
-        for slot, request in requests.items():
-            if slot not in self._portraits:
-                raise ValueError(f"slot {slot} must be given a portrait first")
-            np.copyto(self._crops.host[slot], request.crop)
-            self._numbers.host[slot, 0] = request.gain
-            self._numbers.host[slot, 1:] = self._offset(slot, request)
-        self._step()()
-        return {slot: self._result.host[slot].copy() for slot in requests}
+        results: dict[int, Image] = {}
+        for mode in dict.fromkeys(request.mode for request in requests.values()):
+            if mode not in self._start:
+                raise ValueError(f"mode must be one of {[m.value for m in self._start]}, got {mode.value}")
+            group = {slot: request for slot, request in requests.items() if request.mode is mode}
+            results |= self._run(mode, group)
+        return results
 
-    def _offset(self, slot: int, request: SlotRequest) -> Float:
-        latent, expression, pose = (array[0] for array in self._portraits[slot].arrays[:3])
-        own, base = (
-            (pose, request.base.pose) if self._name == "pose" else (expression, request.base.expression)
-        )
-        offset: Float = latent + own - request.gain * base
-        return offset
+    def _run(self, mode: Mode, group: Mapping[int, SlotRequest]) -> dict[int, Image]:
+        self._codes.clear()
+        for slot, request in group.items():
+            self._enter(slot, request)
+            if request.crop is not None:
+                np.copyto(self._crops.host[slot], request.crop)
+            self._codes.write(slot, request.edit)
+        self._start[mode]()()
+        if mode is Mode.BOTH:
+            self._forget("pose")
+        return {slot: self._result.host[slot].copy() for slot in group}
 
-    def _work(self) -> None:
-        import torch
+    def _enter(self, slot: int, request: SlotRequest) -> None:
+        """The portrait's codes and maps into the slot, where others lie there."""
+        features, branch = request.features, FIRST[request.mode]
+        if self._entered.get(slot) is not features:
+            self._codes.enter(slot, features)
+            self._entered[slot] = features
+        if request.neutral is not None:
+            self._codes.set_neutral(slot, request.neutral)
+        if self._holds.get((branch, slot)) is not features:
+            own = list(self._networks[f"{branch}_generator"].inputs.values())[1:]
+            self._gpu.queue(lambda: _fill(own, slot, list(features.arrays[3:])))
+            self._gpu.mark()()
+            self._holds[branch, slot] = features
 
+    def _forget(self, branch: str) -> None:
+        """A chain has written its own maps there."""
+        for slot in range(self.slots):
+            self._holds.pop((branch, slot), None)
+
+    def _captured(self, mode: Mode, graph: bool) -> Callable[[], Callable[[], None]]:
+        def work() -> None:
+            self._work(mode)
+
+        def queued() -> Callable[[], None]:
+            self._gpu.queue(work)
+            return self._gpu.mark()
+
+        return Step(self._gpu, work) if graph else queued
+
+    def _work(self, mode: Mode) -> None:
+        first = self._networks[f"{FIRST[mode]}_generator"]
+        self._crops.enqueue()
+        self._codes.enqueue_numbers()
+        self._crop()
+        self._networks["motion_encoder"].enqueue()
+        self._edit(FIRST[mode], first)
+        first.enqueue()
+        if mode is Mode.BOTH:
+            chain(self._networks, self._codes)
+        last = self._networks["pose_generator"] if mode is Mode.BOTH else first
+        self._show(last.outputs["image"])
+
+    def _crop(self) -> None:
         from kernels.crop_normalize import crop_normalize
 
-        self._crops.enqueue()
-        self._numbers.enqueue()
-        crop_normalize(self._crops.target, self._matrices.target, out=self._cut)
-        self._encoder.inputs["image"].copy_(self._cut)
-        self._encoder.enqueue()
-        numbers = self._numbers.target
-        code = self._encoder.outputs[f"{self._name}_code"]
-        torch.addcmul(numbers[:, 1:], code, numbers[:, :1], out=self._generator.inputs["latent"])
-        self._generator.enqueue()
-        picture = self._generator.outputs["image"].float().clamp(-1, 1)
-        self._result.source.copy_(((picture + 1) * 127.5).round().permute(0, 2, 3, 1))
+        crop_normalize(self._crops.target, self._codes.matrices, out=self._cut)
+        self._networks["motion_encoder"].inputs["image"].copy_(self._cut)
+
+    def _edit(self, branch: str, first: FixedNetwork) -> None:
+        read = self._networks["motion_encoder"].outputs
+        self._codes.enqueue(read["expression_code"], read["pose_code"])
+        self._codes.add_to(self._codes.latent, branch, target=first.inputs["latent"])
+
+    def _show(self, image: torch.Tensor) -> None:
+        grey = ((image.float().clamp(-1, 1) + 1) * 127.5).round()
+        self._result.source.copy_(grey.permute(0, 2, 3, 1))
         self._result.enqueue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,17 +138,18 @@ def open_network(
     gpu: Gpu,
     cache: PlanCache,
     progress: Progress | None = None,
+    batch: int = 1,
 ) -> TensorRtNetwork:
     """A network of an exported model: from its stored plan, or a new one that was compared with PyTorch.
 
     A build takes seconds with TensorRT for RTX and minutes with TensorRT; run it in a thread of its own while another
-    backend serves frames.
+    backend serves frames. ``batch``: pictures at once; only files of DPE take more than one.
 
     Raises:
         EngineError: the export is damaged, the plan does not build, or it is not the reference.
     """
     manifest = manifests.read_manifest(folder)
-    network = manifest.network(name)
+    network = batched(manifest.network(name), batch)
     key = plan_key(manifest, network, api, gpu)
     if manifest.warp == "plugin":
         api.take_plugins(gpu.compute_capability)
@@ -209,8 +211,24 @@ def _verify(
     folder: Path, manifest: Manifest, network: NetworkFile, plan: bytes, api: TensorRt, gpu: Gpu
 ) -> None:
     inputs, reference = manifests.read_check(folder, network)
-    got = TensorRtNetwork(api, plan, gpu, network=network).run(inputs)
-    manifests.require(manifests.compare(reference, got), manifest.limit, f"the plan of {network.name}")
+    batch = network.inputs[0].shape[0]
+    got = TensorRtNetwork(api, plan, gpu, network=network).run(
+        {name: np.repeat(value, batch, axis=0) for name, value in inputs.items()}
+    )
+    for index in {0, batch - 1}:
+        own = {name: value[index : index + 1] for name, value in got.items()}
+        manifests.require(manifests.compare(reference, own), manifest.limit, f"the plan of {network.name}")
+
+
+def batched(network: NetworkFile, batch: int) -> NetworkFile:
+    """A network's entry for so many pictures at once."""
+    if batch == 1:
+        return network
+    inputs, outputs = (
+        tuple(replace(port, shape=(batch, *port.shape[1:])) for port in ports)
+        for ports in (network.inputs, network.outputs)
+    )
+    return replace(network, inputs=inputs, outputs=outputs)
 
 
 def build_request(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from engine.backends.live import Canvas
 from engine.runtime.buffers import BufferPool
 from engine.stages.crop import cut
 from engine.types import CropBox, Image
@@ -47,6 +48,17 @@ class Composite:
         np.copyto(out, self._canvas)
         cv2.blendLinear(face, self._under, self._face_weight, self._under_weight, dst=self._region(out))
         return out
+
+    def on_device(self, face_px: int) -> Canvas:
+        """The same for `kernels.paste_back`, from a face of this side. A GPU enlarges it bilinearly, not by cubics."""
+        matrix = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+        if self._size is None:
+            bare = np.zeros((face_px, face_px, 3), np.uint8)
+            return Canvas(picture=bare, mask=np.ones((face_px, face_px), np.float32), crop_from_image=matrix)
+        scale = face_px / self._side
+        matrix *= scale
+        matrix[:, 2] = scale * (0.5 - np.array([self._left, self._top])) - 0.5
+        return Canvas(picture=self._canvas, mask=_soft_mask(face_px), crop_from_image=matrix)
 
     def _buffer(self, shape: tuple[int, ...]) -> Image:
         """One that nobody holds any more. The bare crop's size is known with the first face."""

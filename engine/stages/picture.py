@@ -99,6 +99,11 @@ class CodesAnchor:
         self._moment = AutoAnchor()
         self._neutral: PictureMotion | None = None
 
+    @property
+    def neutral(self) -> PictureMotion | None:
+        """The neutral found so far."""
+        return self._neutral
+
     def calibrate(self) -> None:
         """See `engine.stages.reenact.Anchor.calibrate`."""
         self._moment.calibrate()

@@ -1,21 +1,35 @@
 """The two ways to reenact a face behind one set of stages: a crop to a motion, a motion to a drive, a drive to a picture.
 
 Tracker-driven (the compact preset): motion is what the tracker reads. Picture-driven (DPE and DAE-GAN): motion is
-what the encoder reads off the driver's picture; see `engine.stages.picture`. The pipeline hands a motion and a drive
-on without looking inside.
+what the encoder reads off the driver's picture; see `engine.stages.picture`. Where networks run on a GPU the picture's
+codes stay there, and the face is pasted there: see `engine.stages.on_device`. The pipeline hands a motion and a drive on
+without looking inside.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from engine.backends.live import CanvasModel, FrameDrawer, FrameModel
 from engine.backends.model import Features, Model, PictureModel
+from engine.stages.composite import Composite
 from engine.stages.edit import EasedAnchor, edit_motion
 from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
 from engine.stages.lost import Drivable
 from engine.stages.motion import Departure, Drive
+from engine.stages.on_device import (
+    CanvasGenerate,
+    DeviceDrive,
+    DeviceEdit,
+    DeviceEncoder,
+    DeviceGenerate,
+    DeviceMotion,
+    Fetched,
+    Shown,
+)
 from engine.stages.picture import (
     CodeDrive,
     CodesAnchor,
@@ -82,6 +96,8 @@ class Role(Generic[M, D]):
 
     edit: Edit[M, D]
     generate: Generate[D]
+    composite: Callable[[Image], Image]
+    """From what ``generate`` gives to the result, uint8 ``[height, width, 3]``, which is the caller's to keep."""
 
 
 class Reenactor(Protocol[M, D]):
@@ -95,12 +111,15 @@ class Reenactor(Protocol[M, D]):
     needs_face: bool
     """Whether ``encode`` needs what the tracker reads even where the crop is known."""
 
-    def role(self, motion: MotionCode | None, features: Features) -> Role[M, D]:
-        """The stages of one portrait.
+    def role(self, motion: MotionCode | None, features: Features, around: Composite) -> Role[M, D]:
+        """The stages of one portrait, with ``around`` around its face.
 
         Raises:
             EngineError: it was not enrolled with this model.
         """
+
+    def successor(self) -> Reenactor[Any, Any] | None:
+        """Who goes on from the next frame, since the model now runs elsewhere; None: nothing has changed."""
 
 
 class TrackerReenactor:
@@ -113,15 +132,26 @@ class TrackerReenactor:
         self._model = model
         self.encode: Encode[MotionCode] = TrackerEncoder(smooth=smooth)
         self.anchor: Anchor[MotionCode] | None = EasedAnchor() if relative else None
+        self._drawer = model.open_canvas() if isinstance(model, CanvasModel) else None
 
-    def role(self, motion: MotionCode | None, features: Features) -> Role[MotionCode, Drive]:
+    def successor(self) -> Reenactor[Any, Any] | None:
+        """See `Reenactor.successor`: itself, with a drawer, once there is one."""
+        if self._drawer is None and isinstance(self._model, CanvasModel):
+            self._drawer = self._model.open_canvas()
+            return None if self._drawer is None else self
+        return None
+
+    def role(
+        self, motion: MotionCode | None, features: Features, around: Composite
+    ) -> Role[MotionCode, Drive]:
         """See `Reenactor.role`."""
         if motion is None:
             raise ValueError("motion must be known: the tracker's motion is what is edited")
-        return Role(
-            edit=TrackerEdit(motion, map_px=self._model.size // 2),
-            generate=CompactGenerate(self._model, features),
-        )
+        edit = TrackerEdit(motion, map_px=self._model.size // 2)
+        if self._drawer is None:
+            return Role(edit=edit, generate=CompactGenerate(self._model, features), composite=around)
+        generate = CanvasGenerate(self._drawer, features, around, self._model.size)
+        return Role(edit=edit, generate=generate, composite=Fetched())
 
 
 class TrackerEdit:
@@ -146,25 +176,67 @@ class PictureReenactor:
     """DPE and DAE-GAN as published; see `Reenactor`."""
 
     def __init__(self, model: PictureModel, *, relative: bool, smooth: bool) -> None:
-        self._model = model
+        self._model, self._smooth = model, smooth
         self.modes = model.modes
         self.encode: Encode[PictureMotion] = PictureEncoder(model, smooth=smooth)
-        self.anchor: Anchor[PictureMotion] | None = CodesAnchor() if relative else None
+        self._codes_anchor = CodesAnchor() if relative else None
+        self.anchor: Anchor[PictureMotion] | None = self._codes_anchor
         self.needs_face = relative  # a neutral is chosen by what the tracker reads
 
     def role(
         self,
         motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
         features: Features,
+        around: Composite,
     ) -> Role[PictureMotion, CodeDrive]:
         """See `Reenactor.role`."""
         own = self._model.own_codes(features)
         edit = JointEdit(own) if self.modes == (Mode.BOTH,) else PictureEdit(own)
-        return Role(edit=edit, generate=PictureGenerate(self._model, features))
+        return Role(edit=edit, generate=PictureGenerate(self._model, features), composite=around)
+
+    def successor(self) -> Reenactor[Any, Any] | None:
+        """See `Reenactor.successor`: once the model draws whole frames, its codes stay on the device."""
+        drawer = self._model.open_frames() if isinstance(self._model, FrameModel) else None
+        if drawer is None:
+            return None
+        if self._codes_anchor is not None and self._codes_anchor.neutral is not None:
+            drawer.set_neutral(self._codes_anchor.neutral.codes)
+        return DeviceReenactor(self._model, drawer, self._codes_anchor, smooth=self._smooth)
+
+
+class DeviceReenactor:
+    """The same with codes that stay on the device; see `Reenactor`."""
+
+    def __init__(
+        self, model: PictureModel, drawer: FrameDrawer, anchor: CodesAnchor | None, *, smooth: bool
+    ) -> None:
+        """``anchor``: with the neutral found so far; None: motion is absolute."""
+        self._model, self._drawer, self._shown = model, drawer, Shown()
+        self.modes = model.modes
+        self.encode: Encode[DeviceMotion] = DeviceEncoder(model.size, crops=drawer.wants_crop, smooth=smooth)
+        # It looks at what the tracker saw, never at codes.
+        self.anchor: Anchor[Any] | None = anchor
+        self.needs_face = anchor is not None
+
+    def role(
+        self,
+        motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
+        features: Features,
+        around: Composite,
+    ) -> Role[DeviceMotion, DeviceDrive]:
+        """See `Reenactor.role`."""
+        self._model.own_codes(features)  # refuses a portrait of another model
+        generate = DeviceGenerate(self._drawer, self._shown, features, around, self._model.size)
+        composite = around if self._drawer.wants_crop else Fetched()
+        return Role(edit=DeviceEdit(), generate=generate, composite=composite)
+
+    def successor(self) -> None:
+        """See `Reenactor.successor`."""
 
 
 def reenactor(model: Model, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:
     """The way that a model goes."""
     if isinstance(model, PictureModel):
-        return PictureReenactor(model, relative=relative, smooth=smooth)
+        on_host = PictureReenactor(model, relative=relative, smooth=smooth)
+        return on_host.successor() or on_host
     return TrackerReenactor(model, relative=relative, smooth=smooth)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-import numpy as np
 import pytest
 
 from engine.backends.batching import Batcher, Gather, Superseded, Ticket
@@ -131,42 +130,50 @@ def test_limits_that_make_no_sense_are_refused(most: int, wait_ns: int) -> None:
         Gather(most=most, wait_ns=wait_ns)
 
 
-def test_every_slot_of_a_batch_draws_its_own_portrait() -> None:
-    torch = pytest.importorskip("torch")
-    from engine.backends.gpu_networks import torch_networks
-    from engine.backends.published import ModelFacts, PublishedModel
-    from engine.backends.published_torch import TorchNetworks
-    from engine.backends.slots import SlotRequest, SlotStep
-    from engine.models.dpe import Dpe
-    from engine.models.folded import FoldedDpe
-    from engine.models.mixed_parts import Form
-    from engine.models.presets import DEBUG
-    from engine.types import Mode
-    from tests.backends.test_tensorrt import FakeGpu
+def test_nobody_waits_for_sessions_that_there_are_not() -> None:
+    clock = NotingClock()
+    batcher = Batcher(doubled, most=8, wait_s=60, clock=clock)
+    batcher.expect(1)
+    ticket = batcher.submit(3, 4)
+    batcher.turn()
+    assert ticket.result(0) == 8
+    assert clock.waited == [0]
 
-    torch.manual_seed(7)
-    folded, gpu = FoldedDpe(Dpe(DEBUG)), FakeGpu()
-    facts = ModelFacts(name="debug", sha256="0", size=DEBUG.size, backend="test")
-    reference = PublishedModel(TorchNetworks(folded, torch.device("cpu")), facts)
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (DEBUG.size, DEBUG.size, 3), dtype=np.uint8) for _ in range(4)]
-    form = Form(dtype=torch.float32)
-    step = SlotStep(torch_networks(folded, form, gpu, batch=3), gpu, mode=Mode.EXP)
-    portraits = {slot: reference.encode(pictures[slot]) for slot in (0, 2)}
-    for slot, features in portraits.items():
-        step.enter(slot, features)
-    own = {slot: reference.own_codes(features) for slot, features in portraits.items()}
-    requests = {slot: SlotRequest(crop=pictures[3], base=codes, gain=1.0) for slot, codes in own.items()}
-    got = step(requests)
-    driver = reference.read_motion(pictures[3])
-    for slot, features in portraits.items():
-        want = reference.generate(features, (driver.expression, None))
-        # Fresh weights fold the picture: a few pixels may jump by rounding.
-        assert np.mean(np.abs(got[slot].astype(int) - want) > 2) < 0.01
-    with pytest.raises(ValueError, match="slot 1 must be given a portrait"):
-        step({1: requests[0]})
-    with pytest.raises(ValueError, match="exp or pose"):
-        SlotStep(torch_networks(folded, form, gpu, batch=3), gpu, mode=Mode.BOTH)
+
+def test_a_session_that_leaves_lets_the_waiting_ones_go() -> None:
+    clock = NotingClock()
+    batcher = Batcher(doubled, most=8, wait_s=60, clock=clock)
+    batcher.expect(2)
+    ticket = batcher.submit(0, 1)
+    batcher.expect(1)
+    batcher.turn()
+    assert ticket.result(0) == 2
+    assert clock.waited == [0]
+
+
+def test_after_a_failure_the_next_frame_hears_of_it_instead_of_waiting() -> None:
+    def work(_batch: Mapping[int, int]) -> dict[int, int]:
+        raise RuntimeError("the GPU is gone")
+
+    batcher = Batcher(work, most=1, wait_s=0, clock=FakeClock())
+    tickets = [batcher.submit(slot, slot) for slot in range(2)]
+    with pytest.raises(RuntimeError):
+        batcher.turn()
+    for ticket in tickets:  # the second was not even in the batch
+        with pytest.raises(RuntimeError, match="the GPU is gone"):
+            ticket.result(0)
+    with pytest.raises(RuntimeError, match="the GPU is gone"):
+        batcher.submit(0, 1)
+
+
+def test_a_result_that_is_missing_fails_all_of_the_batch_alike() -> None:
+    batcher: Batcher[int, int] = Batcher(lambda _batch: {0: 1}, most=2, wait_s=0, clock=FakeClock())
+    tickets = [batcher.submit(slot, slot) for slot in range(2)]
+    with pytest.raises(KeyError):
+        batcher.turn()
+    for ticket in tickets:
+        with pytest.raises(KeyError):
+            ticket.result(0)
 
 
 class NotingClock(FakeClock):

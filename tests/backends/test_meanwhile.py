@@ -9,7 +9,7 @@ import pytest
 from engine.backends import plan_start
 from engine.backends.meanwhile import Meanwhile, PictureMeanwhile, Progress
 from engine.backends.model import Features, LatentCodes, PictureModel
-from engine.errors import EngineError
+from engine.errors import EngineError, KernelBuildError
 from engine.types import Float, Image, Mode
 
 FEATURES = Features(arrays=(np.zeros(1, np.float32),), model="same")
@@ -63,6 +63,50 @@ def test_a_failed_build_is_shown_and_frames_go_on() -> None:
     assert model.finished.wait(10)
     assert model.backend == "openvino; TensorRT failed: the plan of generator differs from PyTorch"
     assert model.generate(FEATURES, ()).max() == 100
+
+
+def test_what_a_build_says_too_late_is_not_shown() -> None:
+    """TensorRT reports from threads of its own: the last report may come when the plan draws already."""
+    late: list[Progress] = []
+
+    def build(progress: Progress) -> Fake:
+        late.append(progress)
+        return Fake("tensorrt", 200)
+
+    model = Meanwhile(Fake("openvino", 100), build)
+    assert model.finished.wait(10)
+    late[0]("tactics", 3, 4)
+    assert model.generate(FEATURES, ()).max() == 200
+    late[0]("tactics", 4, 4)
+    assert model.backend == "tensorrt"
+
+
+def test_a_kernel_that_does_not_compile_is_shown_and_frames_go_on() -> None:
+    def build(_progress: Progress) -> Fake:
+        raise KernelBuildError("warp_blend.cu does not compile for this GPU:\na long log")
+
+    model = Meanwhile(Fake("openvino", 100), build)
+    assert model.finished.wait(10)
+    assert model.backend == "openvino; TensorRT failed: warp_blend.cu does not compile for this GPU:"
+    assert model.generate(FEATURES, ()).max() == 100
+
+
+def test_whole_frames_are_drawn_on_the_gpu_once_the_plans_are_there() -> None:
+    may_finish, drawer = threading.Event(), object()
+
+    class Whole(Fake):
+        def open_frames(self) -> object:
+            return drawer
+
+    def build(_progress: Progress) -> Whole:
+        assert may_finish.wait(10)
+        return Whole("tensorrt", 200)
+
+    model = PictureMeanwhile(Fake("openvino", 100), build)
+    assert model.open_frames() is None
+    may_finish.set()
+    assert model.finished.wait(10)
+    assert model.open_frames() is drawer
 
 
 def test_other_weights_never_take_over() -> None:

@@ -14,16 +14,23 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
-from engine.backends import tensorrt_api, tensorrt_compact  # noqa: E402
+from engine.backends import gpu_compact, tensorrt_api, tensorrt_compact  # noqa: E402
 from engine.backends.model import Features  # noqa: E402
 from engine.backends.plan_cache import PlanCache  # noqa: E402
 from engine.backends.tensorrt_api import BuildRequest  # noqa: E402
 from engine.backends.tensorrt_compact import TensorRtCompact  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
+from engine.pipeline import Pipeline  # noqa: E402
+from engine.portrait import enroll  # noqa: E402
+from engine.stages.composite import Composite  # noqa: E402
+from engine.types import CropBox, EditSettings, Frame  # noqa: E402
 from export import onnx_files  # noqa: E402
 from export.bundle import BundleOptions, write_bundle  # noqa: E402
 from export.networks import Network, load_networks  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
+from tests.stages.material import bundled, driver_clip  # noqa: E402
+
+PICTURE = np.random.default_rng(5).integers(0, 256, (240, 260, 3), np.uint8)
 
 
 class _TorchEngine:
@@ -119,7 +126,7 @@ def test_encoding_gives_what_generating_wants(model: TensorRtCompact, networks: 
     crop = np.random.default_rng(0).integers(0, 256, (model.size, model.size, 3), dtype=np.uint8)
     features = model.encode(crop)
     assert [array.shape for array in features.arrays] == [
-        tuple(networks[1].inputs[name].shape) for name in tensorrt_compact._PORTRAIT
+        tuple(networks[1].inputs[name].shape) for name in gpu_compact.PORTRAIT
     ]
     assert model.generate(features, _drive(networks[1])).shape == crop.shape
 
@@ -139,6 +146,50 @@ def test_the_step_is_captured_once(model: TensorRtCompact, networks: list[Networ
     assert model._gpu.captures == 1
 
 
+@pytest.mark.parametrize("size", [None, (320, 256)])
+def test_a_finished_picture_is_the_face_on_its_canvas(
+    size: tuple[int, int] | None, model: TensorRtCompact, networks: list[Network]
+) -> None:
+    """Generate and paste in one step is generate, and the host's composite."""
+    composite = Composite(PICTURE, CropBox(x_px=30, y_px=20, size_px=200), size)
+    features, drive = _portrait(model, networks[1]), _drive(networks[1])
+    want = composite(model.generate(features, drive))
+    drawer, canvas = model.open_canvas(), composite.on_device(model.size)
+    assert drawer is not None
+    captures = model._gpu.captures
+    for _ in range(2):
+        drawer.enter(features, canvas)
+        assert np.abs(drawer(drive).astype(int) - want).max() <= 1
+    assert model._gpu.captures == captures + 1
+
+
+def test_the_live_path_draws_and_pastes_in_one_step(model: TensorRtCompact) -> None:
+    """The pipeline finds the drawer by itself, and shows what it would show without."""
+
+    class OnHost:
+        """The same model without the paste."""
+
+        def __init__(self) -> None:
+            self.name, self.backend, self.size, self.sha256 = (
+                model.name, model.backend, model.size, model.sha256,
+            )  # fmt: skip
+            self.encode, self.generate = model.encode, model.generate
+
+    portrait = enroll(bundled("linn.png"), model=model)
+    shown = []
+    for each in (model, OnHost()):
+        pipeline = Pipeline(model=each, portrait=portrait, edit=EditSettings(), size=(256, 256))
+        frames = driver_clip()[:2]
+        shown.append(
+            [
+                pipeline.step(Frame(image=image, seq=n, captured_ns=n * 40_000_000)).image.copy()
+                for n, image in enumerate(frames)
+            ]
+        )
+    for got, want in zip(*shown, strict=True):
+        assert np.abs(got.astype(int) - want).max() <= 1
+
+
 def test_a_portrait_of_other_weights_is_refused(model: TensorRtCompact, networks: list[Network]) -> None:
     foreign = Features(arrays=_portrait(model, networks[1]).arrays, model="another")
     with pytest.raises(EngineError, match="enrolled with other weights"):
@@ -150,8 +201,8 @@ def test_the_order_of_inputs_is_the_exports_and_the_stages_own(networks: list[Ne
 
     from engine.stages.motion import Drive
 
-    assert (*tensorrt_compact._PORTRAIT, *tensorrt_compact._DRIVE) == tuple(networks[1].inputs)
-    assert tuple(field.name for field in fields(Drive)) == tensorrt_compact._DRIVE
+    assert (*gpu_compact.PORTRAIT, *gpu_compact.DRIVE) == tuple(networks[1].inputs)
+    assert tuple(field.name for field in fields(Drive) if field.compare) == gpu_compact.DRIVE
 
 
 def test_an_export_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +234,9 @@ def test_the_tensorrt_that_supports_the_card_is_asked_for(
 
 
 def _portrait(model: TensorRtCompact, generator: Network) -> Features:
-    arrays = tuple(generator.inputs[name].numpy() for name in tensorrt_compact._PORTRAIT)
+    arrays = tuple(generator.inputs[name].numpy() for name in gpu_compact.PORTRAIT)
     return Features(arrays=arrays, model=model.sha256)
 
 
 def _drive(generator: Network) -> tuple[np.ndarray, ...]:
-    return tuple(generator.inputs[name][0].numpy() for name in tensorrt_compact._DRIVE)
+    return tuple(generator.inputs[name][0].numpy() for name in gpu_compact.DRIVE)

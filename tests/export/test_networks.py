@@ -67,7 +67,7 @@ def test_the_compact_generators_drive_is_the_stages_own() -> None:
 
     from engine.stages.motion import Drive
 
-    assert tuple(field.name for field in fields(Drive)) == networks._DRIVE
+    assert tuple(field.name for field in fields(Drive) if field.compare) == networks._DRIVE
 
 
 @pytest.mark.parametrize(

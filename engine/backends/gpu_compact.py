@@ -1,0 +1,145 @@
+"""The compact preset on one GPU stream: one CUDA graph a frame, from the drive to the face or to the finished picture.
+
+Its motion comes from the tracker, so smoothing, neutral and edit are the host's work; what they make is uploaded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from engine.backends.frame_step import Surface
+from engine.backends.gpu_networks import FixedNetwork, prepare_kernels
+from engine.backends.live import Canvas, CanvasDrawer
+from engine.backends.model import Features, as_network_input, check_own
+from engine.backends.published import ModelFacts
+from engine.types import Float, Image
+
+PORTRAIT = ("latent", "image", "map_2", "map_4", "map_8", "map_16")
+"""The order of ``Features.arrays``."""
+DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
+"""The order of ``engine.stages.motion.Drive.arrays``."""
+
+
+class GpuCompact:
+    """See `engine.backends.model.Model` and `engine.backends.live.CanvasModel`."""
+
+    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, facts: ModelFacts) -> None:
+        """``networks``: ``encoder`` and ``generator`` of the weights that ``facts`` names."""
+        import torch
+
+        self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
+        self.name, self.sha256 = facts.name, facts.sha256
+        self.size, self.backend = facts.size, facts.backend
+        self._resident: Features | None = None
+        self._uploads = [Upload(gpu, self._generator.inputs[name]) for name in DRIVE]
+        self._download = Download(gpu, gpu.empty((self.size, self.size, 3), torch.uint8))
+        self._step = Step(gpu, self._bare_face)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.backends.model.Model.encode`."""
+        import torch
+
+        image = as_network_input(crop)
+
+        def work() -> None:
+            self._encoder.inputs["image"].copy_(torch.from_numpy(image))
+            self._encoder.enqueue()
+
+        self._gpu.queue(work)
+        self._gpu.mark()()
+        arrays: dict[str, Float] = {"image": image}
+        for name, value in self._encoder.outputs.items():
+            arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
+        return Features(arrays=tuple(arrays[name] for name in PORTRAIT), model=self.sha256)
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+        """See `engine.backends.model.Model.generate`."""
+        self.enter(features)
+        self.run(self._step, drive)
+        picture: Image = self._download.host
+        return picture
+
+    def open_canvas(self) -> CanvasDrawer | None:
+        """See `engine.backends.live.CanvasModel`.
+
+        Raises:
+            KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
+        """
+        prepare_kernels(self._gpu)
+        return CompactCanvas(self, self._gpu)
+
+    def enter(self, features: Features) -> None:
+        """Move another portrait onto the GPU; its memory stays where it is, so captured steps stay valid.
+
+        Raises:
+            EngineError: another model encoded it.
+        """
+        import torch
+
+        check_own(features, self.sha256)
+        if features is self._resident:
+            return
+
+        def work() -> None:
+            for name, value in zip(PORTRAIT, features.arrays, strict=True):
+                self._generator.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+        self._gpu.queue(work)
+        self._gpu.mark()()
+        self._resident = features
+
+    def run(self, step: Callable[[], Callable[[], None]], drive: tuple[Float, ...]) -> None:
+        """A frame of the portrait that was entered, and wait for it."""
+        for upload, value in zip(self._uploads, drive, strict=True):
+            np.copyto(upload.host[0], value)
+        step()()
+
+    def draw(self, surface: Surface) -> None:
+        """Queue a frame up to the finished picture."""
+        self._face()
+        surface.paste(self._generator.outputs["picture"])
+        surface.result.enqueue()
+
+    def _face(self) -> None:
+        for upload in self._uploads:
+            upload.enqueue()
+        self._generator.enqueue()
+
+    def _bare_face(self) -> None:
+        self._face()
+        picture = self._generator.outputs["picture"][0]
+        grey = ((picture.float().clamp(-1, 1) + 1) * 127.5).round()
+        self._download.source.copy_(grey.permute(1, 2, 0))
+        self._download.enqueue()
+
+
+class CompactCanvas:
+    """See `engine.backends.live.CanvasDrawer`. Several may draw by one model, in turns."""
+
+    def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
+        self._model, self._gpu = model, gpu
+        self._surface: Surface | None = None
+        self._canvas: Canvas | None = None
+        self._step: Step | None = None
+
+    def enter(self, features: Features, canvas: Canvas) -> None:
+        """See `engine.backends.live.CanvasDrawer`."""
+        self._model.enter(features)
+        if canvas is self._canvas:
+            return
+        if self._surface is not None and self._surface.fits(canvas):
+            self._surface.show(canvas)
+        else:
+            surface = self._surface = Surface(self._gpu, canvas)
+            self._step = Step(self._gpu, lambda: self._model.draw(surface))
+        self._canvas = canvas
+
+    def __call__(self, drive: tuple[Float, ...]) -> Image:
+        """See `engine.backends.live.CanvasDrawer`."""
+        assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
+        self._model.run(self._step, drive)
+        picture: Image = self._surface.result.host[0]
+        return picture
