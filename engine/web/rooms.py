@@ -12,6 +12,7 @@ import numpy as np
 
 from engine.backends import load_model
 from engine.backends.model import Features, Model, PictureModel
+from engine.backends.shared import SharedModel
 from engine.pipeline import Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceDetector, Region
@@ -99,13 +100,21 @@ class ModelRoom:
 
     shows_driver = False
 
-    def __init__(self, model: str, backend: str, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str,
+        backend: str,
+        *,
+        threads: int | None = None,
+        shared: SharedModel | None = None,
+    ) -> None:
         """Load the first copy, so that mistakes show at the start.
 
         Args:
             model: as `load_model` takes it.
             backend: likewise.
             threads: of each copy; None leaves one core to connections and to the browser (see `spare_threads`).
+            shared: the same model on a GPU for all calls, each of which borrows a slot of it instead of a copy.
 
         Raises:
             EngineError: unknown model or backend.
@@ -117,10 +126,11 @@ class ModelRoom:
         )
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
+        self._shared = shared
         self._free: list[Model] = [self._load()]
         first = self._free[0]
         self.modes = first.modes if isinstance(first, PictureModel) else tuple(Mode)
-        self._enroller = self._load()
+        self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, Model] = {}
 
@@ -143,6 +153,7 @@ class ModelRoom:
         path = Pipeline(model=model, portrait=portrait, edit=edit, size=size)
         with self._lock:
             self._lent[id(path)] = model
+            self._tell_shared()
         return path
 
     def close(self, path: FramePath) -> None:
@@ -151,8 +162,16 @@ class ModelRoom:
             model = self._lent.pop(id(path), None)  # None: closed before, when the next one failed to open
             if model is not None:
                 self._free.append(model)
+            self._tell_shared()
+
+    def _tell_shared(self) -> None:
+        if self._shared is not None:
+            self._shared.expect(len(self._lent))
 
     def _load(self) -> Model:
+        return self._load_copy() if self._shared is None else self._shared.session()
+
+    def _load_copy(self) -> Model:
         return load_model(self._name, self._backend, threads=self._threads)
 
 

@@ -139,7 +139,13 @@ def test_a_live_session_on_the_device_draws_what_the_host_draws(
     results = []
     for model in (reference, device_model(folded)):
         pipeline = Pipeline(
-            model=model, portrait=portraits[0], edit=EditSettings(), size=size, relative=False, aligned=True
+            model=model,
+            portrait=portraits[0],
+            edit=EditSettings(),
+            size=size,
+            relative=False,
+            aligned=True,
+            track=unseen(),
         )
         assert isinstance(model, FrameModel) is (model is not reference)
         pictures = []
@@ -162,7 +168,7 @@ def test_modes_and_portraits_cost_no_new_capture(folded: FoldedDpe, portraits: l
     gpu = CountingGpu()
     pipeline = Pipeline(
         model=device_model(folded, gpu), portrait=portraits[0], edit=EditSettings(), relative=False,
-        aligned=True,
+        aligned=True, track=unseen(),
     )  # fmt: skip
     before = gpu.captures
     for seq, mode in enumerate((*Mode, *Mode)):
@@ -181,11 +187,20 @@ def test_two_sessions_of_one_model_do_not_meet(
 ) -> None:
     model = device_model(folded)
     pair = [
-        Pipeline(model=model, portrait=p, edit=EditSettings(mode=m), relative=False, aligned=True)
+        Pipeline(
+            model=model, portrait=p, edit=EditSettings(mode=m), relative=False, aligned=True, track=unseen()
+        )
         for p, m in zip(portraits, (Mode.POSE, Mode.BOTH), strict=True)
     ]
     alone = [
-        Pipeline(model=reference, portrait=p, edit=EditSettings(mode=m), relative=False, aligned=True)
+        Pipeline(
+            model=reference,
+            portrait=p,
+            edit=EditSettings(mode=m),
+            relative=False,
+            aligned=True,
+            track=unseen(),
+        )
         for p, m in zip(portraits, (Mode.POSE, Mode.BOTH), strict=True)
     ]
     for seq in range(4):
@@ -277,7 +292,14 @@ def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
     torch.backends.cudnn.allow_tf32 = False
     try:
         pair = [
-            Pipeline(model=m, portrait=portraits[0], edit=EditSettings(), relative=False, aligned=True)
+            Pipeline(
+                model=m,
+                portrait=portraits[0],
+                edit=EditSettings(),
+                relative=False,
+                aligned=True,
+                track=unseen(),
+            )
             for m in (reference, device_model(folded, gpu))
         ]
         for seq, mode in enumerate((*Mode, *Mode)):
@@ -290,6 +312,11 @@ def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
             assert np.abs(pictures[0] - pictures[1]).mean() <= 0.6
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def unseen() -> Any:
+    """A tracker that nobody asks: aligned frames are read whole."""
+    return object()
 
 
 def real_gpu() -> Any:

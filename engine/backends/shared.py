@@ -1,0 +1,204 @@
+"""One published model on one GPU for several sessions: frames that come within a deadline are drawn as one batch.
+
+A thread of its own runs the batches; each session has a slot, in which its portrait, its neutral and its past stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends import manifest as manifests
+from engine.backends.batching import Batcher
+from engine.backends.live import Canvas, FrameDrawer, LiveFrame
+from engine.backends.model import Features, LatentCodes, check_own
+from engine.backends.published import ModelFacts
+from engine.backends.slots import SlotRequest, SlotStep
+from engine.errors import EngineError
+from engine.types import Float, Image, Mode
+
+if TYPE_CHECKING:
+    from engine.backends.gpu_networks import Engine
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_S = 30.0
+"""A batch takes milliseconds; after this long the GPU hangs."""
+
+
+class SharedModel:
+    """Hands out slots. Thread-safe."""
+
+    def __init__(self, step: SlotStep, facts: ModelFacts, *, wait_s: float) -> None:
+        """Start the thread.
+
+        Args:
+            step: with as many slots as there may be sessions; nobody else calls it from now on.
+            facts: of the weights.
+            wait_s: a frame waits at most so long for the others.
+        """
+        self.slots, self.facts = step.slots, facts
+        self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
+        self._batcher.expect(0)
+        self._free = list(range(step.slots))
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    def session(self) -> SlotModel:
+        """A model for one session, which keeps its slot.
+
+        Raises:
+            EngineError: every slot is taken.
+        """
+        with self._lock:
+            if not self._free:
+                raise EngineError(f"the GPU's batch holds {self.slots} sessions: raise --max-calls")
+            return SlotModel(self._batcher, self._free.pop(0), self)
+
+    def expect(self, sessions: int) -> None:
+        """So many sessions run now: with all of their frames there, a batch waits no longer."""
+        self._batcher.expect(sessions)
+
+    def close(self) -> None:
+        """End the thread; what waits is told so."""
+        self._batcher.close()
+        self._thread.join(_ANSWER_S)
+
+    def _run(self) -> None:
+        try:
+            self._batcher.run()
+        except (
+            Exception
+        ) as error:  # the thread's top; every session is told by the batcher, and raises it itself
+            _log.error("no more batches: %s", error)
+
+
+class SlotModel:
+    """See `engine.backends.model.PictureModel` and `engine.backends.live.FrameModel`. It only draws whole frames."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+
+    def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
+        facts = shared.facts
+        self._drawer = SlotFrames(batcher, slot)
+        self.name, self.sha256, self.size = facts.name, facts.sha256, facts.size
+        self.backend = f"{facts.backend}, batches of up to {shared.slots}"
+
+    def open_frames(self) -> FrameDrawer | None:
+        """See `engine.backends.live.FrameModel`."""
+        return self._drawer
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        """See `engine.backends.model.PictureModel.own_codes`."""
+        check_own(features, self.sha256)
+        return LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.backends.model.Model.encode`; not here."""
+        raise ValueError(f"a slot only draws: encode {crop.shape} with a model of its own")
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """See `engine.backends.model.PictureModel.read_motion`; not here."""
+        raise ValueError(f"a slot only draws: read {crop.shape} with a model of its own")
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        """See `engine.backends.model.PictureModel.generate`; not here."""
+        raise ValueError(f"a slot only draws: generate from {len(drive)} codes of {features.model} elsewhere")
+
+
+class SlotFrames:
+    """See `engine.backends.live.FrameDrawer`. It waits for its batch."""
+
+    wants_crop = True
+
+    def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int) -> None:
+        self._batcher, self._slot = batcher, slot
+        self._features: Features | None = None
+        self._neutral: LatentCodes | None = None
+
+    def enter(self, features: Features, canvas: Canvas) -> None:  # noqa: ARG002 - pasted by the session
+        """See `engine.backends.live.FrameDrawer`."""
+        self._features = features
+
+    def set_neutral(self, codes: LatentCodes) -> None:
+        """See `engine.backends.live.FrameDrawer`."""
+        self._neutral = codes
+
+    def __call__(self, frame: LiveFrame) -> Image:
+        """See `engine.backends.live.FrameDrawer`.
+
+        Raises:
+            EngineError: the GPU does not answer.
+            Closed: the server stops.
+        """
+        assert self._features is not None, "enter a portrait first"
+        request = SlotRequest(
+            crop=frame.image, features=self._features, mode=frame.mode, edit=frame.edit, neutral=self._neutral
+        )
+        self._neutral = None
+        try:
+            return self._batcher.submit(self._slot, request).result(_ANSWER_S)
+        except TimeoutError:
+            raise EngineError(
+                f"the GPU did not answer for {_ANSWER_S:g} s: restart mimicam, or use --batch-ms 0"
+            ) from None
+
+
+def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> SharedModel | None:
+    """A model for so many sessions; None where each has one of its own: not a published model, or not on a GPU.
+
+    Plans for a batch are built first where there are none, which takes as long as those for one picture.
+
+    Raises:
+        EngineError: what it needs is missing.
+    """
+    from engine.backends.model_files import Kind, find_model
+
+    found = find_model(model)
+    if found.kind is Kind.PUBLISHED and backend in ("torch-half", "torch-compile"):
+        return _half(found.path, "compile" if backend == "torch-compile" else "eager", slots, wait_s)
+    if found.kind is Kind.PUBLISHED_EXPORT and backend == "tensorrt":
+        return _plans(found.path, slots, wait_s)
+    return None
+
+
+def _half(path: Path, engine: Engine, slots: int, wait_s: float) -> SharedModel:
+    from engine.backends.cuda_gpu import CudaGpu
+    from engine.backends.gpu_networks import prepare_kernels, torch_networks
+    from engine.backends.published_torch import load_folded
+    from engine.models.mixed_parts import Form
+
+    gpu = CudaGpu()
+    prepare_kernels(gpu)
+    folded = load_folded(path)
+    networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
+    facts = ModelFacts(
+        name=path.name,
+        sha256=manifests.sha256_of(path),
+        size=folded.config.size,
+        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
+    )
+    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+
+
+def _plans(folder: Path, slots: int, wait_s: float) -> SharedModel:
+    from engine.backends.cuda_gpu import CudaGpu
+    from engine.backends.gpu_networks import plan_networks, prepare_kernels
+    from engine.backends.plan_cache import PlanCache
+    from engine.backends.tensorrt_compact import installed
+
+    gpu = CudaGpu()
+    prepare_kernels(gpu)
+    api, manifest = installed(gpu), manifests.read_manifest(folder)
+    _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
+    networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
+    facts = ModelFacts(
+        name=manifest.model,
+        sha256=manifest.model_sha256,
+        size=int(networks["encoder"].inputs["image"].shape[-1]),
+        backend=f"{api.name} {manifest.precision}, {gpu.name}",
+    )
+    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
