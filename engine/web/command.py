@@ -17,6 +17,7 @@ from engine.web.options import LOOPBACK_NAMES, Limits, Options, is_loopback
 if TYPE_CHECKING:
     import ssl
 
+    from engine.backends.shared import SharedModel
     from engine.web.rooms import Room
     from engine.web.server import Server
 
@@ -43,6 +44,8 @@ class Serve:
     """Threads of each call's model; by default all cores but one, which connections and the browser need."""
     max_calls: int = 4
     """Cameras at a time."""
+    batch_ms: float = 4.0
+    """On a GPU, calls whose frames come within this time are drawn as one batch (published models); 0 draws each alone."""
     max_viewers: int = 16
     """Result-only viewers at a time (OBS, WHEP)."""
     token: str | None = None
@@ -65,6 +68,8 @@ class Serve:
             raise EngineError(f"--port must lie in 0..65535, got {self.port}")
         if self.max_calls < 1 or self.max_viewers < 0:
             raise EngineError("--max-calls must be at least 1 and --max-viewers at least 0")
+        if not 0 <= self.batch_ms <= 33:
+            raise EngineError(f"--batch-ms must lie in 0..33, got {self.batch_ms:g}")
         if (self.cert is None) != (self.key is None):
             raise EngineError("--cert and --key belong together: give both")
         if not is_loopback(self.host) and not self._has_tls:
@@ -110,17 +115,25 @@ class Serve:
         from engine.web.server import Server
 
         options = self.options()
-        room = self._room()
+        room = self._room(options.limits.calls)
         book = PortraitBook(room, folder=self.portraits, uploads=options.limits.uploads_kept)
         book.portrait(book.default)  # the first call begins at once
         return Server(options, room, book, tls=self._tls(options), on_ready=self._say_ready)
 
-    def _room(self) -> Room:
+    def _room(self, calls: int) -> Room:
         from engine.web.rooms import ModelRoom, NullRoom
 
         if self.model == _NULL:
             return NullRoom()
-        return ModelRoom(self.model, self.backend, threads=self.threads)
+        return ModelRoom(self.model, self.backend, threads=self.threads, shared=self._shared(calls))
+
+    def _shared(self, calls: int) -> SharedModel | None:
+        """The model that all calls share on a GPU; None: each has its own."""
+        from engine.backends.shared import open_shared
+
+        if calls == 1 or not self.batch_ms:
+            return None
+        return open_shared(self.model, self.backend, slots=calls, wait_s=self.batch_ms / 1000)
 
     def _tls(self, options: Options) -> ssl.SSLContext | None:
         from engine.web import certificate
