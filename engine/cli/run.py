@@ -81,12 +81,17 @@ class _Live:
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         model, portraits = load_all(options.model, options.backend, options.portrait)
         self._pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=size, timings=timings)
-        self.backend = model.backend
+        self._model = model
         result = size or (model.size, model.size)
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)
         self._parts = parts
         self.session = Session(parts, clock=clock, timings=timings, drops=drops)
         self._controls = Controls(self._pipeline, portraits, stop=self.session.stop)
+
+    @property
+    def backend(self) -> str:
+        """What draws now: another than at the start, once a plan is built."""
+        return self._model.backend
 
     def describe(self) -> str:
         """What runs, in a line."""
