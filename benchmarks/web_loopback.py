@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,13 +30,13 @@ from engine.web import timecode
 
 _CLIP = Path(__file__).parents[1] / "engine" / "assets" / "demo" / "driver.mp4"
 _SIZE = (640, 480)
-_START_S = 60.0
-_FLAGS = (
+START_S = 60.0
+FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )  # fmt: skip
-_WATCH = """async () => {
+WATCH = """async () => {
   const { Reader } = await import('/static/timecode.js');
   const seen = new Map();
   window.presented = [];  // [at, how many pictures the browser has composed], also those whose call-back came late
@@ -127,16 +127,16 @@ def write_camera(path: Path, clip: Path = _CLIP) -> None:
             file.write(cv2.imencode(".jpg", painted, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
-def summarise(seen: list[tuple[float, float | None]]) -> dict[str, Any]:
+def summarise(seen: list[tuple[float, float | None]], least: int = 20) -> dict[str, Any]:
     """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read off the result.
 
     An age is None where the camera preview did not show that picture: it counts as shown, and has no age.
 
     Raises:
-        EngineError: too few.
+        EngineError: fewer than ``least`` have an age.
     """
     aged = [(at, age) for at, age in seen if age is not None]
-    if len(aged) < 20:
+    if len(aged) < least:
         raise EngineError(f"only {len(aged)} numbers came back: is a face in the clip, is the machine free?")
     gaps = np.diff([at for at, _ in seen])
     ages = np.array([age for _, age in aged])
@@ -154,16 +154,16 @@ _QUANTILES = (("p5", 5), ("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
 
 
 @contextmanager
-def serving(model: str, threads: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    model: str, threads: int | None = None, arguments: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``mimicam serve`` as a process of its own, and its link.
 
     Raises:
         EngineError: it does not start.
     """
-    arguments = ["serve", "--port", "0", "--no-browser", "--model", model]
-    if threads is not None:
-        arguments += ["--threads", str(threads)]
-    command = [sys.executable, "-m", "engine.cli", *arguments]
+    command = [sys.executable, "-m", "engine.cli", "serve", "--port", "0", "--no-browser", "--model", model]
+    command += arguments if threads is None else [*arguments, "--threads", str(threads)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None, "it was asked for"
@@ -195,15 +195,15 @@ def watched(
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=_program(chromium), args=[*_FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+            executable_path=program(chromium), args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         if through is not None:
             page.route("**/offer", through)
         page.goto(url)
         page.click("#start")
-        page.wait_for_selector("#stage[data-live=true]", timeout=_START_S * 1000)
-        page.evaluate(_WATCH)
+        page.wait_for_selector("#stage[data-live=true]", timeout=START_S * 1000)
+        page.evaluate(WATCH)
         yield page
         browser.close()
 
@@ -227,7 +227,7 @@ def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> di
         parts = [_part(page, server_pid, seconds) for seconds in _minutes(options.seconds)]
         ages = [pair for part in parts for pair in part.ages]
         return {
-            "fps_shown": _rate([one for part in parts for one in part.presented]), **summarise(ages),
+            "fps_shown": rate([one for part in parts for one in part.presented]), **summarise(ages),
             "browser": page.context.browser.version,
             "server": page.evaluate("() => window.mimicam.figures.server"),
             "webrtc": connection_figures(page), "by_minute": [part.facts() for part in parts],
@@ -247,7 +247,7 @@ class _Part:
         """For the report: growth shows from minute to minute."""
         aged = [age for _, age in self.ages if age is not None]
         return {
-            "fps_shown": _rate(self.presented),
+            "fps_shown": rate(self.presented),
             "age_p50_ms": round(float(np.median(aged)), 1) if aged else None,
             "age_p95_ms": round(float(np.percentile(aged, 95)), 1) if aged else None,
             "server_mb": self.server_mb, "page_mb": self.page_mb,
@@ -269,13 +269,13 @@ def _minutes(seconds: float) -> list[float]:
     return [60.0] * whole + ([rest] if rest >= 1 else [])
 
 
-def _rate(presented: list[tuple[float, int]]) -> float:
+def rate(presented: list[tuple[float, int]]) -> float:
     """Pictures a second, from (milliseconds, count)."""
     (began, first), (ended, last) = presented[0], presented[-1]
     return round(1000 * (last - first) / (ended - began), 2)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     import shutil
 
     found = shutil.which(name)

@@ -29,8 +29,8 @@ from engine.web.rooms import FramePath, Room
 from engine.web.stage import Result
 
 _JOIN_S = 2.0
-_RATE_SPAN = 30
-"""Frames over which a rate is averaged."""
+_RATE_FRAMES = 256
+_RATE_SPAN_NS = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,24 +68,25 @@ class LatePace(Pace):
 
 
 class RateMeter:
-    """Frames a second over the last second or so. One writer."""
+    """Frames a second over the last two seconds, or between the last two frames when they are rarer. One writer."""
 
     def __init__(self) -> None:
-        self._times = np.zeros(_RATE_SPAN, np.int64)
+        self._times = np.zeros(_RATE_FRAMES, np.int64)
         self.count = 0
 
     def tick(self) -> None:
         """One more frame, now."""
-        self._times[self.count % _RATE_SPAN] = time.monotonic_ns()
+        self._times[self.count % _RATE_FRAMES] = time.monotonic_ns()
         self.count += 1
 
     def per_s(self) -> float:
         """0 before the second frame, and falling when frames stay away."""
         if self.count < 2:
             return 0.0
-        times = self._times[: min(self.count, _RATE_SPAN)]
-        span_ns = time.monotonic_ns() - int(times.min())
-        return (len(times) - 1) * 1e9 / max(span_ns, 1)
+        now_ns = time.monotonic_ns()
+        times = np.sort(self._times[: min(self.count, _RATE_FRAMES)])
+        seen = max(2, int(np.count_nonzero(times > now_ns - _RATE_SPAN_NS)))
+        return (seen - 1) * 1e9 / max(now_ns - int(times[-seen]), 1)
 
 
 class Animator:

@@ -21,7 +21,7 @@ from engine.web.options import Options
 from engine.web.peer import OfferError
 from engine.web.protocol import SCHEMA, STATIC, MessageError
 from engine.web.rooms import Room
-from engine.web.studio import Full, Started, Studio
+from engine.web.studio import Draining, Full, Started, Studio, Taken
 
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
@@ -209,7 +209,11 @@ class Handlers:
         except KeyError as error:
             raise Refused(404, "view", "nobody is on this stage, or the link is wrong") from error
         except Full as error:
-            raise _full("too many viewers: close one and try again") from error
+            raise _full(
+                f"all {self._limits.viewers} viewers' places are taken: close one and try again"
+            ) from error
+        except Draining as error:
+            raise _draining() from error
         except OfferError as error:
             raise Refused(400, "offer", str(error)) from error
         headers = {"Location": f"/whep/{quote(name)}"}
@@ -229,7 +233,14 @@ class Handlers:
         try:
             return await self.studio.start_call(sdp, **options)
         except Full as error:
-            raise _full("every place is taken: wait until somebody leaves") from error
+            places = (
+                "the only place is" if self._limits.calls == 1 else f"all {self._limits.calls} places are"
+            )
+            raise _full(f"{places} taken: wait until somebody leaves") from error
+        except Taken as error:
+            raise Refused(409, "taken", "a newer call of yours has taken this place") from error
+        except Draining as error:
+            raise _draining() from error
         except (OfferError, MessageError) as error:
             raise Refused(400, "offer", str(error)) from error
         except EngineError as error:
@@ -268,6 +279,10 @@ def _described(entry: Entry) -> dict[str, str]:
 
 def _full(message: str) -> Refused:
     return Refused(503, "full", message, retry_s=10)
+
+
+def _draining() -> Refused:
+    return Refused(503, "draining", "the server is about to stop: try again when it runs again", retry_s=10)
 
 
 def _html(name: str, status: int = 200) -> web.Response:

@@ -9,7 +9,9 @@ never comes until 512 others have. Here instead
   4.1; H.264: RFC 6184, section 5.1), and so do all that waited behind it;
 - a missing packet is asked for (RFC 4585, section 6.2.1) after a moment, again and again, and then given up;
 - while one blocks the way a key frame is asked for; a complete key frame makes all before it needless;
-- if that does not come either, the next whole frame is shown, broken as it may look, and the next key frame mends it.
+- if that does not come either, the next whole frame is shown, broken as it may look, and the next key frame mends it;
+- where the decoder does not keep up (a machine with too much to do), what waits for it is thrown away and a key frame
+  asked for, so that the delay stays small: aiortc's queue in front of it has no end.
 
 This replaces classes that aiortc's receiver makes by name, so it is only done where the receiver is built the way
 the one was that was read (versions 1.10 to 1.16).
@@ -17,7 +19,9 @@ the one was that was read (versions 1.10 to 1.16).
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,6 +37,8 @@ _KNOWN = ((1, 10), (1, 16))
 _PARTS = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "codecs")
 HISTORY = 1024
 """Packets a sender keeps for those who ask again: five seconds at 200 a second."""
+MAX_UNDECODED = 10
+"""Frames that may wait for the decoder: a third of a second."""
 MAX_WAITING = 2048
 """Packets that may wait; beyond it is no hole but another stream."""
 PATIENCE_S = 1.2
@@ -75,15 +81,28 @@ def _buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> Any:
 
 async def _handle_packet(self: Any, packet: RtpPacket, arrival_time_ms: int) -> None:
     """aiortc's method releases one frame at most; here the others go, too."""
-    await _handle(self, packet, arrival_time_ms)
     buffer = self._RTCRtpReceiver__jitter_buffer
     if not isinstance(buffer, VideoBuffer):
+        await _handle(self, packet, arrival_time_ms)
         return
+    if self._RTCRtpReceiver__decoder_queue.qsize() > MAX_UNDECODED:
+        _empty(self._RTCRtpReceiver__decoder_queue)
+        buffer.begin_anew()
+    await _handle(self, packet, arrival_time_ms)
     for frame, payload_type in buffer.rest():
         codec = self._RTCRtpReceiver__codecs.get(payload_type)
         if codec is not None:
             frame.timestamp = self._RTCRtpReceiver__timestamp_mapper.map(frame.timestamp)
             self._RTCRtpReceiver__decoder_queue.put((codec, frame))
+
+
+def _empty(waiting: queue.Queue[Any]) -> None:
+    """Throw away what waits; but None, which ends the decoder, stays."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            if waiting.get_nowait() is None:
+                waiting.put(None)
+                return
 
 
 def _unwrapped(number: int, near: int) -> int:
@@ -106,6 +125,8 @@ class VideoBuffer:
         self._asked_s = 0.0
         self._broken = False
         """A hole was skipped and no key frame came since."""
+        self._only_key = False
+        """Frames in between were thrown away: none is of use before the next key frame."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take a packet whose ``_data`` is unpacked.
@@ -121,7 +142,11 @@ class VideoBuffer:
             frame = self._take()
         if frame is not None:
             self._blocked_s = None
-        return self._wants_key(), frame
+        return self._wants_key(), frame if self._is_wanted(frame) else None
+
+    def begin_anew(self) -> None:
+        """Release nothing before the next key frame, and ask for one."""
+        self._only_key = True
 
     def rest(self) -> Iterator[tuple[JitterFrame, int]]:
         """Frames that are ready as well, with their payload types."""
@@ -130,7 +155,12 @@ class VideoBuffer:
             frame = self._take()
             if frame is None:
                 return
-            yield frame, payload_type
+            if self._is_wanted(frame):
+                yield frame, payload_type
+
+    def _is_wanted(self, frame: JitterFrame | None) -> bool:
+        self._only_key = self._only_key and not (frame is not None and is_key(frame.data))
+        return not self._only_key
 
     def _place(self, packet: RtpPacket) -> bool:
         """Note a packet. False: it comes too late, or again."""
@@ -204,7 +234,7 @@ class VideoBuffer:
         """Once in a while as long as a hole blocks the way, or since one was skipped."""
         now_s = self._now()
         blocked = self._blocked_s is not None and now_s - self._blocked_s >= KEY_AFTER_S
-        if not (blocked or self._broken) or now_s - self._asked_s < KEY_AFTER_S:
+        if not (blocked or self._broken or self._only_key) or now_s - self._asked_s < KEY_AFTER_S:
             return False
         self._asked_s = now_s
         return True

@@ -19,6 +19,8 @@ from engine.web.rooms import Room
 BUNDLED = Path(__file__).parents[1] / "assets" / "portraits"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_FOLDER = 200
+_MAX_ENROLLED = 64
+"""Portraits that are kept ready to be drawn; a folder of 200 before three backgrounds would be gigabytes."""
 Origin = Literal["bundled", "folder", "upload"]
 
 
@@ -85,7 +87,7 @@ class PortraitBook:
             while len(self._pictures) >= self._uploads:
                 self._forget(next(iter(self._pictures)))
             self._pictures[entry.id] = (entry, image)
-            self._portraits[(entry.id, "kept")] = portrait
+            self._keep((entry.id, "kept"), portrait)
         return entry
 
     def remove(self, portrait_id: str) -> bool:
@@ -106,7 +108,10 @@ class PortraitBook:
         found = self._thumbs.get(portrait_id)
         if found is None:
             _, image = self._titled(portrait_id)
-            found = self._thumbs[portrait_id] = pictures.thumbnail(image, self._room.find_face(image))
+            found = pictures.thumbnail(image, self._room.find_face(image))
+            with self._lock:
+                if self.entry(portrait_id) is not None:  # it may have been removed meanwhile
+                    self._thumbs[portrait_id] = found
         return found
 
     def portrait(self, portrait_id: str, background: Background = "kept") -> Portrait:
@@ -117,13 +122,25 @@ class PortraitBook:
             EngineError: the file is gone or damaged, or shows no face.
         """
         key = (portrait_id, background)
-        found = self._portraits.get(key)
+        with self._lock:
+            found = self._portraits.pop(key, None)
+            if found is not None:
+                self._portraits[key] = found  # the newest is last
         if found is None:
             entry, image = self._titled(portrait_id)
             if background != "kept":
                 image = backdrop.replaced(image, self._room.find_face(image), background)
-            found = self._portraits[key] = self._room.enroll(image, entry.title)
+            found = self._room.enroll(image, entry.title)
+            with self._lock:
+                if self.entry(portrait_id) is not None:  # likewise
+                    self._keep(key, found)
         return found
+
+    def _keep(self, key: tuple[str, Background], portrait: Portrait) -> None:
+        """Remember a portrait; the one not asked for for the longest time is forgotten, and enrolled anew if need be."""
+        self._portraits[key] = portrait
+        while len(self._portraits) > _MAX_ENROLLED:
+            del self._portraits[next(iter(self._portraits))]
 
     def _titled(self, portrait_id: str) -> tuple[Entry, Image]:
         upload = self._pictures.get(portrait_id)

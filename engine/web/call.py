@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,8 @@ from engine.errors import EngineError
 from engine.portrait import Portrait
 from engine.web.animator import Animator, Shown
 from engine.web.book import PortraitBook
-from engine.web.peer import Peer
+from engine.web.options import Limits
+from engine.web.peer import OfferError, Peer
 from engine.web.protocol import MessageError, Settings, parse
 from engine.web.rooms import Room
 from engine.web.stage import Stage, ViewerTrack
@@ -43,7 +44,9 @@ class Tools:
     book: PortraitBook
     executor: Executor
     """For what takes longer than a millisecond."""
-    connect_s: float
+    limits: Limits
+    calls: Callable[[], int]
+    """How many there are."""
 
 
 class Call:
@@ -65,11 +68,14 @@ class Call:
         self._loop = asyncio.get_running_loop()
         self._on_close = on_close
         self.began_s = time.monotonic()
-        self.peer = Peer(connect_s=tools.connect_s, on_close=self._closed)
+        limits = tools.limits
+        self.peer = Peer(connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=self._closed)
         self.animator = Animator(tools.room, shown, publish=stage.publish, on_end=self._animator_ended)
         self._channel: RTCDataChannel | None = None
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
+        self.ended = ""
+        """Why it ended; empty while it runs."""
         self.own_view: ViewerTrack | None = None
         self.peer.pc.on("track", self._on_track)
         self.peer.pc.on("datachannel", self._on_channel)
@@ -83,12 +89,14 @@ class Call:
         """Begin with an offer.
 
         Raises:
-            OfferError: see `Peer.answer`.
+            OfferError: see `Peer.answer`; also when the call was closed meanwhile.
         """
         answer = await self.peer.answer(sdp, self._prepare)
+        if self.ended:
+            raise OfferError("the call was closed before it began")
         self.animator.start()
-        self._tasks.append(asyncio.ensure_future(self._serve_messages()))
-        self._tasks.append(asyncio.ensure_future(self._tell_figures()))
+        self._spawn(self._serve_messages())
+        self._spawn(self._tell_figures())
         return answer
 
     async def close(self, reason: str) -> None:
@@ -130,6 +138,7 @@ class Call:
             "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
             "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
             "dropped": animator.drops.total(),
+            "calls": self._tools.calls(),
             "viewers": max(0, self.stage.viewers - int(self.own_view is not None)),
             "driver_size": list(animator.driver_size),
             "result_size": list(self.settings.size()),
@@ -143,7 +152,7 @@ class Call:
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         if track.kind == "video":
-            self._tasks.append(asyncio.ensure_future(self._drain(track)))
+            self._spawn(self._drain(track))
 
     async def _drain(self, track: MediaStreamTrack) -> None:
         """aiortc queues decoded pictures without limit: take each at once, the newest wins in the animator."""
@@ -196,6 +205,17 @@ class Call:
             await asyncio.sleep(_FIGURES_S)
             self.send(self.figures())
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """Without one of its tasks a call would go on deaf: it ends as it does when the animator fails."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._broken(error)
+
     def _animator_ended(self, error: BaseException | None) -> None:
         """On the animator's thread. An error there ends the call, and says so."""
         if error is not None:
@@ -212,6 +232,7 @@ class Call:
         self._loop.call_later(0.2, self.peer.begin_close, "broken")  # lets the message leave first
 
     def _closed(self, reason: str) -> None:
+        self.ended = reason
         self.animator.close()
         for task in self._tasks:
             task.cancel()

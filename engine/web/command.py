@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import socket
+import sys
+import threading
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
-from engine.web.options import LOOPBACK_NAMES, Limits, Options, is_loopback
+from engine.web import log
+from engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -42,8 +44,8 @@ class Serve:
     """What runs the model; ``auto`` takes the best that this machine has."""
     threads: int | None = None
     """Threads of each call's model; by default all cores but one, which connections and the browser need."""
-    max_calls: int = 4
-    """Cameras at a time."""
+    max_calls: int | None = None
+    """Cameras at a time; by default as many as the cores can serve."""
     batch_ms: float = 4.0
     """On a GPU, calls whose frames come within this time are drawn as one batch (published models); 0 draws each alone."""
     max_viewers: int = 16
@@ -66,7 +68,7 @@ class Serve:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise EngineError(f"--port must lie in 0..65535, got {self.port}")
-        if self.max_calls < 1 or self.max_viewers < 0:
+        if (self.max_calls is not None and self.max_calls < 1) or self.max_viewers < 0:
             raise EngineError("--max-calls must be at least 1 and --max-viewers at least 0")
         if not 0 <= self.batch_ms <= 33:
             raise EngineError(f"--batch-ms must lie in 0..33, got {self.batch_ms:g}")
@@ -88,9 +90,7 @@ class Serve:
             EngineError: the webrtc extra is missing, the model does not load, or the address cannot be used.
         """
         require_webrtc()
-        logging.basicConfig(level=logging.INFO, format="time=%(asctime)s level=%(levelname)s %(message)s")
-        logging.getLogger("aiortc").setLevel(logging.WARNING)
-        logging.getLogger("aioice").setLevel(logging.WARNING)
+        log.to_stderr()
         self._server().run()
 
     def options(self) -> Options:
@@ -107,7 +107,7 @@ class Serve:
         return Options(
             host=self.host, port=self.port, names=names | frozenset(name.lower() for name in self.allow_host),
             secure=self._has_tls, drain_s=self.drain_s,
-            limits=Limits(calls=self.max_calls, viewers=self.max_viewers), **options,
+            limits=Limits(calls=self.max_calls or calls_for(os.cpu_count() or 1), viewers=self.max_viewers), **options,
         )  # fmt: skip
 
     def _server(self) -> Server:
@@ -147,10 +147,20 @@ class Serve:
         return context
 
     def _say_ready(self, server: Server) -> None:
+        limits = server.options.limits
+        print(
+            f"up to {limits.calls} cameras and {limits.viewers} viewers at once (--max-calls, --max-viewers)"
+        )
         link = f"{server.url}/?token={server.options.token}"
         print(link, flush=True)  # a line of its own: programs read it
-        if self.browser:
-            webbrowser.open(link)
+        if self.browser and _has_screen():
+            # On a thread: some browsers only come back when they are closed.
+            threading.Thread(target=webbrowser.open, args=(link,), name="browser", daemon=True).start()
+
+
+def _has_screen() -> bool:
+    """Whether there is one to open a page on; without, a browser for the terminal would take that over."""
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def require_webrtc() -> None:

@@ -104,12 +104,12 @@ class Guard:
         Raises:
             Refused: 429, too many wrong tokens from this address.
         """
+        given = self._given(request)
+        if given is None or self._by_cookie(request):
+            return self._by_cookie(request)
         remote = request.remote or ""
         if (wait_s := self._failures.wait_s(remote)) > 0:
             raise Refused(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
-        given = self._given(request)
-        if given is None:
-            return self._by_cookie(request)
         if hmac.compare_digest(given.encode(), self._options.token.encode()):
             return True
         self._failures.take(remote)
@@ -144,7 +144,7 @@ class Guard:
         if _host_name(request.host) not in self._options.names:
             raise Refused(421, "host", "this server does not answer to that name: see --allow-host")
         origin = request.headers.get("Origin")
-        if origin is not None and not self._own_origin(request, origin):
+        if (origin is not None and not self._own_origin(request, origin)) or _is_embedded(request):
             raise Refused(403, "origin", "requests from other sites are refused")
         if request.path in _PUBLIC or request.path.startswith(("/static/", "/whep/")):
             return
@@ -170,6 +170,16 @@ class Guard:
         if scheme.lower() == "bearer":
             return value.strip()
         return request.query.get("token")
+
+
+def _is_embedded(request: web.Request) -> bool:
+    """Whether another site's page asks for it, as for a picture: such requests carry no Origin. Links are welcome.
+
+    Else any page could use up the wrong tokens that this machine's own browser may try. See W3C, Fetch Metadata.
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return False
+    return request.headers.get("Sec-Fetch-Dest") != "document" or request.method != "GET"
 
 
 def _host_name(host: str) -> str:

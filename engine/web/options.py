@@ -19,12 +19,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def calls_for(cores: int) -> int:
+    """How many cameras at a time."""
+    return max(1, cores)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one server gives away at most."""
 
-    calls: int = 4
-    """Cameras at a time; each has its own model and thread."""
+    calls: int = 2
+    """Cameras at a time; each has its own model and threads. `calls_for` says how many a machine serves."""
     viewers: int = 16
     """Result-only viewers at a time, all calls together."""
     offers_per_minute: int = 30
@@ -40,6 +45,8 @@ class Limits:
     sdp_bytes: int = 65_536
     connect_s: float = 20.0
     """A call that is not connected by then is closed."""
+    silent_s: float = 15.0
+    """So is one whose peer sends nothing any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ from aiortc.sdp import SessionDescription
 
 _log = logging.getLogger(__name__)
 _MAX_SECTIONS = 8
+_LISTEN_S = 2.0
+_CLOSE_S = 5.0
+"""For how long a connection may take to close; aiortc then goes on by itself."""
 _MAX_CANDIDATES = 128
 _CODECS = ("video/vp8", "video/h264", "video/rtx")
 """In order of preference: VP8 encodes 640x480 in 3 ms on a CPU, x264 in 7 ms; H.264 is for who has no VP8."""
@@ -65,15 +68,18 @@ def _with_rsa(self: RTCCertificate, *args: Any, **options: Any) -> Any:
 class Peer:
     """One connection. Everything happens on the event loop."""
 
-    def __init__(self, *, connect_s: float, on_close: Callable[[str], None]) -> None:
+    def __init__(self, *, connect_s: float, silent_s: float, on_close: Callable[[str], None]) -> None:
         """Prepare.
 
         Args:
             connect_s: a peer that is not connected by then is closed.
-            on_close: told once, with the reason: ``left``, ``failed``, ``timeout``, or what `close` was given.
+            silent_s: one that sends nothing for that long is closed, too: its browser was killed or its cable cut.
+                ICE alone notices after half a minute (RFC 7675, section 5.1).
+            on_close: told once, with the reason: ``left``, ``failed``, ``timeout``, ``silent``, or what `close` was given.
         """
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._connect_s, self._on_close = connect_s, on_close
+        self._connect_s, self._silent_s, self._on_close = connect_s, silent_s, on_close
+        self._listening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.pc.on("connectionstatechange", self._state_changed)
@@ -124,15 +130,37 @@ class Peer:
     async def _close(self, reason: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
         self._on_close(reason)
-        await self.pc.close()
+        closing = asyncio.ensure_future(self.pc.close())
+        done, _ = await asyncio.wait({closing}, timeout=_CLOSE_S)
+        if not done:
+            _log.warning("event=close_is_slow seconds=%.0f", _CLOSE_S)
+        elif (error := closing.exception()) is not None:
+            _log.error("event=close_failed error=%s", type(error).__name__, exc_info=error)
 
     def _state_changed(self) -> None:
         state = self.pc.connectionState
         if state == "connected" and self._timer is not None:
             self._timer.cancel()
+            self._listening = self._listening or asyncio.ensure_future(self._listen())
         elif state in ("failed", "closed"):
             self.begin_close("left" if state == "closed" else "failed")
+
+    async def _listen(self) -> None:
+        """Every peer with video reports at least every five seconds or so (RFC 3550, section 6.2)."""
+        heard, since_s = -1, 0.0
+        while True:
+            now_s, before = asyncio.get_running_loop().time(), heard
+            report = await self.pc.getStats()
+            heard = sum(stats.packetsReceived for stats in report.values() if stats.type == "transport")
+            if heard != before:
+                since_s = now_s
+            elif now_s - since_s > self._silent_s:
+                self.begin_close("silent")
+                return
+            await asyncio.sleep(_LISTEN_S)
 
     def _timed_out(self) -> None:
         if self.pc.connectionState != "connected":

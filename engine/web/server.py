@@ -87,10 +87,16 @@ class Server:
             await runner.cleanup()
 
     def ask_to_stop(self) -> None:
-        """From any thread."""
-        if self.loop is not None and self._stop is not None:
+        """From any thread. Asked twice, it waits for nobody any more."""
+        if self.loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
-                self.loop.call_soon_threadsafe(self._stop.set)
+                self.loop.call_soon_threadsafe(self._asked_to_stop)
+
+    def _asked_to_stop(self) -> None:
+        assert self._stop is not None, "a running loop has one"
+        if self._stop.is_set() and self.studio is not None:
+            self.studio.hurry()
+        self._stop.set()
 
     def run(self) -> None:
         """Serve on this thread until SIGTERM or Ctrl-C."""

@@ -16,7 +16,7 @@ from engine.web.book import PortraitBook
 from engine.web.call import Call, Tools, load
 from engine.web.keys import Keys
 from engine.web.options import Options
-from engine.web.peer import Peer
+from engine.web.peer import OfferError, Peer
 from engine.web.protocol import Settings
 from engine.web.rooms import Room
 from engine.web.stage import Stage
@@ -27,7 +27,15 @@ _log = logging.getLogger(__name__)
 
 
 class Full(Exception):  # noqa: N818 - a state, not a fault
-    """There is no room for one more, or the server is about to stop."""
+    """There is no room for one more."""
+
+
+class Taken(Exception):  # noqa: N818 - a state, not a fault
+    """The same person opened another call meanwhile."""
+
+
+class Draining(Exception):  # noqa: N818 - a state, not a fault
+    """The server is about to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +61,19 @@ class Studio:
         self._tools: Tools | None = None
         if room is not None and book is not None:
             self._tools = Tools(
-                room=room, book=book, executor=self._executor, connect_s=options.limits.connect_s
-            )
+                room=room, book=book, executor=self._executor, limits=options.limits,
+                calls=lambda: len(self._calls),
+            )  # fmt: skip
         self._keys = Keys(options.token)
         self._stages: dict[str, Stage] = {}
         self._calls: dict[str, Call] = {}
         self._viewers: dict[str, Peer] = {}
-        self._pending = 0
-        """Offers that are being answered; they count as calls."""
+        self._pending: Counter[str] = Counter()
+        """Offers that are being looked at, by identity; they count as calls."""
         self._newest_push = ""
         """Identity of the last WHIP call or published stage, which WHEP shows when it is given no key."""
         self.draining = False
+        self._drained_by_s = 0.0
         self.ended: Counter[str] = Counter()
         """Why calls ended."""
 
@@ -104,7 +114,9 @@ class Studio:
             sends: give the result back on the same connection.
 
         Raises:
-            Full: too many calls, or draining.
+            Full: too many calls.
+            Taken: a newer offer with the same key came meanwhile.
+            Draining: the server stops.
             MessageError: settings that the schema does not allow, or an unknown portrait.
             EngineError: the portrait cannot be enrolled.
             OfferError: the offer is damaged.
@@ -112,22 +124,22 @@ class Studio:
         tools = self._tools
         assert tools is not None, "a server without camera has no route for calls"
         identity = (self._keys.identity("own", own) if own else None) or self._keys.new_identity()
-        running = self._calls.get(identity)
-        if (
-            self.draining
-            or len(self._calls) + self._pending - (running is not None) >= self._options.limits.calls
-        ):
+        if self.draining:
+            raise Draining
+        if len({*self._calls, *self._pending, identity}) > self._options.limits.calls:
             raise Full
-        self._pending += 1
+        self._pending[identity] += 1
         try:
             shown = await self._shown(tools, settings or {})
-            if running is not None:
+            while (
+                running := self._calls.get(identity)
+            ) is not None:  # also one that came while that was closed
                 await running.close("taken")
-            call = self._new_call(tools, identity, shown, sends)
-            answer = await call.answer(sdp)
-            self._calls[identity] = call
+            call = self._calls[identity] = self._new_call(tools, identity, shown, sends)
         finally:
-            self._pending -= 1
+            self._pending[identity] -= 1
+            self._pending += Counter()  # forgets those at zero
+        answer = await self._answered(call, sdp)
         if not sends:
             self._newest_push = identity
         _log.info("event=call_started calls=%d", len(self._calls))
@@ -148,12 +160,15 @@ class Studio:
         Raises:
             KeyError: no such stage.
             Full: too many viewers.
+            Draining: the server stops.
             OfferError: the offer is damaged.
         """
         identity = self._newest_push if view is None else self._keys.identity("view", view)
         if not identity:
             raise KeyError("view")
-        if self.draining or len(self._viewers) >= self._options.limits.viewers:
+        if self.draining:
+            raise Draining
+        if len(self._viewers) >= self._options.limits.viewers:
             raise Full
         name = self._keys.new_identity()
         track = self.stage(identity).viewer()
@@ -163,8 +178,10 @@ class Studio:
             track.stop()
             _log.info("event=viewer_left reason=%s viewers=%d", reason, len(self._viewers))
 
-        peer = Peer(connect_s=self._options.limits.connect_s, on_close=closed)
-        self._viewers[name] = peer
+        limits = self._options.limits
+        peer = self._viewers[name] = Peer(
+            connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=closed
+        )
         answer = await peer.answer(sdp, lambda _: void(peer.add_video("sendonly", track)))
         return name, answer
 
@@ -208,10 +225,14 @@ class Studio:
         self.draining = True
         for call in self.calls:
             call.send({"type": "bye", "reason": "drain"})
-        deadline_s = time.monotonic() + self._options.drain_s
-        while self._calls and time.monotonic() < deadline_s:
+        self._drained_by_s = time.monotonic() + self._options.drain_s
+        while self._calls and time.monotonic() < self._drained_by_s:
             await asyncio.sleep(0.05)
         await self.close()
+
+    def hurry(self) -> None:
+        """Drain no longer."""
+        self._drained_by_s = 0.0
 
     async def close(self) -> None:
         """Close all connections and threads."""
@@ -223,6 +244,21 @@ class Studio:
     async def _shown(self, tools: Tools, changes: Mapping[str, Any]) -> Shown:
         settings = Settings(portrait=tools.book.default).changed(changes).within(tools.room.modes)
         return Shown(settings=settings, portrait=await load(tools, settings))
+
+    async def _answered(self, call: Call, sdp: str) -> str:
+        """The answer of a call that is still wanted when it is there."""
+        try:
+            answer = await call.answer(sdp)
+        except OfferError:
+            if self.draining:
+                raise Draining from None
+            if call.ended == "taken":  # by the next offer of the same person
+                raise Taken from None
+            raise
+        if self.draining:
+            await call.close("drain")
+            raise Draining
+        return answer
 
     def _new_call(self, tools: Tools, identity: str, shown: Shown, sends: bool) -> Call:
         def closed(call: Call, reason: str) -> None:

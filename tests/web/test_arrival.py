@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
+import queue
 import random
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ from aiortc.rtp import RtpPacket
 
 from benchmarks.bad_network import Weather
 from engine.web import arrival
-from engine.web.arrival import HISTORY, MissingPackets, VideoBuffer, is_key
+from engine.web.arrival import HISTORY, MAX_UNDECODED, MissingPackets, VideoBuffer, is_key
 
 KEY = b"\0\0\0\x9d\x01\x2a"
 DELTA = b"\x01\0\0\0\0\0"
@@ -257,3 +259,42 @@ def test_a_network_that_is_gone_for_three_seconds_is_forgotten_soon_after() -> N
     after = network.run(10.0, CLEAR)
     assert next(when for when, age in after if age < 0.05) - after[0][0] < arrival.PATIENCE_S + 0.3
     assert after[-1][1] < 0.05
+
+
+class _Receiver:
+    """The parts of aiortc's receiver that arrival touches, with a decoder that does nothing."""
+
+    def __init__(self) -> None:
+        self._RTCRtpReceiver__jitter_buffer = self.buffer = VideoBuffer(Clock())
+        self._RTCRtpReceiver__decoder_queue = self.waiting = queue.Queue()
+        self._RTCRtpReceiver__codecs = {0: "vp8"}
+        self.asked_for_keys = 0
+
+
+def test_what_a_slow_decoder_leaves_waiting_is_thrown_away_up_to_the_next_key_frame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver = _Receiver()
+
+    async def plain(one: _Receiver, packet: RtpPacket, _: int) -> None:
+        key, frame = one.buffer.add(packet)
+        one.asked_for_keys += key
+        if frame is not None:
+            one.waiting.put(("vp8", frame))
+
+    monkeypatch.setattr(arrival, "_handle", plain)
+
+    def come(packets: list[RtpPacket]) -> None:
+        for packet in packets:
+            asyncio.run(arrival._handle_packet(receiver, packet, 0))
+
+    come([p for n in range(60) for p in _frame(2 * n, 2, n, DELTA if n else KEY)])
+    assert receiver.waiting.qsize() <= MAX_UNDECODED + 1, "the delay stays bounded"
+    assert receiver.asked_for_keys == 1
+    come(_frame(120, 2, 60, KEY) + _frame(122, 2, 61))
+    waiting = [receiver.waiting.get_nowait()[1].timestamp for _ in range(receiver.waiting.qsize())]
+    assert waiting == [60, 61], "what refers to pictures that were thrown away is not decoded"
+    for item in [("vp8", None)] * (MAX_UNDECODED + 1) + [None]:
+        receiver.waiting.put(item)
+    come(_frame(124, 1, 62))
+    assert receiver.waiting.get_nowait() is None, "the decoder is still told to end"

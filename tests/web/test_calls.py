@@ -206,6 +206,7 @@ def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Pa
             assert await first.call() == 200
             assert await second.call() == 503
             assert second.answer["error"] == "full"
+            assert "the only place is taken" in second.answer["message"]
             await first.hang_up()
             await second.hang_up()
 

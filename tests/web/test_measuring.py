@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.bad_network import Weather, _first_candidate, _led_to
 from benchmarks.web_bad_network import growth, recovery, summary
-from benchmarks.web_loopback import _minutes, _rate, summarise
+from benchmarks.web_loopback import _minutes, rate, summarise
 from engine.errors import EngineError
 
 
@@ -20,7 +20,7 @@ def test_ages_rates_and_gaps_are_those_of_the_pictures_seen() -> None:
     seen = [*_steady(50.0), (90 * 40.0 + 460.0, None)]
     facts = summarise(seen)
     assert (facts["pictures"], facts["age_ms"]["p50"], facts["longest_gap_ms"]) == (91, 50.0, 500.0)
-    assert _rate([(0.0, 10), (500.0, 20), (2000.0, 60)]) == 25.0
+    assert rate([(0.0, 10), (500.0, 20), (2000.0, 60)]) == 25.0
     assert summary(seen)["longest_gap_ms"] == 500.0
     with pytest.raises(EngineError, match="numbers came back"):
         summarise(seen[:5])

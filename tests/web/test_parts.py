@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import ssl
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from engine.errors import EngineError
 from engine.types import Frame, Mode
-from engine.web import certificate, pictures, timecode
+from engine.web import certificate, command, pictures, timecode
+from engine.web.animator import RateMeter
 from engine.web.command import Serve
+from engine.web.log import KeyValueFormatter
 from engine.web.options import is_loopback
 from engine.web.protocol import SCHEMA, MessageError, Settings, parse
 from engine.web.rooms import spare_threads
@@ -45,6 +48,40 @@ def test_a_painted_number_survives_scaling_and_compression_and_is_not_seen_where
 
 def test_a_core_is_left_to_connections_and_browser_where_there_are_several() -> None:
     assert [spare_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 3, 4]
+
+
+def test_log_lines_are_key_value_with_a_time_without_spaces_and_foreign_text_is_quoted() -> None:
+    def line(text: str, *args: object) -> str:
+        record = logging.LogRecord("engine.web.studio", logging.INFO, "", 0, text, args, None)
+        record.created, record.msecs = 1_795_273_200.5, 500.0
+        return KeyValueFormatter().format(record)
+
+    assert line("event=call_started calls=%d", 2) == (
+        "time=2026-11-21T15:00:00.500Z level=info logger=engine.web.studio event=call_started calls=2"
+    )
+    assert line('it "failed"\nbadly').endswith('message="it \\"failed\\"\\nbadly"')
+
+
+def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = [0]
+    monkeypatch.setattr("engine.web.animator.time.monotonic_ns", lambda: now_ns[0])
+    meter = RateMeter()
+    for step_ms, count in ((33, 300), (500, 6)):
+        for _ in range(count):
+            now_ns[0] += step_ms * 1_000_000
+            meter.tick()
+    assert meter.per_s() == pytest.approx(2.0, abs=0.1)
+    now_ns[0] += 4_500_000_000
+    assert meter.per_s() == pytest.approx(0.2, abs=0.01), "it falls when frames stay away"
+
+
+def test_a_page_is_opened_only_where_there_is_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not command._has_screen()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert command._has_screen()
 
 
 def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:

@@ -138,6 +138,35 @@ def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portrait
     run(work())
 
 
+def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        jar = aiohttp.CookieJar(unsafe=True)
+        options = with_limits(failures_per_minute=3)
+        async with (
+            studio_running(drawn_portraits, options=options) as live,
+            aiohttp.ClientSession(cookie_jar=jar) as browser,
+        ):
+            hidden = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "no-cors"}
+            for _ in range(10):
+                async with browser.get(f"{live.url}/?token=guess", headers=hidden) as response:
+                    assert response.status == 403
+            clicked = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document"}
+            async with browser.get(f"{live.url}/?token={TOKEN}", headers=clicked) as response:
+                assert response.status == 200, "a link in a chat is welcome"
+            for _ in range(5):
+                await _status(live, "GET", "/portraits", headers={"Authorization": "Bearer guess"})
+            assert (await _status(live, "GET", "/portraits"))[0] == 429
+            async with browser.get(f"{live.url}/portraits") as response:
+                assert response.status == 200, "who is signed in goes on"
+            same = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "iframe"}
+            async with browser.get(f"{live.url}/", headers=same) as response:
+                assert response.status == 403, "not in another page's frame, either"
+
+    run(work())
+
+
 def test_a_thousand_offers_are_held_back_while_a_running_call_goes_on(
     run: Run, drawn_portraits: Path
 ) -> None:

@@ -1,11 +1,12 @@
 // The studio's page: puts the parts together.
 
+import { slowness, usefulRate } from './advice.js';
 import { Refused } from './api.js';
 import * as camera from './camera.js';
 import { $, kept, toast } from './dom.js';
 import { Figures } from './figures.js';
 import { Gallery, sentence } from './gallery.js';
-import { Link } from './link.js';
+import { Link, Unreachable } from './link.js';
 import { measure } from './measure.js';
 import { Recorder, snapshot } from './record.js';
 
@@ -13,14 +14,13 @@ const CHOICES = ['mode', 'framing'];
 const LISTS = ['badge', 'background'];
 const NUMBERS = ['expression_gain', 'pose_gain', 'height'];
 const MODES = ['both', 'exp', 'pose'];
-const SLOW_FPS = 15;
 const PATIENCE = 8; // readings, half a second each, before a hint
 
 const gallery = new Gallery();
 const figures = new Figures();
 const link = new Link(() => settings());
 const recorder = new Recorder(() => figures.now.ageMs);
-const shown = { standby: false, noFace: 0, slow: 0, stream: null, wasLive: false };
+const shown = { standby: false, noFace: 0, slow: 0, rate: Infinity, stream: null, wasLive: false };
 
 /** What the controls say, as the server wants it. */
 function settings() {
@@ -156,7 +156,7 @@ async function switchCamera() {
 link.addEventListener('state', ({ detail }) => {
   const { state, error, tries } = detail;
   if (state === 'connecting') pill('busy', 'Connecting');
-  if (state === 'live') { quiet(); pill('busy', 'Waiting for the picture'); figures.reset(); }
+  if (state === 'live') { quiet(); pill('busy', 'Waiting for the picture'); figures.reset(); shown.rate = Infinity; }
   if (state === 'waiting') { recorder.stop(); pill('bad', 'Disconnected'); waitingWords(error, tries); }
   if (state === 'refused') refusedWords(error);
   if (state !== 'live') enable(false);
@@ -164,7 +164,11 @@ link.addEventListener('state', ({ detail }) => {
 
 function waitingWords(error, tries) {
   if (error instanceof Refused && error.code === 'full') {
-    notice('Every place is taken', 'Other people use this studio right now. You are let in as soon as somebody leaves.');
+    notice('Every place is taken', `${sentence(error)} You are let in by yourself, as soon as there is room.`);
+  } else if (error instanceof Refused && error.code === 'draining') {
+    notice('The server is stopping', 'It is being stopped or started again. This page comes back by itself when it runs.');
+  } else if (error instanceof Unreachable) {
+    notice('No pictures get through', 'The server answers, but the video connection does not come about. A firewall or VPN between this browser and it blocks UDP, or this computer has no network at all.', 'Try now', () => link.connect());
   } else if (error instanceof Refused) {
     notice('The server asks to wait', sentence(error));
   } else if (tries > 1 || !error) {
@@ -210,17 +214,29 @@ link.addEventListener('message', ({ detail }) => {
 });
 
 /** Is there a face, is it fast enough: say it when it stays wrong. */
-function judge({ face, fps_out: fps, fps_in: fpsIn }) {
+function judge(server) {
+  const { face } = server;
   const words = { tracking: 'Face found', holding: 'Face lost', easing: 'Face lost', standby: 'No face' };
   $('face').hidden = shown.standby;
   $('face').dataset.state = face;
   $('face').textContent = words[face] || '';
   shown.noFace = face === 'tracking' || shown.standby ? 0 : shown.noFace + 1;
-  shown.slow = fps > 0 && fps < SLOW_FPS && fpsIn > SLOW_FPS ? shown.slow + 1 : 0;
+  const slow = figures.now.fps && !document.hidden ? slowness({ server, shown: figures.now.fps, sent: figures.now.sent, limited: Number.isFinite(shown.rate), height: Number($('height').value) }) : null;
+  shown.slow = slow ? shown.slow + 1 : 0;
+  pace(server);
   pill('live', shown.standby ? 'Standby' : face === 'tracking' ? 'Live' : 'Live, no face');
   if (shown.noFace > PATIENCE) notice('No face in the camera picture', 'Sit in front of the camera, with light on your face. Nothing of your own picture is shown meanwhile.');
-  else if (shown.slow > PATIENCE * 2) notice('This computer is too slow for that size', `Only ${Math.round(fps)} pictures a second. Choose a lower resolution under Picture, or close other programs.`, 'Use 256 lines', () => { $('height').value = '256'; changed('height'); shown.slow = 0; });
+  else if (shown.slow > PATIENCE * 2) notice(slow.title, slow.text, slow.smaller && 'Use 256 lines', () => { $('height').value = '256'; changed('height'); shown.slow = 0; });
   else if (link.state === 'live') quiet();
+}
+
+/** Send no more pictures than the server can use; looked at every two seconds, which is how long its rates look back. */
+function pace(server) {
+  shown.readings = (shown.readings || 0) + 1;
+  if (shown.readings % 4) return;
+  const rate = usefulRate(server, shown.rate);
+  if (rate !== shown.rate) link.limitRate(rate);
+  shown.rate = rate;
 }
 
 // ---- actions
@@ -331,6 +347,7 @@ function wire() {
   document.addEventListener('fullscreenchange', () => (document.fullscreenElement ? $('over') : document.body).append($('toasts')));
   navigator.mediaDevices?.addEventListener?.('devicechange', () => camera.list($('cameras'), $('cameras').value));
   addEventListener('pagehide', () => link.stop());
+  addEventListener('beforeunload', (event) => recorder.busy && event.preventDefault()); // it would be lost
   setInterval(() => link.state === 'live' && figures.update(link.pc), 500);
   wireDrop();
 }

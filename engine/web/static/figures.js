@@ -11,7 +11,7 @@ function read(report) {
     if (stat.type === 'inbound-rtp' && stat.kind === 'video') {
       Object.assign(out, { down: stat.bytesReceived, decoded: stat.framesDecoded, decodeS: stat.totalDecodeTime, waitS: stat.jitterBufferDelay, emitted: stat.jitterBufferEmittedCount, lost: stat.framesDropped || 0, width: stat.frameWidth, height: stat.frameHeight });
     } else if (stat.type === 'outbound-rtp' && stat.kind === 'video') {
-      Object.assign(out, { up: stat.bytesSent, encoded: stat.framesEncoded, encodeS: stat.totalEncodeTime });
+      Object.assign(out, { up: stat.bytesSent, encoded: stat.framesEncoded, sent: stat.framesSent ?? stat.framesEncoded, encodeS: stat.totalEncodeTime });
     } else if (stat.type === 'candidate-pair' && (stat.nominated || stat.selected) && stat.currentRoundTripTime !== undefined) {
       out.rttS = stat.currentRoundTripTime;
     }
@@ -26,7 +26,7 @@ export class Figures {
     this.server = {};
     this.history = [];
     this.biasMs = 0; // exactly measured minus estimated
-    this.now = { fps: 0, ageMs: 0 };
+    this.now = { fps: 0, sent: 0, ageMs: 0 };
   }
 
   reset() {
@@ -57,6 +57,7 @@ export class Figures {
       fps: this.now.fps * 0.5 + (0.5 * (stats.decoded - before.decoded)) / seconds || 0,
       ageMs: Math.max(0, local + rttMs + (this.server.age_p50_ms || 0) + this.biasMs),
       age95Ms: Math.max(0, local + rttMs + (this.server.age_p95_ms || 0) + this.biasMs),
+      sent: this.now.sent * 0.5 + (0.5 * (stats.sent - before.sent)) / seconds || 0,
       rttMs,
       down: ((stats.down - before.down) * 8) / seconds / 1e6 || 0,
       up: ((stats.up - before.up) * 8) / seconds / 1e6 || 0,

@@ -29,6 +29,9 @@ export function withStartBitrate(sdp) {
     : sdp.replace(new RegExp(`(a=rtpmap:${payload} [^\r\n]*\r\n)`), `$1a=fmtp:${payload} ${wish}\r\n`);
 }
 
+/** The server answers, and yet nothing gets through between it and this browser. */
+export class Unreachable extends Error {}
+
 /** Show each picture as soon as it is there. */
 export function withoutDelay(receiver) {
   if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
@@ -45,6 +48,7 @@ export class Link extends EventTarget {
     this.settings = settings; // () => object for the first message
     this.state = 'idle';
     this.view = '';
+    this.connectMs = 15_000;
     this.tries = 0;
     this.run = 0;
   }
@@ -72,6 +76,16 @@ export class Link extends EventTarget {
   async replace(track) {
     this.track = track;
     await this.sender?.replaceTrack(track);
+  }
+
+  /** Send at most so many pictures a second; Infinity: as many as the camera gives. */
+  async limitRate(fps) {
+    const { sender } = this;
+    const wanted = sender?.getParameters();
+    if (!wanted?.encodings?.length) return;
+    if (Number.isFinite(fps)) wanted.encodings[0].maxFramerate = fps;
+    else delete wanted.encodings[0].maxFramerate;
+    await sender.setParameters(wanted).catch(() => { /* hung up meanwhile, or a browser without it */ });
   }
 
   /** Send a message if the line is up. */
@@ -110,6 +124,7 @@ export class Link extends EventTarget {
     if (run !== this.run) { pc.close(); return; }
     tab.set('own', answer.own);
     this.view = answer.view;
+    this.patience = setTimeout(() => run === this.run && this.state !== 'live' && this.retry(new Unreachable()), this.connectMs);
     await pc.setRemoteDescription({ type: 'answer', sdp: withStartBitrate(answer.sdp) });
   }
 
@@ -130,7 +145,7 @@ export class Link extends EventTarget {
     });
     pc.onconnectionstatechange = mine(() => {
       clearTimeout(this.broken);
-      if (pc.connectionState === 'failed') this.retry();
+      if (pc.connectionState === 'failed') this.retry(this.state === 'live' ? undefined : new Unreachable());
       if (pc.connectionState === 'disconnected') this.broken = setTimeout(mine(() => this.retry()), BROKEN_MS);
     });
   }
@@ -167,6 +182,7 @@ export class Link extends EventTarget {
   close() {
     clearInterval(this.pings);
     clearTimeout(this.broken);
+    clearTimeout(this.patience);
     this.peer?.close();
     this.peer = undefined;
     this.channel = undefined;

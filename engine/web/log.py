@@ -1,0 +1,44 @@
+"""Log lines for people and programs: one line each, ``key=value``, nothing of a person in them."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+_QUIET = ("aiortc", "aioice", "aiohttp.server")
+"""Libraries whose smaller messages hold addresses or parts of requests."""
+
+
+class KeyValueFormatter(logging.Formatter):
+    """``time=2026-11-21T15:00:00.000Z level=info logger=engine.web.studio event=...``.
+
+    Messages that are not ``event=`` come from libraries; they become the value of ``message``.
+    """
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        """UTC, ISO 8601."""
+        return (
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        )
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's names
+        """The line, without a traceback."""
+        text = record.message if record.message.startswith("event=") else f"message={_quoted(record.message)}"
+        return f"time={record.asctime} level={record.levelname.lower()} logger={record.name} {text}"
+
+    def usesTime(self) -> bool:  # noqa: N802 - logging's names
+        """Always."""
+        return True
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def to_stderr() -> None:
+    """Send this process's log there."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(KeyValueFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

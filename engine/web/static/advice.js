@@ -1,0 +1,41 @@
+// Is it fast enough, and if not, where is it slow? What is said, and how many pictures are worth sending.
+
+const SLOW_FPS = 15;
+const CAMERA_FPS = 30;
+const LEAST_FPS = 8;
+const LAGS = 0.75;
+
+/**
+ * Title, text and which button, or null when it is fast enough.
+ *
+ * server: its figures. shown: pictures a second on the screen. sent: those that this browser sends. limited: whether it
+ * was told to send fewer. height: lines of the result.
+ */
+export function slowness({ server, shown, sent, limited, height }) {
+  const { fps_out: drawn, fps_in: received, calls = 1 } = server;
+  const count = (fps) => `Only ${Math.round(fps)} pictures a second`;
+  if (drawn > 0 && drawn < SLOW_FPS && (limited || drawn < LAGS * received)) {
+    const others = calls > 1 ? `, and ${calls} people share it. Let others leave first, or` : '. Close other programs there, or';
+    return height > 256
+      ? { title: 'The computer that runs mimicam is too slow', text: `${count(drawn)}${others} choose a lower resolution.`, smaller: true }
+      : { title: 'The computer that runs mimicam is too slow', text: `${count(drawn)}${others} run it on one with more cores or a graphics card.` };
+  }
+  if (!limited && sent > 0 && sent < SLOW_FPS) {
+    return { title: 'Too few camera pictures', text: `${count(sent)} leave this browser. More light helps many cameras; so does closing other programs.` };
+  }
+  if (shown < SLOW_FPS && drawn >= SLOW_FPS) {
+    return { title: 'The connection is slow', text: `${count(shown)} arrive of ${Math.round(drawn)}. Move nearer to the router, or use a cable.` };
+  }
+  return null;
+}
+
+/**
+ * Pictures a second that are worth sending: where the server draws far fewer than come, the rest only costs both
+ * computers time. A little more than are drawn, so that it shows when there is room again.
+ */
+export function usefulRate({ fps_out: drawn, fps_in: received }, limit) {
+  if (drawn > 0 && drawn < SLOW_FPS && drawn < LAGS * received) return Math.max(LEAST_FPS, Math.ceil(drawn * 1.3));
+  if (!Number.isFinite(limit)) return Infinity;
+  const next = drawn >= 0.9 * received ? Math.ceil(limit * 1.2) : limit;
+  return next >= CAMERA_FPS ? Infinity : next;
+}

@@ -1,0 +1,241 @@
+"""How calls end: races, peers that vanish, failures inside, and a server that is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.types import Image
+from engine.web.book import PortraitBook
+from engine.web.call import Call
+from engine.web.rooms import NullRoom
+from tests.web.clients import Driver, watcher_offer
+from tests.web.conftest import OPTIONS, Hidden, Run, studio_running, with_limits
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
+def test_of_two_offers_with_one_key_at_once_one_call_is_left_and_nothing_runs_beside_it(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            first = Driver(live.http, live.url)
+            assert await first.call() == 200
+            own, threads = first.answer["own"], _animators()
+            again = [Driver(live.http, live.url) for _ in range(3)]
+            statuses = await asyncio.gather(*(driver.call(own=own) for driver in again))
+            assert set(statuses) <= {200, 409}
+            assert 200 in statuses
+            for driver, status in zip(again, statuses, strict=True):
+                if status == 409:
+                    assert driver.answer["error"] == "taken"
+            assert len(live.studio.calls) == 1
+            await asyncio.get_running_loop().run_in_executor(None, _wait_for_threads, threads)
+            for driver in (first, *again):
+                await driver.hang_up()
+
+    run(work())
+
+
+def _animators() -> int:
+    return sum(thread.name == "animator" for thread in threading.enumerate())
+
+
+def _wait_for_threads(most: int) -> None:
+    """Until no more than that many draw; the test's own time limit ends a wait in vain."""
+    for thread in threading.enumerate():
+        if thread.name == "animator" and _animators() > most:
+            thread.join(5.0)
+    assert _animators() <= most
+
+
+def _kill(driver: Driver) -> None:
+    """Nothing comes out of its sockets any more, as if its process had been killed."""
+    for transceiver in driver.pc.getTransceivers():
+        for protocol in transceiver.receiver.transport.transport._connection._protocols:
+            protocol.transport.sendto = lambda *_: None
+
+
+def test_who_vanishes_without_a_word_makes_room_soon(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        options = with_limits(calls=1, viewers=1, silent_s=1.0)
+        async with studio_running(drawn_portraits, room=Hidden(), options=options) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.frame()
+            await driver.message("figures")
+            _kill(driver)
+            await _until(lambda: live.studio.ended["silent"] == 1)
+            assert live.studio.calls == []
+            second = Driver(live.http, live.url)
+            assert await second.call() == 200, "its place is free"
+            await second.hang_up()
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_driver_who_only_looks_away_is_not_taken_for_gone(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, options=with_limits(silent_s=6.0)) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.frame()
+            driver.pc.getSenders()[0].replaceTrack(None)  # no more pictures; its reports go on
+            for _ in range(18):  # nine seconds
+                await driver.message("figures")
+            assert len(live.studio.calls) == 1
+            await driver.hang_up()
+
+    run(work())
+
+
+class _Breaks(NullRoom):
+    """Its portraits cannot be cut out: stands for any mistake of ours."""
+
+    def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the room's contract
+        raise RuntimeError("a mistake")
+
+
+def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
+    run: Run, drawn_portraits: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=_Breaks()) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.message("settings")
+            driver.send(type="set", settings={"background": "plain"})
+            assert "made a mistake" in (await driver.message("error"))["message"]
+            assert (await driver.message("bye"))["reason"] == "failed"
+            await _until(lambda: live.studio.calls == [])
+            await driver.hang_up()
+
+    with caplog.at_level(logging.ERROR, "engine.web"):
+        run(work())
+    assert "event=call_broken error=RuntimeError" in caplog.text
+
+
+def test_a_server_that_stops_says_so_to_newcomers_and_does_not_call_itself_full(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, room=Hidden()) as live:
+            live.studio.draining = True
+            late = Driver(live.http, live.url)
+            assert await late.call() == 503
+            assert late.answer["error"] == "draining"
+            pc = await watcher_offer()
+            url = f"{live.url}/whep?view={live.studio.publish_to(live.studio.new_identity())[1]}"
+            headers = {"Content-Type": "application/sdp"}
+            async with live.http.post(url, data=pc.localDescription.sdp, headers=headers) as response:
+                assert (response.status, (await response.json())["error"]) == (503, "draining")
+            await pc.close()
+            await late.hang_up()
+
+    run(work())
+
+
+def test_a_call_whose_answer_comes_after_the_server_was_told_to_stop_is_closed(
+    run: Run, drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Call.answer
+
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+
+            async def late(call: Call, sdp: str) -> str:
+                text = await answer(call, sdp)
+                live.studio.draining = True
+                return text
+
+            monkeypatch.setattr(Call, "answer", late)
+            driver = Driver(live.http, live.url)
+            assert await driver.call() == 503
+            assert driver.answer["error"] == "draining"
+            assert live.studio.calls == []
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_told_twice_to_stop_it_waits_for_nobody(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, options=replace(OPTIONS, drain_s=3600.0)) as live:
+            driver = Driver(live.http, live.url)
+            await driver.call()
+            await driver.frame()
+            live.server.ask_to_stop()
+            assert (await driver.message("bye"))["reason"] == "drain"
+            assert len(live.studio.calls) == 1, "the call may go on for a while"
+            live.server.ask_to_stop()
+            await _until(lambda: live.studio.calls == [])
+            await driver.hang_up()
+
+    run(work())
+
+
+@pytest.mark.parametrize("what", ["portrait", "thumbnail"])
+def test_an_upload_that_is_removed_while_it_is_worked_on_leaves_nothing_in_memory(
+    drawn_portraits: Path, what: str
+) -> None:
+    class Removing(NullRoom):
+        now = False
+
+        def enroll(self, picture: Image, name: str) -> Any:
+            if self.now:
+                book.remove(entry.id)
+            return super().enroll(picture, name)
+
+        def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the room's contract
+            if self.now and what == "thumbnail":
+                book.remove(entry.id)
+
+    room = Removing()
+    book = PortraitBook(room, folder=drawn_portraits)
+    entry = book.add(np.full((64, 64, 3), 90, np.uint8), "Me")
+    room.now = True
+    if what == "portrait":
+        book.portrait(entry.id, "plain")
+    else:
+        book.thumbnail(entry.id)
+    assert book.entry(entry.id) is None
+    assert not any(key[0] == entry.id for key in book._portraits)
+    assert entry.id not in book._thumbs
+
+
+def test_of_many_portraits_only_the_last_used_are_kept_ready(
+    drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.web.book._MAX_ENROLLED", 3)
+    enrolled: list[str] = []
+
+    class Counting(NullRoom):
+        def enroll(self, picture: Image, name: str) -> Any:
+            enrolled.append(name)
+            return super().enroll(picture, name)
+
+    book = PortraitBook(Counting(), folder=drawn_portraits)
+    ids = [entry.id for entry in book.shared()][:2]
+    for one in (ids[0], ids[1], ids[0]):
+        book.portrait(one)
+    book.portrait(ids[1], "plain")
+    book.portrait(ids[1], "green")  # now ids[1] before its own background is the oldest of four
+    assert len(enrolled) == 4
+    book.portrait(ids[0])
+    assert len(enrolled) == 4, "it was used after the other"
+    book.portrait(ids[1])
+    assert len(enrolled) == 5
+    assert len(book._portraits) == 3
