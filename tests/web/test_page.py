@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import struct
 import zlib
 from collections.abc import Iterator
@@ -351,3 +352,69 @@ def test_nothing_that_is_said_covers_the_badge(
             assert page.page.is_visible("#notice")
             assert page.page.is_visible("#recording")
             assert page.page.evaluate(_COVERING, badge) == [], badge
+
+
+_ADVICE = """async (cases) => {
+    const { slowness, usefulRate } = await import('/static/advice.js');
+    const advised = ([server, rest]) => [
+        slowness({ server, limited: false, height: 480, ...rest }), usefulRate(server, rest.limit ?? Infinity)];
+    return cases.map((one) => advised(one).map((part) => (part === Infinity ? 'all' : part)));
+}"""
+
+
+def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page: Page) -> None:
+    def server(drawn: float, received: float, calls: int = 1) -> dict[str, float]:
+        return {"fps_out": drawn, "fps_in": received, "calls": calls}
+
+    fine, crowded, alone, small, dark, far, eased = page.page.evaluate(
+        _ADVICE,
+        [
+            [server(28, 30), {"shown": 28, "sent": 30}],
+            [server(9, 30, 3), {"shown": 9, "sent": 30}],
+            [server(12, 30), {"shown": 12, "sent": 30}],
+            [server(12, 30), {"shown": 12, "sent": 30, "height": 256}],
+            [server(9, 9), {"shown": 9, "sent": 9}],
+            [server(28, 30), {"shown": 6, "sent": 30}],
+            [server(14, 15), {"shown": 14, "sent": 15, "limited": True, "limit": 15}],
+        ],
+    )
+    assert fine == [None, "all"]
+    assert "3 people share it" in crowded[0]["text"]
+    assert crowded[1] == 12
+    assert alone[0]["smaller"]
+    assert alone[0]["title"] == "The computer that runs mimicam is too slow"
+    assert "graphics card" in small[0]["text"]
+    assert "light" in dark[0]["text"]
+    assert dark[1] == "all", "a camera that gives few pictures is not held back further"
+    assert far[0]["title"] == "The connection is slow"
+    assert eased[1] == 18, "when all that come are drawn, more may come"
+
+
+def test_fewer_pictures_are_sent_when_asked_and_all_again_later(page: Page) -> None:
+    page.start()
+    page.page.evaluate("window.mimicam.link.limitRate(4)")
+    page.until(lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") < 6, "four a second come")
+    page.page.evaluate("window.mimicam.link.limitRate(Infinity)")
+    page.until(
+        lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") > 7, "the camera's ten come"
+    )
+    assert page.complaints == []
+
+
+def test_a_connection_that_does_not_come_about_is_explained(browser: Any, server: Server) -> None:
+    def without_addresses(route: Any) -> None:
+        def bare(body: dict[str, Any]) -> dict[str, Any]:
+            lines = body["sdp"].split("\r\n")
+            return {**body, "sdp": "\r\n".join(line for line in lines if not line.startswith("a=candidate"))}
+
+        response = route.fetch(post_data=json.dumps(bare(json.loads(route.request.post_data))))
+        route.fulfill(response=response, json=bare(response.json()))
+
+    with Page(browser, server) as page:
+        page.page.route("**/offer", without_addresses)
+        page.open().page.evaluate("window.mimicam.link.connectMs = 1000")
+        page.page.click("#start")
+        page.until(lambda: "UDP" in page.page.inner_text("#notice"), "it says what is in the way")
+        page.page.unroute("**/offer")
+        page.page.wait_for_selector("#stage[data-live=true]", timeout=30_000)
+        page.until(lambda: not page.page.is_visible("#notice"), "it says nothing any more")
