@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cache
 
 import cv2
 import numpy as np
 
 from engine.stages.geometry import face_geometry
 from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import LEFT_LIDS, RIGHT_LIDS, Drive, make_drive, shape_change
+from engine.stages.motion import Drive, make_drive, shape_change
+from engine.stages.reading import displacement_of_one_person, expression_displacement
 from engine.types import EditSettings, Float, HeadPose, Mode, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)
@@ -34,8 +34,6 @@ _EASE_S, _EASED_S = 0.06, 1.0
 _MAX_TURN_RAD = np.deg2rad(50.0)
 _SCALE_LIMITS = (0.6, 1.6)
 _SHIFT_LIMIT = 0.6
-_UNDER_NOSE = 2
-_LIDS = [*RIGHT_LIDS, *LEFT_LIDS]
 _UNEXPLAINED_LIMIT = 0.2
 """Head units, about 12 mm: more is a tracker that slipped."""
 
@@ -149,8 +147,7 @@ def edit_motion(
     if settings.mode is not Mode.POSE:
         expression = edit_expression(portrait, driver, anchor, settings.expression_gain)
         shape = shape + shape_change(expression - portrait.expression)
-        if anchor is not None:
-            shape = shape + settings.expression_gain * unexplained(driver, anchor)
+        shape = shape + settings.expression_gain * unexplained(portrait, driver, anchor)
     if settings.mode is not Mode.EXP:
         pose = edit_pose(
             portrait.pose, driver.pose, None if anchor is None else anchor.pose, settings.pose_gain
@@ -177,24 +174,19 @@ def edit_expression(
     return clipped
 
 
-def unexplained(driver: MotionCode, anchor: MotionCode) -> Float:
-    """What the driver's mouth and lids do beyond what the blendshapes say, canonical ``[478, 3]``.
+def unexplained(portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None) -> Float:
+    """What the landmarks say of the driver's expression beyond the blendshapes, canonical ``[478, 3]``.
 
-    A blendshape moves the mean face's landmarks, which explains four fifths of what the lower lip does. The rest is in the
-    driver's own landmarks; their anchor tells how much of it is only the shape of their face.
+    Counted from the anchor or, without one, from the portrait's own expression. A blendshape moves the mean face's
+    landmarks, which explains four fifths of what the lips do; see `engine.stages.reading`.
     """
-    beyond = (driver.shape - anchor.shape) - shape_change(driver.expression - anchor.expression)
-    taken: Float = np.clip(beyond, -_UNEXPLAINED_LIMIT, _UNEXPLAINED_LIMIT) * _taken()
-    return taken
-
-
-@cache
-def _taken() -> Float:
-    """How much of it counts, ``[478, 3]``: depth is noise, and a nose that seems to move is a head that turned."""
-    share = np.zeros((len(face_geometry().mean), 3), np.float32)
-    share[face_geometry().mean[:, 1] > face_geometry().mean[_UNDER_NOSE, 1], :2] = 0.8
-    share[_LIDS, 1] = 1.0
-    return share
+    if anchor is None:
+        read, base = expression_displacement(driver, portrait), portrait
+    else:
+        read, base = displacement_of_one_person(driver, anchor), anchor
+    beyond = read - shape_change(driver.expression - base.expression)
+    limited: Float = np.clip(beyond, -_UNEXPLAINED_LIMIT, _UNEXPLAINED_LIMIT)
+    return limited
 
 
 def edit_pose(portrait: HeadPose, driver: HeadPose, anchor: HeadPose | None, gain: float) -> HeadPose:

@@ -29,7 +29,7 @@ RIGID = np.array([
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceGeometry:
-    """Statistics of the tracker's output over many people (``training.data.geometry`` computes them)."""
+    """Statistics of the tracker's output over many people (``training.data.statistics`` computes them)."""
 
     mean: Float
     """``[478, 3]``: the mean face, rigid points centred, their root mean square distance 1."""

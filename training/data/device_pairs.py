@@ -24,6 +24,7 @@ from engine.errors import EngineError
 from engine.models.compact import pixel_grid
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
 from engine.stages.motion import CONTROL, make_drive
+from engine.stages.reading import displacements
 from engine.types import HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 from training.data.pairs import FAR_SHARE, FIRST, PAIR_WEIGHTS, STILL_SHARE, Augmentation, Batch, read_ahead
@@ -46,6 +47,8 @@ class Motions:
     """``[..., 478, 3]``"""
     expression: Tensor
     """``[..., 52]``"""
+    displacement: Tensor
+    """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See `engine.stages.reading`."""
 
     def at(self, *index: Tensor) -> Motions:
         """Some of them."""
@@ -64,6 +67,7 @@ class Motions:
             scale=self.scale * scale,
             shape=self.shape,
             expression=self.expression,
+            displacement=self.displacement,
         )
 
     def placed(self) -> Tensor:
@@ -107,6 +111,7 @@ def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: n
     expression = np.stack([blendshapes, blendshapes[:, mirrored_blendshapes()]])
     arrays = {
         "rotation": rotation, "translation": centre[..., :2], "scale": scale, "shape": shape, "expression": expression,
+        "displacement": displacements(shape, expression, rotation),
     }  # fmt: skip
     return Motions(
         **{name: torch.from_numpy(np.ascontiguousarray(a, np.float32)) for name, a in arrays.items()}
@@ -161,8 +166,6 @@ class DeviceSampler:
         self._weights = pack.lengths.sqrt() * (pack.lengths > 1)
         if not bool(self._weights.any()):
             raise EngineError("a carried pack has no person with two frames in one clip: leave it out")
-        change = face_geometry().shape_from_expression.reshape(pack.motions.expression.shape[-1], -1)
-        self._change = torch.from_numpy(change).to(pack.device)
         self._shares = torch.tensor([FAR_SHARE, STILL_SHARE], device=pack.device)[:, None, None]
         self._painters = ThreadPoolExecutor(os.cpu_count())
 
@@ -195,7 +198,7 @@ class DeviceSampler:
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
         """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
         source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
-        change = ((target.expression - source.expression) @ self._change).view_as(source.shape)
+        change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
         drawn = replace(target, shape=shape)
         points, own = drawn.placed(), source.placed()

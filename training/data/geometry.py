@@ -1,9 +1,6 @@
-"""Compute the face statistics that ``engine.stages.geometry`` ships, from packs of tracked clips."""
+"""The face statistics that ``engine.stages.geometry`` ships; `training.data.statistics` computes them from packs."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 
@@ -91,37 +88,6 @@ def mirrored_blendshapes() -> np.ndarray:
     """int ``[52]``: each coefficient's counterpart on the other side."""
     names = list(BLENDSHAPE_NAMES)
     return np.array([names.index(_swap_side(name)) for name in names])
-
-
-def write_geometry(pack: Path, out: Path) -> dict[str, float]:
-    """Compute from the training people of a pack; returns how much of the shape's motion is explained."""
-    segments = json.loads((pack / "segments.json").read_text())
-    with np.load(pack / "track.npz") as track:
-        landmarks, shapes_52, segment = track["landmarks"], track["blendshapes"], track["segment"]
-    training = ~np.array([bool(s["validation"]) for s in segments])[segment]
-    landmarks, shapes_52, segment = landmarks[training], shapes_52[training], segment[training]
-    mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
-    mirror = mirror_map(mean)
-    shapes = canonical_shapes(landmarks, mean)
-    weights = symmetrise(regress_shape(shapes, shapes_52, segment), mirror)
-    np.savez_compressed(out, mean=mean, mirror=mirror, shape_from_expression=weights.astype(np.float16))
-    return _explained(shapes, shapes_52, segment, weights)
-
-
-def _explained(
-    shapes: np.ndarray, expressions: np.ndarray, group: np.ndarray, weights: np.ndarray
-) -> dict[str, float]:
-    parts = {"lower lip": 14, "upper lip": 13, "mouth corner": 61, "upper lid": 159, "chin": 152, "brow": 105}
-    predicted = np.tensordot(expressions, weights, axes=(1, 0))
-    result = {}
-    for name, index in parts.items():
-        truth, guess = shapes[:, index].copy(), predicted[:, index].copy()
-        for g in np.unique(group):
-            rows = group == g
-            truth[rows] -= truth[rows].mean(axis=0)
-            guess[rows] -= guess[rows].mean(axis=0)
-        result[name] = float(1 - ((truth - guess) ** 2).sum() / (truth**2).sum())
-    return result
 
 
 def _normalised(shape: np.ndarray) -> np.ndarray:

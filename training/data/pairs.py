@@ -15,7 +15,8 @@ import torch
 from engine.errors import EngineError
 from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import make_drive, shape_change
+from engine.stages.motion import make_drive
+from engine.stages.reading import expression_displacement
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 
@@ -210,8 +211,8 @@ def read_ahead(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]
 
 
 def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
-    """The target as the live path would know it: the source's own shape, moved by the blendshapes."""
-    return replace(target, shape=source.shape + shape_change(target.expression - source.expression))
+    """The target as the live path would know it: the source's own shape, moved by what was read of the expressions."""
+    return replace(target, shape=source.shape + expression_displacement(target, source))
 
 
 def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:

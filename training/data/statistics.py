@@ -1,0 +1,88 @@
+"""``python -m training.data.statistics``: the statistics of faces that the engine ships (``face_geometry.npz``)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from engine.errors import EngineError
+from training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
+from training.data.reading import (
+    Readings,
+    displacements,
+    explained_share,
+    fit_maps,
+    read_pack,
+    view_bias_of_shapes,
+)
+
+_PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
+          "cheeks": [205, 425], "chin": [152]}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Compute the mean face, and how landmarks and blendshapes tell expression, from the training people of packs."""
+
+    pack: Path
+    """Clips of many people; see ``mimicam pack``."""
+    synthetic: Path | None = None
+    """Rendered quadruples; see ``mimicam pack-synthetic``."""
+    synthetic_share: float = 10.0
+    """Weight of a pair of rendered pictures, where a person weighs 100."""
+    out: Path
+    """The file to write."""
+
+    def run(self) -> dict[str, dict[str, float]]:
+        """Write the file; returns how much of the motion within people kept out of training is explained."""
+        track, people, kept_out = _frames(self.pack)
+        landmarks = track["landmarks"][~kept_out]
+        mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
+        mirror = mirror_map(mean)
+        weights = regress_shape(
+            canonical_shapes(landmarks, mean), track["blendshapes"][~kept_out], track["segment"][~kept_out]
+        )
+        weights = symmetrise(weights, mirror).astype(np.float16).astype(np.float32)
+        training = read_pack({k: v[~kept_out] for k, v in track.items()}, people[~kept_out], mean, mirror)
+        rendered = None
+        if self.synthetic is not None:
+            heads, names, _ = _frames(self.synthetic)
+            rendered = read_pack(heads, names, mean, mirror)
+        maps = fit_maps(training, weights, rendered, self.synthetic_share)
+        np.savez_compressed(
+            self.out, mean=mean, mirror=mirror, shape_from_expression=weights.astype(np.float16),
+            reading_modes=maps.modes.astype(np.float16), reading_view_bias=maps.view_bias.astype(np.float32),
+            reading_displacement=maps.displacement.astype(np.float16),
+        )  # fmt: skip
+        others = read_pack({k: v[kept_out] for k, v in track.items()}, people[kept_out], mean, mirror)
+        bias = view_bias_of_shapes(training)
+        blendshapes = others.expression @ weights.reshape(len(weights), -1)
+        return {
+            "blendshapes alone": _explained(others, blendshapes, bias),
+            "with landmarks": _explained(others, displacements(others, maps), bias),
+        }
+
+
+def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """What the tracker read, who it is, and whether they are kept out of training."""
+    if not (pack / "track.npz").is_file():
+        raise EngineError(f"{pack} holds no pack: make one with 'mimicam pack'")
+    segments = json.loads((pack / "segments.json").read_text())
+    with np.load(pack / "track.npz") as file:
+        track = dict(file)
+    names = np.array([s["identity"] for s in segments])[track["segment"]]
+    return track, names, np.array([bool(s["validation"]) for s in segments])[track["segment"]]
+
+
+def _explained(frames: Readings, predicted: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+    shares = {name: explained_share(frames, predicted, bias, landmarks) for name, landmarks in _PARTS.items()}
+    return {name: round(share, 3) for name, share in shares.items()}
+
+
+if __name__ == "__main__":
+    for name, shares in tyro.cli(Statistics).run().items():
+        print(name, shares)
