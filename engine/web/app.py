@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from engine.errors import EngineError
-from engine.web import arrival, bodies, peer, pictures
+from engine.web import arrival, bodies, peer, pictures, sockets
 from engine.web.book import Entry, PortraitBook
 from engine.web.files import PageFiles
 from engine.web.guard import Guard, Handler, Refused
@@ -34,6 +34,7 @@ STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
     arrival.install()
+    sockets.install()
     peer.set_bitrates()
     peer.accept_rsa()
     guard, handlers = Guard(options), Handlers(options, room, book)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
 _MIN_TOKEN = 16
 _NULL = "null"
+_SWITCH_S = 0.001
+"""How long one thread may keep the interpreter from another. Python's 5 ms add up where several calls compute: the event
+loop then waits longer than packets are apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ class Serve:
         """
         require_webrtc()
         log.to_stderr()
+        sys.setswitchinterval(_SWITCH_S)
         self._server().run()
 
     def options(self) -> Options:
