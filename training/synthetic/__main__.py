@@ -1,4 +1,4 @@
-"""Run ``python -m training.synthetic --count N --seed S --out FILE.npz``."""
+"""``python -m training.synthetic --count N --seed S --out FILE.npz``, and ``python -m training.synthetic fitted``."""
 
 import sys
 
@@ -6,12 +6,16 @@ import tyro
 
 from engine.errors import EngineError
 from training.synthetic.cli import Synthesize
+from training.synthetic.fitted_cli import Fitted
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused, 130 interrupted (run again to resume)."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return tyro.cli(Synthesize, args=argv).run()
+        if words[:1] == ["fitted"]:
+            return tyro.cli(Fitted, args=words[1:]).run()
+        return tyro.cli(Synthesize, args=words).run()
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,107 @@
+"""``python -m training.synthetic fitted``: real portraits re-rendered with other expressions."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engine.errors import EngineError
+from training.synthetic.fitted import FittedJob, Portrait, Tally, choose, make_parts, sets_of, write_pack
+from training.synthetic.marks import landmark_map
+from training.synthetic.model import FaceModel
+from training.synthetic.portrait_pairs import PortraitStudio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Fit the face model to people of packs and re-render them with other expressions. Run again to resume."""
+
+    packs: tuple[Path, ...]
+    """Packs of clips or photos, 256 pixels, written by 'mimicam pack'."""
+    out: Path
+    """Folder of the new pack."""
+    photos: Path | None = None
+    """CSV with the columns file and notes of a pack's pictures: those whose notes name no photo are left out."""
+    frames: int = 6
+    """Most frames of a person."""
+    variants: int = 4
+    """Expressions a frame."""
+    seed: int = 1
+    """The same seed gives the same expressions."""
+    minutes: float | None = None
+    """Stop fitting after this long and pack what is finished; run again to go on."""
+    sheet: Path | None = None
+    """A picture of some of the results."""
+    model: Path | None = None
+    """ict_face_model.npz; without it $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.variants < 1:
+            raise EngineError(
+                f"--frames and --variants must be at least 1, got {self.frames} and {self.variants}"
+            )
+
+    def run(self) -> int:
+        """Make what is missing, then the pack. Returns the exit code."""
+        found = [p for pack in self.packs for p in self._portraits(pack)]
+        order = np.random.default_rng(self.seed).permutation(
+            len(found)
+        )  # so that a part of them is of all kinds
+        job = FittedJob(
+            portraits=tuple(found[i] for i in order), variants=self.variants, seed=self.seed, out=self.out
+        )
+        self._make(job, FaceModel.load(self.model))
+        _report(write_pack(job), self.out)
+        if self.sheet is not None:
+            write_sheet(self.out, self.sheet)
+        return 0
+
+    def _make(self, job: FittedJob, model: FaceModel) -> None:
+        until = np.inf if self.minutes is None else time.monotonic() + 60 * self.minutes
+        columns = (TextColumn("portraits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns) as bar:
+            task = bar.add_task("fit", total=len(job.portraits))
+
+            def go_on(done: int) -> bool:
+                bar.update(task, completed=done)
+                return bool(time.monotonic() < until)
+
+            make_parts(job, lambda: PortraitStudio(model, landmark_map()), go_on)
+
+    def _portraits(self, pack: Path) -> list[Portrait]:
+        if self.photos is None:
+            return choose(pack, self.frames)
+        with self.photos.open(newline="") as lines:
+            notes = {row["file"]: row["notes"] for row in csv.DictReader(lines)}
+        everything = choose(pack, self.frames)
+        if not any(p.file in notes for p in everything):
+            return everything
+        return choose(pack, self.frames, frozenset(f for f, note in notes.items() if "photo" in note))
+
+
+def _report(tally: Tally, out: Path) -> None:
+    fits = np.array(tally.residuals) * 256
+    misses = np.array(tally.misses) * 256
+    print(f"{out}: {tally.portraits} portraits, {tally.pictures} pictures")
+    print(f"fit, px at 256: median {np.median(fits):.2f}, 95 % {np.percentile(fits, 95):.2f}")
+    print(
+        f"tracked against asked, px at 256: median {np.median(misses):.2f}, 95 % {np.percentile(misses, 95):.2f}"
+    )
+    print(f"re-renderings: {tally.followed} kept, {tally.missed} refused")
+    for reason, count in tally.refused.most_common():
+        print(f"portraits refused: {count}, {reason}")
+
+
+def write_sheet(pack: Path, out: Path, rows: int = 14) -> None:
+    """A few portraits in full size, each beside what was made of it."""
+    sets = list(sets_of(pack))
+    shown = [sets[i] for i in np.linspace(0, len(sets) - 1, min(rows, len(sets))).astype(int)]
+    wide = max(map(len, shown))
+    lines = [np.hstack([*s, *[np.zeros_like(s[0])] * (wide - len(s))]) for s in shown]
+    cv2.imwrite(str(out), np.vstack(lines)[..., ::-1])

@@ -1,0 +1,76 @@
+"""Give skin that the portrait hides a place in it: its own would show what hides it.
+
+Under the chin, behind the lips and in the folds of the lids lie vertices whose projection falls on other skin. Where an
+expression uncovers them, they shall show what lies between the visible skin around them: their places are spread out
+evenly between their neighbours' (the discrete Laplace equation on the mesh).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.synthetic.model import Float, Int
+from training.synthetic.places import FINE, SKIN, Places
+
+Mask = npt.NDArray[np.bool_]
+_BEHIND_CM = 0.25
+_FACING = 0.05
+_ROUNDS = 150
+
+
+def visible(places_V3: Float, normals_V3: Float, seen: Places) -> Mask:
+    """``[V]``: turned to the camera and nothing before it.
+
+    Args:
+        places_V3: pixel x, y and distance.
+        normals_V3: in the camera's axes, z towards it.
+        seen: rasterised from the same places, its shade the distance.
+    """
+    side = seen.part.shape[0]
+    x, y = ((places_V3[:, i] + 0.5) * FINE for i in (0, 1))
+    inside = (x >= 0) & (y >= 0) & (x < side) & (y < side)
+    column, row = (np.clip(c, 0, side - 1).astype(int) for c in (x, y))
+    nearest = np.where(seen.part[row, column] == SKIN, seen.shade[row, column], np.inf)
+    front = places_V3[:, 2] < nearest + _BEHIND_CM
+    return np.asarray(inside & front & (normals_V3[:, 2] > _FACING))
+
+
+def with_ring(triangles: Int, chosen: Mask) -> Mask:
+    """The chosen vertices ``[V]`` and all that share a triangle with one."""
+    out = chosen.copy()
+    out[triangles[chosen[triangles].any(1)].reshape(-1)] = True
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Edges of a mesh among ``free`` vertices and from them to others, grouped by vertex."""
+
+    free: Int
+    other: Int
+    starts: Int
+    counts: Int
+
+    @classmethod
+    def of(cls, triangles: Int, free: Mask) -> Neighbours:
+        """Of ``[T, 3]`` triangles; ``free`` ``[V]``."""
+        a = triangles[:, [0, 1, 2, 1, 2, 0]].reshape(-1)
+        b = triangles[:, [1, 2, 0, 0, 1, 2]].reshape(-1)
+        edges = np.unique(np.stack([a, b], 1)[free[a]], axis=0)
+        vertex, starts, counts = np.unique(edges[:, 0], return_index=True, return_counts=True)
+        return cls(
+            free=vertex, other=edges[:, 1], starts=starts.astype(np.int32), counts=counts.astype(np.int32)
+        )
+
+    def relax(self, values_V2: Float) -> Float:
+        """Solve for the free vertices' values; over-relaxed Jacobi steps, enough for bands some vertices wide."""
+        out = values_V2.copy()
+        if not len(self.free):
+            return out
+        for _ in range(_ROUNDS):
+            mean = np.add.reduceat(out[self.other], self.starts, axis=0) / self.counts[:, None]
+            out[self.free] = mean
+        return out
