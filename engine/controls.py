@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from engine.portrait import Portrait
-from engine.types import EditSettings, Mode
+from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode
 
 GAIN_STEP = 0.1
 _QUIT = ("q", "\x1b")
-_EXPRESSION_MAX, _POSE_MAX = 2.0, 1.5
 
 
 class Driven(Protocol):
@@ -81,8 +80,8 @@ class Controls:
     def add_gain(self, step: float) -> None:
         """Both gains up or down together, each within its limit."""
         edit = self._edit
-        expression = min(max(edit.expression_gain + step, 0.0), _EXPRESSION_MAX)
-        pose = min(max(edit.pose_gain + step, 0.0), _POSE_MAX)
+        expression = min(max(edit.expression_gain + step, 0.0), EXPRESSION_GAIN_MAX)
+        pose = min(max(edit.pose_gain + step, 0.0), POSE_GAIN_MAX)
         self._change(replace(edit, expression_gain=round(expression, 3), pose_gain=round(pose, 3)))
 
     def toggle_standby(self) -> None:

@@ -210,7 +210,8 @@ def virtual_cameras() -> list[VirtualCamera]:
     try:
         library = sink.load_library()
     except EngineError as error:
-        return [VirtualCamera(driver="pyvirtualcam", device="", reason=str(error), remedy=sink.INSTALL)]
+        reason = str(error.__cause__ or error)
+        return [VirtualCamera(driver="pyvirtualcam", device="", reason=reason, remedy=sink.INSTALL)]
     return [_probe(library, name, sink.REMEDIES.get(name, "see its manual")) for name in sink.drivers()]
 
 

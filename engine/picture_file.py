@@ -14,6 +14,7 @@ MAX_PIXELS = 50_000_000
 """A larger picture is refused before it is decoded: it is a mistake or an attack."""
 MAX_SIDE = 2048
 """Larger pictures are reduced: the crop is 256 pixels."""
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_picture(path: Path) -> Image:
@@ -51,7 +52,7 @@ def decode_picture(
         raise EngineError(f"{name} is empty: give a JPEG, PNG or WebP picture")
     array = np.frombuffer(data, np.uint8)
     _check_pixels(name, array, max_pixels)
-    decoded = _decode(array, cv2.IMREAD_UNCHANGED)
+    decoded = None if _is_cut_off(data) else _decode(array, cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise EngineError(f"{name} is a broken picture, or is cut off: give a JPEG, PNG or WebP picture")
     if decoded.ndim == 3 and decoded.shape[2] == 4:
@@ -83,7 +84,7 @@ def _check_pixels(name: str, data: np.ndarray, limit: int) -> None:
 def _header_size(data: np.ndarray) -> tuple[int, int]:
     """(width, height) that a PNG, JPEG, WebP or BMP header declares; (0, 0) if it is none of them."""
     head = bytes(data[:64])
-    if head[:8] == b"\x89PNG\r\n\x1a\n":
+    if head[:8] == _PNG:
         return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return _webp_size(head)
@@ -92,6 +93,13 @@ def _header_size(data: np.ndarray) -> tuple[int, int]:
     if head[:2] == b"BM":
         return tuple(abs(int.from_bytes(head[at : at + 4], "little", signed=True)) for at in (18, 22))  # type: ignore[return-value]
     return 0, 0
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """A PNG without its last chunk, a BMP shorter than it says: their decoders would complain on the screen."""
+    if data[:2] == b"BM":
+        return int.from_bytes(data[2:6], "little") > len(data)
+    return data[:8] == _PNG and b"IEND" not in data
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from av.container import OutputContainer
 from engine.errors import EngineError
 from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
-from engine.sinks.video_writer import SYNTHETIC, VideoWriter, container_format, part_of
+from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format, part_of
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
 from engine.sources.video import Timed, VideoFile
 from engine.types import Frame, Image
@@ -24,6 +25,18 @@ _PRIMING_S = 0.5
 
 Progress = Callable[[int], None]
 """Told how many frames are done."""
+Followed = Callable[[], bool]
+"""Asked after each frame: whether the driver's face was seen in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """What became of a video."""
+
+    frames: int
+    """In and out."""
+    without_face: int
+    """Of these, how many showed no driver: there the portrait holds its pose, then rests."""
 
 
 def check_names(driving: Path, out: Path) -> None:
@@ -34,7 +47,7 @@ def check_names(driving: Path, out: Path) -> None:
     """
     if is_picture(driving) != is_picture(out):
         kind = "picture" if is_picture(driving) else "video"
-        other = ", ".join(sorted(PICTURE_SUFFIXES)) if kind == "picture" else ".mp4, .mov, .mkv, .avi"
+        other = ", ".join(sorted(PICTURE_SUFFIXES)) if kind == "picture" else ", ".join(CONTAINERS)
         raise EngineError(f"{driving.name} is a {kind}, so OUT must be one too: end it in {other}")
     if not is_picture(out):
         container_format(out)
@@ -44,18 +57,23 @@ def check_names(driving: Path, out: Path) -> None:
         raise EngineError(f"{out} is the driving file itself; choose another name for OUT")
 
 
-def render_picture(image: Image, stepper: Stepper, out: Path) -> None:
+def render_picture(image: Image, stepper: Stepper, out: Path, *, followed: Followed = lambda: True) -> None:
     """Animate the portrait by one picture.
 
     Args:
         image: the driving picture, RGB.
         stepper: the pipeline; motion as it is, not relative to a first frame.
         out: a name that ends like a picture.
+        followed: see `Followed`.
 
     Raises:
-        EngineError: the picture cannot be written.
+        EngineError: no face drives it, or the picture cannot be written.
     """
     result = stepper.draw(stepper.look(Frame(image=image, seq=0, captured_ns=0))).image
+    if not followed():
+        raise EngineError(
+            "the driving picture shows no face: give one of a face, seen from the front and well lit"
+        )
     write_picture(out, result)
 
 
@@ -84,7 +102,8 @@ def render_video(
     *,
     size: tuple[int, int],
     progress: Progress = lambda _: None,
-) -> int:
+    followed: Followed = lambda: True,
+) -> Rendered:
     """Animate the portrait by a video.
 
     Args:
@@ -93,29 +112,30 @@ def render_video(
         out: where the result goes; it appears when it is whole.
         size: width, height of the results.
         progress: called after each frame.
-
-    Returns:
-        The number of frames, in and out.
+        followed: see `Followed`.
 
     Raises:
-        EngineError: the driver is damaged, the result cannot be written; OUT is left as it was.
+        EngineError: the driver is damaged or never shows a face, the result cannot be written; OUT is left as it was.
     """
     writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
         sound = SoundCopy(video.path, writer.container, writer.mux)
-        done = 0
+        done = missed = 0
         with closing(one_ahead(_look(video, stepper))) as ahead:
             for time_s, seen in ahead:
                 writer.write(stepper.draw(seen).image, time_s)
                 sound.copy_until(time_s)
                 done += 1
+                missed += not followed()
                 progress(done)
+        if missed == done:
+            raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
         sound.copy_rest()
         writer.finish()
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
-    return done
+    return Rendered(frames=done, without_face=missed)
 
 
 def _look(video: Iterable[Timed], stepper: Stepper) -> Iterator[tuple[float, Any]]:

@@ -57,14 +57,19 @@ class Lane:
         self.failure: BaseException | None = None
         self.age = Histogram()
         """Frame age at the end of ``write``: capture to written."""
-        self.fps_now = 0.0
         self._clock = clock
         self.reset()
 
     def reset(self) -> None:
         """Count from here, as after a warm-up."""
         self.written, self.first_ns, self.last_ns, self.last_seq = 0, 0, 0, -1
+        self._period_s = 0.0
         self.age.clear()
+
+    @property
+    def fps_now(self) -> float:
+        """Frames a second over the last twenty or so; 0 before the second."""
+        return 1 / self._period_s if self._period_s else 0.0
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Open the sink; a failure closes it."""
@@ -102,8 +107,10 @@ class Lane:
         now_ns = self._clock.now_ns()
         self.age.add((now_ns - frame.captured_ns) / 1e6)
         if self.written and now_ns > self.last_ns:
-            rate = 1e9 / (now_ns - self.last_ns)
-            self.fps_now = _FPS_MEMORY * self.fps_now + (1 - _FPS_MEMORY) * rate if self.fps_now else rate
+            # Periods are averaged, not rates: two frames in a burst would be a rate of thousands.
+            period_s = (now_ns - self.last_ns) / 1e9
+            memory = min(_FPS_MEMORY, 1 - 1 / self.written)
+            self._period_s += (1 - memory) * (period_s - self._period_s)
         self.first_ns = self.first_ns or now_ns
         self.last_ns, self.last_seq = now_ns, frame.seq
         self.written += 1

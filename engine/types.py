@@ -18,6 +18,7 @@ Image = npt.NDArray[np.uint8]
 
 LANDMARKS = 478
 BLENDSHAPES = 52
+EXPRESSION_GAIN_MAX, POSE_GAIN_MAX = 2.0, 1.5
 
 
 class Mode(str, Enum):
@@ -121,7 +122,7 @@ class EditSettings:
     """Left of the driver is left of the picture, as in a mirror."""
 
     def __post_init__(self) -> None:
-        for name, limit in (("expression_gain", 2.0), ("pose_gain", 1.5)):
+        for name, limit in (("expression_gain", EXPRESSION_GAIN_MAX), ("pose_gain", POSE_GAIN_MAX)):
             value = getattr(self, name)
             if not 0.0 <= value <= limit:
                 raise ValueError(f"{name} must lie in 0..{limit}, got {value}")

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.backends.daegan import DaeGanModel
-from engine.backends.published_torch import TorchNetworks, torch_facts
-from engine.errors import EngineError
+from engine.backends.published_torch import TorchNetworks, needs_torch, torch_facts
 
 if TYPE_CHECKING:
     from engine.models.daegan_parts import DaeGanParts
@@ -19,11 +18,9 @@ def load_parts(path: Path) -> DaeGanParts:
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.
     """
-    try:
+    with needs_torch(path):
         from engine.models.daegan_file import load_daegan
         from engine.models.daegan_parts import DaeGanParts
-    except ImportError as error:
-        raise EngineError(f"running {path.name} needs PyTorch: pip install 'mimicam[torch]'") from error
     return DaeGanParts(load_daegan(path))
 
 

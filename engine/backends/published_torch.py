@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +47,28 @@ class TorchNetworks:
         return (result,) if isinstance(result, torch.Tensor) else result
 
 
+@contextmanager
+def needs_torch(path: Path) -> Iterator[None]:
+    """Around imports that a model's file needs.
+
+    Raises:
+        EngineError: PyTorch is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise EngineError(f"running {path.name} needs PyTorch: pip install 'mimicam[torch]'") from error
+
+
 def load_folded(path: Path) -> FoldedDpe:
     """The weights of a file that ``mimicam models import`` wrote, folded.
 
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.
     """
-    try:
+    with needs_torch(path):
         from engine.models.checkpoint import load_published
         from engine.models.folded import FoldedDpe
-    except ImportError as error:
-        raise EngineError(f"running {path.name} needs PyTorch: pip install 'mimicam[torch]'") from error
     return FoldedDpe(load_published(path))
 
 

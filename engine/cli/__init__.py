@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         0 done, 1 refused (``error: ...`` on stderr), 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _print_whatever_names_hold()
     try:
         return _dispatch(arguments)
     except (EngineError, KernelBuildError) as error:
@@ -50,6 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except SystemExit as end:  # the parser's: help, or a wrong option
         return REFUSED if end.code else DONE
+
+
+def _print_whatever_names_hold() -> None:
+    """A pipe on Windows takes the letters of one code page: a camera's name in others would end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -110,7 +119,7 @@ def _load(point: EntryPoint, *, required: bool) -> Any:
 
 
 class _Unavailable:
-    """Needs packages that are not installed; call it to see which."""
+    """Not installed: pip install 'mimicam[torch,train]'."""
 
     def run(self) -> int:
         raise AssertionError("a command that is called is loaded for real")

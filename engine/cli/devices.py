@@ -33,6 +33,8 @@ class Devices:
             print(f"camera:{camera.index}  {camera.name}")
         for driver in virtual:
             print(f"virtual-camera  {driver.driver}: {driver.device or driver.reason}")
+            if driver.remedy:
+                print(f"                -> {driver.remedy}")
         if not cameras:
             print("no camera: plug one in, or play a file with --source PATH")
         return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
+
+if TYPE_CHECKING:
+    from engine.doctor import Check
 
 _MARKS = {True: "ok     ", False: "missing"}
 
@@ -35,5 +38,12 @@ class Doctor:
             print(f"{mark}  {check.name}: {check.detail}")
             if check.remedy:
                 print(f"         -> {check.remedy}")
-        print("the main job can run" if able else "the main job cannot run yet: see what is missing above")
+        print(_verdict(checks) if able else "the main job cannot run yet: see what is missing above")
         return 0 if able else 1
+
+
+def _verdict(checks: list[Check]) -> str:
+    """The command that shows the main job here: `mimicam run` alone wants a virtual camera."""
+    works = {check.name.partition(" ")[0] for check in checks if check.ok}
+    options = "" if "virtual" in works else " --sink window" if "window" in works else " --sink file:OUT.mp4"
+    return f"the main job can run: mimicam run{options}"

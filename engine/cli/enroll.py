@@ -13,9 +13,9 @@ import tyro
 class Enroll:
     """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
 
-    portrait: tyro.conf.Positional[Path]
+    portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
     """A JPEG, PNG or WebP picture of one face."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"
     """compact, or the path of a model."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from engine.assets_manifest import Asset
 from engine.errors import EngineError
 
 
@@ -24,12 +25,23 @@ class ListModels:
         """Print a line for each."""
         from engine.assets_manifest import entries
 
-        for name, description in _PRESETS.items():
-            print(f"{name}: {description}")
-        print()
-        for asset in entries():
-            print(f"{asset.file}  {asset.sha256[:12]}  {asset.licence}  {asset.origin}")
+        for name, (description, how) in _PRESETS.items():
+            print(f"{name:<10} {description}")
+            print(f"{'':<10} {how}")
+        assets = entries()
+        widths = [max(len(text) for text in column) for column in zip(*map(_row, assets), strict=True)]
+        print("\nbundled files")
+        for asset in assets:
+            print(
+                "  ".join(
+                    f"{text:<{width}}" for text, width in zip(_row(asset), widths, strict=True)
+                ).rstrip()
+            )
         return 0
+
+
+def _row(asset: Asset) -> tuple[str, str, str, str]:
+    return asset.file, asset.sha256[:12], asset.licence, asset.origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +63,9 @@ class VerifyModels:
 class ImportModel:
     """Convert a published DPE checkpoint to safetensors. Nothing in it is executed."""
 
-    file: tyro.conf.Positional[Path]
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.pt")]
     """The checkpoint, dpe.pt."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT.safetensors")]
     """The safetensors file to write; a JSON file lands beside it."""
 
     def run(self) -> int:
@@ -73,12 +85,22 @@ class ImportModel:
 
 
 _PRESETS = {
-    "compact": "bundled, the default; real time on a CPU; motion from the face tracker",
-    "published": "DPE as published, 69 M values; for a GPU, or offline. Bring its weights: mimicam models import dpe.pt"
-    " -o dpe.safetensors, then --model dpe.safetensors",
-    "daegan": "DAE-GAN, trained by you; expression and pose together, --mode both only: mimicam train-daegan --out DIR,"
-    " then --model DIR/model.safetensors",
-    "debug": "the published networks at toy size, random, for tests: mimicam export --model random:debug -o DIR",
+    "compact": (
+        "bundled, the default; real time on a CPU; motion from the face tracker",
+        "--model compact",
+    ),
+    "published": (
+        "DPE as published, 69 M values; for a GPU, or offline; bring its weights",
+        "mimicam models import dpe.pt -o dpe.safetensors, then --model dpe.safetensors",
+    ),
+    "daegan": (
+        "DAE-GAN, trained by you; expression and pose together, --mode both only",
+        "mimicam train-daegan --out DIR, then --model DIR/model.safetensors",
+    ),
+    "debug": (
+        "the published networks at toy size, random, for tests",
+        "mimicam export --model random:debug -o DIR, then --model DIR",
+    ),
 }
 """What there is to animate with, and how to get it."""
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class Render:
     """Animate a portrait by a video or a picture, frame by frame, into a file. The sound is kept."""
 
-    portrait: tyro.conf.Positional[Path]
+    portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
     """Picture, or folder written by enroll."""
-    driving: tyro.conf.Positional[Path]
+    driving: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DRIVING")]
     """Video or picture of the driver."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
     """Where the result goes; a video for a video, a picture for a picture."""
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
@@ -48,7 +48,8 @@ class Render:
         check_names(self.driving, self.out)
         if is_picture(self.driving):
             image = read_picture(self.driving)
-            render_picture(image, self._pipeline(load_model(self.model, self.backend), still=True), self.out)
+            pipeline = self._pipeline(load_model(self.model, self.backend), still=True)
+            render_picture(image, pipeline, self.out, followed=lambda: _followed(pipeline))
         else:
             video = VideoFile(self.driving)
             self._video(video, load_model(self.model, self.backend))
@@ -97,5 +98,15 @@ class Render:
                 bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
 
             side = (model.size, model.size)
-            done = render_video(video, pipeline, self.out, size=side, progress=advance)
-            bar.update(task, total=done)
+            done = render_video(
+                video, pipeline, self.out, size=side, progress=advance, followed=lambda: _followed(pipeline)
+            )
+            bar.update(task, total=done.frames)
+        if done.without_face:
+            print(
+                f"no face was seen in {done.without_face} of {done.frames} frames: there the portrait rests"
+            )
+
+
+def _followed(pipeline: Pipeline) -> bool:
+    return pipeline.status.face == "tracking"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.errors import EngineError
-from engine.types import EditSettings, Mode
+from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode
 
 Backend = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
 ModeName = Literal["exp", "pose", "both"]
@@ -108,12 +108,15 @@ class _Live:
 
 
 def _edit(options: Run) -> EditSettings:
-    try:
-        return EditSettings(
-            mode=Mode(options.mode),
-            expression_gain=options.expression_gain,
-            pose_gain=options.pose_gain,
-            mirror=options.mirror,
-        )
-    except ValueError as error:
-        raise EngineError(str(error)) from error
+    for name, value, limit in (
+        ("--expression-gain", options.expression_gain, EXPRESSION_GAIN_MAX),
+        ("--pose-gain", options.pose_gain, POSE_GAIN_MAX),
+    ):
+        if not 0 <= value <= limit:
+            raise EngineError(f"{name} must lie between 0 and {limit:g}, not {value:g}")
+    return EditSettings(
+        mode=Mode(options.mode),
+        expression_gain=options.expression_gain,
+        pose_gain=options.pose_gain,
+        mirror=options.mirror,
+    )

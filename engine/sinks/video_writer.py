@@ -16,7 +16,7 @@ from engine.types import Image
 
 TIME_BASE = Fraction(1, 60_000)
 """Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is 65,535."""
-_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 _H264 = ("libx264", "h264_videotoolbox", "libopenh264")
 _MPEG4_BITS_PER_PIXEL = 0.2
 _SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -43,10 +43,10 @@ def container_format(path: Path) -> str:
     Raises:
         EngineError: none that is written here.
     """
-    found = _CONTAINERS.get(path.suffix.lower())
+    found = CONTAINERS.get(path.suffix.lower())
     if found is None:
         raise EngineError(
-            f"{path} names no video format that can be written; end it in {', '.join(_CONTAINERS)}"
+            f"{path} names no video format that can be written; end it in {', '.join(CONTAINERS)}"
         )
     return found
 

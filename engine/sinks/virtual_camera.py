@@ -29,7 +29,9 @@ def load_library() -> ModuleType:
     try:
         return importlib.import_module("pyvirtualcam")
     except ImportError as error:
-        raise EngineError(f"the virtual camera needs pyvirtualcam ({error}); run: {INSTALL}") from error
+        raise EngineError(
+            f"the virtual camera needs pyvirtualcam ({error}); run: {INSTALL}, or show the result with --sink window"
+        ) from error
 
 
 def drivers() -> dict[str, Any]:

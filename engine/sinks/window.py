@@ -67,6 +67,9 @@ class OpenCVScreen:
     def _make(self, height: int, width: int) -> None:
         # OpenCV's Qt comes without fonts, and says so with every window.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+        if sys.platform not in ("win32", "darwin"):
+            # Nor with any other platform: a desktop that asks for wayland would end the process.
+            os.environ["QT_QPA_PLATFORM"] = "xcb"
         cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.resizeWindow(TITLE, width, height)
         self._made = True
@@ -80,9 +83,9 @@ def check_display(environ: Mapping[str, str] = os.environ, platform: str = sys.p
     """
     if platform in ("win32", "darwin"):
         return
-    if environ.get("WAYLAND_DISPLAY"):
-        return
     display = environ.get("DISPLAY", "")
+    if not display and environ.get("WAYLAND_DISPLAY"):
+        raise EngineError("OpenCV's windows need X: turn XWayland on, or use --sink file:OUT.mp4")
     if not display:
         raise EngineError(
             "no display for a window (DISPLAY is not set); use --sink file:OUT.mp4, or run on a desktop"

@@ -84,6 +84,7 @@ class CameraSource:
         reopen_every_s: float = _REOPEN_EVERY_S,
         opener: Opener = open_capture,
         cameras: Callable[[], list[CameraInfo]] = list_cameras,
+        platform: str = sys.platform,
     ) -> None:
         """Open the camera and wait for its first picture.
 
@@ -97,13 +98,14 @@ class CameraSource:
             reopen_every_s: how often a camera that is gone is looked for.
             opener: opens a device; for tests.
             cameras: lists the devices; for tests.
+            platform: as ``sys.platform``; for tests.
 
         Raises:
             EngineError: no such camera, taken, or it gives no picture in time.
         """
         self._selector, self._size, self.fps = selector, size, fps
         self._clock, self._opener, self._cameras = clock, opener, cameras
-        self._reopen_every_s = reopen_every_s
+        self._reopen_every_s, self._platform = reopen_every_s, platform
         self._camera = resolve_camera(selector, cameras)
         self.name = self._camera.name
         self.status = ""
@@ -112,6 +114,8 @@ class CameraSource:
         self._begun = threading.Event()
         self._pool: BufferPool[np.uint8] | None = None
         self._seq = 0
+        # macOS asks the person whether we may use the camera, and only of the main thread.
+        self._opened = self._open() if platform == "darwin" else None
         self._worker = Worker("camera", self._grab, on_end=self._begun.set)
         self._worker.start()
         self._wait_for_first(limit_s)
@@ -143,7 +147,7 @@ class CameraSource:
 
     def _grab(self) -> None:
         try:
-            capture = self._open()
+            capture = self._opened or self._open()
             while not self._stop.is_set():
                 if not self._publish_until_lost(capture):
                     capture.release()
@@ -158,10 +162,10 @@ class CameraSource:
     def _open(self) -> Capture:
         capture = self._opener(self._camera.index, self._size, self.fps)
         if capture is None:
-            raise EngineError(
-                f"{self.name} cannot be opened (missing, or in use by another program); "
-                + describe(self._cameras())
-            )
+            why = "missing, or in use by another program"
+            if self._platform == "darwin":
+                why += ", or not allowed: see System Settings, Privacy & Security, Camera"
+            raise EngineError(f"{self.name} cannot be opened ({why}); {describe(self._cameras())}")
         return capture
 
     def _publish_until_lost(self, capture: Capture) -> bool:

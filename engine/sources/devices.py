@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from engine.errors import EngineError
 
@@ -29,8 +30,12 @@ def list_cameras() -> list[CameraInfo]:
     if sys.platform == "darwin":
         return parse_macos(_output(["system_profiler", "-json", "SPCameraDataType"]))
     if sys.platform == "win32":
-        query = "Get-CimInstance Win32_PnPEntity | Where-Object { $_.PNPClass -in 'Camera','Image' } | "
-        command = ["powershell", "-NoProfile", "-Command", query + "Select-Object Name | ConvertTo-Json"]
+        query = (
+            "[Console]::OutputEncoding = [Text.Encoding]::UTF8; "
+            "Get-CimInstance Win32_PnPEntity | Where-Object { $_.PNPClass -in 'Camera','Image' } | "
+            "Select-Object Name | ConvertTo-Json"
+        )
+        command = ["powershell", "-NoProfile", "-Command", query]
         return parse_windows(_output(command))
     return list_linux(_SYSFS)
 
@@ -47,13 +52,14 @@ def list_linux(sysfs: Path) -> list[CameraInfo]:
 
 def parse_macos(text: str) -> list[CameraInfo]:
     """Cameras in the answer of ``system_profiler -json SPCameraDataType``, in AVFoundation's order."""
-    entries = json.loads(text or "{}").get("SPCameraDataType", [])
+    answer = _parsed(text)
+    entries = answer.get("SPCameraDataType", []) if isinstance(answer, dict) else []
     return [CameraInfo(index=i, name=str(entry.get("_name", ""))) for i, entry in enumerate(entries)]
 
 
 def parse_windows(text: str) -> list[CameraInfo]:
     """Cameras in the answer of PowerShell: one object, or a list of them."""
-    data = json.loads(text or "[]")
+    data = _parsed(text) or []
     entries = data if isinstance(data, list) else [data]
     return [CameraInfo(index=i, name=str(entry.get("Name", ""))) for i, entry in enumerate(entries)]
 
@@ -81,6 +87,14 @@ def describe(cameras: list[CameraInfo]) -> str:
     return "there are: " + ", ".join(f"{c.index} ({c.name})" for c in cameras)
 
 
+def _parsed(text: str) -> Any:
+    """None where the answer is no JSON, as a warning of the system's tool is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 def _line(path: Path) -> str:
     try:
         return path.read_text().strip()
@@ -90,7 +104,7 @@ def _line(path: Path) -> str:
 
 def _output(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_LIMIT_S, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=_COMMAND_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""  # listing is a courtesy: cameras open by index without it
-    return done.stdout
+    return done.stdout.decode("utf-8-sig", errors="replace")

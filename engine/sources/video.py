@@ -122,8 +122,9 @@ def _open(path: Path) -> tuple[InputContainer, VideoStream]:
             f"{path} is not a video that can be read ({error.strerror}); give an MP4, MOV, MKV or WebM file"
         ) from error
     if not container.streams.video:
+        kind = ", only sound" if container.streams.audio else ""
         container.close()
-        raise EngineError(f"{path} has no video in it, only sound; choose another file")
+        raise EngineError(f"{path} has no video in it{kind}; choose another file")
     return container, container.streams.video[0]
 
 

@@ -71,7 +71,7 @@ def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
         (["run", "--sink", "moon"], "there is no sink 'moon'; choose virtual-camera"),
         (["run", "--sink", "null", "null"], "different sinks"),
         (["run", "--sink", "file:out.docx"], "names no video format"),
-        (["run", "--sink", "null", "--pose-gain", "9"], "pose_gain must lie in 0..1.5"),
+        (["run", "--sink", "null", "--pose-gain", "9"], "--pose-gain must lie between 0 and 1.5, not 9"),
         (["render", "a.png", "nowhere.mp4", "-o", "b.mp4"], "there is no file nowhere.mp4; check the path"),
     ],
 )

@@ -51,6 +51,26 @@ def test_without_a_camera_the_main_job_cannot_run(
 
 
 @pytest.mark.usefixtures("_healthy")
+@pytest.mark.parametrize(
+    ("works", "command"),
+    [
+        ("virtual camera v4l2loopback", "mimicam run"),
+        ("window", "mimicam run --sink window"),
+        ("nothing", "mimicam run --sink file:OUT.mp4"),
+    ],
+)
+def test_the_last_line_is_the_command_that_works_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], works: str, command: str
+) -> None:
+    found = Check(name=works, ok=True, required=False, detail="")
+    missing = Check(name="virtual camera obs", ok=False, required=False, detail="")
+    monkeypatch.setattr(doctor, "_virtual_camera", lambda: iter((missing,)))
+    monkeypatch.setattr(doctor, "_window", lambda: iter((found,)))
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"the main job can run: {command}"
+
+
+@pytest.mark.usefixtures("_healthy")
 def test_a_changed_file_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.assets_manifest.problems", lambda: ["compact/encoder.bin was changed"])
     check = _find("bundled files")

@@ -11,6 +11,9 @@ import torch
 from engine.models.daegan import DAEGAN_DEBUG, DaeGan
 from engine.models.daegan_file import save_daegan
 from engine.types import Image
+from tests.user_cache import cache, own_cache
+
+__all__ = ["cache", "own_cache"]  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +33,6 @@ def weights(daegan: DaeGan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("daegan") / "daegan.safetensors"
     save_daegan(daegan, path)
     return path
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's cache, shared, so that the model is exported once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(cache))
 
 
 @pytest.fixture(scope="session")

@@ -97,11 +97,14 @@ def test_a_format_whose_size_is_not_known_beforehand_is_refused(suffix: str, tmp
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_a_file_that_was_cut_off_is_refused(suffix: str, share: float, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_off_is_refused_without_a_word_from_its_decoder(
+    suffix: str, share: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = _encoded(suffix, np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8))
     path = tmp_path / f"a{suffix}"
     path.write_bytes(data[: int(len(data) * share)])
     assert "cut off" in _one_line(path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_picture_behind_long_profiles_is_read(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from engine.models.presets import DEBUG
 from engine.types import Image
 from tests.models.conftest import pseudo_state
 from tests.models.golden.pseudo_weights import picture
+from tests.user_cache import cache, own_cache
+
+__all__ = ["cache", "own_cache"]  # fixtures
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +30,6 @@ def weights(dpe: Dpe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "dpe.safetensors"
     save_published(dpe, path)
     return path
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The user's cache, shared, so that the model is exported once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(cache))
 
 
 @pytest.fixture(scope="session")

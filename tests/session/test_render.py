@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import EngineError
-from engine.render import check_names, render_picture, render_video, write_picture
+from engine.render import Rendered, check_names, render_picture, render_video, write_picture
 from engine.sources.video import VideoFile
 from engine.types import Frame
 from tests.videos import grey, levels, write_video
@@ -46,7 +46,7 @@ class Blind(Brighter):
         return seen
 
 
-def _render(driving: Path, out: Path, stepper: Brighter) -> int:
+def _render(driving: Path, out: Path, stepper: Brighter) -> Rendered:
     return render_video(VideoFile(driving), stepper, out, size=(64, 48))
 
 
@@ -54,7 +54,7 @@ def test_every_frame_in_is_one_frame_out_at_its_own_time(tmp_path: Path) -> None
     times_s = [0.0, 0.04, 0.3, 0.31, 0.9]
     driving = write_video(tmp_path / "a.mp4", [grey(i * 30) for i in range(5)], times_s=times_s)
     stepper = Brighter()
-    assert _render(driving, tmp_path / "out.mp4", stepper) == 5
+    assert _render(driving, tmp_path / "out.mp4", stepper) == Rendered(frames=5, without_face=0)
     assert levels(tmp_path / "out.mp4") == pytest.approx([30, 60, 90, 120, 150], abs=4)
     with av.open(str(tmp_path / "out.mp4")) as container:
         written_s = [float(f.time) for f in container.decode(video=0) if f.time is not None]
@@ -104,6 +104,30 @@ def test_an_error_while_looking_ahead_ends_the_run_and_leaves_no_file(tmp_path: 
     with pytest.raises(EngineError, match="the tracker broke"):
         _render(driving, tmp_path / "out.mp4", Blind(12, EngineError("the tracker broke; reinstall")))
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_video_that_never_shows_a_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(3)])
+    with pytest.raises(EngineError, match=r"a\.mp4 shows no face in any of its 3 frames; choose another"):
+        render_video(
+            VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), followed=lambda: False
+        )
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_frames_without_a_face_are_counted(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(4)])
+    faces = iter([True, False, False, True])
+    done = render_video(
+        VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), followed=lambda: next(faces)
+    )
+    assert done == Rendered(frames=4, without_face=2)
+
+
+def test_a_driving_picture_without_a_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="the driving picture shows no face"):
+        render_picture(grey(70), Brighter(), tmp_path / "out.png", followed=lambda: False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_counts_every_frame(tmp_path: Path) -> None:

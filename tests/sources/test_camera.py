@@ -38,7 +38,7 @@ def _camera(
 ) -> CameraSource:
     return CameraSource(
         selector, clock=FakeClock(), drops=Drops(), opener=opener, cameras=lambda: CAMERAS, limit_s=limit_s,
-        reopen_every_s=0.001,
+        reopen_every_s=0.001, platform="linux",
     )  # fmt: skip
 
 
@@ -56,6 +56,22 @@ def test_a_picture_arrives_as_rgb_with_number_and_time() -> None:
 def test_a_camera_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(EngineError, match=r"cannot be opened .* there are: 0 \(Built-in HD\), 2 \(USB Stick"):
         _camera(lambda *_: None, "7")
+
+
+def test_on_macos_the_camera_is_opened_where_the_person_can_be_asked_and_a_no_says_where_to_change_it() -> (
+    None
+):
+    threads: list[threading.Thread] = []
+
+    def opener(*_: object) -> FakeCapture | None:
+        threads.append(threading.current_thread())
+        return FakeCapture(iter([9]))
+
+    options = {"clock": FakeClock(), "drops": Drops(), "cameras": lambda: CAMERAS, "reopen_every_s": 9.0}
+    CameraSource(opener=opener, platform="darwin", **options).close()  # type: ignore[arg-type]
+    assert threads[0] is threading.current_thread()
+    with pytest.raises(EngineError, match="not allowed: see System Settings, Privacy & Security, Camera"):
+        CameraSource(opener=lambda *_: None, platform="darwin", **options)  # type: ignore[arg-type]
 
 
 def test_a_camera_is_chosen_by_a_part_of_its_name() -> None:

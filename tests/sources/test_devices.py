@@ -1,11 +1,13 @@
 """Listing cameras."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from engine.errors import EngineError
-from engine.sources.devices import CameraInfo, list_linux, parse_macos, parse_windows, resolve_camera
+from engine.sources.devices import CameraInfo, _output, list_linux, parse_macos, parse_windows, resolve_camera
 
 
 def _node(folder: Path, number: int, index: str, name: str) -> None:
@@ -34,6 +36,18 @@ def test_macos_and_windows_answers_are_read() -> None:
     assert [c.name for c in parse_windows('[{"Name": "A"}, {"Name": "B"}]')] == ["A", "B"]
     assert [c.name for c in parse_windows('{"Name": "Only"}')] == ["Only"]
     assert parse_windows("") == parse_macos("") == []
+
+
+def test_an_answer_that_is_no_list_of_cameras_lists_none() -> None:
+    assert parse_windows("Get-CimInstance : access denied") == parse_macos("[]") == []
+
+
+def test_a_camera_may_have_a_name_in_any_letters() -> None:
+    name = "Webcam für 会議"
+    say = f"import sys; sys.stdout.buffer.write({json.dumps({'Name': name}).encode('utf-8-sig')!r})"
+    assert [c.name for c in parse_windows(_output([sys.executable, "-c", say]))] == [name]
+    garbled = "import sys; sys.stdout.buffer.write(b'\\x81')"
+    assert parse_windows(_output([sys.executable, "-c", garbled])) == []
 
 
 def test_an_index_beyond_the_list_is_still_tried() -> None:

@@ -78,6 +78,17 @@ def test_a_video_without_a_single_picture_is_refused(tmp_path: Path) -> None:
         _all(path)
 
 
+def test_a_container_without_any_stream_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "none.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        out.start_encoding()  # and not one picture: the file then lists no stream
+    with pytest.raises(EngineError, match=r"none\.mp4 has no video in it; choose another"):
+        VideoFile(path)
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.wav"
     with av.open(str(path), "w") as out:
