@@ -105,8 +105,11 @@ class Handlers:
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """``GET /``: the page; without token a form for it."""
-        if not self.guard.authorised(request):
-            return _html("login.html", status=401)
+        try:
+            if not self.guard.authorised(request):
+                return _login("That token is not the right one." if "token" in request.query else "")
+        except Refused as refusal:  # too many wrong ones: a person reads this, so no JSON
+            return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
         response = _html("index.html" if self._book is not None else "view.html")
         self.guard.sign_in(response)
         return response
@@ -284,6 +287,15 @@ def _full(message: str) -> Refused:
 
 def _draining() -> Refused:
     return Refused(503, "draining", "the server is about to stop: try again when it runs again", retry_s=10)
+
+
+def _login(words: str, refusal: Refused | None = None) -> web.Response:
+    response = _html("login.html", status=refusal.status if refusal else 401)
+    assert response.text is not None, "a page has text"
+    response.text = response.text.replace("<!-- words -->", f'<p role="alert">{words}</p>' if words else "")
+    if refusal is not None:
+        response.headers["Retry-After"] = refusal.response().headers["Retry-After"]
+    return response
 
 
 def _html(name: str, status: int = 200) -> web.Response:

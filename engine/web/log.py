@@ -33,10 +33,21 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
+def without_request(record: logging.LogRecord) -> bool:
+    """aiohttp quotes a request that it cannot parse, with the token that may be in it: only the kind is kept."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "event=bad_request error=%s", (type(error).__name__,)
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def to_stderr() -> None:
     """Send this process's log there."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
+    logging.getLogger("aiohttp.server").addFilter(without_request)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -107,6 +107,16 @@ def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     assert page.page.get_by_role("heading", name="Help").is_visible()
 
 
+def test_the_keyboard_alone_starts_and_stops_and_never_loses_its_place(page: Page) -> None:
+    page.page.focus("#start")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector("#stage[data-live=true]")
+    page.until(lambda: page.page.evaluate("document.activeElement.id") == "calibrate", "the next step has it")
+    page.page.focus("#stop")
+    page.page.keyboard.press("Enter")
+    page.until(lambda: page.page.evaluate("document.activeElement.id") == "start", "the way back has it")
+
+
 def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
     page.start()
     red = cv2.imencode(".png", np.full((120, 90, 3), (0, 0, 200), np.uint8))[1].tobytes()

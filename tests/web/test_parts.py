@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from engine.types import Frame, Mode
 from engine.web import certificate, command, pictures, timecode
 from engine.web.animator import RateMeter
 from engine.web.command import Serve
-from engine.web.log import KeyValueFormatter
+from engine.web.log import KeyValueFormatter, without_request
 from engine.web.options import is_loopback
 from engine.web.protocol import SCHEMA, MessageError, Settings, parse
 from engine.web.rooms import spare_threads
@@ -60,6 +61,23 @@ def test_log_lines_are_key_value_with_a_time_without_spaces_and_foreign_text_is_
         "time=2026-11-21T15:00:00.500Z level=info logger=engine.web.studio event=call_started calls=2"
     )
     assert line('it "failed"\nbadly').endswith('message="it \\"failed\\"\\nbadly"')
+
+
+def test_a_request_that_cannot_be_read_is_logged_without_its_words() -> None:
+    error = BadStatusLine("GET /?token=secret HTTP/9")
+    record = logging.LogRecord(
+        "aiohttp.server", logging.ERROR, "", 0, "Error from %s", ("::1",), (type(error), error, None)
+    )
+    assert without_request(record)
+    assert (
+        KeyValueFormatter()
+        .format(record)
+        .endswith("level=info logger=aiohttp.server event=bad_request error=BadStatusLine")
+    )
+    other = ValueError("ours")
+    record = logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error", (), (ValueError, other, None))
+    assert without_request(record)
+    assert "ValueError: ours" in KeyValueFormatter().format(record), "our own mistakes keep their traceback"
 
 
 def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

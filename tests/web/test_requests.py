@@ -138,6 +138,26 @@ def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portrait
     run(work())
 
 
+def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        options = with_limits(failures_per_minute=2)
+        async with (
+            studio_running(drawn_portraits, options=options) as live,
+            aiohttp.ClientSession() as browser,
+        ):
+            for query, status, words in (
+                ("", 401, "paste its token"), ("?token=guess", 401, "not the right one"),
+                ("?token=guess", 401, "not the right one"), ("?token=guess", 429, "Wait a moment"),
+            ):  # fmt: skip
+                async with browser.get(f"{live.url}/{query}") as response:
+                    text = await response.text()
+                    assert (response.status, response.content_type) == (status, "text/html")
+                    assert words in text
+                    assert ('role="alert"' in text) == bool(query)
+
+    run(work())
+
+
 def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
     run: Run, drawn_portraits: Path
 ) -> None:

@@ -81,6 +81,11 @@ function hint(name, text) {
   setTimeout(() => { $('hint').hidden = true; }, 12_000);
 }
 
+/** A button that goes away takes the keyboard's place with it: hand that on. */
+function passFocus(from, to) {
+  if ([document.body, $(from)].includes(document.activeElement)) $(to).focus({ preventScroll: true });
+}
+
 function setLive(on) {
   $('stage').dataset.live = String(on);
   document.querySelector('.show').dataset.idle = String(!on);
@@ -141,6 +146,7 @@ function stop() {
   enable(false);
   quiet();
   pill('idle', 'Ready');
+  passFocus('stop', 'start');
 }
 
 async function switchCamera() {
@@ -202,6 +208,7 @@ function firstPicture() {
   enable(true);
   if (shown.wasLive) return;
   shown.wasLive = true;
+  passFocus('start', 'calibrate');
   hint('calibrate', 'Look straight ahead with a relaxed face, then press Calibrate.');
 }
 
