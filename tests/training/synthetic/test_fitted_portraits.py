@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from engine.errors import EngineError
+from engine.stages.track import FaceTracker
 from training.synthetic.fit import DISTANCE_CM, Camera, Fit
 from training.synthetic.hidden import Neighbours, with_ring
 from training.synthetic.marks import SKIN_MARKS, landmark_map
@@ -16,6 +20,7 @@ from training.synthetic.portrait_pairs import CHECKED, PortraitStudio
 from training.synthetic.scene import Lens, Person, project, still
 
 SIZE = 256
+ASTRONAUT = Path(__file__).parents[3] / "engine" / "assets" / "portraits" / "astronaut.jpg"
 AHEAD = np.zeros(2, np.float32)
 OPEN = {"jawOpen": 0.35, "mouthSmile": 0.7, "mouthUpperUp": 0.4, "mouthLowerDown": 0.4}
 
@@ -175,6 +180,26 @@ def test_a_confirmed_variant_is_found_by_the_tracker_and_counted(face_model, lar
     assert len(made.variants) >= 3
     assert all(v.miss * SIZE < 3.6 for v in made.variants)
     np.testing.assert_array_equal(made.portrait, portrait)
+
+
+def test_a_real_smile_closes_and_its_teeth_are_the_target_s(face_model, studio, monkeypatch) -> None:
+    photo = cv2.imread(str(ASTRONAUT))[..., ::-1]
+    face = FaceTracker()(np.ascontiguousarray(photo))
+    assert face is not None
+    x, y = face.landmarks[:, :2].mean(0).astype(int) - SIZE // 2
+    portrait = np.ascontiguousarray(photo[max(y, 0) :, max(x, 0) :][:SIZE, :SIZE])
+    fit = studio.enter(portrait)
+    seen = _watched(studio, monkeypatch)
+    made = studio.draw(studio.expression(fit, 0, np.random.default_rng(1)))
+    found = FaceTracker()(made.image)
+    assert found is not None
+    before, asked, after = (
+        float(marks[14, 1] - marks[13, 1]) for marks in (face.landmarks, made.landmarks_px, found.landmarks)
+    )
+    assert asked < 0.5
+    assert after < 0.5 * before, f"the lips were {before:.1f} px apart and still are {after:.1f}"
+    assert fit.expression[face_model.expression_index["mouthSmile_L"]] > 0.4
+    assert (seen[0].part == MOUTH).sum() < 60
 
 
 def test_closed_eyes_of_a_portrait_open_at_rest(face_model, large, studio) -> None:
