@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
-from export.networks import CompactEncoder, CompactGenerator
+from engine.models.compact_flat import CompactEncoder, CompactGenerator
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 _POSE = 12

@@ -27,6 +27,7 @@ from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
 from engine.models.compact import Compact, CompactConfig
+from engine.models.compact_flat import CompactEncoder, CompactGenerator
 from engine.models.daegan import DaeGan
 from engine.models.daegan_file import load_daegan
 from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
@@ -151,33 +152,6 @@ def daegan_networks(model: DaeGan) -> list[Network]:
         )
         for name in DAEGAN_NETWORKS
     ]
-
-
-class CompactEncoder(nn.Module):
-    """Picture to latent and maps, as a flat tuple."""
-
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        latent, maps = self.encoder(image)
-        return (latent, *maps)
-
-
-class CompactGenerator(nn.Module):
-    """A portrait's arrays, then a drive's, in their order, to a picture ``[1, 3, S, S]`` in -1..1."""
-
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.codes, self.generator = model.codes, model.generator
-
-    def forward(self, latent: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
-        *maps, source, target, affine, head, expression, pose, openings = rest
-        latent = self.codes(latent, expression, pose)
-        points = (source, target, affine, head)
-        picture: Tensor = self.generator(latent, image, maps, *points, openings)["image"]
-        return picture
 
 
 _MAPS = ("map_2", "map_4", "map_8", "map_16")

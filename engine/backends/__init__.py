@@ -24,8 +24,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
             ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
         backend: one of `BACKENDS`; ``auto`` is PyTorch for such a file where it has a GPU, TensorRT for
             an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
-            ``torch-half`` and ``torch-compile`` are published weights in half precision with our CUDA kernels, each
-            network a CUDA graph, as PyTorch runs it or compiled by it.
+            ``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as
+            PyTorch runs it or compiled by it.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
@@ -101,15 +101,17 @@ def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
 def _half(found: ModelFile, *, compiled: bool) -> Model:
     from engine.backends.model_files import Kind
 
-    if found.kind is not Kind.PUBLISHED:
+    if found.kind not in (Kind.PUBLISHED, Kind.COMPACT):
         raise EngineError(
-            "half precision in PyTorch is for published weights (.safetensors of 'mimicam models import'):"
-            " use --backend auto"
+            "half precision in PyTorch is for compact bundles and published weights (.safetensors of 'mimicam models"
+            " import'): use --backend auto"
         )
     _require_gpu()
+    from engine.backends.gpu_compact import open_compact_half
     from engine.backends.gpu_networks import open_half
 
-    return open_half(found.path, engine="compile" if compiled else "eager")
+    opener = open_half if found.kind is Kind.PUBLISHED else open_compact_half
+    return opener(found.path, engine="compile" if compiled else "eager")
 
 
 def _require_gpu() -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from engine.errors import EngineError
 
+COMPACT_DIR = Path(__file__).parents[1] / "assets" / "compact"
+"""The bundle that comes with mimicam."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFacts:

@@ -7,13 +7,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.bundle_facts import read_facts
+from engine.backends.bundle_facts import BundleFacts, read_facts
 from engine.backends.model import Features
 from engine.errors import EngineError
 from engine.types import Float, Image
 
 if TYPE_CHECKING:
     import torch
+
+    from engine.models.compact import Compact
+
+
+def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
+    """The weights of a bundle, in float32.
+
+    Raises:
+        EngineError: torch is not installed, or the folder is not a bundle.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from engine.models.compact import Compact, CompactConfig
+    except ImportError as error:
+        raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
+    if not (folder / "weights.safetensors").is_file():
+        raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
+    facts = read_facts(folder)
+    try:
+        model = Compact(CompactConfig(**facts.config)).eval()
+        state = load_file(folder / "weights.safetensors")
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+    except (RuntimeError, TypeError, SafetensorError) as error:
+        raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
+    return model, facts
 
 
 class EagerCompact:
@@ -25,26 +52,10 @@ class EagerCompact:
         Raises:
             EngineError: torch is not installed, or the folder is not a bundle.
         """
-        try:
-            import torch
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
+        self._model, facts = load_compact(folder)
+        import torch
 
-            from engine.models.compact import Compact, CompactConfig
-        except ImportError as error:
-            raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
-        if not (folder / "weights.safetensors").is_file():
-            raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
-        facts = read_facts(folder)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            self._model = Compact(CompactConfig(**facts.config)).eval()
-            state = load_file(folder / "weights.safetensors")
-            self._model.load_state_dict({name: value.float() for name, value in state.items()})
-        except (RuntimeError, TypeError, SafetensorError) as error:
-            raise EngineError(
-                f"{folder} was made by another version, or is damaged: bundle it again"
-            ) from error
         self._model.to(self._device)
         self.name: str = facts.name
         self.sha256: str = facts.sha256

@@ -6,16 +6,22 @@ Its motion comes from the tracker, so smoothing, neutral and edit are the host's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
+from engine.backends.eager import load_compact
 from engine.backends.frame_step import Surface
-from engine.backends.gpu_networks import FixedNetwork, prepare_kernels
+from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
 from engine.backends.live import Canvas, CanvasDrawer
 from engine.backends.model import Features, as_network_input, check_own
 from engine.backends.published import ModelFacts
 from engine.types import Float, Image
+
+if TYPE_CHECKING:
+    from engine.models.compact import Compact
 
 PORTRAIT = ("latent", "image", "map_2", "map_4", "map_8", "map_16")
 """The order of ``Features.arrays``."""
@@ -143,3 +149,42 @@ class CompactCanvas:
         self._model.run(self._step, drive)
         picture: Image = self._surface.result.host[0]
         return picture
+
+
+def compact_networks(
+    model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
+) -> dict[str, FixedNetwork]:
+    """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
+    import torch
+
+    from engine.models.compact_flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
+
+    c = model.config
+    encoder = TorchNetwork(
+        CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, ("latent", *PORTRAIT[2:]), gpu
+    )
+    drive = (
+        (c.points, 3), (c.points, 3), (2, 3), (3,), (2, c.expression), (2, c.pose),
+        (c.openings, c.size // 2, c.size // 2),
+    )  # fmt: skip
+    inputs = {"latent": encoder.outputs["latent"], "image": encoder.inputs["image"]}
+    inputs |= {name: encoder.outputs[name] for name in PORTRAIT[2:]}
+    inputs = {name: torch.zeros_like(value) for name, value in inputs.items()}
+    inputs |= {name: torch.zeros(1, *shape) for name, shape in zip(DRIVE, drive, strict=True)}
+    inputs["head"][:, 2] = 1.0  # a head of no size is divided by
+    chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
+    generator = TorchNetwork(chosen, inputs, ("picture",), gpu, engine=engine, compiler=compiler)
+    return {"encoder": encoder, "generator": generator}
+
+
+def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> GpuCompact:
+    """A bundle in PyTorch on the GPU, convolutions in half precision, a frame as one CUDA graph.
+
+    Raises:
+        EngineError: no GPU, or no such model.
+    """
+    gpu = gpu or CudaGpu()
+    model, facts = load_compact(folder)
+    backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
+    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from engine.backends import manifest as manifests
+from engine.backends.bundle_facts import COMPACT_DIR
 from engine.backends.daegan import NETWORKS as DAEGAN_NETWORKS
-from engine.backends.openvino_compact import COMPACT_DIR
 from engine.backends.published import NETWORKS
 from engine.errors import EngineError
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.backends.bundle_facts import read_facts
+from engine.backends.bundle_facts import COMPACT_DIR, read_facts
 from engine.backends.model import Features
 from engine.backends.openvino_runtime import Network, has_bf16
 from engine.errors import EngineError
 from engine.types import Float, Image
 
-COMPACT_DIR = Path(__file__).parents[1] / "assets" / "compact"
 _INPUTS = (
     "latent", "image", "map2", "map4", "map8", "map16",
     "source_points", "target_points", "affine", "head", "expression", "pose", "openings",

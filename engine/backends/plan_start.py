@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import cast
 
 from engine.backends import manifest as manifests
+from engine.backends.bundle_facts import COMPACT_DIR
 from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.meanwhile import CanvasMeanwhile, PictureMeanwhile
 from engine.backends.model import Model, PictureModel
-from engine.backends.openvino_compact import COMPACT_DIR, OpenVinoCompact
+from engine.backends.openvino_compact import OpenVinoCompact
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt import is_built
 from engine.backends.tensorrt_api import TensorRt
