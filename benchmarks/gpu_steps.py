@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.host_gpu import HostGpu
+from benchmarks.machine import gpu_memory_mb
 from engine.backends.batching import Gather, Ticket
 from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu, Step
@@ -38,12 +40,15 @@ from engine.backends.tensorrt_api import find
 from engine.models.folded import FoldedDpe
 from engine.models.mixed_parts import Form
 from engine.types import Mode
-from export.bundle import BundleOptions, write_bundle
 from export.networks import load_networks, random_dpe
+
+__all__ = ["HostGpu"]
 
 Networks = Mapping[str, FixedNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
 _PERIOD_S = 1 / 30
+_ENOUGH = 100
+"""Frames that a p99 is taken of at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +59,18 @@ class Scale:
     frames: int = 2000
     warm_up: int = 200
     stage_frames: int = 200
-    paced_s: float = 10.0
+    paced_s: float = 4.0
+    limit_s: float = 2.5
+    """A measurement ends here once it has a hundred frames: eager networks take fifty times as long as a graph."""
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 48, 64)
-    batch_frames: int = 100
+    batch_frames: int = 50
+    batch_s: float = 2.0
     compiler: str = "inductor"
     camera: Camera = field(default_factory=lambda: Camera(width=1280, height=720))
 
 
 REHEARSAL = Scale(
-    preset="debug", frames=6, warm_up=1, stage_frames=2, paced_s=0.2, batches=(1, 2), batch_frames=3,
+    preset="debug", frames=6, warm_up=1, stage_frames=2, paced_s=0.2, batch_s=0.2, batches=(1, 2), batch_frames=3,
     compiler="eager", camera=Camera(width=64, height=48),
 )  # fmt: skip
 
@@ -104,7 +112,7 @@ def measure_variant(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
         report["modes"][mode.value] = _measure_mode(
             networks, gpu, mode, portrait, scale, graph=name != REFERENCE
         )
-    report["allocated_mb"] = _allocated_mb()
+    report["gpu_memory_mb"] = gpu_memory_mb()
     return report
 
 
@@ -130,6 +138,11 @@ def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch:
                 model=f"random:{scale.preset}", out=Path(folder), target="torch-tensorrt", precision="fp16"
             ).run()
         else:
+            from export.bundle import (  # needs OpenVINO, which a bare machine lacks
+                BundleOptions,
+                write_bundle,
+            )
+
             warp = "plugin" if name == "tensorrt-plugin" else "gridsample"
             write_bundle(
                 f"random:{scale.preset}", Path(folder), BundleOptions(precision="fp16", warp=warp), print
@@ -151,7 +164,7 @@ def measure_sessions(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
         crop = np.full((step.size, step.size, 3), 128, np.uint8)
         request = SlotRequest(crop=crop, features=features, mode=Mode.EXP, edit=EDIT)
         requests = dict.fromkeys(range(batch), request)
-        full = _host_ms(lambda s=step, r=requests: s(r), scale.batch_frames, 3)  # type: ignore[misc]
+        full = host_ms(lambda s=step, r=requests: s(r), scale.batch_frames, 3)  # type: ignore[misc]
         paced = _paced_batches(step, requests, scale)
         rows.append({"sessions": batch, "full_batch_ms": full, "age_ms": paced})
         if paced["p99"] >= 1e3 * _PERIOD_S:
@@ -173,20 +186,38 @@ def _measure_mode(
     frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
     matrix = np.array([[1, 0, 5], [0, 1, 5]], np.float32)
     networks_only = _chained(step)
-    alone = Step(gpu, networks_only) if graph else _queued(gpu, networks_only)
+
+    def with_source() -> None:
+        networks["encoder"].enqueue()
+        networks_only()
+
+    def host(work: Callable[[], None]) -> dict[str, float]:
+        start = Step(gpu, work) if graph else _queued(gpu, work)
+        return host_ms(lambda: start()(), scale.frames, scale.warm_up, scale.limit_s)
+
     frame_ms = lambda: step(frame, EDIT, matrix)()  # noqa: E731
-    return {
+    found = {
         "graph": graph,
         "capture_s": captured_s,
-        "networks_host_ms": _host_ms(lambda: alone()(), scale.frames, scale.warm_up),
+        "networks_host_ms": host(networks_only),
         "networks_gpu_ms": _gpu_ms(gpu, networks_only, scale.stage_frames, graph=graph),
-        "frame_host_ms": _host_ms(frame_ms, scale.frames, scale.warm_up),
-        "paced_frame_host_ms": _paced(frame_ms, scale.paced_s),
-        "stages_gpu_ms": {
-            stage: _gpu_ms(gpu, work, scale.stage_frames, graph=graph)["p50"]
-            for stage, work in step.stages.items()
-        },
+        "uncached_networks_host_ms": host(with_source),
+        "step_host_ms": host_ms(step.repeat, scale.frames, scale.warm_up, scale.limit_s),
+        "frame_host_ms": host_ms(frame_ms, scale.frames, scale.warm_up, scale.limit_s),
+        "paced_frame_host_ms": paced(frame_ms, scale.paced_s),
     }
+    stages = step.stages.items()
+    on_gpu = {stage: _gpu_ms(gpu, work, scale.stage_frames, graph=graph) for stage, work in stages}
+    on_host = {
+        stage: host_ms(_queued_now(gpu, work), scale.stage_frames, 3, scale.limit_s) for stage, work in stages
+    }
+    return found | {"stages_gpu_ms": on_gpu, "stages_host_ms": on_host}
+
+
+def _queued_now(gpu: Gpu, work: Callable[[], None]) -> Callable[[], object]:
+    """What the host spends on a stage without a graph, the wait for the GPU included."""
+    start = _queued(gpu, work)
+    return lambda: start()()
 
 
 def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait: Features) -> None:
@@ -237,7 +268,10 @@ def _single(features: Features) -> Features:
 
 
 def _canvas(networks: Networks, scale: Scale) -> Canvas:
-    size = int(networks["motion_encoder"].inputs["image"].shape[-1])
+    return canvas_of(int(networks["motion_encoder"].inputs["image"].shape[-1]), scale)
+
+
+def canvas_of(size: int, scale: Scale) -> Canvas:
     ramp = np.sin(np.linspace(0, np.pi, size, dtype=np.float32)).clip(0)
     factor = 2 * size / scale.camera.height
     return Canvas(
@@ -247,7 +281,7 @@ def _canvas(networks: Networks, scale: Scale) -> Canvas:
     )
 
 
-def _paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
+def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
     """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall."""
     times, due, end = [], time.perf_counter(), time.perf_counter() + seconds
     while due < end:
@@ -263,7 +297,7 @@ def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: S
     """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
     ages, start = [], time.perf_counter_ns()
-    for due_ns, slot in _arrivals(len(requests), scale.paced_s):
+    for due_ns, slot in _arrivals(len(requests), scale.batch_s):
         while time.perf_counter_ns() - start < due_ns:
             _run_due(step, gather, start, ages)
         gather.offer(slot, _Timed(requests[slot], start + due_ns), time.perf_counter_ns() - start)
@@ -294,9 +328,13 @@ def _arrivals(sessions: int, seconds: float) -> Iterator[tuple[int, int]]:
         yield index * period // sessions, index % sessions
 
 
-def _host_ms(run: Callable[[], object], frames: int, warm_up: int) -> dict[str, float]:
-    times = []
+def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float = 60.0) -> dict[str, float]:
+    """Milliseconds of so many calls, or of as many as fit into the limit."""
+    times: list[float] = []
+    end = time.perf_counter() + limit_s
     for index in range(frames + warm_up):
+        if len(times) >= _ENOUGH and time.perf_counter() > end:
+            break
         before = time.perf_counter_ns()
         run()
         if index >= warm_up:
@@ -308,7 +346,7 @@ def _gpu_ms(gpu: Gpu, work: Callable[[], None], frames: int, *, graph: bool = Tr
     """Between two events on the stream; on a machine without a GPU, on the host's clock."""
     start_work = gpu.capture(work) if graph else (lambda: gpu.queue(work))
     if not torch.cuda.is_available():
-        return _host_ms(lambda: (start_work(), gpu.mark()()), frames, 1)
+        return host_ms(lambda: (start_work(), gpu.mark()()), frames, 1)
     times = []
     for index in range(frames + 10):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -328,38 +366,6 @@ def _sha256(folded: FoldedDpe) -> str:
     return digest.hexdigest()
 
 
-def _allocated_mb() -> float | None:
-    return torch.cuda.max_memory_allocated() / 1e6 if torch.cuda.is_available() else None
-
-
 def _percentiles(values: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": cuts[49], "p90": cuts[89], "p95": cuts[94], "p99": cuts[98], "max": max(values)}
-
-
-class HostGpu:
-    """The machine's own processor in a GPU's place, for rehearsals: work is done when it is queued."""
-
-    name, compute_capability, driver, stream = "rehearsal on the CPU", "0.0", "none", 0
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """See ``Gpu``."""
-        return torch.zeros(shape, dtype=dtype)
-
-    pinned = empty
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """See ``Gpu``."""
-        work()
-        return work
-
-    def queue(self, work: Callable[[], None]) -> None:
-        """See ``Gpu``."""
-        work()
-
-    def follow(self) -> None:
-        """See ``Gpu``."""
-
-    def mark(self) -> Callable[[], None]:
-        """See ``Gpu``."""
-        return lambda: None

@@ -168,6 +168,10 @@ class FrameStep:
 
         return finish
 
+    def repeat(self) -> None:
+        """The last frame again, from pinned memory to pinned memory, and wait for it: what the GPU's part takes."""
+        self._start()()
+
     @property
     def _first(self) -> FixedNetwork:
         return self._networks[f"{FIRST[self._mode]}_generator"]

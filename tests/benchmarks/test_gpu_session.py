@@ -47,8 +47,9 @@ def test_a_part_whose_runtime_is_missing_is_no_failure() -> None:
 
 
 def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
-    modes = {"exp": {"networks_host_ms": {"p50": 0.8, "p99": 0.9}}}
-    assert gpu_session._headline({"result": {"modes": modes}}) == "; exp 0.800 (p99 0.900) ms"
+    for key in ("networks_host_ms", "step_host_ms"):
+        modes = {"exp": {key: {"p50": 0.8, "p99": 0.9}}}
+        assert gpu_session._headline({"result": {"modes": modes}}) == "; exp 0.800 (p99 0.900) ms"
     assert gpu_session._headline({"result": {"holds_sessions_at_30_fps": 7}}) == "; holds 7 sessions"
     assert gpu_session._headline({}) == ""
 
@@ -62,8 +63,15 @@ def test_every_part_runs_at_toy_sizes_without_a_gpu(tmp_path: Path) -> None:
     assert report["rehearsal"] is True
     outcomes = {name: part["outcome"] for name, part in report["parts"].items()}
     assert set(outcomes.values()) <= {"passed", "not installed"}, outcomes
-    for name in ("kernel benchmarks", "frame steps, half", "several sessions, half", "end to end, paced"):
+    for name in (
+        "kernel benchmarks",
+        "frame steps, half",
+        "several sessions, half",
+        "end to end, paced",
+        "live path, half",
+    ):
         assert outcomes[name] == "passed"
+    assert "Every figure here is meaningless".lower() in out.with_suffix(".md").read_text().lower()
 
 
 def test_a_part_that_is_not_installed_says_so() -> None:
@@ -120,3 +128,48 @@ def test_without_a_gpu_nothing_runs_and_nothing_is_written(
     assert gpu_session.main([str(tmp_path / "out.json")]) == 2
     assert "no NVIDIA GPU" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_what_does_not_fit_into_the_time_is_left_out_and_comes_with_the_rest(tmp_path: Path) -> None:
+    out, ran = tmp_path / "out.json", []
+
+    def run(part: Part) -> dict[str, Any]:
+        ran.append(part.name)
+        assert part.limit_s <= 60
+        return {"outcome": "passed"}
+
+    assert run_session(out, run, minutes=0.6) == 0
+    report = json.loads(out.read_text())
+    left = [name for name, part in report["parts"].items() if part["outcome"] == "no time left"]
+    assert "kernel parity" in ran
+    assert "frame steps, half" in left, "fifty seconds do not fit into thirty-six"
+    again: list[str] = []
+    run_session(out, lambda part: (again.append(part.name), {"outcome": "passed"})[1], rest=True)
+    assert again == left
+    assert {p["outcome"] for p in json.loads(out.read_text())["parts"].values()} == {"passed"}
+
+
+def test_a_part_that_needs_what_a_bare_machine_lacks_is_not_installed() -> None:
+    part = Part(name="x", command=(sys.executable, "-c", ""), limit_s=60, needs=("no_such_module",))
+    assert run_part(part) == {"outcome": "not installed", "missing": "no_such_module"}
+
+
+def test_a_sanitizer_that_does_not_know_the_device_is_no_failure_of_ours() -> None:
+    code = "import sys; print('Error: Device not supported'); sys.exit(1)"
+    command = (sys.executable, "-c", code)
+    assert run_part(Part(name="compute-sanitizer memcheck", command=command, limit_s=60))["outcome"] == (
+        "not possible here"
+    )
+    assert run_part(Part(name="kernel parity", command=command, limit_s=60))["outcome"] == "failed"
+
+
+def test_a_page_that_cannot_be_made_loses_no_figures(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    run_session(
+        out,
+        lambda _part: {"outcome": "passed", "result": {"kernels": {"warp_blend": [{}]}}},
+        only=["kernel bench"],
+    )
+    report = json.loads(out.read_text())
+    assert "KeyError" in report["page_error"]
+    assert report["parts"]["kernel benchmarks"]["outcome"] == "passed"

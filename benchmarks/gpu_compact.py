@@ -1,0 +1,58 @@
+"""A frame of the compact preset on a GPU, in PyTorch: from the tracker's drive to the finished picture."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu_steps import Scale, canvas_of, host_ms, paced
+from benchmarks.machine import gpu_memory_mb
+from engine.backends.bundle_facts import COMPACT_DIR
+from engine.backends.cuda_gpu import Gpu
+from engine.backends.eager import load_compact
+from engine.backends.gpu_compact import GpuCompact, compact_networks
+from engine.backends.published import ModelFacts
+
+COMPACT = ("compact-eager-fp32", "compact-half", "compact-compile")
+
+
+def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
+    """The bundled compact model: a drive to a face, and to the finished picture, as one graph; its source's encoder.
+
+    Raises:
+        ValueError: another variant than ``compact-eager-fp32``, ``compact-half`` and ``compact-compile``.
+    """
+    if name not in COMPACT:
+        raise ValueError(f"name must be one of {', '.join(COMPACT)}, got {name}")
+    started = time.perf_counter()
+    model, facts = load_compact(COMPACT_DIR)
+    half, engine = name != COMPACT[0], ("compile" if name.endswith("compile") else "eager")
+    networks = compact_networks(model, gpu, engine=engine, half=half, compiler=scale.compiler)  # type: ignore[arg-type]
+    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
+    drawer = GpuCompact(networks, gpu, stated)
+    opened_s = time.perf_counter() - started
+    crop = np.random.default_rng(0).integers(0, 256, (facts.size, facts.size, 3), np.uint8)
+    features = drawer.encode(crop)
+    c = model.config
+    point, head = np.zeros((c.points, 3), np.float32), np.array([0, 0, 0.4], np.float32)
+    openings = np.zeros((c.openings, c.size // 2, c.size // 2), np.float32)
+    codes = np.zeros((2, c.expression), np.float32), np.zeros((2, c.pose), np.float32)
+    drive = (point, point, np.eye(2, 3, dtype=np.float32), head, *codes, openings)
+    canvas = canvas_of(facts.size, scale)
+    live = drawer.open_canvas()
+    assert live is not None, "a model on a GPU pastes"
+    live.enter(features, canvas)
+    frames = (scale.frames, scale.warm_up, scale.limit_s)
+    return {
+        "variant": name, "preset": "compact", "weights_sha256": facts.sha256, "open_s": opened_s,
+        "not_included": "camera, tracking, edit, sinks; 'mimicam bench' has those",
+        "encode_source_ms": host_ms(lambda: drawer.encode(crop), scale.stage_frames, 2, scale.limit_s),
+        "modes": {"any": {
+            "networks_host_ms": host_ms(lambda: drawer.generate(features, drive), *frames),
+            "frame_host_ms": host_ms(lambda: live(drive), *frames),
+            "paced_frame_host_ms": paced(lambda: live(drive), scale.paced_s),
+        }},
+        "gpu_memory_mb": gpu_memory_mb(),
+    }  # fmt: skip

@@ -1,0 +1,174 @@
+"""What a GPU session's figures say: each target with what was measured, and a page for people beside the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
+"""``warp_blend``'s three largest maps."""
+_STEPS, _SESSIONS = "frame steps, ", "several sessions, "
+REFERENCE = "eager-fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """One target."""
+
+    name: str
+    want: str
+    got: str
+    met: bool | None
+    """None: it was not measured."""
+
+
+def verdicts(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every target, in the order of the work's own description."""
+    found = [
+        _passed(parts, "kernel parity", ("kernel parity",)),
+        _passed(parts, "compute-sanitizer clean", [name for name in parts if "sanitizer" in name]),
+        *_latency(parts),
+        *_warp(parts),
+        _ratio(parts),
+    ]
+    return [asdict(verdict) for verdict in found]
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Markdown: machine, targets, frames, sessions, kernels, what failed."""
+    machine, gpu = report["machine"], report.get("gpu_before") or {}
+    lines = [f"# GPU session: {gpu.get('name', 'no GPU')}", ""]
+    if report.get("rehearsal"):
+        lines += ["**A rehearsal on a machine without a GPU: every figure here is meaningless.**", ""]
+    facts = {"driver": gpu.get("driver_version"), "CPU": machine["cpu"], "commit": machine["commit"]}
+    lines += ["; ".join(f"{k} {v}" for k, v in facts.items() if v), ""]
+    lines += [", ".join(f"{name} {version}" for name, version in machine["versions"].items()), ""]
+    lines += _table(("target", "wanted", "measured", "met"), _verdict_rows(report["verdicts"]))
+    lines += [
+        "",
+        "Milliseconds, p50 (p99). *networks*: encode, edit, generate; *step*: the whole frame's graph, from and to",
+    ]
+    lines += [
+        "pinned memory and back, 1280x720; *frame*: with the host's copies; *paced*: 30 frames a second.",
+        "",
+    ]
+    lines += _table(
+        ("what runs it", "mode", "networks", "step", "frame", "paced"), _step_rows(report["parts"])
+    )
+    lines += ["", *_table(("several sessions", "held at 30 frames/s"), _session_rows(report["parts"]))]
+    lines += [
+        "",
+        *_table(
+            ("kernel", "us", "floor us", "of copy bandwidth", "times eager"), _kernel_rows(report["parts"])
+        ),
+    ]
+    lines += [
+        "",
+        "Not included: camera, tracking, sinks ('mimicam bench' has those). Weights are random.",
+        "",
+    ]
+    lines += [f"- {name}: {_outcome(part)}" for name, part in report["parts"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_page(path: Path, report: Mapping[str, Any]) -> None:
+    """Beside the JSON, under the same name."""
+    path.with_suffix(".md").write_text(page(report), encoding="utf-8")
+
+
+def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | None:
+    """The variant whose whole step is fastest, and its figures; the reference is not asked."""
+    ran = [
+        (name.removeprefix(_STEPS), part["result"]["modes"][mode])
+        for name, part in parts.items()
+        if name.startswith(_STEPS) and mode in part.get("result", {}).get("modes", {})
+    ]
+    ran = [(name, modes) for name, modes in ran if name != REFERENCE]
+    return min(ran, key=lambda row: row[1]["step_host_ms"]["p50"], default=None)
+
+
+def _passed(parts: Mapping[str, Any], name: str, of: Any) -> Verdict:
+    outcomes = [parts[part]["outcome"] for part in of if part in parts]
+    ran = [outcome for outcome in outcomes if outcome in ("passed", "failed", "out of time")]
+    met = None if not ran else set(ran) == {"passed"}
+    return Verdict(name=name, want="passed", got=", ".join(outcomes) or "not run", met=met)
+
+
+def _latency(parts: Mapping[str, Any]) -> Iterator[Verdict]:
+    for mode, quantile, most in (("exp", "p50", 1.0), ("exp", "p99", 1.3), ("both", "p50", 2.0)):
+        name, found = f"{mode} {quantile}, whole step", best(parts, mode)
+        if found is None:
+            yield Verdict(name=name, want=f"at most {most} ms", got="not measured", met=None)
+            continue
+        value = found[1]["step_host_ms"][quantile]
+        yield Verdict(
+            name=name, want=f"at most {most} ms", got=f"{value:.3f} ms ({found[0]})", met=value <= most
+        )
+
+
+def _warp(parts: Mapping[str, Any]) -> Iterator[Verdict]:
+    rows = parts.get("kernel benchmarks", {}).get("result", {}).get("kernels", {}).get("warp_blend", [])
+    # The layout that the networks use: channels last.
+    rows = [row for row in rows if row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")]
+    targets = (("times_faster_cold", 3.0, "warp_blend against the eager chain"),
+               ("share_of_copy_bandwidth", 0.6, "warp_blend's share of the copy bandwidth"))  # fmt: skip
+    for key, least, name in targets:
+        values = [row[key] for row in rows]
+        got = ", ".join(f"{value:.2f}" for value in values) or "not measured"
+        met = min(values) >= least if len(values) == len(_LARGEST) else None
+        yield Verdict(name=f"{name}, three largest maps", want=f"at least {least}", got=got, met=met)
+
+
+def _ratio(parts: Mapping[str, Any]) -> Verdict:
+    eager, found = parts.get(_STEPS + REFERENCE, {}).get("result"), best(parts, "exp")
+    if not eager or found is None:
+        return Verdict(name="ratio to eager PyTorch, exp", want="stated", got="not measured", met=None)
+    ratio = eager["modes"]["exp"]["networks_host_ms"]["p50"] / found[1]["networks_host_ms"]["p50"]
+    return Verdict(
+        name="ratio to eager PyTorch, exp", want="stated", got=f"{ratio:.1f} ({found[0]})", met=True
+    )
+
+
+def _verdict_rows(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    yield from ((row["name"], row["want"], row["got"], words[row["met"]]) for row in found)
+
+
+def _step_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    keys = ("networks_host_ms", "step_host_ms", "frame_host_ms", "paced_frame_host_ms")
+    for name, part in parts.items():
+        for mode, row in part.get("result", {}).get("modes", {}).items():
+            times = (f"{row[key]['p50']:.3f} ({row[key]['p99']:.3f})" if key in row else "" for key in keys)
+            yield (name.removeprefix(_STEPS), mode, *times)
+
+
+def _session_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, part in parts.items():
+        if name.startswith(_SESSIONS) and "result" in part:
+            yield name.removeprefix(_SESSIONS), str(part["result"]["holds_sessions_at_30_fps"])
+
+
+def _kernel_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    kernels = parts.get("kernel benchmarks", {}).get("result", {}).get("kernels", {})
+    for op, rows in kernels.items():
+        for row in rows:
+            share, times = row["share_of_copy_bandwidth"], row["times_faster_cold"]
+            figures = (
+                f"{row['cold_us']:.1f}",
+                f"{row['floor_us']:.1f}",
+                f"{100 * share:.0f} %",
+                f"{times:.1f}",
+            )
+            yield (f"{op} {row['name']}", *figures)
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
+    return [f"| {line} |" for line in lines]
+
+
+def _outcome(part: Mapping[str, Any]) -> str:
+    seconds = f", {part['seconds']} s" if "seconds" in part else ""
+    return f"{part['outcome']}{seconds}"
