@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from benchmarks.machine import describe_machine, peak_mb, resident_mb
+from benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
 from engine.errors import EngineError
 from engine.types import EditSettings, Frame, Image, Mode
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
+NOT_INCLUDED = "the camera's exposure and transfer, decoding, a sink's encoding and the display"
 _FRAMES_MAX = 150
 """Decoded before the start and played to and fro: decoding is the camera's work, not ours."""
 
@@ -53,8 +55,8 @@ class Bench:
     """By default a bundled one."""
     model: str = "compact"
     """compact, or the path of a model."""
-    backend: Literal["auto", "openvino", "torch", "tensorrt"] = "auto"
-    """What computes."""
+    backend: Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"] = "auto"
+    """What computes. It is what is asked for, or an error: eager and compiled PyTorch are chosen, not fallen into."""
     late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0
     """A frame that is older when it is written, or is dropped, counts as late."""
     json: Path | None = None
@@ -71,9 +73,24 @@ class Bench:
         console.print(render_report(report, str(facts["backend"])), highlight=False)
         memory = facts["memory_mb"]
         console.print(f"late {facts['late_percent']:.2f} %  memory MB {memory}", highlight=False)
+        start = ", ".join(f"{step.replace('_', ' ')} {s:.1f} s" for step, s in facts["cold_start_s"].items())
+        console.print(f"start: {start}; not included: {NOT_INCLUDED}", highlight=False)
         if self.json is not None:
             write_json(self.json, facts)
         return 130 if report.interrupted else 0
+
+
+class Cold:
+    """How long each step of the start takes: what a person waits for before the first picture."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def note(self, step: str) -> None:
+        """It is over now."""
+        now = time.perf_counter()
+        self.seconds[step], self._last = round(now - self._last, 3), now
 
 
 @dataclass(kw_only=True)
@@ -112,22 +129,34 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     size = parse_size(options.input_size)
     assert size is not None, "input_size has a default"
     images = load_images(options.source, size)
-    machine = describe_machine()
+    machine, gpu_before = describe_machine(), gpu_state()
+    started = Cold()
     model, portraits = load_all(
         options.model, options.backend, [options.portrait] if options.portrait else _first_bundled()
     )
+    started.note("model_and_portrait")
     timings = Timings()
     edit = EditSettings(mode=Mode(options.mode))
     pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
+    started.note("pipeline")
+    pipeline.step(Frame(image=images[0], seq=0, captured_ns=time.monotonic_ns()))
+    started.note("first_frame")
     memory = Memory()
     scenario = paced if options.scenario == "paced" else burst
     report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)
     memory.end = resident_mb()
     setup = {
         "model": model.name,
+        "model_size_px": model.size,
         "backend": model.backend,
+        "backend_asked": options.backend,
         "weights_sha256": model.sha256,
+        "cold_start_s": started.seconds,
+        "not_included": NOT_INCLUDED,
         "machine": machine,
+        "gpu_before": gpu_before,
+        "gpu_after": gpu_state(),
+        "gpu_memory_mb": gpu_memory_mb(),
     }
     return report, {**_facts(options, report), **setup, "memory_mb": memory.facts()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +17,7 @@ _PACKAGES = (
     "mimicam",
     "numpy",
     "opencv-python",
+    "opencv-python-headless",
     "openvino",
     "av",
     "torch",
@@ -46,10 +48,57 @@ def describe_machine() -> dict[str, Any]:
 
 
 def cpu_name() -> str:
-    """As OpenVINO names it."""
-    from engine.backends.openvino_runtime import core
-
+    """As OpenVINO names it; as the system does on a machine without OpenVINO."""
+    try:
+        from engine.backends.openvino_runtime import core
+    except ImportError:
+        return _system_cpu_name()
     return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
+def _system_cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+SMI_FIELDS = (
+    "name", "driver_version", "pstate", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "power.draw",
+    "power.limit", "temperature.gpu", "memory.used", "memory.total",
+)  # fmt: skip
+
+
+def gpu_state() -> dict[str, str] | None:
+    """Clocks, power state, power and memory as the driver tells now; None without a GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        return None
+    return dict(zip(SMI_FIELDS, map(str.strip, lines[0].split(",")), strict=False))
+
+
+def gpu_memory_mb() -> dict[str, float] | None:
+    """What this process has of the GPU's memory through PyTorch, and had at most; None where it has none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    found = {"allocated": torch.cuda.memory_allocated(), "reserved": torch.cuda.memory_reserved()}
+    found |= {
+        "allocated_peak": torch.cuda.max_memory_allocated(),
+        "reserved_peak": torch.cuda.max_memory_reserved(),
+    }
+    free, total = torch.cuda.mem_get_info()
+    return {name: round(value / _MB, 1) for name, value in (found | {"device_used": total - free}).items()}
 
 
 def commit() -> str | None:

@@ -17,7 +17,8 @@ from tests.videos import grey, write_video
 FACTS = {
     "scenario", "mode", "source", "input_size", "fps", "seconds", "warm_up_s", "frames_in", "frames_out", "drops",
     "delivered_fps", "late_ms", "late_percent", "frame_age_ms", "stages_ms", "model", "backend", "weights_sha256",
-    "machine", "memory_mb",
+    "machine", "memory_mb", "model_size_px", "backend_asked", "cold_start_s", "not_included", "gpu_before", "gpu_after",
+    "gpu_memory_mb",
 }  # fmt: skip
 IMAGES = [grey(i) for i in range(5)]
 
@@ -72,6 +73,9 @@ def test_the_whole_command_writes_all_figures(tmp_path: Path, scenario: str) -> 
     assert {"cpu", "cores", "gpu", "system", "python", "versions", "commit"} <= set(facts["machine"])
     assert set(facts["memory_mb"]) == {"peak", "growth"}
     assert len(facts["weights_sha256"]) == 64
+    assert list(facts["cold_start_s"]) == ["model_and_portrait", "pipeline", "first_frame"]
+    assert all(seconds > 0 for seconds in facts["cold_start_s"].values())
+    assert "camera" in facts["not_included"]
 
 
 def test_a_wrong_rate_is_refused() -> None:
@@ -83,3 +87,44 @@ def test_the_options_are_the_contract() -> None:
         "scenario", "mode", "fps", "seconds", "warm_up", "source", "input_size", "portrait", "model", "backend",
         "late_ms", "json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["torch-half", "torch-compile", "tensorrt"])
+def test_a_backend_that_is_asked_for_and_is_not_there_is_an_error(
+    backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("says what happens without a GPU")
+    assert main(["bench", "--backend", backend, "--seconds", "1", "--source", "pattern"]) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_gpus_state_is_read_as_its_driver_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    from types import SimpleNamespace
+
+    from benchmarks import machine
+
+    line = "NVIDIA H200, 580.1, P0, 1980 MHz, 3201 MHz, 1980 MHz, 3201 MHz, 120.1 W, 700 W, 40, 900 MiB, 143771 MiB"
+    monkeypatch.setattr(machine.shutil, "which", lambda _name: "nvidia-smi")
+    monkeypatch.setattr(
+        machine.subprocess, "run", lambda *_a, **_k: SimpleNamespace(returncode=0, stdout=line + "\n")
+    )
+    state = machine.gpu_state()
+    assert state is not None
+    assert state["pstate"] == "P0"
+    assert state["clocks.sm"] == "1980 MHz"
+    assert state["memory.used"] == "900 MiB"
+
+    def hang(*_a: object, **_k: object) -> None:
+        raise subprocess.TimeoutExpired("nvidia-smi", 20)
+
+    monkeypatch.setattr(machine.subprocess, "run", hang)
+    assert machine.gpu_state() is None
+
+
+def test_a_processor_has_a_name_without_openvino() -> None:
+    from benchmarks.machine import _system_cpu_name
+
+    assert _system_cpu_name()
