@@ -69,6 +69,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
     clip = _clip_inputs(networks, options)
     losses: dict[str, list[Sensitivity]] = {}
     if options.sensitivity is not None:
+        report(f"measuring what each layer loses in fp16, on {options.frames} frames of a clip")
         losses = {n.name: _measured(n, clip[n.name], report) for n in networks}
         text = {name: [asdict(each) for each in found] for name, found in losses.items()}
         (folder / "sensitivity.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

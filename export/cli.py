@@ -19,6 +19,10 @@ from engine.backends.tensorrt_api import TensorRt, find
 from engine.errors import EngineError
 
 _OPSETS = (17, 20)
+_THRESHOLD = 1e-3
+"""``export.sensitivity.THRESHOLD``, without what that module needs."""
+_FRAMES = 2
+"""Of the clip, that layers are measured on unless asked for: a minute or two for the published networks on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,8 @@ class Export:
     precision: Literal["fp32", "fp16", "fp16-turing", "int8"] = "fp32"
     """fp16 keeps sampling grids and modulation in fp32; fp16-turing is what an RTX 20 needs, a little less exact."""
     sensitivity: float | None = None
-    """With fp16: measure each layer on the bundled clip, keep those in fp32 that lose more than this share (0.001)."""
+    """With fp16: measure each layer on the bundled clip, keep those in fp32 that lose more than this share. By default 0.001
+    for trained weights; 0 measures nothing."""
     warp: Literal["gridsample", "plugin"] = "gridsample"
     """How generators sample: an operator that every runtime has, or our kernel as a plug-in of TensorRT."""
     opset: int = 20
@@ -52,9 +57,13 @@ class Export:
         if self.limit is not None and not 0 < self.limit < 1:
             raise EngineError(f"--limit must lie between 0 and 1, got {self.limit}")
         if self.sensitivity is not None and (
-            not self.sensitivity > 0 or not self.precision.startswith("fp16")
+            not self.sensitivity >= 0 or not self.precision.startswith("fp16")
         ):
-            raise EngineError("--sensitivity must be positive, and goes with --precision fp16")
+            raise EngineError("--sensitivity must not be negative, and goes with --precision fp16")
+        if self.sensitivity and self.target == "torch-tensorrt":
+            raise EngineError(
+                "--sensitivity keeps layers of ONNX files: use --target tensorrt or tensorrt-rtx"
+            )
         if self.precision == "int8" and self.target == "torch-tensorrt":
             raise EngineError("int8 is built from ONNX: use --target tensorrt or tensorrt-rtx")
         if self.warp == "plugin" and self.target == "tensorrt-rtx":
@@ -63,6 +72,13 @@ class Export:
             )
         if self.compute_capability and self.target != "tensorrt-rtx":
             raise EngineError("--compute-capability goes with --target tensorrt-rtx only")
+
+    @property
+    def threshold(self) -> float | None:
+        """What a layer may lose in fp16; None: nothing is measured. Random weights say nothing of trained ones."""
+        trained = not self.model.startswith("random:") and self.target != "torch-tensorrt"
+        default = _THRESHOLD if trained and self.precision.startswith("fp16") else None
+        return default if self.sensitivity is None else self.sensitivity or None
 
     def run(self) -> int:
         """Export; 0 when every file and every plan agrees with PyTorch."""
@@ -130,7 +146,8 @@ def _write(options: Export, console: Console) -> Manifest:
     bundle = BundleOptions(
         precision=options.precision,
         warp=options.warp,
-        sensitivity=options.sensitivity,
+        sensitivity=options.threshold,
+        frames=_FRAMES if options.sensitivity is None else BundleOptions.frames,
         opset=options.opset,
         limit=options.limit,
     )

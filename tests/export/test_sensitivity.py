@@ -15,9 +15,9 @@ from engine.backends import manifest as manifests  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
 from export.bundle import BundleOptions, write_bundle  # noqa: E402
 from export.cli import Export  # noqa: E402
-from export.networks import Network, load_networks  # noqa: E402
+from export.networks import Network, load_networks, random_dpe  # noqa: E402
 from export.quantise import psnr_db  # noqa: E402
-from export.sensitivity import kept, layers, measure, node_prefix, rounded  # noqa: E402
+from export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
 
 
 class Two(nn.Module):
@@ -90,6 +90,41 @@ def test_the_export_keeps_what_loses_most(tmp_path: Path) -> None:
     assert half["all"] < half["none"], "kept layers have float32 weights"
 
 
+def test_the_command_measures_trained_weights_by_itself(tmp_path: Path) -> None:
+    """On the user's own checkpoint, with the bundled clip: what it keeps is in the file beside the networks."""
+    import json
+
+    from engine.models.checkpoint import save_published
+
+    weights = tmp_path / "dpe.safetensors"
+    save_published(random_dpe("debug"), weights)
+    command = Export(model=str(weights), out=tmp_path / "out", precision="fp16", limit=0.05)
+    assert command.run() == 0
+    found = json.loads((tmp_path / "out" / "sensitivity.json").read_text())
+    assert set(found) == {"encoder", "motion_encoder", "expression_generator", "pose_generator"}
+    layer = {"layer", "worst", "mean"}
+    assert all(rows and set(rows[0]) == layer for rows in found.values())
+    worst = found["expression_generator"]
+    assert worst == sorted(worst, key=lambda row: -row["worst"])
+    assert 0 < worst[0]["worst"] < 0.1, "half precision loses something, and not everything"
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ({"model": "dpe.safetensors", "precision": "fp16"}, THRESHOLD),
+        ({"model": "dpe.safetensors", "precision": "fp16", "sensitivity": 0.0}, None),
+        ({"model": "dpe.safetensors", "precision": "fp16", "sensitivity": 0.02}, 0.02),
+        ({"model": "dpe.safetensors"}, None),
+        ({"model": "dpe.safetensors", "precision": "int8"}, None),
+        ({"model": "random:published", "precision": "fp16"}, None),
+        ({"model": "dpe.safetensors", "precision": "fp16", "target": "torch-tensorrt"}, None),
+    ],
+)
+def test_what_is_measured_unless_somebody_says_otherwise(options: dict[str, Any], want: float | None) -> None:
+    assert Export(out=Path("out"), **options).threshold == want
+
+
 def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,8 +149,9 @@ def test_pictures_are_compared_in_decibels() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"sensitivity": 0.0, "precision": "fp16"}, "--sensitivity must be positive"),
-        ({"sensitivity": 0.1}, "--sensitivity must be positive"),
+        ({"sensitivity": -0.1, "precision": "fp16"}, "--sensitivity must not be negative"),
+        ({"sensitivity": 0.1}, "--sensitivity must not be negative"),
+        ({"sensitivity": 0.1, "precision": "fp16", "target": "torch-tensorrt"}, "keeps layers of ONNX files"),
         ({"precision": "int8", "target": "torch-tensorrt"}, "int8 is built from ONNX"),
     ],
 )
