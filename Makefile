@@ -12,6 +12,8 @@ BIN := .venv/bin
 endif
 # The CPU build, where the index offers one. Tests that need PyTorch are skipped without it.
 TORCH ?= torch==2.13.0
+# TensorRT for RTX builds plans without a GPU: 95 MB, for Linux on x86-64. Tests that want it are skipped without it.
+RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SHELL := bash
@@ -53,4 +55,7 @@ clean:
 .venv/.dev: .venv/.core
 	$(PIP) "$(TORCH)" || echo "no $(TORCH) for this Python: the tests that need it are skipped"
 	$(PIP) -e ".[dev,virtualcam,webrtc,train]"
+	@if [ "$$(uname -sm)" = "Linux x86_64" ]; then $(PIP) --no-deps --only-binary=:all: $(RTX) \
+	  || echo "no TensorRT for RTX for this Python: the tests that build its plans are skipped"; \
+	else echo "no TensorRT for RTX on $$(uname -sm): the tests that build its plans are skipped"; fi
 	touch $@
