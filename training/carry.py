@@ -46,6 +46,8 @@ class CarriedPack:
     """int ``[N]``, ascending."""
     pose_group: np.ndarray
     """int ``[N]``; see `training.data.pack`."""
+    made: np.ndarray
+    """bool ``[N]``; likewise."""
     validation: np.ndarray
     """bool ``[N]``"""
 
@@ -87,6 +89,7 @@ class PackWriter:
             self._tables = {name: track[name] for name in ("landmarks", "blendshapes", "segment")}
             own = np.arange(len(self._tables["segment"]), dtype=np.int32)
             self._tables["pose_group"] = track.get("pose_group", own)
+            self._tables["made"] = track.get("made", np.zeros(len(own), bool))
         self._validation = np.array([bool(s["validation"]) for s in self._segments])[self._tables["segment"]]
 
     def write(self, limit_bytes: int, validation_share: float = 0.04) -> dict[str, object]:
@@ -135,6 +138,7 @@ class PackWriter:
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
             pose_group=self._tables["pose_group"][rows],
+            made=self._tables["made"][rows],
             validation=self._validation[rows],
             offsets=offsets,
         )
@@ -172,6 +176,7 @@ def _read_pack(folder: Path, name: str) -> CarriedPack:
         blendshapes=t["blendshapes"].astype(np.float32),
         segment=t["segment"],
         pose_group=t["pose_group"],
+        made=t["made"],
         validation=t["validation"],
     )
 

@@ -180,8 +180,8 @@ class Session:
 
     def _to_device(self, pack: CarriedPack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
-        tables = (pack.landmarks[rows], pack.blendshapes[rows], pack.segment[rows], pack.pose_group[rows])
-        return DevicePack(pack.frames[rows], *tables, self._device)
+        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.pose_group, pack.made)
+        return DevicePack(pack.frames[rows], *(table[rows] for table in tables), self._device)
 
 
 def _parse(argv: Sequence[str]) -> tuple[SessionOptions, CompactOptions]:

@@ -26,6 +26,10 @@ class Train:
     """Pack of rendered quadruples, written by 'mimicam pack-synthetic'."""
     synthetic_share: float = 0.125
     """Of each batch."""
+    fitted: Path | None = None
+    """Pack of portraits with other expressions put on them, written by 'python -m training.synthetic fitted'."""
+    fitted_share: float = 0.125
+    """Of each batch."""
     out: Path
     """Folder of the run: checkpoint, curve, sample grids."""
     size: int = 256
@@ -90,9 +94,18 @@ class Train:
         print(f"stopped at step {reached}; the run is in {self.out}")
 
     def _pairs(self) -> Mixture:
-        rendered = 0 if self.synthetic is None else round(self.batch * self.synthetic_share)
         draw = partial(PairSampler, size=self.size, seed=self.seed)
-        samplers = [draw(FramePack(self.pack, validation=False), batch=self.batch - rendered)]
-        if self.synthetic is not None and rendered:
-            samplers.append(draw(FramePack(self.synthetic, validation=False), batch=rendered))
-        return Mixture(samplers)
+        beside = [
+            (pack, round(self.batch * share))
+            for pack, share in ((self.synthetic, self.synthetic_share), (self.fitted, self.fitted_share))
+            if pack is not None and round(self.batch * share)
+        ]
+        left = self.batch - sum(count for _, count in beside)
+        if left < 1:
+            raise EngineError("the shares of rendered pictures leave no clips in a batch: lower them")
+        return Mixture(
+            [
+                draw(FramePack(pack, validation=False), batch=count)
+                for pack, count in ((self.pack, left), *beside)
+            ]
+        )

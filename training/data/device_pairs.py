@@ -128,14 +128,15 @@ class DevicePack:
         blendshapes: np.ndarray,
         segment: np.ndarray,
         pose_group: np.ndarray,
+        made: np.ndarray,
         device: torch.device,
     ) -> None:
         """``segment`` int ``[N]``, ascending: frames of one person without a cut.
-        ``pose_group``: see `training.data.pack`."""
+        ``pose_group``, ``made``: see `training.data.pack`."""
         self.device = device
         self.frames = torch.from_numpy(frames_NSS3).to(device)
         pose_row = pose_rows(pose_group)
-        self.pose_row = torch.from_numpy(pose_row).to(device)
+        self.pose_row, self.made = (torch.from_numpy(table).to(device) for table in (pose_row, made))
         motions = read_motions(landmarks_NL3, blendshapes, pose_row)
         self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
         weights = np.concatenate(
@@ -230,8 +231,12 @@ class DeviceSampler:
         pose = pack.pose_row[draws]
         alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
         wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
-        far = (wish[0] * distance + wish[1] * FIRST * alike).argmax(dim=1)
-        return draws[torch.arange(self._batch, device=pack.device), far]
+        made = pack.made[draws]
+        order = alike * (1.0 + (made[..., 0] != made[..., 1]))
+        far = (wish[0] * distance + wish[1] * FIRST * order).argmax(dim=1)
+        chosen = draws[torch.arange(self._batch, device=pack.device), far]
+        drawn_first = pack.made[chosen[:, 1]] & ~pack.made[chosen[:, 0]]
+        return torch.where(drawn_first[:, None], chosen.flip(1), chosen)
 
     def _matrices(self, random: torch.Generator) -> Tensor:
         a = self._augmentation

@@ -118,6 +118,7 @@ class Packer:
         self._blendshapes: list[np.ndarray] = []
         self._segment: list[int] = []
         self._pose_group: list[int] = []
+        self._made: list[bool] = []
         self._segments: list[dict[str, object]] = []
 
     def add(self, path: Path, segment: Segment) -> int:
@@ -136,10 +137,13 @@ class Packer:
         self._segments.append(asdict(segment) | {"part": part})
         self._tracker.reset()
 
-    def keep(self, image: Image, *, pose_group: int | None = None) -> bool:
+    def keep(self, image: Image, *, pose_group: int | None = None, made: bool = False) -> bool:
         """Track and store one picture of the segment; False when it shows no face.
 
-        ``pose_group``: a number of this caller's own, for pictures whose heads are held alike by construction.
+        Args:
+            image: RGB.
+            pose_group: a number of this caller's own, for pictures whose heads are held alike by construction.
+            made: drawn out of another picture of the segment, which is real and so the better one to learn to draw.
         """
         face = self._tracker(image)
         if face is None:
@@ -149,6 +153,7 @@ class Packer:
         self._blendshapes.append(face.blendshapes)
         self._segment.append(len(self._segments) - 1)
         self._pose_group.append(len(self._pose_group) if pose_group is None else pose_group)
+        self._made.append(made)
         self._raw.write(_square(image, self._size).tobytes())
         return True
 
@@ -172,6 +177,7 @@ class Packer:
             blendshapes=np.stack(self._blendshapes).reshape(-1, BLENDSHAPES),
             segment=np.array(self._segment, np.int32),
             pose_group=np.array(self._pose_group, np.int32),
+            made=np.array(self._made, bool),
         )
         (self._out / "segments.json").write_text(json.dumps(self._segments, indent=1))
 

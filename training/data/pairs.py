@@ -58,7 +58,8 @@ class FramePack:
             self.blendshapes = track["blendshapes"]
             self.segment = track["segment"]
             group = track["pose_group"] if "pose_group" in track else np.arange(len(self.segment))
-        self.pose_row = pose_rows(group)
+            made = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
+        self.pose_row, self.made = pose_rows(group), made
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -123,7 +124,8 @@ class PairSampler:
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
         """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
 
-        Half of the time two expressions of one pose win, where the pack has them.
+        Half of the time two expressions of one pose win, where the pack has them, and of these a made and a real picture.
+        The real one is what is to be drawn.
         """
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
@@ -136,8 +138,10 @@ class PairSampler:
         )
         pose = self._pack.pose_row[draws]
         alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
-        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * alike
-        source, target = draws[int(np.argmax(score))]
+        made = self._pack.made[draws]
+        order = alike * (1.0 + (made[:, 0] != made[:, 1]))
+        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * order
+        source, target = sorted(draws[int(np.argmax(score))], key=lambda row: not self._pack.made[row])
         return int(source), int(target)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:

@@ -108,6 +108,18 @@ def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(f
     assert (moving.abs().amax(dim=(1, 2)) < 1e-4).sum() <= 4, "a frame drawn twice"
 
 
+def test_of_a_real_and_a_made_picture_the_real_one_is_to_be_drawn(faces: Path) -> None:
+    pack = _in_groups(faces, 1000)
+    pack.made = np.arange(len(pack.segment)) % 4 > 0
+    sampler = PairSampler(pack, size=16, batch=1)
+    rng = np.random.default_rng(0)
+    pairs = np.array([sampler._far_pair(rng, 0, len(pack.segment)) for _ in range(200)])
+    made = pack.made[pairs]
+    assert not (~made[:, 0] & made[:, 1]).any()
+    assert (made[:, 0] & ~made[:, 1]).mean() > 0.6, "the pairs that were wished for, and some that fell so"
+    assert made.all(axis=1).any(), "two made ones teach too"
+
+
 def test_a_batch_has_the_shapes_that_the_recipe_reads(faces: Path) -> None:
     batch = _sampler(faces, size=64, batch=3, augmentation=None).batch(0)
     assert {k: tuple(v.shape) for k, v in batch.items()} == {

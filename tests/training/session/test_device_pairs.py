@@ -28,6 +28,7 @@ def _device(pack: FramePack) -> DevicePack:
         pack.blendshapes[rows],
         pack.segment[rows],
         pack.pose_row[rows],
+        pack.made[rows],
         torch.device("cpu"),
     )
 
