@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import EngineError
+from engine.runtime.cores import usable_cores
 from engine.types import Image
 
 PYTHON_MIN, PYTHON_MAX = (3, 10), (3, 13)
@@ -154,7 +155,10 @@ def _processor() -> Iterator[Check]:
     name = core().get_property("CPU", "FULL_DEVICE_NAME")
     able = " ".join(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     yield Check(
-        name="processor", ok=True, required=False, detail=f"{name.strip()}, {os.cpu_count()} cores, {able}"
+        name="processor",
+        ok=True,
+        required=False,
+        detail=f"{name.strip()}, {usable_cores()} of {os.cpu_count()} cores, {able}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from engine.backends.bundle_facts import COMPACT_DIR, read_facts
 from engine.backends.model import Features
 from engine.backends.openvino_runtime import Network, has_bf16
 from engine.errors import EngineError
+from engine.runtime.cores import usable_cores
 from engine.types import Float, Image
 
 _INPUTS = (
@@ -40,7 +40,7 @@ class OpenVinoCompact:
                 f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle"
             )
         facts = read_facts(folder)
-        threads = threads or min(os.cpu_count() or 1, 4)
+        threads = threads or min(usable_cores(), 4)
         precision = "bf16" if has_bf16() else "f32"
         self.name: str = facts.name
         self.sha256: str = facts.sha256

@@ -6,7 +6,6 @@ reads are added up over the whole latent.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from engine.backends.manifest import Manifest, NetworkFile
 from engine.backends.openvino_runtime import Array, Network, core
 from engine.backends.published import ModelFacts, PublishedModel
 from engine.errors import EngineError
+from engine.runtime.cores import usable_cores
 from engine.types import Float
 
 
@@ -84,7 +84,7 @@ def open_daegan_openvino(folder: Path, *, threads: int | None = None) -> DaeGanM
 def _open(folder: Path, first: str, threads: int | None) -> tuple[OpenVinoNetworks, ModelFacts]:
     """``first`` names the network that takes the portrait's picture."""
     manifest = manifests.read_manifest(folder)
-    threads = threads or min(os.cpu_count() or 1, 8)
+    threads = threads or min(usable_cores(), 8)
     facts = ModelFacts(
         name=manifest.model,
         sha256=manifest.model_sha256,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError
+from engine.runtime.cores import usable_cores
 from engine.web import log
 from engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
@@ -111,7 +112,7 @@ class Serve:
         return Options(
             host=self.host, port=self.port, names=names | frozenset(name.lower() for name in self.allow_host),
             secure=self._has_tls, drain_s=self.drain_s,
-            limits=Limits(calls=self.max_calls or calls_for(os.cpu_count() or 1), viewers=self.max_viewers), **options,
+            limits=Limits(calls=self.max_calls or calls_for(usable_cores()), viewers=self.max_viewers), **options,
         )  # fmt: skip
 
     def _server(self) -> Server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from engine.backends.model import Features, Model, PictureModel
 from engine.backends.shared import SharedModel
 from engine.pipeline import Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
+from engine.runtime.cores import usable_cores
 from engine.stages.track import FaceDetector, Region
 from engine.types import (
     BLENDSHAPES,
@@ -122,7 +122,7 @@ class ModelRoom:
         self._name, self._backend, self._threads = (
             model,
             backend,
-            threads or spare_threads(os.cpu_count() or 1),
+            threads or spare_threads(usable_cores()),
         )
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
