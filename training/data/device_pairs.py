@@ -27,7 +27,16 @@ from engine.stages.motion import CONTROL, make_drive
 from engine.stages.reading import displacements
 from engine.types import HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
-from training.data.pairs import FAR_SHARE, FIRST, PAIR_WEIGHTS, STILL_SHARE, Augmentation, Batch, read_ahead
+from training.data.pairs import (
+    FAR_SHARE,
+    FIRST,
+    PAIR_WEIGHTS,
+    STILL_SHARE,
+    Augmentation,
+    Batch,
+    read_ahead,
+    rows_to_draw,
+)
 
 _TRIES = 5
 _BY_EXPRESSION_SHARE = 0.5
@@ -136,7 +145,8 @@ class DevicePack:
         self.device = device
         self.frames = torch.from_numpy(frames_NSS3).to(device)
         pose_row = pose_rows(pose_group)
-        self.pose_row, self.made = (torch.from_numpy(table).to(device) for table in (pose_row, made))
+        tables = (pose_row, rows_to_draw(segment, made))
+        self.pose_row, self.to_draw = (torch.from_numpy(table).to(device) for table in tables)
         motions = read_motions(landmarks_NL3, blendshapes, pose_row)
         self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
         weights = np.concatenate(
@@ -231,12 +241,10 @@ class DeviceSampler:
         pose = pack.pose_row[draws]
         alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
         wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
-        made = pack.made[draws]
-        order = alike * (1.0 + (made[..., 0] != made[..., 1]))
-        far = (wish[0] * distance + wish[1] * FIRST * order).argmax(dim=1)
-        chosen = draws[torch.arange(self._batch, device=pack.device), far]
-        drawn_first = pack.made[chosen[:, 1]] & ~pack.made[chosen[:, 0]]
-        return torch.where(drawn_first[:, None], chosen.flip(1), chosen)
+        far = (wish[0] * distance + wish[1] * FIRST * alike).argmax(dim=1)
+        source, target = draws[torch.arange(self._batch, device=pack.device), far].unbind(1)
+        to_draw = pack.to_draw[target]
+        return torch.stack([torch.where(source == to_draw, target, source), to_draw], dim=1)
 
     def _matrices(self, random: torch.Generator) -> Tensor:
         a = self._augmentation

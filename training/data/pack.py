@@ -143,7 +143,7 @@ class Packer:
         Args:
             image: RGB.
             pose_group: a number of this caller's own, for pictures whose heads are held alike by construction.
-            made: drawn out of another picture of the segment, which is real and so the better one to learn to draw.
+            made: drawn out of another picture of the segment, which is real; see `training.data.pairs.rows_to_draw`.
         """
         face = self._tracker(image)
         if face is None:

@@ -59,7 +59,8 @@ class FramePack:
             self.segment = track["segment"]
             group = track["pose_group"] if "pose_group" in track else np.arange(len(self.segment))
             made = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
-        self.pose_row, self.made = pose_rows(group), made
+        self.made = made
+        self.pose_row, self.to_draw = pose_rows(group), rows_to_draw(self.segment, made)
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -124,8 +125,7 @@ class PairSampler:
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
         """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
 
-        Half of the time two expressions of one pose win, where the pack has them, and of these a made and a real picture.
-        The real one is what is to be drawn.
+        Half of the time two expressions of one pose win, where the pack has them.
         """
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
@@ -138,11 +138,10 @@ class PairSampler:
         )
         pose = self._pack.pose_row[draws]
         alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
-        made = self._pack.made[draws]
-        order = alike * (1.0 + (made[:, 0] != made[:, 1]))
-        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * order
-        source, target = sorted(draws[int(np.argmax(score))], key=lambda row: not self._pack.made[row])
-        return int(source), int(target)
+        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * alike
+        source, target = draws[int(np.argmax(score))]
+        to_draw = self._pack.to_draw[target]
+        return int(target if source == to_draw else source), int(to_draw)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:
         """``[2, 3]``: crop space after augmentation from crop space before."""
@@ -185,6 +184,18 @@ class PairSampler:
         table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
         table = (np.clip(table, 0, 1) * 255).round().astype(np.uint8)
         return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
+
+
+def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """The row that is drawn where a row was chosen for it, int ``[N]``: itself or, for a made picture, its segment's first real
+    one. Made pictures are good enough to start from; learning to draw them would be learning their faults."""
+    rows = np.arange(len(segment))
+    real = rows[~made]
+    numbers, first = np.unique(segment[real], return_index=True)
+    found = np.searchsorted(numbers, segment).clip(max=max(len(numbers) - 1, 0))
+    known = np.isin(segment, numbers)
+    result: np.ndarray = np.where(made & known, real[first][found] if len(real) else rows, rows)
+    return result
 
 
 class Mixture:

@@ -228,7 +228,7 @@ def write_pack(job: FittedJob) -> Tally:
             Segment(file=f"{portrait.file}#{portrait.row}", identity=portrait.identity, validation=False)
         )
         for image, share in zip(images, shares, strict=True):
-            if packer.keep(image, pose_group=number):
+            if packer.keep(image, pose_group=number, made=share != ITSELF):
                 painted.append(share)
     packer.close()
     _add_array(job.out / "track.npz", "painted", np.array(painted, np.float32))

@@ -13,7 +13,7 @@ from engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
 from tests.stages.material import NAMES  # noqa: E402
 from tests.training.data.material import PEOPLE, write_faces, write_flat  # noqa: E402
 from training.data.geometry import mirrored_blendshapes  # noqa: E402
-from training.data.pairs import Augmentation, FramePack, Mixture, PairSampler  # noqa: E402
+from training.data.pairs import Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
 
 PLAIN = Augmentation(roll_deg=0.0, scale=(1.0, 1.0), shift=0.0, colour=0.0, gamma=0.0)
 SEGMENTS = [
@@ -108,16 +108,24 @@ def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(f
     assert (moving.abs().amax(dim=(1, 2)) < 1e-4).sum() <= 4, "a frame drawn twice"
 
 
-def test_of_a_real_and_a_made_picture_the_real_one_is_to_be_drawn(faces: Path) -> None:
+def test_a_made_picture_is_never_what_is_to_be_drawn(faces: Path) -> None:
     pack = _in_groups(faces, 1000)
-    pack.made = np.arange(len(pack.segment)) % 4 > 0
+    made = np.arange(len(pack.segment)) % 4 > 0
+    pack.to_draw = rows_to_draw(np.zeros_like(pack.segment), made)
     sampler = PairSampler(pack, size=16, batch=1)
     rng = np.random.default_rng(0)
     pairs = np.array([sampler._far_pair(rng, 0, len(pack.segment)) for _ in range(200)])
-    made = pack.made[pairs]
-    assert not (~made[:, 0] & made[:, 1]).any()
-    assert (made[:, 0] & ~made[:, 1]).mean() > 0.6, "the pairs that were wished for, and some that fell so"
-    assert made.all(axis=1).any(), "two made ones teach too"
+    assert not made[pairs[:, 1]].any()
+    assert made[pairs[:, 0]].mean() > 0.6
+    assert (pairs[:, 0] == pairs[:, 1]).mean() < 0.1, "a frame drawn twice, before as now"
+
+
+def test_the_row_to_draw_is_the_segments_first_real_one() -> None:
+    segment = np.array([0, 0, 0, 1, 1, 2, 2, 3])
+    made = np.array([1, 0, 1, 0, 0, 1, 1, 0], bool)
+    assert rows_to_draw(segment, made).tolist() == [1, 1, 1, 3, 4, 5, 6, 7]
+    assert rows_to_draw(segment, np.zeros(8, bool)).tolist() == list(range(8))
+    assert rows_to_draw(segment, np.ones(8, bool)).tolist() == list(range(8)), "nothing better is known"
 
 
 def test_a_batch_has_the_shapes_that_the_recipe_reads(faces: Path) -> None:
