@@ -187,8 +187,11 @@ class PairSampler:
 
 
 def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """The row that is drawn where a row was chosen for it, int ``[N]``: itself or, for a made picture, its segment's first real
-    one. Made pictures are good enough to start from; learning to draw them would be learning their faults."""
+    """The row that is drawn where a row was chosen for it, int ``[N]``.
+
+    Itself or, for a made picture, its segment's first real one: made pictures are good enough to start from, but learning
+    to draw them would be learning their faults.
+    """
     rows = np.arange(len(segment))
     real = rows[~made]
     numbers, first = np.unique(segment[real], return_index=True)
