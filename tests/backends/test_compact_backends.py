@@ -132,7 +132,7 @@ def test_a_portrait_of_other_weights_is_refused(backend: OpenVinoCompact | Eager
 
 
 def test_the_generator_takes_what_features_and_a_drive_hold_in_their_order(bundle: Path) -> None:
-    drive = tuple(field.name for field in fields(Drive))
+    drive = tuple(field.name for field in fields(Drive) if field.compare)
     assert openvino_compact._INPUTS[-len(drive) :] == drive
     assert tuple(Network(bundle / "generator.xml", threads=1).inputs) == openvino_compact._INPUTS
 
