@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +178,8 @@ def test_a_saved_portrait_comes_back_with_its_features(
 
 def test_the_list_says_how_to_get_each_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    lines = {line.partition(":")[0]: line for line in capsys.readouterr().out.splitlines()}
+    printed = capsys.readouterr().out.splitlines()
+    lines = {one.split(maxsplit=1)[0]: one + two for one, two in pairwise(printed) if one and one[0] != " "}
     assert "bundled" in lines["compact"]
     assert "mimicam models import" in lines["published"]
     assert "toy" in lines["debug"]
