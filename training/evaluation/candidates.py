@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from engine.backends.model import Features, Model, PictureModel
+from engine.stages.composite import Composite
 from engine.stages.crop import cut
 from engine.stages.edit import edit
 from engine.stages.encode import Crop
@@ -88,7 +89,8 @@ class PictureGenerator:
             self._stages.encode.reset()
         self._seq += 1
         crop = Crop(image=driver, box=_whole(driver), face=None, captured_ns=self._seq * FRAME_NS)
-        role = self._stages.role(None, self._last[1])
+        around = Composite(portrait, _whole(portrait), None)
+        role = self._stages.role(None, self._last[1], around)
         drive = role.edit(self._stages.encode(crop), None, EditSettings(mode=mode))
         return _sized(role.generate(drive), len(portrait)).copy()
 
