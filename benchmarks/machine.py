@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.doctor import gpu_names
+from engine.runtime.cores import usable_cores
 
 _PACKAGES = (
     "mimicam",
@@ -37,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
     """CPU, GPU, system, versions and commit; nothing that tells whose machine it is."""
     return {
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "gpu": gpu_names(),
         "system": platform.platform(),

@@ -205,9 +205,8 @@ class Batcher(Generic[In, Out]):
         try:
             results = self._work({slot: ticket.item for slot, ticket in batch.items()})
             pairs = [(ticket, results[slot]) for slot, ticket in batch.items()]
-        except (
-            BaseException
-        ) as error:  # every session hears of it, now or with its next frame; the thread ends
+        except BaseException as error:
+            # Every session hears of it, now or with its next frame; the thread ends.
             with self._lock:
                 self._failure = error
             for ticket in batch.values():

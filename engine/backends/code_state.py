@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.backends.cuda_gpu import Gpu, Upload
-from engine.backends.live import CodeEdit
+from engine.backends.live import IDENTITY, CodeEdit
 from engine.backends.model import Features, LatentCodes
 from engine.types import Float
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 _NEUTRAL = 2
 """Row of `kernels.edit_codes.PAST`."""
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.code_state import IDENTITY, CodeState
+from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
 from engine.backends.gpu_networks import FixedNetwork, copy_all
-from engine.backends.live import Canvas, CodeEdit
+from engine.backends.live import IDENTITY, Canvas, CodeEdit
 from engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:

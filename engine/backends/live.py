@@ -14,6 +14,9 @@ import numpy as np
 from engine.backends.model import Features, LatentCodes
 from engine.types import Float, Image, Mode
 
+IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+"""``[2, 3]``: of a picture that is the crop already."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canvas:

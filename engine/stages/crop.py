@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engine.stages.geometry import head_pose
-from engine.types import CropBox, Face, Image
+from engine.types import CropBox, Face, Float, Image
 
 # Median head scale and place in the training clips (12,557 frames, 2026-11), crop units.
 HEAD_SCALE = 0.40
@@ -46,14 +46,20 @@ def cut(
         out: receives the result; None makes a new one.
         soft: room for a picture of the image's shape, as a large box needs; None makes it where it is needed.
     """
-    scale = box.size_px / size
-    matrix = np.array(
-        [[scale, 0, box.x_px + scale / 2 - 0.5], [0, scale, box.y_px + scale / 2 - 0.5]], np.float32
-    )
-    if scale > 1.5:  # bilinear sampling would skip pixels: blur to the new rate first
+    if (scale := box.size_px / size) > 1.5:  # bilinear sampling would skip pixels: blur to the new rate first
         image = cv2.GaussianBlur(image, (0, 0), 0.4 * scale, dst=soft)
+    matrix = image_from_crop(box, size)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, matrix, (size, size), dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def image_from_crop(box: CropBox, size: int, *, mirror: bool = False) -> Float:
+    """``[2, 3]``: pixels of a crop of ``size`` to pixels of the picture; ``mirror``: of a crop that is turned over."""
+    scale = box.size_px / size
+    left, top = box.x_px + scale / 2 - 0.5, box.y_px + scale / 2 - 0.5
+    if mirror:
+        return np.array([[-scale, 0, left + scale * (size - 1)], [0, scale, top]], np.float32)
+    return np.array([[scale, 0, left], [0, scale, top]], np.float32)
 
 
 class Cutter:

@@ -11,18 +11,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from engine.backends.live import CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
+from engine.backends.live import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
 from engine.backends.model import Features
 from engine.runtime.buffers import BufferPool
 from engine.stages.composite import Composite
-from engine.stages.crop import Cutter
+from engine.stages.crop import Cutter, image_from_crop
 from engine.stages.encode import Crop
 from engine.stages.motion import Drive, read_motion
-from engine.types import CropBox, EditSettings, Float, Image, Mode, MotionCode
-
-CUTOFF_HZ, BETA, SPEED_CUTOFF_HZ = 4.0, 4.0, 1.0
-"""Of the codes' filter: as in `engine.stages.picture.PictureEncoder`; a test holds the two together."""
-_IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+from engine.stages.picture import BETA, CUTOFF_HZ
+from engine.types import EditSettings, Float, Image, Mode, MotionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +100,7 @@ class DeviceEncoder:
         if self._cut is None:
             return crop.image, image_from_crop(crop.box, self._size, mirror=crop.mirror)
         picture = self._cut(crop.image, crop.box)
-        return (cv2.flip(picture, 1) if crop.mirror else picture), _IDENTITY
+        return (cv2.flip(picture, 1) if crop.mirror else picture), IDENTITY
 
 
 class DeviceEdit:
@@ -116,7 +113,7 @@ class DeviceEdit:
         edit = CodeEdit(
             fresh=driver.fresh, seconds=driver.seconds, take_neutral=neutral is driver, relative=neutral is not None,
             expression_gain=settings.expression_gain, pose_gain=settings.pose_gain,
-            cutoff_hz=CUTOFF_HZ, beta=BETA, speed_cutoff_hz=SPEED_CUTOFF_HZ,
+            cutoff_hz=CUTOFF_HZ, beta=BETA,
         )  # fmt: skip
         return DeviceDrive(result=Result(mode=settings.mode), motion=driver, edit=edit)
 
@@ -153,7 +150,7 @@ class Shown:
             pose_share=0.0 if again else _share(drive, past, without=Mode.EXP),
         )
         if motion is None:
-            return LiveFrame(image=None, image_from_crop=_IDENTITY, mode=drive.result.mode, edit=edit)
+            return LiveFrame(image=None, image_from_crop=IDENTITY, mode=drive.result.mode, edit=edit)
         return LiveFrame(
             image=motion.image, image_from_crop=motion.image_from_crop, mode=drive.result.mode, edit=edit
         )
@@ -200,15 +197,6 @@ class Fetched:
         out = self._pool.take()
         np.copyto(out, picture)
         return out
-
-
-def image_from_crop(box: CropBox, size: int, *, mirror: bool) -> Float:
-    """``[2, 3]``: pixels of a crop of ``size`` to pixels of the picture, as `engine.stages.crop.cut` places them."""
-    scale = box.size_px / size
-    left, top = box.x_px + scale / 2 - 0.5, box.y_px + scale / 2 - 0.5
-    if mirror:
-        return np.array([[-scale, 0, left + scale * (size - 1)], [0, scale, top]], np.float32)
-    return np.array([[scale, 0, left], [0, scale, top]], np.float32)
 
 
 def _share(drive: DeviceDrive, past: Result | None, *, without: Mode) -> float:

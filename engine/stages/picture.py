@@ -15,6 +15,10 @@ from engine.stages.motion import read_motion
 from engine.stages.smooth import OneEuro
 from engine.types import EditSettings, Float, Image, Mode, MotionCode
 
+CUTOFF_HZ = BETA = 4.0
+"""Of the codes' One-Euro filter, in units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained
+weights: none may be bundled."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureMotion:
@@ -51,12 +55,11 @@ class CodeDrive:
 class PictureEncoder:
     """Cuts the driver's face out and reads its codes; see `engine.stages.reenact.Encode`."""
 
-    # In units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained weights: none may be bundled.
     def __init__(self, model: PictureModel, *, smooth: bool = True) -> None:
         self._model = model
         self._cut = Cutter(model.size)
         self._mirrored = np.empty((model.size, model.size, 3), np.uint8)
-        self._smoother = OneEuro(cutoff_hz=4.0, beta=4.0) if smooth else None
+        self._smoother = OneEuro(cutoff_hz=CUTOFF_HZ, beta=BETA) if smooth else None
         self._unit = 1.0
         self._fresh = True
         self._mirror = False

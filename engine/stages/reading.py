@@ -49,11 +49,7 @@ def expression_displacement(face: MotionCode, other: MotionCode) -> Float:
 
     They may be two people: identity is left out as far as one frame tells it. Zero for one and the same face.
     """
-    return _displacement(
-        face.shape - other.shape,
-        face.expression - other.expression,
-        view_terms(face.pose.rotation) - view_terms(other.pose.rotation),
-    )
+    return _displacement(face.shape - other.shape, face.expression - other.expression, _turned(face, other))
 
 
 def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
@@ -62,11 +58,10 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
     Nothing of identity is in it, only the tracker's noise and what a turn does to its reading. Depth is noise mostly.
     """
     reading = face_reading()
-    seen = now.shape - before.shape
-    view = view_terms(now.pose.rotation) - view_terms(before.pose.rotation)
-    displacement = expression_displacement(now, before)
-    turned = ((view @ reading.view_bias) @ reading.modes).reshape(-1, 3)
-    displacement[:, :2] += _SEEN_SHARE * (seen - turned - displacement)[:, :2]
+    seen, view = now.shape - before.shape, _turned(now, before)
+    displacement = _displacement(seen, now.expression - before.expression, view)
+    by_view = ((view @ reading.view_bias) @ reading.modes).reshape(-1, 3)
+    displacement[:, :2] += _SEEN_SHARE * (seen - by_view - displacement)[:, :2]
     return displacement
 
 
@@ -86,6 +81,11 @@ def _displacement(shape: Float, expression: Float, view: Float) -> Float:
     modes = shape.reshape(*shape.shape[:-2], -1) @ reading.modes.T - view @ reading.view_bias
     displacement: Float = np.concatenate([expression, modes], axis=-1) @ reading.displacement
     return displacement.reshape(shape.shape)
+
+
+def _turned(face: MotionCode, other: MotionCode) -> Float:
+    difference: Float = view_terms(face.pose.rotation) - view_terms(other.pose.rotation)
+    return difference
 
 
 def view_terms(rotation: Float) -> Float:

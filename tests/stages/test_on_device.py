@@ -18,14 +18,13 @@ from engine.backends.model import Features, LatentCodes, check_own  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402
-from engine.stages.crop import cut  # noqa: E402
+from engine.stages.crop import cut, image_from_crop  # noqa: E402
 from engine.stages.encode import Crop  # noqa: E402
 from engine.stages.on_device import (  # noqa: E402
     DeviceEdit,
     DeviceEncoder,
     Fetched,
     Shown,
-    image_from_crop,
 )
 from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode  # noqa: E402
 from tests.stages.material import SECOND_NS, face_at, shapes  # noqa: E402

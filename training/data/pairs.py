@@ -193,12 +193,11 @@ def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
     to draw them would be learning their faults.
     """
     rows = np.arange(len(segment))
-    real = rows[~made]
-    numbers, first = np.unique(segment[real], return_index=True)
-    found = np.searchsorted(numbers, segment).clip(max=max(len(numbers) - 1, 0))
-    known = np.isin(segment, numbers)
-    result: np.ndarray = np.where(made & known, real[first][found] if len(real) else rows, rows)
-    return result
+    for number in np.unique(segment[made]):
+        own = segment == number
+        if (real := rows[own & ~made]).size:
+            rows[own & made] = real[0]
+    return rows
 
 
 class Mixture:

@@ -98,7 +98,7 @@ def fit_maps(
             `training.synthetic.quadruple.ORDER`.
         rendered_share: weight of a pair of rendered pictures, where a person weighs 100.
     """
-    bias = _view_bias(people)
+    bias = view_bias_of_shapes(people)
     unbiased = people.shape - people.view @ bias
     explained = people.expression @ shape_from_expression.reshape(len(shape_from_expression), -1)
     _, _, modes = np.linalg.svd((unbiased - explained)[::_EVERY], full_matrices=False)
@@ -133,12 +133,10 @@ def explained_share(
 
 
 def view_bias_of_shapes(frames: Readings) -> np.ndarray:
-    """``[9, 1434]``: what the tracker reads differently of turned faces."""
-    return _view_bias(frames)
+    """``[9, 1434]``: what the tracker reads differently of turned faces.
 
-
-def _view_bias(frames: Readings) -> np.ndarray:
-    """Regressed beside the blendshapes, so that what people do when they turn is not taken for the turn."""
+    Regressed beside the blendshapes, so that what people do when they turn is not taken for the turn.
+    """
     x = _within(np.concatenate([frames.expression[:, 1:], frames.view], axis=1), frames.person)
     y = _within(frames.shape, frames.person)
     weights = np.linalg.solve(x.T @ x + 10 * np.eye(x.shape[1]), x.T @ y)
