@@ -9,14 +9,14 @@ import cv2
 import torch
 
 from engine.errors import EngineError
-from engine.models.daegan import DAEGAN, DAEGAN_DEBUG
+from engine.models.daegan import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
 from engine.models.daegan_file import save_daegan
 from training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from training.daegan.videos import VideoSampler
 from training.data.pairs import FramePack
 from training.trainer import Trainer, TrainerOptions
 
-_PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_DEBUG)}
+_PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBUG)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class TrainDaeGan:
     steps: int = 100_000
     stage_one_steps: int = 30_000
     """Embedders only, up to here."""
+    lr: float = 1e-4
+    """Of the embedders and the generator (section 4); the discriminator's is four times that."""
     minutes: float | None = None
     """Stop after this long."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -48,7 +50,12 @@ class TrainDaeGan:
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
         config = _PRESETS[self.preset]
-        options = DaeGanOptions(steps=self.steps, stage_one_steps=self.stage_one_steps)
+        options = DaeGanOptions(
+            steps=self.steps,
+            stage_one_steps=self.stage_one_steps,
+            lr=self.lr,
+            lr_discriminator=4 * self.lr,
+        )
         recipe = DaeGanRecipe(options, config=config, device=self.device)
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():

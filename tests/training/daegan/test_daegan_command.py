@@ -49,6 +49,14 @@ def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.Capture
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
+def test_it_learns_at_the_rate_that_was_asked_for(pack: Path) -> None:
+    states = []
+    for steps in (2, 4):
+        command(pack, steps=steps, lr=0.0).run()
+        states.append(load_daegan(pack.parent / "run" / "model.safetensors").state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 def test_what_it_wrote_renders(backend: str, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(pack.parent))
