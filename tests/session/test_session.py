@@ -1,8 +1,10 @@
 """The frame path: order, newest wins, stalled sinks, failures, shutdown. No device, no sleeps."""
 
 import _thread
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -192,6 +194,15 @@ def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:
     assert not report.interrupted
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whoever starts the tests in the background of a script has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_with_a_report() -> None:
     source, sink = EndlessSource([frame(0)]), ListSink(main_thread=False)
 
