@@ -46,6 +46,8 @@ class Report:
     """Ctrl-C."""
     stuck: tuple[str, ...]
     """Threads that did not end within the limit; a driver hangs."""
+    lost: tuple[str, ...] = ()
+    """Why sinks broke that the others went on without."""
 
     @property
     def delivered_fps(self) -> float:
@@ -61,6 +63,7 @@ def render_report(report: Report, backend: str = "") -> RenderableType:
     if report.stages:
         lines.append(_stages(report))
     lines += [Text(f"{name} did not stop in time", style="red") for name in report.stuck]
+    lines += [Text(f"lost: {reason}", style="red") for reason in report.lost]
     return Group(*lines)
 
 

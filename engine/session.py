@@ -145,6 +145,7 @@ class Session:
         clock: Clock | None = None,
         timings: Timings | None = None,
         drops: Drops | None = None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Connect the parts; nothing starts yet.
 
@@ -153,6 +154,7 @@ class Session:
             clock: the one that stamped the source's frames.
             timings: the pipeline's, for the report.
             drops: where drops are counted; the source's own counter, if it has one.
+            on_lost: told at once, on some thread, why a sink broke that the others go on without.
 
         Raises:
             ValueError: no sink, or two that need the main thread.
@@ -174,6 +176,8 @@ class Session:
         self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
         self._main_open = False
         self._lanes_left = len(self._lanes)
+        self._on_lost = on_lost
+        self._lost: list[str] = []
         self._frames_in = self._frames_out = 0
         self._start_ns = self._end_ns = self._clock.now_ns()
 
@@ -197,7 +201,8 @@ class Session:
             on_counting: called when it starts.
 
         Raises:
-            EngineError: source, pipeline or a sink broke; everything else was finished in order.
+            EngineError: source, pipeline, the last sink, or one that did not even open; everything else was finished in
+                order. A sink that breaks while others work is lost alone, and is in the report.
         """
         interrupted = False
         try:
@@ -242,9 +247,19 @@ class Session:
                 raise lane.failure
 
     def _run_lane(self, lane: Lane, size: tuple[int, int], fps: float) -> None:
-        lane.run(size, fps)
+        lost = None
+        try:
+            lane.run(size, fps)
+        except EngineError as error:
+            if lane.failure is not None or self._lanes_left == 1:
+                raise
+            lost = str(error)
         with self._lock:
             self._lanes_left -= 1
+        if lost is not None:
+            self._lost.append(lost)
+            lane.slot.close()
+            self._on_lost(lost)
         if not self._lanes_left:
             self._ended.set()
 
@@ -351,6 +366,7 @@ class Session:
             stages=self._timings.summary(),
             interrupted=interrupted,
             stuck=stuck,
+            lost=tuple(self._lost),
         )
 
 

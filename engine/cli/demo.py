@@ -27,7 +27,7 @@ class Demo:
         from rich.console import Console
 
         from engine.assets_manifest import demo_clip
-        from engine.cli.live import load_all, open_source
+        from engine.cli.live import exit_code, load_all, open_source, tell_lost
         from engine.demo import SIZE, Wall
         from engine.report import render_report
         from engine.runtime.clock import MonotonicClock
@@ -47,11 +47,12 @@ class Demo:
             f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
         )
         parts = Parts(source=source, stepper=wall, sinks=sinks, size=SIZE)
-        ends.append(Session(parts, clock=clock, timings=timings, drops=drops))
+        ends.append(Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost))
         report = ends[0].run()
         console.print(render_report(report, model.backend), highlight=False)
-        console.print(f"wrote {self.out}", highlight=False)
-        return 130 if report.interrupted else 0
+        if not report.lost:
+            console.print(f"wrote {self.out}", highlight=False)
+        return exit_code(report)
 
 
 def _sinks(out: Path, on_key: Callable[[str], None]) -> list[Sink]:

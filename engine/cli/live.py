@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from engine.assets_manifest import bundled_portraits
 from engine.backends import Model, load_model
 from engine.errors import EngineError
 from engine.portrait import Portrait, load_portrait, read_picture
+from engine.report import Report
 from engine.runtime.clock import Clock
 from engine.runtime.mailbox import Drops
 from engine.sinks import Sink
@@ -108,6 +110,18 @@ def _webrtc_sink(port: str) -> Sink:
         raise EngineError(f"webrtc:{port} is no port: give a number, as webrtc:8443")
     sink: Sink = WebRtcSink(port=int(port or 8443), on_url=lambda url: print(f"watch at {url}", flush=True))
     return sink
+
+
+def tell_lost(reason: str) -> None:
+    """A sink broke; said at once, since nobody looks at a report before the end."""
+    print(f"error: {reason} (the other sinks go on)", file=sys.stderr, flush=True)
+
+
+def exit_code(report: Report) -> int:
+    """0 only where every sink has what it was to have."""
+    if report.interrupted:
+        return 130
+    return 1 if report.lost else 0
 
 
 def result_size(size: tuple[int, int] | None, sinks: Sequence[str]) -> tuple[int, int] | None:

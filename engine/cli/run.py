@@ -50,7 +50,7 @@ class Run:
         """Run until the end; print what happened."""
         from rich.console import Console
 
-        from engine.cli.live import check_rates, parse_size
+        from engine.cli.live import check_rates, exit_code, parse_size
         from engine.report import render_report
 
         check_rates(self.fps, self.seconds)
@@ -59,14 +59,14 @@ class Run:
         console.print(live.describe(), highlight=False)
         report = live.session.run(self.seconds)
         console.print(render_report(report, live.backend), highlight=False)
-        return 130 if report.interrupted else 0
+        return exit_code(report)
 
 
 class _Live:
     """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
-        from engine.cli.live import load_all, make_sinks, open_source, result_size
+        from engine.cli.live import load_all, make_sinks, open_source, result_size, tell_lost
         from engine.controls import Controls
         from engine.pipeline import Pipeline
         from engine.runtime.clock import MonotonicClock
@@ -85,7 +85,7 @@ class _Live:
         result = size or (model.size, model.size)
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)
         self._parts = parts
-        self.session = Session(parts, clock=clock, timings=timings, drops=drops)
+        self.session = Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost)
         self._controls = Controls(self._pipeline, portraits, stop=self.session.stop)
 
     @property

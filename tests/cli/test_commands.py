@@ -165,7 +165,7 @@ def test_the_engine_runs_without_torch(tmp_path: Path) -> None:
     assert "openvino" in done.stdout
 
 
-def test_a_full_disk_ends_a_run_with_one_line_and_no_file(tmp_path: Path) -> None:
+def _run_on_a_full_disk(*options: str) -> subprocess.CompletedProcess[str]:
     resource = pytest.importorskip("resource", reason="file size limits are a POSIX matter")
     assert resource
     code = (
@@ -173,12 +173,24 @@ def test_a_full_disk_ends_a_run_with_one_line_and_no_file(tmp_path: Path) -> Non
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
-    sink = f"file:{tmp_path / 'out.mp4'}"
-    command = [sys.executable, "-c", code, "run", "--source", "pattern", "--sink", sink, "--seconds", "60"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, "run", "--source", "pattern", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_ends_a_run_with_one_line_and_no_file(tmp_path: Path) -> None:
+    done = _run_on_a_full_disk("--sink", f"file:{tmp_path / 'out.mp4'}", "--seconds", "60")
     assert done.returncode == 1, done.stdout
     assert done.stderr.startswith("error: the disk is full while writing")
     assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_takes_no_other_sink_with_it(tmp_path: Path) -> None:
+    done = _run_on_a_full_disk("--sink", f"file:{tmp_path / 'out.mp4'}", "null", "--seconds", "3")
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("error: the disk is full while writing")
+    assert done.stderr.endswith("(the other sinks go on)\n")
+    assert "lost: the disk is full" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -272,11 +272,35 @@ def test_a_sink_that_cannot_open_ends_it_before_the_source_is_read() -> None:
     assert source.closed.is_set()
 
 
-def test_a_sink_that_breaks_ends_the_session_and_the_others_are_finished() -> None:
-    good, broken = ListSink(), BrokenSink(at_write=1)
+def test_the_last_sink_that_breaks_ends_the_session() -> None:
+    broken = BrokenSink(at_write=1)
     with pytest.raises(EngineError, match="the disk is full"):
-        _session(EndlessSource([frame(0)]), good, broken).run()
-    assert good.closed == broken.closed == 1
+        _session(EndlessSource([frame(0)]), broken).run()
+    assert broken.closed == 1
+
+
+def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
+    good, broken = ListSink("good"), BrokenSink(at_write=1)
+    source = ScriptedSource([frame(i) for i in range(3)], gated=True)
+    told: list[str] = []
+    heard = threading.Event()
+
+    def on_lost(reason: str) -> None:
+        told.append(reason)
+        heard.set()
+
+    parts = Parts(source=source, stepper=PassThrough(), sinks=(good, broken), size=(64, 48))
+    running = Running(Session(parts, clock=FakeClock(), on_lost=on_lost))
+    source.gate.release()
+    assert heard.wait(LIMIT_S)
+    for _ in range(3):
+        assert good.taken.acquire(timeout=LIMIT_S)
+        source.gate.release()
+    report = running.end()
+    assert good.seen == [0, 1, 2]
+    assert told == list(report.lost) == ["the disk is full; free some space"]
+    assert broken.closed == good.closed == 1
+    assert report.drops["broken"] == 2
 
 
 def test_a_window_runs_on_the_thread_that_called_run() -> None:
