@@ -18,7 +18,8 @@ from engine.types import Frame, Image
 TITLE = "mimicam"
 _NO_KEY = 255
 _WAIT_MS = 1
-_WINDOW_MIN_PX = 512
+_WINDOW_PX = 480
+"""The larger side is brought up to this by a whole factor, so that figures are legible."""
 _HELP = ["1-9 portrait  m mode  c calibrate  + - gain", "space standby  f figures  q quit"]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
@@ -153,7 +154,7 @@ class WindowSink:
 
     def write(self, frame: Frame) -> None:
         height, width = frame.image.shape[:2]
-        scale = max(1, -(-_WINDOW_MIN_PX // min(height, width)))  # so that figures are legible
+        scale = -(-_WINDOW_PX // max(height, width))
         shape = (height * scale, width * scale, 3)
         if self._drawn is None or self._drawn.shape != shape:
             self._drawn = np.empty(shape, np.uint8)

@@ -46,6 +46,15 @@ def test_the_window_shows_rgb_as_bgr() -> None:
     assert screen.drawn[0][0, 0].tolist() == [50, 100, 200]
 
 
+@pytest.mark.parametrize(
+    ("size", "shown"), [((256, 256), (512, 512)), ((480, 480), (480, 480)), ((360, 640), (360, 640))]
+)
+def test_small_results_are_enlarged_and_others_left(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    window, screen, _ = _window([])
+    window.write(Frame(image=np.zeros((*size, 3), np.uint8), seq=0, captured_ns=0))
+    assert screen.drawn[0].shape[:2] == shown
+
+
 def test_keys_reach_the_session() -> None:
     window, _, pressed = _window(["m", None, "3", "q"])
     window.write(_frame())
