@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from statistics import median
 from types import TracebackType
 
 from engine.runtime.clock import Clock
@@ -56,6 +57,11 @@ class Pace:
         spare_ns = self.spare_ns()
         if spare_ns > 0 and self.drawing.count < self.looking.count:
             self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)
+
+    def share_at_work(self, per_s: float) -> float:
+        """Of the time, at so many drawings a second, for the slower half, by medians: 1 has no time left."""
+        slower_ns = max(median(span.lasted_ns or (0,)) for span in (self.looking, self.drawing))
+        return min(1.0, per_s * slower_ns * 1e-9)
 
     def spare_ns(self) -> int:
         """For how long a look that begins with a drawing would be too early; 0 before both were seen."""

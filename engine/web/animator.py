@@ -122,6 +122,10 @@ class Animator:
         self._looker = Worker("looking", self._look, on_end=self._seen.close)
         self._worker = Worker("animator", self._draw, on_end=lambda: on_end(self._worker.error))
 
+    def busy(self) -> float:
+        """Share of the time in which the slower thread works, 0 to 1: near 1, more pictures in bring no more out."""
+        return self._pace.share_at_work(self.went_out.per_s())
+
     def start(self) -> None:
         """Begin; once."""
         self._worker.start()

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from engine.errors import EngineError
-from engine.web import arrival, bodies, peer, pictures, sockets
+from engine.web import arrival, bodies, peer, pictures, playout, sockets
 from engine.web.book import Entry, PortraitBook
 from engine.web.files import PageFiles
 from engine.web.guard import Guard, Handler, Refused
@@ -35,6 +35,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
     arrival.install()
     sockets.install()
+    playout.install()
     peer.set_bitrates()
     peer.accept_rsa()
     guard, handlers = Guard(options), Handlers(options, room, book)

@@ -135,6 +135,7 @@ class Call:
             "backend": "" if status is None else status.backend,
             "fps_in": round(animator.came_in.per_s(), 1),
             "fps_out": round(animator.went_out.per_s(), 1),
+            "busy": round(animator.busy(), 2),
             "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
             "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
             "dropped": animator.drops.total(),

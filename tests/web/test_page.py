@@ -373,10 +373,10 @@ _ADVICE = """async (cases) => {
 
 
 def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page: Page) -> None:
-    def server(drawn: float, received: float, calls: int = 1) -> dict[str, float]:
-        return {"fps_out": drawn, "fps_in": received, "calls": calls}
+    def server(drawn: float, received: float, calls: int = 1, busy: float = 0.9) -> dict[str, float]:
+        return {"fps_out": drawn, "fps_in": received, "calls": calls, "busy": busy}
 
-    fine, crowded, alone, small, dark, far, eased = page.page.evaluate(
+    fine, crowded, alone, small, dark, far, eased, bursts, clearing = page.page.evaluate(
         _ADVICE,
         [
             [server(28, 30), {"shown": 28, "sent": 30}],
@@ -386,6 +386,8 @@ def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page:
             [server(9, 9), {"shown": 9, "sent": 9}],
             [server(28, 30), {"shown": 6, "sent": 30}],
             [server(14, 15), {"shown": 14, "sent": 15, "limited": True, "limit": 15}],
+            [server(5, 30, busy=0.2), {"shown": 4, "sent": 30}],
+            [server(5, 10, busy=0.2), {"shown": 4, "sent": 10, "limited": True, "limit": 10}],
         ],
     )
     assert fine == [None, "all"]
@@ -398,6 +400,9 @@ def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page:
     assert dark[1] == "all", "a camera that gives few pictures is not held back further"
     assert far[0]["title"] == "The connection is slow"
     assert eased[1] == 18, "when all that come are drawn, more may come"
+    assert bursts[0]["title"] == "The connection is slow"
+    assert bursts[1] == "all", "a network that brings pictures in bursts is no reason to send fewer"
+    assert clearing[1] == 16
 
 
 def test_fewer_pictures_are_sent_when_asked_and_all_again_later(page: Page) -> None:
