@@ -101,7 +101,10 @@ def main(options: WebLoopback) -> dict[str, Any]:
     Raises:
         EngineError: no number came back.
     """
-    facts: dict[str, Any] = {"machine": describe_machine(), "options": _plain(asdict(options))}
+    facts: dict[str, Any] = {
+        "machine": describe_machine(),
+        "options": {k: v for k, v in asdict(options).items() if k != "out"},
+    }
     with tempfile.TemporaryDirectory() as folder, serving(options.model, options.threads) as (server, url):
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
@@ -298,10 +301,6 @@ def _resident_mb(pid: int) -> float | None:
         return None
     line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
     return round(int(line.split()[1]) / 1024, 1)
-
-
-def _plain(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in facts.items()}
 
 
 if __name__ == "__main__":
