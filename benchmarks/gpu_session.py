@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def parts(folder: Path, *, rehearse: bool = False) -> list[Part]:
     mark = ("--rehearse",) if rehearse else ()
     kernels = folder / "kernels.json"
     command = (python, "-m", "benchmarks.kernels", str(kernels), *mark)
-    own = lambda what, variants, **times: _own_parts(folder, mark, what, variants, **times)  # noqa: E731
+    own = partial(_own_parts, folder, mark)
     return [
         Part(name="kernel parity", command=(python, *_PYTEST, *_GPU_TESTS), limit_s=240, expect_s=30),
         Part(name="kernel benchmarks", command=command, limit_s=180, expect_s=30, result=kernels),

@@ -256,7 +256,7 @@ def _reference_networks(preset: str, gpu: Gpu) -> Networks:
 def _portrait(networks: Networks, gpu: Gpu) -> Features:
     """What the encoder makes of some picture: every variant enters its own maps."""
     encoder = networks["encoder"]
-    gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type,return-value]
+    gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
     gpu.queue(encoder.enqueue)
     gpu.mark()()
     arrays = tuple(v.to("cpu", torch.float32, copy=True).numpy() for v in encoder.outputs.values())
@@ -296,7 +296,8 @@ def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
     """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
-    ages, start = [], time.perf_counter_ns()
+    start = time.perf_counter_ns()
+    ages: list[float] = []
     for due_ns, slot in _arrivals(len(requests), scale.batch_s):
         while time.perf_counter_ns() - start < due_ns:
             _run_due(step, gather, start, ages)

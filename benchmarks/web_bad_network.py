@@ -58,7 +58,7 @@ def main(options: WebBadNetwork) -> dict[str, Any]:
             network.weather = CLEAR
             after, _ = noted(page, options.clear_s)
             connection = connection_figures(page)
-    facts = {
+    facts: dict[str, Any] = {
         "machine": describe_machine(), "model": options.model, "each_way": vars_of(bad),
         "packets": {"carried": network.carried, "lost": network.lost},
         "before": summary(before), "during": summary(during), "after": summary(after),

@@ -46,7 +46,7 @@ def write(network: Network, path: Path, *, opset: int) -> None:
         with warnings.catch_warnings():
             # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
             warnings.simplefilter("ignore")
-            torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)
+            torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)  # type: ignore[attr-defined]
             torch.onnx.export(
                 network.module.eval(),
                 tuple(network.inputs.values()),

@@ -181,7 +181,7 @@ class Session:
     def _to_device(self, pack: CarriedPack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
         tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.pose_group, pack.made)
-        return DevicePack(pack.frames[rows], *(table[rows] for table in tables), self._device)
+        return DevicePack(pack.frames[rows], *(table[rows] for table in tables), device=self._device)
 
 
 def _parse(argv: Sequence[str]) -> tuple[SessionOptions, CompactOptions]:

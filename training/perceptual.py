@@ -25,6 +25,9 @@ _TAPS = (1, 3, 6, 13)
 class MobileNetDistance(nn.Module):
     """Mean absolute difference of channel-normalised features, summed over depths. Frozen."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, weights: Path, *, depth: int = 3) -> None:
         super().__init__()
         self._taps = _TAPS[:depth]

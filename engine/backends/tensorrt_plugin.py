@@ -136,7 +136,7 @@ def _called_back(plugin: Any) -> None:
         from kernels.warp_blend import warp_blend
 
         tensors = [torch.as_tensor(value, device="cuda") for value in (feature, activation, flow, *outputs)]
-        queue = torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
+        queue = torch.cuda.ExternalStream(stream)
         with torch.cuda.stream(queue), torch.no_grad():
             warp_blend(*tensors[:3], out=(tensors[3], tensors[4]))
 

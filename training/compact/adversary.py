@@ -20,6 +20,7 @@ from engine.models.compact import pixel_grid
 from engine.stages.motion import CONTROL
 from training.daegan.discriminator import Judgement, PatchDiscriminator
 from training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
+from training.trainer import channels_last
 
 _CONTROL = CONTROL.tolist()
 _LIPS = [_CONTROL.index(i) for i in (13, 14, 61, 291)]
@@ -89,7 +90,7 @@ class Adversary:
     def __init__(self, part: Part, options: AdversaryOptions, device: torch.device) -> None:
         self.part: Part = part
         scales = 2 if part == "picture" else 1
-        self.discriminator = Discriminator(scales=scales).to(device, memory_format=torch.channels_last)
+        self.discriminator = channels_last(Discriminator(scales=scales), device)
         self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=options.lr, betas=(0.5, 0.99))
         self._options, self._device, self._view = options, device, _VIEWS[part]
 

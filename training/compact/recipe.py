@@ -17,6 +17,7 @@ from training.compact.adversary import Adversary, AdversaryOptions, Part
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from training.perceptual import MobileNetDistance
+from training.trainer import channels_last
 
 Batch = dict[str, Tensor]
 
@@ -84,13 +85,11 @@ class CompactRecipe:
         self._device = torch.device(device)
         model = Compact(config)
         fit_sharpness(model)
-        self.model = model.to(self._device, memory_format=torch.channels_last)
+        self.model = channels_last(model, self._device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
         self._distance = (
-            None
-            if perceptual is None
-            else MobileNetDistance(perceptual).to(self._device, memory_format=torch.channels_last)
+            None if perceptual is None else channels_last(MobileNetDistance(perceptual), self._device)
         )
         self._landmarks = None if landmarks is None else LandmarkLoss(landmarks).to(self._device)
         self._adversaries = self._make_adversaries()

@@ -25,7 +25,7 @@ from engine.models.compact import pixel_grid
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
 from engine.stages.motion import CONTROL, make_drive
 from engine.stages.reading import displacements
-from engine.types import HeadPose, MotionCode
+from engine.types import Float, HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 from training.data.pairs import (
     FAR_SHARE,
@@ -116,7 +116,8 @@ def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: n
     fitted = fit_similarity(geometry.mean[RIGID], landmarks[:, :, RIGID])
     rotation, scale, centre = (part[:, pose_row] for part in fitted)
     centre[..., 2] = fitted[2][..., 2]
-    shape = (landmarks - centre[:, :, None]) @ rotation / scale[..., None, None]
+    placed = (landmarks - centre[:, :, None]) @ rotation / scale[..., None, None]
+    shape: Float = placed.astype(np.float32, copy=False)
     expression = np.stack([blendshapes, blendshapes[:, mirrored_blendshapes()]])
     arrays = {
         "rotation": rotation, "translation": centre[..., :2], "scale": scale, "shape": shape, "expression": expression,
@@ -138,6 +139,7 @@ class DevicePack:
         segment: np.ndarray,
         pose_group: np.ndarray,
         made: np.ndarray,
+        *,
         device: torch.device,
     ) -> None:
         """``segment`` int ``[N]``, ascending: frames of one person without a cut.

@@ -103,7 +103,7 @@ def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
     with av.open(str(path)) as container:
         for number, frame in enumerate(container.decode(video=0)):
             if number % every == 0:
-                yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24")
+                yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
 class Packer:

@@ -120,14 +120,15 @@ def resampled(path: Path, fps: float) -> Iterator[Image]:
 
 def _at_rate(container: av.container.InputContainer, fps: float) -> Iterator[Image]:
     start: float | None = None
-    ticks, waiting = 0, None
+    ticks = 0
+    waiting: Image | None = None
     for frame in container.decode(video=0):
         time_s = float(frame.time or 0.0)
         start = time_s if start is None else start
         while waiting is not None and ticks / fps < time_s - start - 0.5 / fps:
             yield waiting
             ticks += 1
-        waiting = frame.to_ndarray(format="rgb24")
+        waiting = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     if waiting is not None:
         yield waiting
 

@@ -46,7 +46,7 @@ def model_candidate(model: Model) -> Candidate:
 
 def floors() -> dict[str, Candidate]:
     """Nothing moves; everything moves, and the person changes."""
-    named = {"copy source": copy_source, "copy driver": copy_driver}
+    named: dict[str, Generate] = {"copy source": copy_source, "copy driver": copy_driver}
     return {name: Candidate(generate=copy, smoothed=copy) for name, copy in named.items()}
 
 

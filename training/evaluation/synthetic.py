@@ -43,7 +43,7 @@ def load_quadruples(file: Path, count: int) -> tuple[list[Quadruple], int]:
     if not file.is_file():
         raise EngineError(f"{file} does not exist: render it with 'mimicam synthesize --out {file}'")
     with np.load(file) as data:
-        images = data["images"] if "images" in data else np.empty(0, np.uint8)
+        images: np.ndarray = data["images"] if "images" in data else np.empty(0, np.uint8)
     if images.ndim != 5 or images.shape[1] != 4:
         raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam synthesize'")
     tracker = FaceTracker()

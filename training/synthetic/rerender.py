@@ -150,7 +150,7 @@ class Rerenderer:
         """From a sample to the portrait's pixel, ``[S, S, 2]``, and where anything moves ``[S, S]`` in 0..1."""
         skin = seen.part == SKIN
         inner = (seen.part == EYES) | (seen.part == MOUTH)
-        flow = np.where(skin[..., None], seen.portrait - _grid(self._size), 0).astype(np.float32)
+        flow: Float = np.where(skin[..., None], seen.portrait - _grid(self._size), 0).astype(np.float32)
         flow = _extended(flow, skin, self._size) * limit[..., None]
         moving = (np.hypot(flow[..., 0], flow[..., 1]) > _STILL_PX) | inner
         moving = cv2.dilate(moving.astype(np.uint8), np.ones((3, 3), np.uint8))

@@ -29,7 +29,7 @@ def _device(pack: FramePack) -> DevicePack:
         pack.segment[rows],
         pack.pose_row[rows],
         pack.made[rows],
-        torch.device("cpu"),
+        device=torch.device("cpu"),
     )
 
 
