@@ -214,7 +214,11 @@ class Pipeline:
         )
 
     def _drive(self, motion: Any, captured_ns: int) -> Any:
-        neutral = None if self._anchor is None else self._anchor(motion, captured_ns)
+        if self._anchor is None:
+            return self._role.edit(motion, None, self._edit)
+        neutral = self._anchor(motion, captured_ns)
+        if self._anchor.jumped:
+            self._lost.ease(captured_ns)
         return self._role.edit(motion, neutral, self._edit)
 
     def _show(self, frame: Frame, drive: Any) -> Frame:

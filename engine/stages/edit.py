@@ -73,6 +73,9 @@ class EasedAnchor:
     Two low passes, one after the other, so that it starts softly, and stays near a neutral that is still being found.
     """
 
+    jumped = False
+    """See `engine.stages.reenact.Anchor`."""
+
     def __init__(self) -> None:
         self._choose = AutoAnchor()
         self._wanted: MotionCode | None = None

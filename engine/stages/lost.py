@@ -18,7 +18,7 @@ HOLD_S = 0.5
 EASE_S = 1.0
 CARD_S = 3.0
 RETURN_S = 0.25
-"""A face that comes back is eased in, so that the portrait does not jump."""
+"""A face that comes back is eased in, and so is another neutral, so that the portrait does not jump."""
 _DIMMED = (np.arange(256) * 3 // 5).astype(np.uint8)
 
 
@@ -42,6 +42,11 @@ class LostFace(Generic[D]):
     def portrait_changed(self) -> None:
         """The last drive belongs to another portrait."""
         self._shown = self._from = None
+
+    def ease(self, captured_ns: int) -> None:
+        """What drives will count from has changed: go over into the next from what was shown last."""
+        if self._from is None:
+            self._from, self._back_ns = self._shown, captured_ns
 
     def seen(self, drive: D, captured_ns: int) -> D:
         """There is a face: follow it, at once or eased in after a loss."""

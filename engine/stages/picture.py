@@ -101,6 +101,8 @@ class CodesAnchor:
     def __init__(self) -> None:
         self._moment = AutoAnchor()
         self._neutral: PictureMotion | None = None
+        self.jumped = False
+        """See `engine.stages.reenact.Anchor`."""
 
     @property
     def neutral(self) -> PictureMotion | None:
@@ -117,9 +119,13 @@ class CodesAnchor:
             raise ValueError("motion.seen must be known: the tracker tells which face is calm")
         if self._neutral is not None and self._neutral.mirror != motion.mirror:
             self._moment.reset()  # codes cannot be turned over: the neutral is looked for anew
-        if self._moment(motion.seen, captured_ns) is motion.seen or self._neutral is None:
-            self._neutral = motion
-        return self._neutral
+        before = self._neutral
+        neutral = (
+            motion if self._moment(motion.seen, captured_ns) is motion.seen or before is None else before
+        )
+        self.jumped = before is not None and neutral is not before
+        self._neutral = neutral
+        return neutral
 
 
 class PictureEdit:

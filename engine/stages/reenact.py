@@ -66,6 +66,9 @@ class Encode(Protocol[MOut]):
 class Anchor(Protocol[M]):
     """Finds the driver's neutral."""
 
+    jumped: bool
+    """Whether the neutral of this frame is another one than that of the frame before, and not on the way to it."""
+
     def __call__(self, motion: M, captured_ns: int) -> M:
         """The neutral, after seeing this frame."""
 

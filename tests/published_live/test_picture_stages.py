@@ -126,6 +126,16 @@ def test_calibrate_takes_the_next_face_whatever_it_shows() -> None:
     assert anchor(_motion(4, 4, CALM), 10 * SECOND_NS) is smiling
 
 
+def test_only_another_neutral_is_a_jump() -> None:
+    anchor, jumps = CodesAnchor(), []
+    for seconds, shapes_now in ((0, SMILING), (1, CALM), (3, SMILING)):
+        anchor(_motion(seconds, 0, shapes_now), seconds * SECOND_NS)
+        jumps.append(anchor.jumped)
+    anchor.calibrate()
+    anchor(_motion(4, 0, SMILING), 4 * SECOND_NS)
+    assert [*jumps, anchor.jumped] == [False, True, False, True]
+
+
 def test_a_mirrored_driver_has_another_neutral() -> None:
     anchor = CodesAnchor()
     anchor(_motion(2, 2, CALM), 0)
@@ -207,6 +217,8 @@ def test_relative_motion_starts_from_the_portraits_own_codes() -> None:
     assert model.last() == (60, 0)
     pipeline.calibrate()
     pipeline.step(_frame(_halves(110, 130), 4))
+    assert model.last() == (60, 0), "another neutral does not make the portrait jump"
+    pipeline.step(_frame(_halves(110, 130), 5))
     assert model.last() == (55, 10)
 
 

@@ -98,6 +98,21 @@ def test_a_face_that_comes_back_is_eased_in(lost: LostFace) -> None:
     assert _same(lost.seen(OTHER, _ns(back + 2 * RETURN_S)), OTHER), "once back it is followed at once"
 
 
+def test_what_follows_another_neutral_is_eased_in(lost: LostFace) -> None:
+    lost.ease(0)
+    jaws = [_jaw(lost.seen(OTHER, _ns(t))) for t in np.linspace(0, RETURN_S, 9)]
+    assert jaws[0] == pytest.approx(0.8, abs=1e-6)
+    assert jaws[-1] == pytest.approx(0.1, abs=1e-6)
+    assert (np.diff(jaws) <= 0).all()
+
+
+def test_a_neutral_that_is_still_being_found_holds_nothing_up(lost: LostFace) -> None:
+    for t in np.linspace(0, RETURN_S, 9):
+        lost.ease(_ns(t))
+        shown = lost.seen(OTHER, _ns(t))
+    assert _same(shown, OTHER)
+
+
 def test_a_face_lost_again_while_it_comes_back_holds_what_was_shown(lost: LostFace) -> None:
     lost.missing(REST, 0)
     lost.missing(REST, _ns(2.0))
