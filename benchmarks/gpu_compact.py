@@ -1,37 +1,41 @@
-"""A frame of the compact preset on a GPU, in PyTorch: from the tracker's drive to the finished picture."""
+"""A frame of the compact preset on a GPU: from the tracker's drive to the finished picture."""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu_steps import Scale, canvas_of, host_ms, paced
 from benchmarks.machine import gpu_memory_mb
-from engine.backends.bundle_facts import COMPACT_DIR
+from engine.backends.bundle_facts import COMPACT_DIR, BundleFacts
 from engine.backends.cuda_gpu import Gpu
 from engine.backends.eager import load_compact
 from engine.backends.gpu_compact import GpuCompact, compact_networks
 from engine.backends.published import ModelFacts
+from engine.backends.tensorrt_api import Flavour, find
+from engine.models.compact import Compact
 
-COMPACT = ("compact-eager-fp32", "compact-half", "compact-compile")
+_FLAVOURS: dict[str, Flavour] = {"compact-tensorrt": "tensorrt", "compact-tensorrt-rtx": "tensorrt-rtx"}
+PLANS = tuple(_FLAVOURS)
+COMPACT = ("compact-eager-fp32", "compact-half", "compact-compile", *PLANS)
 
 
 def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     """The bundled compact model: a drive to a face, and to the finished picture, as one graph; its source's encoder.
 
     Raises:
-        ValueError: another variant than ``compact-eager-fp32``, ``compact-half`` and ``compact-compile``.
+        ValueError: there is no such variant.
+        EngineError: what it needs is not installed.
     """
     if name not in COMPACT:
         raise ValueError(f"name must be one of {', '.join(COMPACT)}, got {name}")
     started = time.perf_counter()
     model, facts = load_compact(COMPACT_DIR)
-    half, engine = name != COMPACT[0], ("compile" if name.endswith("compile") else "eager")
-    networks = compact_networks(model, gpu, engine=engine, half=half, compiler=scale.compiler)  # type: ignore[arg-type]
-    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
-    drawer = GpuCompact(networks, gpu, stated)
+    drawer = _planned(name, gpu) if name in PLANS else _torch(name, model, facts, gpu, scale)
     opened_s = time.perf_counter() - started
     crop = np.random.default_rng(0).integers(0, 256, (facts.size, facts.size, 3), np.uint8)
     features = drawer.encode(crop)
@@ -56,3 +60,21 @@ def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
         }},
         "gpu_memory_mb": gpu_memory_mb(),
     }  # fmt: skip
+
+
+def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale) -> GpuCompact:
+    half, engine = name != COMPACT[0], ("compile" if name.endswith("compile") else "eager")
+    networks = compact_networks(model, gpu, engine=engine, half=half, compiler=scale.compiler)  # type: ignore[arg-type]
+    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
+    return GpuCompact(networks, gpu, stated)
+
+
+def _planned(name: str, gpu: Gpu) -> GpuCompact:
+    """Its export and its plans, as ``mimicam export --model compact --precision fp16`` and the first start make them."""
+    api = find(_FLAVOURS[name])
+    from engine.backends.tensorrt_compact import TensorRtCompact
+    from export.bundle import BundleOptions, write_bundle  # needs OpenVINO, which a bare machine lacks
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_bundle("compact", Path(folder), BundleOptions(precision="fp16"), print)
+        return TensorRtCompact(Path(folder), gpu=gpu, api=api)

@@ -45,7 +45,13 @@ SANITIZERS = ("memcheck", "racecheck", "synccheck")
 _FIRST_STEPS = ("half", "eager-fp32")
 _MORE_STEPS = ("compile", "half-fold", "compile-fold")
 _PLAN_STEPS = ("tensorrt", "tensorrt-plugin", "tensorrt-rtx", "torch-tensorrt")
-_COMPACT = ("compact-half", "compact-eager-fp32", "compact-compile")
+_COMPACT = (
+    "compact-half",
+    "compact-eager-fp32",
+    "compact-compile",
+    "compact-tensorrt",
+    "compact-tensorrt-rtx",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +262,7 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> int:
     from engine.backends.cuda_gpu import CudaGpu
     from engine.errors import EngineError
 
-    if rehearse and variant in gpu_steps.PLANS:
+    if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
         raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")
     gpu = gpu_steps.HostGpu() if rehearse else CudaGpu()
     scale = gpu_steps.REHEARSAL if rehearse else gpu_steps.Scale()

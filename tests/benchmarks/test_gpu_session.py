@@ -55,6 +55,7 @@ def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_part_runs_at_toy_sizes_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     out = tmp_path / "out.json"
