@@ -32,6 +32,9 @@ _REACHED = 4.0
 """A quarter of a pixel's motion from landmarks, and it is the generator's to draw."""
 _FIRM = 8.0
 """Logit that keeps the warped picture where nothing moves."""
+_DECIDED, _WARPED_FIRST = 3.0, 1.5
+"""What is shown is warped or painted: reconstruction losses hedge with half of each, which is blurred. Where a head turns,
+rather warped, outside eyes and mouth (see `training/LOG.md`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +257,8 @@ class Generator(nn.Module):
             flow4, splat = self.flow(
                 source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
             )
-        rest4 = _at_rest(affine_N23.float(), splat[:, :1])
+        still_N111 = _stillness(affine_N23.float())
+        rest4 = _at_rest(still_N111, splat[:, :1])
         splat = torch.cat([splat[:, 1:], F.avg_pool2d(openings_NOhh.float(), 2)], dim=1)
         body4 = self._body(latent_NZ, map4, map8, map16, flow4, splat)
         head4 = self.to_flow4(_act(body4)).float()
@@ -269,7 +273,11 @@ class Generator(nn.Module):
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05 * (1 - rest2)
         painted, logit = _to_picture(self.to_picture(x2).float())
         known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, flow2)
-        mask = torch.sigmoid(logit + _double(known))
+        logit = logit + _double(known)
+        if not self.training:
+            skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
+            logit = _DECIDED * logit + _WARPED_FIRST * _double(skin * (1 - still_N111))
+        mask = torch.sigmoid(logit)
         warped = warp(image_N3SS, _double(flow2))
         return {
             "image": mask * warped + (1 - mask) * painted,
@@ -370,11 +378,15 @@ def _columns(like: Tensor) -> tuple[Tensor, Tensor]:
     return unit[:, :2], unit[:, 2:]
 
 
-def _at_rest(affine_N23: Tensor, reach_N1hw: Tensor) -> Tensor:
-    """Where nothing moves for certain, ``[N, 1, h, w]`` in 0..1: the head keeps its pose and no landmark reaches there."""
+def _stillness(affine_N23: Tensor) -> Tensor:
+    """Whether the head keeps its pose, ``[N, 1, 1, 1]`` in 0..1."""
     moved = (affine_N23 - torch.eye(2, 3, device=affine_N23.device)) / _NOISE
-    still = torch.exp(-(moved**2).sum(dim=(1, 2)))
-    return still[:, None, None, None] * (1 - _REACHED * reach_N1hw).clamp(min=0)
+    return torch.exp(-(moved**2).sum(dim=(1, 2)))[:, None, None, None]
+
+
+def _at_rest(still_N111: Tensor, reach_N1hw: Tensor) -> Tensor:
+    """Where nothing moves for certain, ``[N, 1, h, w]`` in 0..1: the head keeps its pose and no landmark reaches there."""
+    return still_N111 * (1 - _REACHED * reach_N1hw).clamp(min=0)
 
 
 def _newly_open(openings_NOhh: Tensor, flow_N2hh: Tensor) -> Tensor:

@@ -36,6 +36,16 @@ def _run(net: Compact, source: MotionCode, target: MotionCode) -> tuple[torch.Te
     return image, net(image, *arrays)["image"]
 
 
+def _mask(net: Compact) -> torch.Tensor:
+    image = torch.zeros(1, 3, SIZE, SIZE)
+    drive = make_drive(motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2)
+    arrays = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in drive.arrays()]
+    latent, maps = net.encoder(image)
+    latent = net.codes(latent, arrays[4], arrays[5])
+    mask: torch.Tensor = net.generator(latent, image, maps, *arrays[:4], arrays[6])["mask"]
+    return mask
+
+
 def _border(difference: torch.Tensor) -> torch.Tensor:
     return torch.cat([difference[..., :6].flatten(), difference[..., -6:].flatten()])
 
@@ -47,6 +57,18 @@ def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restl
     difference = (result - image).abs()
     assert _border(difference).max() < 5e-3
     assert difference[..., 24:44, 24:40].max() > 0.2, "the face is drawn"
+
+
+def test_what_is_shown_is_decided_where_training_hedges(restless: Compact) -> None:
+    shown = _mask(restless)
+    hedged = _mask(restless.train())
+    restless.eval()
+    assert ((shown > 0.5) == (hedged > 0.5))[hedged > 0.5].all(), (
+        "what was warped rather than painted still is"
+    )
+    sure = (hedged - 0.5).abs() > 0.2
+    assert ((shown - 0.5).abs() > (hedged - 0.5).abs())[sure].all()
+    assert shown.mean() > hedged.mean(), "in doubt it is warped: that is sharp"
 
 
 def test_a_turning_head_may_move_everything(restless: Compact) -> None:
