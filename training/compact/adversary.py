@@ -9,7 +9,7 @@ good weights apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -84,6 +84,26 @@ class AdversaryOptions:
     """Updates before it is listened to, and again until fully."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Pictures that the generator made, and where their faces are."""
+
+    image: Tensor
+    """``[N, 3, S, S]``"""
+    points: Tensor
+    """Control points ``[N, K, 3]``."""
+    head: Tensor
+    """``[N, 3]``"""
+
+    def seen(self, view: View) -> Tensor:
+        """What a discriminator sees of them."""
+        return view(self.image, self.points, self.head)
+
+    def detached(self) -> Drawn:
+        """Without their history."""
+        return replace(self, image=self.image.detach())
+
+
 class Adversary:
     """A discriminator of one part, its optimiser, and both sides' losses."""
 
@@ -99,27 +119,38 @@ class Adversary:
         past = int(self.discriminator.age) - self._options.warmup
         return min(max(past / max(self._options.warmup, 1), 0.0), 1.0)
 
-    def losses(self, result: Tensor, target: Tensor, points: Tensor, head: Tensor) -> dict[str, Tensor]:
-        """For the generator; zero while the discriminator warms up. The same names in every step."""
+    def losses(self, result: Drawn, target: Tensor, strangers: Drawn | None = None) -> dict[str, Tensor]:
+        """For the generator; zero while the discriminator warms up. The same names in every step.
+
+        Args:
+            result: of pairs.
+            target: their true pictures ``[N, 3, S, S]``.
+            strangers: results without a true picture: their features are not matched.
+        """
         names = (f"gan_{self.part}", f"features_{self.part}")
         heard = self.heard()
         if heard == 0.0:
-            return {name: result.new_zeros(()) for name in names}
+            return {name: result.image.new_zeros(()) for name in names}
         self.discriminator.requires_grad_(False)
         with torch.autocast(self._device.type, torch.bfloat16):
-            fake = self.discriminator(self._view(result, points, head))
+            fake = self.discriminator(result.seen(self._view))
             with torch.no_grad():
-                real = self.discriminator(self._view(target, points, head))
+                real = self.discriminator(replace(result, image=target).seen(self._view))
             gan, features = generator_loss(fake), feature_matching_loss(real, fake)
+            if strangers is not None:
+                share = len(strangers.image) / (len(result.image) + len(strangers.image))
+                other = generator_loss(self.discriminator(strangers.seen(self._view)))
+                gan = torch.lerp(gan, other, share)
         self.discriminator.requires_grad_(True)
         o = self._options
         return dict(zip(names, (heard * o.weight * gan, heard * o.features * features), strict=True))
 
-    def learn(self, result: Tensor, target: Tensor, points: Tensor, head: Tensor) -> Tensor:
-        """One update of the discriminator; returns its loss (2 for one that knows nothing)."""
+    def learn(self, result: Drawn, target: Tensor, strangers: Drawn | None = None) -> Tensor:
+        """One update of the discriminator; returns its loss (2 for one that knows nothing). Args: see ``losses``."""
         with torch.autocast(self._device.type, torch.bfloat16):
-            real = self.discriminator(self._view(target, points, head))
-            loss = discriminator_loss(real, self.discriminator(self._view(result.detach(), points, head)))
+            real = self.discriminator(replace(result, image=target).seen(self._view))
+            fakes = [one.detached().seen(self._view) for one in (result, strangers) if one is not None]
+            loss = discriminator_loss(real, self.discriminator(torch.cat(fakes)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()

@@ -48,6 +48,11 @@ class Train:
     landmarks: Path | None = None
     """The tracker's landmark network as ONNX, for the expression loss."""
     landmark_weight: float = 2.0
+    strangers: int = 0
+    """So many portraits of each batch are also driven by another person; their landmarks are held to where they were
+    sent. Wants --landmarks."""
+    stranger_weight: float = 1.0
+    """Of that, over --landmark-weight."""
     gan: float = 0.0
     """Weight of a discriminator's opinion, for a last stage (0.02 is a start); 0 trains without one."""
     gan_parts: float = 0.0
@@ -65,6 +70,8 @@ class Train:
         """Train."""
         if not (self.pack / "frames.npy").is_file():
             raise EngineError(f"{self.pack} is not a pack: make one with 'mimicam pack'")
+        if self.strangers and self.landmarks is None:
+            raise EngineError("--strangers wants --landmarks: nothing else says how they should look")
         if self.threads:
             torch.set_num_threads(self.threads)
         cv2.setNumThreads(1)
@@ -76,6 +83,7 @@ class Train:
             first_step=self.first_step,
             perceptual=self.perceptual_weight,
             landmark=self.landmark_weight,
+            stranger=self.stranger_weight,
             gan=self.gan,
             gan_parts=self.gan_parts,
             gan_features=self.gan_features,
@@ -103,9 +111,5 @@ class Train:
         left = self.batch - sum(count for _, count in beside)
         if left < 1:
             raise EngineError("the shares of rendered pictures leave no clips in a batch: lower them")
-        return Mixture(
-            [
-                draw(FramePack(pack, validation=False), batch=count)
-                for pack, count in ((self.pack, left), *beside)
-            ]
-        )
+        clips = draw(FramePack(self.pack, validation=False), batch=left, strangers=min(self.strangers, left))
+        return Mixture([clips, *(draw(FramePack(p, validation=False), batch=count) for p, count in beside)])

@@ -13,9 +13,10 @@ from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
 from engine.stages.geometry import face_geometry
 from engine.stages.motion import CONTROL
-from training.compact.adversary import Adversary, AdversaryOptions, Part
+from training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
+from training.data.pairs import DRIVE, STRANGER
 from training.perceptual import MobileNetDistance
 from training.trainer import channels_last
 
@@ -43,6 +44,8 @@ class CompactOptions:
     landmark: float = 2.0
     landmark_samples: int = 3
     """Of each batch: the landmark network costs half as much as the model's own step."""
+    stranger: float = 1.0
+    """Weight of the landmarks of portraits that another person drives (where a batch has such), over ``landmark``."""
     gan: float = 0.0
     """Weight of the opinion of the whole picture's discriminator; 0 trains without one."""
     gan_parts: float = 0.0
@@ -139,7 +142,11 @@ class CompactRecipe:
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.model, batch)
         losses = self._losses(out, batch)
-        seen = (out["image"], batch["target"], batch["target_points"], batch["head"])
+        strangers = self._strangers(batch)
+        if strangers is not None:
+            losses |= self._stranger_loss(strangers, batch)
+        result = Drawn(image=out["image"], points=batch["target_points"], head=batch["head"])
+        seen = (result, batch["target"], strangers)
         for adversary in self._adversaries:
             losses |= adversary.losses(*seen)
         total = torch.stack(list(losses.values())).sum()
@@ -179,8 +186,7 @@ class CompactRecipe:
         return moved
 
     def _forward(self, model: Compact, batch: Batch) -> dict[str, Tensor]:
-        names = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
-        out: dict[str, Tensor] = model(batch["source"], *(batch[n] for n in names))
+        out: dict[str, Tensor] = model(batch["source"], *(batch[n] for n in DRIVE))
         return out
 
     def _losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -200,6 +206,23 @@ class CompactRecipe:
             found = self._landmarks(out["image"][few], batch["target_landmarks"][few])
             losses["landmark"] = o.landmark * found
         return losses
+
+    def _strangers(self, batch: Batch) -> Drawn | None:
+        """Portraits as another person drives them; see `training.data.pairs.stranger_drives`."""
+        drive = {n.removeprefix(STRANGER): v for n, v in batch.items() if n.startswith(STRANGER)}
+        if not drive:
+            return None
+        with torch.autocast(self._device.type, torch.bfloat16):
+            image = self._forward(self.model, {"source": batch["source"][: len(drive["head"])], **drive})["image"]
+        return Drawn(image=image, points=drive["target_points"], head=drive["head"])
+
+    def _stranger_loss(self, strangers: Drawn, batch: Batch) -> dict[str, Tensor]:
+        """The expression loss (equation 10) across people: the result's landmarks are where they were sent."""
+        if self._landmarks is None:
+            return {}
+        o = self._options
+        found = self._landmarks(strangers.image, batch[f"{STRANGER}landmarks"])
+        return {"stranger": o.stranger * o.landmark * found}
 
     def _rate(self, step: int) -> float:
         o = self._options

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from engine.errors import EngineError
+from engine.stages.edit import edit_pose
 from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES
 from engine.stages.motion import make_drive
@@ -21,6 +22,14 @@ from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 
 Batch = dict[str, torch.Tensor]
+Arrays = dict[str, np.ndarray]
+Motions = tuple[MotionCode, MotionCode]
+"""Of a pair's source and of its target."""
+
+DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
+"""The order of `engine.stages.motion.Drive.arrays`."""
+STRANGER = "stranger_"
+"""What the names of `stranger_drives` begin with."""
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
 PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
@@ -33,6 +42,8 @@ STILL_SHARE = 0.5
 """Of the pairs of a pack that holds expressions at one pose: so many show them."""
 FIRST = 1e3
 """Beyond any difference."""
+_STILL_STRANGERS = 0.6
+"""Of the strangers lend their expression only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +89,11 @@ class PairSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
+        strangers: int = 0,
     ) -> None:
+        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
+        self._strangers = strangers
         self._augmentation = augmentation or Augmentation()
         self._mirror_points = face_geometry().mirror
         self._mirror_shapes = mirrored_blendshapes()
@@ -100,14 +114,18 @@ class PairSampler:
     def batch(self, step: int) -> Batch:
         """The batch of a step, always the same for the same seed."""
         rng = np.random.default_rng((self._seed, step))
-        samples = [self._sample(rng) for _ in range(self._batch)]
-        return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
+        drawn = [self._sample(rng) for _ in range(self._batch)]
+        batch = _stacked([arrays for arrays, _ in drawn])
+        if self._strangers:
+            motions = [motion for _, motion in drawn]
+            batch |= stranger_drives(motions, self._strangers, rng, map_px=self._size // 2)
+        return batch
 
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
-    def _sample(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
         segment = rng.choice(len(self._segment_weights), p=self._segment_weights)
         low, high = self._pack.starts[segment], self._pack.starts[segment + 1]
         source, target = self._far_pair(rng, low, high)
@@ -117,10 +135,10 @@ class PairSampler:
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = make_drive(motion_s, drawn, map_px=self._size // 2)
-        names = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
-        arrays = dict(zip(names, drive.arrays(), strict=True))
+        arrays = dict(zip(DRIVE, drive.arrays(), strict=True))
         truth = place(motion_d.shape, motion_d.pose)
-        return {"source": image_s, "target": image_d, "target_landmarks": truth, **arrays}
+        pictures = {"source": image_s, "target": image_d}
+        return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
         """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
@@ -186,6 +204,25 @@ class PairSampler:
         return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
 
 
+def stranger_drives(
+    motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
+) -> Batch:
+    """Drives of the first ``count`` sources by the pair after each: what live use asks for across people.
+
+    No picture tells what is right, but where the landmarks must be found is known: `engine.stages.motion.Drive` by array
+    with `STRANGER` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
+    """
+    drawn = []
+    for number in range(count):
+        source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
+        target = _by_expression(source, driver)
+        pose = source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+        target = replace(target, pose=pose)
+        arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=True))
+        drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
+    return {STRANGER + name: value for name, value in _stacked(drawn).items()}
+
+
 def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
     """The row that is drawn where a row was chosen for it, int ``[N]``.
 
@@ -209,7 +246,7 @@ class Mixture:
     def batch(self, step: int) -> Batch:
         """The batch of a step, always the same for the same seeds."""
         parts = [sampler.batch(step) for sampler in self._samplers]
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        return {key: torch.cat([part[key] for part in parts if key in part]) for key in parts[0]}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Batches from ``first_step`` on."""
@@ -225,6 +262,10 @@ def read_ahead(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]
             yield waiting.pop(0).result()
             waiting.append(pool.submit(draw, step))
             step += 1
+
+
+def _stacked(samples: Sequence[Arrays]) -> Batch:
+    return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
 
 
 def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:

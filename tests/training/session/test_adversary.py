@@ -12,7 +12,7 @@ from engine.errors import EngineError
 from engine.models.compact import CompactConfig
 from engine.stages.motion import CONTROL
 from tests.training.session.packs import write_pack
-from training.compact.adversary import Adversary, AdversaryOptions, eyes, mouth
+from training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
 from training.compact.recipe import CompactOptions, CompactRecipe
 from training.data.pairs import FramePack, PairSampler
 from training.trainer import Trainer, TrainerOptions
@@ -41,6 +41,10 @@ def _judge(*, weight: float, features: float, lr: float, warmup: int) -> Adversa
     return Adversary("picture", options, torch.device("cpu"))
 
 
+def _drawn(image: Tensor) -> Drawn:
+    return Drawn(image=image, points=POINTS[: len(image)], head=HEAD[: len(image)])
+
+
 def _pictures(seed: int) -> tuple[Tensor, Tensor]:
     """Sharp ones and blurred ones."""
     random = torch.Generator().manual_seed(seed)
@@ -52,7 +56,7 @@ def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
     torch.manual_seed(0)
     judge = _judge(weight=0.1, features=1.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
-    losses = [float(judge.learn(fake, real, POINTS, HEAD)) for _ in range(25)]
+    losses = [float(judge.learn(_drawn(fake), real)) for _ in range(25)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.5 * losses[0]
     unseen_real, unseen_fake = _pictures(1)
@@ -68,12 +72,12 @@ def test_its_gradient_sharpens_a_blurred_picture() -> None:
     judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
     for _ in range(25):
-        judge.learn(fake, real, POINTS, HEAD)
+        judge.learn(_drawn(fake), real)
     picture = fake.clone().requires_grad_()
     optimiser = torch.optim.Adam([picture], lr=0.02)
     for _ in range(10):
         optimiser.zero_grad()
-        judge.losses(picture, real, POINTS, HEAD)["gan_picture"].backward()
+        judge.losses(_drawn(picture), real)["gan_picture"].backward()
         optimiser.step()
 
     def edges(x: Tensor) -> float:
@@ -88,10 +92,10 @@ def test_it_is_not_heard_while_it_warms_up_and_then_comes_in_slowly() -> None:
     heard = []
     for _ in range(5):
         heard.append(judge.heard())
-        losses = judge.losses(fake, real, POINTS, HEAD)
+        losses = judge.losses(_drawn(fake), real)
         assert set(losses) == {"gan_picture", "features_picture"}
         assert (float(losses["features_picture"]) == 0.0) == (judge.heard() == 0.0)
-        judge.learn(fake, real, POINTS, HEAD)
+        judge.learn(_drawn(fake), real)
     assert heard == [0.0, 0.0, 0.0, 0.5, 1.0]
 
 
