@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu_steps import Scale, canvas_of, host_ms, paced
+from benchmarks.gpu_steps import Scale, host_ms, paced
 from benchmarks.machine import gpu_memory_mb
 from engine.backends.bundle_facts import COMPACT_DIR, BundleFacts
 from engine.backends.cuda_gpu import Gpu
@@ -18,6 +18,8 @@ from engine.backends.gpu_compact import GpuCompact, compact_networks
 from engine.backends.published import ModelFacts
 from engine.backends.tensorrt_api import Flavour, find
 from engine.models.compact import Compact
+from engine.stages.composite import Composite
+from engine.types import CropBox
 
 _FLAVOURS: dict[str, Flavour] = {"compact-tensorrt": "tensorrt", "compact-tensorrt-rtx": "tensorrt-rtx"}
 PLANS = tuple(_FLAVOURS)
@@ -25,7 +27,7 @@ COMPACT = ("compact-eager-fp32", "compact-half", "compact-compile", *PLANS)
 
 
 def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
-    """The bundled compact model: a drive to a face, and to the finished picture, as one graph; its source's encoder.
+    """The bundled compact model: a drive to its layers, and to the finished picture, as one graph; its source's encoder.
 
     Raises:
         ValueError: there is no such variant.
@@ -44,10 +46,14 @@ def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     openings = np.zeros((c.openings, c.size // 2, c.size // 2), np.float32)
     codes = np.zeros((2, c.expression), np.float32), np.zeros((2, c.pose), np.float32)
     drive = (point, point, np.eye(2, 3, dtype=np.float32), head, *codes, openings)
-    canvas = canvas_of(facts.size, scale)
+    size = (scale.camera.width, scale.camera.height)
+    whole = CropBox(x_px=40.0, y_px=20.0, size_px=float(facts.size))
+    scene = Composite(np.full((facts.size + 60, facts.size + 80, 3), 90, np.uint8), whole, size).scene(
+        facts.size
+    )
     live = drawer.open_canvas()
-    assert live is not None, "a model on a GPU pastes"
-    live.enter(features, canvas)
+    assert live is not None, "a model on a GPU draws whole frames"
+    live.enter(features, scene)
     frames = (scale.frames, scale.warm_up, scale.limit_s)
     return {
         "variant": name, "preset": "compact", "weights_sha256": facts.sha256, "open_s": opened_s,

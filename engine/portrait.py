@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _MIN_FACE_PX = 48
-_FORMAT = 1
+_FORMAT = 2
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 _SAME_SIZE = 0.6

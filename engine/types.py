@@ -110,6 +110,18 @@ class MotionCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """A generated picture before it is put together: the portrait's own pixels, and what is painted over them."""
+
+    painted: Image
+    """uint8 ``[S, S, 3]``."""
+    mask: Float
+    """``[S, S]`` in 0..1: how much of the portrait is shown."""
+    flow: Float
+    """``[S/2, S/2, 2]``, crop units: where in the portrait a pixel comes from, less where it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EditSettings:
     """How much of the driver's motion is applied, and which part."""
 

@@ -29,15 +29,16 @@ _POSE = 12
 
 
 class PixelGenerator(nn.Module):
-    """The generator with its last step: to uint8 ``[1, S, S, 3]``."""
+    """The generator with its layers as `engine.types.Layers` has them, with a batch of one; the mask is ``[1, 1, S, S]``."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
         self.generator = CompactGenerator(model)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        picture: Tensor = self.generator(*inputs)
-        return ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        painted, mask, flow = self.generator(*inputs)
+        pixels = ((painted.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+        return pixels, mask, flow.permute(0, 2, 3, 1)
 
 
 def load_weights(path: Path) -> Compact:
@@ -69,12 +70,10 @@ def example_inputs(model: Compact) -> dict[str, Tensor]:
     """Shapes of the generator's inputs, with harmless values."""
     c = model.config
     with torch.no_grad():
-        image = torch.zeros(1, 3, c.size, c.size)
-        latent, maps = model.encoder(image)
+        latent, maps = model.encoder(torch.zeros(1, 3, c.size, c.size))
     points = torch.rand(1, c.points, 3, generator=torch.Generator().manual_seed(0)) - 0.5
     return {
         "latent": latent,
-        "image": image,
         **{f"map{2 ** (i + 1)}": m for i, m in enumerate(maps)},
         "source_points": points,
         "target_points": points,
@@ -97,7 +96,8 @@ def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     save_file(state, out / "weights.safetensors")
     model.load_state_dict({k: v.float() for k, v in state.items()})
     inputs = example_inputs(model)
-    _save_ir(CompactEncoder(model), {"image": inputs["image"]}, out / "encoder.xml")
+    picture = {"image": torch.zeros(1, 3, model.config.size, model.config.size)}
+    _save_ir(CompactEncoder(model), picture, out / "encoder.xml")
     _save_ir(PixelGenerator(model), inputs, out / "generator.xml")
     digest = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
     body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}

@@ -27,6 +27,7 @@ from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
 from engine.models.compact import Compact, CompactConfig
+from engine.models.compact_flat import OUTPUTS as LAYERS
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
 from engine.models.daegan import DaeGan
 from engine.models.daegan_file import load_daegan
@@ -166,7 +167,7 @@ def compact_networks(model: Compact) -> list[Network]:
     encoder, generator = CompactEncoder(model), CompactGenerator(model)
     latent, *maps = encoder(image)
     drive = dict(zip(_DRIVE, _drive(model.config), strict=True))
-    inputs = {"latent": latent, "image": image, **dict(zip(_MAPS, maps, strict=True)), **drive}
+    inputs = {"latent": latent, **dict(zip(_MAPS, maps, strict=True)), **drive}
     return [
         Network(
             name="encoder",
@@ -175,7 +176,7 @@ def compact_networks(model: Compact) -> list[Network]:
             outputs=("latent", *_MAPS),
             dynamic_batch=False,
         ),
-        Network(name="generator", module=generator, inputs=inputs, outputs=("picture",), dynamic_batch=False),
+        Network(name="generator", module=generator, inputs=inputs, outputs=LAYERS, dynamic_batch=False),
     ]
 
 

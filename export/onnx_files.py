@@ -90,7 +90,8 @@ def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
 
     compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     result = compiled(dict(inputs))
-    return {port.get_any_name(): np.array(result[port]) for port in compiled.outputs}
+    # An output that the network also reads itself has several names.
+    return {name: np.array(result[port]) for port in compiled.outputs for name in port.get_names()}
 
 
 RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}

@@ -77,3 +77,16 @@ def yuv_from_rgb(
     u = 128 + (224 / 255) * (blue - luma) / (2 * (1 - kb))
     v = 128 + (224 / 255) * (red - luma) / (2 * (1 - kr))
     return 16 + (219 / 255) * luma, u, v
+
+
+def write(rgb_N3HW: Tensor, out: Tensor, pixels: Pixels, standard: Standard) -> Tensor:
+    """Pictures in 0..255, not rounded, into ``out`` as its pixels lie in memory; returns ``out``."""
+    if not planar(pixels):
+        picture = rgb_N3HW.flip(1) if pixels == "bgr" else rgb_N3HW
+        return out.copy_(picture.round().clamp(0, 255).permute(0, 2, 3, 1))
+    red, green, blue = rgb_N3HW.unbind(1)
+    y, u, v = yuv_from_rgb(red, green, blue, standard)
+    for plane, values in zip(split(out, pixels), (y, u, v), strict=True):
+        mean = values if values is y else torch.nn.functional.avg_pool2d(values, 2)
+        plane.copy_(mean.round().clamp(0, 255))
+    return out

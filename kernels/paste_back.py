@@ -68,7 +68,7 @@ def paste_back(
             frame_NHW3, face_N3hw, crop_from_image_N23, colour_N32, strict=True
         )
     ]
-    return _write(torch.stack(blended), out, pixels, standard)
+    return _pixels.write(torch.stack(blended), out, pixels, standard)
 
 
 def _reference_rgb(
@@ -85,18 +85,6 @@ def _reference_rgb(
         total += alpha * face.clamp(0, 255) + (1 - alpha) * frame
         count += 1
     return total / count
-
-
-def _write(rgb_N3HW: Tensor, out: Tensor, pixels: Pixels, standard: Standard) -> Tensor:
-    if not _pixels.planar(pixels):
-        picture = rgb_N3HW.flip(1) if pixels == "bgr" else rgb_N3HW
-        return out.copy_(picture.round().clamp(0, 255).permute(0, 2, 3, 1))
-    red, green, blue = rgb_N3HW.unbind(1)
-    y, u, v = _pixels.yuv_from_rgb(red, green, blue, standard)
-    for plane, values in zip(_pixels.split(out, pixels), (y, u, v), strict=True):
-        mean = values if values is y else torch.nn.functional.avg_pool2d(values, 2)
-        plane.copy_(mean.round().clamp(0, 255))
-    return out
 
 
 def forward_cuda(

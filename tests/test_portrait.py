@@ -13,7 +13,7 @@ from engine.backends import Features
 from engine.cli import main
 from engine.errors import EngineError
 from engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
-from engine.types import Image
+from engine.types import Image, Layers
 
 ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
 
@@ -31,7 +31,7 @@ class FakeModel:
         self.encoded += 1
         return Features(arrays=(crop.mean(axis=(0, 1)).astype(np.float32),), model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[object, ...]) -> Image:  # noqa: ARG002
+    def generate(self, features: Features, drive: tuple[object, ...]) -> Layers:  # noqa: ARG002
         raise AssertionError("enrolling generates nothing")
 
 

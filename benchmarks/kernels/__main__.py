@@ -11,13 +11,14 @@ import torch
 
 from benchmarks.kernels import (
     bench_crop_normalize,
+    bench_layers,
     bench_paste_back,
     bench_upsample_blur,
     bench_warp_blend,
 )
 from benchmarks.kernels.measure import copy_bandwidth, measure
 
-BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_upsample_blur)
+BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_layers, bench_upsample_blur)
 
 
 def main(arguments: list[str]) -> int:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.backends.bundle_facts import BundleFacts, read_facts
-from engine.backends.model import Features
+from engine.backends.model import Features, as_layers, as_network_input, check_own
 from engine.errors import EngineError
-from engine.types import Float, Image
+from engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
 
 
 class EagerCompact:
-    """See `engine.backends.model.Model`. fp32; on the GPU where there is one."""
+    """See `engine.backends.model.TrackerModel`. fp32; on the GPU where there is one."""
 
     def __init__(self, folder: Path) -> None:
         """Load ``weights.safetensors`` of a bundle.
@@ -67,27 +67,25 @@ class EagerCompact:
         """See `engine.backends.model.Model.encode`."""
         import torch
 
-        image = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
+        image = as_network_input(crop)
         with torch.inference_mode():
             latent, maps = self._model.encoder(torch.from_numpy(image).to(self._device))
-        arrays = (latent.cpu().numpy(), image, *(m.cpu().numpy() for m in maps))
+        arrays = (latent.cpu().numpy(), *(m.cpu().numpy() for m in maps))
         return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
-        """See `engine.backends.model.Model.generate`."""
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+        """See `engine.backends.model.TrackerModel.generate`."""
         import torch
 
-        if features.model != self.sha256:
-            raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
-        latent, image, *maps = self._on_device(features)
+        check_own(features, self.sha256)
+        latent, *maps = self._on_device(features)
         points = [torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in drive]
         source, target, affine, head, expression, pose, openings = points
         with torch.inference_mode():
             edited = self._model.codes(latent, expression, pose)
             place = (source, target, affine, head)
-            out = self._model.generator(edited, image, maps, *place, openings)["image"]
-            pixels = ((out[0].clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0)
-        return pixels.contiguous().cpu().numpy()
+            out = self._model.generator.layers(edited, maps, *place, openings)
+        return as_layers(*(out[name].cpu().numpy() for name in ("painted", "mask", "flow")))
 
     def _on_device(self, features: Features) -> list[torch.Tensor]:
         """The portrait's arrays as tensors, moved once."""

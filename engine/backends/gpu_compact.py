@@ -1,4 +1,4 @@
-"""The compact preset on one GPU stream: one CUDA graph a frame, from the drive to the face or to the finished picture.
+"""The compact preset on one GPU stream: one CUDA graph a frame, from the drive to the layers or to the finished picture.
 
 Its motion comes from the tracker, so smoothing, neutral and edit are the host's work; what they make is uploaded once.
 """
@@ -13,36 +13,39 @@ import numpy as np
 
 from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
 from engine.backends.eager import load_compact
-from engine.backends.frame_step import Surface
 from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
-from engine.backends.live import Canvas, CanvasDrawer
-from engine.backends.model import Features, as_network_input, check_own
+from engine.backends.layered_surface import LayeredSurface
+from engine.backends.live import CanvasDrawer, Scene
+from engine.backends.model import Features, as_layers, as_network_input, check_own
 from engine.backends.published import ModelFacts
-from engine.types import Float, Image
+from engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
     from engine.models.compact import Compact
 
-PORTRAIT = ("latent", "image", "map_2", "map_4", "map_8", "map_16")
+PORTRAIT = ("latent", "map_2", "map_4", "map_8", "map_16")
 """The order of ``Features.arrays``."""
 DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
 """The order of ``engine.stages.motion.Drive.arrays``."""
 
 
 class GpuCompact:
-    """See `engine.backends.model.Model` and `engine.backends.live.CanvasModel`."""
+    """See `engine.backends.model.TrackerModel` and `engine.backends.live.CanvasModel`."""
 
     def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, facts: ModelFacts) -> None:
         """``networks``: ``encoder`` and ``generator`` of the weights that ``facts`` names."""
         import torch
+
+        from engine.models.compact_flat import OUTPUTS
 
         self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
         self.name, self.sha256 = facts.name, facts.sha256
         self.size, self.backend = facts.size, facts.backend
         self._resident: Features | None = None
         self._uploads = [Upload(gpu, self._generator.inputs[name]) for name in DRIVE]
-        self._download = Download(gpu, gpu.empty((self.size, self.size, 3), torch.uint8))
-        self._step = Step(gpu, self._bare_face)
+        outputs = self._generator.outputs
+        self._downloads = [Download(gpu, gpu.empty(tuple(outputs[n].shape), torch.float32)) for n in OUTPUTS]
+        self._step = Step(gpu, self._bare_layers)
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`."""
@@ -56,17 +59,17 @@ class GpuCompact:
 
         self._gpu.queue(work)
         self._gpu.mark()()
-        arrays: dict[str, Float] = {"image": image}
+        arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
         return Features(arrays=tuple(arrays[name] for name in PORTRAIT), model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
-        """See `engine.backends.model.Model.generate`."""
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+        """See `engine.backends.model.TrackerModel.generate`."""
         self.enter(features)
         self.run(self._step, drive)
-        picture: Image = self._download.host
-        return picture
+        painted, mask, flow = (download.host for download in self._downloads)
+        return as_layers(painted, mask, flow)
 
     def open_canvas(self) -> CanvasDrawer | None:
         """See `engine.backends.live.CanvasModel`.
@@ -103,23 +106,22 @@ class GpuCompact:
             np.copyto(upload.host[0], value)
         step()()
 
-    def draw(self, surface: Surface) -> None:
+    def draw(self, surface: LayeredSurface) -> None:
         """Queue a frame up to the finished picture."""
-        self._face()
-        surface.paste(self._generator.outputs["picture"])
+        self._layers()
+        surface.put_together(self._generator.outputs)
         surface.result.enqueue()
 
-    def _face(self) -> None:
+    def _layers(self) -> None:
         for upload in self._uploads:
             upload.enqueue()
         self._generator.enqueue()
 
-    def _bare_face(self) -> None:
-        self._face()
-        picture = self._generator.outputs["picture"][0]
-        grey = ((picture.float().clamp(-1, 1) + 1) * 127.5).round()
-        self._download.source.copy_(grey.permute(1, 2, 0))
-        self._download.enqueue()
+    def _bare_layers(self) -> None:
+        self._layers()
+        for download, output in zip(self._downloads, self._generator.outputs.values(), strict=True):
+            download.source.copy_(output)
+            download.enqueue()
 
 
 class CompactCanvas:
@@ -127,21 +129,21 @@ class CompactCanvas:
 
     def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
         self._model, self._gpu = model, gpu
-        self._surface: Surface | None = None
-        self._canvas: Canvas | None = None
+        self._surface: LayeredSurface | None = None
+        self._scene: Scene | None = None
         self._step: Step | None = None
 
-    def enter(self, features: Features, canvas: Canvas) -> None:
+    def enter(self, features: Features, scene: Scene) -> None:
         """See `engine.backends.live.CanvasDrawer`."""
         self._model.enter(features)
-        if canvas is self._canvas:
+        if scene is self._scene:
             return
-        if self._surface is not None and self._surface.fits(canvas):
-            self._surface.show(canvas)
+        if self._surface is not None and self._surface.fits(scene):
+            self._surface.show(scene)
         else:
-            surface = self._surface = Surface(self._gpu, canvas)
+            surface = self._surface = LayeredSurface(self._gpu, scene)
             self._step = Step(self._gpu, lambda: self._model.draw(surface))
-        self._canvas = canvas
+        self._scene = scene
 
     def __call__(self, drive: tuple[Float, ...]) -> Image:
         """See `engine.backends.live.CanvasDrawer`."""
@@ -157,23 +159,19 @@ def compact_networks(
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
-    from engine.models.compact_flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
+    from engine.models.compact_flat import OUTPUTS, CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     c = model.config
-    encoder = TorchNetwork(
-        CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, ("latent", *PORTRAIT[2:]), gpu
-    )
+    encoder = TorchNetwork(CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, PORTRAIT, gpu)
     drive = (
         (c.points, 3), (c.points, 3), (2, 3), (3,), (2, c.expression), (2, c.pose),
         (c.openings, c.size // 2, c.size // 2),
     )  # fmt: skip
-    inputs = {"latent": encoder.outputs["latent"], "image": encoder.inputs["image"]}
-    inputs |= {name: encoder.outputs[name] for name in PORTRAIT[2:]}
-    inputs = {name: torch.zeros_like(value) for name, value in inputs.items()}
+    inputs = {name: torch.zeros_like(encoder.outputs[name]) for name in PORTRAIT}
     inputs |= {name: torch.zeros(1, *shape) for name, shape in zip(DRIVE, drive, strict=True)}
     inputs["head"][:, 2] = 1.0  # a head of no size is divided by
     chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
-    generator = TorchNetwork(chosen, inputs, ("picture",), gpu, engine=engine, compiler=compiler)
+    generator = TorchNetwork(chosen, inputs, OUTPUTS, gpu, engine=engine, compiler=compiler)
     return {"encoder": encoder, "generator": generator}
 
 

@@ -1,7 +1,8 @@
-"""Whole frames on a device: what the stages say and a backend draws, with nothing on the host in between.
+"""What a backend is told of a whole frame: what surrounds a face, and what the stages decide.
 
-The stages decide by the tracker and the frames' times what shall become of a frame (`CodeEdit`); codes, their past and the
-picture stay where the networks run. Importing this needs no PyTorch.
+A device that draws frames whole has nothing of them on the host in between: the stages decide by the tracker and the
+frames' times what shall become of a frame (`CodeEdit`); codes, their past and the picture stay where the networks run.
+Importing this needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from engine.types import Float, Image, Mode
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 """``[2, 3]``: of a picture that is the crop already."""
+REACH = 0.35
+"""How far beyond the canvas the portrait's pixels are kept, in crop sides: heads move by less."""
+FADE = 0.25
+"""Within so many crop sides beyond the crop the motion at its edge comes to rest, where the canvas goes on there."""
+EDGE = 0.06
+"""Width of the border, in crop sides, within which nothing is painted any more, where the canvas goes on beyond it."""
+BEYOND = 0.04
+"""Within so many crop units outside the crop, what the networks painted in ignorance gives way to the portrait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,42 @@ class Canvas:
     """Opacity of the face, 0 to 1, ``[S, S]``."""
     crop_from_image: Float
     """``[2, 3]``: canvas pixels to pixels of the generated face."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """A portrait's pixels as one canvas needs them."""
+
+    texture: Image
+    """The canvas with `REACH` around it, uint8 ``[H + 2 m, W + 2 m, 3]``; where the picture ends, its blurred edge."""
+    margin: int
+    """m"""
+    left: int
+    """Of the crop on the canvas."""
+    top: int
+    side: int
+    """a"""
+    size: tuple[int, int]
+    """(width, height) of the canvas."""
+    known: tuple[float, float, float, float]
+    """Left, top, right and bottom of the picture, crop units."""
+
+    @property
+    def canvas(self) -> Image:
+        """What is shown while nothing moves, ``[H, W, 3]``, a view."""
+        width, height = self.size
+        return self.texture[self.margin : self.margin + height, self.margin : self.margin + width]
+
+    def numbers(self) -> Float:
+        """The same for a kernel: `kernels.layers.NUMBERS`, float32."""
+        width, height = self.size
+        scale, half = 2 / self.side, self.side / 2
+        row = (
+            scale, (0.5 - self.left) * scale - 1, scale, (0.5 - self.top) * scale - 1,
+            half, half - 0.5 + self.left + self.margin, half - 0.5 + self.top + self.margin, *self.known,
+            0.5 / FADE, 0.5 / EDGE * (width > self.side), 0.5 / EDGE * (height > self.side), 1 / BEYOND,
+        )  # fmt: skip
+        return np.array(row, np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +148,16 @@ class FrameModel(Protocol):
 class CanvasDrawer(Protocol):
     """One session's frames of a tracker-driven model: from a drive to the finished picture."""
 
-    def enter(self, features: Features, canvas: Canvas) -> None:
+    def enter(self, features: Features, scene: Scene) -> None:
         """See `FrameDrawer.enter`."""
 
     def __call__(self, drive: tuple[Float, ...]) -> Image:
-        """See `FrameDrawer.__call__`; ``drive`` as in `engine.backends.model.Model.generate`."""
+        """See `FrameDrawer.__call__`; ``drive`` as in `engine.backends.model.TrackerModel.generate`."""
 
 
 @runtime_checkable
 class CanvasModel(Protocol):
-    """A tracker-driven model that pastes the face into its surroundings where its networks run."""
+    """A tracker-driven model that puts the layers together where its networks run."""
 
     def open_canvas(self) -> CanvasDrawer | None:
         """For one session. None: not now."""

@@ -23,10 +23,11 @@ Arrays = Mapping[str, Array]
 
 FORMAT = "mimicam-networks"
 FILE = "manifest.json"
-LIMITS = {"fp32": 1e-3, "fp16": 5e-3, "fp16-turing": 5e-3, "int8": 0.25}
+LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "fp16-turing": 1e-2, "int8": 0.25}
 """Largest error allowed, as a share of an output's largest magnitude. Seen on x86-64, 2026-11, ONNX Runtime and
-OpenVINO: 1e-5 in fp32, 1e-3 in fp16. int8 loses more at single pixels than any such limit says of the picture: there it
-only tells a working file from a broken one. A wrong sampling convention gives 1e-1 and more."""
+OpenVINO: 1e-5 in fp32, 1e-3 in fp16, and 5e-3 of the compact preset's mask, which is steep. int8 loses more at single
+pixels than any such limit says of the picture: there it only tells a working file from a broken one. A wrong sampling
+convention gives 1e-1 and more."""
 
 _SAMPLES = 1 << 16
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from engine.backends.live import CanvasDrawer, CanvasModel, FrameDrawer, FrameModel
-from engine.backends.model import Features, LatentCodes, Model, PictureModel
+from engine.backends.model import Features, LatentCodes, Model, PictureModel, TrackerModel
 from engine.errors import EngineError, KernelBuildError
-from engine.types import Float, Image, Mode
+from engine.types import Float, Image, Layers, Mode
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +51,6 @@ class Meanwhile(Generic[M]):
         """See `engine.backends.model.Model.encode`."""
         return self._current().encode(crop)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
-        """See `engine.backends.model.Model.generate`."""
-        return self._current().generate(features, drive)
-
     def _current(self) -> M:
         with self._lock:
             if self._next is not None:
@@ -89,8 +85,12 @@ class Meanwhile(Generic[M]):
                 self._note = note
 
 
-class CanvasMeanwhile(Meanwhile[Model]):
-    """See `engine.backends.live.CanvasModel`, once the plans are there."""
+class CanvasMeanwhile(Meanwhile[TrackerModel]):
+    """See `engine.backends.model.TrackerModel`, and `engine.backends.live.CanvasModel` once the plans are there."""
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+        """See `engine.backends.model.TrackerModel.generate`."""
+        return self._current().generate(features, drive)
 
     def open_canvas(self) -> CanvasDrawer | None:
         """See `engine.backends.live.CanvasModel`."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
-from engine.types import Float, Image, Mode
+from engine.types import Float, Image, Layers, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,13 @@ class Model(Protocol):
     def encode(self, crop: Image) -> Features:
         """Latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
-        """A picture, uint8 ``[S, S, 3]``. The buffer is used again by the next call.
+
+@runtime_checkable
+class TrackerModel(Model, Protocol):
+    """A model that is driven by what the tracker reads."""
+
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+        """A picture's layers. The buffers are used again by the next call.
 
         ``drive``: the arrays of `engine.stages.motion.Drive`, in its order.
         """
@@ -102,3 +107,10 @@ def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
     grey = (np.clip(output[0].astype(np.float32), -1.0, 1.0) + 1.0) * 127.5
     np.copyto(out, np.rint(grey).transpose(1, 2, 0), casting="unsafe")
     return out
+
+
+def as_layers(painted: Float, mask: Float, flow: Float) -> Layers:
+    """A network's layers with a batch of one, channels first: ``painted`` in -1..1."""
+    _, _, height, width = painted.shape
+    picture = as_picture(painted, np.empty((height, width, 3), np.uint8))
+    return Layers(painted=picture, mask=mask[0, 0], flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0)))

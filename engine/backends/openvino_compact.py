@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from engine.backends.bundle_facts import COMPACT_DIR, read_facts
-from engine.backends.model import Features
+from engine.backends.model import Features, as_network_input, check_own
 from engine.backends.openvino_runtime import Network, has_bf16
 from engine.errors import EngineError
 from engine.runtime.cores import usable_cores
-from engine.types import Float, Image
+from engine.types import Float, Image, Layers
 
 _INPUTS = (
-    "latent", "image", "map2", "map4", "map8", "map16",
+    "latent", "map2", "map4", "map8", "map16",
     "source_points", "target_points", "affine", "head", "expression", "pose", "openings",
 )  # fmt: skip
 """What the generator is fed with: ``Features.arrays``, then ``engine.stages.motion.Drive.arrays``."""
@@ -22,7 +22,7 @@ _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model
 
 
 class OpenVinoCompact:
-    """See `engine.backends.model.Model`. Sampling grids stay in fp32 (marked in the file); the rest may be bf16."""
+    """See `engine.backends.model.TrackerModel`. Sampling grids stay in fp32 (marked in the file); the rest may be bf16."""
 
     def __init__(self, folder: Path = COMPACT_DIR, *, threads: int | None = None) -> None:
         """Load the encoder and the generator.
@@ -53,22 +53,21 @@ class OpenVinoCompact:
         )
         if tuple(self._generator.inputs) != _INPUTS:
             raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
-        self._picture = np.empty((self.size, self.size, 3), np.uint8)
         self._resident: Features | None = None
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`."""
-        image = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
-        maps = [np.array(a, np.float32) for a in self._encoder(image)]
-        return Features(arrays=(maps[0], image, *maps[1:]), model=self.sha256)
+        image = as_network_input(crop)
+        return Features(
+            arrays=tuple(np.array(a, np.float32) for a in self._encoder(image)), model=self.sha256
+        )
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
-        """See `engine.backends.model.Model.generate`."""
-        if features.model != self.sha256:
-            raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+        """See `engine.backends.model.TrackerModel.generate`."""
+        check_own(features, self.sha256)
         if features is not self._resident:
             self._generator.give(0, *features.arrays)
             self._resident = features
         self._generator.give(len(features.arrays), *(a[None] for a in drive))
-        np.copyto(self._picture, self._generator.run()[0][0], casting="unsafe")
-        return self._picture
+        painted, mask, flow = self._generator.run()
+        return Layers(painted=painted[0], mask=mask[0, 0], flow=flow[0])

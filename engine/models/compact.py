@@ -9,8 +9,10 @@ the cached maps. What differs, and why:
   construction. ``latent = source + E(target) - E(source's own) + P(target) - P(source's own)``.
 - The flow starts from where the tracker's landmarks go (`LandmarkFlow`) and the network adds to it.
 - One generator serves both edits, so ``both`` costs one pass.
-- The picture itself is warped at full resolution and blended with what the network paints; maps of the openings
-  (inside of the lips, between the lids, teeth) say where something has to be painted that the portrait does not show.
+- The last warp is of the portrait's own pixels, at whatever resolution and however far around the crop they are known:
+  the networks say where a pixel comes from, what they paint, and which of the two is shown (`Generator.layers`); who has
+  the pixels puts them together (`engine.stages.layered`). Maps of the openings (inside of the lips, between the lids,
+  teeth) say where something has to be painted that the portrait does not show.
 - While the head keeps its pose, what the landmarks do not reach is the portrait itself, pixel by pixel (`_at_rest`).
 
 Shape letters: N batch, K control points, C channels, O maps of openings, S side of the picture; maps at S/2 (h), S/4,
@@ -25,6 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.models.landmark_flow import LandmarkFlow, warp
+
 SLOPE = 0.1
 _NOISE = 0.004
 """Of the head's affine motion, crop units: half a pixel at 256."""
@@ -32,7 +36,7 @@ _REACHED = 4.0
 """A quarter of a pixel's motion from landmarks, and it is the generator's to draw."""
 _FIRM = 8.0
 """Logit that keeps the warped picture where nothing moves."""
-_DECIDED, _WARPED_FIRST = 3.0, 1.5
+_DECIDED, _WARPED_FIRST = 3.0, 4.0
 """What is shown is warped or painted: reconstruction losses hedge with half of each, which is blurred. Where a head turns,
 rather warped, outside eyes and mouth (see `training/LOG.md`)."""
 
@@ -134,78 +138,6 @@ class MotionCodes(nn.Module):
         return latent_NZ + code[:, 1] - code[:, 0] + motion[:, 1] - motion[:, 0]
 
 
-class LandmarkFlow(nn.Module):
-    """Where the landmarks say the picture goes: a dense backward flow and a map of what is where.
-
-    Each target pixel looks up the control points around it (softmax over learned Gaussians) and moves as
-    they do; the head's affine motion carries what has no landmarks (hair, neck), fading to rest away from it.
-    """
-
-    def __init__(self, config: CompactConfig) -> None:
-        super().__init__()
-        self.log_sharpness = nn.Parameter(torch.full((config.points,), 5.5))
-        self.bias = nn.Parameter(torch.zeros(config.points))
-        self.rest = nn.Parameter(torch.tensor(-6.0))
-        self.head_radius = nn.Parameter(torch.tensor(2.2))
-        self.head_softness = nn.Parameter(torch.tensor(3.0))
-        self.embedding = nn.Parameter(0.5 * torch.randn(config.points, config.embed))
-
-    def forward(
-        self, source_NK3: Tensor, target_NK3: Tensor, affine_N23: Tensor, head_N3: Tensor, size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Flow ``[N, 2, size, size]`` in crop units (source minus target), and features ``[N, D, size, size]``,
-        the first of which tells how much of each pixel's motion the control points decide (0..1).
-
-        Args:
-            source_NK3, target_NK3: control points in crop space.
-            affine_N23: source_from_target, the best affine map of the points.
-            head_N3: target head centre x, y and scale, crop units.
-        """
-        grid_P2 = pixel_grid(size, source_NK3)
-        # Products where slices would do: OpenVINO rounds what it slices to bf16, and places by a quarter of a pixel.
-        plane_32, depth_31 = _columns(source_NK3)
-        target_NK2, turn_N22, shift_N12 = (
-            target_NK3 @ plane_32,
-            affine_N23 @ plane_32,
-            (affine_N23 @ depth_31).transpose(-1, -2),
-        )
-        local_NK2 = source_NK3 @ plane_32 - (target_NK2 @ turn_N22.transpose(-1, -2) + shift_N12)
-        depth_NK1 = (target_NK3 - source_NK3) @ depth_31
-        embedding_NKE = self.embedding.expand(source_NK3.shape[0], -1, -1)
-        one_NK1 = torch.ones_like(depth_NK1)
-        values_NKD = torch.cat([local_NK2, one_NK1, depth_NK1, target_NK3 @ depth_31, embedding_NKE], dim=-1)
-        weight_NPK = self._weights(grid_P2, target_NK2)
-        splat_NPD = weight_NPK @ values_NKD / (weight_NPK.sum(-1, keepdim=True) + self._rest_weight())
-        rigid_NP2 = grid_P2 @ turn_N22.transpose(-1, -2) + shift_N12 - grid_P2
-        centre_N12, scale_N11 = (head_N3[:, None] @ part for part in (plane_32, depth_31))
-        distance_NP1 = (grid_P2[None] - centre_N12).norm(dim=-1, keepdim=True) / scale_N11
-        head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP1))
-        flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
-        flow = flow_NP2.transpose(-1, -2).reshape(-1, 2, size, size)
-        features_NPD = torch.cat([splat_NPD[..., 2:], head_NP1, flow_NP2], dim=-1)
-        features = features_NPD.transpose(-1, -2).reshape(-1, features_NPD.shape[-1], size, size)
-        return flow, features
-
-    def _weights(self, grid_P2: Tensor, target_NK2: Tensor) -> Tensor:
-        """``exp(bias - sharp |g - p|^2)``, ``[N, P, K]``, less a constant that keeps all below 1.
-
-        The exponent is linear in ``(g, |g|^2, 1)``, so that those of all pixels and points are one matrix product. It is
-        bounded, so that a softmax's search for the largest is not needed (and OpenVINO would take softmax between two
-        products for attention, in bf16, where the product's large terms do not cancel).
-        """
-        sharp_NK1 = self.log_sharpness.exp()[:, None].expand(target_NK2.shape[0], -1, -1)
-        square_NK1 = (target_NK2**2).sum(-1, keepdim=True)
-        constant_NK1 = (self.bias - self.bias.amax())[:, None] - sharp_NK1 * square_NK1
-        points_NK4 = torch.cat([2 * sharp_NK1 * target_NK2, -sharp_NK1, constant_NK1], dim=-1)
-        pixels_P4 = torch.cat(
-            [grid_P2, (grid_P2**2).sum(-1, keepdim=True), torch.ones_like(grid_P2[:, :1])], dim=-1
-        )
-        return (pixels_P4 @ points_NK4.transpose(-1, -2)).exp()
-
-    def _rest_weight(self) -> Tensor:
-        return (self.rest - self.bias.amax()).exp()
-
-
 class Generator(nn.Module):
     """Edited latent, cached maps and landmark flow to a picture (equation 5)."""
 
@@ -213,7 +145,7 @@ class Generator(nn.Module):
         super().__init__()
         c2, c4, c8, c16 = config.widths
         z, splat = config.latent, config.embed + 5 + config.openings
-        self.flow = LandmarkFlow(config)
+        self.flow = LandmarkFlow(config.points, config.embed)
         self.enter = nn.Conv2d(c4 + splat, c4, 3, padding=1)
         self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
         self.block8 = ModulatedBlock(c8, z)
@@ -250,10 +182,27 @@ class Generator(nn.Module):
         head_N3: Tensor,
         openings_NOhh: Tensor,
     ) -> dict[str, Tensor]:
-        """``image`` in [-1, 1] (not clamped), ``warped``, ``mask`` and ``flow`` ``[N, 2, S/2, S/2]``."""
+        """`layers`, put together at the network's own size: ``image`` in [-1, 1] (not clamped) and ``warped``."""
+        points = (source_NK3, target_NK3, affine_N23, head_N3)
+        out = self.layers(latent_NZ, maps, *points, openings_NOhh)
+        mask, warped = out["mask"], warp(image_N3SS, _double(out["flow"]))
+        return {**out, "image": mask * warped + (1 - mask) * out["painted"], "warped": warped}
+
+    def layers(
+        self,
+        latent_NZ: Tensor,
+        maps: list[Tensor],
+        source_NK3: Tensor,
+        target_NK3: Tensor,
+        affine_N23: Tensor,
+        head_N3: Tensor,
+        openings_NOhh: Tensor,
+    ) -> dict[str, Tensor]:
+        """``painted`` ``[N, 3, S, S]`` in -1..1, ``mask`` ``[N, 1, S, S]``: how much of the portrait is shown, and ``flow``
+        ``[N, 2, S/2, S/2]``: where in the portrait a pixel comes from, less where it is, crop units."""
         map2, map4, map8, map16 = maps
         size = map4.shape[-1]
-        with torch.autocast(image_N3SS.device.type, enabled=False):
+        with torch.autocast(latent_NZ.device.type, enabled=False):
             flow4, splat = self.flow(
                 source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
             )
@@ -277,14 +226,7 @@ class Generator(nn.Module):
         if not self.training:
             skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
             logit = _DECIDED * logit + _WARPED_FIRST * _double(skin * (1 - still_N111))
-        mask = torch.sigmoid(logit)
-        warped = warp(image_N3SS, _double(flow2))
-        return {
-            "image": mask * warped + (1 - mask) * painted,
-            "warped": warped,
-            "mask": mask,
-            "flow": flow2,
-        }
+        return {"painted": painted, "mask": torch.sigmoid(logit), "flow": flow2}
 
     def _body(
         self, latent_NZ: Tensor, map4: Tensor, map8: Tensor, map16: Tensor, flow4: Tensor, splat: Tensor
@@ -327,27 +269,6 @@ class Compact(nn.Module):
         return self.generator(latent, image_N3SS, maps, *points, openings_NOhh)
 
 
-def pixel_grid(size: int, like: Tensor) -> Tensor:
-    """Pixel centres of a ``size`` x ``size`` map in crop space, ``[size * size, 2]`` as (x, y), row by row."""
-    axis = (torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=-1)
-
-
-def warp(map_NCHW: Tensor, flow_N2hw: Tensor) -> Tensor:
-    """Sample the map where the flow (crop units, added to each pixel's own place) points; edges repeat.
-
-    Always in fp32: a bf16 grid is off by whole pixels (measured: errors up to 0.3 of the range).
-    """
-    with torch.autocast(map_NCHW.device.type, enabled=False):
-        size = flow_N2hw.shape[-1]
-        grid = pixel_grid(size, flow_N2hw).view(1, size, size, 2) + flow_N2hw.float().permute(0, 2, 3, 1)
-        out = F.grid_sample(
-            map_NCHW.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-    return out.to(map_NCHW.dtype)
-
-
 def _zero(layer: nn.Conv2d) -> None:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
@@ -370,12 +291,6 @@ def _to_picture(x_N16hw: Tensor) -> tuple[Tensor, Tensor]:
     """Sub-pixel shuffle to a painted picture and a mask's logit, ``[N, 3 and 1, 2h, 2w]`` (Shi et al., CVPR 2016)."""
     full = F.pixel_shuffle(x_N16hw, 2)
     return torch.tanh(full[:, :3]), full[:, 3:]
-
-
-def _columns(like: Tensor) -> tuple[Tensor, Tensor]:
-    """What picks (x, y) and what picks the third of three columns, ``[3, 2]`` and ``[3, 1]``."""
-    unit = torch.eye(3, device=like.device, dtype=like.dtype)
-    return unit[:, :2], unit[:, 2:]
 
 
 def _stillness(affine_N23: Tensor) -> Tensor:

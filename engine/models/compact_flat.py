@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from engine.models.compact import Compact
 
+OUTPUTS = ("painted", "mask", "flow")
+"""Of the generator, in order; see `engine.models.compact.Generator.layers`."""
+
 
 class CompactEncoder(nn.Module):
     """Picture to latent and maps, as a flat tuple."""
@@ -21,38 +24,34 @@ class CompactEncoder(nn.Module):
 
 
 class CompactGenerator(nn.Module):
-    """A portrait's arrays, then a drive's, in their order, to a picture ``[1, 3, S, S]`` in -1..1."""
+    """A portrait's arrays, then a drive's, in their order, to the layers of a picture; see `OUTPUTS`."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
         self.codes, self.generator = model.codes, model.generator
 
-    def forward(self, latent: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
+    def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         *maps, source, target, affine, head, expression, pose, openings = rest
         latent = self.codes(latent, expression, pose)
-        points = (source, target, affine, head)
-        picture: Tensor = self.generator(latent, image, maps, *points, openings)["image"]
-        return picture
+        out = self.generator.layers(latent, maps, source, target, affine, head, openings)
+        return tuple(out[name] for name in OUTPUTS)
 
 
 class HalfCompactGenerator(nn.Module):
-    """`CompactGenerator` with its convolutions in half precision; codes, flow and the picture's blend stay float32.
+    """`CompactGenerator` with its convolutions in half precision; codes, flow and mask stay float32.
 
     The model says itself what must not be rounded (`engine.models.compact.warp`), as in training under autocast.
     """
 
     def __init__(self, model: Compact, dtype: torch.dtype = torch.float16) -> None:
         super().__init__()
-        self.codes, self.generator, self._dtype = model.codes, model.generator, dtype
-        for layer in self.generator.modules():
+        self._whole, self._dtype = CompactGenerator(model), dtype
+        for layer in self._whole.generator.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.to(dtype)  # now, not anew for each frame
 
-    def forward(self, latent: Tensor, image: Tensor, *rest: Tensor) -> Tensor:
-        *maps, source, target, affine, head, expression, pose, openings = rest
-        latent = self.codes(latent, expression, pose)
-        points = (source, target, affine, head)
+    def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         # Nothing cached: a captured graph would keep reading a cast that is gone.
-        with torch.autocast(image.device.type, self._dtype, cache_enabled=False):
-            picture: Tensor = self.generator(latent, image, maps, *points, openings)["image"]
-        return picture.float()
+        with torch.autocast(latent.device.type, self._dtype, cache_enabled=False):
+            layers = self._whole(latent, *rest)
+        return tuple(layer.float() for layer in layers)

@@ -6,10 +6,12 @@ square; where the picture ends, its edge runs on, blurred. The face is blended i
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
-from engine.backends.live import Canvas
+from engine.backends.live import REACH, Canvas, Scene
 from engine.runtime.buffers import BufferPool
 from engine.stages.crop import cut
 from engine.types import CropBox, Image
@@ -23,14 +25,14 @@ class Composite:
 
     def __init__(self, picture: Image, box: CropBox, size: tuple[int, int] | None) -> None:
         """``size``: (width, height) of the canvas, or None for the bare crop."""
-        self._size = size
+        self._picture, self._box, self._size = picture, box, size
         self._pool: BufferPool[np.uint8] | None = None
         if size is None:
             return
         width, height = size
         self._side = min(width, height)
         self._left, self._top = (width - self._side) // 2, (height - self._side) // 2
-        self._canvas = _surroundings(picture, box, width, height)
+        self._canvas = _surroundings(picture, box, size, self._side)
         self._under = self._region(self._canvas).copy()
         self._scaled = np.empty((self._side, self._side, 3), np.uint8)
         self._face_weight = _soft_mask(self._side)
@@ -48,6 +50,26 @@ class Composite:
         np.copyto(out, self._canvas)
         cv2.blendLinear(face, self._under, self._face_weight, self._under_weight, dst=self._region(out))
         return out
+
+    def scene(self, crop_px: int) -> Scene:
+        """What a model that leaves the last warp to us draws on; ``crop_px``: side of the bare crop."""
+        width, height = size = self._size or (crop_px, crop_px)
+        side = min(width, height)
+        margin = math.ceil(REACH * side)
+        scale, box = 2.0 / self._box.size_px, self._box
+        rows, columns = self._picture.shape[:2]
+        return Scene(
+            texture=_surroundings(self._picture, box, (width + 2 * margin, height + 2 * margin), side),
+            margin=margin,
+            left=(width - side) // 2,
+            top=(height - side) // 2,
+            side=side,
+            size=size,
+            known=(
+                -1 - scale * box.x_px, -1 - scale * box.y_px,
+                scale * (columns - box.x_px) - 1, scale * (rows - box.y_px) - 1,
+            ),
+        )  # fmt: skip
 
     def on_device(self, face_px: int) -> Canvas:
         """The same for `kernels.paste_back`, from a face of this side. A GPU enlarges it bilinearly, not by cubics."""
@@ -70,32 +92,28 @@ class Composite:
         return canvas[self._top : self._top + self._side, self._left : self._left + self._side]
 
 
-def _surroundings(picture: Image, box: CropBox, width: int, height: int) -> Image:
-    """The picture around the box, scaled so that the box fills the canvas's shorter side."""
-    side = min(width, height)
-    scale = box.size_px / side
-    longest = max(width, height)
-    wide = CropBox(
-        x_px=box.x_px - scale * (longest - side) / 2,
-        y_px=box.y_px - scale * (longest - side) / 2,
-        size_px=scale * longest,
-    )
-    square = cut(picture, wide, longest)
-    left, top = (longest - width) // 2, (longest - height) // 2
-    canvas = square[top : top + height, left : left + width]
-    return _blur_outside(canvas, picture, wide, left, top)
+def _surroundings(picture: Image, box: CropBox, size: tuple[int, int], side: int) -> Image:
+    """The picture around the box, ``[height, width, 3]``, scaled so that the box takes ``side`` pixels in the middle."""
+    width, height = size
+    scale, longest = box.size_px / side, max(size)
+    # The box's own corner, as everywhere: half of an odd rest is rounded down.
+    left, top = (width - side) // 2, (height - side) // 2
+    square = CropBox(x_px=box.x_px - scale * left, y_px=box.y_px - scale * top, size_px=scale * longest)
+    canvas = cut(picture, square, longest)[:height, :width]
+    return _blur_outside(canvas, picture, square)
 
 
-def _blur_outside(canvas: Image, picture: Image, wide: CropBox, left: int, top: int) -> Image:
+def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
     """Blur where the picture has ended and its edge was repeated: streaks become a backdrop."""
     height, width = canvas.shape[:2]
-    scale = wide.size_px / max(width, height)
-    xs = wide.x_px + (np.arange(width) + left) * scale
-    ys = wide.y_px + (np.arange(height) + top) * scale
+    scale = square.size_px / max(width, height)
+    xs = square.x_px + (np.arange(width) + 0.5) * scale
+    ys = square.y_px + (np.arange(height) + 0.5) * scale
     inside = ((xs >= 0) & (xs < picture.shape[1]))[None] & ((ys >= 0) & (ys < picture.shape[0]))[:, None]
     if inside.all():
         return np.ascontiguousarray(canvas)
     soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.01 * max(width, height))[..., None]
+    soft = np.maximum(np.minimum(2 * soft, 1.0), inside[..., None])  # the picture itself stays as it is
     blurred = cv2.GaussianBlur(canvas, (0, 0), 0.04 * max(width, height))
     return (canvas * soft + blurred * (1 - soft)).round().astype(np.uint8)
 

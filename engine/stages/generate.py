@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from engine.backends.model import Features, Model
+from engine.backends.model import Features, TrackerModel
 from engine.stages.motion import Drive
-from engine.types import Image
+from engine.types import Layers
 
 
 class CompactGenerate:
     """Runs the compact generator over a portrait's cached maps; see `engine.stages.reenact.Generate`."""
 
-    def __init__(self, model: Model, features: Features) -> None:
+    def __init__(self, model: TrackerModel, features: Features) -> None:
         self._model, self._features = model, features
 
-    def __call__(self, drive: Drive) -> Image:
-        """The picture, uint8 ``[S, S, 3]``; a buffer that the next call may use again."""
+    def __call__(self, drive: Drive) -> Layers:
+        """The picture's layers; buffers that the next call may use again."""
         return self._model.generate(self._features, drive.arrays())

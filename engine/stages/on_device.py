@@ -173,14 +173,15 @@ class DeviceGenerate:
 
 
 class CanvasGenerate:
-    """The compact generator with the paste behind it; see `engine.stages.reenact.Generate`."""
+    """The compact generator and its layers put together; see `engine.stages.reenact.Generate`."""
 
-    def __init__(self, drawer: CanvasDrawer, features: Features, around: Composite, face_px: int) -> None:
-        self._drawer, self._features, self._canvas = drawer, features, around.on_device(face_px)
+    def __init__(self, drawer: CanvasDrawer, features: Features, around: Composite, crop_px: int) -> None:
+        """``crop_px``: side of the networks' picture."""
+        self._drawer, self._features, self._scene = drawer, features, around.scene(crop_px)
 
     def __call__(self, drive: Drive) -> Image:
         """See `engine.stages.reenact.Generate`."""
-        self._drawer.enter(self._features, self._canvas)
+        self._drawer.enter(self._features, self._scene)
         return self._drawer(drive.arrays())
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.backends.live import CanvasModel, FrameDrawer, FrameModel
-from engine.backends.model import Features, Model, PictureModel
+from engine.backends.model import Features, Model, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.edit import EasedAnchor, edit_motion
 from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
+from engine.stages.layered import LayeredComposite
 from engine.stages.lost import Drivable
 from engine.stages.motion import Departure, Drive
 from engine.stages.on_device import (
@@ -89,8 +90,9 @@ class Edit(Protocol[MIn, DOut]):
 class Generate(Protocol[DIn]):
     """Draws one portrait."""
 
-    def __call__(self, drive: DIn) -> Image:
-        """The picture, uint8 ``[S, S, 3]``; a buffer that the next call may use again."""
+    def __call__(self, drive: DIn) -> Any:
+        """What `Role.composite` takes: a picture, uint8 ``[S, S, 3]``, or its layers; buffers that the next call may use
+        again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,7 @@ class Role(Generic[M, D]):
 
     edit: Edit[M, D]
     generate: Generate[D]
-    composite: Callable[[Image], Image]
+    composite: Callable[[Any], Image]
     """From what ``generate`` gives to the result, uint8 ``[height, width, 3]``, which is the caller's to keep."""
 
 
@@ -131,7 +133,7 @@ class TrackerReenactor:
     needs_face = True
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
-    def __init__(self, model: Model, *, relative: bool, smooth: bool) -> None:
+    def __init__(self, model: TrackerModel, *, relative: bool, smooth: bool) -> None:
         self._model = model
         self.encode: Encode[MotionCode] = TrackerEncoder(smooth=smooth)
         self.anchor: Anchor[MotionCode] | None = EasedAnchor() if relative else None
@@ -152,7 +154,9 @@ class TrackerReenactor:
             raise ValueError("motion must be known: the tracker's motion is what is edited")
         edit = TrackerEdit(motion, map_px=self._model.size // 2)
         if self._drawer is None:
-            return Role(edit=edit, generate=CompactGenerate(self._model, features), composite=around)
+            size = self._model.size
+            layered = LayeredComposite(around.scene(size), size)
+            return Role(edit=edit, generate=CompactGenerate(self._model, features), composite=layered)
         generate = CanvasGenerate(self._drawer, features, around, self._model.size)
         return Role(edit=edit, generate=generate, composite=Fetched())
 
@@ -242,4 +246,6 @@ def reenactor(model: Model, *, relative: bool, smooth: bool) -> Reenactor[Any, A
     if isinstance(model, PictureModel):
         on_host = PictureReenactor(model, relative=relative, smooth=smooth)
         return on_host.successor() or on_host
-    return TrackerReenactor(model, relative=relative, smooth=smooth)
+    if isinstance(model, TrackerModel):
+        return TrackerReenactor(model, relative=relative, smooth=smooth)
+    raise ValueError(f"{model.name} can be driven neither by the tracker nor by a picture")

@@ -6,10 +6,13 @@ template <class T> struct Picture {
   const T* face;
   const float *mask, *matrix, *colour;
   int H, W, h, w, most_taps;
+
+  __device__ __forceinline__ void shade(int x, int y, float rgb[3]) const;
 };
 
 // One frame pixel with the face over it, red, green and blue in 0..255.
-template <class T> __device__ __forceinline__ void blend(const Picture<T>& p, int x, int y, float rgb[3]) {
+template <class T> __device__ __forceinline__ void Picture<T>::shade(int x, int y, float rgb[3]) const {
+  const Picture& p = *this;
   const float* m = p.matrix;
   int nx = tap_count(m[0], m[3], p.most_taps), ny = tap_count(m[1], m[4], p.most_taps);
   float behind[3], sum[3] = {0.f, 0.f, 0.f};
@@ -43,53 +46,6 @@ __device__ __forceinline__ Picture<T> picture(const unsigned char* frame, const 
                                               int most_taps) {
   size_t n = blockIdx.z;
   return {frame + n * H * W * 3, face + n * 3 * h * w, mask, matrix + n * 6, colour + n * 6, H, W, h, w, most_taps};
-}
-
-__device__ __forceinline__ unsigned char to_byte(float value) {
-  return (unsigned char)__float2int_rn(fminf(fmaxf(value, 0.f), 255.f));
-}
-
-// One thread: one pixel. Each reads only the frame pixel it writes, so `out` may be the frame.
-template <class T>
-__device__ __forceinline__ void packed(const Picture<T>& p, unsigned char* out, int pixels) {
-  int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-  if (x >= p.W || y >= p.H) return;
-  float rgb[3];
-  blend(p, x, y, rgb);
-  out += (((size_t)blockIdx.z * p.H + y) * p.W + x) * 3;
-  out[0] = to_byte(pixels == RGB ? rgb[0] : rgb[2]);
-  out[1] = to_byte(rgb[1]);
-  out[2] = to_byte(pixels == RGB ? rgb[2] : rgb[0]);
-}
-
-// One thread: two by two pixels, which share one pair of chroma values.
-template <class T>
-__device__ __forceinline__ void planar(const Picture<T>& p, unsigned char* out, int pixels, float kr, float kb) {
-  int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-  if (x >= p.W / 2 || y >= p.H / 2) return;
-  out += (size_t)blockIdx.z * (p.H / 2 * 3) * p.W;
-  float u = 0.f, v = 0.f;
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    int px = 2 * x + (k & 1), py = 2 * y + (k >> 1);
-    float rgb[3];
-    blend(p, px, py, rgb);
-    float luma = kr * rgb[0] + (1.f - kr - kb) * rgb[1] + kb * rgb[2];
-    out[(size_t)py * p.W + px] = to_byte(16.f + (219.f / 255.f) * luma);
-    u += rgb[2] - luma;
-    v += rgb[0] - luma;
-  }
-  unsigned char byte_u = to_byte(128.f + (224.f / 255.f) * .25f * u / (2.f * (1.f - kb)));
-  unsigned char byte_v = to_byte(128.f + (224.f / 255.f) * .25f * v / (2.f * (1.f - kr)));
-  unsigned char* chroma = out + (size_t)p.H * p.W;
-  size_t at = (size_t)y * (p.W / 2) + x;
-  if (pixels == NV12) {
-    chroma[2 * at] = byte_u;
-    chroma[2 * at + 1] = byte_v;
-  } else {
-    chroma[at] = byte_u;
-    chroma[(size_t)(p.H / 2) * (p.W / 2) + at] = byte_v;
-  }
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.backends import plan_start
-from engine.backends.meanwhile import Meanwhile, PictureMeanwhile, Progress
+from engine.backends.meanwhile import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
 from engine.backends.model import Features, LatentCodes, PictureModel
 from engine.errors import EngineError, KernelBuildError
 from engine.types import Float, Image, Mode
@@ -45,7 +45,7 @@ def test_frames_come_from_the_other_until_the_plan_is_there_and_it_is_shown() ->
         assert may_finish.wait(10)
         return Fake("tensorrt", 200)
 
-    model = Meanwhile(Fake("openvino", 100), build)
+    model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert told.wait(10)
     assert model.backend == "openvino; a TensorRT plan is being built: tactics 75 %"
     assert model.generate(FEATURES, ()).max() == 100
@@ -59,7 +59,7 @@ def test_a_failed_build_is_shown_and_frames_go_on() -> None:
     def build(_progress: Progress) -> Fake:
         raise EngineError("the plan of generator differs from PyTorch")
 
-    model = Meanwhile(Fake("openvino", 100), build)
+    model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     assert model.backend == "openvino; TensorRT failed: the plan of generator differs from PyTorch"
     assert model.generate(FEATURES, ()).max() == 100
@@ -73,7 +73,7 @@ def test_what_a_build_says_too_late_is_not_shown() -> None:
         late.append(progress)
         return Fake("tensorrt", 200)
 
-    model = Meanwhile(Fake("openvino", 100), build)
+    model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     late[0]("tactics", 3, 4)
     assert model.generate(FEATURES, ()).max() == 200
@@ -85,7 +85,7 @@ def test_a_kernel_that_does_not_compile_is_shown_and_frames_go_on() -> None:
     def build(_progress: Progress) -> Fake:
         raise KernelBuildError("warp_blend.cu does not compile for this GPU:\na long log")
 
-    model = Meanwhile(Fake("openvino", 100), build)
+    model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     assert model.backend == "openvino; TensorRT failed: warp_blend.cu does not compile for this GPU:"
     assert model.generate(FEATURES, ()).max() == 100
@@ -110,13 +110,13 @@ def test_whole_frames_are_drawn_on_the_gpu_once_the_plans_are_there() -> None:
 
 
 def test_other_weights_never_take_over() -> None:
-    model = Meanwhile(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200, sha256="other"))
+    model = CanvasMeanwhile(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200, sha256="other"))
     assert model.finished.wait(10)
     assert model.generate(FEATURES, ()).max() == 100
     assert "other weights" in model.backend
 
 
-@pytest.mark.parametrize("kind", [Meanwhile, PictureMeanwhile])
+@pytest.mark.parametrize("kind", [CanvasMeanwhile, PictureMeanwhile])
 def test_it_is_the_kind_of_model_that_it_stands_for(kind: type) -> None:
     model = kind(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200))
     assert isinstance(model, PictureModel) is (kind is PictureMeanwhile)

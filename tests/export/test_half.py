@@ -47,7 +47,7 @@ def test_pictures_and_maps_are_half_and_vectors_single(models: tuple[onnx.ModelP
     for value in (*models[1].graph.input, *models[1].graph.output):
         rank = len(value.type.tensor_type.shape.dim)
         want = TensorProto.FLOAT16 if rank == 4 else TensorProto.FLOAT
-        if value.name != "picture":  # blended in the type its mask and its sample have
+        if value.name != "flow":  # it places pixels
             assert value.type.tensor_type.elem_type == want, value.name
 
 

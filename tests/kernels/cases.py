@@ -75,3 +75,29 @@ def soft_mask(h: int, w: int) -> Tensor:
     mask = (2 * torch.outer(rows, columns)).clamp(max=1)
     mask[0] = mask[-1] = mask[:, 0] = mask[:, -1] = 0
     return mask.contiguous()
+
+
+def layered(
+    *,
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
+    still: bool = False,
+    mask: float | None = None,
+) -> tuple[Tensor, ...]:
+    """Two portraits for ``layers`` on canvases of this size: pixels, paint, mask, flow and numbers.
+
+    The crop is the middle square; there are pixels all around the canvas. ``mask``: everywhere.
+    """
+    rng, (H, W) = generator(4), size
+    side, margin = min(size), 10
+    left, top = (W - side) // 2, (H - side) // 2
+    flow = torch.zeros(2, 2, 6, 6) if still else 0.4 * torch.randn(2, 2, 6, 6, generator=rng)
+    shown = torch.rand(2, 1, 12, 12, generator=rng) if mask is None else torch.full((2, 1, 12, 12), mask)
+    painted = (2.2 * torch.rand(2, 3, 12, 12, generator=rng) - 1.1).to(dtype)
+    scale, half = 2 / side, side / 2
+    row = [
+        scale, (0.5 - left) * scale - 1, scale, (0.5 - top) * scale - 1,
+        half, half - 0.5 + left + margin, half - 0.5 + top + margin,
+        -1.6, -1.7, 1.9, 1.8, 2.0, 8.0 if W > H else 0.0, 8.0 if H > W else 0.0, 25.0,
+    ]  # fmt: skip
+    return frames(2, H + 2 * margin, W + 2 * margin), painted, shown, flow, torch.tensor([row, row])

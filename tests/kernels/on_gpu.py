@@ -10,8 +10,17 @@ from collections.abc import Callable
 
 import torch
 
-from kernels import _launch, _pixels, crop_normalize, edit_codes, paste_back, upsample_blur, warp_blend
-from tests.kernels.cases import WARPS, affine, apart, frames, soft_mask
+from kernels import (
+    _launch,
+    _pixels,
+    crop_normalize,
+    edit_codes,
+    layers,
+    paste_back,
+    upsample_blur,
+    warp_blend,
+)
+from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 
 LIMIT = 2e-3
 NOT_HERE = 77
@@ -70,6 +79,18 @@ def paste_backs(device: str) -> float:
     return worst
 
 
+def layerings(device: str) -> float:
+    """All kinds of pixels, wide and high; a grey level may round the other way."""
+    worst = 0.0
+    for pixels in _pixels.CODES:
+        for size in ((14, 18), (18, 14)):
+            inputs, out = layered(size=size), frames(2, *size, pixels)
+            want = layers.layers(*inputs, out=out.clone(), pixels=pixels)
+            got = layers.layers(*(t.to(device) for t in inputs), out=out.to(device), pixels=pixels)  # type: ignore[misc]
+            worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
+    return worst
+
+
 def code_edits(device: str) -> float:
     """A few frames of several sessions."""
     worst = 0.0
@@ -89,7 +110,11 @@ def code_edits(device: str) -> float:
 
 
 CHECKS: dict[str, Callable[[str], float]] = dict(
-    zip(_launch.OPS, (warp_blends, crop_normalizes, paste_backs, upsample_blurs, code_edits), strict=True)
+    zip(
+        _launch.OPS,
+        (warp_blends, crop_normalizes, paste_backs, layerings, upsample_blurs, code_edits),
+        strict=True,
+    )
 )
 
 

@@ -27,6 +27,16 @@ def test_the_eager_paste_is_the_kernels_picture() -> None:
     assert (got.int() - eager.int()).abs().float().mean() < 0.05
 
 
+def test_the_eager_layers_are_the_kernels_picture() -> None:
+    """But for the crop's sides, where the kernel lets paint and motion fade."""
+    case = next(case for op, case in CASES if op == "bench_layers" and case.name.endswith("720 rgb"))
+    got, eager = case.kernel(), case.eager()
+    assert isinstance(got, torch.Tensor)
+    assert isinstance(eager, torch.Tensor)
+    middle = (slice(None), slice(40, -40), slice(340, -340))
+    assert (got[middle].int() - eager[middle].int()).abs().float().mean() < 1.0
+
+
 def test_a_timing_states_its_share_of_the_copy_bandwidth() -> None:
     timing = Timing(
         name="x", bytes_moved=8, floor_us=3, cold_us=4, cold_eager_us=12, graph_us=2, graph_eager_us=8

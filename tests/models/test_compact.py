@@ -42,7 +42,7 @@ def _mask(net: Compact) -> torch.Tensor:
     arrays = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in drive.arrays()]
     latent, maps = net.encoder(image)
     latent = net.codes(latent, arrays[4], arrays[5])
-    mask: torch.Tensor = net.generator(latent, image, maps, *arrays[:4], arrays[6])["mask"]
+    mask: torch.Tensor = net.generator.layers(latent, maps, *arrays[:4], arrays[6])["mask"]
     return mask
 
 
@@ -66,8 +66,9 @@ def test_what_is_shown_is_decided_where_training_hedges(restless: Compact) -> No
     assert ((shown > 0.5) == (hedged > 0.5))[hedged > 0.5].all(), (
         "what was warped rather than painted still is"
     )
-    sure = (hedged - 0.5).abs() > 0.2
-    assert ((shown - 0.5).abs() > (hedged - 0.5).abs())[sure].all()
+    for sure in (hedged > 0.6, hedged < 0.1):
+        assert sure.any()
+        assert ((shown - 0.5).abs() > (hedged - 0.5).abs())[sure].all()
     assert shown.mean() > hedged.mean(), "in doubt it is warped: that is sharp"
 
 

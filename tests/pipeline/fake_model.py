@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.backends.model import Features
-from engine.types import Float, Image
+from engine.types import Float, Image, Layers
 
 
 class FakeModel:
@@ -18,15 +18,20 @@ class FakeModel:
         self.encoded = 0
         self.drives: list[tuple[Float, ...]] = []
         self.drawn: list[Features] = []
-        self._picture = np.empty((self.size, self.size, 3), np.uint8)
+        cells = self.size // 2
+        self._layers = Layers(
+            painted=np.empty((self.size, self.size, 3), np.uint8),
+            mask=np.zeros((self.size, self.size), np.float32),
+            flow=np.zeros((cells, cells, 2), np.float32),
+        )
 
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
         latent = np.random.default_rng(0).normal(size=8).astype(np.float32)
         return Features(arrays=(latent, crop.astype(np.float32)), model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
         self.drives.append(drive)
         self.drawn.append(features)
-        self._picture[:] = features.arrays[1].mean(axis=(0, 1))
-        return self._picture
+        self._layers.painted[:] = features.arrays[1].mean(axis=(0, 1))
+        return self._layers

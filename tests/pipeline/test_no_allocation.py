@@ -15,7 +15,7 @@ from engine.portrait import enroll
 from engine.runtime.buffers import BufferPool
 from engine.stages.crop import Cutter, cut
 from engine.stages.lost import CARD_S
-from engine.types import CropBox, EditSettings, Float, Frame, Image
+from engine.types import CropBox, EditSettings, Float, Frame, Image, Layers
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import SECOND_NS, bundled, driver_clip
 
@@ -89,7 +89,7 @@ class KeepingModel(FakeModel):
         super().__init__()
         self._copy = copy
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
         kept = tuple(array.copy() for array in drive) if self._copy else drive
         return super().generate(features, kept)
 

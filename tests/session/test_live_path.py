@@ -10,7 +10,7 @@ from engine.backends import Features
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Face, Frame, Image
+from engine.types import EditSettings, Face, Frame, Image, Layers
 
 MAGENTA = (255, 0, 255)
 
@@ -27,8 +27,13 @@ class FlatModel:
         self.encoded += 1
         return Features(arrays=(crop.reshape(-1, 3).mean(axis=0).astype(np.float32),), model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[object, ...]) -> Image:  # noqa: ARG002
-        return np.full((self.size, self.size, 3), features.arrays[0].round(), np.uint8)
+    def generate(self, features: Features, drive: tuple[object, ...]) -> Layers:  # noqa: ARG002
+        side, cells = self.size, self.size // 2
+        return Layers(
+            painted=np.full((side, side, 3), features.arrays[0].round(), np.uint8),
+            mask=np.zeros((side, side), np.float32),
+            flow=np.zeros((cells, cells, 2), np.float32),
+        )
 
 
 @pytest.fixture(scope="module")

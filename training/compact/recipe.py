@@ -213,7 +213,9 @@ class CompactRecipe:
         if not drive:
             return None
         with torch.autocast(self._device.type, torch.bfloat16):
-            image = self._forward(self.model, {"source": batch["source"][: len(drive["head"])], **drive})["image"]
+            image = self._forward(self.model, {"source": batch["source"][: len(drive["head"])], **drive})[
+                "image"
+            ]
         return Drawn(image=image, points=drive["target_points"], head=drive["head"])
 
     def _stranger_loss(self, strangers: Drawn, batch: Batch) -> dict[str, Tensor]:

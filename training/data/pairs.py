@@ -216,7 +216,9 @@ def stranger_drives(
     for number in range(count):
         source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
         target = _by_expression(source, driver)
-        pose = source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+        pose = (
+            source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+        )
         target = replace(target, pose=pose)
         arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=True))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})

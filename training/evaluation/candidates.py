@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, Model, PictureModel
+from engine.backends.model import Features, Model, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.crop import cut
 from engine.stages.edit import edit
 from engine.stages.encode import Crop
+from engine.stages.layered import LayeredComposite
 from engine.stages.reenact import PictureReenactor
 from engine.types import CropBox, EditSettings, Image, Mode, MotionCode
 
@@ -40,6 +41,8 @@ def model_candidate(model: Model) -> Candidate:
     if isinstance(model, PictureModel):
         plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
         return Candidate(generate=plain, smoothed=smoothed, modes=model.modes)
+    if not isinstance(model, TrackerModel):
+        raise ValueError(f"{model.name} can be driven neither by the tracker nor by a picture")
     generate = TrackerGenerator(model)
     return Candidate(generate=generate, smoothed=generate)
 
@@ -63,15 +66,18 @@ def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
 class TrackerGenerator:
     """A model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TrackerModel) -> None:
         self._model = model
-        self._last: tuple[Image, Features] | None = None
+        self._last: tuple[Image, Features, LayeredComposite] | None = None
 
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
-            self._last = portrait, self._model.encode(_input(portrait, self._model.size))
+            size = self._model.size
+            around = LayeredComposite(Composite(portrait, _whole(portrait), None).scene(size), size)
+            self._last = portrait, self._model.encode(_input(portrait, size)), around
+        _, features, composite = self._last
         drive = edit(own, driver, None, EditSettings(mode=mode))
-        return _sized(self._model.generate(self._last[1], drive.arrays()), len(portrait)).copy()
+        return _sized(composite(self._model.generate(features, drive.arrays())), len(portrait)).copy()
 
 
 class PictureGenerator:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from kernels import _pixels, crop_normalize, edit_codes, paste_back, upsample_blur, warp_blend
-from tests.kernels.cases import WARPS, affine, apart, frames, soft_mask
+from kernels import _pixels, crop_normalize, edit_codes, layers, paste_back, upsample_blur, warp_blend
+from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 from tests.kernels.emulation import on_cpu
 
 _LIMIT = 1e-3
@@ -60,6 +60,17 @@ def _paste_back() -> float:
     return worst
 
 
+def _layers() -> float:
+    worst = 0.0
+    for pixels in _pixels.CODES:
+        for size in ((14, 18), (18, 14), (2, 2)):
+            inputs = layered(size=size)
+            want = layers.layers(*inputs, out=frames(2, *size, pixels), pixels=pixels)
+            got = layers.forward_cuda(*inputs, frames(2, *size, pixels), pixels, "bt601")
+            worst = max(worst, float((got.int() - want.int()).abs().max()) / 255)
+    return worst
+
+
 def _edit_codes() -> float:
     worst = 0.0
     for N, L in ((1, 300), (3, 5)):
@@ -79,7 +90,7 @@ def _edit_codes() -> float:
 def main(library: str, orders: str, *ops: str) -> int:
     """0 when every kernel agrees with its reference; a sanitizer ends the process before that."""
     limits = {_warp_blend: _LIMIT, _upsample_blur: _LIMIT, _crop_normalize: _LIMIT, _paste_back: 1 / 255}
-    limits[_edit_codes] = _LIMIT
+    limits |= {_layers: 1 / 255, _edit_codes: _LIMIT}
     wanted = [check for check in limits if not ops or check.__name__[1:] in ops]
     wrong = 0
     for order in orders.split(","):

@@ -13,7 +13,7 @@ from engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
 from tests.stages.material import NAMES  # noqa: E402
 from tests.training.data.material import PEOPLE, write_faces, write_flat  # noqa: E402
 from training.data.geometry import mirrored_blendshapes  # noqa: E402
-from training.data.pairs import Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
+from training.data.pairs import DRIVE, STRANGER, Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
 
 PLAIN = Augmentation(roll_deg=0.0, scale=(1.0, 1.0), shift=0.0, colour=0.0, gamma=0.0)
 SEGMENTS = [
@@ -188,3 +188,50 @@ def test_a_mixture_puts_its_samplers_pairs_together(flat: Path, faces: Path) -> 
 def test_the_pack_of_faces_holds_everybody(faces: Path) -> None:
     people = {s["identity"]: s["validation"] for s in FramePack(faces, validation=True).segments}
     assert people == PEOPLE
+
+
+def _strangers(faces: Path, count: int, step: int = 0) -> dict[str, torch.Tensor]:
+    return _sampler(faces, batch=6, size=64, strangers=count).batch(step)
+
+
+def test_a_stranger_drives_the_first_portraits_of_a_batch(faces: Path) -> None:
+    batch = _strangers(faces, 4)
+    assert {name.removeprefix(STRANGER) for name in batch if name.startswith(STRANGER)} == {
+        *DRIVE,
+        "landmarks",
+    }
+    points = f"{STRANGER}source_points"
+    assert torch.equal(batch[points], batch["source_points"][:4]), "of the same portraits"
+    own, other = batch[f"{STRANGER}expression"][:, 0], batch[f"{STRANGER}expression"][:, 1]
+    assert torch.equal(own, batch["expression"][:4, 0])
+    assert torch.equal(other, batch["expression"][[1, 2, 3, 4], 1]), "driven by the pair after each"
+
+
+def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> None:
+    rests, turns = 0, 0
+    for step in range(8):
+        affine = _strangers(faces, 4, step)[f"{STRANGER}affine"]
+        still = (affine - torch.eye(2, 3)).abs().amax(dim=(1, 2)) < 1e-4
+        rests, turns = rests + int(still.sum()), turns + int((~still).sum())
+    assert rests > turns > 4
+
+
+def test_a_strangers_landmarks_are_where_the_drive_sends_them(faces: Path) -> None:
+    from engine.stages.motion import CONTROL
+
+    batch = _strangers(faces, 4)
+    assert torch.equal(batch[f"{STRANGER}landmarks"][:, CONTROL], batch[f"{STRANGER}target_points"])
+
+
+def test_strangers_change_no_pair_of_their_batch(faces: Path) -> None:
+    with_them, without = _strangers(faces, 4), _strangers(faces, 0)
+    assert not any(name.startswith(STRANGER) for name in without)
+    assert all(torch.equal(with_them[name], value) for name, value in without.items())
+
+
+def test_a_mixtures_strangers_are_the_first_samplers(faces: Path) -> None:
+    first, second = _sampler(faces, batch=3, size=64, strangers=2), _sampler(faces, batch=2, size=64, seed=1)
+    batch = Mixture([first, second]).batch(0)
+    assert len(batch["source"]) == 5
+    assert len(batch[f"{STRANGER}landmarks"]) == 2
+    assert torch.equal(batch[f"{STRANGER}source_points"], batch["source_points"][:2])

@@ -172,3 +172,24 @@ def test_a_checkpoint_that_lacks_the_model_itself_is_not_taken(pairs: PairSample
     torch.save(state, trainer.checkpoint)
     with pytest.raises((KeyError, EngineError)):
         Trainer(_recipe(0.05), TrainerOptions(out=tmp_path, steps=2)).resume()
+
+
+def test_portraits_that_strangers_drive_are_judged_too(pairs: PairSampler) -> None:
+    recipe = _recipe(0.0, parts=0.05)
+    batch = PairSampler(pairs._pack, size=32, batch=4, strangers=2).batch(0)
+    for step in range(4):
+        curve = recipe.step(step, batch)
+    assert curve["gan_mouth"] != 0.0
+    assert "stranger" not in curve, "nothing says where the landmarks are without the network"
+
+
+def test_a_judge_learns_from_strangers_and_its_opinion_counts_them_by_their_number() -> None:
+    torch.manual_seed(0)
+    judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
+    real, fake = _pictures(0)
+    few = Drawn(image=real[:2], points=POINTS[:2], head=HEAD[:2])
+    alone, both = (float(judge.losses(_drawn(fake), real, s)["gan_picture"]) for s in (None, few))
+    other = float(judge.losses(_drawn(real[:2]), real[:2])["gan_picture"])
+    assert both == pytest.approx(0.8 * alone + 0.2 * other, abs=2e-3)
+    losses = [float(judge.learn(_drawn(fake), real, few)) for _ in range(25)]
+    assert losses[-1] < losses[0], "though two of the fakes are real pictures"

@@ -1,0 +1,75 @@
+"""``layers`` of the compact preset on canvases of 720p and 1080p."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.kernels.measure import Case
+from kernels._pixels import Pixels
+from kernels.layers import layers
+
+_SIZE = 256
+_REACH = 0.35
+
+
+def cases(device: str = "cuda") -> Iterator[Case]:
+    """A crop of the canvas's height, as RGB and as I420."""
+    formats: tuple[Pixels, ...] = ("rgb", "i420")
+    for height, width in ((720, 1280), (1080, 1920)):
+        for pixels in formats:
+            yield _case(height, width, pixels, device)
+
+
+def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
+    margin = round(_REACH * height)
+    shape = (1, height + 2 * margin, width + 2 * margin, 3)
+    texture = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    painted = 2 * torch.rand(1, 3, _SIZE, _SIZE, device=device) - 1
+    mask = torch.rand(1, 1, _SIZE, _SIZE, device=device)
+    coarse = 0.1 * torch.randn(1, 2, 8, 8, device=device)
+    flow = F.interpolate(coarse, size=(_SIZE // 2, _SIZE // 2), mode="bicubic").contiguous()
+    scale, half, left = 2 / height, height / 2, (width - height) // 2
+    row = [
+        scale, (0.5 - left) * scale - 1, scale, 0.5 * scale - 1,
+        half, half - 0.5 + left + margin, half - 0.5 + margin,
+        -4.0, -2.0, 4.0, 2.0, 2.0, 8.0, 0.0, 25.0,
+    ]  # fmt: skip
+    numbers = torch.tensor([row], device=device)
+    out_shape = (1, height, width, 3) if pixels == "rgb" else (1, height * 3 // 2, width)
+    out = torch.empty(out_shape, dtype=torch.uint8, device=device)
+    inputs = (texture, painted, mask, flow, numbers)
+    maps = 4 * (painted.numel() + mask.numel() + flow.numel())
+    return Case(
+        name=f"{_SIZE} onto {width}x{height} {pixels}",
+        bytes_moved=3 * height * width + maps + out.numel(),
+        kernel=partial(layers, *inputs, out=out, pixels=pixels),
+        eager=partial(_eager, *inputs, (height, width)),
+    )
+
+
+def _eager(
+    texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """What one writes without a kernel: grids, four samples, blend, round. RGB only, without fades: those cost more."""
+    (height, width), row = size, numbers[0]
+    x = row[0] * torch.arange(width, device=flow.device) + row[1]
+    y = row[2] * torch.arange(height, device=flow.device) + row[3]
+    own = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1)[None]
+    inside = (own.abs().amax(-1) <= 1)[:, None]
+    moved = F.grid_sample(flow, own, padding_mode="border", align_corners=False) * inside
+    places = own + moved.permute(0, 2, 3, 1)
+    texels = torch.stack((row[4] * places[..., 0] + row[5], row[4] * places[..., 1] + row[6]), -1)
+    extent = torch.tensor([texture.shape[2], texture.shape[1]], device=flow.device)
+    grid = (2 * texels + 1) / extent - 1
+    portrait = F.grid_sample(
+        texture.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=False
+    )
+    shown = torch.where(inside, F.grid_sample(mask, own, padding_mode="border", align_corners=False), 1.0)
+    paint = F.grid_sample(painted * 127.5 + 127.5, own, padding_mode="border", align_corners=False)
+    blended = shown * portrait + (1 - shown) * paint.clamp(0, 255)
+    return blended.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
