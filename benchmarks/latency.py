@@ -51,6 +51,8 @@ class Bench:
     """demo (the bundled clip), pattern, or the path of a video."""
     input_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "640x480"
     """Driver's pictures are fitted into this."""
+    size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "640x480"
+    """Of the results; by default what a virtual camera gets."""
     portrait: Path | None = None
     """By default a bundled one."""
     model: str = "compact"
@@ -137,7 +139,8 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     started.note("model_and_portrait")
     timings = Timings()
     edit = EditSettings(mode=Mode(options.mode))
-    pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, timings=timings)
+    result = parse_size(options.size)
+    pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=result, timings=timings)
     started.note("pipeline")
     pipeline.step(Frame(image=images[0], seq=0, captured_ns=time.monotonic_ns()))
     started.note("first_frame")
@@ -309,6 +312,7 @@ def _facts(options: Bench, report: Report) -> dict[str, Any]:
         "mode": options.mode,
         "source": Path(options.source).name,  # never a person's folders
         "input_size": options.input_size,
+        "size": options.size,
         "fps": options.fps if options.scenario == "paced" else None,
         "seconds": round(report.seconds, 3),
         "warm_up_s": options.warm_up,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from engine.backends import Model
+from engine.backends import LiveModel
 from engine.pipeline import Pipeline, Seen
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
@@ -32,7 +32,12 @@ class Wall:
     """
 
     def __init__(
-        self, model: Model, portraits: Sequence[Portrait], *, seconds: float, timings: Timings | None = None
+        self,
+        model: LiveModel,
+        portraits: Sequence[Portrait],
+        *,
+        seconds: float,
+        timings: Timings | None = None,
     ) -> None:
         """Set up one pipeline for each mode.
 

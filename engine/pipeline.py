@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from engine.backends.model import Model
+from engine.backends.model import LiveModel
 from engine.errors import EngineError
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
@@ -57,7 +57,7 @@ class Pipeline:
     def __init__(
         self,
         *,
-        model: Model,
+        model: LiveModel,
         portrait: Portrait,
         edit: EditSettings,
         size: tuple[int, int] | None = None,
@@ -129,6 +129,11 @@ class Pipeline:
     def modes(self) -> tuple[Mode, ...]:
         """What the model can be driven in."""
         return self._reenactor.modes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the results."""
+        return self._size or (self._model.size, self._model.size)
 
     @property
     def edit(self) -> EditSettings:

@@ -147,7 +147,7 @@ def _write_network(
     if plugged:
         report(f"{entry.onnx}: only TensorRT runs the plug-in; compared with PyTorch when its plan is built")
     else:
-        _compare(entry, folder, limit, report)
+        _compare(entry, folder, options.precision, limit, report)
     return entry
 
 
@@ -156,11 +156,12 @@ def _nodes(model: onnx.ModelProto, layers: frozenset[str]) -> set[str]:
     return {node.name for node in model.graph.node if node.name.startswith(prefixes)} if prefixes else set()
 
 
-def _compare(entry: NetworkFile, folder: Path, limit: float, report: Report) -> None:
+def _compare(entry: NetworkFile, folder: Path, precision: str, limit: float, report: Report) -> None:
     inputs, reference = manifests.read_check(folder, entry)
     for name, run in onnx_files.installed_runners().items():
         got = run(manifests.onnx_path(folder, entry), inputs)
-        worst = manifests.require(manifests.compare(reference, got), limit, f"{entry.onnx} in {name}")
+        apart = manifests.compare(reference, got, precision)
+        worst = manifests.require(apart, limit, f"{entry.onnx} in {name}")
         report(f"{entry.onnx}: {name} agrees with PyTorch within {worst:.1e}")
 
 

@@ -15,7 +15,7 @@ from engine.portrait import enroll, read_picture
 from engine.sources.video import VideoFile
 from engine.stages.crop import cut, portrait_box
 from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Float, Frame, Image
+from engine.types import EditSettings, Float, Frame, Image, Layers
 from export.networks import Network
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -47,12 +47,17 @@ class _Recorder:
         image = _network_input(crop)
         self.encoded.append({"image": image})
         latent, *maps = self._encoder.with_inputs({"image": image}).reference_arrays().values()
-        return Features(arrays=(latent, image, *maps), model=self.sha256)
+        return Features(arrays=(latent, *maps), model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Image:
+    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
         values = (*features.arrays, *(value[None].astype(np.float32) for value in drive))
         self.generated.append(tuple(np.array(value) for value in values))
-        return np.zeros((self.size, self.size, 3), np.uint8)
+        side, cells = self.size, self.size // 2
+        return Layers(
+            painted=np.zeros((side, side, 3), np.uint8),
+            mask=np.ones((side, side), np.float32),
+            flow=np.zeros((cells, cells, 2), np.float32),
+        )
 
 
 def _compact(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Arrays]]:

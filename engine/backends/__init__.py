@@ -5,18 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends.model import Features, Model, PictureModel
+from engine.backends.model import Features, LiveModel, Model, PictureModel, TrackerModel
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from engine.backends.model_files import ModelFile
 
-__all__ = ["Features", "Model", "PictureModel", "load_model"]
+__all__ = ["Features", "LiveModel", "Model", "PictureModel", "TrackerModel", "load_model"]
 
 BACKENDS = ("auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt")
 
 
-def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
+def load_model(
+    name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None
+) -> LiveModel:
     """The model to animate with; a `PictureModel` where it is a published one.
 
     Args:
@@ -49,7 +51,7 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     return _export(found, backend, threads)
 
 
-def _compact(folder: Path, backend: str, threads: int | None) -> Model:
+def _compact(folder: Path, backend: str, threads: int | None) -> LiveModel:
     if backend == "torch":
         from engine.backends.eager import EagerCompact
 
@@ -65,7 +67,7 @@ def _compact(folder: Path, backend: str, threads: int | None) -> Model:
     return OpenVinoCompact(folder, threads=threads)
 
 
-def _compact_export(folder: Path, backend: str) -> Model:
+def _compact_export(folder: Path, backend: str) -> LiveModel:
     if backend not in ("auto", "tensorrt"):
         raise EngineError(f"{folder} is an export for TensorRT: --backend {backend} runs --model compact")
     from engine.backends.plan_start import start_compact
@@ -73,7 +75,7 @@ def _compact_export(folder: Path, backend: str) -> Model:
     return start_compact(folder)
 
 
-def _weights(found: ModelFile, backend: str, threads: int | None) -> Model:
+def _weights(found: ModelFile, backend: str, threads: int | None) -> LiveModel:
     """A DPE or a DAE-GAN as it was published: eager, or exported once for OpenVINO."""
     if backend == "torch" or (backend == "auto" and _torch_has_gpu()):
         from engine.backends.daegan_torch import open_daegan_torch
@@ -87,7 +89,7 @@ def _weights(found: ModelFile, backend: str, threads: int | None) -> Model:
     return _export(find_model(str(folder)), backend, threads)
 
 
-def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
+def _export(found: ModelFile, backend: str, threads: int | None) -> LiveModel:
     if backend == "torch":
         raise EngineError(
             f"{found.path} holds ONNX files: give --backend torch the .safetensors they come from"
@@ -98,7 +100,7 @@ def _export(found: ModelFile, backend: str, threads: int | None) -> Model:
     return opener(found.path, threads=threads)
 
 
-def _half(found: ModelFile, *, compiled: bool) -> Model:
+def _half(found: ModelFile, *, compiled: bool) -> LiveModel:
     from engine.backends.model_files import Kind
 
     if found.kind not in (Kind.PUBLISHED, Kind.COMPACT):
@@ -121,7 +123,7 @@ def _require_gpu() -> None:
     CudaGpu()
 
 
-def _plans(found: ModelFile) -> Model:
+def _plans(found: ModelFile) -> LiveModel:
     _require_gpu()
     if found.is_daegan:
         raise EngineError("TensorRT does not run DAE-GAN models: use --backend torch")

@@ -86,6 +86,10 @@ class PictureModel(Model, Protocol):
         """
 
 
+LiveModel = TrackerModel | PictureModel
+"""What a pipeline can be driven with."""
+
+
 def check_own(features: Features, sha256: str) -> None:
     """Refuse a portrait that another model encoded.
 

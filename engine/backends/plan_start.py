@@ -9,7 +9,7 @@ from engine.backends import manifest as manifests
 from engine.backends.bundle_facts import COMPACT_DIR
 from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.meanwhile import CanvasMeanwhile, PictureMeanwhile
-from engine.backends.model import Model, PictureModel
+from engine.backends.model import LiveModel, PictureModel
 from engine.backends.openvino_compact import OpenVinoCompact
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt import is_built
@@ -20,7 +20,7 @@ from engine.errors import EngineError
 
 def start_compact(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
-) -> Model:
+) -> LiveModel:
     """An exported compact model on TensorRT; OpenVINO draws while its plans are built.
 
     Raises:
@@ -35,7 +35,7 @@ def start_compact(
         OpenVinoCompact(),
         lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
-    return cast("Model", waiting)  # its backend changes: to mypy, no attribute
+    return cast("LiveModel", waiting)  # its backend changes: to mypy, no attribute
 
 
 def start_published(

@@ -37,7 +37,7 @@ class OpenVinoNetworks:
         for entry in manifest.networks:
             self._types[entry.name] = tuple(port.dtype for port in entry.inputs)
             self._networks[entry.name] = _compile(folder, entry, threads)
-            self._compare(folder, entry, manifest.limit)
+            self._compare(folder, entry, manifest)
 
     def load(self, array: Float) -> Array:
         """See `engine.backends.published.Networks.load`."""
@@ -52,11 +52,12 @@ class OpenVinoNetworks:
         typed = (np.asarray(a, dtype) for a, dtype in zip(inputs, self._types[network], strict=True))
         return self._networks[network](*typed)
 
-    def _compare(self, folder: Path, entry: NetworkFile, limit: float) -> None:
+    def _compare(self, folder: Path, entry: NetworkFile, manifest: Manifest) -> None:
         inputs, reference = manifests.read_check(folder, entry)
         outputs = self.run(entry.name, *inputs.values())
         got = {port.name: value for port, value in zip(entry.outputs, outputs, strict=True)}
-        manifests.require(manifests.compare(reference, got), limit, f"{entry.onnx} in openvino")
+        apart = manifests.compare(reference, got, manifest.precision)
+        manifests.require(apart, manifest.limit, f"{entry.onnx} in openvino")
 
 
 def open_openvino(folder: Path, *, threads: int | None = None) -> PublishedModel:

@@ -217,7 +217,8 @@ def _verify(
     )
     for index in {0, batch - 1}:
         own = {name: value[index : index + 1] for name, value in got.items()}
-        manifests.require(manifests.compare(reference, own), manifest.limit, f"the plan of {network.name}")
+        apart = manifests.compare(reference, own, manifest.precision)
+        manifests.require(apart, manifest.limit, f"the plan of {network.name}")
 
 
 def batched(network: NetworkFile, batch: int) -> NetworkFile:

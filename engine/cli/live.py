@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine.assets_manifest import bundled_portraits
-from engine.backends import Model, load_model
+from engine.backends import LiveModel, PictureModel, load_model
 from engine.errors import EngineError
 from engine.portrait import Portrait, load_portrait, read_picture
 from engine.report import Report
@@ -26,6 +26,9 @@ from engine.sources.pattern import PatternSource
 CAMERA_FPS = 30.0
 VIRTUAL_CAMERA_SIZE = (640, 480)
 """What every program that shows cameras accepts."""
+OWN_SIDE = 512
+"""Of a result in a window or a file, pixels, where no size was asked for."""
+_LARGEST = 1024
 _SIDE_MIN, _SIDE_MAX = 64, 4096
 _FPS_MAX = 240.0
 
@@ -124,14 +127,29 @@ def exit_code(report: Report) -> int:
     return 1 if report.lost else 0
 
 
-def result_size(size: tuple[int, int] | None, sinks: Sequence[str]) -> tuple[int, int] | None:
-    """The size asked for; for a virtual camera or a browser one that programs accept; None for the model's own."""
-    if size is None and any(spec.startswith(("virtual-camera", "webrtc")) for spec in sinks):
+def result_size(
+    size: tuple[int, int] | None, sinks: Sequence[str], model: LiveModel
+) -> tuple[int, int] | None:
+    """The size asked for; for a virtual camera or a browser one that programs accept; None for the model's own.
+
+    A tracker-driven model has none: it draws as large as is asked.
+    """
+    if size is not None:
+        return size
+    if any(spec.startswith(("virtual-camera", "webrtc")) for spec in sinks):
         return VIRTUAL_CAMERA_SIZE
-    return size
+    return None if isinstance(model, PictureModel) else (OWN_SIDE, OWN_SIDE)
 
 
-def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, list[Portrait]]:
+def portrait_size(portrait: Portrait, model: LiveModel) -> tuple[int, int] | None:
+    """As large as the portrait's pixels allow, for results that nobody waits for; None for the model's own."""
+    if isinstance(model, PictureModel):
+        return None
+    side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST)
+    return side, side
+
+
+def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, list[Portrait]]:
     """The model, and the portraits (by default the bundled ones) enrolled with it.
 
     Raises:

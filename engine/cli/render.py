@@ -12,7 +12,7 @@ from engine.cli.run import Backend, ModeName
 from engine.types import EditSettings, Mode
 
 if TYPE_CHECKING:
-    from engine.backends import Model
+    from engine.backends import LiveModel
     from engine.pipeline import Pipeline
     from engine.sources.video import VideoFile
 
@@ -33,17 +33,21 @@ class Render:
     """What computes."""
     model: str = "compact"
     """compact, or the path of a model."""
+    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    """Of the result; by default the portrait's crop, as large as its pixels allow, up to 1024."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Both inputs are square face crops already: they are resized, not searched for a box."""
 
     def run(self) -> int:
         """Render; print how much and how fast."""
         from engine.backends import load_model
+        from engine.cli.live import parse_size
         from engine.portrait import read_picture
         from engine.render import check_names, render_picture
         from engine.sources.file import is_picture
         from engine.sources.video import VideoFile, check_readable
 
+        parse_size(self.size)
         check_readable(self.driving)
         check_names(self.driving, self.out)
         if is_picture(self.driving):
@@ -56,8 +60,9 @@ class Render:
         print(f"wrote {self.out}")
         return 0
 
-    def _pipeline(self, model: Model, *, still: bool) -> Pipeline:
+    def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
         from engine.backends import PictureModel
+        from engine.cli.live import parse_size, portrait_size
         from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 
@@ -73,12 +78,13 @@ class Render:
             model=model,
             portrait=portrait,
             edit=EditSettings(mode=Mode(self.mode)),
+            size=parse_size(self.size) or portrait_size(portrait, model),
             relative=not as_it_is,
             smooth=not as_it_is,
             aligned=self.aligned,
         )
 
-    def _video(self, video: VideoFile, model: Model) -> None:
+    def _video(self, video: VideoFile, model: LiveModel) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from engine.render import render_video
@@ -97,9 +103,13 @@ class Render:
             def advance(done: int) -> None:
                 bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
 
-            side = (model.size, model.size)
             done = render_video(
-                video, pipeline, self.out, size=side, progress=advance, followed=lambda: _followed(pipeline)
+                video,
+                pipeline,
+                self.out,
+                size=pipeline.size,
+                progress=advance,
+                followed=lambda: _followed(pipeline),
             )
             bar.update(task, total=done.frames)
         if done.without_face:

@@ -76,14 +76,13 @@ class _Live:
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
         edit = _edit(options)
-        size = result_size(size, options.sink)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         model, portraits = load_all(options.model, options.backend, options.portrait)
+        size = result_size(size, options.sink, model)
         self._pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=size, timings=timings)
         self._model = model
-        result = size or (model.size, model.size)
-        parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=result)
+        parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost)
         self._controls = Controls(self._pipeline, portraits, stop=self.session.stop)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.backends.live import CanvasModel, FrameDrawer, FrameModel
-from engine.backends.model import Features, Model, PictureModel, TrackerModel
+from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.edit import EasedAnchor, edit_motion
 from engine.stages.encode import Crop, TrackerEncoder
@@ -241,11 +241,9 @@ class DeviceReenactor:
         """See `Reenactor.successor`."""
 
 
-def reenactor(model: Model, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:
+def reenactor(model: LiveModel, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:
     """The way that a model goes."""
     if isinstance(model, PictureModel):
         on_host = PictureReenactor(model, relative=relative, smooth=smooth)
         return on_host.successor() or on_host
-    if isinstance(model, TrackerModel):
-        return TrackerReenactor(model, relative=relative, smooth=smooth)
-    raise ValueError(f"{model.name} can be driven neither by the tracker nor by a picture")
+    return TrackerReenactor(model, relative=relative, smooth=smooth)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from engine.backends import load_model
-from engine.backends.model import Features, Model, PictureModel
+from engine.backends.model import Features, LiveModel, PictureModel
 from engine.backends.shared import SharedModel
 from engine.pipeline import Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
@@ -127,12 +127,12 @@ class ModelRoom:
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
         self._shared = shared
-        self._free: list[Model] = [self._load()]
+        self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
         self.modes = first.modes if isinstance(first, PictureModel) else tuple(Mode)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
-        self._lent: dict[int, Model] = {}
+        self._lent: dict[int, LiveModel] = {}
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """See `Room`."""
@@ -168,10 +168,10 @@ class ModelRoom:
         if self._shared is not None:
             self._shared.expect(len(self._lent))
 
-    def _load(self) -> Model:
+    def _load(self) -> LiveModel:
         return self._load_copy() if self._shared is None else self._shared.session()
 
-    def _load_copy(self) -> Model:
+    def _load_copy(self) -> LiveModel:
         return load_model(self._name, self._backend, threads=self._threads)
 
 

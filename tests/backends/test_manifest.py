@@ -79,13 +79,13 @@ def test_an_unknown_network_is_refused_with_the_known_ones(exported: Manifest) -
 
 
 def test_the_difference_is_a_share_of_the_largest_value() -> None:
-    (difference,) = manifests.compare({"y": np.array([0.0, 10.0])}, {"y": np.array([0.1, 10.0])})
+    (difference,) = manifests.compare({"y": np.array([0.0, 10.0])}, {"y": np.array([0.1, 10.0])}, "fp32")
     assert difference.worst == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_output_that_is_not_finite_is_infinitely_wrong(bad: float) -> None:
-    got = manifests.compare({"y": np.array([1.0, 2.0])}, {"y": np.array([1.0, bad])})
+    got = manifests.compare({"y": np.array([1.0, 2.0])}, {"y": np.array([1.0, bad])}, "fp32")
     with pytest.raises(EngineError, match="differs from PyTorch by inf at 'y'"):
         manifests.require(got, 0.5, "it")
 
@@ -93,7 +93,7 @@ def test_an_output_that_is_not_finite_is_infinitely_wrong(bad: float) -> None:
 @pytest.mark.parametrize("got", [{}, {"y": np.zeros(4)}])
 def test_a_missing_output_is_an_error(got: dict[str, np.ndarray]) -> None:
     with pytest.raises(EngineError, match="output 'y' is missing"):
-        manifests.compare({"y": np.zeros(3)}, got)
+        manifests.compare({"y": np.zeros(3)}, got, "fp32")
 
 
 def test_the_worst_output_decides() -> None:
@@ -112,4 +112,10 @@ def test_samples_of_a_large_output_see_an_error_in_any_row() -> None:
     for row in (0, 100, 511):
         got = want.copy()
         got[:, :, row] += 0.5
-        assert manifests.compare({"y": reference}, {"y": got})[0].worst > 0.4
+        assert manifests.compare({"y": reference}, {"y": got}, "fp32")[0].worst > 0.4
+
+
+def test_int8_is_judged_by_its_mean_error() -> None:
+    want, got = {"y": np.array([0.0, 1.0, 0.0, 1.0])}, {"y": np.array([0.0, 1.0, 0.8, 1.0])}
+    assert manifests.compare(want, got, "fp16")[0].worst == pytest.approx(0.8)
+    assert manifests.compare(want, got, "int8")[0].worst == pytest.approx(0.2)

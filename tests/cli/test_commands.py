@@ -22,7 +22,7 @@ OPTIONS = {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
         "expression_gain", "pose_gain", "mirror", "loop",
     },
-    "render": {"portrait", "driving", "out", "mode", "backend", "model", "aligned"},
+    "render": {"portrait", "driving", "out", "mode", "backend", "model", "size", "aligned"},
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},

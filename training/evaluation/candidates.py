@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, Model, PictureModel, TrackerModel
+from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.crop import cut
 from engine.stages.edit import edit
@@ -36,13 +36,11 @@ class Candidate:
     """What it can be driven in; the others are left out of its column."""
 
 
-def model_candidate(model: Model) -> Candidate:
+def model_candidate(model: LiveModel) -> Candidate:
     """The product's own path: motion from the tracker, or from the driver's picture, as the model wants it."""
     if isinstance(model, PictureModel):
         plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
         return Candidate(generate=plain, smoothed=smoothed, modes=model.modes)
-    if not isinstance(model, TrackerModel):
-        raise ValueError(f"{model.name} can be driven neither by the tracker nor by a picture")
     generate = TrackerGenerator(model)
     return Candidate(generate=generate, smoothed=generate)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from engine.backends import Model, load_model
+from engine.backends import LiveModel, load_model
 from engine.errors import EngineError
 from engine.types import Mode
 from training.data.pairs import FramePack
@@ -88,7 +88,7 @@ class Evaluate:
             )
         return clips
 
-    def _models(self) -> dict[str, Model]:
+    def _models(self) -> dict[str, LiveModel]:
         """By column; those of ``beside`` are called as they were given."""
         names = {MODEL: self.model, **{name: name for name in self.beside}}
         if len(names) < 1 + len(self.beside) or names.keys() & {MODEL, *floors()} != {MODEL}:
@@ -135,7 +135,7 @@ def measure(
     return figures
 
 
-def _facts(models: dict[str, Model]) -> dict[str, object]:
+def _facts(models: dict[str, LiveModel]) -> dict[str, object]:
     """What each column of a model is: that of --model first, the others under ``beside``."""
     facts: dict[str, dict[str, object]] = {
         column: {"model": model.name, "sha256": model.sha256, "backend": model.backend, "size": model.size}
