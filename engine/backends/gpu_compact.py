@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PORTRAIT = ("latent", "map_2", "map_4", "map_8", "map_16")
 """The order of ``Features.arrays``."""
-DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
+DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "mouth")
 """The order of ``engine.stages.motion.Drive.arrays``."""
 
 
@@ -159,13 +159,14 @@ def compact_networks(
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
+    from engine.models.compact import MOUTH
     from engine.models.compact_flat import OUTPUTS, CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     c = model.config
     encoder = TorchNetwork(CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, PORTRAIT, gpu)
     drive = (
         (c.points, 3), (c.points, 3), (2, 3), (3,), (2, c.expression), (2, c.pose),
-        (c.openings, c.size // 2, c.size // 2),
+        (c.openings, c.size // 2, c.size // 2), (MOUTH, c.size, c.size),
     )  # fmt: skip
     inputs = {name: torch.zeros_like(encoder.outputs[name]) for name in PORTRAIT}
     inputs |= {name: torch.zeros(1, *shape) for name, shape in zip(DRIVE, drive, strict=True)}

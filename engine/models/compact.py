@@ -30,12 +30,16 @@ from torch.nn import functional as F
 from engine.models.landmark_flow import LandmarkFlow, warp
 
 SLOPE = 0.1
+MOUTH = 5
+"""Maps of what is drawn in a mouth; see `Generator.layers`."""
 _NOISE = 0.004
 """Of the head's affine motion, crop units: half a pixel at 256."""
 _REACHED = 4.0
 """A quarter of a pixel's motion from landmarks, and it is the generator's to draw."""
 _FIRM = 8.0
 """Logit that keeps the warped picture where nothing moves."""
+_OWN_TEETH = 8.0
+"""Logit that shows the portrait's own teeth rather than drawn ones."""
 _DECIDED, _WARPED_FIRST = 3.0, 4.0
 """What is shown is warped or painted: reconstruction losses hedge with half of each, which is blurred. Where a head turns,
 rather warped, outside eyes and mouth (see `training/LOG.md`)."""
@@ -181,10 +185,11 @@ class Generator(nn.Module):
         affine_N23: Tensor,
         head_N3: Tensor,
         openings_NOhh: Tensor,
+        mouth_N5SS: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """`layers`, put together at the network's own size: ``image`` in [-1, 1] (not clamped) and ``warped``."""
         points = (source_NK3, target_NK3, affine_N23, head_N3)
-        out = self.layers(latent_NZ, maps, *points, openings_NOhh)
+        out = self.layers(latent_NZ, maps, *points, openings_NOhh, mouth_N5SS)
         mask, warped = out["mask"], warp(image_N3SS, _double(out["flow"]))
         return {**out, "image": mask * warped + (1 - mask) * out["painted"], "warped": warped}
 
@@ -197,9 +202,14 @@ class Generator(nn.Module):
         affine_N23: Tensor,
         head_N3: Tensor,
         openings_NOhh: Tensor,
+        mouth_N5SS: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """``painted`` ``[N, 3, S, S]`` in -1..1, ``mask`` ``[N, 1, S, S]``: how much of the portrait is shown, and ``flow``
-        ``[N, 2, S/2, S/2]``: where in the portrait a pixel comes from, less where it is, crop units."""
+        ``[N, 2, S/2, S/2]``: where in the portrait a pixel comes from, less where it is, crop units.
+
+        ``mouth``: what is drawn over the paint, red, green and blue times the opacity, the opacity, and where the
+        portrait's own teeth are shown instead. None, in training: the network paints it alone.
+        """
         map2, map4, map8, map16 = maps
         size = map4.shape[-1]
         with torch.autocast(latent_NZ.device.type, enabled=False):
@@ -221,11 +231,15 @@ class Generator(nn.Module):
         rest2 = _double(rest4)
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05 * (1 - rest2)
         painted, logit = _to_picture(self.to_picture(x2).float())
-        known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, flow2)
+        own_N2hh = warp(openings_NOhh[:, 2:4].float(), flow2)
+        known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, own_N2hh)
         logit = logit + _double(known)
         if not self.training:
             skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
             logit = _DECIDED * logit + _WARPED_FIRST * _double(skin * (1 - still_N111))
+        if mouth_N5SS is not None:
+            painted = painted * (1 - mouth_N5SS[:, 3:4]) + mouth_N5SS[:, :3]
+            logit = logit + _OWN_TEETH * torch.minimum(mouth_N5SS[:, 4:], _double(own_N2hh[:, :1]))
         return {"painted": painted, "mask": torch.sigmoid(logit), "flow": flow2}
 
     def _body(
@@ -261,12 +275,13 @@ class Compact(nn.Module):
         expression_NTE: Tensor,
         pose_NTP: Tensor,
         openings_NOhh: Tensor,
+        mouth_N5SS: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Encode, edit and generate; see `Generator.forward` for the result."""
         latent, maps = self.encoder(image_N3SS)
         latent = self.codes(latent, expression_NTE, pose_NTP)
         points = (source_NK3, target_NK3, affine_N23, head_N3)
-        return self.generator(latent, image_N3SS, maps, *points, openings_NOhh)
+        return self.generator(latent, image_N3SS, maps, *points, openings_NOhh, mouth_N5SS)
 
 
 def _zero(layer: nn.Conv2d) -> None:
@@ -304,7 +319,6 @@ def _at_rest(still_N111: Tensor, reach_N1hw: Tensor) -> Tensor:
     return still_N111 * (1 - _REACHED * reach_N1hw).clamp(min=0)
 
 
-def _newly_open(openings_NOhh: Tensor, flow_N2hh: Tensor) -> Tensor:
+def _newly_open(openings_NOhh: Tensor, own_N2hh: Tensor) -> Tensor:
     """Where the target is open and the portrait, carried there, is not, ``[N, 1, h, h]`` in 0..1."""
-    shown = warp(openings_NOhh[:, 2:4].float(), flow_N2hh)
-    return (openings_NOhh[:, :2].float() - shown).clamp(min=0).amax(dim=1, keepdim=True)
+    return (openings_NOhh[:, :2].float() - own_N2hh).clamp(min=0).amax(dim=1, keepdim=True)

@@ -31,9 +31,9 @@ class CompactGenerator(nn.Module):
         self.codes, self.generator = model.codes, model.generator
 
     def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        *maps, source, target, affine, head, expression, pose, openings = rest
+        *maps, source, target, affine, head, expression, pose, openings, mouth = rest
         latent = self.codes(latent, expression, pose)
-        out = self.generator.layers(latent, maps, source, target, affine, head, openings)
+        out = self.generator.layers(latent, maps, source, target, affine, head, openings, mouth)
         return tuple(out[name] for name in OUTPUTS)
 
 

@@ -51,6 +51,10 @@ class Composite:
         cv2.blendLinear(face, self._under, self._face_weight, self._under_weight, dst=self._region(out))
         return out
 
+    def crop(self, side_px: int) -> Image:
+        """The portrait's crop, ``[side, side, 3]``."""
+        return cut(self._picture, self._box, side_px)
+
     def scene(self, crop_px: int) -> Scene:
         """What a model that leaves the last warp to us draws on; ``crop_px``: side of the bare crop."""
         width, height = size = self._size or (crop_px, crop_px)

@@ -30,3 +30,6 @@ BLENDSHAPE_NAMES = (
     "noseSneerRight"
 ).split()
 assert len(BLENDSHAPE_NAMES) == BLENDSHAPES
+
+INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
+"""The inner edge of the lips, a closed loop."""

@@ -12,10 +12,12 @@ import numpy as np
 
 from engine.runtime.buffers import BufferPool
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
-from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
+from engine.stages.mouth import LAYERS, MouthPainter
+from engine.stages.mouth_light import WHITE_LIGHT, MouthColours, mouth_colours
 from engine.stages.raster import SHIFT, Canvas
 from engine.stages.teeth import paint_teeth
-from engine.types import Float, HeadPose, MotionCode
+from engine.types import Float, HeadPose, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
 # fmt: off
@@ -25,11 +27,18 @@ _EXTRA = np.array([
 ])
 # fmt: on
 # Contours of the openings, each a closed loop.
-_INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
 LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
 """The landmarks that carry the flow, int ``[176]``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffers:
+    """Memory of a portrait's drives."""
+
+    openings: BufferPool[np.float32]
+    mouths: BufferPool[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +62,16 @@ class Drive:
     """``[6, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
     the portrait does; then where upper and lower teeth show in the target's mouth. What opens there was never seen: it
     has to be painted, not stretched."""
-    maps: BufferPool[np.float32] = field(repr=False, compare=False)
-    """Where the openings of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
+    mouth: Float
+    """``[5, S, S]``: the inside of the mouth, drawn (`engine.stages.mouth.LAYERS`)."""
+    maps: Buffers = field(repr=False, compare=False)
+    """Where the maps of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
 
     def arrays(self) -> tuple[Float, ...]:
         """In the order of the generator's inputs."""
         return (
             self.source_points, self.target_points, self.affine, self.head, self.expression, self.pose,
-            self.openings,
+            self.openings, self.mouth,
         )  # fmt: skip
 
     def towards(self, other: Drive, share: float) -> Drive:
@@ -69,14 +80,9 @@ class Drive:
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
             for name in ("target_points", "affine", "head", "expression", "pose")
         }
-        return replace(other, openings=self._openings_towards(other, share), **mixed)
-
-    def _openings_towards(self, other: Drive, share: float) -> Float:
-        out, rest = self.maps.take(), self.maps.take()
-        np.multiply(self.openings, 1 - share, out=out)
-        np.multiply(other.openings, share, out=rest)
-        out += rest
-        return out
+        openings = _between(self.openings, other.openings, share, self.maps.openings)
+        mouth = _between(self.mouth, other.mouth, share, self.maps.mouths)
+        return replace(other, openings=openings, mouth=mouth, **mixed)
 
 
 def read_motion(landmarks: Float, blendshapes: Float) -> MotionCode:
@@ -102,18 +108,33 @@ def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> 
 class Departure:
     """`make_drive` from one source: what is the source's own is worked out once."""
 
-    def __init__(self, source: MotionCode, *, map_px: int, buffers: int = 1) -> None:
-        """See `make_drive`. ``buffers``: of how many drives the maps are allocated now, not when they are needed."""
+    def __init__(
+        self, source: MotionCode, *, map_px: int, buffers: int = 1, colours: MouthColours = WHITE_LIGHT
+    ) -> None:
+        """See `make_drive`.
+
+        Args:
+            source: the portrait's own motion.
+            map_px: side of the maps of openings.
+            buffers: of how many drives the maps are allocated now, not when they are needed.
+            colours: of the inside of its mouth.
+        """
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
         self._expression, self._pose = source.expression, pose_vector(source.pose)
         self._openings = draw_openings(self._landmarks, map_px)
         self._canvas = Canvas(map_px)
-        self._maps = BufferPool((6, map_px, map_px), np.float32, buffers)
+        self._mouth = MouthPainter(source, 2 * map_px, colours)
+        self._maps = Buffers(
+            openings=BufferPool((6, map_px, map_px), np.float32, buffers),
+            mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
+        )
 
     def __call__(self, target: MotionCode) -> Drive:
         """The drive to a target."""
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
+        mouth = self._maps.mouths.take()
+        self._mouth(target, landmarks, mouth)
         return Drive(
             source_points=self._points,
             target_points=landmarks[CONTROL],
@@ -122,11 +143,12 @@ class Departure:
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
             openings=self._draw(target, landmarks),
+            mouth=mouth,
             maps=self._maps,
         )
 
     def _draw(self, target: MotionCode, landmarks: Float) -> Float:
-        out = self._maps.take()
+        out = self._maps.openings.take()
         paint_openings(landmarks, canvas=self._canvas, out=out[:2])
         out[2:4] = self._openings
         paint_teeth(target, out[0], canvas=self._canvas, out=out[4:])
@@ -143,9 +165,15 @@ def draw_openings(landmarks: Float, size_px: int) -> Float:
 def paint_openings(landmarks: Float, *, canvas: Canvas, out: Float) -> None:
     """`draw_openings` into ``out``, on a canvas of the maps' size."""
     points = canvas.points(landmarks)
-    for layer, loops in zip(out, ((_INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
+    for layer, loops in zip(out, ((INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
         cv2.fillPoly(canvas.blank(), [points[loop] for loop in loops], 255, shift=SHIFT)
         canvas.average(layer)
+
+
+def read_mouth_colours(own: MotionCode, crop: Image) -> MouthColours:
+    """Of a portrait's crop ``[S, S, 3]``, in which its own motion was read."""
+    landmarks, side = place(own.shape, own.pose), len(crop)
+    return mouth_colours(crop, (landmarks + 1) * (side / 2) - 0.5, draw_openings(landmarks, side)[0])
 
 
 def pose_vector(pose: HeadPose) -> Float:
@@ -163,3 +191,11 @@ def fit_affine(source: Float, target: Float) -> Float:
     normal = homogeneous.T @ homogeneous + 1e-6 * np.eye(3, dtype=np.float32)
     solution: Float = np.linalg.solve(normal, homogeneous.T @ target).T.astype(np.float32)
     return solution
+
+
+def _between(a: Float, b: Float, share: float, pool: BufferPool[np.float32]) -> Float:
+    out, rest = pool.take(), pool.take()
+    np.multiply(a, 1 - share, out=out)
+    np.multiply(b, share, out=rest)
+    out += rest
+    return out

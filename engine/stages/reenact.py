@@ -20,7 +20,8 @@ from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
 from engine.stages.layered import LayeredComposite
 from engine.stages.lost import Drivable
-from engine.stages.motion import Departure, Drive
+from engine.stages.motion import Departure, Drive, read_mouth_colours
+from engine.stages.mouth_light import WHITE_LIGHT, MouthColours
 from engine.stages.on_device import (
     CanvasGenerate,
     DeviceDrive,
@@ -152,7 +153,8 @@ class TrackerReenactor:
         """See `Reenactor.role`."""
         if motion is None:
             raise ValueError("motion must be known: the tracker's motion is what is edited")
-        edit = TrackerEdit(motion, map_px=self._model.size // 2)
+        colours = read_mouth_colours(motion, around.crop(self._model.size))
+        edit = TrackerEdit(motion, map_px=self._model.size // 2, colours=colours)
         if self._drawer is None:
             size = self._model.size
             layered = LayeredComposite(around.scene(size), size)
@@ -164,10 +166,10 @@ class TrackerReenactor:
 class TrackerEdit:
     """`engine.stages.edit.edit` for one portrait; see `Edit`."""
 
-    def __init__(self, portrait: MotionCode, *, map_px: int) -> None:
-        """``map_px``: see `engine.stages.motion.make_drive`."""
+    def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
+        """``map_px``, ``colours``: see `engine.stages.motion.Departure`."""
         self._portrait = portrait
-        self._drive_to = Departure(portrait, map_px=map_px, buffers=_DRIVES)
+        self._drive_to = Departure(portrait, map_px=map_px, buffers=_DRIVES, colours=colours)
         self._rest = self._drive_to(edit_motion(portrait, portrait, None, EditSettings()))
 
     def __call__(self, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings) -> Drive:

@@ -10,6 +10,7 @@ between its irises; the lower row's resting place was fitted to open mouths of t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -21,23 +22,31 @@ from engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
 _IRIS_DISTANCE_MM = 63.0
-_UPPER_LIP = 13
-_CHIN = [152, 199, 200]
+UPPER_LIP = 13
+CHIN = [152, 199, 200]
 _UPPER_WIDTHS_MM = (8.5, 6.6, 7.6, 7.0, 6.8)
 _LOWER_WIDTHS_MM = (5.4, 5.9, 6.9, 7.0, 7.1)
 _UPPER_CROWNS_MM = (10.5, 9.2, 10.0, 8.5, 7.5)
 _LOWER_CROWNS_MM = (8.8, 9.2, 10.3, 8.5, 7.5)
-_SHOWN_AT_REST_MM = 2.0
-"""How far the upper edge hangs below the resting lip."""
 _OVERBITE_MM = 2.0
-_FREEWAY_MM = 3.5
-"""Teeth of a resting face do not touch: its lips are closed, its jaw is not."""
 _BEHIND_LIP_MM = 5.0
 _OVERJET_MM = 2.5
 _ARCH_MM = 22.0
 """Half the width of the arch where it is as deep as wide: a parabola ``z = x^2 / _ARCH_MM``."""
-_GAP = 0.1
-"""Of a tooth's width: the dark line between neighbours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How rows stand. The generator was trained on rows as they are by default."""
+
+    shown_mm: float = 2.0
+    """How far the upper edge hangs below the resting lip."""
+    freeway_mm: float = 3.5
+    """Teeth of a resting face do not touch: its lips are closed, its jaw is not."""
+    gap: float = 0.1
+    """Of a tooth's width: the dark line between neighbours."""
+    worn: bool = False
+    """Corners are hardly rounded."""
 
 
 def draw_teeth(target: MotionCode, lips_hh: Float) -> Float:
@@ -70,9 +79,9 @@ def paint_teeth(target: MotionCode, lips_hh: Float, *, canvas: Canvas, out: Floa
 
 def teeth_points(face: MotionCode) -> tuple[Float, Float]:
     """Outlines of the upper and the lower teeth in the head's own frame, ``[T, P, 3]`` each."""
-    upper, lower = _rows()
-    moved = np.tensordot(face.expression, _moves(), axes=(0, 0))
-    lip = face.shape[_UPPER_LIP] - moved[0]
+    upper, lower = rows(Row())
+    moved = np.tensordot(face.expression, lip_and_chin_moves(), axes=(0, 0))
+    lip = face.shape[UPPER_LIP] - moved[0]
     jaw = moved[1:].mean(axis=0)
     return upper + lip, lower + (lip + jaw)
 
@@ -93,38 +102,43 @@ def _paint_row(points_TP3: Float, pose: HeadPose, canvas: Canvas) -> None:
 
 
 @cache
-def _moves() -> Float:
+def lip_and_chin_moves() -> Float:
     """Of the upper lip's edge and the chin, per unit of each blendshape, ``[52, 4, 3]``."""
-    return face_geometry().shape_from_expression[:, [_UPPER_LIP, *_CHIN]]
+    return face_geometry().shape_from_expression[:, [UPPER_LIP, *CHIN]]
 
 
 @cache
-def _rows() -> tuple[Float, Float]:
-    """Both rows about the resting upper lip's inner edge, canonical units."""
+def rows(row: Row) -> tuple[Float, Float]:
+    """Outlines of the upper and the lower teeth about the resting upper lip's inner edge, canonical units."""
     mean = face_geometry().mean
     unit_mm = _IRIS_DISTANCE_MM / float(np.linalg.norm(mean[_IRISES[0]] - mean[_IRISES[1]]))
-    edge = _SHOWN_AT_REST_MM
-    upper = _row(_UPPER_WIDTHS_MM, _UPPER_CROWNS_MM, edge_mm=edge, up=-1.0)
-    lower = _row(_LOWER_WIDTHS_MM, _LOWER_CROWNS_MM, edge_mm=edge - _OVERBITE_MM + _FREEWAY_MM, up=1.0)
+    edge = row.shown_mm
+    upper = _row(_UPPER_WIDTHS_MM, _UPPER_CROWNS_MM, row, edge_mm=edge, up=-1.0)
+    low = edge - _OVERBITE_MM + row.freeway_mm
+    lower = _row(_LOWER_WIDTHS_MM, _LOWER_CROWNS_MM, row, edge_mm=low, up=1.0)
     upper[..., 2] += _BEHIND_LIP_MM
     lower[..., 2] += _BEHIND_LIP_MM + _OVERJET_MM
     return (upper / unit_mm).astype(np.float32), (lower / unit_mm).astype(np.float32)
 
 
-def _row(widths_mm: tuple[float, ...], crowns_mm: tuple[float, ...], *, edge_mm: float, up: float) -> Float:
+def _row(
+    widths_mm: tuple[float, ...], crowns_mm: tuple[float, ...], row: Row, *, edge_mm: float, up: float
+) -> Float:
     """Outlines from the back of one side to the back of the other, ``[T, 8, 3]``; ``up``: the gum's direction in y."""
     ends = np.cumsum((0.0, *widths_mm))
-    half = [_tooth(a, b, crown, edge_mm, up) for a, b, crown in zip(ends, ends[1:], crowns_mm, strict=False)]
+    sides = zip(ends, ends[1:], crowns_mm, strict=False)
+    half = [_tooth(a, b, crown, edge_mm, up, row) for a, b, crown in sides]
     other = [tooth * np.array([-1.0, 1.0, 1.0]) for tooth in half]
     return np.stack([*half[::-1], *other])
 
 
-def _tooth(start_mm: float, end_mm: float, crown_mm: float, edge_mm: float, up: float) -> Float:
+def _tooth(start_mm: float, end_mm: float, crown_mm: float, edge_mm: float, up: float, row: Row) -> Float:
     """One outline along the arch: a box with rounded corners, narrower at the gum."""
     width = end_mm - start_mm
     centre = (start_mm + end_mm) / 2
-    along = np.array([-0.5, -0.32, 0.32, 0.5, 0.46, 0.25, -0.25, -0.46]) * (1 - _GAP)
-    height = np.array([0.12, 0.0, 0.0, 0.12, 0.75, 1.0, 1.0, 0.75])
+    flat, round_, gum = (0.38, 0.05, 0.30) if row.worn else (0.32, 0.12, 0.25)
+    along = np.array([-0.5, -flat, flat, 0.5, 0.46, gum, -gum, -0.46]) * (1 - row.gap)
+    height = np.array([round_, 0.0, 0.0, round_, 0.75, 1.0, 1.0, 0.75])
     x = _across((centre + along * width).astype(np.float32))
     return np.stack([x, edge_mm + up * height * crown_mm, x**2 / _ARCH_MM], axis=1)
 

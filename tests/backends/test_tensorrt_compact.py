@@ -139,7 +139,7 @@ def test_another_portrait_takes_the_first_ones_place(model: TensorRtCompact, net
     darker = Features(arrays=(first.arrays[0], first.arrays[1] - 0.5, *first.arrays[2:]), model=first.model)
     drive = _drive(networks[1])
     seen = [model.generate(portrait, drive).painted.astype(int) for portrait in (first, darker, first)]
-    assert np.abs(seen[0] - seen[1]).mean() > 0.5
+    assert np.abs(seen[0] - seen[1]).mean() > 0.2
     assert np.array_equal(seen[0], seen[2])
 
 

@@ -22,10 +22,10 @@ from tests.stages.material import SECOND_NS, bundled, driver_clip
 _LISTED = "compact/generator.xml" in (ASSETS / "manifest.json").read_text()
 _PERIOD_NS = 100_000_000
 
-# What a frame may take for a moment: one map of openings (of 128x128 in float32) is as much, and the smallest picture
-# on the way, the generator's, three times that. Below it lie a dozen copies of all landmarks, 5.7 KB each.
-# Measured: 40 KB with a face, 52 KB while it is looked for twice (Python 3.11, NumPy 2.4, 2026-11).
-_ROOM_BYTES = 128 * 128 * 4
+# What a frame may take for a moment: half of the smallest picture on the way, the generator's. Below it lie a dozen
+# copies of all landmarks, 5.7 KB each, and what is drawn in the mouth, ten copies of its part of a map.
+# Measured: 73 KB with a face, 52 KB while it is looked for twice (Python 3.11, NumPy 2.4, 2026-11).
+_ROOM_BYTES = 256 * 256 * 3 // 2
 # What 75 frames may leave behind: not one copy of one frame's landmarks. Measured: 0.9 KB of Python's own.
 _KEPT_BYTES = 478 * 3 * 4
 

@@ -27,7 +27,7 @@ Motions = tuple[MotionCode, MotionCode]
 """Of a pair's source and of its target."""
 
 DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
-"""The order of `engine.stages.motion.Drive.arrays`."""
+"""The order of `engine.stages.motion.Drive.arrays`, but for the mouth that is drawn: networks learn to do without."""
 STRANGER = "stranger_"
 """What the names of `stranger_drives` begin with."""
 
@@ -135,7 +135,7 @@ class PairSampler:
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = make_drive(motion_s, drawn, map_px=self._size // 2)
-        arrays = dict(zip(DRIVE, drive.arrays(), strict=True))
+        arrays = dict(zip(DRIVE, drive.arrays(), strict=False))
         truth = place(motion_d.shape, motion_d.pose)
         pictures = {"source": image_s, "target": image_d}
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
@@ -220,7 +220,7 @@ def stranger_drives(
             source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
-        arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=True))
+        arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=False))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
     return {STRANGER + name: value for name, value in _stacked(drawn).items()}
 

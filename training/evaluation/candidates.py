@@ -11,9 +11,10 @@ import numpy as np
 from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.crop import cut
-from engine.stages.edit import edit
+from engine.stages.edit import edit_motion
 from engine.stages.encode import Crop
 from engine.stages.layered import LayeredComposite
+from engine.stages.motion import Departure, read_mouth_colours
 from engine.stages.reenact import PictureReenactor
 from engine.types import CropBox, EditSettings, Image, Mode, MotionCode
 
@@ -66,15 +67,17 @@ class TrackerGenerator:
 
     def __init__(self, model: TrackerModel) -> None:
         self._model = model
-        self._last: tuple[Image, Features, LayeredComposite] | None = None
+        self._last: tuple[Image, Features, Departure, LayeredComposite] | None = None
 
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
             size = self._model.size
             around = LayeredComposite(Composite(portrait, _whole(portrait), None).scene(size), size)
-            self._last = portrait, self._model.encode(_input(portrait, size)), around
-        _, features, composite = self._last
-        drive = edit(own, driver, None, EditSettings(mode=mode))
+            crop = _input(portrait, size)
+            depart = Departure(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
+            self._last = portrait, self._model.encode(crop), depart, around
+        _, features, depart, composite = self._last
+        drive = depart(edit_motion(own, driver, None, EditSettings(mode=mode)))
         return _sized(composite(self._model.generate(features, drive.arrays())), len(portrait)).copy()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.stages.motion import LEFT_LIDS, RIGHT_LIDS
+from engine.stages.mouth_light import GUMS, bright_skin, light_on, linear, teeth_colour
 from training.synthetic.model import Float
 from training.synthetic.places import Places
 
@@ -22,11 +23,8 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 # fmt: on
 EYELIDS = (tuple(RIGHT_LIDS), tuple(LEFT_LIDS))
 _TEETH_MATERIAL = 3
-_TEETH = np.array([0.58, 0.50, 0.40])
-_GUMS = np.array([0.26, 0.055, 0.05])
 _SCLERA = np.array([0.62, 0.59, 0.56])
 _IRIS = np.array([0.07, 0.04, 0.025])
-_SKIN_TINT = np.array([1.35, 0.92, 0.73])
 _LIP_SHADOW = 0.25
 _IRIS_SIZE, _PUPIL = 0.40, 0.15
 _EYE_CENTRE = np.array([3.094, 3.614, 7.866])
@@ -72,8 +70,8 @@ class Openings:
         hidden = (_grown(mouth) > 0.35) | (np.maximum(lids[0], lids[1]) > 0.6)
         eyes, seen = _eye_texture(portrait, points, lids)
         inside, mouth_seen = _mouth_texture(portrait, mouth)
-        bright = _bright(portrait, points)
-        light = _light(bright)
+        bright = bright_skin(portrait, points)
+        light = light_on(bright)
         return cls(
             portrait=portrait,
             skin=cv2.inpaint(portrait, hidden.astype(np.uint8), 3, cv2.INPAINT_TELEA),
@@ -84,7 +82,7 @@ class Openings:
             eyes_seen=seen,
             light=light,
             eyes_light=_eyes_light(portrait, bright, lids),
-            teeth=_teeth(portrait, mouth, light),
+            teeth=teeth_colour(portrait, mouth, light),
         )
 
     def within(self, places_V2: Float) -> Mask:
@@ -136,45 +134,15 @@ def _mouth_texture(portrait: Image, mouth: Float) -> tuple[Image, Float]:
     return filled, np.asarray(seen)
 
 
-def _linear(srgb: npt.ArrayLike) -> Float:
-    return np.asarray((np.asarray(srgb, np.float64) / 255.0) ** 2.2)
-
-
 def _srgb(linear: Float) -> Float:
     return np.asarray(255.0 * np.clip(linear, 0, 1) ** (1 / 2.2))
-
-
-def _bright(portrait: Image, points: Float) -> Float:
-    """``[3]`` linear: the mean of the brighter quarter of the face."""
-    hull = cv2.convexHull(points[:468].astype(np.float32))
-    face = np.zeros(portrait.shape[:2], np.uint8)
-    cv2.fillConvexPoly(face, hull.round().astype(np.int32), 1)
-    pixels = _linear(portrait[face > 0])
-    return np.asarray(pixels[pixels.mean(1) >= np.percentile(pixels.mean(1), 75)].mean(0))
-
-
-def _light(bright: Float) -> Float:
-    """As if bright skin were a card of 45 % whose usual colour is half taken away."""
-    level = float(np.clip(bright.mean() / 0.45, 0.15, 1.0))
-    tint = np.sqrt(bright / bright.mean() / _SKIN_TINT)
-    return np.asarray(level * tint / tint.mean())
 
 
 def _eyes_light(portrait: Image, bright: Float, lids: list[Float]) -> float:
     """How bright the lids are beside bright skin; at most 1."""
     around = cv2.dilate((np.maximum(*lids) > 0.05).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    skin = np.percentile(_linear(portrait[around]).mean(1), 75)  # lashes and open eyes are no measure
+    skin = np.percentile(linear(portrait[around]).mean(1), 75)  # lashes and open eyes are no measure
     return float(np.clip(1.3 * skin / bright.mean(), 0.15, 1.0))
-
-
-def _teeth(portrait: Image, mouth: Float, light: Float) -> Float:
-    """The brightest of what the mouth shows, where it shows enough; else teeth of this model's colour in this light."""
-    usual = _TEETH * light
-    inside = _linear(portrait[mouth > 0.9])
-    if len(inside) < 25:
-        return np.asarray(usual)
-    bright = inside[inside.mean(1) >= np.percentile(inside.mean(1), 80)].mean(0)
-    return np.asarray(bright if bright.mean() > 0.5 * usual.mean() else usual)
 
 
 def _fetch(picture: npt.NDArray[np.generic], places_n2: Float) -> Float:
@@ -198,7 +166,7 @@ def paint_mouth(seen: Places, mask: Mask, openings: Openings) -> tuple[Float, Fl
     aside = np.clip((np.abs(rest[:, 0]) - 1.0) / 2.1, 0, 1)
     reach = depth**2 * 0.7 * (1 - 0.65 * aside * aside * (3 - 2 * aside))
     tooth = seen.material[mask] == _TEETH_MATERIAL
-    colour = np.where(tooth[:, None], openings.teeth, _GUMS * openings.light)
+    colour = np.where(tooth[:, None], openings.teeth, GUMS * openings.light)
     painted = _srgb(colour * (seen.shade[mask] * reach * _shadow(mask, 3.0))[:, None])
     share = _fetch(openings.mouth_seen, places)
     fetched = _fetch(openings.mouth, places)

@@ -34,7 +34,7 @@ def batch() -> Batch:
         for i in range(4)
     ]
     made = {"source": np.stack(sources), "target": np.stack(targets)}
-    made |= {name: np.stack(values) for name, values in zip(NAMES, zip(*drives, strict=True), strict=True)}
+    made |= {name: np.stack(values) for name, values in zip(NAMES, zip(*drives, strict=True), strict=False)}
     return {key: torch.from_numpy(value) for key, value in made.items()}
 
 
