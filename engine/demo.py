@@ -15,7 +15,7 @@ from engine.runtime.timings import Timings
 from engine.stages.track import FaceTracker
 from engine.types import EditSettings, Frame, Image, Mode
 
-CELL_PX = 256
+CELL_PX = 384
 LABEL_PX = 24
 SIZE = (4 * CELL_PX, CELL_PX + LABEL_PX)
 """Width, height of the whole picture."""
@@ -58,6 +58,7 @@ class Wall:
                 model=model,
                 portrait=self._portraits[0],
                 edit=EditSettings(mode=mode),
+                size=(CELL_PX, CELL_PX),
                 timings=timings,
                 track=track,
             )

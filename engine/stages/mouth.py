@@ -24,7 +24,9 @@ LAYERS = 5
 """Red, green and blue times the opacity, in -1..1; the opacity; and where the portrait's own teeth are to be shown."""
 _FINE = 3
 """Drawn so many times larger, then averaged."""
-_SHOWN_AT_REST_MM, _FREEWAY_MM = 3.0, 1.5
+_SHOWN_AT_REST_MM, _FREEWAY_MM = 3.0, 2.0
+_JAW = 1.15
+"""Of the chin's way, which its skin follows late."""
 _GAP = 0.07
 _UPPER_TONE, _LOWER_TONE, _GAP_TONE, _BACK_TONE = 1.0, 0.8, 0.68, 0.75
 """Of the front teeth, of what lies between two, and how much darker the last ones are."""
@@ -85,7 +87,7 @@ class MouthPainter:
     def _draw_teeth(
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
     ) -> None:
-        jaw = self._skull + target.shape[CHIN].mean(axis=0) - self._chin
+        jaw = self._skull + _JAW * (target.shape[CHIN].mean(axis=0) - self._chin)
         points = _seen_rows() + np.stack([jaw, jaw, self._skull, self._skull])[:, None, None]
         placed = self._pixels(place(points.reshape(-1, 3), target.pose)) - corner
         lower, lower_apart, upper, upper_apart = _fixed(placed).reshape(*points.shape[:3], 2)
