@@ -17,7 +17,7 @@ from engine.backends.eager import load_compact
 from engine.backends.gpu_compact import GpuCompact, compact_networks
 from engine.backends.published import ModelFacts
 from engine.backends.tensorrt_api import Flavour, find
-from engine.models.compact import MOUTH, Compact
+from engine.models.compact import Compact
 from engine.stages.composite import Composite
 from engine.types import CropBox
 
@@ -44,9 +44,9 @@ def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     c = model.config
     point, head = np.zeros((c.points, 3), np.float32), np.array([0, 0, 0.4], np.float32)
     openings = np.zeros((c.openings, c.size // 2, c.size // 2), np.float32)
-    mouth = np.zeros((MOUTH, c.size, c.size), np.float32)
+    teeth, mouth = np.zeros(1, np.float32), np.zeros((4, c.size, c.size), np.float32)
     codes = np.zeros((2, c.expression), np.float32), np.zeros((2, c.pose), np.float32)
-    drive = (point, point, np.eye(2, 3, dtype=np.float32), head, *codes, openings, mouth)
+    drive = (point, point, np.eye(2, 3, dtype=np.float32), head, *codes, openings, teeth)
     size = (scale.camera.width, scale.camera.height)
     whole = CropBox(x_px=40.0, y_px=20.0, size_px=float(facts.size))
     scene = Composite(np.full((facts.size + 60, facts.size + 80, 3), 90, np.uint8), whole, size).scene(
@@ -62,8 +62,8 @@ def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
         "encode_source_ms": host_ms(lambda: drawer.encode(crop), scale.stage_frames, 2, scale.limit_s),
         "modes": {"any": {
             "networks_host_ms": host_ms(lambda: drawer.generate(features, drive), *frames),
-            "frame_host_ms": host_ms(lambda: live(drive), *frames),
-            "paced_frame_host_ms": paced(lambda: live(drive), scale.paced_s),
+            "frame_host_ms": host_ms(lambda: live(drive, mouth), *frames),
+            "paced_frame_host_ms": paced(lambda: live(drive, mouth), scale.paced_s),
         }},
         "gpu_memory_mb": gpu_memory_mb(),
     }  # fmt: skip

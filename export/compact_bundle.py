@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.errors import EngineError
-from engine.models.compact import MOUTH, Compact, CompactConfig
+from engine.models.compact import Compact, CompactConfig
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
@@ -82,7 +82,7 @@ def example_inputs(model: Compact) -> dict[str, Tensor]:
         "expression": torch.zeros(1, 2, c.expression),
         "pose": torch.zeros(1, 2, _POSE),
         "openings": torch.zeros(1, c.openings, c.size // 2, c.size // 2),
-        "mouth": torch.zeros(1, MOUTH, c.size, c.size),
+        "own_teeth": torch.zeros(1, 1),
     }
 
 

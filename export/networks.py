@@ -26,7 +26,7 @@ from engine.backends.model_files import find_model
 from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
-from engine.models.compact import MOUTH, Compact, CompactConfig
+from engine.models.compact import Compact, CompactConfig
 from engine.models.compact_flat import OUTPUTS as LAYERS
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
 from engine.models.daegan import DaeGan
@@ -156,7 +156,7 @@ def daegan_networks(model: DaeGan) -> list[Network]:
 
 
 _MAPS = ("map_2", "map_4", "map_8", "map_16")
-_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "mouth")
+_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "own_teeth")
 
 
 @torch.no_grad()
@@ -197,7 +197,7 @@ def _drive(config: CompactConfig) -> Iterator[Tensor]:
     yield torch.rand(1, 2, config.expression, generator=rng)
     yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
     yield torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng)
-    yield 0.5 * torch.rand(1, MOUTH, config.size, config.size, generator=rng)
+    yield torch.rand(1, 1, generator=rng)
 
 
 def _published_networks(path: Path) -> list[Network]:

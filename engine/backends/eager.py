@@ -80,11 +80,11 @@ class EagerCompact:
         check_own(features, self.sha256)
         latent, *maps = self._on_device(features)
         points = [torch.from_numpy(np.ascontiguousarray(a))[None].to(self._device) for a in drive]
-        source, target, affine, head, expression, pose, openings, mouth = points
+        source, target, affine, head, expression, pose, openings, teeth = points
         with torch.inference_mode():
             edited = self._model.codes(latent, expression, pose)
             place = (source, target, affine, head)
-            out = self._model.generator.layers(edited, maps, *place, openings, mouth)
+            out = self._model.generator.layers(edited, maps, *place, openings, teeth)
         return as_layers(*(out[name].cpu().numpy() for name in ("painted", "mask", "flow")))
 
     def _on_device(self, features: Features) -> list[torch.Tensor]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PORTRAIT = ("latent", "map_2", "map_4", "map_8", "map_16")
 """The order of ``Features.arrays``."""
-DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "mouth")
+DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "own_teeth")
 """The order of ``engine.stages.motion.Drive.arrays``."""
 
 
@@ -43,6 +43,7 @@ class GpuCompact:
         self.size, self.backend = facts.size, facts.backend
         self._resident: Features | None = None
         self._uploads = [Upload(gpu, self._generator.inputs[name]) for name in DRIVE]
+        self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
         outputs = self._generator.outputs
         self._downloads = [Download(gpu, gpu.empty(tuple(outputs[n].shape), torch.float32)) for n in OUTPUTS]
         self._step = Step(gpu, self._bare_layers)
@@ -106,10 +107,18 @@ class GpuCompact:
             np.copyto(upload.host[0], value)
         step()()
 
+    def run_canvas(
+        self, step: Callable[[], Callable[[], None]], drive: tuple[Float, ...], mouth: Float
+    ) -> None:
+        """`run` for a step that `draw`s."""
+        np.copyto(self._mouth.host[0], mouth)
+        self.run(step, drive)
+
     def draw(self, surface: LayeredSurface) -> None:
         """Queue a frame up to the finished picture."""
         self._layers()
-        surface.put_together(self._generator.outputs)
+        self._mouth.enqueue()
+        surface.put_together(self._generator.outputs, self._mouth.target)
         surface.result.enqueue()
 
     def _layers(self) -> None:
@@ -145,10 +154,10 @@ class CompactCanvas:
             self._step = Step(self._gpu, lambda: self._model.draw(surface))
         self._scene = scene
 
-    def __call__(self, drive: tuple[Float, ...]) -> Image:
+    def __call__(self, drive: tuple[Float, ...], mouth: Float) -> Image:
         """See `engine.backends.live.CanvasDrawer`."""
         assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
-        self._model.run(self._step, drive)
+        self._model.run_canvas(self._step, drive, mouth)
         picture: Image = self._surface.result.host[0]
         return picture
 
@@ -159,14 +168,13 @@ def compact_networks(
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
-    from engine.models.compact import MOUTH
     from engine.models.compact_flat import OUTPUTS, CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     c = model.config
     encoder = TorchNetwork(CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, PORTRAIT, gpu)
     drive = (
         (c.points, 3), (c.points, 3), (2, 3), (3,), (2, c.expression), (2, c.pose),
-        (c.openings, c.size // 2, c.size // 2), (MOUTH, c.size, c.size),
+        (c.openings, c.size // 2, c.size // 2), (1,),
     )  # fmt: skip
     inputs = {name: torch.zeros_like(encoder.outputs[name]) for name in PORTRAIT}
     inputs |= {name: torch.zeros(1, *shape) for name, shape in zip(DRIVE, drive, strict=True)}

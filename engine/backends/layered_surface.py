@@ -45,10 +45,16 @@ class LayeredSurface:
         copy_all(self._gpu, list(pairs))
         self._gpu.mark()()
 
-    def put_together(self, outputs: Mapping[str, Tensor]) -> None:
-        """Queue it; ``outputs``: of the generator, see `engine.models.compact_flat.OUTPUTS`."""
+    def put_together(self, outputs: Mapping[str, Tensor], mouth_14SS: Tensor) -> None:
+        """Queue it.
+
+        Args:
+            outputs: of the generator, see `engine.models.compact_flat.OUTPUTS`.
+            mouth_14SS: see `engine.stages.mouth.LAYERS`.
+        """
         from kernels.layers import layers
 
-        painted, mask, flow = (outputs[name].contiguous() for name in ("painted", "mask", "flow"))
-        inputs = (self._texture, painted, mask.float(), flow.float(), self._numbers)
+        painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
+        covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
+        inputs = (self._texture, covered, mask, flow, self._numbers)
         layers(*inputs, out=self.result.source, pixels=self._pixels)

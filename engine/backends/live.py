@@ -151,8 +151,13 @@ class CanvasDrawer(Protocol):
     def enter(self, features: Features, scene: Scene) -> None:
         """See `FrameDrawer.enter`."""
 
-    def __call__(self, drive: tuple[Float, ...]) -> Image:
-        """See `FrameDrawer.__call__`; ``drive`` as in `engine.backends.model.TrackerModel.generate`."""
+    def __call__(self, drive: tuple[Float, ...], mouth: Float) -> Image:
+        """See `FrameDrawer.__call__`.
+
+        Args:
+            drive: as in `engine.backends.model.TrackerModel.generate`.
+            mouth: ``[4, S, S]``, drawn over what is painted: red, green and blue in -1..1 times the opacity, and that.
+        """
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from engine.types import Float, Image, Layers
 
 _INPUTS = (
     "latent", "map2", "map4", "map8", "map16",
-    "source_points", "target_points", "affine", "head", "expression", "pose", "openings", "mouth",
+    "source_points", "target_points", "affine", "head", "expression", "pose", "openings", "own_teeth",
 )  # fmt: skip
 """What the generator is fed with: ``Features.arrays``, then ``engine.stages.motion.Drive.arrays``."""
 _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")

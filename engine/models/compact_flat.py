@@ -31,9 +31,9 @@ class CompactGenerator(nn.Module):
         self.codes, self.generator = model.codes, model.generator
 
     def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        *maps, source, target, affine, head, expression, pose, openings, mouth = rest
+        *maps, source, target, affine, head, expression, pose, openings, teeth = rest
         latent = self.codes(latent, expression, pose)
-        out = self.generator.layers(latent, maps, source, target, affine, head, openings, mouth)
+        out = self.generator.layers(latent, maps, source, target, affine, head, openings, teeth)
         return tuple(out[name] for name in OUTPUTS)
 
 

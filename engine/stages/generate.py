@@ -8,11 +8,16 @@ from engine.types import Layers
 
 
 class CompactGenerate:
-    """Runs the compact generator over a portrait's cached maps; see `engine.stages.reenact.Generate`."""
+    """Runs the compact generator over a portrait's cached maps, and draws the mouth over its paint.
+
+    See `engine.stages.reenact.Generate`.
+    """
 
     def __init__(self, model: TrackerModel, features: Features) -> None:
         self._model, self._features = model, features
 
     def __call__(self, drive: Drive) -> Layers:
         """The picture's layers; buffers that the next call may use again."""
-        return self._model.generate(self._features, drive.arrays())
+        layers = self._model.generate(self._features, drive.arrays())
+        drive.mouth.cover(layers.painted)
+        return layers

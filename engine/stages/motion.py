@@ -13,7 +13,7 @@ import numpy as np
 from engine.runtime.buffers import BufferPool
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
-from engine.stages.mouth import LAYERS, MouthPainter
+from engine.stages.mouth import LAYERS, Mouth, MouthPainter
 from engine.stages.mouth_light import WHITE_LIGHT, MouthColours, mouth_colours
 from engine.stages.raster import SHIFT, Canvas
 from engine.stages.teeth import paint_teeth
@@ -62,8 +62,10 @@ class Drive:
     """``[6, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
     the portrait does; then where upper and lower teeth show in the target's mouth. What opens there was never seen: it
     has to be painted, not stretched."""
-    mouth: Float
-    """``[5, S, S]``: the inside of the mouth, drawn (`engine.stages.mouth.LAYERS`)."""
+    own_teeth: Float
+    """``[1]``: how surely the portrait's own open mouth shows teeth, 0..1."""
+    mouth: Mouth = field(compare=False)
+    """The inside of the mouth, drawn; no input of the generator's."""
     maps: Buffers = field(repr=False, compare=False)
     """Where the maps of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
 
@@ -71,7 +73,7 @@ class Drive:
         """In the order of the generator's inputs."""
         return (
             self.source_points, self.target_points, self.affine, self.head, self.expression, self.pose,
-            self.openings, self.mouth,
+            self.openings, self.own_teeth,
         )  # fmt: skip
 
     def towards(self, other: Drive, share: float) -> Drive:
@@ -81,7 +83,7 @@ class Drive:
             for name in ("target_points", "affine", "head", "expression", "pose")
         }
         openings = _between(self.openings, other.openings, share, self.maps.openings)
-        mouth = _between(self.mouth, other.mouth, share, self.maps.mouths)
+        mouth = self.mouth.between(other.mouth, share, self.maps.mouths.take())
         return replace(other, openings=openings, mouth=mouth, **mixed)
 
 
@@ -125,6 +127,7 @@ class Departure:
         self._openings = draw_openings(self._landmarks, map_px)
         self._canvas = Canvas(map_px)
         self._mouth = MouthPainter(source, 2 * map_px, colours)
+        self._own_teeth = np.array([self._mouth.shows_teeth], np.float32)
         self._maps = Buffers(
             openings=BufferPool((6, map_px, map_px), np.float32, buffers),
             mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
@@ -133,8 +136,7 @@ class Departure:
     def __call__(self, target: MotionCode) -> Drive:
         """The drive to a target."""
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
-        mouth = self._maps.mouths.take()
-        self._mouth(target, landmarks, mouth)
+        mouth = self._mouth(target, landmarks, self._maps.mouths.take())
         return Drive(
             source_points=self._points,
             target_points=landmarks[CONTROL],
@@ -143,6 +145,7 @@ class Departure:
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
             openings=self._draw(target, landmarks),
+            own_teeth=self._own_teeth,
             mouth=mouth,
             maps=self._maps,
         )

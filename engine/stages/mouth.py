@@ -8,6 +8,7 @@ those are shown.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -16,12 +17,12 @@ import numpy as np
 from engine.stages.geometry import place
 from engine.stages.landmarks import INNER_LIPS
 from engine.stages.mouth_light import WHITE_LIGHT, MouthColours
-from engine.stages.raster import SHIFT
+from engine.stages.raster import SHIFT, Part
 from engine.stages.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
-from engine.types import Float, MotionCode
+from engine.types import Float, Image, MotionCode
 
-LAYERS = 5
-"""Red, green and blue times the opacity, in -1..1; the opacity; and where the portrait's own teeth are to be shown."""
+LAYERS = 4
+"""Red, green and blue in -1..1 times the opacity; and the opacity."""
 _FINE = 3
 """Drawn so many times larger, then averaged."""
 _SHOWN_AT_REST_MM, _FREEWAY_MM = 3.0, 2.0
@@ -41,6 +42,37 @@ _CLOSED, _OPEN = 0.10, 0.16
 """Of the mouth's width: up to where no teeth of its own are seen, and from where on they are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mouth:
+    """The inside of one drive's mouth."""
+
+    maps: Float
+    """``[4, S, S]``, see `LAYERS`."""
+    part: Part | None
+    """Rows and columns outside of which there is nothing; None: the lips are shut."""
+
+    def cover(self, painted: Image) -> None:
+        """Draw it over what a network painted, uint8 ``[S, S, 3]``."""
+        if self.part is None:
+            return
+        opacity = self.maps[3][self.part]
+        rest = cv2.subtract(1.0, opacity)
+        target = painted[self.part]
+        for channel, layer in enumerate(self.maps[:3]):
+            colour = cv2.add(layer[self.part], opacity)
+            under = cv2.multiply(target[..., channel].astype(np.float32), rest)
+            np.copyto(target[..., channel], cv2.scaleAdd(colour, 127.5, under), casting="unsafe")
+
+    def between(self, other: Mouth, share: float, out: Float) -> Mouth:
+        """So far on the way to another one, its maps in ``out``."""
+        cv2.addWeighted(self.maps, 1 - share, other.maps, share, 0.0, dst=out)
+        if self.part is None or other.part is None:
+            return Mouth(maps=out, part=self.part or other.part)
+        both = zip(self.part, other.part, strict=True)
+        rows_px, columns_px = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in both)
+        return Mouth(maps=out, part=(rows_px, columns_px))
+
+
 class MouthPainter:
     """Draws the mouths of one portrait's drives. Not thread-safe."""
 
@@ -49,15 +81,16 @@ class MouthPainter:
         own = np.tensordot(source.expression, lip_and_chin_moves(), axes=(0, 0))
         self._skull = source.shape[UPPER_LIP] - own[0]
         self._chin = source.shape[CHIN].mean(axis=0) - own[1:].mean(axis=0)
-        self._shows_teeth = _opening(source.shape)
+        self.shows_teeth = _opening(source.shape)
+        """How surely the portrait's own open mouth shows teeth, 0..1."""
         self._size = size_px
         self._teeth, self._gums = (_TEETH * colours.teeth).tolist(), colours.gums.tolist()
         fine = size_px * _FINE
         self._drawings = np.zeros((3, fine, fine), np.uint8)
         self._depth = np.zeros((fine, fine), np.float32)
 
-    def __call__(self, target: MotionCode, landmarks: Float, out: Float) -> None:
-        """Draw into ``out``, ``[5, size, size]``; see `LAYERS`.
+    def __call__(self, target: MotionCode, landmarks: Float, out: Float) -> Mouth:
+        """Draw into ``out``, ``[4, size, size]``; see `LAYERS`.
 
         Args:
             target: where the head is, and its chin.
@@ -68,7 +101,7 @@ class MouthPainter:
         outline = self._pixels(landmarks[INNER_LIPS])
         part = self._around(outline)
         if part is None:
-            return
+            return Mouth(maps=out, part=None)
         rows_px, columns_px = part
         corner = np.array([columns_px.start, rows_px.start]) * _FINE
         fine = tuple(slice(p.start * _FINE, p.stop * _FINE) for p in part)
@@ -77,12 +110,12 @@ class MouthPainter:
             drawing.fill(0)
         cv2.fillPoly(lips, [_fixed(outline - corner)], (255,), shift=SHIFT)
         if not lips.any():
-            return
+            return Mouth(maps=out, part=None)
         self._draw_teeth(target, corner, teeth, tones)
         opacity = _averaged(lips)
         self._shade(opacity, (lips, teeth, tones), [layer[part] for layer in out[:3]])
         out[3][part] = opacity
-        cv2.multiply(opacity, self._shows_teeth, dst=out[4][part])
+        return Mouth(maps=out, part=part)
 
     def _draw_teeth(
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
@@ -122,7 +155,7 @@ class MouthPainter:
         fine = self._size * _FINE
         return np.clip((places[:, :2] + 1) * (fine / 2) - 0.5, -4.0 * fine, 4.0 * fine)
 
-    def _around(self, outline: np.ndarray) -> tuple[slice, slice] | None:
+    def _around(self, outline: np.ndarray) -> Part | None:
         """Rows and columns of the maps that hold the lips; None: they are not in the picture."""
         low, high = (np.array([f(outline[:, 1]), f(outline[:, 0])]) / _FINE for f in (np.min, np.max))
         low = np.clip(np.floor(low) - 1, 0, self._size).astype(int)

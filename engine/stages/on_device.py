@@ -182,7 +182,7 @@ class CanvasGenerate:
     def __call__(self, drive: Drive) -> Image:
         """See `engine.stages.reenact.Generate`."""
         self._drawer.enter(self._features, self._scene)
-        return self._drawer(drive.arrays())
+        return self._drawer(drive.arrays(), drive.mouth.maps)
 
 
 class Fetched:

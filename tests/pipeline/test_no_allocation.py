@@ -105,7 +105,7 @@ def _drives(model: KeepingModel) -> list[tuple[Float, ...]]:
 def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
     # A model that holds each of them leaves no buffer to use again: what it got is what was meant.
     held, passing = _drives(KeepingModel(copy=False)), _drives(KeepingModel(copy=True))
-    assert len({array.ctypes.data for *_, array in held}) > 40, "the driver moved the mouth in each frame"
+    assert len({array.ctypes.data for *_, array, _ in held}) > 40, "the driver moved the mouth in each frame"
     for a, b in zip(held, passing, strict=True):
         assert all((x == y).all() for x, y in zip(a, b, strict=True))
 

@@ -40,6 +40,11 @@ def frame(seq: int, seconds: float = 0.0, image: Image | None = None) -> Frame:
     return Frame(image=picture, seq=seq, captured_ns=round(seconds * SECOND_NS))
 
 
+def _is_all(image: np.ndarray, level: int) -> bool:
+    """But for the mouth, which is drawn over what a model paints."""
+    return float((image == level).mean()) > 0.95
+
+
 @pytest.fixture(scope="module")
 def linn() -> Portrait:
     return enroll(bundled("linn.png"), model=FakeModel(), name="linn")
@@ -124,7 +129,7 @@ def test_another_portrait_is_drawn_from_the_next_step_on(
     result = pipeline.step(frame(1, 0.03))
     assert pipeline.portrait is kofi
     assert model.drawn[-1] is kofi.features
-    assert (result.image == 17).all()
+    assert _is_all(result.image, 17)
 
 
 def test_changes_are_taken_in_the_order_they_were_asked_for(
@@ -245,7 +250,7 @@ def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Ma
     pipeline = make()
     looked = pipeline.look(frame(0))
     pipeline.set_portrait(kofi)
-    assert (pipeline.draw(looked).image == 17).all()
+    assert _is_all(pipeline.draw(looked).image, 17)
 
 
 def test_standby_asked_for_after_the_look_hides_the_driver_at_once(

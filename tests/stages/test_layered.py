@@ -137,7 +137,7 @@ def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     ].numpy()
     got = LayeredComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
-    # OpenCV samples to a 32nd of a pixel and enlarges paint by cubics; what lies outside the crop is told cell by cell.
+    # OpenCV samples to a 32nd of a pixel; what lies outside the crop is told cell by cell.
     assert apart.mean() < 1.5
     assert np.quantile(apart, 0.95) <= 6
     assert np.abs(np.roll(got, 2, axis=1).astype(int) - want).mean() > 4, "the measure sees two pixels"

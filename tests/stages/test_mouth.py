@@ -110,8 +110,7 @@ def test_a_mouth_that_the_edge_cuts_is_drawn_up_to_it() -> None:
 
 
 def test_a_portrait_that_shows_its_own_teeth_keeps_them() -> None:
-    target = _with(jawOpen=0.8)
-    shut, parted, open_ = (_drawn(target, _with(jawOpen=jaw))[4].max() for jaw in (0.0, 0.25, 0.8))
+    shut, parted, open_ = (MouthPainter(_with(jawOpen=jaw), SIZE).shows_teeth for jaw in (0.0, 0.25, 0.8))
     assert shut == 0.0
     assert 0.0 <= parted < 1.0
     assert open_ == pytest.approx(1.0, abs=1e-3)
@@ -121,11 +120,26 @@ def test_drives_of_one_portrait_keep_their_mouths_and_mix_them() -> None:
     source = _with()
     depart = Departure(source, map_px=64, buffers=2)
     shut, wide = depart(_with()), depart(_with(jawOpen=1.0))
-    kept = wide.mouth.copy()
+    kept = wide.mouth.maps.copy()
     half = shut.towards(wide, 0.5)
-    assert half.mouth == pytest.approx(0.5 * (shut.mouth + kept), abs=1e-6)
+    assert half.mouth.maps == pytest.approx(0.5 * (shut.mouth.maps + kept), abs=1e-6)
+    assert half.mouth.part is not None
+    beside = half.mouth.maps.copy()
+    beside[:, half.mouth.part[0], half.mouth.part[1]] = 0
+    assert not beside.any()
     depart(_with(jawOpen=0.5))
-    assert (wide.mouth == kept).all()
+    assert (wide.mouth.maps == kept).all()
+
+
+def test_it_covers_what_is_painted_and_nothing_beside_it() -> None:
+    face = _with(jawOpen=0.8)
+    out = np.zeros((LAYERS, SIZE, SIZE), np.float32)
+    mouth = MouthPainter(_with(), SIZE)(face, place(face.shape, face.pose), out)
+    painted = np.full((SIZE, SIZE, 3), 200, np.uint8)
+    mouth.cover(painted)
+    exact = 200 * (1 - out[3]) + (out[:3] + out[3]) * 127.5
+    assert np.abs(painted - exact.transpose(1, 2, 0)).max() <= 1.01
+    assert (painted[out[3] == 0] == 200).all()
 
 
 def _face(

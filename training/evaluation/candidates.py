@@ -13,6 +13,7 @@ from engine.stages.composite import Composite
 from engine.stages.crop import cut
 from engine.stages.edit import edit_motion
 from engine.stages.encode import Crop
+from engine.stages.generate import CompactGenerate
 from engine.stages.layered import LayeredComposite
 from engine.stages.motion import Departure, read_mouth_colours
 from engine.stages.reenact import PictureReenactor
@@ -78,7 +79,7 @@ class TrackerGenerator:
             self._last = portrait, self._model.encode(crop), depart, around
         _, features, depart, composite = self._last
         drive = depart(edit_motion(own, driver, None, EditSettings(mode=mode)))
-        return _sized(composite(self._model.generate(features, drive.arrays())), len(portrait)).copy()
+        return _sized(composite(CompactGenerate(self._model, features)(drive)), len(portrait)).copy()
 
 
 class PictureGenerator:
