@@ -18,7 +18,8 @@ from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 
 # Beyond the 1,024th call of what each face needs: then Python 3.10 gives a function a cache.
-_FIRST, _LAST, _WEIGHINGS = 1500, 2700, 20
+# Far enough apart: NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
+_FIRST, _LAST, _WEIGHINGS = 1500, 4500, 20
 _ROOM_BYTES = 8 * (_LAST - _FIRST)
 """Less than one reference or number for each frame in between."""
 
