@@ -15,7 +15,7 @@ from engine.runtime.timings import Timings
 from engine.stages.track import FaceTracker
 from engine.types import EditSettings, Frame, Image, Mode
 
-CELL_PX = 384
+CELL_PX = 320
 LABEL_PX = 24
 SIZE = (4 * CELL_PX, CELL_PX + LABEL_PX)
 """Width, height of the whole picture."""
