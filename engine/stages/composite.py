@@ -7,6 +7,7 @@ square; where the picture ends, its edge runs on, blurred. The face is blended i
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,10 +15,11 @@ import numpy as np
 from engine.backends.live import REACH, Canvas, Scene
 from engine.runtime.buffers import BufferPool
 from engine.stages.crop import cut
-from engine.types import CropBox, Image
+from engine.types import CropBox, Float, Image
 
 _SOFT = 0.06
 """Width of the soft border, as a share of the crop's side."""
+_COARSE = 8
 
 
 class Composite:
@@ -32,11 +34,27 @@ class Composite:
         width, height = size
         self._side = min(width, height)
         self._left, self._top = (width - self._side) // 2, (height - self._side) // 2
-        self._canvas = _surroundings(picture, box, size, self._side)
-        self._under = self._region(self._canvas).copy()
-        self._scaled = np.empty((self._side, self._side, 3), np.uint8)
-        self._face_weight = _soft_mask(self._side)
-        self._under_weight = 1.0 - self._face_weight
+
+    # Made when they are first asked for: a model that draws layers needs its scene alone.
+    @cached_property
+    def _canvas(self) -> Image:
+        assert self._size is not None, "the bare crop has no canvas"
+        return _surroundings(self._picture, self._box, self._size, self._side)
+
+    @cached_property
+    def _under(self) -> Image:
+        return self._region(self._canvas).copy()
+
+    @cached_property
+    def _scaled(self) -> Image:
+        return np.empty((self._side, self._side, 3), np.uint8)
+
+    @cached_property
+    def _weights(self) -> tuple[Float, Float]:
+        """Of the face, and of what is under it."""
+        face = _soft_mask(self._side)
+        under: Float = np.subtract(1.0, face, dtype=np.float32)
+        return face, under
 
     def __call__(self, face: Image) -> Image:
         """The face on its canvas, uint8 ``[height, width, 3]``."""
@@ -48,7 +66,7 @@ class Composite:
             face = cv2.resize(face, (self._side, self._side), dst=self._scaled, interpolation=cv2.INTER_CUBIC)
         out = self._buffer(self._canvas.shape)
         np.copyto(out, self._canvas)
-        cv2.blendLinear(face, self._under, self._face_weight, self._under_weight, dst=self._region(out))
+        cv2.blendLinear(face, self._under, *self._weights, dst=self._region(out))
         return out
 
     def crop(self, side_px: int) -> Image:
@@ -113,13 +131,18 @@ def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
     scale = square.size_px / max(width, height)
     xs = square.x_px + (np.arange(width) + 0.5) * scale
     ys = square.y_px + (np.arange(height) + 0.5) * scale
-    inside = ((xs >= 0) & (xs < picture.shape[1]))[None] & ((ys >= 0) & (ys < picture.shape[0]))[:, None]
-    if inside.all():
+    across, down = (xs >= 0) & (xs < picture.shape[1]), (ys >= 0) & (ys < picture.shape[0])
+    if across.all() and down.all():
         return np.ascontiguousarray(canvas)
-    soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.01 * max(width, height))[..., None]
-    soft = np.maximum(np.minimum(2 * soft, 1.0), inside[..., None])  # the picture itself stays as it is
-    blurred = cv2.GaussianBlur(canvas, (0, 0), 0.04 * max(width, height))
-    return (canvas * soft + blurred * (1 - soft)).round().astype(np.uint8)
+    # What is known is a rectangle, whose blur is that of its sides; and so soft a blur needs no more than an eighth.
+    sigma = 0.01 * max(width, height)
+    sides = (cv2.GaussianBlur(side.astype(np.float32)[None], (0, 0), sigma)[0] for side in (down, across))
+    soft = np.minimum(2 * np.outer(*sides), 1.0)
+    soft[np.ix_(down, across)] = 1.0  # the picture itself stays as it is
+    small = (max(width // _COARSE, 1), max(height // _COARSE, 1))
+    coarse = cv2.resize(canvas, small, interpolation=cv2.INTER_AREA)
+    blurred = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 4 * sigma / _COARSE), (width, height))
+    return cv2.blendLinear(np.ascontiguousarray(canvas), blurred, soft, 1.0 - soft)
 
 
 def _soft_mask(side: int) -> np.ndarray:
