@@ -120,7 +120,7 @@ def _session(model: GpuPublishedModel, mode: Mode, scenario: str, scale: Scale) 
     timings, size = Timings(), (scale.camera.width, scale.camera.height)
     pipeline = Pipeline(
         model=model, portrait=portrait, edit=EditSettings(mode=mode), size=size, timings=timings,
-        relative=False, aligned=True, track=_nobody(),
+        aligned=True, track=_nobody(),
     )  # fmt: skip
     burst = threading.Semaphore(1) if scenario == "burst" else None
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
+from engine.cli.run import ReferenceName
 from engine.errors import EngineError
-from engine.types import EditSettings, Frame, Image, Mode
+from engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
     from engine.report import Report
@@ -41,6 +42,10 @@ class Bench:
     """paced: at a fixed rate, as from a camera; burst: as fast as they are taken."""
     mode: Literal["exp", "pose", "both"] = "both"
     """What of the driver reaches the portrait."""
+    expression_motion: ReferenceName = "absolute"
+    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
+    pose_motion: ReferenceName = "relative"
+    """relative: from the portrait's own pose, as the driver turns from their neutral; absolute: as the driver turns."""
     fps: Annotated[float, tyro.conf.arg(metavar="N")] = 30.0
     """Arrivals a second, when paced."""
     seconds: Annotated[float, tyro.conf.arg(metavar="N")] = 20.0
@@ -138,7 +143,11 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     )
     started.note("model_and_portrait")
     timings = Timings()
-    edit = EditSettings(mode=Mode(options.mode))
+    edit = EditSettings(
+        mode=Mode(options.mode),
+        expression_motion=MotionReference(options.expression_motion),
+        pose_motion=MotionReference(options.pose_motion),
+    )
     result = parse_size(options.size)
     pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=result, timings=timings)
     started.note("pipeline")

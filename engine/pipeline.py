@@ -62,7 +62,6 @@ class Pipeline:
         edit: EditSettings,
         size: tuple[int, int] | None = None,
         timings: Timings | None = None,
-        relative: bool = True,
         smooth: bool = True,
         aligned: bool = False,
         track: FaceTracker | None = None,
@@ -72,10 +71,9 @@ class Pipeline:
         Args:
             model: encoder and generator; it decides whether motion is read by the tracker or off the picture.
             portrait: enrolled with the same model.
-            edit: mode and gains.
+            edit: mode, gains, and what motion is counted from.
             size: (width, height) of the result; None gives the bare crop.
             timings: where stage durations go.
-            relative: motion counts from the driver's neutral; False takes the driver's motion as it is.
             smooth: filter what is read; False for pictures and tests.
             aligned: frames are square face crops already: their whole is the driver's box.
             track: whose thread is the one of ``look``; None loads one.
@@ -90,7 +88,7 @@ class Pipeline:
         self.track = track or FaceTracker()
         self._box = DriverBox()
         # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
-        self._follow(reenactor(model, relative=relative, smooth=smooth))
+        self._follow(reenactor(model, smooth=smooth))
         self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
         self._pending: list[Callable[[], None]] = []
@@ -166,8 +164,24 @@ class Pipeline:
 
     def calibrate(self) -> None:
         """Take the driver's next face as neutral."""
-        if self._anchor is not None:
-            self._later(self._anchor.calibrate)
+        self._later(lambda: self._anchor.calibrate())
+
+    @property
+    def needs_neutral(self) -> bool:
+        """Whether the driver's neutral plays a part in what is drawn."""
+        return self._reenactor.needs_neutral(self._edit)
+
+    def study(self, seen: Seen) -> None:
+        """Learn the driver's neutral from a frame of a recording, before any frame is drawn."""
+        if seen.crop is not None:
+            self._reenactor.study(self.encode(seen.crop), seen.frame.captured_ns)
+
+    def end_study(self) -> None:
+        """Start drawing the recording, with the neutral that was learnt."""
+        self.encode.reset()
+        self.track.reset()
+        self._box.reset()
+        self._reenactor.end_study()
 
     def set_standby(self, on: bool) -> None:
         """Stop following the driver and show the standby card, or go on."""
@@ -196,7 +210,7 @@ class Pipeline:
         for change in changes:
             change()
 
-    def _follow(self, reenactor: Reenactor[Any, Any]) -> None:
+    def _follow(self, reenactor: Reenactor[Any, Any, Any]) -> None:
         self._reenactor = reenactor
         self.encode, self._anchor = reenactor.encode, reenactor.anchor
 
@@ -208,7 +222,7 @@ class Pipeline:
 
     def _find(self, frame: Frame) -> Crop | None:
         """The driver's face in its box, or None where there is none."""
-        if self._aligned and not self._reenactor.needs_face:
+        if self._aligned and not self._reenactor.needs_neutral(self._edit):
             return self._crop(frame, _whole(frame.image), None)
         face = self.track(frame.image)
         return None if face is None else self.crop(frame, face)
@@ -219,7 +233,7 @@ class Pipeline:
         )
 
     def _drive(self, motion: Any, captured_ns: int) -> Any:
-        if self._anchor is None:
+        if not self._reenactor.needs_neutral(self._edit):
             return self._role.edit(motion, None, self._edit)
         neutral = self._anchor(motion, captured_ns)
         if self._anchor.jumped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import cv2
 from av.container import OutputContainer
 
 from engine.errors import EngineError
+from engine.pipeline import Pipeline
 from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
 from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format, part_of
@@ -22,6 +23,9 @@ from engine.types import Frame, Image
 
 _PRIMING_S = 0.5
 """Coders start their sound a little before zero; what lies further back belongs to no picture."""
+
+_STUDY_FPS, _STUDY_FRAMES = 5.0, 600
+"""Rate at which a driver is studied, and the most frames looked at: three seconds of one core."""
 
 Progress = Callable[[int], None]
 """Told how many frames are done."""
@@ -136,6 +140,35 @@ def render_video(
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
     return Rendered(frames=done, without_face=missed)
+
+
+def study_video(path: Path, pipeline: Pipeline) -> None:
+    """Learn the driver's neutral from the whole video, so that its first frame is drawn with what the last one tells.
+
+    Args:
+        path: the driver; opened a second time. Damage is left for the rendering itself to report.
+        pipeline: nothing may have been drawn with it yet.
+    """
+    if not pipeline.needs_neutral:
+        return
+    video = VideoFile(path)
+    step_s = max(1 / _STUDY_FPS, video.duration_s / _STUDY_FRAMES)
+    try:
+        with suppress(EngineError):
+            for time_s, image in _every(video, step_s):
+                pipeline.study(pipeline.look(Frame(image=image, seq=0, captured_ns=round(time_s * 1e9))))
+    finally:
+        video.close()
+    pipeline.end_study()
+
+
+def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image]]:
+    """Pictures at least ``step_s`` apart."""
+    due_s = 0.0
+    for timed in video:
+        if timed.time_s >= due_s:
+            due_s = timed.time_s + step_s
+            yield timed.time_s, timed.image
 
 
 def _look(video: Iterable[Timed], stepper: Stepper) -> Iterator[tuple[float, Any]]:

@@ -29,6 +29,15 @@ class Mode(str, Enum):
     BOTH = "both"
 
 
+class MotionReference(str, Enum):
+    """What the driver's motion is counted from."""
+
+    ABSOLUTE = "absolute"
+    """The portrait takes over what the driver does: a closed mouth closes the portrait's mouth."""
+    RELATIVE = "relative"
+    """The portrait's own, moved by what the driver does beyond their neutral."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """One picture and the moment it was seen.
@@ -132,6 +141,9 @@ class EditSettings:
     """0..1.5"""
     mirror: bool = False
     """Left of the driver is left of the picture, as in a mirror."""
+    expression_motion: MotionReference = MotionReference.ABSOLUTE
+    pose_motion: MotionReference = MotionReference.RELATIVE
+    """Relative, since nobody sits straight before their camera."""
 
     def __post_init__(self) -> None:
         for name, limit in (("expression_gain", EXPRESSION_GAIN_MAX), ("pose_gain", POSE_GAIN_MAX)):

@@ -21,8 +21,8 @@ _BLOCK = 256  # THREADS in cuda/edit_codes.cu
 _UNIT_MIN = 1e-6
 
 FIELDS = (
-    "active", "follow", "fresh", "seconds", "take_neutral", "relative", "keep", "expression_gain", "pose_gain",
-    "expression_share", "pose_share", "cutoff_hz", "beta", "speed_cutoff_hz",
+    "active", "follow", "fresh", "seconds", "take_neutral", "expression_relative", "pose_relative", "keep",
+    "expression_gain", "pose_gain", "expression_share", "pose_share", "cutoff_hz", "beta", "speed_cutoff_hz",
 )  # fmt: skip
 """The numbers of one session, in order; the same as the enumeration in cuda/edit_codes.cu. Those without a unit are 0 or 1,
 gains or shares."""
@@ -47,14 +47,14 @@ def edit_codes(
     A session that is not ``active`` stays as it is. With ``follow`` the codes count, else the portrait's own do. A
     ``fresh`` one forgets what was smoothed; otherwise the filter goes on by ``seconds``, and stands still at 0.
     ``take_neutral`` makes these codes the neutral. The target is ``own + gain * (codes - base)``, the base the neutral
-    where the motion is ``relative``, else ``own``. ``keep`` lets what was shown last be what easing starts from; a
+    for a branch that is ``relative``, else ``own``. ``keep`` lets what was shown last be what easing starts from; a
     share of 1 shows the target, of 0 what easing starts from.
 
     Args:
         expression_NL: float32 ``[N, L]``, contiguous, as the encoder reads them; so is ``pose_NL``.
         pose_NL: see ``expression_NL``.
         own_ND: the portraits' own codes, float32 ``[N, D]``.
-        numbers_NF: float32 ``[N, 14]``: `FIELDS`.
+        numbers_NF: float32 ``[N, 15]``: `FIELDS`.
         past_N5D: float32 ``[N, 5, D]``, changed: see `PAST`. Zeros before the first frame.
         unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the first frame.
         out: receives what is added to the latents, float32 ``[N, D]``.
@@ -85,7 +85,7 @@ def reference(
 ) -> Tensor:
     """Say in PyTorch what the kernel computes, without a branch on a value: it can be captured as well."""
     n = {name: numbers_NF[:, i : i + 1] for i, name in enumerate(FIELDS)}
-    on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "relative", "keep")}
+    on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "keep")}
     value, speed, neutral, held, shown = past_N5D.unbind(1)
     codes = torch.cat((expression_NL, pose_NL), dim=1)
     size = codes.square().mean(1, keepdim=True).sqrt().clamp(min=_UNIT_MIN)
@@ -93,7 +93,7 @@ def reference(
     new_value, new_speed = _smoothed(codes / unit, value, speed, n, on["fresh"])
     seen = new_value * unit
     new_neutral = torch.where(on["take_neutral"], seen, neutral)
-    base = torch.where(on["relative"], new_neutral, own_ND)
+    base = torch.where(_both(n, "relative", out.shape[1]) != 0, new_neutral, own_ND)
     gains, shares = (_both(n, word, out.shape[1]) for word in ("gain", "share"))
     target = torch.where(on["follow"], own_ND + gains * (seen - base), own_ND)
     new_held = torch.where(on["keep"], shown, held)

@@ -87,8 +87,9 @@ class CodeEdit:
     """Since the frame before, by the frames' own times."""
     take_neutral: bool = False
     """This face is the neutral from now on."""
-    relative: bool = False
-    """Motion counts from the neutral; otherwise from the portrait's own codes."""
+    expression_relative: bool = False
+    """Expression counts from the neutral; otherwise from the portrait's own codes."""
+    pose_relative: bool = False
     keep: bool = False
     """What was shown last is what easing starts from, from now on."""
     expression_gain: float = 1.0

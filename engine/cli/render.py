@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from engine.cli.run import Backend, ModeName
-from engine.types import EditSettings, Mode
+from engine.cli.run import Backend, ModeName, ReferenceName
+from engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
     from engine.backends import LiveModel
@@ -35,6 +35,10 @@ class Render:
     """compact, or the path of a model."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Of the result; by default the portrait's crop, as large as its pixels allow, up to 1024."""
+    expression_motion: ReferenceName = "absolute"
+    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
+    pose_motion: ReferenceName = "absolute"
+    """absolute: the head turns as the driver's; relative: from its own pose, as the driver's turns from theirs."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Both inputs are square face crops already: they are resized, not searched for a box."""
 
@@ -71,23 +75,25 @@ class Render:
             if self.aligned and not self.portrait.is_dir()
             else load_portrait(self.portrait, model=model)
         )
-        # A single picture has no neutral of its own to count from; a model that reads the picture itself is
-        # rendered as published: each frame's codes as they are (DPE, equation 3).
-        as_it_is = still or isinstance(model, PictureModel)
+        # A model that reads the picture itself is rendered as published: codes unfiltered (DPE, equation 3).
+        smooth = not still and not isinstance(model, PictureModel)
         return Pipeline(
             model=model,
             portrait=portrait,
-            edit=EditSettings(mode=Mode(self.mode)),
+            edit=EditSettings(
+                mode=Mode(self.mode),
+                expression_motion=MotionReference(self.expression_motion),
+                pose_motion=MotionReference(self.pose_motion),
+            ),
             size=parse_size(self.size) or portrait_size(portrait, model),
-            relative=not as_it_is,
-            smooth=not as_it_is,
+            smooth=smooth,
             aligned=self.aligned,
         )
 
     def _video(self, video: VideoFile, model: LiveModel) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from engine.render import render_video
+        from engine.render import render_video, study_video
 
         pipeline = self._pipeline(model, still=False)
         columns = (
@@ -97,6 +103,7 @@ class Render:
             TextColumn("{task.fields[rate]:.1f} frames/s"),
             TimeRemainingColumn(),
         )
+        study_video(self.driving, pipeline)
         with Progress(*columns) as bar:
             task = bar.add_task("render", total=video.frame_count, rate=0.0)
 

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.errors import EngineError
-from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode
+from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
 
 Backend = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
 ModeName = Literal["exp", "pose", "both"]
+ReferenceName = Literal["absolute", "relative"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,10 @@ class Run:
     """How strongly expressions are applied, 0 to 2."""
     pose_gain: float = 1.0
     """How strongly the head turns, 0 to 1.5."""
+    expression_motion: ReferenceName = "absolute"
+    """absolute: the portrait's expression becomes yours; relative: what you do beyond your neutral is added to its own."""
+    pose_motion: ReferenceName = "relative"
+    """relative: the head turns from its own pose, as you turn from your neutral; absolute: it turns as you do."""
     mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Move as a mirror image would."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -118,4 +123,6 @@ def _edit(options: Run) -> EditSettings:
         expression_gain=options.expression_gain,
         pose_gain=options.pose_gain,
         mirror=options.mirror,
+        expression_motion=MotionReference(options.expression_motion),
+        pose_motion=MotionReference(options.pose_motion),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from engine.types import Float, HeadPose
@@ -90,3 +91,13 @@ def place(shape: Float, pose: HeadPose) -> Float:
     out = shape @ (pose.rotation.T * np.float32(pose.scale))
     out[:, :2] += pose.translation
     return out
+
+
+def scaled_rotation(rotation: Float, gain: float, limit_rad: float) -> Float:
+    """A rotation ``[3, 3]`` about the same axis by ``gain`` times its angle, at most ``limit_rad``."""
+    vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
+    vector = vector * gain
+    angle = float(np.linalg.norm(vector))
+    if angle > limit_rad:
+        vector = vector * (limit_rad / angle)
+    return cv2.Rodrigues(vector)[0].astype(np.float32)

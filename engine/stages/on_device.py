@@ -18,7 +18,7 @@ from engine.stages.composite import Composite
 from engine.stages.crop import Cutter, image_from_crop
 from engine.stages.encode import Crop
 from engine.stages.motion import Drive, read_motion
-from engine.stages.picture import BETA, CUTOFF_HZ
+from engine.stages.picture import BETA, CUTOFF_HZ, relative_branches
 from engine.types import EditSettings, Float, Image, Mode, MotionCode
 
 
@@ -110,8 +110,10 @@ class DeviceEdit:
         self, driver: DeviceMotion, neutral: DeviceMotion | None, settings: EditSettings
     ) -> DeviceDrive:
         """See `engine.stages.reenact.Edit`."""
+        by_expression, by_pose = relative_branches(settings)
         edit = CodeEdit(
-            fresh=driver.fresh, seconds=driver.seconds, take_neutral=neutral is driver, relative=neutral is not None,
+            fresh=driver.fresh, seconds=driver.seconds, take_neutral=neutral is driver,
+            expression_relative=neutral is not None and by_expression, pose_relative=neutral is not None and by_pose,
             expression_gain=settings.expression_gain, pose_gain=settings.pose_gain,
             cutoff_hz=CUTOFF_HZ, beta=BETA,
         )  # fmt: skip

@@ -9,11 +9,11 @@ import numpy as np
 
 from engine.backends.model import Features, LatentCodes, PictureModel
 from engine.stages.crop import Cutter
-from engine.stages.edit import AutoAnchor
 from engine.stages.encode import Crop
 from engine.stages.motion import read_motion
+from engine.stages.neutral import NeutralFinder
 from engine.stages.smooth import OneEuro
-from engine.types import EditSettings, Float, Image, Mode, MotionCode
+from engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
 
 CUTOFF_HZ = BETA = 4.0
 """Of the codes' One-Euro filter, in units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained
@@ -99,7 +99,7 @@ class CodesAnchor:
     """The codes of the driver's neutral: the face is chosen by the tracker; see `engine.stages.reenact.Anchor`."""
 
     def __init__(self) -> None:
-        self._moment = AutoAnchor()
+        self._moment = NeutralFinder()
         self._neutral: PictureMotion | None = None
         self.jumped = False
         """See `engine.stages.reenact.Anchor`."""
@@ -112,6 +112,15 @@ class CodesAnchor:
     def calibrate(self) -> None:
         """See `engine.stages.reenact.Anchor.calibrate`."""
         self._moment.calibrate()
+
+    def study(self, motion: PictureMotion, captured_ns: int) -> None:
+        """See `engine.stages.reenact.Reenactor.study`."""
+        self._moment.search_everywhere()
+        self(motion, captured_ns)
+
+    def end_study(self) -> None:
+        """See `engine.stages.reenact.Reenactor.end_study`."""
+        self._moment.fix()
 
     def __call__(self, motion: PictureMotion, captured_ns: int) -> PictureMotion:
         """See `engine.stages.reenact.Anchor`."""
@@ -142,11 +151,12 @@ class PictureEdit:
         self, driver: PictureMotion, neutral: PictureMotion | None, settings: EditSettings
     ) -> CodeDrive:
         """See `engine.stages.reenact.Edit`."""
-        base = self._own if neutral is None else neutral.codes
-        expression = _applied(
-            self._own.expression, driver.codes.expression, base.expression, settings.expression_gain
-        )
-        pose = _applied(self._own.pose, driver.codes.pose, base.pose, settings.pose_gain)
+        own, now = self._own, driver.codes
+        by_expression, by_pose = relative_branches(settings)
+        base = own if neutral is None or not by_expression else neutral.codes
+        expression = _applied(own.expression, now.expression, base.expression, settings.expression_gain)
+        base = own if neutral is None or not by_pose else neutral.codes
+        pose = _applied(own.pose, now.pose, base.pose, settings.pose_gain)
         return _branches(expression, pose, settings.mode)
 
     def rest(self, settings: EditSettings) -> CodeDrive:
@@ -155,7 +165,11 @@ class PictureEdit:
 
 
 class JointEdit:
-    """The same for one code that holds expression and pose together (DAE-GAN): its gain is the mean of both gains."""
+    """The same for one code that holds expression and pose together (DAE-GAN).
+
+    Its gain is the mean of both gains. It is relative only where both references are: a closed mouth counts more than a
+    camera that stands aside.
+    """
 
     def __init__(self, own: LatentCodes) -> None:
         self._own = own
@@ -164,7 +178,7 @@ class JointEdit:
         self, driver: PictureMotion, neutral: PictureMotion | None, settings: EditSettings
     ) -> CodeDrive:
         """See `engine.stages.reenact.Edit`."""
-        base = self._own if neutral is None else neutral.codes
+        base = self._own if neutral is None or not all(relative_branches(settings)) else neutral.codes
         gain = (settings.expression_gain + settings.pose_gain) / 2
         code = _applied(self._own.expression, driver.codes.expression, base.expression, gain)
         return CodeDrive(expression=code, pose=None)
@@ -183,6 +197,21 @@ class PictureGenerate:
     def __call__(self, drive: CodeDrive) -> Image:
         """See `engine.stages.reenact.Generate`."""
         return self._model.generate(self._features, drive.arrays())
+
+
+def relative_branches(settings: EditSettings) -> tuple[bool, bool]:
+    """Whether expression and pose are counted from the driver's neutral."""
+    references = (settings.expression_motion, settings.pose_motion)
+    expression, pose = (each is MotionReference.RELATIVE for each in references)
+    return expression, pose
+
+
+def uses_neutral(settings: EditSettings, modes: tuple[Mode, ...]) -> bool:
+    """Whether an edit counts from the driver's neutral; ``modes``: what the model can be driven in."""
+    expression, pose = relative_branches(settings)
+    if modes == (Mode.BOTH,):  # one code for both: see `JointEdit`
+        return expression and pose
+    return (expression and settings.mode is not Mode.POSE) or (pose and settings.mode is not Mode.EXP)
 
 
 def _seen(crop: Crop) -> MotionCode | None:

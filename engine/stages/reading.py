@@ -65,6 +65,17 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
     return displacement
 
 
+def without_view(shape: Float, rotation: Float) -> Float:
+    """A canonical shape ``[478, 3]`` without what the tracker reads differently of a turned face.
+
+    ``rotation``: ``[3, 3]``, crop_from_canonical.
+    """
+    reading = face_reading()
+    by_view: Float = (view_terms(rotation) @ reading.view_bias) @ reading.modes
+    plain: Float = shape - by_view.reshape(shape.shape)
+    return plain
+
+
 def displacements(shape: Float, expression: Float, rotation: Float) -> Float:
     """``[..., 478, 3]`` of many faces; the difference of two is `expression_displacement`, by itself it means nothing.
 

@@ -15,13 +15,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from engine.backends.live import CanvasModel, FrameDrawer, FrameModel
 from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
-from engine.stages.edit import EasedAnchor, edit_motion
+from engine.stages.edit import MotionEdit
 from engine.stages.encode import Crop, TrackerEncoder
 from engine.stages.generate import CompactGenerate
 from engine.stages.layered import LayeredComposite
 from engine.stages.lost import Drivable
 from engine.stages.motion import Departure, Drive, read_mouth_colours
 from engine.stages.mouth_light import WHITE_LIGHT, MouthColours
+from engine.stages.neutral import DriverNeutral, Neutral
 from engine.stages.on_device import (
     CanvasGenerate,
     DeviceDrive,
@@ -40,6 +41,7 @@ from engine.stages.picture import (
     PictureEncoder,
     PictureGenerate,
     PictureMotion,
+    uses_neutral,
 )
 from engine.types import EditSettings, Image, Mode, MotionCode
 
@@ -47,6 +49,10 @@ M = TypeVar("M")
 """A driver's motion."""
 MOut = TypeVar("MOut", covariant=True)
 MIn = TypeVar("MIn", contravariant=True)
+N = TypeVar("N")
+"""What is known of a driver's neutral."""
+NOut = TypeVar("NOut", covariant=True)
+NIn = TypeVar("NIn", contravariant=True)
 D = TypeVar("D", bound=Drivable)
 """What a generator is told."""
 DOut = TypeVar("DOut", bound=Drivable, covariant=True)
@@ -65,24 +71,24 @@ class Encode(Protocol[MOut]):
         """Forget the past: another face, or a gap."""
 
 
-class Anchor(Protocol[M]):
+class Anchor(Protocol[MIn, NOut]):
     """Finds the driver's neutral."""
 
     jumped: bool
     """Whether the neutral of this frame is another one than that of the frame before, and not on the way to it."""
 
-    def __call__(self, motion: M, captured_ns: int) -> M:
+    def __call__(self, motion: MIn, captured_ns: int) -> NOut:
         """The neutral, after seeing this frame."""
 
     def calibrate(self) -> None:
         """Take the next face."""
 
 
-class Edit(Protocol[MIn, DOut]):
+class Edit(Protocol[MIn, NIn, DOut]):
     """Puts the driver's motion on one portrait's."""
 
-    def __call__(self, driver: MIn, neutral: MIn | None, settings: EditSettings) -> DOut:
-        """What the portrait shall do; without a neutral, the driver's motion counts as it is."""
+    def __call__(self, driver: MIn, neutral: NIn | None, settings: EditSettings) -> DOut:
+        """What the portrait shall do; without a neutral, motion is absolute."""
 
     def rest(self, settings: EditSettings) -> DOut:
         """The portrait as it is by itself."""
@@ -97,50 +103,68 @@ class Generate(Protocol[DIn]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Role(Generic[M, D]):
+class Role(Generic[M, N, D]):
     """One portrait's share of the stages."""
 
-    edit: Edit[M, D]
+    edit: Edit[M, N, D]
     generate: Generate[D]
     composite: Callable[[Any], Image]
     """From what ``generate`` gives to the result, uint8 ``[height, width, 3]``, which is the caller's to keep."""
 
 
-class Reenactor(Protocol[M, D]):
-    """The stages that go together. ``Reenactor[Any, Any]`` is one of which nobody needs to know the way."""
+class Reenactor(Protocol[M, N, D]):
+    """The stages that go together. Use ``Reenactor[Any, Any, Any]`` where no motion is looked into."""
 
     encode: Encode[M]
-    anchor: Anchor[M] | None
-    """None: motion is absolute."""
+    anchor: Anchor[M, N]
     modes: tuple[Mode, ...]
     """What the model can be driven in."""
-    needs_face: bool
-    """Whether ``encode`` needs what the tracker reads even where the crop is known."""
 
-    def role(self, motion: MotionCode | None, features: Features, around: Composite) -> Role[M, D]:
+    def needs_neutral(self, settings: EditSettings) -> bool:
+        """Whether an edit with these settings uses the neutral, and so the tracker, even where the crop is known."""
+
+    def study(self, motion: M, captured_ns: int) -> None:
+        """Learn the driver's neutral from a frame of a recording, before any frame is drawn."""
+
+    def end_study(self) -> None:
+        """Draw from now on, with the neutral that was learnt."""
+
+    def role(self, motion: MotionCode | None, features: Features, around: Composite) -> Role[M, N, D]:
         """The stages of one portrait, with ``around`` around its face.
 
         Raises:
             EngineError: it was not enrolled with this model.
         """
 
-    def successor(self) -> Reenactor[Any, Any] | None:
+    def successor(self) -> Reenactor[Any, Any, Any] | None:
         """Who goes on from the next frame, since the model now runs elsewhere; None: nothing has changed."""
 
 
 class TrackerReenactor:
     """The compact preset; see `Reenactor`."""
 
-    needs_face = True
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
-    def __init__(self, model: TrackerModel, *, relative: bool, smooth: bool) -> None:
+    def __init__(self, model: TrackerModel, *, smooth: bool) -> None:
         self._model = model
         self.encode: Encode[MotionCode] = TrackerEncoder(smooth=smooth)
-        self.anchor: Anchor[MotionCode] | None = EasedAnchor() if relative else None
+        self._driver = DriverNeutral()
+        self.anchor: Anchor[MotionCode, Neutral] = self._driver
         self._drawer = model.open_canvas() if isinstance(model, CanvasModel) else None
 
-    def successor(self) -> Reenactor[Any, Any] | None:
+    def needs_neutral(self, settings: EditSettings) -> bool:  # noqa: ARG002 - expression needs it in any case
+        """See `Reenactor.needs_neutral`."""
+        return True
+
+    def study(self, motion: MotionCode, captured_ns: int) -> None:
+        """See `Reenactor.study`."""
+        self._driver.study(motion, captured_ns)
+
+    def end_study(self) -> None:
+        """See `Reenactor.end_study`."""
+        self._driver.end_study()
+
+    def successor(self) -> Reenactor[Any, Any, Any] | None:
         """See `Reenactor.successor`: itself, with a drawer, once there is one."""
         if self._drawer is None and isinstance(self._model, CanvasModel):
             self._drawer = self._model.open_canvas()
@@ -149,7 +173,7 @@ class TrackerReenactor:
 
     def role(
         self, motion: MotionCode | None, features: Features, around: Composite
-    ) -> Role[MotionCode, Drive]:
+    ) -> Role[MotionCode, Neutral, Drive]:
         """See `Reenactor.role`."""
         if motion is None:
             raise ValueError("motion must be known: the tracker's motion is what is edited")
@@ -164,17 +188,17 @@ class TrackerReenactor:
 
 
 class TrackerEdit:
-    """`engine.stages.edit.edit` for one portrait; see `Edit`."""
+    """`engine.stages.edit.MotionEdit` and the drive that it comes to; see `Edit`."""
 
     def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
         """``map_px``, ``colours``: see `engine.stages.motion.Departure`."""
-        self._portrait = portrait
+        self._edit = MotionEdit(portrait)
         self._drive_to = Departure(portrait, map_px=map_px, buffers=_DRIVES, colours=colours)
-        self._rest = self._drive_to(edit_motion(portrait, portrait, None, EditSettings()))
+        self._rest = self._drive_to(portrait)
 
-    def __call__(self, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings) -> Drive:
+    def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> Drive:
         """See `Edit`."""
-        return self._drive_to(edit_motion(self._portrait, driver, neutral, settings))
+        return self._drive_to(self._edit(driver, neutral, settings))
 
     def rest(self, settings: EditSettings) -> Drive:  # noqa: ARG002 - the same in every mode
         """See `Edit.rest`."""
@@ -184,31 +208,42 @@ class TrackerEdit:
 class PictureReenactor:
     """DPE and DAE-GAN as published; see `Reenactor`."""
 
-    def __init__(self, model: PictureModel, *, relative: bool, smooth: bool) -> None:
+    def __init__(self, model: PictureModel, *, smooth: bool) -> None:
         self._model, self._smooth = model, smooth
         self.modes = model.modes
         self.encode: Encode[PictureMotion] = PictureEncoder(model, smooth=smooth)
-        self._codes_anchor = CodesAnchor() if relative else None
-        self.anchor: Anchor[PictureMotion] | None = self._codes_anchor
-        self.needs_face = relative  # a neutral is chosen by what the tracker reads
+        self._codes_anchor = CodesAnchor()
+        self.anchor: Anchor[PictureMotion, PictureMotion] = self._codes_anchor
+
+    def needs_neutral(self, settings: EditSettings) -> bool:
+        """See `Reenactor.needs_neutral`."""
+        return uses_neutral(settings, self.modes)
+
+    def study(self, motion: PictureMotion, captured_ns: int) -> None:
+        """See `Reenactor.study`."""
+        self._codes_anchor.study(motion, captured_ns)
+
+    def end_study(self) -> None:
+        """See `Reenactor.end_study`."""
+        self._codes_anchor.end_study()
 
     def role(
         self,
         motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
         features: Features,
         around: Composite,
-    ) -> Role[PictureMotion, CodeDrive]:
+    ) -> Role[PictureMotion, PictureMotion, CodeDrive]:
         """See `Reenactor.role`."""
         own = self._model.own_codes(features)
         edit = JointEdit(own) if self.modes == (Mode.BOTH,) else PictureEdit(own)
         return Role(edit=edit, generate=PictureGenerate(self._model, features), composite=around)
 
-    def successor(self) -> Reenactor[Any, Any] | None:
+    def successor(self) -> Reenactor[Any, Any, Any] | None:
         """See `Reenactor.successor`: once the model draws whole frames, its codes stay on the device."""
         drawer = self._model.open_frames() if isinstance(self._model, FrameModel) else None
         if drawer is None:
             return None
-        if self._codes_anchor is not None and self._codes_anchor.neutral is not None:
+        if self._codes_anchor.neutral is not None:
             drawer.set_neutral(self._codes_anchor.neutral.codes)
         return DeviceReenactor(self._model, drawer, self._codes_anchor, smooth=self._smooth)
 
@@ -217,22 +252,31 @@ class DeviceReenactor:
     """The same with codes that stay on the device; see `Reenactor`."""
 
     def __init__(
-        self, model: PictureModel, drawer: FrameDrawer, anchor: CodesAnchor | None, *, smooth: bool
+        self, model: PictureModel, drawer: FrameDrawer, anchor: CodesAnchor, *, smooth: bool
     ) -> None:
-        """``anchor``: with the neutral found so far; None: motion is absolute."""
+        """``anchor``: with the neutral found so far."""
         self._model, self._drawer, self._shown = model, drawer, Shown()
         self.modes = model.modes
         self.encode: Encode[DeviceMotion] = DeviceEncoder(model.size, crops=drawer.wants_crop, smooth=smooth)
         # It looks at what the tracker saw, never at codes.
-        self.anchor: Anchor[Any] | None = anchor
-        self.needs_face = anchor is not None
+        self.anchor: Anchor[Any, Any] = anchor
+
+    def needs_neutral(self, settings: EditSettings) -> bool:
+        """See `Reenactor.needs_neutral`."""
+        return uses_neutral(settings, self.modes)
+
+    def study(self, motion: DeviceMotion, captured_ns: int) -> None:
+        """See `Reenactor.study`. Codes are read when a frame is drawn: the neutral is found then."""
+
+    def end_study(self) -> None:
+        """See `Reenactor.end_study`."""
 
     def role(
         self,
         motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
         features: Features,
         around: Composite,
-    ) -> Role[DeviceMotion, DeviceDrive]:
+    ) -> Role[DeviceMotion, DeviceMotion, DeviceDrive]:
         """See `Reenactor.role`."""
         self._model.own_codes(features)  # refuses a portrait of another model
         generate = DeviceGenerate(self._drawer, self._shown, features, around, self._model.size)
@@ -243,9 +287,9 @@ class DeviceReenactor:
         """See `Reenactor.successor`."""
 
 
-def reenactor(model: LiveModel, *, relative: bool, smooth: bool) -> Reenactor[Any, Any]:
+def reenactor(model: LiveModel, *, smooth: bool) -> Reenactor[Any, Any, Any]:
     """The way that a model goes."""
     if isinstance(model, PictureModel):
-        on_host = PictureReenactor(model, relative=relative, smooth=smooth)
+        on_host = PictureReenactor(model, smooth=smooth)
         return on_host.successor() or on_host
-    return TrackerReenactor(model, relative=relative, smooth=smooth)
+    return TrackerReenactor(model, smooth=smooth)

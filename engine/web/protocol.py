@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.types import EditSettings, Mode
+from engine.types import EditSettings, Mode, MotionReference
 from engine.web.backdrop import Background
 
 STATIC = Path(__file__).parent / "static"
@@ -32,6 +32,8 @@ class Settings:
     mode: Literal["exp", "pose", "both"] = "both"
     expression_gain: float = 1.0
     pose_gain: float = 1.0
+    expression_motion: Literal["absolute", "relative"] = "absolute"
+    pose_motion: Literal["absolute", "relative"] = "relative"
     mirror: bool = True
     framing: Framing = "wide"
     height: int = 480
@@ -44,7 +46,8 @@ class Settings:
         """The part that the pipeline calls edit settings."""
         return EditSettings(
             mode=Mode(self.mode), expression_gain=self.expression_gain, pose_gain=self.pose_gain,
-            mirror=self.mirror,
+            mirror=self.mirror, expression_motion=MotionReference(self.expression_motion),
+            pose_motion=MotionReference(self.pose_motion),
         )  # fmt: skip
 
     def size(self) -> tuple[int, int]:

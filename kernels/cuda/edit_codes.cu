@@ -6,8 +6,8 @@ const float TWO_PI = 6.283185307179586f, UNIT_MIN = 1e-6f;
 
 // kernels/edit_codes.py: FIELDS.
 enum Field {
-  ACTIVE, FOLLOW, FRESH, SECONDS, TAKE_NEUTRAL, RELATIVE, KEEP, EXPRESSION_GAIN, POSE_GAIN,
-  EXPRESSION_SHARE, POSE_SHARE, CUTOFF_HZ, BETA, SPEED_CUTOFF_HZ, FIELDS
+  ACTIVE, FOLLOW, FRESH, SECONDS, TAKE_NEUTRAL, EXPRESSION_RELATIVE, POSE_RELATIVE, KEEP,
+  EXPRESSION_GAIN, POSE_GAIN, EXPRESSION_SHARE, POSE_SHARE, CUTOFF_HZ, BETA, SPEED_CUTOFF_HZ, FIELDS
 };
 
 __device__ __forceinline__ float share(float cutoff_hz, float seconds) {
@@ -65,7 +65,7 @@ extern "C" __global__ void edit_codes_f32(const float* __restrict__ expression, 
       speed[i] = s;
       float code = v * size;
       if (number[TAKE_NEUTRAL] != 0.f) neutral[i] = code;
-      float base = number[RELATIVE] != 0.f ? neutral[i] : own[i];
+      float base = number[EXPRESSION_RELATIVE + branch] != 0.f ? neutral[i] : own[i];
       target = own[i] + number[EXPRESSION_GAIN + branch] * (code - base);
     }
     float from = number[KEEP] != 0.f ? shown[i] : held[i], part = number[EXPRESSION_SHARE + branch];

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +36,7 @@ from engine.models.mixed_parts import Form  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
-from engine.types import CropBox, EditSettings, Frame, Image, Mode  # noqa: E402
+from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
 from kernels.crop_normalize import crop_normalize  # noqa: E402
 from kernels.paste_back import paste_back  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
@@ -44,7 +45,7 @@ SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)
 FACTS = ModelFacts(name="debug", sha256="0", size=SIDE, backend="test")
 CAMERA = Camera(width=96, height=80)
-RELATIVE = CodeEdit(relative=True)
+RELATIVE = CodeEdit(expression_relative=True, pose_relative=True)
 
 
 class CountingGpu(HostGpu):
@@ -99,7 +100,9 @@ def test_a_frame_is_the_stages_one_after_another(
     for seed, gains in ((3, (1.0, 1.0)), (4, (0.5, 1.5))):
         base = reference.read_motion(picture(9, SIDE, SIDE))
         codes.set_neutral(0, base)
-        edit = CodeEdit(relative=True, expression_gain=gains[0], pose_gain=gains[1])
+        edit = CodeEdit(
+            expression_relative=True, pose_relative=True, expression_gain=gains[0], pose_gain=gains[1]
+        )
         frame, matrix = picture(seed, CAMERA.height, CAMERA.width), matrix_of(seed)
         got = step(frame, edit, matrix)()
         want = by_stages(reference, portraits[0].features, canvas, frame, matrix, edit, base, mode)
@@ -146,9 +149,8 @@ def test_a_live_session_on_the_device_draws_what_the_host_draws(
         pipeline = Pipeline(
             model=model,
             portrait=portraits[0],
-            edit=EditSettings(),
+            edit=EditSettings(pose_motion=MotionReference.ABSOLUTE),
             size=size,
-            relative=False,
             aligned=True,
             track=unseen(),
         )
@@ -156,7 +158,7 @@ def test_a_live_session_on_the_device_draws_what_the_host_draws(
         pictures = []
         for seq in range(12):
             if seq in (3, 6, 9):
-                pipeline.set_edit(EditSettings(mode=list(Mode)[seq // 3 % 3], expression_gain=0.7))
+                pipeline.set_edit(replace(pipeline.edit, mode=list(Mode)[seq // 3 % 3], expression_gain=0.7))
             if seq in (2, 7):
                 pipeline.set_portrait(portraits[seq % 2])
             pipeline.set_standby(seq in (4, 10))
@@ -172,12 +174,12 @@ def test_a_live_session_on_the_device_draws_what_the_host_draws(
 def test_modes_and_portraits_cost_no_new_capture(folded: FoldedDpe, portraits: list[Portrait]) -> None:
     gpu = CountingGpu()
     pipeline = Pipeline(
-        model=device_model(folded, gpu), portrait=portraits[0], edit=EditSettings(), relative=False,
+        model=device_model(folded, gpu), portrait=portraits[0], edit=EditSettings(pose_motion=MotionReference.ABSOLUTE),
         aligned=True, track=unseen(),
     )  # fmt: skip
     before = gpu.captures
     for seq, mode in enumerate((*Mode, *Mode)):
-        pipeline.set_edit(EditSettings(mode=mode))
+        pipeline.set_edit(replace(pipeline.edit, mode=mode))
         pipeline.set_portrait(portraits[seq % 2])
         started = gpu.starts
         pipeline.step(Frame(image=picture(seq, SIDE, SIDE), seq=seq, captured_ns=seq * 40_000_000))
@@ -193,7 +195,11 @@ def test_two_sessions_of_one_model_do_not_meet(
     model = device_model(folded)
     pair = [
         Pipeline(
-            model=model, portrait=p, edit=EditSettings(mode=m), relative=False, aligned=True, track=unseen()
+            model=model,
+            portrait=p,
+            edit=EditSettings(mode=m, pose_motion=MotionReference.ABSOLUTE),
+            aligned=True,
+            track=unseen(),
         )
         for p, m in zip(portraits, (Mode.POSE, Mode.BOTH), strict=True)
     ]
@@ -201,8 +207,7 @@ def test_two_sessions_of_one_model_do_not_meet(
         Pipeline(
             model=reference,
             portrait=p,
-            edit=EditSettings(mode=m),
-            relative=False,
+            edit=EditSettings(mode=m, pose_motion=MotionReference.ABSOLUTE),
             aligned=True,
             track=unseen(),
         )
@@ -258,7 +263,7 @@ def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
 
 def test_a_slot_without_a_frame_keeps_its_past(folded: FoldedDpe, portraits: list[Portrait]) -> None:
     step = SlotStep(torch_networks(folded, SINGLE, HostGpu(), batch=2), HostGpu(), modes=(Mode.EXP,))
-    first = CodeEdit(take_neutral=True, relative=True)
+    first = CodeEdit(take_neutral=True, expression_relative=True, pose_relative=True)
     crop, features = picture(50, SIDE, SIDE), portraits[0].features
 
     def request(image: Image, edit: CodeEdit) -> SlotRequest:
@@ -300,8 +305,7 @@ def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
             Pipeline(
                 model=m,
                 portrait=portraits[0],
-                edit=EditSettings(),
-                relative=False,
+                edit=EditSettings(pose_motion=MotionReference.ABSOLUTE),
                 aligned=True,
                 track=unseen(),
             )
@@ -311,7 +315,7 @@ def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
             frame = Frame(image=picture(20 + seq, SIDE, SIDE), seq=seq, captured_ns=seq * 40_000_000)
             pictures = []
             for pipeline in pair:
-                pipeline.set_edit(EditSettings(mode=mode))
+                pipeline.set_edit(replace(pipeline.edit, mode=mode))
                 pipeline.set_portrait(portraits[seq % 2])
                 pictures.append(pipeline.step(frame).image.astype(int))
             assert np.abs(pictures[0] - pictures[1]).mean() <= 0.6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from engine.models.folded import FoldedDpe  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.runtime.mailbox import Closed  # noqa: E402
-from engine.types import EditSettings, Frame, Mode  # noqa: E402
+from engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
 from tests.backends.test_frame_drawer import (  # noqa: E402
     FACTS,
     SIDE,
@@ -73,14 +74,15 @@ def test_sessions_on_threads_of_their_own_see_what_each_would_see_alone(
     model.expect(3)
 
     def play(own: int, source: object) -> list[np.ndarray]:
+        edit = EditSettings(mode=list(Mode)[own], pose_motion=MotionReference.ABSOLUTE)
         pipeline = Pipeline(
-            model=source, portrait=portraits[own % 2], edit=EditSettings(mode=list(Mode)[own]),  # type: ignore[arg-type]
-            size=(96, 64), relative=False, aligned=True, track=unseen(),
+            model=source, portrait=portraits[own % 2], edit=edit,  # type: ignore[arg-type]
+            size=(96, 64), aligned=True, track=unseen(),
         )  # fmt: skip
         shown = []
         for seq in range(frames):
             if seq == 3:
-                pipeline.set_edit(EditSettings(mode=list(Mode)[(own + 1) % 3]))
+                pipeline.set_edit(replace(edit, mode=list(Mode)[(own + 1) % 3]))
             pipeline.set_standby(seq == 4)
             image = picture(60 + 10 * own + seq, SIDE, SIDE)
             shown.append(
@@ -143,8 +145,7 @@ def test_a_gpu_that_fails_ends_every_session_with_its_error(portraits: list[Port
         pipeline = Pipeline(
             model=model.session(),
             portrait=portraits[0],
-            edit=EditSettings(),
-            relative=False,
+            edit=EditSettings(pose_motion=MotionReference.ABSOLUTE),
             aligned=True,
             track=unseen(),
         )
@@ -159,8 +160,7 @@ def test_a_server_that_stops_tells_its_sessions(model: SharedModel, portraits: l
     pipeline = Pipeline(
         model=session,
         portrait=portraits[0],
-        edit=EditSettings(),
-        relative=False,
+        edit=EditSettings(pose_motion=MotionReference.ABSOLUTE),
         aligned=True,
         track=unseen(),
     )

@@ -84,7 +84,8 @@ def test_a_wrong_rate_is_refused() -> None:
 
 def test_the_options_are_the_contract() -> None:
     assert {f.name for f in dataclasses.fields(Bench)} == {
-        "scenario", "mode", "fps", "seconds", "warm_up", "source", "input_size", "size", "portrait", "model", "backend",
+        "scenario", "mode", "expression_motion", "pose_motion", "fps", "seconds", "warm_up", "source",
+        "input_size", "size", "portrait", "model", "backend",
         "late_ms", "json",
     }  # fmt: skip
 

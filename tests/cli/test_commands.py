@@ -20,9 +20,12 @@ from tests.videos import grey, levels, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "mirror", "loop",
+        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop",
     },
-    "render": {"portrait", "driving", "out", "mode", "backend", "model", "size", "aligned"},
+    "render": {
+        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_motion", "pose_motion",
+        "aligned",
+    },
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},

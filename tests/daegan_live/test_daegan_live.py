@@ -119,7 +119,7 @@ def test_what_depends_on_the_portrait_alone_is_computed_once(
     model = _open(weights, "torch")
     path = Pipeline(
         model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings(),
-        relative=False, smooth=False, aligned=True,
+        smooth=False, aligned=True,
     )  # fmt: skip
     ran: list[str] = []
     run = model._networks.run
@@ -155,7 +155,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
 
     def drawn(expression: float, pose: float) -> Image:
         edit = EditSettings(expression_gain=expression, pose_gain=pose)
-        path = Pipeline(model=model, portrait=portrait, edit=edit, relative=False, smooth=False, aligned=True)
+        path = Pipeline(model=model, portrait=portrait, edit=edit, smooth=False, aligned=True)
         return path.step(Frame(image=aligned[1], seq=0, captured_ns=0)).image.copy()
 
     for gains, share in (((1.0, 1.0), 1.0), ((0.0, 0.0), 0.0), ((1.0, 0.0), 0.5)):

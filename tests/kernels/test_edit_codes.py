@@ -47,8 +47,11 @@ def test_a_fresh_absolute_frame_gives_the_codes_back() -> None:
 
 def test_the_neutral_gives_the_portraits_own_and_gains_scale_the_way_from_it() -> None:
     session, codes = Session(1, 4, edit_codes), torch.randn(1, 8, generator=generator())
-    assert torch.allclose(session.step(codes, {"fresh": 1, "take_neutral": 1, "relative": 1}), session.own)
-    row = {"fresh": 1, "relative": 1, "expression_gain": 2.0, "pose_gain": 0.5}
+    assert torch.allclose(
+        session.step(codes, {"fresh": 1, "take_neutral": 1, "expression_relative": 1, "pose_relative": 1}),
+        session.own,
+    )
+    row = {"fresh": 1, "expression_relative": 1, "pose_relative": 1, "expression_gain": 2.0, "pose_gain": 0.5}
     out = session.step(codes + 1, row)
     assert torch.allclose(out - session.own, torch.tensor([[2.0] * 4 + [0.5] * 4]), atol=1e-5)
 
@@ -154,11 +157,20 @@ def _worst(size: tuple[int, int], run: Any, device: str) -> float:
     return worst
 
 
+def test_expression_is_absolute_while_pose_counts_from_the_neutral() -> None:
+    session, codes = Session(1, 4, edit_codes), torch.randn(1, 8, generator=generator())
+    session.step(codes, {"fresh": 1, "take_neutral": 1, "pose_relative": 1})
+    out = session.step(codes + 1, {"fresh": 1, "pose_relative": 1})
+    assert torch.allclose(out[:, :4], codes[:, :4] + 1, atol=1e-5)
+    assert torch.allclose(out[:, 4:] - session.own[:, 4:], torch.ones(1, 4), atol=1e-5)
+
+
 def _row(index: int, dice: list[float]) -> dict[str, float]:
     return {
         "active": float(dice[0] < 0.9), "follow": float(dice[1] < 0.8 or index == 0),
         "fresh": float(dice[2] < 0.1 or index == 0), "seconds": 0.0 if dice[3] < 0.1 else 0.1 * dice[3],
-        "take_neutral": float(dice[4] < 0.2), "relative": float(index % 7 > 2), "keep": float(dice[5] < 0.1),
+        "take_neutral": float(dice[4] < 0.2), "expression_relative": float(index % 7 > 2),
+        "pose_relative": float(index % 5 > 1), "keep": float(dice[5] < 0.1),
         "expression_gain": 2 * dice[6], "pose_gain": 1.5 * dice[5], "expression_share": dice[4],
         "pose_share": dice[3],
     }  # fmt: skip

@@ -99,19 +99,19 @@ def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, kofi
 
 
 def test_the_driver_drives(make: Make, model: FakeModel) -> None:
-    pipeline = make(relative=False)
+    pipeline = make()
     for jaw in (0.1, 0.6, 0.3):
         pipeline.track.face = seen(jaw)  # type: ignore[attr-defined]
         pipeline.step(frame(0))
-        assert _jaw(model) == pytest.approx(jaw, abs=1e-5)
+        assert _jaw(model) == pytest.approx(jaw, abs=0.01), "absolute, but for what may be identity"
 
 
 def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, linn: Portrait) -> None:
     assert linn.motion is not None
-    pipeline = make(relative=False, edit=EditSettings(mode=Mode.EXP))
+    pipeline = make(edit=EditSettings(mode=Mode.EXP))
     pipeline.track.face = seen(0.8)  # type: ignore[attr-defined]
     pipeline.step(frame(0))
-    assert _jaw(model) == pytest.approx(0.8, abs=1e-5)
+    assert _jaw(model) == pytest.approx(0.8, abs=0.01)
     pipeline.set_edit(EditSettings(mode=Mode.POSE))
     assert pipeline.edit.mode is Mode.EXP, "not before the next step"
     pipeline.step(frame(1, 0.03))
@@ -155,7 +155,7 @@ def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make,
 
 def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeModel, linn: Portrait) -> None:
     assert linn.motion is not None
-    pipeline = make(relative=False)
+    pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     bright = pipeline.step(frame(0)).image
     pipeline.track.face = None  # type: ignore[attr-defined]
@@ -165,7 +165,7 @@ def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeM
         states.append(pipeline.status.face)
         jaws.append(_jaw(model))
     assert states == ["holding", "holding", "easing", "easing", "standby"]
-    assert jaws[:2] == pytest.approx([0.9, 0.9], abs=1e-5)
+    assert jaws[:2] == pytest.approx([0.9, 0.9], abs=0.01)
     assert jaws[0] > jaws[2] > jaws[3]
     assert jaws[3:] == pytest.approx([linn.motion.expression[JAW]] * 2, abs=1e-5)
     assert image.mean() < bright.mean(), "the card is dimmed"
@@ -183,7 +183,7 @@ def test_standby_hides_the_driver_and_reads_nothing_of_them(
     make: Make, model: FakeModel, linn: Portrait
 ) -> None:
     assert linn.motion is not None
-    pipeline = make(relative=False)
+    pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     pipeline.step(frame(0))
     pipeline.set_standby(True)
@@ -197,7 +197,7 @@ def test_standby_hides_the_driver_and_reads_nothing_of_them(
     for seq in range(3, 30):
         pipeline.step(frame(seq, 0.03 * seq))
     assert pipeline.status.face == "tracking"
-    assert _jaw(model) == pytest.approx(0.9, abs=1e-5)
+    assert _jaw(model) == pytest.approx(0.9, abs=0.01)
 
 
 def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, linn: Portrait) -> None:
@@ -213,12 +213,6 @@ def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, lin
     places = np.array([drive[5][1, 9] for drive in model.drives[1:]])
     assert np.abs(np.diff(places)).max() < 0.3 * abs(places[0] - places[-1]), "eased, not jumped"
     assert model.drives[-1][5][1] == pytest.approx(model.drives[-1][5][0], abs=1e-5)
-
-
-def test_calibrate_without_an_anchor_is_harmless(make: Make) -> None:
-    pipeline = make(relative=False)
-    pipeline.calibrate()
-    assert pipeline.step(frame(0)).seq == 0
 
 
 def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeModel) -> None:
@@ -257,7 +251,7 @@ def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
     make: Make, model: FakeModel, linn: Portrait
 ) -> None:
     assert linn.motion is not None
-    pipeline = make(relative=False)
+    pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     looked = pipeline.look(frame(0))
     pipeline.set_standby(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from engine.portrait import Portrait
 from engine.stages.encode import Crop
 from engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S
 from engine.stages.picture import CodeDrive, CodesAnchor, PictureEdit, PictureEncoder, PictureMotion
-from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionCode
+from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionCode, MotionReference
 from tests.stages.material import SECOND_NS, face_at, motion
 
 SIDE = 64
@@ -90,9 +92,14 @@ def test_without_a_neutral_gains_scale_the_way_from_the_portraits_own_codes() ->
 
 
 def test_the_drivers_neutral_gives_the_portrait_its_own_codes() -> None:
-    edit = PictureEdit(OWN)
-    assert _values(edit(DRIVER, DRIVER, EditSettings())) == (10.0, -2.0)
-    assert _values(edit(_motion(31.0, 4.0), DRIVER, EditSettings(expression_gain=2.0))) == (12.0, -4.0)
+    edit, relative = PictureEdit(OWN), EditSettings(expression_motion=MotionReference.RELATIVE)
+    assert _values(edit(DRIVER, DRIVER, relative)) == (10.0, -2.0)
+    stronger = replace(relative, expression_gain=2.0)
+    assert _values(edit(_motion(31.0, 4.0), DRIVER, stronger)) == (12.0, -4.0)
+
+
+def test_expression_is_the_drivers_while_pose_counts_from_the_neutral() -> None:
+    assert _values(PictureEdit(OWN)(DRIVER, _motion(20.0, 5.0), EditSettings())) == (30.0, -1.0)
 
 
 @pytest.mark.parametrize(
@@ -193,17 +200,20 @@ FACE = face_at(SIDE / 2, SIDE * 0.41, SIDE * 0.2)
 
 
 def _pipeline(
-    model: GreyModel, eyes: Eyes, *, mode: Mode = Mode.BOTH, relative: bool = True, aligned: bool = True
+    model: GreyModel,
+    eyes: Eyes,
+    *,
+    mode: Mode = Mode.BOTH,
+    aligned: bool = True,
+    reference: MotionReference = MotionReference.RELATIVE,
 ) -> Pipeline:
     crop = _halves(50, 60)
     portrait = Portrait(
         name="p", picture=crop, box=CropBox(x_px=0, y_px=0, size_px=SIDE), crop=crop, motion=None,
         features=model.encode(crop),
     )  # fmt: skip
-    made = Pipeline(
-        model=model, portrait=portrait, edit=EditSettings(mode=mode), relative=relative, smooth=False,
-        aligned=aligned,
-    )  # fmt: skip
+    edit = EditSettings(mode=mode, expression_motion=reference, pose_motion=reference)
+    made = Pipeline(model=model, portrait=portrait, edit=edit, smooth=False, aligned=aligned)
     made.track = eyes  # type: ignore[assignment]
     return made
 
@@ -224,7 +234,7 @@ def test_relative_motion_starts_from_the_portraits_own_codes() -> None:
 
 def test_absolute_motion_of_aligned_frames_needs_no_tracker() -> None:
     model, eyes = GreyModel(), Eyes(None)
-    pipeline = _pipeline(model, eyes, relative=False)
+    pipeline = _pipeline(model, eyes, reference=MotionReference.ABSOLUTE)
     pipeline.step(_frame(_halves(100, 130), 0))
     assert model.last() == (115, 30)
     assert eyes.asked == 0
@@ -233,7 +243,7 @@ def test_absolute_motion_of_aligned_frames_needs_no_tracker() -> None:
 
 def test_the_drivers_face_is_cut_from_its_box() -> None:
     model = GreyModel()
-    pipeline = _pipeline(model, Eyes(face_at(150, 50, 12)), relative=False, aligned=False)
+    pipeline = _pipeline(model, Eyes(face_at(150, 50, 12)), reference=MotionReference.ABSOLUTE, aligned=False)
     image = np.zeros((120, 300, 3), np.uint8)
     image[10:110, 100:200] = 200  # around the face
     pipeline.step(_frame(image, 0))
@@ -285,8 +295,8 @@ def test_changing_the_mode_while_the_face_is_lost_keeps_drawing() -> None:
 
 def test_mirroring_turns_the_drivers_picture_over_before_it_is_read() -> None:
     model = GreyModel()
-    pipeline = _pipeline(model, Eyes(None), relative=False)
-    pipeline.set_edit(EditSettings(mirror=True))
+    pipeline = _pipeline(model, Eyes(None), reference=MotionReference.ABSOLUTE)
+    pipeline.set_edit(replace(pipeline.edit, mirror=True))
     frame = _halves(100, 130)
     pipeline.step(_frame(frame, 0))
     assert model.last() == (115, -30)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.errors import EngineError
-from engine.render import Rendered, check_names, render_picture, render_video, write_picture
+from engine.render import Rendered, check_names, render_picture, render_video, study_video, write_picture
 from engine.sources.video import VideoFile
 from engine.types import Frame
 from tests.videos import grey, levels, write_video
@@ -171,3 +171,45 @@ def _sound(path: Path) -> bytes:
         if not container.streams.audio:
             return b""
         return b"".join(bytes(packet) for packet in container.demux(container.streams.audio[0]))
+
+
+class Student:
+    """Keeps what it is shown before drawing."""
+
+    def __init__(self, *, needs_neutral: bool) -> None:
+        self.needs_neutral = needs_neutral
+        self.times_s: list[float] = []
+        self.ended = False
+
+    def look(self, frame: Frame) -> Frame:
+        return frame
+
+    def study(self, seen: Frame) -> None:
+        self.times_s.append(seen.captured_ns * 1e-9)
+
+    def end_study(self) -> None:
+        self.ended = True
+
+
+def test_the_whole_video_is_studied_a_few_times_a_second(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(75)])
+    student = Student(needs_neutral=True)
+    study_video(driving, student)  # type: ignore[arg-type]
+    assert student.ended
+    assert student.times_s[0] == 0.0
+    assert student.times_s[-1] > 2.5
+    assert np.diff(student.times_s).min() >= 0.2 - 1e-6
+
+
+def test_damage_met_while_studying_is_left_for_the_rendering_to_report(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mkv", [grey(i) for i in range(75)])
+    driving.write_bytes(driving.read_bytes()[: driving.stat().st_size // 2])
+    student = Student(needs_neutral=True)
+    study_video(driving, student)  # type: ignore[arg-type]
+    assert student.ended
+
+
+def test_nothing_is_studied_where_the_neutral_plays_no_part(tmp_path: Path) -> None:
+    student = Student(needs_neutral=False)
+    study_video(tmp_path / "is not opened.mp4", student)  # type: ignore[arg-type]
+    assert not student.ended

@@ -1,29 +1,45 @@
 """Modes, gains, limits, mirror and the driver's neutral."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from engine.stages.edit import (
-    AutoAnchor,
-    EasedAnchor,
-    between,
-    edit,
-    edit_expression,
+    MotionEdit,
+    absolute_expression,
     edit_pose,
     mirrored,
-    unexplained,
-    unrest,
+    relative_expression,
+    residual_displacement,
 )
-from engine.stages.motion import pose_vector
-from engine.types import EditSettings, Mode, MotionCode
-from tests.stages.material import NAMES, SECOND_NS, motion, pose
+from engine.stages.motion import Drive, make_drive, pose_vector, shape_change
+from engine.stages.neutral import Neutral, read_expression, resting_face
+from engine.types import EditSettings, Float, Mode, MotionCode, MotionReference
+from tests.stages.material import NAMES, motion, pose
 
 PORTRAIT = motion(pose(yaw=5, pitch=-4, roll=2, at=(0.02, -0.2), scale=0.42), eyeBlinkLeft=0.12, jawOpen=0.02)
 ANCHOR = motion(pose(yaw=-3, at=(0.0, -0.15), scale=0.38), eyeBlinkLeft=0.2, jawOpen=0.05)
 DRIVER = motion(pose(yaw=20, pitch=8, roll=-6, at=(0.2, -0.1), scale=0.45), jawOpen=0.7, mouthSmileLeft=0.6)
+
+
+def edit(
+    portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, settings: EditSettings
+) -> Drive:
+    """The drive of an edit: relative to an anchor, absolute without one."""
+    neutral = None if anchor is None else Neutral(face=anchor, expression=read_expression(driver))
+    settings = replace(settings, expression_motion=MotionReference.RELATIVE)
+    return make_drive(portrait, MotionEdit(portrait)(driver, neutral, settings))
+
+
+def edit_expression(portrait: MotionCode, driver: MotionCode, anchor: MotionCode, gain: float) -> Float:
+    """Target blendshapes, relative to an anchor."""
+    return relative_expression(portrait, driver, anchor, gain).expression
+
+
+def absolute(portrait: MotionCode, driver: MotionCode, gain: float = 1.0) -> MotionCode:
+    """The portrait with the driver's expression."""
+    return absolute_expression(portrait, read_expression(portrait), read_expression(driver), gain)
 
 
 def _angles(found: np.ndarray) -> np.ndarray:
@@ -101,7 +117,7 @@ def test_expression_grows_with_its_gain_and_ends_at_its_limits() -> None:
     assert values == sorted(values)
     assert values[0] == PORTRAIT.expression[jaw]
     assert values[-1] == 1.0
-    assert edit_expression(DRIVER, PORTRAIT, None, 2.0).min() >= 0.0
+    assert absolute(DRIVER, PORTRAIT, 2.0).expression.min() >= 0.0
 
 
 def test_a_turn_is_scaled_by_the_gain() -> None:
@@ -160,132 +176,80 @@ def test_with_mirror_on_neutral_is_still_neutral_and_a_turn_is_turned_round() ->
     assert flipped.pose[1, 2] == pytest.approx(-plain.pose[1, 2], abs=1e-5)
 
 
-def test_the_calmest_face_of_the_first_two_seconds_is_neutral() -> None:
-    anchor = AutoAnchor()
-    restless, calm, calmer = motion(jawOpen=0.8), motion(jawOpen=0.2), motion(jawOpen=0.01)
-    assert anchor(restless, 0) is restless
-    assert anchor(calm, SECOND_NS) is calm
-    assert anchor(restless, SECOND_NS + 1) is calm
-    assert anchor(calmer, 2 * SECOND_NS) is calm, "settled: a later calm face changes nothing"
-
-
-def test_calibrate_takes_the_next_face_and_keeps_it() -> None:
-    anchor = AutoAnchor()
-    calm, restless, calmer = motion(jawOpen=0.2), motion(jawOpen=0.6), motion()
-    anchor(calm, 0)
-    anchor.calibrate()
-    assert anchor(restless, 1) is restless
-    assert anchor(calmer, 2) is restless, "asked for: not replaced by a calmer one"
-    assert anchor(calmer, 9 * SECOND_NS) is restless
-
-
-def _yaw(found: MotionCode) -> float:
-    return float(np.rad2deg(found.pose.angles_rad()[0]))
-
-
-def _eased(anchor: EasedAnchor, face: MotionCode, seconds: Iterable[float]) -> np.ndarray:
-    """The neutral's yaw while this face is seen, degrees."""
-    return np.array([_yaw(anchor(face, round(s * SECOND_NS))) for s in seconds])
-
-
-def test_a_calmer_face_becomes_neutral_within_a_third_of_a_second_and_without_a_jump() -> None:
-    anchor = EasedAnchor()
-    first, calm = motion(pose(yaw=10), jawOpen=0.5), motion(jawOpen=0.02)
-    assert anchor(first, 0) is first
-    yaws = _eased(anchor, calm, np.arange(0.033, 0.35, 0.033))
-    steps = -np.diff(yaws, prepend=10.0)
-    assert (steps > 0).all(), "straight there"
-    assert steps.max() < 3.0
-    assert steps[0] < steps[1], "starts softly"
-    assert abs(yaws[-1]) < 0.5
-    jaw = anchor(calm, round(0.4 * SECOND_NS)).expression[NAMES.index("jawOpen")]
-    assert jaw == pytest.approx(0.02, abs=0.01)
-    assert anchor(calm, 2 * SECOND_NS) is calm, "in the end exactly"
-
-
-def test_calibrate_eases_too_and_ends_at_the_face_that_was_taken() -> None:
-    anchor = EasedAnchor()
-    _eased(anchor, motion(), np.arange(0, 3, 0.04))
-    anchor.calibrate()
-    turned = motion(pose(yaw=15), mouthSmileLeft=0.6)
-    yaws = _eased(anchor, turned, np.arange(3, 3.4, 0.04))
-    assert 0 < yaws[0] < 4.5
-    assert np.diff(yaws).max() < 4.5
-    assert yaws[-1] > 14
-    assert anchor(turned, 5 * SECOND_NS) is turned
-
-
-@pytest.mark.parametrize("fps", [10, 25, 60])
-def test_a_neutral_eases_by_the_frames_times_and_not_their_number(fps: int) -> None:
-    anchor = EasedAnchor()
-    anchor(motion(pose(yaw=10), jawOpen=0.5), 0)
-    yaws = _eased(anchor, motion(), np.arange(1, round(0.3 * fps) + 1) / fps)
-    assert yaws[-1] == pytest.approx(0.35, abs=0.25)
-
-
-def test_while_a_driver_comes_to_rest_the_neutral_stays_near_them() -> None:
-    anchor = EasedAnchor()
-    times = np.arange(0, 1.5, 0.033)
-    turns = 10 - 10 * times / 1.5
-    apart = [
-        _yaw(anchor(motion(pose(yaw=yaw)), round(s * SECOND_NS))) - yaw
-        for s, yaw in zip(times, turns, strict=True)
-    ]
-    assert np.abs(apart).max() < 1.5
-
-
-def test_a_face_between_two_is_a_face() -> None:
-    a, b = motion(pose(yaw=20, at=(0.0, 0.0)), jawOpen=0.2), motion(pose(yaw=-10, at=(0.2, 0.0), scale=0.6))
-    half = between(a, b, 0.5)
-    assert _yaw(half) == pytest.approx(5, abs=0.1)
-    assert np.linalg.det(half.pose.rotation) == pytest.approx(1.0, abs=1e-5)
-    assert (half.pose.translation[0], half.pose.scale) == pytest.approx((0.1, 0.5), abs=1e-6)
-    assert half.expression[NAMES.index("jawOpen")] == pytest.approx(0.1)
-    assert {array.dtype for array in (half.expression, half.shape, half.pose.rotation)} == {
-        np.dtype(np.float32)
-    }
-
-
-def test_reset_looks_for_the_neutral_anew() -> None:
-    anchor = AutoAnchor()
-    first, second = motion(), motion(jawOpen=0.5)
-    anchor(first, 0)
-    anchor.reset()
-    assert anchor(second, 60 * SECOND_NS) is second
-
-
-def test_unrest_counts_expression_and_turn() -> None:
-    assert unrest(motion()) == pytest.approx(0.0, abs=1e-4)
-    assert unrest(motion(jawOpen=0.5)) > unrest(motion(jawOpen=0.1)) > 0
-    assert unrest(motion(pose(yaw=20))) > unrest(motion(pose(yaw=5))) > 0
-    assert unrest(replace(motion(), pose=pose(yaw=-20))) == pytest.approx(
-        unrest(motion(pose(yaw=20))), abs=1e-4
-    )
-
-
 def test_what_blendshapes_do_not_say_is_taken_from_the_landmarks() -> None:
     anchor = motion()
     shape = anchor.shape.copy()
     shape[[14, 17, 87, 317], 1] += 0.1  # the lower lip
-    beyond = unexplained(PORTRAIT, replace(anchor, shape=shape), anchor)
+    beyond = residual_displacement(replace(anchor, shape=shape), anchor)
     assert beyond[14, 1] == pytest.approx(0.09, abs=0.02)
     assert np.abs(beyond[10, :2]).max() < 0.02, "the forehead"
     slipped = anchor.shape.copy()
     slipped[14, 1] += 5.0
-    assert np.abs(unexplained(PORTRAIT, replace(anchor, shape=slipped), anchor)).max() <= 0.2
+    assert np.abs(residual_displacement(replace(anchor, shape=slipped), anchor)).max() <= 0.2
 
 
 def test_a_driver_at_their_neutral_brings_nothing_of_their_own_face() -> None:
     own = motion().shape * np.array([1.1, 0.9, 1.0], np.float32)
     anchor = replace(motion(), shape=own)
-    assert not unexplained(PORTRAIT, anchor, anchor).any()
-    assert not unexplained(anchor, anchor, None).any()
+    assert not residual_displacement(anchor, anchor).any()
+    assert absolute(anchor, anchor).shape == pytest.approx(own, abs=1e-5)
 
 
 def test_a_mirrored_drivers_mouth_goes_to_the_other_side() -> None:
     crooked = motion()
     shape = crooked.shape.copy()
     shape[61, 1] -= 0.1  # the right corner
-    taken = unexplained(PORTRAIT, mirrored(replace(crooked, shape=shape)), mirrored(crooked))
+    taken = residual_displacement(mirrored(replace(crooked, shape=shape)), mirrored(crooked))
     assert taken[291, 1] < -0.07
     assert abs(taken[61, 1]) < 0.02
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"jawOpen": 0.7},
+        {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+        {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8},
+        {},
+    ],
+    ids=["talks", "asleep", "smiles", "calm"],
+)
+def test_absolutely_the_portraits_own_expression_makes_no_difference(own: dict[str, float]) -> None:
+    """Portraits of one person, photographed with any expression, come to one and the same face."""
+    portrait = _expressive(own)
+    for driver in (_expressive({}), _expressive({"jawOpen": 0.6}), _expressive({"mouthPucker": 0.8})):
+        found, wanted = absolute(portrait, driver), absolute(_expressive({}), driver)
+        assert found.expression == pytest.approx(driver.expression, abs=1e-5)
+        assert found.shape == pytest.approx(wanted.shape, abs=0.06), "head units; a wide open mouth is 0.5"
+
+
+def _expressive(values: dict[str, float]) -> MotionCode:
+    face = motion(**values)
+    return replace(face, shape=face.shape + shape_change(face.expression))
+
+
+def test_absolute_gain_scales_the_way_from_the_resting_face() -> None:
+    smiling = motion(mouthSmileLeft=0.5)
+    index, rest = NAMES.index("mouthSmileLeft"), resting_face().expression
+    for gain in (0.0, 0.5, 1.5):
+        wanted = rest[index] + gain * (0.5 - rest[index])
+        for portrait in (motion(), motion(mouthSmileLeft=0.9)):
+            assert absolute(portrait, smiling, gain).expression[index] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_expression_and_pose_choose_their_references_apart() -> None:
+    neutral = Neutral(face=ANCHOR, expression=read_expression(DRIVER))
+    edits = {
+        (e, p): MotionEdit(PORTRAIT)(DRIVER, neutral, EditSettings(expression_motion=e, pose_motion=p))
+        for e in MotionReference
+        for p in MotionReference
+    }
+    for e, p in edits:
+        wanted = (
+            absolute(PORTRAIT, DRIVER)
+            if e == "absolute"
+            else relative_expression(PORTRAIT, DRIVER, ANCHOR, 1.0)
+        )
+        assert edits[e, p].expression == pytest.approx(wanted.expression, abs=1e-6)
+        head = edit_pose(PORTRAIT.pose, DRIVER.pose, None if p == "absolute" else ANCHOR.pose, 1.0)
+        assert edits[e, p].pose.rotation == pytest.approx(head.rotation, abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from engine.stages.on_device import (  # noqa: E402
     Fetched,
     Shown,
 )
-from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode  # noqa: E402
+from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionReference  # noqa: E402
 from tests.stages.material import SECOND_NS, face_at, shapes  # noqa: E402
 
 SIDE, L = 64, 6
@@ -117,14 +118,14 @@ class Track:
 def events(pipeline: Pipeline, other: Portrait) -> dict[int, Any]:
     """What a person does, by frame."""
     return {
-        9: lambda: pipeline.set_edit(EditSettings(mode=Mode.EXP, expression_gain=1.5)),
+        9: lambda: pipeline.set_edit(replace(pipeline.edit, mode=Mode.EXP, expression_gain=1.5)),
         14: pipeline.calibrate,
         20: lambda: pipeline.set_portrait(other),
-        26: lambda: pipeline.set_edit(EditSettings(mode=Mode.POSE, pose_gain=0.5)),
-        33: lambda: pipeline.set_edit(EditSettings(mode=Mode.BOTH, mirror=True)),
+        26: lambda: pipeline.set_edit(replace(pipeline.edit, mode=Mode.POSE, pose_gain=0.5)),
+        33: lambda: pipeline.set_edit(replace(pipeline.edit, mode=Mode.BOTH, mirror=True)),
         40: lambda: pipeline.set_standby(True),
         43: lambda: pipeline.set_standby(False),
-        52: lambda: pipeline.set_edit(EditSettings(mode=Mode.EXP, mirror=True)),
+        52: lambda: pipeline.set_edit(replace(pipeline.edit, mode=Mode.EXP, mirror=True)),
     }
 
 
@@ -144,11 +145,14 @@ def script() -> Iterator[tuple[float, Image, Face | None]]:
         yield seconds, soft.clip(0, 255).astype(np.uint8), None if index in LOST else face
 
 
-def run(model: CodeModel, *, relative: bool, smooth: bool) -> list[tuple[Float | None, ...]]:
+def run(
+    model: CodeModel, *, motion: tuple[MotionReference, MotionReference], smooth: bool
+) -> list[tuple[Float | None, ...]]:
     portraits = [portrait(model, level) for level in (60, 190)]
     track = Track()
     pipeline = Pipeline(
-        model=model, portrait=portraits[0], edit=EditSettings(), relative=relative, smooth=smooth, track=track,  # type: ignore[arg-type]
+        model=model, portrait=portraits[0], smooth=smooth, track=track,  # type: ignore[arg-type]
+        edit=EditSettings(expression_motion=motion[0], pose_motion=motion[1]),
     )  # fmt: skip
     asked = events(pipeline, portraits[1])
     for seq, (seconds, image, face) in enumerate(script()):
@@ -168,10 +172,12 @@ def portrait(model: CodeModel, level: int) -> Portrait:
 
 
 @pytest.mark.parametrize("smooth", [True, False])
-@pytest.mark.parametrize("relative", [True, False])
-def test_a_session_on_the_device_is_the_session_on_the_host(relative: bool, smooth: bool) -> None:
-    host = run(CodeModel(), relative=relative, smooth=smooth)
-    device = run(DeviceModel(), relative=relative, smooth=smooth)
+@pytest.mark.parametrize("motion", list(product(MotionReference, repeat=2)))
+def test_a_session_on_the_device_is_the_session_on_the_host(
+    motion: tuple[MotionReference, MotionReference], smooth: bool
+) -> None:
+    host = run(CodeModel(), motion=motion, smooth=smooth)
+    device = run(DeviceModel(), motion=motion, smooth=smooth)
     size = max(float(np.abs(code).max()) for drive in host for code in drive if code is not None)
     assert len(host) == len(device) == 72
     for index, (want, got) in enumerate(zip(host, device, strict=True)):
@@ -183,10 +189,10 @@ def test_a_session_on_the_device_is_the_session_on_the_host(relative: bool, smoo
 
 def test_the_session_above_is_one_in_which_everything_matters() -> None:
     """Each decision, taken away, would show."""
-    whole = run(DeviceModel(), relative=True, smooth=True)
+    whole = run(DeviceModel(), motion=(MotionReference.RELATIVE,) * 2, smooth=True)
     for name, off in {"keep": False, "take_neutral": False, "expression_share": 1.0, "seconds": 0.02,
                       "pose_share": 1.0, "fresh": False, "expression_gain": 1.0, "pose_gain": 1.0}.items():  # fmt: skip
-        changed = run(_Without(name, off), relative=True, smooth=True)
+        changed = run(_Without(name, off), motion=(MotionReference.RELATIVE,) * 2, smooth=True)
         apart = [
             np.abs(a - b).max()
             for want, got in zip(whole, changed, strict=True)
@@ -319,7 +325,8 @@ class _Without(DeviceModel):
 
 def _neutral_taken(model: DeviceModel) -> tuple[Pipeline, Track]:
     track = Track()
-    pipeline = Pipeline(model=model, portrait=portrait(model, 60), edit=EditSettings(), track=track)  # type: ignore[arg-type]
+    edit = EditSettings(expression_motion=MotionReference.RELATIVE)
+    pipeline = Pipeline(model=model, portrait=portrait(model, 60), edit=edit, track=track)  # type: ignore[arg-type]
     track.face = Face(landmarks=face_at(32, 34, 14).landmarks, blendshapes=shapes(), presence=1.0)
     image = np.random.default_rng(7).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
     pipeline.step(Frame(image=image, seq=0, captured_ns=SECOND_NS))

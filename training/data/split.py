@@ -11,6 +11,9 @@ VALIDATION = frozenset("P001 P080 P108 P122 P126 P138 P139 P148 P151 P152 P186 P
 """Never trained on. Chosen for a spread of head motion and expression, sex, age, skin and camera; the
 demo's driver (P186) is among them."""
 
+LIVELY = frozenset("V03 V06 V07 V23".split())
+"""Never trained on either: drivers with strong expressions, for the lively set of the evaluation."""
+
 
 def identity_of(relative: PurePath) -> str:
     """VoxCeleb's ``person/video/clip.mp4`` gives ``person``; HDTF's ``person.mp4`` gives ``person``."""
@@ -35,8 +38,8 @@ def read_people(path: Path) -> frozenset[str]:
 def validation_people(people: set[str], listed: frozenset[str] | None, percent: int) -> frozenset[str]:
     """Those of ``people`` kept out of training.
 
-    ``listed`` decides where it is given; else `VALIDATION`, where it names anyone; else a hash of the name, so that a
-    person stays on one side however the data grows.
+    ``listed`` decides where it is given; else `VALIDATION` and `LIVELY`, where they name anyone; else a hash of the name,
+    so that a person stays on one side however the data grows.
 
     Raises:
         EngineError: ``listed`` names nobody of these people.
@@ -45,7 +48,7 @@ def validation_people(people: set[str], listed: frozenset[str] | None, percent: 
         if not listed & people:
             raise EngineError("none of the people in the validation list is in this data: check the names")
         return listed & people
-    known = VALIDATION & people
+    known = (VALIDATION | LIVELY) & people
     return known or frozenset(name for name in people if hashed_percent(name) < percent)
 
 

@@ -12,6 +12,7 @@ import tyro
 from engine.errors import EngineError
 from training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
 from training.data.reading import (
+    Maps,
     Readings,
     displacements,
     explained_share,
@@ -19,6 +20,7 @@ from training.data.reading import (
     read_pack,
     view_bias_of_shapes,
 )
+from training.data.resting import resting_statistics
 
 _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
           "cheeks": [205, 425], "chin": [152]}  # fmt: skip
@@ -34,37 +36,54 @@ class Statistics:
     """Rendered quadruples; see ``mimicam pack-synthetic``."""
     synthetic_share: float = 10.0
     """Weight of a pair of rendered pictures, where a person weighs 100."""
+    keep: Path | None = None
+    """Keep the mean face and the maps of this file, which weights are trained with; only the resting face is computed."""
     out: Path
     """The file to write."""
 
     def run(self) -> dict[str, dict[str, float]]:
         """Write the file; returns how much of the motion within people kept out of training is explained."""
         track, people, kept_out = _frames(self.pack)
-        landmarks = track["landmarks"][~kept_out]
-        mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
-        mirror = mirror_map(mean)
-        weights = regress_shape(
-            canonical_shapes(landmarks, mean), track["blendshapes"][~kept_out], track["segment"][~kept_out]
+        training = {k: v[~kept_out] for k, v in track.items()}, people[~kept_out]
+        if self.keep is not None:
+            with np.load(self.keep) as data:
+                geometry = {name: data[name] for name in data.files if not name.startswith("rest_")}
+        else:
+            geometry = self._fit(*training)
+        maps = Maps(
+            modes=geometry["reading_modes"].astype(np.float32),
+            view_bias=geometry["reading_view_bias"],
+            displacement=geometry["reading_displacement"].astype(np.float32),
         )
-        weights = symmetrise(weights, mirror).astype(np.float16).astype(np.float32)
-        training = read_pack({k: v[~kept_out] for k, v in track.items()}, people[~kept_out], mean, mirror)
-        rendered = None
-        if self.synthetic is not None:
-            heads, names, _ = _frames(self.synthetic)
-            rendered = read_pack(heads, names, mean, mirror)
-        maps = fit_maps(training, weights, rendered, self.synthetic_share)
-        np.savez_compressed(
-            self.out, mean=mean, mirror=mirror, shape_from_expression=weights.astype(np.float16),
-            reading_modes=maps.modes.astype(np.float16), reading_view_bias=maps.view_bias.astype(np.float32),
-            reading_displacement=maps.displacement.astype(np.float16),
-        )  # fmt: skip
-        others = read_pack({k: v[kept_out] for k, v in track.items()}, people[kept_out], mean, mirror)
-        bias = view_bias_of_shapes(training)
-        blendshapes = others.expression @ weights.reshape(len(weights), -1)
+        faces = geometry["mean"], geometry["mirror"]
+        known = read_pack(*training, *faces)
+        np.savez_compressed(self.out, **geometry, **resting_statistics(known, maps))  # type: ignore[arg-type]
+        others = read_pack({k: v[kept_out] for k, v in track.items()}, people[kept_out], *faces)
+        bias = view_bias_of_shapes(known)
+        blendshapes = others.expression @ geometry["shape_from_expression"].astype(np.float32).reshape(52, -1)
         return {
             "blendshapes alone": _explained(others, blendshapes, bias),
             "with landmarks": _explained(others, displacements(others, maps), bias),
         }
+
+    def _fit(self, track: dict[str, np.ndarray], people: np.ndarray) -> dict[str, np.ndarray]:
+        """The mean face, and the maps of expression; see `engine.stages.geometry` and `engine.stages.reading`."""
+        landmarks = track["landmarks"]
+        mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
+        mirror = mirror_map(mean)
+        weights = regress_shape(canonical_shapes(landmarks, mean), track["blendshapes"], track["segment"])
+        weights = symmetrise(weights, mirror).astype(np.float16).astype(np.float32)
+        rendered = None
+        if self.synthetic is not None:
+            heads, names, _ = _frames(self.synthetic)
+            rendered = read_pack(heads, names, mean, mirror)
+        maps = fit_maps(read_pack(track, people, mean, mirror), weights, rendered, self.synthetic_share)
+        return {
+            "mean": mean, "mirror": mirror, "shape_from_expression": weights.astype(np.float16),
+            "reading_modes": maps.modes.astype(np.float16),
+            "reading_view_bias": maps.view_bias.astype(np.float32),
+            "reading_displacement": maps.displacement.astype(np.float16),
+        }  # fmt: skip
 
 
 def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

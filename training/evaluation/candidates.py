@@ -11,7 +11,7 @@ import numpy as np
 from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.crop import cut
-from engine.stages.edit import edit_motion
+from engine.stages.edit import MotionEdit
 from engine.stages.encode import Crop
 from engine.stages.generate import CompactGenerate
 from engine.stages.layered import LayeredComposite
@@ -68,7 +68,7 @@ class TrackerGenerator:
 
     def __init__(self, model: TrackerModel) -> None:
         self._model = model
-        self._last: tuple[Image, Features, Departure, LayeredComposite] | None = None
+        self._last: tuple[Image, Features, MotionEdit, Departure, LayeredComposite] | None = None
 
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
@@ -76,9 +76,9 @@ class TrackerGenerator:
             around = LayeredComposite(Composite(portrait, _whole(portrait), None).scene(size), size)
             crop = _input(portrait, size)
             depart = Departure(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
-            self._last = portrait, self._model.encode(crop), depart, around
-        _, features, depart, composite = self._last
-        drive = depart(edit_motion(own, driver, None, EditSettings(mode=mode)))
+            self._last = portrait, self._model.encode(crop), MotionEdit(own), depart, around
+        _, features, edit, depart, composite = self._last
+        drive = depart(edit(driver, None, EditSettings(mode=mode)))
         return _sized(composite(CompactGenerate(self._model, features)(drive)), len(portrait)).copy()
 
 
@@ -87,7 +87,7 @@ class PictureGenerator:
 
     def __init__(self, model: PictureModel, *, smooth: bool) -> None:
         self._model = model
-        self._stages = PictureReenactor(model, relative=False, smooth=smooth)
+        self._stages = PictureReenactor(model, smooth=smooth)
         self._last: tuple[Image, Features] | None = None
         self._seq = 0
 

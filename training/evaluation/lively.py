@@ -1,0 +1,252 @@
+"""The lively set: strong drivers that start in mid-expression, portraits that have an expression of their own.
+
+Unlike `training.evaluation.evaluate`, this runs the product's own pipeline over consecutive frames: enrolment, smoothing
+and the search for the driver's neutral take part in what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.backends.model import LiveModel
+from engine.errors import EngineError
+from engine.pipeline import Pipeline
+from engine.portrait import Portrait, enroll
+from engine.stages.geometry import head_pose
+from engine.stages.motion import read_motion
+from engine.stages.neutral import calmness_cost
+from engine.types import EditSettings, Face, Float, Frame, Image, Mode, MotionReference
+from training.data.pairs import FramePack
+from training.data.split import LIVELY
+from training.evaluation import metrics
+from training.evaluation.dlib_points import DlibPoints
+from training.evaluation.evaluate import Tally, read_results
+from training.evaluation.identity import IdentityDistance
+
+_DRIVERS = 10
+_FRAME_NS = 80_000_000
+"""Packs hold every second frame of clips at 25 fps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture to be a portrait."""
+
+    identity: str
+    kind: str
+    """Which expression of its own it has: open, smile, closed or calm."""
+    image: Image
+    landmarks: Float
+    """``[478, 3]``, pixels."""
+    blendshapes: Float
+    """``[52]``"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """Consecutive frames of one person."""
+
+    identity: str
+    images: Sequence[Image]
+    landmarks: Float
+    """``[T, 478, 3]``, pixels."""
+    blendshapes: Float
+    """``[T, 52]``"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meters:
+    """Second opinions that do not come from the tracker; None where dlib is not installed."""
+
+    points: DlibPoints | None = None
+    identity: IdentityDistance | None = None
+
+
+def lively_pairs(pack: FramePack, *, count: int, frames: int) -> list[tuple[Source, Driver]]:
+    """Pairs of two people who were never trained on; each source is another kind of expression.
+
+    Args:
+        pack: its validation side.
+        count: pairs.
+        frames: of each driver.
+    """
+    drivers, sources = lively_drivers(pack, frames), expressive_sources(pack)
+    pairs: list[tuple[Source, Driver]] = []
+    for shift in sorted(
+        range(len(sources)), key=lambda k: (k % 3, k)
+    ):  # in steps of three: neighbours are one person
+        for number, driver in enumerate(drivers):
+            source = sources[(number + shift) % len(sources)]
+            if source.identity != driver.identity and all(
+                (source.identity, driver.identity) != (s.identity, d.identity) for s, d in pairs
+            ):
+                pairs.append((source, driver))
+    return pairs[:count]
+
+
+def lively_drivers(pack: FramePack, frames: int) -> list[Driver]:
+    """The liveliest windows of ten people, `LIVELY` ones first; each starts where the face is least calm."""
+    found: dict[str, tuple[float, int]] = {}
+    for segment in np.unique(pack.segment[pack.indices]):
+        low, high = int(pack.starts[segment]), int(pack.starts[segment + 1])
+        for start in range(low, high - frames + 1, max(1, frames // 2)):
+            spread = float(pack.blendshapes[start : start + frames].std(axis=0).sum())
+            identity = pack.segments[segment]["identity"]
+            if spread > found.get(identity, (0.0, 0))[0]:
+                found[identity] = (spread, _liveliest(pack, start, min(start + frames // 2, high - frames)))
+    ranked = sorted(found.items(), key=lambda item: (item[0] not in LIVELY, -item[1][0]))
+    return [_driver(pack, identity, start, frames) for identity, (_, start) in ranked[:_DRIVERS]]
+
+
+def _liveliest(pack: FramePack, low: int, high: int) -> int:
+    costs = [calmness_cost(read_motion(pack.landmarks[i], pack.blendshapes[i])) for i in range(low, high + 1)]
+    return low + int(np.argmax(costs))
+
+
+def _driver(pack: FramePack, identity: str, start: int, frames: int) -> Driver:
+    rows = slice(start, start + frames)
+    return Driver(
+        identity=identity,
+        images=[np.array(image) for image in pack.frames[rows]],
+        landmarks=_pixels(pack.landmarks[rows], pack.frames.shape[1]),
+        blendshapes=pack.blendshapes[rows],
+    )
+
+
+def expressive_sources(pack: FramePack) -> list[Source]:
+    """A picture or two of each person: their widest mouth, strongest smile, or closed eyes, in turn, and a calm one."""
+    people: dict[str, list[int]] = {}
+    for row in pack.indices:
+        people.setdefault(pack.segments[pack.segment[row]]["identity"], []).append(int(row))
+    sources = []
+    for number, (identity, rows) in enumerate(sorted(people.items())):
+        curves = metrics.expression_groups(pack.blendshapes[rows])
+        cost = np.array(
+            [calmness_cost(read_motion(pack.landmarks[i], pack.blendshapes[i])) for i in rows[::5]]
+        )
+        best = {
+            "open": int(np.argmax(curves["jaw"])),
+            "smile": int(np.argmax(curves["smile"])),
+            "closed": int(np.argmax(curves["blink"])),
+            "calm": int(np.argmin(cost)) * 5,
+        }
+        for kind in (("open", "smile", "closed")[number % 3], "calm")[: 2 if number % 2 else 1]:
+            sources.append(_source(pack, identity, kind, rows[best[kind]]))
+    return sources
+
+
+def _source(pack: FramePack, identity: str, kind: str, row: int) -> Source:
+    return Source(
+        identity=identity,
+        kind=kind,
+        image=np.array(pack.frames[row]),
+        landmarks=_pixels(pack.landmarks[row], pack.frames.shape[1]),
+        blendshapes=pack.blendshapes[row],
+    )
+
+
+def _pixels(landmarks: Float, size: int) -> Float:
+    out = landmarks.copy()
+    out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
+    out[..., 2] *= size / 2
+    return out
+
+
+def run_pipeline(model: LiveModel, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
+    """The product's results for a driver, frame by frame, as live."""
+    pipeline = Pipeline(model=model, portrait=portrait, edit=settings)
+    frames = (
+        Frame(image=image, seq=seq, captured_ns=seq * _FRAME_NS) for seq, image in enumerate(driver.images)
+    )
+    return [pipeline.step(frame).image.copy() for frame in frames]
+
+
+def evaluate_lively(
+    pairs: Sequence[tuple[Source, Driver]],
+    model: LiveModel,
+    settings: EditSettings,
+    meters: Meters,
+) -> dict[str, float]:
+    """Means over the pairs; a source in which enrolment finds no face is left out and counted."""
+    tally = Tally()
+    for source, driver in pairs:
+        try:
+            portrait = enroll(source.image, model=model)
+        except EngineError:
+            tally.add("not_enrolled", 1.0)
+            continue
+        results = run_pipeline(model, portrait, driver, settings)
+        start = portrait.box.from_image(source.landmarks)
+        faces = read_results(results, _pixels(start, len(results[0])))
+        _tally_pair(tally, source, driver, results, faces, meters)
+    return tally.means()
+
+
+def _tally_pair(
+    tally: Tally,
+    source: Source,
+    driver: Driver,
+    results: list[Image],
+    faces: list[Face | None],
+    meters: Meters,
+) -> None:
+    seen = [i for i, face in enumerate(faces) if face is not None]
+    tally.add("lost_share", 1 - len(seen) / len(faces))
+    if len(seen) < 4:
+        return
+    found: list[Any] = [faces[i] for i in seen]
+    shapes, wanted = np.stack([f.blendshapes for f in found]), driver.blendshapes[seen]
+    landmarks = np.stack([f.landmarks for f in found])
+    for name, pair in (
+        metrics.expression_curves(wanted, shapes) | metrics.gaze_curves(driver.landmarks[seen], landmarks)
+    ).items():
+        _tally_following(tally, name, *pair)
+    correlation, gain, weight = metrics.follow_all(wanted, shapes)
+    if weight > 0:
+        tally.add("all_correlation", correlation)
+        tally.add("all_gain", gain)
+    tally.add("distance", metrics.blendshape_distance(shapes, wanted))
+    tally.add("distance_copying", metrics.blendshape_distance(source.blendshapes[None], wanted))
+    tally.add("jitter", metrics.jitter(landmarks) / max(metrics.jitter(driver.landmarks[seen]), 1e-6))
+    angles = np.array([head_pose(f.landmarks).angles_rad() for f in found])
+    driven = np.array([head_pose(points).angles_rad() for points in driver.landmarks[seen]])
+    for i, name in enumerate(("yaw", "pitch", "roll")):
+        _tally_following(tally, name, driven[:, i], angles[:, i])
+    own = np.array(head_pose(source.landmarks).angles_rad())
+    tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own).mean())))
+    _tally_dlib(tally, source, driver, results, (seen, landmarks), meters)
+
+
+def _tally_following(tally: Tally, name: str, driver: Float, result: Float) -> None:
+    if (found := metrics.follow(name, driver, result)) is not None:
+        tally.add(f"{name}_correlation", found[0])
+        tally.add(f"{name}_gain", found[1])
+
+
+def _tally_dlib(
+    tally: Tally, source: Source, driver: Driver, results: list[Image], read: tuple[list[int], Float],
+    meters: Meters,
+) -> None:  # fmt: skip
+    """``read``: rows of the frames with a face, and their landmarks."""
+    seen, landmarks = read
+    if meters.points is not None:
+        ours = meters.points.openings([results[i] for i in seen], landmarks)
+        theirs = meters.points.openings([driver.images[i] for i in seen], driver.landmarks[seen])
+        for column, name in enumerate(("dlib_lips", "dlib_lids")):
+            _tally_following(tally, name, theirs[:, column], ours[:, column])
+    if meters.identity is not None:
+        own = meters.identity.embed(source.image, source.landmarks)
+        for number in range(0, len(seen), 6):
+            there = meters.identity.embed(results[seen[number]], landmarks[number])
+            tally.add("identity_distance", float(np.linalg.norm(there - own)))
+
+
+def settings_of(
+    mode: Mode, *, expression: MotionReference = MotionReference.ABSOLUTE, pose: MotionReference
+) -> EditSettings:
+    """Settings of one column of the lively table."""
+    return EditSettings(mode=mode, expression_motion=expression, pose_motion=pose)
