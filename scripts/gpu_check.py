@@ -39,14 +39,24 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def _has_gpu() -> bool:
+    """By the driver's tool, or where that is not found by PyTorch."""
+    if gpu_state() is not None:
+        return True
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0: every part passed or is not installed; 1: one failed or was out of time; 2: no GPU."""
     options = _arguments(arguments)
-    plan = Plan(folder=options.out, pack=options.pack, rehearse=options.rehearse)
+    pack = None if options.pack is None else options.pack.resolve()  # parts run in the checkout's root
+    plan = Plan(folder=options.out, pack=pack, rehearse=options.rehearse)
     if options.list:
         print("\n".join(part.name for part in parts(plan)))
         return 0
-    if gpu_state() is None and not options.rehearse:
+    if not options.rehearse and not _has_gpu():
         print("no NVIDIA GPU here: nothing was run; --rehearse runs toy sizes on the CPU", file=sys.stderr)
         return 2
     choice = Choice(

@@ -15,7 +15,6 @@ Shape letters: N frames of the pack, B batch, L = 478 landmarks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -25,19 +24,20 @@ from torch.nn import functional as F
 
 from engine.errors import EngineError
 from engine.models.landmark_flow import pixel_grid
-from engine.runtime.cores import usable_cores
-from engine.stages.geometry import RIGID, face_geometry, fit_similarity, place
-from engine.stages.motion import CONTROL, paint_openings
-from engine.stages.raster import Canvas
+from engine.stages.edit import edit_pose
+from engine.stages.geometry import RIGID, face_geometry, fit_similarity
+from engine.stages.motion import CONTROL
 from engine.stages.reading import displacements
-from engine.stages.teeth import paint_teeth
 from engine.types import Float, HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
+from training.data.openings import OpeningsPainter
 from training.data.pairs import (
     FAR_SHARE,
     FIRST,
     PAIR_WEIGHTS,
     STILL_SHARE,
+    STILL_STRANGERS,
+    STRANGER,
     Augmentation,
     Batch,
     read_ahead,
@@ -46,8 +46,6 @@ from training.data.pairs import (
 
 _TRIES = 5
 _BY_EXPRESSION_SHARE = 0.5
-_PAINTERS = 4
-"""Threads that draw at most: most of the work is OpenCV's, which lets others run, but its calls are short."""
 _AHEAD = 3
 """Batches drawn before they are asked for, on a GPU."""
 
@@ -181,8 +179,11 @@ class DeviceSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
+        strangers: int = 0,
     ) -> None:
+        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
+        self._strangers = strangers
         self._augmentation = augmentation or Augmentation()
         weights = pack.lengths.sqrt() * (pack.lengths > 1)
         if not bool(weights.any()):
@@ -192,6 +193,7 @@ class DeviceSampler:
         self._shares = torch.tensor([FAR_SHARE, STILL_SHARE], device=pack.device)[:, None, None]
         self._row = torch.arange(batch, device=pack.device)
         self._openings = OpeningsPainter(batch, size // 2, pack.device)
+        self._stranger_openings = OpeningsPainter(max(strangers, 1), size // 2, pack.device)
 
     @property
     def device(self) -> torch.device:
@@ -207,11 +209,15 @@ class DeviceSampler:
         by_expression_B = self._uniform(random, self._batch) < _BY_EXPRESSION_SHARE
         images = self.pictures(pair_B2, matrix_B23, mirror_B)
         images = self._recoloured(random, images)
-        return {
+        batch = {
             "source": images[:, 0],
             "target": images[:, 1],
             **self.drive(pair_B2, matrix_B23, mirror_B, by_expression_B),
         }
+        if self._strangers:
+            still_S = self._uniform(random, self._strangers) < STILL_STRANGERS
+            batch |= self.stranger_drives(*self._motions(pair_B2, matrix_B23, mirror_B), still_S)
+        return batch
 
     def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
         """``[B, 2, 3, size, size]``, 0..255, resampled once."""
@@ -226,21 +232,45 @@ class DeviceSampler:
 
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
         """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
-        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
+        source, target = self._motions(pair_B2, matrix_B23, mirror_B)
         change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
-        drawn = replace(target, shape=shape)
+        arrays = self._arrays(source, replace(target, shape=shape), self._openings)
+        return {**arrays, "target_landmarks": target.placed()}
+
+    def stranger_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
+        """Drives of the first sources by the pair after each; see `training.data.pairs.stranger_drives`.
+
+        ``still_S``: which strangers lend their expression only.
+        """
+        count = len(still_S)
+        rows = torch.arange(count, device=self._pack.device)
+        portrait, driver = source.at(rows), target.at((rows + 1) % len(target.scale))
+        moved = replace(
+            driver,
+            shape=portrait.shape + driver.displacement - portrait.displacement,
+            **_edited_poses(portrait, driver, still_S.cpu().numpy()),
+        )
+        arrays = self._arrays(portrait, moved, self._stranger_openings) | {"landmarks": moved.placed()}
+        return {STRANGER + name: value for name, value in arrays.items()}
+
+    def _motions(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> tuple[Motions, Motions]:
+        """Of the pairs' sources and targets, after augmentation."""
+        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
+        return source, target
+
+    def _arrays(self, source: Motions, drawn: Motions, paint: OpeningsPainter) -> Batch:
         points, own = drawn.placed(), source.placed()
-        carried = replace(target, shape=source.shape).placed()
+        carried = replace(drawn, shape=source.shape).placed()
+        rigid = self._pack.rigid
         return {
             "source_points": own[:, self._pack.control],
             "target_points": points[:, self._pack.control],
-            "affine": fit_affine(carried[:, self._pack.rigid, :2], own[:, self._pack.rigid, :2]),
-            "head": torch.cat([target.translation, target.scale[:, None]], dim=1),
-            "expression": torch.stack([source.expression, target.expression], dim=1),
-            "pose": torch.stack([source.pose_vector(), target.pose_vector()], dim=1),
-            "openings": self._openings(source, drawn),
-            "target_landmarks": target.placed(),
+            "affine": fit_affine(carried[:, rigid, :2], own[:, rigid, :2]),
+            "head": torch.cat([drawn.translation, drawn.scale[:, None]], dim=1),
+            "expression": torch.stack([source.expression, drawn.expression], dim=1),
+            "pose": torch.stack([source.pose_vector(), drawn.pose_vector()], dim=1),
+            "openings": paint(source.codes(), drawn.codes()),
         }
 
     def _far_pairs(self, random: torch.Generator) -> Tensor:
@@ -281,40 +311,16 @@ class DeviceSampler:
         return torch.rand(shape, generator=random, device=self._pack.device)
 
 
-class OpeningsPainter:
-    """Draws the maps of openings of a batch on the CPU, in a few threads, and brings them to the device."""
-
-    def __init__(self, batch: int, side: int, device: torch.device) -> None:
-        """Take memory for ``[batch, 6, side, side]``, pinned where the device is a GPU."""
-        pinned = device.type == "cuda"
-        self._device = device
-        self._maps = torch.zeros(batch, 6, side, side, pin_memory=pinned)
-        workers = min(_PAINTERS, usable_cores())
-        self._pool, self._canvases = ThreadPoolExecutor(workers), [Canvas(side) for _ in range(workers)]
-
-    def __call__(self, source: Motions, target: Motions) -> Tensor:
-        """``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
-
-        On a GPU the copy is queued on the current stream. The next call begins with a copy to the host on that stream, which
-        waits for it: the pinned memory is free again.
-        """
-        pairs, maps = list(zip(source.codes(), target.codes(), strict=True)), self._maps.numpy()
-        count = len(self._canvases)
-
-        def paint(worker: int) -> None:
-            for row in range(worker, len(pairs), count):
-                paint_maps(*pairs[row], canvas=self._canvases[worker], out=maps[row])
-
-        list(self._pool.map(paint, range(count)))
-        moved = self._maps.to(self._device, non_blocking=True)
-        return moved.clone() if moved is self._maps else moved
-
-
-def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
-    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``: it also draws a mouth, which takes longer."""
-    paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
-    paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
-    paint_teeth(target, out[0], canvas=canvas, out=out[4:])
+def _edited_poses(portrait: Motions, driver: Motions, still: np.ndarray) -> dict[str, Tensor]:
+    """Rotation, translation and scale of each portrait, turned as the live path turns it, or left as it is."""
+    device = portrait.scale.device
+    own, other = ([code.pose for code in motions.codes()] for motions in (portrait, driver))
+    poses = [a if keep else edit_pose(a, b, None, 1.0) for a, b, keep in zip(own, other, still, strict=True)]
+    return {
+        "rotation": torch.from_numpy(np.stack([pose.rotation for pose in poses])).to(device),
+        "translation": torch.from_numpy(np.stack([pose.translation for pose in poses])).to(device),
+        "scale": torch.tensor([pose.scale for pose in poses]).to(device),
+    }
 
 
 def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterator[Batch]:

@@ -44,7 +44,7 @@ STILL_SHARE = 0.5
 """Of the pairs of a pack that holds expressions at one pose: so many show them."""
 FIRST = 1e3
 """Beyond any difference."""
-_STILL_STRANGERS = 0.6
+STILL_STRANGERS = 0.6
 """Of the strangers lend their expression only."""
 
 
@@ -219,7 +219,7 @@ def stranger_drives(
         source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
         target = _by_expression(source, driver)
         pose = (
-            source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+            source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
         arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=False))
