@@ -35,9 +35,10 @@ def measure_profile(
     step = FrameStep(
         networks, gpu, mode=Mode(mode), camera=camera, codes=codes, surface=surface, graph=False
     )  # fmt: skip
+    frames = min(_FRAMES, scale.stage_frames)
     for _ in range(3):
         step.repeat()
-    report = {"variant": "half", "mode": mode, "frames": _FRAMES} | profiled(step.repeat, _FRAMES)
+    report = {"variant": "half", "mode": mode, "frames": frames} | profiled(step.repeat, frames)
     keep(report)
     return report
 

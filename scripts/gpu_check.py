@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -48,6 +51,11 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    """End as Ctrl-C does: the part in work is stopped with all that it started."""
+    sys.exit(128 + number)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0: every part passed or is not installed; 1: one failed or was out of time; 2: no GPU."""
     options = _arguments(arguments)
@@ -59,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.rehearse and not _has_gpu():
         print("no NVIDIA GPU here: nothing was run; --rehearse runs toy sizes on the CPU", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, _end)
     choice = Choice(
         minutes=options.minutes, only=tuple(options.only), rest=options.rest, skip=tuple(options.skip)
     )  # fmt: skip

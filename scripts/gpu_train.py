@@ -28,8 +28,8 @@ from training.compact.recipe import CompactOptions  # noqa: E402
 
 _SNAPSHOT_S = 45.0
 _GUESS_STEPS_PER_S = 15.0
-_REHEARSAL = {"batch": 4, "size": 32, "device": "cpu", "strangers": 1, "warmup": 1, "snapshot_s": 4.0}
-_REHEARSED_SMOKE_S = 4.0
+_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "strangers": 1, "warmup": 1, "snapshot_s": 4.0}
+_REHEARSED_SMOKE_S = 3.0
 _REHEARSED_STEPS = 10
 
 
@@ -93,7 +93,8 @@ def _training(options: argparse.Namespace, deadline: Deadline, steps: int) -> Re
 def _smoke(options: argparse.Namespace) -> int:
     seconds = _REHEARSED_SMOKE_S if options.rehearse else float(SMOKE_S)
     training = _training(options, Deadline(time.monotonic() + 3600), steps=100_000)
-    found = run_smoke(training, seconds, options.smoke)
+    few = {"profiled_steps": 1} if options.rehearse else {}
+    found = run_smoke(training, seconds, options.smoke, **few)
     print(f"{found['steps_per_s']:.2f} steps/s, {found['samples_per_s']:.0f} samples/s")
     return 0
 

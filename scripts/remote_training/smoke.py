@@ -17,9 +17,12 @@ from scripts.remote_training.snapshots import Progress
 _WARM_UP_SHARE = 0.4
 """Of the time: cuDNN chooses its algorithms, memory is taken, clocks rise."""
 _PROFILED = 5
+"""Steps."""
 
 
-def run_smoke(training: RemoteTraining, seconds: float, out: Path) -> dict[str, Any]:
+def run_smoke(
+    training: RemoteTraining, seconds: float, out: Path, *, profiled_steps: int = _PROFILED
+) -> dict[str, Any]:
     """Train for so long; write the figures, then once more with the profile of a few steps."""
     progress, start = Progress(training.options.batch), time.monotonic()
     steps = training.steps(progress)
@@ -35,7 +38,7 @@ def run_smoke(training: RemoteTraining, seconds: float, out: Path) -> dict[str, 
     _finish(training)
     report = _report(training, progress)
     _write(out, report)
-    report |= profiled(lambda: next(steps), _PROFILED)
+    report |= profiled(lambda: next(steps), profiled_steps)
     _write(out, report)
     return report
 
