@@ -11,7 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SMOKE, PROFILE = "training smoke run", "profile"
 SMOKE_S = 45
 """Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps in."""
-_GPU_TESTS = ("tests/kernels", "tests/backends/test_frame_drawer.py", "tests/backends/test_gpu_compact_graph.py")
+_GPU_TESTS = (
+    "tests/kernels",
+    "tests/backends/test_frame_drawer.py",
+    "tests/backends/test_gpu_compact_graph.py",
+)
 _PYTEST = ("-m", "pytest", "-q", "-m", "gpu", "--timeout=300", "-p", "no:cacheprovider")
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
 """Without initcheck: it reports torch's own cached memory, which says nothing about our kernels."""

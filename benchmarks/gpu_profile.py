@@ -57,7 +57,11 @@ def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
         for row in found.key_averages()
     ]
     rows.sort(key=lambda row: -row["us"])
-    return {"top": rows[:_TOP], "all_us": sum(row["us"] for row in rows), "launches": sum(r["calls"] for r in rows)}
+    return {
+        "top": rows[:_TOP],
+        "all_us": sum(row["us"] for row in rows),
+        "launches": sum(r["calls"] for r in rows),
+    }
 
 
 def _own_us(row: Any, on_gpu: bool) -> float:

@@ -45,7 +45,12 @@ def page(report: Mapping[str, Any]) -> str:
     if report.get("rehearsal"):
         lines += ["**A rehearsal on a machine without a GPU: every figure here is meaningless.**", ""]
     clocks = ("pstate", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit")
-    facts = {"driver": gpu.get("driver_version"), **{name: gpu.get(name) for name in clocks}, "CPU": machine["cpu"], "commit": machine["commit"]}
+    facts = {
+        "driver": gpu.get("driver_version"),
+        **{name: gpu.get(name) for name in clocks},
+        "CPU": machine["cpu"],
+        "commit": machine["commit"],
+    }
     lines += ["; ".join(f"{k} {v}" for k, v in facts.items() if v), ""]
     lines += [", ".join(f"{name} {version}" for name, version in machine["versions"].items()), ""]
     lines += _table(("target", "wanted", "measured", "met"), _verdict_rows(report["verdicts"]))
@@ -57,7 +62,8 @@ def page(report: Mapping[str, Any]) -> str:
         "",
     ]
     lines += _table(
-        ("what runs it", "mode", "networks", "step", "GPU's part", "frame", "paced"), _step_rows(report["parts"])
+        ("what runs it", "mode", "networks", "step", "GPU's part", "frame", "paced"),
+        _step_rows(report["parts"]),
     )
     lines += ["", *_table(("several sessions", "held at 30 frames/s"), _session_rows(report["parts"]))]
     lines += [
@@ -115,7 +121,11 @@ def _latency(parts: Mapping[str, Any]) -> Iterator[Verdict]:
 def _warp(parts: Mapping[str, Any]) -> Iterator[Verdict]:
     rows = parts.get("kernel benchmarks", {}).get("result", {}).get("kernels", {}).get("warp_blend", [])
     # The layout that the networks use: channels last.
-    rows = [row for row in rows if "error" not in row and row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")]
+    rows = [
+        row
+        for row in rows
+        if "error" not in row and row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")
+    ]
     targets = (("times_faster_cold", 3.0, "warp_blend against the eager chain"),
                ("share_of_copy_bandwidth", 0.6, "warp_blend's share of the copy bandwidth"))  # fmt: skip
     for key, least, name in targets:

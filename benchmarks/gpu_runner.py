@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -50,7 +51,11 @@ def run_parts(out: Path, plan: Plan, choice: Choice, run: Run | None = None) -> 
 
     run = run or run_part
     end_s = time.monotonic() + 60 * choice.minutes
-    report: dict[str, Any] = {"machine": describe_machine(), "rehearsal": plan.rehearse, "gpu_before": gpu_state()}
+    report: dict[str, Any] = {
+        "machine": describe_machine(),
+        "rehearsal": plan.rehearse,
+        "gpu_before": gpu_state(),
+    }
     report["parts"] = _kept(out, plan.rehearse) if choice.only or choice.rest else {}
     out.parent.mkdir(parents=True, exist_ok=True)
     _write(out, report)
@@ -77,7 +82,10 @@ def run_part(part: Part) -> dict[str, Any]:
         return {"outcome": "not installed", "missing": missing[0].split("|")[0]}
     started = time.monotonic()
     code, text = _run_group(part)
-    outcome: dict[str, Any] = {"outcome": _outcome(part, code, text), "seconds": round(time.monotonic() - started, 1)}
+    outcome: dict[str, Any] = {
+        "outcome": _outcome(part, code, text),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     outcome |= {"limit_s": part.limit_s} if code is None else {"code": code}
     if part.result is not None and part.result.is_file():
         outcome |= _figures(part.result)
@@ -123,10 +131,8 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started: asked first, so that it writes what it has."""
     if process.poll() is None:
         _signal_group(process, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            pass
     _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
     process.wait()
 
@@ -135,10 +141,8 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
     if os.name != "posix":
         process.kill()
         return
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _outcome(part: Part, code: int | None, text: str) -> str:

@@ -44,7 +44,9 @@ def measure_sessions(
         "variant": name, "preset": scale.preset, "holds_sessions_at_30_fps": 0, "batches": rows,
     }  # fmt: skip
     for batch in scale.compiled_batches if compiled else scale.batches:
-        if compiled:  # or the ninth size of one function would run uncompiled (recompile_limit), and not say so
+        if (
+            compiled
+        ):  # or the ninth size of one function would run uncompiled (recompile_limit), and not say so
             torch._dynamo.reset()
         networks = open_variant(name, folded, gpu, scale, batch=batch)
         rows.append(_measure_batch(networks, gpu, batch, scale))

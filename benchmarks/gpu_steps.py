@@ -71,8 +71,8 @@ class Scale:
 
 
 REHEARSAL = Scale(
-    preset="debug", frames=2, warm_up=1, stage_frames=2, paced_s=0.1, batch_s=0.2, batches=(1, 2), compiled_batches=(1, 2), batch_frames=2,
-    compiler="eager", camera=Camera(width=64, height=48),
+    preset="debug", frames=2, warm_up=1, stage_frames=2, paced_s=0.1, batch_s=0.2, batches=(1, 2),
+    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=Camera(width=64, height=48),
 )  # fmt: skip
 
 FORMS = {
@@ -205,7 +205,9 @@ def _measure_mode(
     }
     stages = step.stages.items()
     on_gpu = {
-        stage: _gpu_ms(gpu, work, scale.stage_frames, graph=graph, copies=1 if stage in _LONG_STAGES else _COPIES)
+        stage: _gpu_ms(
+            gpu, work, scale.stage_frames, graph=graph, copies=1 if stage in _LONG_STAGES else _COPIES
+        )
         for stage, work in stages
     }
     on_host = {

@@ -19,9 +19,9 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.gpu_parts import Plan, parts  # noqa: E402
-from benchmarks.gpu_runner import Choice, run_parts  # noqa: E402
-from benchmarks.machine import gpu_state  # noqa: E402
+from benchmarks.gpu_parts import Plan, parts
+from benchmarks.gpu_runner import Choice, run_parts
+from benchmarks.machine import gpu_state
 
 NAME = "gpu_check.json"
 
@@ -32,12 +32,28 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR")
-    add("--minutes", type=float, default=math.inf, help="stop in time: what does not fit is left out, and named")
-    add("--pack", type=Path, metavar="DIR", help="pack that gpu_train.py will get; without one drawn noise is trained on")
+    add(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="stop in time: what does not fit is left out, and named",
+    )
+    add(
+        "--pack",
+        type=Path,
+        metavar="DIR",
+        help="pack that gpu_train.py will get; without one drawn noise is trained on",
+    )
     add("--rest", action="store_true", help="only what DIR's report lacks or was out of time for")
-    add("--only", nargs="+", default=[], metavar="WORD", help="only parts whose names have one of these words")
+    add(
+        "--only", nargs="+", default=[], metavar="WORD", help="only parts whose names have one of these words"
+    )
     add("--skip", nargs="+", default=[], metavar="WORD", help="no parts whose names have one of these words")
-    add("--rehearse", action="store_true", help="on a CPU at toy sizes: shows that all runs; its figures mean nothing")
+    add(
+        "--rehearse",
+        action="store_true",
+        help="on a CPU at toy sizes: shows that all runs; its figures mean nothing",
+    )
     add("--list", action="store_true", help="name the parts")
     return parser.parse_args(given)
 

@@ -38,11 +38,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="gpu_train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--pack", type=Path, help="folder of scripts.remote_training.pack; only a rehearsal or a smoke run does without")
+    add(
+        "--pack",
+        type=Path,
+        help="folder of scripts.remote_training.pack; only a rehearsal or a smoke run does without",
+    )
     add("--out", type=Path, help="receives small files only")
     add("--minutes", type=float, default=5.0, help="of the whole command; it ends cleanly then")
     add("--steps", type=int, help="stop there: also the length of the learning-rate curve")
-    add("--steps-from", type=Path, metavar="FILE", help="gpu_check.json whose smoke run says how many steps fit")
+    add(
+        "--steps-from",
+        type=Path,
+        metavar="FILE",
+        help="gpu_check.json whose smoke run says how many steps fit",
+    )
     add("--batch", type=int, default=96)
     add("--size", type=int, default=256, help="side of the pictures, pixels")
     add("--strangers", type=int, default=8, help="portraits of each batch that another person drives as well")
@@ -58,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--landmark-samples", type=int, default=32, help="of each batch")
     add("--gan", type=float, default=0.0, help="weight of a discriminator, for a last stage")
     add("--gan-parts", type=float, default=0.0, help="weight of two more, of the mouth and of the eyes")
-    add("--smoke", type=Path, metavar="FILE.json", help=f"train {SMOKE_S} s and write figures only: steps/s, a profile")
+    add(
+        "--smoke",
+        type=Path,
+        metavar="FILE.json",
+        help=f"train {SMOKE_S} s and write figures only: steps/s, a profile",
+    )
     add("--rehearse", action="store_true", help="seconds on a CPU at toy sizes: shows that all runs")
     return parser
 

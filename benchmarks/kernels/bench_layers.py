@@ -43,7 +43,9 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
     out_shape = (1, height, width, 3) if pixels == "rgb" else (1, height * 3 // 2, width)
     out = torch.empty(out_shape, dtype=torch.uint8, device=device)
     inputs = (texture, painted, mask, flow, numbers)
-    extent = torch.tensor([shape[2], shape[1]], device=device)  # here: a captured call may not copy from the host
+    extent = torch.tensor(
+        [shape[2], shape[1]], device=device
+    )  # here: a captured call may not copy from the host
     maps = 4 * (painted.numel() + mask.numel() + flow.numel())
     return Case(
         name=f"{_SIZE} onto {width}x{height} {pixels}",

@@ -94,7 +94,13 @@ def _parse(given: Sequence[str]) -> PackOptions:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--packs", type=Path, nargs="+", required=True, help="packs of 'mimicam pack'; the first is the main one")
+    add(
+        "--packs",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="packs of 'mimicam pack'; the first is the main one",
+    )
     add("--out", type=Path, required=True, help="folder to write; an older one is replaced")
     add("--weights", type=Path, help="checkpoint of a run to go on from")
     add("--perceptual", type=Path, help="torchvision's mobilenet_v2 weights")

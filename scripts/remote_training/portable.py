@@ -153,7 +153,9 @@ def read_packs(folder: Path) -> list[PortablePack]:
     """
     index = folder / "pack.json"
     if not index.is_file():
-        raise EngineError(f"{folder} holds no pack.json: write it with 'python -m scripts.remote_training.pack'")
+        raise EngineError(
+            f"{folder} holds no pack.json: write it with 'python -m scripts.remote_training.pack'"
+        )
     return [_read_pack(folder, str(entry["name"])) for entry in json.loads(index.read_text())["packs"]]
 
 

@@ -61,7 +61,13 @@ class Snapshots:
         self, recipe: CompactRecipe, shown: Batch | None, out: Path, progress: Progress, *, curve: Path
     ) -> None:
         """``shown``: pairs of people who are not trained on; ``curve``: the file that the trainer writes."""
-        self._recipe, self._shown, self._out, self._progress, self._curve = recipe, shown, out, progress, curve
+        self._recipe, self._shown, self._out, self._progress, self._curve = (
+            recipe,
+            shown,
+            out,
+            progress,
+            curve,
+        )
         self._facts: dict[str, Any] = {"files": list(FILES)}
         out.mkdir(parents=True, exist_ok=True)
 

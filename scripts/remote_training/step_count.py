@@ -43,7 +43,9 @@ def find_step_count(
         if rate:
             return StepCount(steps=max(round(rate * seconds), 1), source=f"{file}: {rate:.2f} steps/s")
     if given is not None:
-        raise EngineError(f"{given} holds no training smoke run with batches of {batch} on {device}: give --steps")
+        raise EngineError(
+            f"{given} holds no training smoke run with batches of {batch} on {device}: give --steps"
+        )
     return StepCount(steps=guess, source="a guess: no smoke run was found")
 
 

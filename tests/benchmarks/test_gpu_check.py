@@ -18,7 +18,6 @@ from benchmarks.gpu_parts import Part, Plan
 from benchmarks.gpu_runner import Choice, run_part
 from scripts import gpu_check
 
-
 QUICK = ("training smoke run", "profile, exp", "end to end, paced")
 BARE = """
 import sys
@@ -91,7 +90,9 @@ def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Pat
     """The quick ones; all of them, at length, below."""
     pytest.importorskip("torch")
     command = [*BARE_COMMAND, "--out", str(tmp_path), "--rehearse", "--only", *QUICK]
-    done = subprocess.run(command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(
+        command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=110, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     report = json.loads((tmp_path / gpu_check.NAME).read_text())
     assert {name: part["outcome"] for name, part in report["parts"].items()} == {
@@ -112,7 +113,9 @@ def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Pat
 def test_every_part_rehearses_on_a_machine_with_little_more_than_pytorch(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     command = [*BARE_COMMAND, "--out", str(tmp_path), "--rehearse"]
-    done = subprocess.run(command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=880, check=False)
+    done = subprocess.run(
+        command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=880, check=False
+    )
     report = json.loads((tmp_path / gpu_check.NAME).read_text())
     outcomes = {name: part["outcome"] for name, part in report["parts"].items()}
     assert done.returncode == 0, outcomes
@@ -179,7 +182,8 @@ def test_a_part_that_is_cut_short_keeps_what_it_measured(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("summary", "outcome"), [("3 passed, 9 skipped", "passed"), ("115 skipped", "failed"), ("0 passed", "failed")]
+    ("summary", "outcome"),
+    [("3 passed, 9 skipped", "passed"), ("115 skipped", "failed"), ("0 passed", "failed")],
 )
 def test_tests_that_were_all_skipped_are_no_parity(summary: str, outcome: str) -> None:
     command = (sys.executable, "-c", f"print('{summary} in 2.00s')")
@@ -209,7 +213,9 @@ def test_plans_ask_for_their_runtime_before_a_process_is_started(tmp_path: Path)
     needs = {part.name: part.needs for part in parts(tmp_path)}
     assert needs["frame steps, tensorrt"][0] == "tensorrt"
     assert needs["compact steps, compact-tensorrt-rtx"][0] == "tensorrt_rtx|tensorrt_rtx_bindings"
-    part = Part(name="x", command=("no-such-program",), limit_s=1, needs=("json|no_such_module", "no_such_module"))
+    part = Part(
+        name="x", command=("no-such-program",), limit_s=1, needs=("json|no_such_module", "no_such_module")
+    )
     assert run_part(part)["missing"] == "no_such_module"
 
 

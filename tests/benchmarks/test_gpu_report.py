@@ -94,7 +94,9 @@ def test_the_page_names_targets_figures_and_failures() -> None:
 
 def test_the_page_shows_training_the_profile_and_cases_that_failed() -> None:
     parts = _report()
-    parts["kernel benchmarks"]["result"]["kernels"]["layers"] = [{"name": "x", "error": "RuntimeError: a|b\nmore"}]
+    parts["kernel benchmarks"]["result"]["kernels"]["layers"] = [
+        {"name": "x", "error": "RuntimeError: a|b\nmore"}
+    ]
     smoke = {"steps_per_s": 15.0, "samples_per_s": 1440.0, "waiting_share": 0.05, "batch": 96}
     parts["training smoke run"] = {"outcome": "passed", "result": smoke}
     top = [{"name": "conv_kernel", "us": 812.0, "calls": 12.0}]

@@ -21,7 +21,9 @@ QUICK = replace(REHEARSAL, frames=3, stage_frames=2, paced_s=0.1)
 @pytest.mark.parametrize("variant", [*gpu_steps.EAGER, "half", "half-fold"])
 def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
     kept: list[list[str]] = []
-    report = gpu_steps.measure_variant(variant, HostGpu(), QUICK, lambda found: kept.append([*found["modes"]]))
+    report = gpu_steps.measure_variant(
+        variant, HostGpu(), QUICK, lambda found: kept.append([*found["modes"]])
+    )
     assert kept == [["exp"], ["exp", "pose"], ["exp", "pose", "both"]], "what is killed later keeps these"
     assert list(report["modes"]) == ["exp", "pose", "both"]
     for found in report["modes"].values():
@@ -29,7 +31,13 @@ def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
         assert list(found["stages_gpu_ms"]) == [
             "upload", "crop", "encode", "edit", "generate", "paste", "download",
         ]  # fmt: skip
-        for name in ("networks_host_ms", "networks_gpu_ms", "step_gpu_ms", "frame_host_ms", "paced_frame_host_ms"):
+        for name in (
+            "networks_host_ms",
+            "networks_gpu_ms",
+            "step_gpu_ms",
+            "frame_host_ms",
+            "paced_frame_host_ms",
+        ):
             assert 0 < found[name]["p50"] <= found[name]["p99"] <= found[name]["max"]
 
 

@@ -75,7 +75,7 @@ def test_a_case_that_fails_is_lost_alone_and_what_was_measured_is_kept(
     good = next(case for op, case in CASES if op == "bench_upsample_blur")
     bad = replace(good, name="bad", eager=fail, again=lambda: bad)
     kept: list[dict[str, Any]] = []
-    benches = [SimpleNamespace(__name__=f"bench_{n}", cases=lambda _, n=n: [bad, good]) for n in "ab"]
+    benches = [SimpleNamespace(__name__=f"bench_{n}", cases=lambda _: [bad, good]) for n in "ab"]
     monkeypatch.setattr(command, "BENCHES", benches)
     monkeypatch.setattr(measuring, "copy_bandwidth", lambda: 1e9)
     out = tmp_path / "out.json"

@@ -94,7 +94,13 @@ class Motions:
 
     def codes(self) -> list[MotionCode]:
         """Each as the live path has it, on the CPU."""
-        parts = (self.rotation.flatten(1), self.translation, self.scale[:, None], self.shape.flatten(1), self.expression)
+        parts = (
+            self.rotation.flatten(1),
+            self.translation,
+            self.scale[:, None],
+            self.shape.flatten(1),
+            self.expression,
+        )
         rows = torch.cat(parts, dim=1).cpu().numpy()  # one copy, one wait
         ends = np.cumsum([part.shape[1] for part in parts])[:-1]
         return [_code(*np.split(row, ends)) for row in rows]
@@ -224,7 +230,9 @@ class DeviceSampler:
         frames = self._pack.frames[pair_B2.flatten()].permute(0, 3, 1, 2).float()
         linear_B22 = matrix_B23[:, :, :2]
         at = pixel_grid(self._size, matrix_B23)[None] - matrix_B23[:, None, :, 2]
-        at = at @ linear_B22 / _determinant(linear_B22)[:, None, None]  # the inverse of a scaled rotation, transposed
+        at = (
+            at @ linear_B22 / _determinant(linear_B22)[:, None, None]
+        )  # the inverse of a scaled rotation, transposed
         flip = torch.stack([1.0 - 2.0 * mirror_B, torch.ones_like(matrix_B23[:, 0, 0])], dim=-1)
         grid = (at * flip[:, None]).view(-1, self._size, self._size, 2).repeat_interleave(2, dim=0)
         moved = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)

@@ -49,7 +49,7 @@ class OpeningsPainter:
 
 
 def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
-    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``: it also draws a mouth, which takes longer."""
+    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``; it also draws a mouth: six times as long."""
     paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
     paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
     paint_teeth(target, out[0], canvas=canvas, out=out[4:])

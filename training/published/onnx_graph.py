@@ -61,7 +61,9 @@ class _Node:
             if not name:
                 continue
             if name not in constants:
-                raise EngineError(f"{file} computes shapes of {self.kind} as it runs, which this loss cannot follow")
+                raise EngineError(
+                    f"{file} computes shapes of {self.kind} as it runs, which this loss cannot follow"
+                )
             self.numbers[position] = numpy_helper.to_array(constants[name]).reshape(-1).tolist()
 
     def run(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -73,7 +75,14 @@ class _Node:
         return _OPERATORS[self.kind](self.attributes, *given)
 
 
-_NUMBERS = {"Pad": (1,), "Reshape": (1,), "Slice": (1, 2, 3, 4), "ReduceMean": (1,), "ReduceSum": (1,), "Squeeze": (1,)}
+_NUMBERS = {
+    "Pad": (1,),
+    "Reshape": (1,),
+    "Slice": (1, 2, 3, 4),
+    "ReduceMean": (1,),
+    "ReduceSum": (1,),
+    "Squeeze": (1,),
+}
 """Which inputs of an operator are numbers."""
 
 

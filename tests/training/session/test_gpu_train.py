@@ -110,7 +110,9 @@ def test_a_folder_that_is_no_pack_is_refused_in_one_line(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
-def test_without_a_gpu_nothing_is_trained(pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_nothing_is_trained(
+    pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--pack", str(pack), "--out", str(tmp_path / "out")]) == 2
     assert "no GPU" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -149,7 +151,9 @@ def test_the_number_of_steps_comes_from_the_smoke_run_beside_the_output(tmp_path
     assert steps() == 7
 
 
-def test_a_smoke_run_that_is_named_and_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_smoke_run_that_is_named_and_does_not_fit_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = _report(tmp_path / "check", steps_per_s=12.5, batch=96, device="H")
     options = ["--out", str(tmp_path / "out"), "--rehearse", "--steps-from", str(file)]
     assert main(options) == 1
@@ -159,7 +163,9 @@ def test_a_smoke_run_that_is_named_and_does_not_fit_is_refused(tmp_path: Path, c
 def _recipe_and_batch(tmp_path: Path) -> tuple[CompactRecipe, dict[str, torch.Tensor]]:
     frames = FramePack(write_pack(tmp_path / "pack"), validation=False)
     torch.manual_seed(0)
-    return CompactRecipe(CompactOptions(warmup=1), config=SMALL), PairSampler(frames, size=32, batch=2).batch(0)
+    return CompactRecipe(CompactOptions(warmup=1), config=SMALL), PairSampler(frames, size=32, batch=2).batch(
+        0
+    )
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_the_next_one_counts(tmp_path: Path) -> None:
@@ -214,7 +220,7 @@ def test_waiting_for_data_is_told_apart_from_training(monkeypatch: pytest.Monkey
     assert facts["samples_per_s"] == pytest.approx(96 * 4 / 17, abs=0.1)
 
 
-def test_what_a_step_costs_the_host_waits_for_nothing(tmp_path: Path) -> None:
+def test_the_host_waits_for_nothing_inside_a_step() -> None:
     """A profile of one step: no number is read from the device, no factorisation asks it for errors."""
     from scripts.remote_training.session import RemoteTraining, SessionOptions
 
@@ -229,7 +235,13 @@ def test_what_a_step_costs_the_host_waits_for_nothing(tmp_path: Path) -> None:
         next(steps)
         training.samplers[0].batch(5)  # as the sampler's thread does, which the profiler does not see
     names = {row.key for row in found.key_averages()}
-    waits = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::multinomial")
+    waits = (
+        "aten::item",
+        "aten::_local_scalar_dense",
+        "aten::is_nonzero",
+        "aten::nonzero",
+        "aten::multinomial",
+    )
     checked = ("linalg", "inverse", "cholesky", "lu_factor", "aten::det")
     allowed = {"aten::linalg_vector_norm"}
     bad = {n for n in names - allowed if n in waits or any(word in n for word in checked)}

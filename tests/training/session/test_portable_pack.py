@@ -85,7 +85,7 @@ def test_the_command_takes_weights_that_a_recipe_starts_from(tmp_path: Path) -> 
 
 
 def test_wrong_files_are_refused_with_their_remedy(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="scripts.remote_training.pack"):
+    with pytest.raises(EngineError, match=r"scripts\.remote_training\.pack"):
         read_packs(tmp_path)
     with pytest.raises(EngineError, match="not a pack"):
         write_folder(PackOptions(packs=(tmp_path,), out=tmp_path / "out"))
