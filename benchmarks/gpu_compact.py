@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.gpu_steps import Scale, host_ms, paced
 from benchmarks.machine import gpu_memory_mb
@@ -23,11 +25,16 @@ from engine.types import CropBox
 
 _FLAVOURS: dict[str, Flavour] = {"compact-tensorrt": "tensorrt", "compact-tensorrt-rtx": "tensorrt-rtx"}
 PLANS = tuple(_FLAVOURS)
-COMPACT = ("compact-eager-fp32", "compact-half", "compact-compile", *PLANS)
+REFERENCE = "compact-eager-fp32"
+COMPACT = (REFERENCE, "compact-half", "compact-compile", *PLANS)
 
 
-def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
+def measure_compact(
+    name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
     """The bundled compact model: a drive to its layers, and to the finished picture, as one graph; its source's encoder.
+
+    ``keep`` gets what there is after each of the figures. The reference runs without TF32.
 
     Raises:
         ValueError: there is no such variant.
@@ -56,21 +63,25 @@ def measure_compact(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     assert live is not None, "a model on a GPU draws whole frames"
     live.enter(features, scene)
     frames = (scale.frames, scale.warm_up, scale.limit_s)
-    return {
+    times: dict[str, Any] = {}
+    report: dict[str, Any] = {
         "variant": name, "preset": "compact", "weights_sha256": facts.sha256, "open_s": opened_s,
-        "not_included": "camera, tracking, edit, sinks; 'mimicam bench' has those",
-        "encode_source_ms": host_ms(lambda: drawer.encode(crop), scale.stage_frames, 2, scale.limit_s),
-        "modes": {"any": {
-            "networks_host_ms": host_ms(lambda: drawer.generate(features, drive), *frames),
-            "frame_host_ms": host_ms(lambda: live(drive, mouth), *frames),
-            "paced_frame_host_ms": paced(lambda: live(drive, mouth), scale.paced_s),
-        }},
-        "gpu_memory_mb": gpu_memory_mb(),
+        "not_included": "camera, tracking, edit, sinks; 'mimicam bench' has those", "modes": {"any": times},
     }  # fmt: skip
+    times["networks_host_ms"] = host_ms(lambda: drawer.generate(features, drive), *frames)
+    keep(report)
+    times["frame_host_ms"] = host_ms(lambda: live(drive, mouth), *frames)
+    keep(report)
+    times["paced_frame_host_ms"] = paced(lambda: live(drive, mouth), scale.paced_s)
+    report["encode_source_ms"] = host_ms(lambda: drawer.encode(crop), scale.stage_frames, 2, scale.limit_s)
+    report["gpu_memory_mb"] = gpu_memory_mb()
+    return report
 
 
 def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale) -> GpuCompact:
-    half, engine = name != COMPACT[0], ("compile" if name.endswith("compile") else "eager")
+    if name == REFERENCE:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    half, engine = name != REFERENCE, ("compile" if name.endswith("compile") else "eager")
     networks = compact_networks(model, gpu, engine=engine, half=half, compiler=scale.compiler)  # type: ignore[arg-type]
     stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
     return GpuCompact(networks, gpu, stated)

@@ -18,7 +18,7 @@ import numpy as np
 if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants it, and is not used here
     sys.modules["openvino"] = ModuleType("openvino")
 
-from benchmarks.gpu_steps import FORMS, Scale
+from benchmarks.gpu_steps import FORMS, Scale, percentiles
 from engine.backends.cuda_gpu import Gpu
 from engine.backends.gpu_networks import GpuNetworks, GpuPublishedModel, torch_networks
 from engine.backends.published import ModelFacts
@@ -29,12 +29,14 @@ from engine.portrait import Portrait
 from engine.runtime.clock import MonotonicClock
 from engine.runtime.timings import Timings
 from engine.session import Parts, Session
-from engine.sinks.null import NullSink
 from engine.types import CropBox, EditSettings, Frame, Image, Mode
 from export.networks import random_dpe
 
 _FPS = {"paced": 30.0, "burst": 1e6}
 _PICTURES = 8
+_SETTLE_S = 0.5
+_LIMIT_S = 60.0
+"""Of one session, whose first frame may take long."""
 
 
 class Drawn:
@@ -84,8 +86,57 @@ class Releasing:
         return self._pipeline.draw(seen)
 
 
-def measure_live(variant: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
-    """Both scenarios in all modes.
+class CountingSink:
+    """Takes frames in, and counts from the first one on: what comes before is capture, and cuDNN's search."""
+
+    name, main_thread = "counting", False
+
+    def __init__(self, *, settle_s: float, count_s: float) -> None:
+        """``settle_s`` after the first frame the counting starts; ``count_s`` later it is done."""
+        self._settle_ns, self._end_ns = round(1e9 * settle_s), round(1e9 * (settle_s + count_s))
+        self._clock = MonotonicClock()
+        self._opened_ns = self._first_ns = self._last_ns = 0
+        self._ages_ms: list[float] = []
+        self.on_counted: Callable[[], None] = lambda: None
+        """Called when the time is over."""
+
+    def open(self, size: tuple[int, int], fps: float) -> None:  # noqa: ARG002
+        """See `engine.sinks.Sink`."""
+        self._opened_ns = self._clock.now_ns()
+
+    def write(self, frame: Frame) -> None:
+        """See `engine.sinks.Sink`."""
+        now_ns = self._clock.now_ns()
+        self._first_ns = self._first_ns or now_ns
+        passed_ns = now_ns - self._first_ns
+        if passed_ns > self._end_ns:
+            self.on_counted()
+        elif passed_ns >= self._settle_ns:
+            self._ages_ms.append((now_ns - frame.captured_ns) / 1e6)
+            self._last_ns = now_ns
+
+    def poll(self) -> None:
+        """Nothing to do between frames."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def figures(self) -> dict[str, Any]:
+        """Frames counted, their rate and age, and how long the first one took."""
+        span_s = (self._last_ns - self._first_ns - self._settle_ns) / 1e9
+        count = len(self._ages_ms)
+        return {
+            "first_frame_s": (self._first_ns - self._opened_ns) / 1e9,
+            "frames_counted": count,
+            "fps": count / span_s if count > 1 and span_s > 0 else 0.0,
+            "frame_age_ms": percentiles(self._ages_ms) if count > 1 else None,
+        }
+
+
+def measure_live(
+    variant: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """Both scenarios in all modes; ``keep`` gets what there is after each.
 
     Raises:
         EngineError: a variant that is no form of PyTorch's.
@@ -99,16 +150,15 @@ def measure_live(variant: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
     )
     facts = ModelFacts(name="random", sha256="random", size=folded.config.size, backend=variant)
     model = GpuPublishedModel(GpuNetworks(networks, gpu), facts)
-    rows = {}
+    rows: dict[str, Any] = {}
+    report = {
+        "variant": variant, "preset": scale.preset, "not_included": "camera, tracking, sinks", "live": rows,
+    }  # fmt: skip
     for scenario in _FPS:
         for mode in Mode:
             rows[f"{scenario} {mode.value}"] = _session(model, mode, scenario, scale)
-    return {
-        "variant": variant,
-        "preset": scale.preset,
-        "not_included": "camera, tracking, sinks",
-        "live": rows,
-    }
+            keep(report)
+    return report
 
 
 def _session(model: GpuPublishedModel, mode: Mode, scenario: str, scale: Scale) -> dict[str, Any]:
@@ -125,15 +175,14 @@ def _session(model: GpuPublishedModel, mode: Mode, scenario: str, scale: Scale) 
     burst = threading.Semaphore(1) if scenario == "burst" else None
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)
     stepper: Any = pipeline if burst is None else Releasing(pipeline, burst)
-    session = Session(Parts(source=source, stepper=stepper, sinks=[NullSink()], size=size), timings=timings)
-    report = session.run(scale.paced_s, warm_up_s=min(scale.paced_s, 2.0))
-    sink = report.sinks[0]
+    sink = CountingSink(settle_s=min(scale.paced_s, _SETTLE_S), count_s=scale.paced_s)
+    session = Session(Parts(source=source, stepper=stepper, sinks=[sink], size=size), timings=timings)
+    sink.on_counted = session.stop
+    report = session.run(_LIMIT_S)
     return {
-        "frames_in": report.frames_in,
-        "frames_out": report.frames_out,
-        "drops": dict(report.drops),
-        "fps": report.delivered_fps,
-        "frame_age_ms": None if sink.age_ms is None else sink.age_ms.as_dict(),
+        **sink.figures(),
+        "frames_in_since_start": report.frames_in,
+        "drops_since_start": dict(report.drops),
         "stages_ms": {name: row.as_dict() for name, row in report.stages.items()},
     }
 

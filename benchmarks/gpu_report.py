@@ -1,4 +1,4 @@
-"""What a GPU session's figures say: each target with what was measured, and a page for people beside the JSON."""
+"""What the figures of ``scripts/gpu_check.py`` mean: each target with what was measured, and a page beside the JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 _LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
 """``warp_blend``'s three largest maps."""
-_STEPS, _SESSIONS = "frame steps, ", "several sessions, "
-REFERENCE = "eager-fp32"
+_STEPS, _SESSIONS, _SMOKE = "frame steps, ", "several sessions, ", "training smoke run"
+_TOP = 15
+"""Rows of a profile on the page; the JSON has 30."""
+REFERENCE, _EAGER = "eager-fp32", ("eager-fp32", "eager-half")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ def verdicts(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         _passed(parts, "compute-sanitizer clean", [name for name in parts if "sanitizer" in name]),
         *_latency(parts),
         *_warp(parts),
-        _ratio(parts),
+        *(_ratio(parts, eager) for eager in _EAGER),
     ]
     return [asdict(verdict) for verdict in found]
 
@@ -39,23 +41,29 @@ def verdicts(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
 def page(report: Mapping[str, Any]) -> str:
     """Markdown: machine, targets, frames, sessions, kernels, what failed."""
     machine, gpu = report["machine"], report.get("gpu_before") or {}
-    lines = [f"# GPU session: {gpu.get('name', 'no GPU')}", ""]
+    lines = [f"# GPU check: {gpu.get('name', 'no GPU')}", ""]
     if report.get("rehearsal"):
         lines += ["**A rehearsal on a machine without a GPU: every figure here is meaningless.**", ""]
-    facts = {"driver": gpu.get("driver_version"), "CPU": machine["cpu"], "commit": machine["commit"]}
+    clocks = ("pstate", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit")
+    facts = {
+        "driver": gpu.get("driver_version"),
+        **{name: gpu.get(name) for name in clocks},
+        "CPU": machine["cpu"],
+        "commit": machine["commit"],
+    }
     lines += ["; ".join(f"{k} {v}" for k, v in facts.items() if v), ""]
     lines += [", ".join(f"{name} {version}" for name, version in machine["versions"].items()), ""]
     lines += _table(("target", "wanted", "measured", "met"), _verdict_rows(report["verdicts"]))
     lines += [
         "",
         "Milliseconds, p50 (p99). *networks*: encode, edit, generate; *step*: the whole frame's graph, from and to",
-    ]
-    lines += [
-        "pinned memory and back, 1280x720; *frame*: with the host's copies; *paced*: 30 frames a second.",
+        "pinned memory and back, 1280x720; *GPU's part*: the same between two events; *frame*: with the host's copies;",
+        "*paced*: 30 frames a second.",
         "",
     ]
     lines += _table(
-        ("what runs it", "mode", "networks", "step", "frame", "paced"), _step_rows(report["parts"])
+        ("what runs it", "mode", "networks", "step", "GPU's part", "frame", "paced"),
+        _step_rows(report["parts"]),
     )
     lines += ["", *_table(("several sessions", "held at 30 frames/s"), _session_rows(report["parts"]))]
     lines += [
@@ -64,6 +72,8 @@ def page(report: Mapping[str, Any]) -> str:
             ("kernel", "us", "floor us", "of copy bandwidth", "times eager"), _kernel_rows(report["parts"])
         ),
     ]
+    lines += ["", *_training_lines(report["parts"])]
+    lines += _table(("profile", "kernel", "us", "calls"), _profile_rows(report["parts"]))
     lines += [
         "",
         "Not included: camera, tracking, sinks ('mimicam bench' has those). Weights are random.",
@@ -79,13 +89,13 @@ def write_page(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | None:
-    """The variant whose whole step is fastest, and its figures; the reference is not asked."""
+    """The variant whose whole step is fastest, and its figures; PyTorch's own operations do not count."""
     ran = [
         (name.removeprefix(_STEPS), part["result"]["modes"][mode])
         for name, part in parts.items()
         if name.startswith(_STEPS) and mode in part.get("result", {}).get("modes", {})
     ]
-    ran = [(name, modes) for name, modes in ran if name != REFERENCE]
+    ran = [(name, modes) for name, modes in ran if name not in _EAGER]
     return min(ran, key=lambda row: row[1]["step_host_ms"]["p50"], default=None)
 
 
@@ -111,7 +121,11 @@ def _latency(parts: Mapping[str, Any]) -> Iterator[Verdict]:
 def _warp(parts: Mapping[str, Any]) -> Iterator[Verdict]:
     rows = parts.get("kernel benchmarks", {}).get("result", {}).get("kernels", {}).get("warp_blend", [])
     # The layout that the networks use: channels last.
-    rows = [row for row in rows if row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")]
+    rows = [
+        row
+        for row in rows
+        if "error" not in row and row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")
+    ]
     targets = (("times_faster_cold", 3.0, "warp_blend against the eager chain"),
                ("share_of_copy_bandwidth", 0.6, "warp_blend's share of the copy bandwidth"))  # fmt: skip
     for key, least, name in targets:
@@ -121,14 +135,14 @@ def _warp(parts: Mapping[str, Any]) -> Iterator[Verdict]:
         yield Verdict(name=f"{name}, three largest maps", want=f"at least {least}", got=got, met=met)
 
 
-def _ratio(parts: Mapping[str, Any]) -> Verdict:
-    eager, found = parts.get(_STEPS + REFERENCE, {}).get("result"), best(parts, "exp")
-    if not eager or found is None:
-        return Verdict(name="ratio to eager PyTorch, exp", want="stated", got="not measured", met=None)
-    ratio = eager["modes"]["exp"]["networks_host_ms"]["p50"] / found[1]["networks_host_ms"]["p50"]
-    return Verdict(
-        name="ratio to eager PyTorch, exp", want="stated", got=f"{ratio:.1f} ({found[0]})", met=True
-    )
+def _ratio(parts: Mapping[str, Any], eager: str) -> Verdict:
+    name = f"ratio to {eager}, exp"
+    rows = parts.get(_STEPS + eager, {}).get("result", {}).get("modes", {})
+    found = best(parts, "exp")
+    if "exp" not in rows or found is None:
+        return Verdict(name=name, want="stated", got="not measured", met=None)
+    ratio = rows["exp"]["networks_host_ms"]["p50"] / found[1]["networks_host_ms"]["p50"]
+    return Verdict(name=name, want="stated", got=f"{ratio:.1f} ({found[0]})", met=True)
 
 
 def _verdict_rows(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -137,7 +151,7 @@ def _verdict_rows(found: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
 
 
 def _step_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    keys = ("networks_host_ms", "step_host_ms", "frame_host_ms", "paced_frame_host_ms")
+    keys = ("networks_host_ms", "step_host_ms", "step_gpu_ms", "frame_host_ms", "paced_frame_host_ms")
     for name, part in parts.items():
         for mode, row in part.get("result", {}).get("modes", {}).items():
             times = (f"{row[key]['p50']:.3f} ({row[key]['p99']:.3f})" if key in row else "" for key in keys)
@@ -154,14 +168,35 @@ def _kernel_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     kernels = parts.get("kernel benchmarks", {}).get("result", {}).get("kernels", {})
     for op, rows in kernels.items():
         for row in rows:
+            name = f"{op} {row['name']}"
+            if "error" in row:
+                yield name, "**failed**", "", "", row["error"].splitlines()[0].replace("|", "/")
+                continue
             share, times = row["share_of_copy_bandwidth"], row["times_faster_cold"]
-            figures = (
+            yield (
+                name,
                 f"{row['cold_us']:.1f}",
                 f"{row['floor_us']:.1f}",
                 f"{100 * share:.0f} %",
                 f"{times:.1f}",
             )
-            yield (f"{op} {row['name']}", *figures)
+
+
+def _profile_rows(parts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, part in parts.items():
+        for row in part.get("result", {}).get("top", [])[:_TOP]:
+            yield name, row["name"].replace("|", "/"), f"{row['us']:.0f}", f"{row['calls']:.1f}"
+
+
+def _training_lines(parts: Mapping[str, Any]) -> list[str]:
+    found = parts.get(_SMOKE, {}).get("result", {})
+    if "steps_per_s" not in found:
+        return []
+    return [
+        f"Training: {found['steps_per_s']:.2f} steps/s of {found['batch']} samples"
+        f" ({found['samples_per_s']:.0f} samples/s), {100 * found['waiting_share']:.0f} % of the time waiting for data.",
+        "",
+    ]
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
@@ -171,4 +206,5 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
 
 def _outcome(part: Mapping[str, Any]) -> str:
     seconds = f", {part['seconds']} s" if "seconds" in part else ""
-    return f"{part['outcome']}{seconds}"
+    missing = f": {part['missing']}" if "missing" in part else ""
+    return f"{part['outcome']}{missing}{seconds}"

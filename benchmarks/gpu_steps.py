@@ -1,4 +1,4 @@
-"""A frame of DPE on a GPU, source cached: how long, by what runs it and by mode, for one session and for several.
+"""A frame of DPE on a GPU, source cached: how long, by what runs it and by mode.
 
 What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights take as long as trained
 ones. Every figure is of work that was run, none is extrapolated.
@@ -10,7 +10,7 @@ import hashlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.host_gpu import HostGpu
+from benchmarks.gpu_timing import event_ms
 from benchmarks.machine import gpu_memory_mb
-from engine.backends.batching import Gather, Ticket
 from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu, Step
 from engine.backends.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
@@ -35,18 +34,18 @@ from engine.backends.gpu_networks import (
 from engine.backends.live import Canvas, CodeEdit
 from engine.backends.model import Features
 from engine.backends.plan_cache import PlanCache
-from engine.backends.slots import SlotRequest, SlotStep
-from engine.backends.tensorrt_api import find
+from engine.backends.tensorrt_api import Flavour, find
 from engine.models.folded import FoldedDpe
 from engine.models.mixed_parts import Form
 from engine.types import Mode
 from export.networks import load_networks, random_dpe
 
-__all__ = ["HostGpu"]
-
 Networks = Mapping[str, FixedNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
-_PERIOD_S = 1 / 30
+_LONG_STAGES = ("encode", "generate")
+_COPIES = 20
+"""Of a stage in one graph: one alone of 3 to 10 us would mostly be the start of its graph."""
+PERIOD_S = 1 / 30
 _ENOUGH = 100
 """Frames that a p99 is taken of at least."""
 
@@ -56,13 +55,15 @@ class Scale:
     """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything runs."""
 
     preset: str = "published"
-    frames: int = 2000
-    warm_up: int = 200
-    stage_frames: int = 200
-    paced_s: float = 4.0
-    limit_s: float = 2.5
+    frames: int = 800
+    warm_up: int = 100
+    stage_frames: int = 100
+    paced_s: float = 2.0
+    limit_s: float = 1.2
     """A measurement ends here once it has a hundred frames: eager networks take fifty times as long as a graph."""
-    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 48, 64)
+    batches: tuple[int, ...] = (1, 4, 16, 32, 64)
+    compiled_batches: tuple[int, ...] = (1, 8, 32)
+    """A size compiles for a minute."""
     batch_frames: int = 50
     batch_s: float = 2.0
     compiler: str = "inductor"
@@ -70,8 +71,8 @@ class Scale:
 
 
 REHEARSAL = Scale(
-    preset="debug", frames=6, warm_up=1, stage_frames=2, paced_s=0.2, batch_s=0.2, batches=(1, 2), batch_frames=3,
-    compiler="eager", camera=Camera(width=64, height=48),
+    preset="debug", frames=2, warm_up=1, stage_frames=2, paced_s=0.1, batch_s=0.2, batches=(1, 2),
+    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=Camera(width=64, height=48),
 )  # fmt: skip
 
 FORMS = {
@@ -83,36 +84,49 @@ FORMS = {
 """PyTorch in half precision with our kernels: as it is, and through torch.compile."""
 EDIT = CodeEdit(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
 """Of every frame that is measured: smoothed, as live."""
-REFERENCE = "eager-fp32"
-"""The same networks in PyTorch's own operations: what the others are held against."""
-PLANS = ("tensorrt", "tensorrt-plugin", "tensorrt-rtx", "torch-tensorrt")
-VARIANTS = (REFERENCE, *FORMS, *PLANS)
+REFERENCE, EAGER_HALF = "eager-fp32", "eager-half"
+"""The same networks in PyTorch's own operations: float32 without TF32, what the others are held against; and autocast to
+half with channels last and cuDNN's own choice of algorithms, the best that needs no code of ours."""
+EAGER = (REFERENCE, EAGER_HALF)
+_FLAVOURS: dict[str, Flavour] = {
+    "tensorrt": "tensorrt", "tensorrt-plugin": "tensorrt", "tensorrt-rtx": "tensorrt-rtx",
+    "torch-tensorrt": "tensorrt",
+}  # fmt: skip
+PLANS = tuple(_FLAVOURS)
+VARIANTS = (*EAGER, *FORMS, *PLANS)
 
 
-def measure_variant(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
+def measure_variant(
+    name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
     """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a second.
+
+    ``keep`` gets what there is after each mode.
 
     Raises:
         EngineError: what it needs is not installed.
     """
     started = time.perf_counter()
+    if name in _FLAVOURS:
+        find(_FLAVOURS[name])  # before networks are built for nothing
     folded = FoldedDpe(random_dpe(scale.preset))
     networks = open_variant(name, folded, gpu, scale)
+    modes: dict[str, Any] = {}
     report: dict[str, Any] = {
         "variant": name,
         "preset": scale.preset,
         "weights_sha256": _sha256(folded),
         "not_included": "camera, tracking, choice of the box, sinks; 'mimicam bench' has those",
+        "settings": _settings(),
         "open_s": time.perf_counter() - started,
+        "modes": modes,
     }
-    portrait = _portrait(networks, gpu)
+    portrait = portrait_of(networks, gpu)
     report["encode_source_ms"] = _gpu_ms(gpu, networks["encoder"].enqueue, scale.stage_frames)
-    report["modes"] = {}
     for mode in Mode:
-        report["modes"][mode.value] = _measure_mode(
-            networks, gpu, mode, portrait, scale, graph=name != REFERENCE
-        )
-    report["gpu_memory_mb"] = gpu_memory_mb()
+        modes[mode.value] = _measure_mode(networks, gpu, mode, portrait, scale, graph=name not in EAGER)
+        report["gpu_memory_mb"] = gpu_memory_mb()
+        keep(report)
     return report
 
 
@@ -126,10 +140,9 @@ def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch:
         form: Form = FORMS[name]
         engine: Engine = "compile" if form.fused else "eager"
         return torch_networks(folded, form, gpu, engine=engine, batch=batch, compiler=scale.compiler)
-    if name == REFERENCE:
-        return _reference_networks(scale.preset, gpu)
-    flavour = "tensorrt-rtx" if name == "tensorrt-rtx" else "tensorrt"
-    api = find(flavour)  # type: ignore[arg-type]
+    if name in EAGER:
+        return _eager_networks(scale.preset, gpu, half=name == EAGER_HALF)
+    api = find(_FLAVOURS[name])
     with tempfile.TemporaryDirectory() as folder:
         if name == "torch-tensorrt":
             from export.cli import Export
@@ -148,29 +161,6 @@ def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch:
                 f"random:{scale.preset}", Path(folder), BundleOptions(precision="fp16", warp=warp), print
             )
         return plan_networks(Path(folder), api, gpu, PlanCache())
-
-
-def measure_sessions(name: str, gpu: Gpu, scale: Scale) -> dict[str, Any]:
-    """How many sessions of 30 frames a second one GPU holds: batches of growing size, run at that pace.
-
-    A size counts when the 99th percentile of a frame's age at the end of its batch, waiting included, is under the
-    period; frames arrive at phases spread over it.
-    """
-    folded, rows, holds = FoldedDpe(random_dpe(scale.preset)), [], 0
-    for batch in scale.batches:
-        networks = open_variant(name, folded, gpu, scale, batch=batch)
-        step = SlotStep(networks, gpu, modes=(Mode.EXP,))
-        features = _single(_portrait(networks, gpu))
-        crop = np.full((step.size, step.size, 3), 128, np.uint8)
-        request = SlotRequest(crop=crop, features=features, mode=Mode.EXP, edit=EDIT)
-        requests = dict.fromkeys(range(batch), request)
-        full = host_ms(lambda s=step, r=requests: s(r), scale.batch_frames, 3)  # type: ignore[misc]
-        paced = _paced_batches(step, requests, scale)
-        rows.append({"sessions": batch, "full_batch_ms": full, "age_ms": paced})
-        if paced["p99"] >= 1e3 * _PERIOD_S:
-            break
-        holds = batch
-    return {"variant": name, "preset": scale.preset, "holds_sessions_at_30_fps": holds, "batches": rows}
 
 
 def _measure_mode(
@@ -195,23 +185,50 @@ def _measure_mode(
         start = Step(gpu, work) if graph else _queued(gpu, work)
         return host_ms(lambda: start()(), scale.frames, scale.warm_up, scale.limit_s)
 
+    def whole() -> None:
+        for stage in step.stages.values():
+            stage()
+
     frame_ms = lambda: step(frame, EDIT, matrix)()  # noqa: E731
+    sizes = (scale.frames, scale.warm_up, scale.limit_s)
     found = {
         "graph": graph,
         "capture_s": captured_s,
         "networks_host_ms": host(networks_only),
         "networks_gpu_ms": _gpu_ms(gpu, networks_only, scale.stage_frames, graph=graph),
         "uncached_networks_host_ms": host(with_source),
-        "step_host_ms": host_ms(step.repeat, scale.frames, scale.warm_up, scale.limit_s),
-        "frame_host_ms": host_ms(frame_ms, scale.frames, scale.warm_up, scale.limit_s),
+        "step_host_ms": host_ms(step.repeat, *sizes),
+        "step_gpu_ms": _gpu_ms(gpu, whole, scale.stage_frames, graph=graph),
+        "step_sleeping_host_ms": host_ms(_sleeping(gpu, whole, graph=graph), *sizes),
+        "frame_host_ms": host_ms(frame_ms, *sizes),
         "paced_frame_host_ms": paced(frame_ms, scale.paced_s),
     }
     stages = step.stages.items()
-    on_gpu = {stage: _gpu_ms(gpu, work, scale.stage_frames, graph=graph) for stage, work in stages}
+    on_gpu = {
+        stage: _gpu_ms(
+            gpu, work, scale.stage_frames, graph=graph, copies=1 if stage in _LONG_STAGES else _COPIES
+        )
+        for stage, work in stages
+    }
     on_host = {
         stage: host_ms(_queued_now(gpu, work), scale.stage_frames, 3, scale.limit_s) for stage, work in stages
     }
     return found | {"stages_gpu_ms": on_gpu, "stages_host_ms": on_host}
+
+
+def _sleeping(gpu: Gpu, work: Callable[[], None], *, graph: bool) -> Callable[[], object]:
+    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see ``CudaGpu.mark``."""
+    start = gpu.capture(work) if graph else (lambda: gpu.queue(work))
+    if not torch.cuda.is_available():
+        return start
+
+    def run() -> None:
+        start()
+        event = torch.cuda.Event(blocking=True)
+        gpu.queue(event.record)
+        event.synchronize()
+
+    return run
 
 
 def _queued_now(gpu: Gpu, work: Callable[[], None]) -> Callable[[], object]:
@@ -247,13 +264,41 @@ def _queued(gpu: Gpu, work: Callable[[], None]) -> Callable[[], Callable[[], Non
     return start
 
 
-def _reference_networks(preset: str, gpu: Gpu) -> Networks:
+def _eager_networks(preset: str, gpu: Gpu, *, half: bool) -> Networks:
+    torch.backends.cudnn.benchmark = half
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = half
+    networks = {}
+    for n in load_networks(f"random:{preset}"):
+        module = _Autocast(n.module) if half else n.module
+        networks[n.name] = TorchNetwork(module, n.inputs, n.outputs, gpu)
+    return networks
+
+
+class _Autocast(torch.nn.Module):
+    """A network as PyTorch's own tools make it fast: half precision where autocast allows it, channels last."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.autocast(inputs[0].device.type, torch.float16):
+            found = self._network(*inputs)
+        outputs = found if isinstance(found, tuple) else (found,)
+        return tuple(value.float() for value in outputs)
+
+
+def _settings() -> dict[str, bool]:
+    """Switches of PyTorch's that decide what "eager" means."""
+    cudnn = torch.backends.cudnn
     return {
-        n.name: TorchNetwork(n.module, n.inputs, n.outputs, gpu) for n in load_networks(f"random:{preset}")
+        "cudnn_benchmark": cudnn.benchmark,
+        "tf32_convolutions": cudnn.allow_tf32,
+        "tf32_products": torch.backends.cuda.matmul.allow_tf32,
     }
 
 
-def _portrait(networks: Networks, gpu: Gpu) -> Features:
+def portrait_of(networks: Networks, gpu: Gpu) -> Features:
     """What the encoder makes of some picture: every variant enters its own maps."""
     encoder = networks["encoder"]
     gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
@@ -261,10 +306,6 @@ def _portrait(networks: Networks, gpu: Gpu) -> Features:
     gpu.mark()()
     arrays = tuple(v.to("cpu", torch.float32, copy=True).numpy() for v in encoder.outputs.values())
     return Features(arrays=arrays, model="random")
-
-
-def _single(features: Features) -> Features:
-    return Features(arrays=tuple(array[:1] for array in features.arrays), model=features.model)
 
 
 def _canvas(networks: Networks, scale: Scale) -> Canvas:
@@ -282,51 +323,17 @@ def canvas_of(size: int, scale: Scale) -> Canvas:
 
 
 def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
-    """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall."""
-    times, due, end = [], time.perf_counter(), time.perf_counter() + seconds
-    while due < end:
+    """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall. At least two frames."""
+    times: list[float] = []
+    due = time.perf_counter()
+    end = due + seconds
+    while len(times) < 2 or time.perf_counter() < end:
         time.sleep(max(due - time.perf_counter(), 0))
         before = time.perf_counter()
         run()
         times.append(1e3 * (time.perf_counter() - before))
-        due += _PERIOD_S
-    return _percentiles(times)
-
-
-def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
-    """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
-    gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
-    start = time.perf_counter_ns()
-    ages: list[float] = []
-    for due_ns, slot in _arrivals(len(requests), scale.batch_s):
-        while time.perf_counter_ns() - start < due_ns:
-            _run_due(step, gather, start, ages)
-        gather.offer(slot, _Timed(requests[slot], start + due_ns), time.perf_counter_ns() - start)
-    while gather.due_ns is not None:
-        _run_due(step, gather, start, ages)
-    return _percentiles(ages)
-
-
-class _Timed(Ticket[SlotRequest, None]):
-    def __init__(self, request: SlotRequest, sent_ns: int) -> None:
-        super().__init__(request)
-        self.sent_ns = sent_ns
-
-
-def _run_due(step: SlotStep, gather: Gather[SlotRequest, None], start: int, ages: list[float]) -> None:
-    batch = gather.take(time.perf_counter_ns() - start)
-    if not batch:
-        return
-    step({slot: ticket.item for slot, ticket in batch.items()})
-    now = time.perf_counter_ns()
-    ages.extend((now - ticket.sent_ns) / 1e6 for ticket in batch.values() if isinstance(ticket, _Timed))
-
-
-def _arrivals(sessions: int, seconds: float) -> Iterator[tuple[int, int]]:
-    """(time in ns, slot), in order; phases spread evenly."""
-    period = round(1e9 * _PERIOD_S)
-    for index in range(int(seconds / _PERIOD_S) * sessions):
-        yield index * period // sessions, index % sessions
+        due = max(due + PERIOD_S, before)
+    return percentiles(times)
 
 
 def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float = 60.0) -> dict[str, float]:
@@ -340,24 +347,28 @@ def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float
         run()
         if index >= warm_up:
             times.append((time.perf_counter_ns() - before) / 1e6)
-    return _percentiles(times)
+    return percentiles(times)
 
 
-def _gpu_ms(gpu: Gpu, work: Callable[[], None], frames: int, *, graph: bool = True) -> dict[str, float]:
-    """Between two events on the stream; on a machine without a GPU, on the host's clock."""
-    start_work = gpu.capture(work) if graph else (lambda: gpu.queue(work))
+def _gpu_ms(
+    gpu: Gpu, work: Callable[[], None], repeats: int, *, graph: bool = True, copies: int = 1
+) -> dict[str, float]:
+    """One run of ``work`` on the GPU, between two events; on a machine without a GPU, on the host's clock.
+
+    Without a graph the GPU waits for the host between kernels, and those waits are in the figures.
+    """
+
+    def several() -> None:
+        for _ in range(copies):
+            work()
+
+    copies = copies if torch.cuda.is_available() else 1
+    start_work = gpu.capture(several) if graph else (lambda: gpu.queue(several))
     if not torch.cuda.is_available():
-        return host_ms(lambda: (start_work(), gpu.mark()()), frames, 1)
-    times = []
-    for index in range(frames + 10):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        gpu.queue(start.record)
-        start_work()
-        gpu.queue(end.record)
-        gpu.mark()()
-        if index >= 10:
-            times.append(start.elapsed_time(end))
-    return _percentiles(times)
+        return host_ms(lambda: (start_work(), gpu.mark()()), repeats, 1)
+    times: list[float] = []
+    gpu.queue(lambda: times.extend(event_ms(start_work, repeats)))
+    return percentiles([ms / copies for ms in times])
 
 
 def _sha256(folded: FoldedDpe) -> str:
@@ -367,6 +378,6 @@ def _sha256(folded: FoldedDpe) -> str:
     return digest.hexdigest()
 
 
-def _percentiles(values: list[float]) -> dict[str, float]:
+def percentiles(values: list[float]) -> dict[str, float]:
     cuts = statistics.quantiles(values, n=100, method="inclusive")
     return {"p50": cuts[49], "p90": cuts[89], "p95": cuts[94], "p99": cuts[98], "max": max(values)}

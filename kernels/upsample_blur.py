@@ -5,6 +5,8 @@ Shape letters: N batch, C channels, h w = input, H = 2 h, W = 2 w.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,12 +55,18 @@ def reference(image_NChw: Tensor, add_NCHW: Tensor | None = None) -> Tensor:
     image = image_NChw.float()
     spread = torch.stack((image, torch.zeros_like(image)), dim=-1).reshape(N * C, 1, h, 2 * w)
     spread = torch.stack((spread, torch.zeros_like(spread)), dim=-2).reshape(N * C, 1, 2 * h, 2 * w)
-    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=image.device)
-    kernel = 4 * torch.outer(line, line) / 64
-    result = F.conv2d(F.pad(spread, (2, 1, 2, 1)), kernel[None, None]).reshape(N, C, 2 * h, 2 * w)
+    result = F.conv2d(F.pad(spread, (2, 1, 2, 1)), _kernel_1144(image.device)).reshape(N, C, 2 * h, 2 * w)
     if add_NCHW is not None:
         result = result + add_NCHW.float()
     return result.to(image_NChw.dtype)
+
+
+@lru_cache(maxsize=16)
+def _kernel_1144(device: torch.device) -> Tensor:
+    """The blur on a device, made once: a copy from the host may not be part of a graph that is captured."""
+    with torch.inference_mode(False):
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
+        return (4 * torch.outer(line, line) / 64)[None, None]
 
 
 def forward_cuda(image_NChw: Tensor, add_NCHW: Tensor | None, out: Tensor) -> Tensor:

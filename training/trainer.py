@@ -12,7 +12,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,8 @@ from engine.errors import EngineError
 
 _log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
+Losses = Mapping[str, float | Tensor]
+"""Of one step, by name. Tensors are read when a line of the curve is written, not before: reading one waits for the GPU."""
 
 
 N = TypeVar("N", bound=nn.Module)
@@ -50,7 +52,7 @@ class Recipe(Protocol):
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """By name."""
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
+    def step(self, step: int, batch: Batch) -> Losses:
         """Update the weights once; returns the losses for the curve."""
 
     def sample_grid(self, batch: Batch) -> Tensor:
@@ -137,7 +139,7 @@ class Trainer:
             "optimisers": {n: o.state_dict() for n, o in self._recipe.optimisers().items()},
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "curve": vars(self._curve),
+            "curve": self._curve.read(),
         }
         part = self.checkpoint.with_suffix(".part")
         try:
@@ -237,6 +239,20 @@ class _CurveState:
     """Steps since the last line."""
     seconds: float = 0.0
     """Spent in all runs."""
+    waiting: list[Losses] = field(default_factory=list)
+    """Of steps that are not in the sums yet."""
+
+    def read(self) -> dict[str, Any]:
+        """Everything as plain numbers; waits for the steps in work."""
+        tensors = [v for losses in self.waiting for v in losses.values() if isinstance(v, Tensor)]
+        numbers = iter(torch.stack(tensors).tolist() if tensors else [])
+        for losses in self.waiting:
+            for name, value in losses.items():
+                number = next(numbers) if isinstance(value, Tensor) else value
+                self.sums[name] = self.sums.get(name, 0.0) + number
+        self.count += len(self.waiting)
+        self.waiting = []
+        return {"sums": dict(self.sums), "count": self.count, "seconds": self.seconds}
 
 
 class _Curve:
@@ -251,14 +267,12 @@ class _Curve:
         self._columns: list[str] = []
         self._write_all()
 
-    def add(self, losses: dict[str, float]) -> None:
-        state = self._state
-        for name, value in losses.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value
-        state.count += 1
+    def add(self, losses: Losses) -> None:
+        self._state.waiting.append(losses)
 
     def write(self, step: int) -> None:
         state = self._state
+        state.read()
         means = {name: f"{total / state.count:.5f}" for name, total in state.sums.items()}
         row = {"step": str(step), "seconds": f"{state.seconds:.1f}", **means}
         self._rows.append(row)

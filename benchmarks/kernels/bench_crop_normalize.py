@@ -35,6 +35,7 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
         bytes_moved=read + out.numel() * 2,
         kernel=partial(crop_normalize, frame, matrix, out=out, pixels=pixels),
         eager=partial(_eager, frame, matrix, out, pixels),
+        again=partial(_case, height, width, pixels, device),
     )
 
 

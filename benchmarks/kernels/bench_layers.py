@@ -43,17 +43,27 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
     out_shape = (1, height, width, 3) if pixels == "rgb" else (1, height * 3 // 2, width)
     out = torch.empty(out_shape, dtype=torch.uint8, device=device)
     inputs = (texture, painted, mask, flow, numbers)
+    extent = torch.tensor(
+        [shape[2], shape[1]], device=device
+    )  # here: a captured call may not copy from the host
     maps = 4 * (painted.numel() + mask.numel() + flow.numel())
     return Case(
         name=f"{_SIZE} onto {width}x{height} {pixels}",
         bytes_moved=3 * height * width + maps + out.numel(),
         kernel=partial(layers, *inputs, out=out, pixels=pixels),
-        eager=partial(_eager, *inputs, (height, width)),
+        eager=partial(_eager, *inputs, extent, (height, width)),
+        again=partial(_case, height, width, pixels, device),
     )
 
 
 def _eager(
-    texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, size: tuple[int, int]
+    texture: Tensor,
+    painted: Tensor,
+    mask: Tensor,
+    flow: Tensor,
+    numbers: Tensor,
+    extent: Tensor,
+    size: tuple[int, int],
 ) -> Tensor:
     """What one writes without a kernel: grids, four samples, blend, round. RGB only, without fades: those cost more."""
     (height, width), row = size, numbers[0]
@@ -64,7 +74,6 @@ def _eager(
     moved = F.grid_sample(flow, own, padding_mode="border", align_corners=False) * inside
     places = own + moved.permute(0, 2, 3, 1)
     texels = torch.stack((row[4] * places[..., 0] + row[5], row[4] * places[..., 1] + row[6]), -1)
-    extent = torch.tensor([texture.shape[2], texture.shape[1]], device=flow.device)
     grid = (2 * texels + 1) / extent - 1
     portrait = F.grid_sample(
         texture.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=False

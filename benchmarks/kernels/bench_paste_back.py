@@ -39,6 +39,7 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
         bytes_moved=frame.numel() + face.numel() * 2 + mask.numel() * 4 + out.numel(),
         kernel=partial(paste_back, *inputs, out=out, pixels=pixels),
         eager=partial(_eager, *inputs),
+        again=partial(_case, height, width, pixels, device),
     )
 
 

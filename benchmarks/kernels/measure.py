@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-_REPEATS, _WARM_UPS = 200, 10
+from benchmarks.gpu_timing import event_ms
+
+_REPEATS = 30
 _IN_GRAPH = 20
 _COPY_BYTES = 1 << 30
-_L2_BYTES = 256 << 20  # more than any GPU's second-level cache
+_COLD_BYTES = 200_000_000
+"""Touched between two uses of one buffer: more than any GPU's second-level cache."""
+_MOST_SETS = 2000
+
+Side = Literal["kernel", "eager"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,26 +33,28 @@ class Case:
     kernel: Callable[[], object]
     eager: Callable[[], object]
     """The same result by PyTorch's own operations."""
+    again: Callable[[], Case]
+    """The same call on buffers of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Microseconds, median of 200."""
+    """Microseconds a call, medians of 30 runs of a CUDA graph of many calls: no launch by the host is in them."""
 
     name: str
     bytes_moved: int
     floor_us: float
     """``bytes_moved`` at the copy bandwidth measured in the same run."""
     cold_us: float
-    """With the second-level cache flushed before each call."""
+    """Each call of the graph on buffers that the second-level cache no longer holds."""
     cold_eager_us: float
     graph_us: float
-    """One call of 20 in a CUDA graph: no launch overhead, the cache as the calls leave it."""
+    """20 calls on the same buffers: the cache as the calls leave it."""
     graph_eager_us: float
 
     @property
     def share_of_copy_bandwidth(self) -> float:
-        """Of the cold time."""
+        """Floor divided by the cold time."""
         return self.floor_us / self.cold_us
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,15 +68,16 @@ class Timing:
 
 
 def measure(case: Case, copy_bytes_per_s: float) -> Timing:
-    """Time one case. Without a GPU it is a rehearsal: everything runs twice, and the figures mean nothing."""
+    """Time one case. Without a GPU it is a rehearsal: everything runs, and the figures mean nothing."""
+    sets = _sets(case)
     return Timing(
         name=case.name,
         bytes_moved=case.bytes_moved,
         floor_us=1e6 * case.bytes_moved / copy_bytes_per_s,
-        cold_us=cold_us(case.kernel),
-        cold_eager_us=cold_us(case.eager),
-        graph_us=graph_us(case.kernel),
-        graph_eager_us=graph_us(case.eager),
+        cold_us=_graph_us(_calls(sets, "kernel")),
+        cold_eager_us=_graph_us(_calls(sets, "eager")),
+        graph_us=_graph_us(_calls([case] * _in_graph(), "kernel")),
+        graph_eager_us=_graph_us(_calls([case] * _in_graph(), "eager")),
     )
 
 
@@ -77,45 +87,47 @@ def copy_bandwidth() -> float:
         return 1e9
     source = torch.empty(_COPY_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    return 2 * _COPY_BYTES / (1e-6 * cold_us(lambda: target.copy_(source)))
+    times = event_ms(lambda: target.copy_(source), _REPEATS)
+    return 2 * _COPY_BYTES / (1e-3 * statistics.median(times))
 
 
-def cold_us(work: Callable[[], object]) -> float:
-    """Median time between two events around the work, with the cache flushed before the first."""
+def sets_needed(bytes_moved: int) -> int:
+    """How many sets of buffers push each other out of the cache."""
+    return min(max(math.ceil(_COLD_BYTES / bytes_moved), 2), _MOST_SETS)
+
+
+def _sets(case: Case) -> list[Case]:
+    count = sets_needed(case.bytes_moved) if torch.cuda.is_available() else 2
+    return [case, *(case.again() for _ in range(count - 1))]
+
+
+def _in_graph() -> int:
+    return _IN_GRAPH if torch.cuda.is_available() else 1
+
+
+def _calls(sets: Sequence[Case], side: Side) -> list[Callable[[], object]]:
+    return [getattr(case, side) for case in sets]
+
+
+def _graph_us(calls: Sequence[Callable[[], object]]) -> float:
+    """Median time of one call of a graph of all of them."""
     if not torch.cuda.is_available():
-        return _on_host_us(work)
-    flush = torch.empty(_L2_BYTES, dtype=torch.uint8, device="cuda")
-    times = []
-    for index in range(_REPEATS + _WARM_UPS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        flush.zero_()
-        start.record()
-        work()
-        end.record()
-        end.synchronize()
-        if index >= _WARM_UPS:
-            times.append(1e3 * start.elapsed_time(end))
-    return statistics.median(times)
-
-
-def graph_us(work: Callable[[], object]) -> float:
-    """Median time of one of 20 calls in a graph."""
-    if not torch.cuda.is_available():
-        return _on_host_us(work)
+        return _on_host_us(calls)
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())  # where the buffers were filled
     with torch.cuda.stream(stream):
-        for _ in range(3):
-            work()
+        for call in calls[:3]:
+            call()
     stream.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
-        for _ in range(_IN_GRAPH):
-            work()
-    return cold_us(graph.replay) / _IN_GRAPH
+        for call in calls:
+            call()
+    return 1e3 * statistics.median(event_ms(graph.replay, _REPEATS)) / len(calls)
 
 
-def _on_host_us(work: Callable[[], object]) -> float:
-    work()
+def _on_host_us(calls: Sequence[Callable[[], object]]) -> float:
     before = time.perf_counter()
-    work()
-    return 1e6 * (time.perf_counter() - before)
+    for call in calls:
+        call()
+    return 1e6 * (time.perf_counter() - before) / len(calls)

@@ -6,9 +6,14 @@ graph and replayed for each frame; the host waits for that frame's own event and
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 _WARM_UPS = 3
 """Runs before a capture: lazy loading and the first allocations are not allowed inside one (CUDA programming
 guide, "Creating a Graph Using Stream Capture")."""
+
+_PATIENCE_NS = 2_000_000
+"""How long a wait for a frame asks before it sleeps."""
 
 
 class Gpu(Protocol):
@@ -75,7 +83,9 @@ class CudaGpu:
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """See ``Gpu``."""
-        tensor: Tensor = self._torch.zeros(shape, dtype=dtype, device=self._device)
+        # On our own stream: nothing orders it after the default stream, on which the zeros might come late.
+        with self._torch.cuda.stream(self._stream):
+            tensor: Tensor = self._torch.zeros(shape, dtype=dtype, device=self._device)
         return tensor
 
     def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -92,7 +102,7 @@ class CudaGpu:
         graph = self._torch.cuda.CUDAGraph()
         # thread_local: the camera thread may allocate while we capture.
         options = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
-        with self._torch.cuda.graph(graph, **options):
+        with _no_collection(), self._torch.cuda.graph(graph, **options):
             work()
         return partial(self.queue, graph.replay)
 
@@ -106,11 +116,11 @@ class CudaGpu:
         self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
 
     def mark(self) -> Callable[[], None]:
-        """See ``Gpu``. The waiting thread sleeps, it does not spin."""
+        """See ``Gpu``. The waiting thread asks for 2 ms, then sleeps: to be woken takes an interrupt, tens of
+        microseconds in a virtual machine."""
         event = self._torch.cuda.Event(blocking=True)
         event.record(self._stream)
-        wait: Callable[[], None] = event.synchronize
-        return wait
+        return partial(_wait, event)
 
 
 class Upload:
@@ -159,24 +169,59 @@ class Step:
         return self._gpu.mark()
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection within: it might free pinned memory or another graph, which a capture does not allow."""
+    gc.collect()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _wait(event: torch.cuda.Event) -> None:
+    end_ns = time.perf_counter_ns() + _PATIENCE_NS
+    while not event.query():
+        if time.perf_counter_ns() > end_ns:
+            event.synchronize()
+            return
+        time.sleep(0)  # other threads get the interpreter
+
+
 def driver_version() -> str:
-    """The NVIDIA driver's own version, from its management library.
+    """The NVIDIA driver's own version, from its management library, or where that is not found from ``nvidia-smi``.
+
+    ``unknown`` where neither is: PyTorch has found the GPU, and the version only tells plans of one driver from another's.
 
     Raises:
-        EngineError: there is no driver, or it does not answer.
+        EngineError: the driver does not answer.
     """
     library = "nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1"
     try:
         nvml = ctypes.CDLL(library)
-    except OSError as error:
-        raise EngineError(
-            f"no NVIDIA driver here ({error}): install it, or choose another backend"
-        ) from error
+    except OSError:
+        return _version_by_tool()
     text = ctypes.create_string_buffer(96)
     status = nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(text, len(text))
     if status:
         raise EngineError(f"the NVIDIA driver does not answer (NVML error {status}): restart the machine")
     return text.value.decode()
+
+
+def _version_by_tool() -> str:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "unknown"
+    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    lines = done.stdout.split()
+    return lines[0] if done.returncode == 0 and lines else "unknown"
 
 
 def _cuda_torch(device: int) -> Any:

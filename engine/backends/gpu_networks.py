@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 Engine = Literal["eager", "compile"]
 """``compile`` is torch.compile, which takes a minute or more a network the first time."""
 
+_ALGORITHMS = 4
+"""That cuDNN times of each convolution; it lists its guess of the best ones first."""
+
 
 class FixedNetwork(Protocol):
     """A network with memory of its own: ``TensorRtNetwork`` or ``TorchNetwork``."""
@@ -73,16 +76,20 @@ class TorchNetwork:
         import torch
 
         device = gpu.empty((1,), torch.float32).device
-        self._module: Callable[..., Any] = module.to(device).eval()
+        self._module: Callable[..., Any] = module.eval()
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+
+        def first_run() -> None:
+            module.to(device)
+            self.inputs.update((name, value.to(device)) for name, value in inputs.items())
+            found = zip(outputs, self._run(), strict=True)
+            self.outputs.update((name, torch.empty_like(value)) for name, value in found)
+
         if engine == "compile":
-            self._module = torch.compile(self._module, dynamic=False, backend=compiler)
-        self.inputs: dict[str, Tensor] = {name: value.to(device) for name, value in inputs.items()}
-        first: list[Tensor] = []
-        gpu.queue(lambda: first.extend(self._run()))
+            self._module = torch.compile(module, dynamic=False, backend=compiler)
+        gpu.queue(first_run)  # copies and memory too: nothing orders this stream after the default one
         gpu.mark()()
-        self.outputs: dict[str, Tensor] = {
-            name: torch.empty_like(value) for name, value in zip(outputs, first, strict=True)
-        }
 
     def enqueue(self) -> None:
         """See ``FixedNetwork``."""
@@ -119,9 +126,9 @@ def torch_networks(
     from engine.models.mixed import MixedDpe
     from engine.models.onnx_form import example_inputs, input_names, output_names
 
-    torch.backends.cudnn.benchmark = (
-        True  # sizes never change: the first runs choose the fastest convolutions
-    )
+    # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
+    # thread that draws makes it anew: with all algorithms that took seconds.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, FixedNetwork] = {}

@@ -15,7 +15,7 @@ if importlib.util.find_spec("openvino") is None:  # on a bare GPU machine: nothi
     sys.modules["openvino"] = ModuleType("openvino")
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.gpu_steps import HostGpu  # noqa: E402
+from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.frame_drawer import ResidentPortraits  # noqa: E402
 from engine.backends.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.gpu_steps import HostGpu  # noqa: E402
+from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends import load_model  # noqa: E402
 from engine.backends.bundle_facts import COMPACT_DIR  # noqa: E402
 from engine.backends.gpu_compact import compact_networks, open_compact_half  # noqa: E402

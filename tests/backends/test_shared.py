@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.gpu_steps import HostGpu  # noqa: E402
+from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends import cuda_gpu, shared  # noqa: E402
 from engine.backends.gpu_networks import torch_networks  # noqa: E402
 from engine.backends.live import FrameModel  # noqa: E402

@@ -37,6 +37,7 @@ def _report() -> dict[str, Any]:
         "frame steps, half": _modes(1.2, 1.5, 2.5),
         "frame steps, compile": _modes(0.9, 1.2, 1.9),
         "frame steps, eager-fp32": _modes(9.0, 9.9, 20.0),
+        "frame steps, eager-half": _modes(4.5, 4.9, 9.0),
     }
 
 
@@ -49,7 +50,8 @@ def test_the_fastest_variant_is_judged_and_the_reference_is_not() -> None:
     assert all(row["met"] for row in rows)
     found = {row["name"]: row["got"] for row in rows}
     assert found["exp p50, whole step"] == "0.900 ms (compile)"
-    assert found["ratio to eager PyTorch, exp"] == "10.0 (compile)"
+    assert found["ratio to eager-fp32, exp"] == "10.0 (compile)"
+    assert found["ratio to eager-half, exp"] == "5.0 (compile)"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +85,26 @@ def test_the_page_names_targets_figures_and_failures() -> None:
     machine = {"cpu": "a processor", "commit": "abc", "versions": {"torch": "2.11"}}
     report = {"machine": machine, "gpu_before": {"name": "NVIDIA H200"}, "parts": parts, "rehearsal": False}
     text = page(report | {"verdicts": verdicts(parts)})
-    assert "# GPU session: NVIDIA H200" in text
+    assert "# GPU check: NVIDIA H200" in text
     assert "| exp p50, whole step | at most 1.0 ms | 0.900 ms (compile) | yes |" in text
     assert "| warp_blend 64x256x256 float16 NHWC | 2.0 | 1.0 | 70 % | 3.5 |" in text
     assert "- live path, half: failed, 3.0 s" in text
     assert "meaningless" not in text
+
+
+def test_the_page_shows_training_the_profile_and_cases_that_failed() -> None:
+    parts = _report()
+    parts["kernel benchmarks"]["result"]["kernels"]["layers"] = [
+        {"name": "x", "error": "RuntimeError: a|b\nmore"}
+    ]
+    smoke = {"steps_per_s": 15.0, "samples_per_s": 1440.0, "waiting_share": 0.05, "batch": 96}
+    parts["training smoke run"] = {"outcome": "passed", "result": smoke}
+    top = [{"name": "conv_kernel", "us": 812.0, "calls": 12.0}]
+    parts["profile, exp"] = {"outcome": "passed", "result": {"top": top}}
+    machine = {"cpu": "a processor", "commit": "abc", "versions": {"torch": "2.11"}}
+    gpu = {"name": "NVIDIA H200", "clocks.sm": "1980 MHz"}
+    text = page({"machine": machine, "gpu_before": gpu, "parts": parts, "verdicts": verdicts(parts)})
+    assert "Training: 15.00 steps/s of 96 samples (1440 samples/s), 5 % of the time waiting for data." in text
+    assert "| profile, exp | conv_kernel | 812 | 12.0 |" in text
+    assert "| layers x | **failed** |  |  | RuntimeError: a/b |" in text
+    assert "clocks.sm 1980 MHz" in text

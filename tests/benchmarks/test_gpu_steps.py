@@ -10,23 +10,34 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from benchmarks import gpu_steps  # noqa: E402
-from benchmarks.gpu_steps import REHEARSAL, HostGpu  # noqa: E402
+from benchmarks import gpu_sessions, gpu_steps  # noqa: E402
+from benchmarks.gpu_steps import REHEARSAL  # noqa: E402
+from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
 
 QUICK = replace(REHEARSAL, frames=3, stage_frames=2, paced_s=0.1)
 
 
-@pytest.mark.parametrize("variant", [gpu_steps.REFERENCE, "half", "half-fold"])
+@pytest.mark.parametrize("variant", [*gpu_steps.EAGER, "half", "half-fold"])
 def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
-    report = gpu_steps.measure_variant(variant, HostGpu(), QUICK)
+    kept: list[list[str]] = []
+    report = gpu_steps.measure_variant(
+        variant, HostGpu(), QUICK, lambda found: kept.append([*found["modes"]])
+    )
+    assert kept == [["exp"], ["exp", "pose"], ["exp", "pose", "both"]], "what is killed later keeps these"
     assert list(report["modes"]) == ["exp", "pose", "both"]
     for found in report["modes"].values():
-        assert found["graph"] is (variant != gpu_steps.REFERENCE)
+        assert found["graph"] is (variant not in gpu_steps.EAGER)
         assert list(found["stages_gpu_ms"]) == [
             "upload", "crop", "encode", "edit", "generate", "paste", "download",
         ]  # fmt: skip
-        for name in ("networks_host_ms", "networks_gpu_ms", "frame_host_ms", "paced_frame_host_ms"):
+        for name in (
+            "networks_host_ms",
+            "networks_gpu_ms",
+            "step_gpu_ms",
+            "frame_host_ms",
+            "paced_frame_host_ms",
+        ):
             assert 0 < found[name]["p50"] <= found[name]["p99"] <= found[name]["max"]
 
 
@@ -36,7 +47,7 @@ def test_variants_draw_the_same_pictures() -> None:
     from export.networks import random_dpe
 
     folded, pictures = FoldedDpe(random_dpe("debug")), []
-    for variant in (gpu_steps.REFERENCE, "half", "half-fold"):
+    for variant in (*gpu_steps.EAGER, "half", "half-fold"):
         networks = gpu_steps.open_variant(variant, folded, HostGpu(), QUICK)
         generator, encoder = networks["expression_generator"], networks["encoder"]
         encoder.inputs["image"].copy_(torch.linspace(-1, 1, 3 * 64 * 64).reshape(1, 3, 64, 64))
@@ -50,14 +61,14 @@ def test_variants_draw_the_same_pictures() -> None:
 
 
 def test_sessions_are_counted_by_what_was_run() -> None:
-    report = gpu_steps.measure_sessions("half", HostGpu(), QUICK)
+    report = gpu_sessions.measure_sessions("half", HostGpu(), QUICK)
     assert [row["sessions"] for row in report["batches"]] == [1, 2][: len(report["batches"])]
     held = [row["sessions"] for row in report["batches"] if row["age_ms"]["p99"] < 1000 / 30]
     assert report["holds_sessions_at_30_fps"] == max(held, default=0)
 
 
 def test_frames_arrive_at_thirty_a_second_from_each_session() -> None:
-    arrivals = list(gpu_steps._arrivals(3, 1.0))
+    arrivals = list(gpu_sessions._arrivals(3, 1.0))
     assert len(arrivals) == 90
     own = [due for due, slot in arrivals if slot == 1]
     assert {b - a for a, b in itertools.pairwise(own)} <= {33_333_333, 33_333_334}

@@ -20,6 +20,13 @@ def apart(got: Tensor, want: Tensor) -> float:
     return float((got - want).abs().max() / want.abs().max().clamp(min=1))
 
 
+def share_apart(got: Tensor, want: Tensor, limit: float) -> float:
+    """Share of the values that lie farther apart than ``apart`` may find them."""
+    got, want = got.detach().float().cpu(), want.detach().float().cpu()
+    assert torch.isfinite(got).all(), "the kernel left values unwritten or not finite"
+    return float(((got - want).abs() / want.abs().max().clamp(min=1) > limit).float().mean())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Warp:
     """Shapes of one ``warp_blend`` call."""

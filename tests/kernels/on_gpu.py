@@ -123,6 +123,9 @@ def main(arguments: list[str], device: str | None = None) -> int:
     if device is None and not torch.cuda.is_available():
         print("no GPU that PyTorch can use", file=sys.stderr)
         return NOT_HERE
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+        False  # references in full float32
+    )
     wrong = 0
     for op in arguments or list(CHECKS):
         worst = CHECKS[op](device or "cuda")

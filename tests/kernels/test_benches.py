@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from benchmarks.kernels import __main__ as command
+from benchmarks.kernels import measure as measuring
 from benchmarks.kernels.measure import Case, Timing
 from tests.kernels.cases import apart
 
@@ -45,6 +53,45 @@ def test_a_timing_states_its_share_of_the_copy_bandwidth() -> None:
     assert row["share_of_copy_bandwidth"] == 0.75
     assert row["times_faster_cold"] == 3
     assert row["times_faster_graph"] == 4
+
+
+def test_cold_calls_touch_more_memory_than_a_cache_holds_between_two_uses_of_a_buffer() -> None:
+    for _, case in CASES:
+        count = measuring.sets_needed(case.bytes_moved)
+        assert count == 2000 or count * case.bytes_moved >= 200_000_000
+        other = case.again()
+        assert other.name == case.name
+        ours, theirs = _addresses(case), _addresses(other)
+        assert ours
+        assert not ours & theirs, "the same buffers would stay in the cache"
+
+
+def test_a_case_that_fails_is_lost_alone_and_what_was_measured_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    good = next(case for op, case in CASES if op == "bench_upsample_blur")
+    bad = replace(good, name="bad", eager=fail, again=lambda: bad)
+    kept: list[dict[str, Any]] = []
+    benches = [SimpleNamespace(__name__=f"bench_{n}", cases=lambda _: [bad, good]) for n in "ab"]
+    monkeypatch.setattr(command, "BENCHES", benches)
+    monkeypatch.setattr(measuring, "copy_bandwidth", lambda: 1e9)
+    out = tmp_path / "out.json"
+    assert command.main([str(out), "--rehearse"]) == 1
+    for rows in json.loads(out.read_text())["kernels"].values():
+        assert "not permitted" in rows[0]["error"]
+        assert rows[1]["cold_us"] > 0
+    command.measure_all("cpu", lambda results: kept.append(json.loads(json.dumps(results))))
+    assert [list(results["kernels"]) for results in kept] == [["a"], ["a", "b"]]
+
+
+def _addresses(case: Case) -> set[int]:
+    call = case.kernel
+    assert isinstance(call, partial)
+    found = [v for v in (*call.args, *call.keywords.values()) if isinstance(v, torch.Tensor)]
+    return {tensor.data_ptr() for tensor in found}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")

@@ -7,7 +7,7 @@ import torch
 
 from kernels import warp_blend as op
 from kernels.warp_blend import warp_blend
-from tests.kernels.cases import WARPS, Warp, apart
+from tests.kernels.cases import WARPS, Warp, apart, share_apart
 
 # Largest error seen against the reference, as a share of the largest value, emulated on x86-64, 2026-11, all
 # three orders: forward 2e-6 in float32 and 4e-6 in float16, backward 2e-6 and 4.5e-4. A GPU may round a half
@@ -121,8 +121,9 @@ def test_kernel_agrees_with_the_reference(case: Warp, gpu: str) -> None:
     upstream = tuple(torch.randn_like(inputs[1]) for _ in range(2))
     for got, want in zip(warp_blend(*inputs, impl="cuda"), op.reference(*inputs), strict=True):
         assert apart(got, want) <= LIMIT[case.dtype]
+    # Gradients jump where a sample falls on a pixel: one rounding may put it on the other side.
     for got, want in zip(op.backward_cuda(*inputs, *upstream), _autograd(inputs, upstream), strict=True):
-        assert apart(got, want) <= BACKWARD_LIMIT[case.dtype]
+        assert share_apart(got, want, BACKWARD_LIMIT[case.dtype]) <= 1e-4
 
 
 @pytest.mark.gpu

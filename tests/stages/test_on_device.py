@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the device's arithmetic is PyTorch's")
 
-from benchmarks.gpu_steps import HostGpu  # noqa: E402
+from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.live import Canvas, LiveFrame  # noqa: E402
 from engine.backends.model import Features, LatentCodes, check_own  # noqa: E402

@@ -18,8 +18,10 @@ from torch.nn import functional as F
 
 from engine.models.landmark_flow import pixel_grid
 from engine.stages.motion import CONTROL
+from training.compact.losses import middle
 from training.daegan.discriminator import Judgement, PatchDiscriminator
 from training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
+from training.optimiser import guarded_adam, step_if_finite
 from training.trainer import channels_last
 
 _CONTROL = CONTROL.tolist()
@@ -58,13 +60,13 @@ def whole_picture(image_N3SS: Tensor, *_: Tensor) -> Tensor:
 
 def mouth(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
     """``[N, 3, 64, 64]`` about the lips."""
-    return _cut(image_N3SS, points_NK3[:, _LIPS, :2].mean(1), _MOUTH_HALF * head_N3[:, 2], _MOUTH_PX)
+    return _cut(image_N3SS, middle(points_NK3, _LIPS), _MOUTH_HALF * head_N3[:, 2], _MOUTH_PX)
 
 
 def eyes(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
     """``[2 N, 3, 48, 48]``: the right eyes, then the left ones mirrored."""
     half = _EYE_HALF * head_N3[:, 2]
-    right, left = (_cut(image_N3SS, points_NK3[:, eye, :2].mean(1), half, _EYE_PX) for eye in _EYES)
+    right, left = (_cut(image_N3SS, middle(points_NK3, eye), half, _EYE_PX) for eye in _EYES)
     return torch.cat([right, left.flip(-1)])
 
 
@@ -111,12 +113,17 @@ class Adversary:
         self.part: Part = part
         scales = 2 if part == "picture" else 1
         self.discriminator = channels_last(Discriminator(scales=scales), device)
-        self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr=options.lr, betas=(0.5, 0.99))
+        self.optimiser = guarded_adam(self.discriminator.parameters(), lr=options.lr, betas=(0.5, 0.99))
         self._options, self._device, self._view = options, device, _VIEWS[part]
+        self._age: int | None = None
+        """The discriminator's, known on the host; None: it was loaded, or is new."""
+        self.discriminator.register_load_state_dict_post_hook(lambda *_: self._forget_age())
 
     def heard(self) -> float:
         """0..1: how much of the discriminator's opinion counts now."""
-        past = int(self.discriminator.age) - self._options.warmup
+        if self._age is None:
+            self._age = int(self.discriminator.age)
+        past = self._age - self._options.warmup
         return min(max(past / max(self._options.warmup, 1), 0.0), 1.0)
 
     def losses(self, result: Drawn, target: Tensor, strangers: Drawn | None = None) -> dict[str, Tensor]:
@@ -153,9 +160,13 @@ class Adversary:
             loss = discriminator_loss(real, self.discriminator(torch.cat(fakes)))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
+        step_if_finite(self.optimiser, loss.detach())
         self.discriminator.age += 1
+        self._age = None if self._age is None else self._age + 1
         return loss.detach()
+
+    def _forget_age(self) -> None:
+        self._age = None
 
 
 def _cut(image_N3SS: Tensor, centre_N2: Tensor, half_N: Tensor, size: int) -> Tensor:

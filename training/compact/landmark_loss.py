@@ -50,8 +50,14 @@ class LandmarkLoss(nn.Module):
         face_N3RR = F.grid_sample(image_N3SS.float(), grid, padding_mode="border", align_corners=False)
         points = self._net(((face_N3RR + 1) / 2).permute(0, 2, 3, 1))[0].reshape(-1, 478, 3)
         found_NL2 = points[..., :2].float() * (2 / _SIDE) - 1
-        wanted_NL2 = (landmarks_NL3[..., :2] - centre_N2[:, None]) @ torch.linalg.inv(axes_N22)
+        wanted_NL2 = (landmarks_NL3[..., :2] - centre_N2[:, None]) @ inverse_of_axes(axes_N22)
         return ((found_NL2 - wanted_NL2).abs().mean(-1) * self._weight).mean()
+
+
+def inverse_of_axes(axes_N22: Tensor) -> Tensor:
+    """Inverse of scaled rotations: ``torch.linalg.inv`` asks the device for errors, and the host waits for the answer."""
+    square_N11 = (axes_N22[:, :1] ** 2).sum(-1, keepdim=True)
+    return axes_N22.transpose(-1, -2) / square_N11
 
 
 def _region(landmarks_NL3: Tensor) -> tuple[Tensor, Tensor]:

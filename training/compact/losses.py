@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,13 +24,18 @@ def attention_map(target_NK3: Tensor, head_N3: Tensor, openings_N4hh: Tensor, si
     grid = pixel_grid(size, target_NK3)
     scale = head_N3[:, 2]
     bumps = 1 + 2 * _bump(grid, head_N3[:, :2] + _down(head_N3, 0.6), 1.4 * scale)
-    bumps = bumps + 4 * _bump(grid, target_NK3[:, _MOUTH, :2].mean(1), 0.45 * scale)
+    bumps = bumps + 4 * _bump(grid, middle(target_NK3, _MOUTH), 0.45 * scale)
     for eye in _EYES:
-        bumps = bumps + 4 * _bump(grid, target_NK3[:, eye, :2].mean(1), 0.28 * scale)
+        bumps = bumps + 4 * _bump(grid, middle(target_NK3, eye), 0.28 * scale)
     opened = F.interpolate(openings_N4hh.float(), size=(size, size), mode="bilinear").amax(dim=1)
     bumps = bumps + 8 * opened.flatten(1)
     bumps = bumps / bumps.mean(dim=1, keepdim=True)
     return bumps.view(-1, 1, size, size)
+
+
+def middle(points_NK3: Tensor, rows: Sequence[int]) -> Tensor:
+    """Mean place ``[N, 2]`` of some points. Not by a list as an index: that is a copy from the host, and a wait for it."""
+    return torch.stack([points_NK3[:, row, :2] for row in rows]).mean(0)
 
 
 def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int = 4) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from training.data.pairs import DRIVE, STRANGER
+from training.optimiser import guarded_adam, step_if_finite
 from training.perceptual import MobileNetDistance
 from training.trainer import channels_last
 
@@ -83,14 +86,20 @@ class CompactRecipe:
         perceptual: Path | None = None,
         landmarks: Path | None = None,
         device: str = "cpu",
+        time_share: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``time_share``: of the time there is, 0..1: the rate has fallen when either steps or time are over."""
         self._options = options or CompactOptions()
+        self._time_share = time_share
         self._device = torch.device(device)
         model = Compact(config)
         fit_sharpness(model)
         self.model = channels_last(model, self._device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self._optimiser = torch.optim.Adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
+        self._optimiser = guarded_adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
+        self._weights = list(self.model.parameters()), list(self.average.parameters())
+        self.skipped = torch.zeros((), device=self._device)
+        """Steps that were not taken because their gradients were not finite."""
         self._distance = (
             None if perceptual is None else channels_last(MobileNetDistance(perceptual), self._device)
         )
@@ -134,8 +143,8 @@ class CompactRecipe:
                 "these weights do not fit the compact preset of this version: train from nothing"
             ) from error
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """One update."""
+    def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        """One update. The losses stay on the device: reading them would make the host wait for the step."""
         batch = self._prepare(batch)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
@@ -153,11 +162,11 @@ class CompactRecipe:
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
-        self._optimiser.step()
+        self.skipped += step_if_finite(self._optimiser, norm)
         self._follow(step)
         for adversary in self._adversaries:
             losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
-        return {"total": total.item(), "norm": norm.item(), **{k: v.item() for k, v in losses.items()}}
+        return {"total": total.detach(), "norm": norm, **{k: v.detach() for k, v in losses.items()}}
 
     @torch.no_grad()
     def figures(self, batch: Batch) -> dict[str, float]:
@@ -228,15 +237,15 @@ class CompactRecipe:
 
     def _rate(self, step: int) -> float:
         o = self._options
-        done = min(max((step - o.first_step) / max(o.steps - o.first_step, 1), 0.0), 1.0)
-        cosine = 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi)).item())
+        done = max((step - o.first_step) / max(o.steps - o.first_step, 1), self._time_share())
+        cosine = 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
         return min(1.0, (step - o.first_step + 1) / o.warmup) * (o.lr_final + (o.lr - o.lr_final) * cosine)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         decay = min(self._options.ema, (step + 1) / (step + 10))
-        for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
+        now, mean = self._weights
+        torch._foreach_lerp_(mean, now, 1 - decay)
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:

@@ -2,17 +2,19 @@
 
 Every augmentation is a similarity of the picture's plane, which moves a head's pose and leaves its canonical shape as it
 is. So all frames are read once, plain and mirrored, and a batch needs no fitting. Only the maps of openings are drawn on the
-CPU, by the function that the live path uses, in threads and a step ahead. The same pair with the same augmentation
+CPU, by the functions that the live path uses, in threads and three steps ahead. The same pair with the same augmentation
 gives the same arrays as `PairSampler`'s; a test holds the two together.
+
+On a GPU batches are drawn on a stream of their own: on that of the training step each copy to the host would wait until the
+step is done, and only then the drawing begin. For the same reason nothing here asks the device for errors or numbers: no
+checked linear algebra, no ``.item()``, no index that lies on the host.
 
 Shape letters: N frames of the pack, B batch, L = 478 landmarks.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -22,16 +24,20 @@ from torch.nn import functional as F
 
 from engine.errors import EngineError
 from engine.models.landmark_flow import pixel_grid
+from engine.stages.edit import edit_pose
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from engine.stages.motion import CONTROL, make_drive
+from engine.stages.motion import CONTROL
 from engine.stages.reading import displacements
 from engine.types import Float, HeadPose, MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
+from training.data.openings import OpeningsPainter
 from training.data.pairs import (
     FAR_SHARE,
     FIRST,
     PAIR_WEIGHTS,
     STILL_SHARE,
+    STILL_STRANGERS,
+    STRANGER,
     Augmentation,
     Batch,
     read_ahead,
@@ -40,6 +46,8 @@ from training.data.pairs import (
 
 _TRIES = 5
 _BY_EXPRESSION_SHARE = 0.5
+_AHEAD = 3
+"""Batches drawn before they are asked for, on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +74,7 @@ class Motions:
     def moved(self, matrix_B23: Tensor) -> Motions:
         """After a similarity of the picture's plane: crop space after from crop space before."""
         linear, shift = matrix_B23[:, :, :2], matrix_B23[:, :, 2]
-        scale = linear.det().sqrt()
+        scale = _determinant(linear).sqrt()
         turn = torch.zeros_like(self.rotation)
         turn[:, :2, :2] = linear / scale[:, None, None]
         turn[:, 2, 2] = 1
@@ -86,23 +94,26 @@ class Motions:
 
     def codes(self) -> list[MotionCode]:
         """Each as the live path has it, on the CPU."""
-        columns = (
-            f.cpu().numpy()
-            for f in (self.rotation, self.translation, self.scale, self.shape, self.expression)
+        parts = (
+            self.rotation.flatten(1),
+            self.translation,
+            self.scale[:, None],
+            self.shape.flatten(1),
+            self.expression,
         )
-        return [
-            MotionCode(
-                expression=expression,
-                pose=HeadPose(rotation=rotation, translation=translation, scale=float(scale)),
-                shape=shape,
-            )
-            for rotation, translation, scale, shape, expression in zip(*columns, strict=True)
-        ]
+        rows = torch.cat(parts, dim=1).cpu().numpy()  # one copy, one wait
+        ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+        return [_code(*np.split(row, ends)) for row in rows]
 
     def pose_vector(self) -> Tensor:
         """``[B, 12]``; see `engine.stages.motion.pose_vector`."""
         size = self.scale.log()[:, None] + 1
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
+
+
+def _code(rotation: Float, translation: Float, scale: Float, shape: Float, expression: Float) -> MotionCode:
+    pose = HeadPose(rotation=rotation.reshape(3, 3), translation=translation, scale=float(scale[0]))
+    return MotionCode(expression=expression, pose=pose, shape=shape.reshape(-1, 3))
 
 
 def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: np.ndarray) -> Motions:
@@ -160,6 +171,7 @@ class DevicePack:
         _, starts, lengths = np.unique(segment, return_index=True, return_counts=True)
         self.starts = torch.from_numpy(starts).to(device)
         self.lengths = torch.from_numpy(lengths).to(device)
+        self.control, self.rigid = (torch.from_numpy(rows).to(device) for rows in (CONTROL, RIGID))
 
 
 class DeviceSampler:
@@ -173,14 +185,26 @@ class DeviceSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
+        strangers: int = 0,
     ) -> None:
+        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
+        self._strangers = strangers
         self._augmentation = augmentation or Augmentation()
-        self._weights = pack.lengths.sqrt() * (pack.lengths > 1)
-        if not bool(self._weights.any()):
-            raise EngineError("a carried pack has no person with two frames in one clip: leave it out")
+        weights = pack.lengths.sqrt() * (pack.lengths > 1)
+        if not bool(weights.any()):
+            raise EngineError("a pack has no person with two frames in one clip: leave it out")
+        self._chances = weights.cumsum(0) / weights.sum()
+        """Of the segments, added up."""
         self._shares = torch.tensor([FAR_SHARE, STILL_SHARE], device=pack.device)[:, None, None]
-        self._painters = ThreadPoolExecutor(os.cpu_count())
+        self._row = torch.arange(batch, device=pack.device)
+        self._openings = OpeningsPainter(batch, size // 2, pack.device)
+        self._stranger_openings = OpeningsPainter(max(strangers, 1), size // 2, pack.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self._pack.device
 
     def batch(self, step: int) -> Batch:
         """As `PairSampler.batch`."""
@@ -191,18 +215,24 @@ class DeviceSampler:
         by_expression_B = self._uniform(random, self._batch) < _BY_EXPRESSION_SHARE
         images = self.pictures(pair_B2, matrix_B23, mirror_B)
         images = self._recoloured(random, images)
-        return {
+        batch = {
             "source": images[:, 0],
             "target": images[:, 1],
             **self.drive(pair_B2, matrix_B23, mirror_B, by_expression_B),
         }
+        if self._strangers:
+            still_S = self._uniform(random, self._strangers) < STILL_STRANGERS
+            batch |= self.stranger_drives(*self._motions(pair_B2, matrix_B23, mirror_B), still_S)
+        return batch
 
     def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
         """``[B, 2, 3, size, size]``, 0..255, resampled once."""
         frames = self._pack.frames[pair_B2.flatten()].permute(0, 3, 1, 2).float()
-        inverse_B22 = matrix_B23[:, :, :2].inverse()
+        linear_B22 = matrix_B23[:, :, :2]
         at = pixel_grid(self._size, matrix_B23)[None] - matrix_B23[:, None, :, 2]
-        at = at @ inverse_B22.transpose(-1, -2)
+        at = (
+            at @ linear_B22 / _determinant(linear_B22)[:, None, None]
+        )  # the inverse of a scaled rotation, transposed
         flip = torch.stack([1.0 - 2.0 * mirror_B, torch.ones_like(matrix_B23[:, 0, 0])], dim=-1)
         grid = (at * flip[:, None]).view(-1, self._size, self._size, 2).repeat_interleave(2, dim=0)
         moved = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
@@ -210,33 +240,52 @@ class DeviceSampler:
 
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
         """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
-        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
+        source, target = self._motions(pair_B2, matrix_B23, mirror_B)
         change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
-        drawn = replace(target, shape=shape)
-        points, own = drawn.placed(), source.placed()
-        carried = replace(target, shape=source.shape).placed()
-        return {
-            "source_points": own[:, CONTROL],
-            "target_points": points[:, CONTROL],
-            "affine": fit_affine(carried[:, RIGID, :2], own[:, RIGID, :2]),
-            "head": torch.cat([target.translation, target.scale[:, None]], dim=1),
-            "expression": torch.stack([source.expression, target.expression], dim=1),
-            "pose": torch.stack([source.pose_vector(), target.pose_vector()], dim=1),
-            "openings": self._openings(source, drawn),
-            "target_landmarks": target.placed(),
-        }
+        arrays = self._arrays(source, replace(target, shape=shape), self._openings)
+        return {**arrays, "target_landmarks": target.placed()}
 
-    def _openings(self, source: Motions, target: Motions) -> Tensor:
-        """``[B, 6, size / 2, size / 2]``; see `engine.stages.motion.Drive`."""
-        pairs = zip(source.codes(), target.codes(), strict=True)
-        side = self._size // 2
-        maps = list(self._painters.map(lambda pair: make_drive(*pair, map_px=side).openings, pairs))
-        return torch.from_numpy(np.stack(maps)).to(self._pack.device)
+    def stranger_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
+        """Drives of the first sources by the pair after each; see `training.data.pairs.stranger_drives`.
+
+        ``still_S``: which strangers lend their expression only.
+        """
+        count = len(still_S)
+        rows = torch.arange(count, device=self._pack.device)
+        portrait, driver = source.at(rows), target.at((rows + 1) % len(target.scale))
+        moved = replace(
+            driver,
+            shape=portrait.shape + driver.displacement - portrait.displacement,
+            **_edited_poses(portrait, driver, still_S.cpu().numpy()),
+        )
+        arrays = self._arrays(portrait, moved, self._stranger_openings) | {"landmarks": moved.placed()}
+        return {STRANGER + name: value for name, value in arrays.items()}
+
+    def _motions(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> tuple[Motions, Motions]:
+        """Of the pairs' sources and targets, after augmentation."""
+        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
+        return source, target
+
+    def _arrays(self, source: Motions, drawn: Motions, paint: OpeningsPainter) -> Batch:
+        points, own = drawn.placed(), source.placed()
+        carried = replace(drawn, shape=source.shape).placed()
+        rigid = self._pack.rigid
+        return {
+            "source_points": own[:, self._pack.control],
+            "target_points": points[:, self._pack.control],
+            "affine": fit_affine(carried[:, rigid, :2], own[:, rigid, :2]),
+            "head": torch.cat([drawn.translation, drawn.scale[:, None]], dim=1),
+            "expression": torch.stack([source.expression, drawn.expression], dim=1),
+            "pose": torch.stack([source.pose_vector(), drawn.pose_vector()], dim=1),
+            "openings": paint(source.codes(), drawn.codes()),
+        }
 
     def _far_pairs(self, random: torch.Generator) -> Tensor:
         pack = self._pack
-        segment = torch.multinomial(self._weights, self._batch, replacement=True, generator=random)
+        chance = self._uniform(random, self._batch)
+        # Rounding may put the last sum below 1.
+        segment = torch.searchsorted(self._chances, chance, right=True).clamp(max=len(self._chances) - 1)
         share = self._uniform(random, self._batch, _TRIES, 2)
         draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
         distance = (pack.places[draws[..., 0]] - pack.places[draws[..., 1]]).abs().sum(-1)
@@ -244,7 +293,7 @@ class DeviceSampler:
         alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
         wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
         far = (wish[0] * distance + wish[1] * FIRST * alike).argmax(dim=1)
-        source, target = draws[torch.arange(self._batch, device=pack.device), far].unbind(1)
+        source, target = draws[self._row, far].unbind(1)
         to_draw = pack.to_draw[target]
         return torch.stack([torch.where(source == to_draw, target, source), to_draw], dim=1)
 
@@ -270,19 +319,59 @@ class DeviceSampler:
         return torch.rand(shape, generator=random, device=self._pack.device)
 
 
+def _edited_poses(portrait: Motions, driver: Motions, still: np.ndarray) -> dict[str, Tensor]:
+    """Rotation, translation and scale of each portrait, turned as the live path turns it, or left as it is."""
+    device = portrait.scale.device
+    own, other = ([code.pose for code in motions.codes()] for motions in (portrait, driver))
+    poses = [a if keep else edit_pose(a, b, None, 1.0) for a, b, keep in zip(own, other, still, strict=True)]
+    return {
+        "rotation": torch.from_numpy(np.stack([pose.rotation for pose in poses])).to(device),
+        "translation": torch.from_numpy(np.stack([pose.translation for pose in poses])).to(device),
+        "scale": torch.tensor([pose.scale for pose in poses]).to(device),
+    }
+
+
 def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterator[Batch]:
-    """Batches from ``first_step`` on, the first sampler's pairs first."""
+    """Batches from ``first_step`` on, the first sampler's pairs first; on a GPU, ready for the current stream."""
+    device = samplers[0].device
+    if device.type != "cuda":
+        yield from read_ahead(lambda step: _together(samplers, step), first_step)
+        return
+    own, main = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    own.wait_stream(main)  # the packs may still be on their way
 
-    def draw(step: int) -> Batch:
-        parts = [sampler.batch(step) for sampler in samplers]
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    def draw(step: int) -> tuple[Batch, torch.cuda.Event]:
+        with torch.cuda.stream(own):
+            return _together(samplers, step), own.record_event()
 
-    return read_ahead(draw, first_step)
+    for batch, ready in read_ahead(draw, first_step, ahead=_AHEAD):
+        main.wait_event(ready)
+        for value in batch.values():
+            value.record_stream(main)  # or its memory would be given to a later batch while this one is read
+        yield batch
+
+
+def _together(samplers: Sequence[DeviceSampler], step: int) -> Batch:
+    parts = [sampler.batch(step) for sampler in samplers]
+    if len(parts) == 1:
+        return parts[0]
+    return {key: torch.cat([part[key] for part in parts if key in part]) for key in parts[0]}
 
 
 def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
-    """``[B, 2, 3]``; see `engine.stages.motion.fit_affine`."""
-    homogeneous = F.pad(source_BK2, (0, 1), value=1.0)
-    turned = homogeneous.transpose(-1, -2)
-    normal = turned @ homogeneous + 1e-6 * torch.eye(3, device=source_BK2.device)
-    return torch.linalg.solve(normal, turned @ target_BK2).transpose(-1, -2)
+    """``[B, 2, 3]``; see `engine.stages.motion.fit_affine`. About the points' means, so that two unknowns are left."""
+    mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
+    centred = source_BK2 - mean_B12
+    turned = centred.transpose(-1, -2)
+    normal_B22 = turned @ centred + 1e-6 * torch.eye(2, device=source_BK2.device)
+    (a, b), (c, d) = (row.unbind(-1) for row in normal_B22.unbind(-2))
+    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
+    inverse_B22 = adjugate / _determinant(normal_B22)[:, None, None]
+    linear_B22 = (inverse_B22 @ (turned @ (target_BK2 - to_B12))).transpose(-1, -2)
+    shift_B21 = to_B12.transpose(-1, -2) - linear_B22 @ mean_B12.transpose(-1, -2)
+    return torch.cat([linear_B22, shift_B21], dim=-1)
+
+
+def _determinant(matrix_B22: Tensor) -> Tensor:
+    """``[B]``; ``torch.det`` factorises, and checks."""
+    return matrix_B22[:, 0, 0] * matrix_B22[:, 1, 1] - matrix_B22[:, 0, 1] * matrix_B22[:, 1, 0]

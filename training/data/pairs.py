@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from engine.stages.reading import expression_displacement
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
 
+T = TypeVar("T")
 Batch = dict[str, torch.Tensor]
 Arrays = dict[str, np.ndarray]
 Motions = tuple[MotionCode, MotionCode]
@@ -42,7 +44,7 @@ STILL_SHARE = 0.5
 """Of the pairs of a pack that holds expressions at one pose: so many show them."""
 FIRST = 1e3
 """Beyond any difference."""
-_STILL_STRANGERS = 0.6
+STILL_STRANGERS = 0.6
 """Of the strangers lend their expression only."""
 
 
@@ -217,7 +219,7 @@ def stranger_drives(
         source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
         target = _by_expression(source, driver)
         pose = (
-            source.pose if rng.random() < _STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+            source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
         arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=False))
@@ -255,11 +257,11 @@ class Mixture:
         return read_ahead(self.batch, first_step)
 
 
-def read_ahead(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
-    """``draw`` of each step from ``first_step`` on, two ahead in a thread."""
+def read_ahead(draw: Callable[[int], T], first_step: int, *, ahead: int = 2) -> Iterator[T]:
+    """``draw`` of each step from ``first_step`` on, some ahead in a thread."""
     with ThreadPoolExecutor(1) as pool:
-        waiting = [pool.submit(draw, first_step + i) for i in range(2)]
-        step = first_step + 2
+        waiting = [pool.submit(draw, first_step + i) for i in range(ahead)]
+        step = first_step + ahead
         while True:
             yield waiting.pop(0).result()
             waiting.append(pool.submit(draw, step))

@@ -5,7 +5,7 @@ Knows the operators those two networks use, and says so when it meets another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class OnnxGraph(nn.Module):
         unknown = sorted({node.op_type for node in graph.node} - _OPERATORS.keys())
         if unknown:
             raise EngineError(f"{path.name} uses {', '.join(unknown)}, which this loss cannot run")
-        self._nodes = [_Node(node) for node in graph.node]
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._nodes = [_Node(node, constants, path.name) for node in graph.node]
         self._index = {t.name: f"constant_{k}" for k, t in enumerate(graph.initializer)}
         for tensor in graph.initializer:
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
@@ -43,15 +44,46 @@ class OnnxGraph(nn.Module):
         values: dict[str, Tensor] = {name: getattr(self, at) for name, at in self._index.items()}
         values |= dict(zip(self._inputs, inputs, strict=True))
         for node in self._nodes:
-            given = [values[name] if name else None for name in node.inputs]
-            values[node.output] = _OPERATORS[node.kind](node.attributes, *given)
+            values[node.output] = node.run(values)
         return tuple(values[name] for name in self._outputs)
 
 
 class _Node:
-    def __init__(self, node: onnx.NodeProto) -> None:
+    """One operator; its shapes, axes and pads are read when the file is, since a tensor's numbers cost a synchronisation."""
+
+    def __init__(self, node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], file: str) -> None:
         self.kind, self.inputs, self.output = node.op_type, list(node.input), node.output[0]
         self.attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        self.numbers: dict[int, list[int]] = {}
+        """Inputs that are Python's numbers, by position."""
+        for position in _NUMBERS.get(self.kind, ()):
+            name = self.inputs[position] if position < len(self.inputs) else ""
+            if not name:
+                continue
+            if name not in constants:
+                raise EngineError(
+                    f"{file} computes shapes of {self.kind} as it runs, which this loss cannot follow"
+                )
+            self.numbers[position] = numpy_helper.to_array(constants[name]).reshape(-1).tolist()
+
+    def run(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Its output, from the values that there are by name."""
+        given = [
+            self.numbers[k] if k in self.numbers else (values[name] if name else None)
+            for k, name in enumerate(self.inputs)
+        ]
+        return _OPERATORS[self.kind](self.attributes, *given)
+
+
+_NUMBERS = {
+    "Pad": (1,),
+    "Reshape": (1,),
+    "Slice": (1, 2, 3, 4),
+    "ReduceMean": (1,),
+    "ReduceSum": (1,),
+    "Squeeze": (1,),
+}
+"""Which inputs of an operator are numbers."""
 
 
 def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -66,20 +98,20 @@ def _max_pool(a: Attributes, x: Tensor) -> Tensor:
     return F.max_pool2d(x, a["kernel_shape"], stride=a["strides"])
 
 
-def _pad(_: Attributes, x: Tensor, pads: Tensor, *__: Tensor | None) -> Tensor:
+def _pad(_: Attributes, x: Tensor, pads: list[int], *__: Tensor | None) -> Tensor:
     rank = x.dim()
-    sides = [(int(pads[k]), int(pads[k + rank])) for k in reversed(range(rank))]
+    sides = [(pads[k], pads[k + rank]) for k in reversed(range(rank))]
     return F.pad(x, [n for side in sides for n in side])
 
 
-def _reshape(_: Attributes, x: Tensor, shape: Tensor) -> Tensor:
-    return x.reshape([x.shape[k] if n == 0 else int(n) for k, n in enumerate(shape.tolist())])
+def _reshape(_: Attributes, x: Tensor, shape: list[int]) -> Tensor:
+    return x.reshape([x.shape[k] if n == 0 else n for k, n in enumerate(shape)])
 
 
-def _slice(_: Attributes, x: Tensor, starts: Tensor, ends: Tensor, *rest: Tensor) -> Tensor:
-    axes = rest[0].tolist() if rest else range(len(starts))
-    steps = rest[1].tolist() if len(rest) > 1 else [1] * len(starts)
-    for axis, start, end, step in zip(axes, starts.tolist(), ends.tolist(), steps, strict=True):
+def _slice(_: Attributes, x: Tensor, starts: list[int], ends: list[int], *rest: list[int]) -> Tensor:
+    axes = rest[0] if rest else range(len(starts))
+    steps = rest[1] if len(rest) > 1 else [1] * len(starts)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         index = [slice(None)] * x.dim()
         index[axis] = slice(start, end, step)
         x = x[tuple(index)]
@@ -87,15 +119,15 @@ def _slice(_: Attributes, x: Tensor, starts: Tensor, ends: Tensor, *rest: Tensor
 
 
 def _reduce(how: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def run(a: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
-        along = axes.tolist() if axes is not None else a.get("axes", list(range(x.dim())))
+    def run(a: Attributes, x: Tensor, axes: list[int] | None = None) -> Tensor:
+        along = axes if axes is not None else a.get("axes", list(range(x.dim())))
         return how(x, along, keepdim=bool(a.get("keepdims", 1)))
 
     return run
 
 
-def _squeeze(_: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(tuple(axes.tolist()))
+def _squeeze(_: Attributes, x: Tensor, axes: list[int] | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes))
 
 
 _OPERATORS: dict[str, Callable[..., Tensor]] = {

@@ -1,4 +1,4 @@
-"""What is carried to a GPU machine arrives as it was, as far as the bytes allow."""
+"""What is copied to a remote machine arrives as it was, as far as the bytes allow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from engine.errors import EngineError
+from scripts.remote_training.pack import PackOptions, main, write_folder
+from scripts.remote_training.portable import choose_frames, read_packs, write_packs
 from tests.training.session.packs import write_pack
-from training.carry import choose_frames, read_packs, write_packs
-from training.carry_cli import Carry
 from training.compact.recipe import CompactRecipe
 from training.weights import load_average, save_half
 
@@ -25,8 +25,8 @@ def _write(folder: Path, packs: list[Path], limit: int = 1 << 22) -> list[str]:
 
 def test_pictures_and_readings_arrive_as_they_were(tmp_path: Path) -> None:
     pack = write_pack(tmp_path / "clips", people=3, frames=10)
-    _write(tmp_path / "carry", [pack])
-    (got,) = read_packs(tmp_path / "carry")
+    _write(tmp_path / "small", [pack])
+    (got,) = read_packs(tmp_path / "small")
     with np.load(pack / "track.npz") as track:
         training = track["segment"] != 0
         rows = got.rows(validation=False)
@@ -39,8 +39,8 @@ def test_pictures_and_readings_arrive_as_they_were(tmp_path: Path) -> None:
 
 
 def test_people_kept_out_of_training_stay_apart(tmp_path: Path) -> None:
-    _write(tmp_path / "carry", [write_pack(tmp_path / "clips", people=4, frames=30, validation=(1, 3))])
-    (got,) = read_packs(tmp_path / "carry")
+    _write(tmp_path / "small", [write_pack(tmp_path / "clips", people=4, frames=30, validation=(1, 3))])
+    (got,) = read_packs(tmp_path / "small")
     assert set(got.segment[got.rows(validation=True)]) == {1, 3}
     assert set(got.segment[got.rows(validation=False)]) == {0, 2}
 
@@ -49,10 +49,10 @@ def test_what_does_not_fit_is_thinned_out_evenly_and_the_limit_holds(tmp_path: P
     main = write_pack(tmp_path / "clips", people=3, frames=60)
     other = write_pack(tmp_path / "heads", people=40, frames=4, validation=())
     limit = 300_000
-    said = _write(tmp_path / "carry", [main, other], limit)
-    total = sum(p.stat().st_size for p in (tmp_path / "carry").iterdir())
+    said = _write(tmp_path / "small", [main, other], limit)
+    total = sum(p.stat().st_size for p in (tmp_path / "small").iterdir())
     assert total < 1.15 * limit, "the table's share is an estimate"
-    clips, heads = read_packs(tmp_path / "carry")
+    clips, heads = read_packs(tmp_path / "small")
     assert len(said) == 2
     assert 2 < len(clips.frames) < 180
     counts = np.bincount(heads.segment)
@@ -68,13 +68,13 @@ def test_every_long_segment_keeps_a_pair() -> None:
     assert rows.tolist() == sorted(rows.tolist())
 
 
-def test_the_command_carries_weights_that_a_recipe_starts_from(tmp_path: Path) -> None:
+def test_the_command_takes_weights_that_a_recipe_starts_from(tmp_path: Path) -> None:
     recipe = CompactRecipe()
     run = tmp_path / "checkpoint.pt"
     torch.save({"recipe": "compact", "modules": {"average": recipe.average.state_dict()}}, run)
     pack = write_pack(tmp_path / "clips")
-    out = tmp_path / "carry"
-    Carry(packs=(pack,), out=out, weights=run, size=64).run()
+    out = tmp_path / "small"
+    assert main(["--packs", str(pack), "--out", str(out), "--weights", str(run), "--size", "64"]) == 0
     assert (out / "weights.pt").stat().st_size < 16 * 2**20, (
         "one file of the session's must stay under 16 MiB"
     )
@@ -85,10 +85,10 @@ def test_the_command_carries_weights_that_a_recipe_starts_from(tmp_path: Path) -
 
 
 def test_wrong_files_are_refused_with_their_remedy(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="mimicam carry"):
+    with pytest.raises(EngineError, match=r"scripts\.remote_training\.pack"):
         read_packs(tmp_path)
     with pytest.raises(EngineError, match="not a pack"):
-        Carry(packs=(tmp_path,), out=tmp_path / "out").run()
+        write_folder(PackOptions(packs=(tmp_path,), out=tmp_path / "out"))
     with pytest.raises(EngineError, match="does not exist"):
         load_average(tmp_path / "none.pt")
     (tmp_path / "bad.pt").write_bytes(b"bad")
@@ -98,7 +98,12 @@ def test_wrong_files_are_refused_with_their_remedy(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="do not fit"):
         CompactRecipe().start_from(load_average(tmp_path / "other.pt"))
     pack = write_pack(tmp_path / "clips")
-    _write(tmp_path / "carry", [pack])
-    (tmp_path / "carry" / "clips.tables.xz").write_bytes(b"short")
-    with pytest.raises(EngineError, match="carry it again"):
-        read_packs(tmp_path / "carry")
+    _write(tmp_path / "small", [pack])
+    (tmp_path / "small" / "clips.tables.xz").write_bytes(b"short")
+    with pytest.raises(EngineError, match="copy it again"):
+        read_packs(tmp_path / "small")
+
+
+def test_without_a_limit_given_checkout_and_pack_stay_under_64_mib() -> None:
+    """What a remote machine takes in: the tracked files came to 29.0 MiB, 2026-11."""
+    assert PackOptions(packs=(Path("a"),), out=Path("b")).limit_mib + 29.0 < 64

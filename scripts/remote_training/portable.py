@@ -1,9 +1,9 @@
-"""Packs and networks made small enough to travel to a lent machine, and read again there.
+"""Packs made small enough to be copied to a remote machine, and read again there.
 
-A folder: ``carry.json``, per pack ``NAME.webp`` (pictures one after the other) and ``NAME.tables.xz`` (an npz: landmarks
+A folder: ``pack.json``, per pack ``NAME.webp`` (pictures one after the other) and ``NAME.tables.xz`` (an npz: landmarks
 as 16-bit steps of 1/4096 of the crop's half side, each frame's difference to the one before; blendshapes in fp16; segment
-numbers; the pictures' places in the file), ``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx``. Reading needs NumPy
-and OpenCV alone.
+numbers; the pictures' places in the file). Beside them may lie ``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx``.
+Reading needs NumPy and OpenCV alone.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _TABLE_BYTES = 1400
 """Of a frame, compressed: a first guess, replaced by what the pack's own tables come to."""
 _SAFE = 0.98
 _SHORT = 8
-"""Segments of up to so many frames (rendered quadruples, pictures) travel whole or not at all."""
+"""Segments of up to so many frames (rendered quadruples, pictures) are taken whole or not at all."""
 _PROBE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarriedPack:
-    """What arrived."""
+class PortablePack:
+    """One pack in memory."""
 
     name: str
     frames: Image
@@ -93,7 +93,7 @@ class PackWriter:
         self._validation = np.array([bool(s["validation"]) for s in self._segments])[self._tables["segment"]]
 
     def write(self, limit_bytes: int, validation_share: float = 0.04) -> dict[str, object]:
-        """Write as many frames as fit; returns the pack's entry of ``carry.json``."""
+        """Write as many frames as fit; returns the pack's entry of ``pack.json``."""
         picture, table = self._bytes_per_frame(), float(_TABLE_BYTES)
         for _ in range(2):
             rows = self._choose(int(_SAFE * limit_bytes / (picture + table)), validation_share)
@@ -145,31 +145,33 @@ class PackWriter:
         return lzma.compress(body.getvalue(), preset=3)
 
 
-def read_packs(folder: Path) -> list[CarriedPack]:
-    """Every pack of a carried folder, pictures decoded in all threads.
+def read_packs(folder: Path) -> list[PortablePack]:
+    """Every pack of a folder, pictures decoded in all threads.
 
     Raises:
-        EngineError: the folder was not written by 'mimicam carry', or is not complete.
+        EngineError: the folder was not written by `write_packs`, or is not complete.
     """
-    index = folder / "carry.json"
+    index = folder / "pack.json"
     if not index.is_file():
-        raise EngineError(f"{folder} holds no carry.json: write it with 'mimicam carry'")
+        raise EngineError(
+            f"{folder} holds no pack.json: write it with 'python -m scripts.remote_training.pack'"
+        )
     return [_read_pack(folder, str(entry["name"])) for entry in json.loads(index.read_text())["packs"]]
 
 
-def _read_pack(folder: Path, name: str) -> CarriedPack:
+def _read_pack(folder: Path, name: str) -> PortablePack:
     try:
         data = (folder / f"{name}.webp").read_bytes()
         body = lzma.decompress((folder / f"{name}.tables.xz").read_bytes())
     except (OSError, lzma.LZMAError) as error:
-        raise EngineError(f"{folder} does not hold all of pack '{name}' ({error}): carry it again") from error
+        raise EngineError(f"{folder} does not hold all of pack '{name}' ({error}): copy it again") from error
     with np.load(io.BytesIO(body)) as tables:
         t = {key: tables[key] for key in tables.files}
     spans = zip(t["offsets"][:-1], t["offsets"][1:], strict=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         frames = list(pool.map(_decode, (data[a:b] for a, b in spans)))
     landmarks = np.cumsum(t["landmarks"], axis=0, dtype=np.int16).astype(np.float32) / _STEPS
-    return CarriedPack(
+    return PortablePack(
         name=name,
         frames=np.stack(frames),
         landmarks=landmarks,
@@ -184,7 +186,7 @@ def _read_pack(folder: Path, name: str) -> CarriedPack:
 def _decode(data: bytes) -> Image:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise EngineError("a carried picture is damaged: carry the pack again")
+        raise EngineError("a picture is damaged: copy the pack again")
     return np.ascontiguousarray(picture[:, :, ::-1])
 
 
@@ -208,4 +210,4 @@ def write_packs(
         entry = PackWriter(folder, out=out, quality=quality, size_px=size_px).write(part)
         entries.append(entry)
         say(f"{entry['name']}: {entry['frames']} of {entry['of']} frames")
-    (out / "carry.json").write_text(json.dumps({"packs": entries}, indent=1))
+    (out / "pack.json").write_text(json.dumps({"packs": entries}, indent=1))

@@ -1,0 +1,65 @@
+"""One part's figures: ``python -m benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_runner import NOT_INSTALLED
+from engine.errors import EngineError
+from kernels import KernelBuildError
+
+
+def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
+    """Measure, and write the file anew after each mode or size, so that a part cut short keeps what it has."""
+    from benchmarks import gpu_compact, gpu_steps
+    from benchmarks.host_gpu import HostGpu
+    from benchmarks.machine import gpu_state
+    from engine.backends.cuda_gpu import CudaGpu
+
+    if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
+        raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")
+    gpu = HostGpu() if rehearse else CudaGpu()
+    scale = gpu_steps.REHEARSAL if rehearse else gpu_steps.Scale()
+
+    def keep(report: dict[str, Any]) -> None:
+        part = out.with_suffix(".part")
+        part.write_text(json.dumps(report | {"gpu_then": gpu_state()}, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, out)
+
+    keep(_measurer(what)(variant, gpu, scale, keep))
+
+
+def _measurer(what: str) -> Callable[..., dict[str, Any]]:
+    from benchmarks import gpu_compact, gpu_live, gpu_profile, gpu_sessions, gpu_steps
+
+    return {
+        "steps": gpu_steps.measure_variant,
+        "sessions": gpu_sessions.measure_sessions,
+        "compact": gpu_compact.measure_compact,
+        "live": gpu_live.measure_live,
+        "profile": gpu_profile.measure_profile,
+    }[what]
+
+
+def main(arguments: list[str]) -> int:
+    """0: measured; 77: something it needs is not installed; 1: anything else."""
+    rehearse = "--rehearse" in arguments
+    what, variant, out = [argument for argument in arguments if argument != "--rehearse"]
+    try:
+        measure(what, variant, Path(out), rehearse=rehearse)
+    except ModuleNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_INSTALLED
+    except (EngineError, KernelBuildError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_INSTALLED if "not available" in str(error) or "takes no plug-ins" in str(error) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

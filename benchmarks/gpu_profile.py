@@ -1,0 +1,71 @@
+"""Which GPU kernels take the time: a profile of frames, by PyTorch's own profiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
+from engine.backends.code_state import CodeState
+from engine.backends.cuda_gpu import Gpu
+from engine.backends.frame_step import CameraInput, FrameStep, Surface
+from engine.backends.live import IDENTITY
+from engine.models.folded import FoldedDpe
+from engine.types import Mode
+from export.networks import random_dpe
+
+_FRAMES = 20
+_TOP = 30
+
+
+def measure_profile(
+    mode: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """The kernels of 20 frames of ``half`` in a mode, queued one by one: no graph hides their names."""
+    networks = open_variant("half", FoldedDpe(random_dpe(scale.preset)), gpu, scale)
+    size = int(networks["motion_encoder"].inputs["image"].shape[-1])
+    codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
+    codes.enter(0, portrait_of(networks, gpu))
+    codes.write(0, EDIT, IDENTITY)
+    camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
+    surface = Surface(gpu, canvas_of(size, scale))
+    step = FrameStep(
+        networks, gpu, mode=Mode(mode), camera=camera, codes=codes, surface=surface, graph=False
+    )  # fmt: skip
+    frames = min(_FRAMES, scale.stage_frames)
+    for _ in range(3):
+        step.repeat()
+    report = {"variant": "half", "mode": mode, "frames": frames} | profiled(step.repeat, frames)
+    keep(report)
+    return report
+
+
+def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
+    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of one call."""
+    on_gpu = torch.cuda.is_available()
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as found:
+        for _ in range(calls):
+            work()
+        if on_gpu:
+            torch.cuda.synchronize()
+    rows = [
+        {"name": row.key[:120], "us": _own_us(row, on_gpu) / calls, "calls": row.count / calls}
+        for row in found.key_averages()
+    ]
+    rows.sort(key=lambda row: -row["us"])
+    return {
+        "top": rows[:_TOP],
+        "all_us": sum(row["us"] for row in rows),
+        "launches": sum(r["calls"] for r in rows),
+    }
+
+
+def _own_us(row: Any, on_gpu: bool) -> float:
+    """Own time of a kernel; of an operator on the host where there is a GPU, nothing: its kernels have rows themselves."""
+    if not on_gpu:
+        return float(row.self_cpu_time_total)
+    return float(row.self_device_time_total) if "CUDA" in str(row.device_type) else 0.0

@@ -1,0 +1,107 @@
+"""Several sessions on one GPU: how many of 30 frames a second it holds, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.gpu_steps import (
+    EDIT,
+    FORMS,
+    PERIOD_S,
+    Networks,
+    Scale,
+    host_ms,
+    open_variant,
+    percentiles,
+    portrait_of,
+)
+from engine.backends.batching import Gather, Ticket
+from engine.backends.cuda_gpu import Gpu
+from engine.backends.model import Features
+from engine.backends.slots import SlotRequest, SlotStep
+from engine.models.folded import FoldedDpe
+from engine.types import Mode
+from export.networks import random_dpe
+
+
+def measure_sessions(
+    name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """How many sessions of 30 frames a second one GPU holds: batches of growing size, run at that pace.
+
+    A size counts when the 99th percentile of a frame's age at the end of its batch, waiting included, is under the
+    period; frames arrive at phases spread over it. ``keep`` gets what there is after each size.
+    """
+    folded = FoldedDpe(random_dpe(scale.preset))
+    compiled = name in FORMS and FORMS[name].fused
+    rows: list[dict[str, Any]] = []
+    report: dict[str, Any] = {
+        "variant": name, "preset": scale.preset, "holds_sessions_at_30_fps": 0, "batches": rows,
+    }  # fmt: skip
+    for batch in scale.compiled_batches if compiled else scale.batches:
+        if (
+            compiled
+        ):  # or the ninth size of one function would run uncompiled (recompile_limit), and not say so
+            torch._dynamo.reset()
+        networks = open_variant(name, folded, gpu, scale, batch=batch)
+        rows.append(_measure_batch(networks, gpu, batch, scale))
+        if rows[-1]["age_ms"]["p99"] >= 1e3 * PERIOD_S:
+            break
+        report["holds_sessions_at_30_fps"] = batch
+        keep(report)
+    return report
+
+
+def _measure_batch(networks: Networks, gpu: Gpu, batch: int, scale: Scale) -> dict[str, Any]:
+    step = SlotStep(networks, gpu, modes=(Mode.EXP,))
+    features = _single(portrait_of(networks, gpu))
+    crop = np.full((step.size, step.size, 3), 128, np.uint8)
+    request = SlotRequest(crop=crop, features=features, mode=Mode.EXP, edit=EDIT)
+    requests = dict.fromkeys(range(batch), request)
+    full = host_ms(lambda: step(requests), scale.batch_frames, 3)
+    return {"sessions": batch, "full_batch_ms": full, "age_ms": _paced_batches(step, requests, scale)}
+
+
+def _single(features: Features) -> Features:
+    return Features(arrays=tuple(array[:1] for array in features.arrays), model=features.model)
+
+
+def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
+    """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
+    gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
+    start = time.perf_counter_ns()
+    ages: list[float] = []
+    for due_ns, slot in _arrivals(len(requests), scale.batch_s):
+        while time.perf_counter_ns() - start < due_ns:
+            _run_due(step, gather, start, ages)
+        gather.offer(slot, _Timed(requests[slot], start + due_ns), time.perf_counter_ns() - start)
+    while gather.due_ns is not None:
+        _run_due(step, gather, start, ages)
+    return percentiles(ages)
+
+
+class _Timed(Ticket[SlotRequest, None]):
+    def __init__(self, request: SlotRequest, sent_ns: int) -> None:
+        super().__init__(request)
+        self.sent_ns = sent_ns
+
+
+def _run_due(step: SlotStep, gather: Gather[SlotRequest, None], start: int, ages: list[float]) -> None:
+    batch = gather.take(time.perf_counter_ns() - start)
+    if not batch:
+        return
+    step({slot: ticket.item for slot, ticket in batch.items()})
+    now = time.perf_counter_ns()
+    ages.extend((now - ticket.sent_ns) / 1e6 for ticket in batch.values() if isinstance(ticket, _Timed))
+
+
+def _arrivals(sessions: int, seconds: float) -> Iterator[tuple[int, int]]:
+    """(time in ns, slot), in order; phases spread evenly."""
+    period = round(1e9 * PERIOD_S)
+    for index in range(int(seconds / PERIOD_S) * sessions):
+        yield index * period // sessions, index % sessions

@@ -1,0 +1,147 @@
+"""Train the compact preset on a GPU for a few minutes: ``python scripts/gpu_train.py --pack DIR --out DIR --minutes 5``.
+
+For a remote machine without internet access. DIR of ``--pack`` comes from ``python -m scripts.remote_training.pack``;
+``--out`` receives five small files, each replaced at least every minute: averaged weights (fp16), curve, samples, and the
+report as JSON and as a page. The number of steps comes from the smoke run of ``scripts/gpu_check.py`` in or beside
+``--out``; the learning rate has fallen when either these steps or the minutes are over. docs/training.md says more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_STARTED_S = time.monotonic()  # --minutes counts the imports below: they take 10 to 20 s on a fresh machine
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch  # noqa: E402
+
+from benchmarks.gpu_parts import SMOKE_S  # noqa: E402
+from engine.errors import EngineError  # noqa: E402
+from scripts.remote_training.session import Deadline, RemoteTraining, SessionOptions  # noqa: E402
+from scripts.remote_training.smoke import run_smoke  # noqa: E402
+from scripts.remote_training.step_count import find_step_count  # noqa: E402
+from training.compact.recipe import CompactOptions  # noqa: E402
+
+_SNAPSHOT_S = 45.0
+_GUESS_STEPS_PER_S = 15.0
+_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "strangers": 1, "warmup": 1, "snapshot_s": 4.0}
+_REHEARSED_SMOKE_S = 3.0
+_REHEARSED_STEPS = 10
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gpu_train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "--pack",
+        type=Path,
+        help="folder of scripts.remote_training.pack; only a rehearsal or a smoke run does without",
+    )
+    add("--out", type=Path, help="receives small files only")
+    add("--minutes", type=float, default=5.0, help="of the whole command; it ends cleanly then")
+    add("--steps", type=int, help="stop there: also the length of the learning-rate curve")
+    add(
+        "--steps-from",
+        type=Path,
+        metavar="FILE",
+        help="gpu_check.json whose smoke run says how many steps fit",
+    )
+    add("--batch", type=int, default=96)
+    add("--size", type=int, default=256, help="side of the pictures, pixels")
+    add("--strangers", type=int, default=8, help="portraits of each batch that another person drives as well")
+    add("--other-share", type=float, default=0.125, help="of each batch, for each pack after the first")
+    add("--snapshot-s", type=float, default=_SNAPSHOT_S, help="how often the files are written, at most 60")
+    add("--seed", type=int, default=0, help="give another one when going on: it draws other batches")
+    add("--device", default="cuda")
+    add("--lr", type=float, default=4e-4)
+    add("--lr-final", type=float, default=5e-5)
+    add("--warmup", type=int, default=200)
+    add("--perceptual-weight", type=float, default=0.15)
+    add("--landmark-weight", type=float, default=6.0)
+    add("--landmark-samples", type=int, default=32, help="of each batch")
+    add("--gan", type=float, default=0.0, help="weight of a discriminator, for a last stage")
+    add("--gan-parts", type=float, default=0.0, help="weight of two more, of the mouth and of the eyes")
+    add(
+        "--smoke",
+        type=Path,
+        metavar="FILE.json",
+        help=f"train {SMOKE_S} s and write figures only: steps/s, a profile",
+    )
+    add("--rehearse", action="store_true", help="seconds on a CPU at toy sizes: shows that all runs")
+    return parser
+
+
+def _arguments(given: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(given)
+    if options.rehearse:
+        vars(options).update(_REHEARSAL)
+    if options.smoke is None and options.out is None:
+        parser.error("name a folder with --out")
+    if options.smoke is None and options.pack is None and not options.rehearse:
+        parser.error("name a folder with --pack")
+    if not 0 < options.snapshot_s <= 60:
+        parser.error("--snapshot-s must lie in 0..60")
+    return options
+
+
+def _training(options: argparse.Namespace, deadline: Deadline, steps: int) -> RemoteTraining:
+    o = options
+    session = SessionOptions(
+        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, strangers=o.strangers, seed=o.seed,
+        device=o.device,
+    )  # fmt: skip
+    compact = CompactOptions(
+        lr=o.lr, lr_final=o.lr_final, warmup=o.warmup, steps=steps, perceptual=o.perceptual_weight,
+        landmark=o.landmark_weight, landmark_samples=o.landmark_samples, gan=o.gan, gan_parts=o.gan_parts,
+    )  # fmt: skip
+    return RemoteTraining(session, compact, deadline)
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    seconds = _REHEARSED_SMOKE_S if options.rehearse else float(SMOKE_S)
+    training = _training(options, Deadline(time.monotonic() + 3600), steps=100_000)
+    few = {"profiled_steps": 1} if options.rehearse else {}
+    found = run_smoke(training, seconds, options.smoke, **few)
+    print(f"{found['steps_per_s']:.2f} steps/s, {found['samples_per_s']:.0f} samples/s")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    o = options
+    deadline = Deadline(_STARTED_S + 60 * o.minutes)
+    device = torch.cuda.get_device_name() if o.device.startswith("cuda") else "cpu"
+    guess = round(_GUESS_STEPS_PER_S * 60 * o.minutes)
+    count = find_step_count(
+        o.out, deadline.left_s(), batch=o.batch, device=device, given=o.steps_from, guess=guess
+    )  # fmt: skip
+    steps, source = (count.steps, count.source) if o.steps is None else (o.steps, "--steps")
+    print(f"learning-rate curve of {steps} steps ({source})", flush=True)
+    training = _training(o, deadline, steps)
+    last = _REHEARSED_STEPS if o.rehearse and o.steps is None else o.steps
+    reached = training.train(o.out, steps=last, every_s=o.snapshot_s, curve_steps=steps, curve_from=source)
+    print(f"stopped at step {reached}; the files are in {o.out}")
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: done; 1: refused; 2: no GPU."""
+    options = _arguments(arguments)
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        print("no GPU that PyTorch can use: nothing was run; --rehearse trains on the CPU", file=sys.stderr)
+        return 2
+    try:
+        return _train(options) if options.smoke is None else _smoke(options)
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Training on a remote GPU that has no internet access."""

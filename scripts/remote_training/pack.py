@@ -1,0 +1,126 @@
+"""Write what training on a remote GPU needs into one small folder: ``python -m scripts.remote_training.pack --help``.
+
+For a machine without internet access and with a limit on what is copied there. Packs are thinned out evenly until they
+fit; weights and loss networks go along in fp16. ``scripts/gpu_train.py --pack DIR`` reads the folder (docs/training.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.errors import EngineError
+from scripts.remote_training.portable import write_packs
+from training.perceptual import MobileNetDistance
+from training.weights import load_average, save_half
+
+_LIMIT_MIB = 32.0
+"""The checkout itself is about as large: together they stay under 64 MiB, a common limit of such machines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackOptions:
+    """One folder."""
+
+    packs: tuple[Path, ...]
+    """Packs of 'mimicam pack'; the first is the main one."""
+    out: Path
+    """Folder to write; an older one is replaced."""
+    weights: Path | None = None
+    """Checkpoint of a run to go on from."""
+    perceptual: Path | None = None
+    """torchvision's mobilenet_v2 weights."""
+    landmarks: Path | None = None
+    """The tracker's landmark network as ONNX."""
+    limit_mib: float = _LIMIT_MIB
+    """Of everything together."""
+    quality: int = 80
+    """WebP's, 1..100."""
+    size: int = 256
+    """Side of the pictures, pixels."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality <= 100:
+            raise EngineError(f"--quality must lie in 1..100, got {self.quality}")
+
+
+def write_folder(options: PackOptions) -> None:
+    """Write it.
+
+    Raises:
+        EngineError: a file is missing or of the wrong kind, or the networks alone are too large.
+    """
+    o, out = options, options.out
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.iterdir():
+        if old.suffix in {".webp", ".xz", ".pt", ".onnx", ".json"}:
+            old.unlink()
+    if o.weights is not None:
+        save_half(load_average(o.weights), out / "weights.pt")
+    if o.perceptual is not None:
+        _write_perceptual(o.perceptual, out / "perceptual.pt")
+    if o.landmarks is not None:
+        shutil.copyfile(o.landmarks, out / "landmarks.onnx")
+    room = int(o.limit_mib * 2**20) - _size(out)
+    if room < 2**20:
+        raise EngineError(f"the networks alone leave {room / 2**20:.1f} MiB: raise --limit-mib")
+    write_packs(o.packs, out, limit_bytes=room, quality=o.quality, size_px=o.size, say=print)
+    print(f"{out}: {_size(out) / 2**20:.1f} MiB")
+
+
+def _write_perceptual(weights: Path, out: Path) -> None:
+    """The layers that the distance reads, in fp16."""
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    MobileNetDistance(weights)  # raises where the file is wrong
+    last = MobileNetDistance.last_block()
+    names = [n for n in state if n.startswith("features.") and int(n.split(".")[1]) <= last]
+    torch.save({n: state[n].half() if state[n].is_floating_point() else state[n] for n in names}, out)
+
+
+def _size(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.iterdir() if p.is_file())
+
+
+def _parse(given: Sequence[str]) -> PackOptions:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.remote_training.pack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--packs",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="packs of 'mimicam pack'; the first is the main one",
+    )
+    add("--out", type=Path, required=True, help="folder to write; an older one is replaced")
+    add("--weights", type=Path, help="checkpoint of a run to go on from")
+    add("--perceptual", type=Path, help="torchvision's mobilenet_v2 weights")
+    add("--landmarks", type=Path, help="the tracker's landmark network as ONNX")
+    add("--limit-mib", type=float, default=_LIMIT_MIB, help="of everything together (default: %(default)s)")
+    add("--quality", type=int, default=80, help="WebP's, 1..100 (default: %(default)s)")
+    add("--size", type=int, default=256, help="side of the pictures, pixels (default: %(default)s)")
+    found = vars(parser.parse_args(given))
+    return PackOptions(**found | {"packs": tuple(found["packs"])})
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0: written; 1: refused."""
+    try:
+        write_folder(_parse(arguments))
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""Training the compact preset on one GPU within a time: data on the device, a recipe, and small files as it goes."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+
+from engine.errors import EngineError
+from scripts.remote_training.drawn import drawn_pack
+from scripts.remote_training.portable import PortablePack, read_packs
+from scripts.remote_training.snapshots import Progress, Snapshots
+from training.compact.recipe import CompactOptions, CompactRecipe
+from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
+from training.data.pairs import Batch
+from training.trainer import Losses, Trainer, TrainerOptions
+from training.weights import load_average
+
+_ALGORITHMS = 3
+"""That cuDNN times of each of about 250 convolutions: with all ten the search takes 15 to 30 s of a short session."""
+_LOG_EVERY = 10
+"""Steps a line of the curve; reading their losses waits for the GPU once."""
+_RESERVE_S = 4.0
+"""Kept for the last snapshot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """One session."""
+
+    pack: Path | None
+    """Folder of `scripts.remote_training.pack`; None: drawn noise."""
+    batch: int
+    size: int
+    other_share: float
+    """Of each batch, for each pack after the first."""
+    strangers: int
+    """Portraits of each batch that another person drives as well; see `training.data.pairs.stranger_drives`."""
+    seed: int
+    device: str
+
+
+class Deadline:
+    """A time that begins when training begins and is over when the session must write its last files."""
+
+    def __init__(self, end_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._end_s, self._clock = end_s, clock
+        self._begin_s = clock()
+
+    def begin(self) -> None:
+        """Count from now: data is on the device."""
+        self._begin_s = self._clock()
+
+    def left_s(self) -> float:
+        """Seconds until the end; negative after it."""
+        return self._end_s - self._clock()
+
+    def share(self) -> float:
+        """How much of the time has gone by, 0..1."""
+        whole = self._end_s - self._begin_s
+        return 1.0 if whole <= 0 else min(max((self._clock() - self._begin_s) / whole, 0.0), 1.0)
+
+
+class RemoteTraining:
+    """Data on the device, a recipe, and its batches."""
+
+    def __init__(self, options: SessionOptions, compact: CompactOptions, deadline: Deadline) -> None:
+        """Read, decode and move everything."""
+        self.options, self.deadline = options, deadline
+        self.device = torch.device(options.device)
+        _set_switches(options.seed)
+        self._packs = [drawn_pack(options.size)] if options.pack is None else read_packs(options.pack)
+        self.recipe = CompactRecipe(
+            compact,
+            perceptual=self._file("perceptual.pt"),
+            landmarks=self._file("landmarks.onnx"),
+            device=options.device,
+            time_share=deadline.share,
+        )
+        start = self._file("weights.pt")
+        if start is not None:
+            self.recipe.start_from(load_average(start))
+        self.complete = None not in (self._file("perceptual.pt"), self._file("landmarks.onnx"))
+        """Whether it trains with every loss: without, steps are faster than in earnest."""
+        self.samplers = self._samplers()
+        self.shown = self._validation()
+
+    def _file(self, name: str) -> Path | None:
+        path = None if self.options.pack is None else self.options.pack / name
+        return path if path is not None and path.is_file() else None
+
+    def _samplers(self) -> list[DeviceSampler]:
+        o = self.options
+        other = round(o.batch * o.other_share)
+        samplers = []
+        for number, pack in enumerate(self._packs):
+            count = o.batch - other * (len(self._packs) - 1) if number == 0 else other
+            strangers = min(o.strangers, count) if number == 0 else 0
+            if count > 0:
+                loaded = self._to_device(pack, validation=False)
+                samplers.append(
+                    DeviceSampler(loaded, size=o.size, batch=count, seed=o.seed, strangers=strangers)
+                )
+        return samplers
+
+    def _validation(self) -> Batch | None:
+        """Fixed pairs of people who are not trained on; None where the first pack has none.
+
+        As many as in a batch: for another number cuDNN would time every convolution again.
+        """
+        main = self._packs[0]
+        if len(main.rows(validation=True)) < 2:
+            return None
+        loaded = self._to_device(main, validation=True)
+        return DeviceSampler(loaded, size=self.options.size, batch=self.options.batch, seed=1).batch(0)
+
+    def _to_device(self, pack: PortablePack, *, validation: bool) -> DevicePack:
+        rows = pack.rows(validation=validation)
+        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.pose_group, pack.made)
+        return DevicePack(pack.frames[rows], *(table[rows] for table in tables), device=self.device)
+
+    def train(self, out: Path, *, steps: int | None, every_s: float, **facts: object) -> int:
+        """Train until the time is over, the last step, or a signal; returns the step reached.
+
+        Args:
+            out: receives small files only.
+            steps: stop there; None: train as long as there is time.
+            every_s: how often the files are written.
+            facts: what the report shall also hold.
+        """
+        self._check_time()
+        scratch = Path(tempfile.mkdtemp(prefix="training-"))
+        progress = Progress(self.options.batch)
+        snapshots = Snapshots(self.recipe, self.shown, out, progress, curve=scratch / "curve.csv")
+        snapshots.add_facts(every_loss=self.complete, strangers=self.options.strangers, **facts)
+        keep = TrainerOptions(
+            out=scratch,
+            steps=sys.maxsize if steps is None else steps,
+            minutes=(self.deadline.left_s() - _RESERVE_S) / 60,
+            checkpoint_every_s=float("inf"),
+            samples_every=sys.maxsize,
+            log_every=_LOG_EVERY,
+        )
+        trainer = Trainer(_Writing(self.recipe, snapshots, every_s), keep)
+        self.deadline.begin()
+        progress.begin()
+        try:
+            reached = trainer.run(lambda first: progress.counted(device_stream(self.samplers, first)))
+            snapshots.write(reached)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return reached
+
+    def _check_time(self) -> None:
+        if self.deadline.left_s() <= _RESERVE_S:
+            raise EngineError("--minutes went by while the data was read: give more")
+
+    def steps(self, progress: Progress) -> Iterator[int]:
+        """Train without files; gives the number of each step once it is queued."""
+        for step, batch in enumerate(progress.counted(device_stream(self.samplers, 0))):
+            self.recipe.step(step, batch)
+            yield step
+
+
+class _Writing:
+    """A recipe that also writes its small files every so often; see `training.trainer.Recipe`."""
+
+    def __init__(self, recipe: CompactRecipe, snapshots: Snapshots, every_s: float) -> None:
+        self._recipe, self._snapshots, self._every_s = recipe, snapshots, every_s
+        self._written = time.monotonic()
+        self.name, self.late = recipe.name, recipe.late
+        self.modules, self.optimisers = recipe.modules, recipe.optimisers
+        self.sample_grid = recipe.sample_grid
+
+    def step(self, step: int, batch: Batch) -> Losses:
+        """One update, then the files if it is time."""
+        losses = self._recipe.step(step, batch)
+        if time.monotonic() - self._written > self._every_s:
+            self._snapshots.write(step + 1)
+            self._written = time.monotonic()
+        return losses
+
+
+def _set_switches(seed: int) -> None:
+    # Not TF32: distances between landmarks and pixels are differences of products (LandmarkFlow).
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
+    torch.manual_seed(seed)
+    cv2.setNumThreads(1)

@@ -1,0 +1,67 @@
+"""How many steps a session will make: from the training smoke run of ``scripts/gpu_check.py``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu_parts import SMOKE
+from engine.errors import EngineError
+
+CHECK = "gpu_check.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCount:
+    """Length of the learning-rate curve, and where it comes from."""
+
+    steps: int
+    source: str
+
+
+def find_step_count(
+    out: Path, seconds: float, *, batch: int, device: str, given: Path | None, guess: int
+) -> StepCount:
+    """Steps that fit into ``seconds``.
+
+    Args:
+        out: where the session writes; the smoke run is looked for in and beside it.
+        seconds: of training.
+        batch: samples a step; a smoke run of another batch says nothing.
+        device: name of the device; likewise.
+        given: report of ``gpu_check.py``, or of ``gpu_train.py --smoke``.
+        guess: taken where no smoke run is found.
+
+    Raises:
+        EngineError: the file given holds no smoke run of this batch on this device.
+    """
+    files = [given] if given is not None else _nearby(out)
+    for file in files:
+        rate = _rate(file, batch, device)
+        if rate:
+            return StepCount(steps=max(round(rate * seconds), 1), source=f"{file}: {rate:.2f} steps/s")
+    if given is not None:
+        raise EngineError(
+            f"{given} holds no training smoke run with batches of {batch} on {device}: give --steps"
+        )
+    return StepCount(steps=guess, source="a guess: no smoke run was found")
+
+
+def _nearby(out: Path) -> list[Path]:
+    """Reports in the output folder, beside it, and in the folders beside it, newest first."""
+    out = out.resolve()
+    found = {out / CHECK, out.parent / CHECK, *out.parent.glob(f"*/{CHECK}")}
+    return sorted((file for file in found if file.is_file()), key=lambda file: -file.stat().st_mtime)
+
+
+def _rate(file: Path, batch: int, device: str) -> float:
+    """Steps a second of the smoke run in a file; 0 where it holds none that fits."""
+    try:
+        report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+    found = report.get("parts", {}).get(SMOKE, {}).get("result", report)
+    fits = found.get("batch") == batch and found.get("device") == device
+    return float(found.get("steps_per_s", 0.0)) if fits else 0.0

@@ -1,0 +1,95 @@
+"""The compact preset's frame as one CUDA graph, against the same networks on the processor: no clip, no OpenVINO."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the GPU path needs torch")
+
+from benchmarks.host_gpu import HostGpu  # noqa: E402
+from engine.backends.cuda_gpu import Gpu  # noqa: E402
+from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
+from engine.backends.published import ModelFacts  # noqa: E402
+from engine.models.compact import Compact, CompactConfig  # noqa: E402
+from engine.stages.composite import Composite  # noqa: E402
+from engine.types import CropBox, Float, Image, Layers  # noqa: E402
+
+SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
+FULL_LIMIT, HALF_LIMIT = 2e-3, 5e-2
+"""Of a layer's range. Guesses: float32 adds up in another order; half is 1e-3 a layer. No GPU has run this yet."""
+
+
+def test_two_builds_of_the_graph_draw_the_same_frames() -> None:
+    """On the processor nothing may differ: the comparison below is of the same work."""
+    first, second = (_frames(HostGpu(), half=False) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert np.array_equal(a, b)
+    assert len({frame.tobytes() for frame in first[-2:]}) == 2, "drives differ, so do their frames"
+
+
+def test_half_precision_stays_near() -> None:
+    _compare(_frames(HostGpu(), half=True), _frames(HostGpu(), half=False), HALF_LIMIT)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("half", "limit"), [(False, FULL_LIMIT), (True, HALF_LIMIT)])
+def test_a_captured_frame_on_a_gpu_is_the_processors(
+    half: bool, limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
+    from engine.backends.cuda_gpu import CudaGpu
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    _compare(_frames(CudaGpu(), half=half), _frames(HostGpu(), half=False), limit)
+
+
+def _compare(got: list[np.ndarray], want: list[np.ndarray], limit: float) -> None:
+    for a, b in zip(got, want, strict=True):
+        assert np.isfinite(a).all()
+        if b.dtype == np.uint8:  # a finished picture: where layers meet, single pixels may differ more
+            assert np.abs(a.astype(int) - b).mean() <= 255 * limit / 10
+        else:
+            assert np.abs(a - b).max() <= limit * max(1.0, float(np.abs(b).max()))
+
+
+def _frames(gpu: Gpu, *, half: bool) -> list[np.ndarray]:
+    """Layers and finished pictures of three drives of one portrait; replays after the capture, not the capture itself."""
+    torch.manual_seed(5)
+    model = Compact(SMALL).eval()
+    with torch.no_grad():
+        for value in model.parameters():  # the zeroed layers too: an untrained model would hide them
+            value.add_(0.03 * torch.randn(value.shape))
+    facts = ModelFacts(name="small", sha256="small", size=SMALL.size, backend="test")
+    drawer = GpuCompact(compact_networks(model, gpu, half=half), gpu, facts)
+    crop = np.random.default_rng(0).integers(0, 256, (SMALL.size, SMALL.size, 3), np.uint8)
+    features = drawer.encode(crop)
+    drives = [_drive(seed) for seed in range(3)]
+    layers = [array.copy() for drive in drives for array in _arrays(drawer.generate(features, drive))]
+    return [*layers, *_pictures(drawer, features, drives)]
+
+
+def _pictures(drawer: GpuCompact, features: object, drives: list[tuple[Float, ...]]) -> list[Image]:
+    canvas = drawer.open_canvas()
+    assert canvas is not None
+    box = CropBox(x_px=10.0, y_px=6.0, size_px=float(SMALL.size))
+    ramp = np.linspace(0, 255, 3 * 90 * 100, dtype=np.uint8).reshape(90, 100, 3)
+    canvas.enter(features, Composite(ramp, box, (96, 80)).scene(SMALL.size))  # type: ignore[arg-type]
+    mouth = np.zeros((4, SMALL.size, SMALL.size), np.float32)
+    return [canvas(drive, mouth).copy() for drive in drives]
+
+
+def _arrays(layers: Layers) -> tuple[np.ndarray, ...]:
+    return layers.painted, layers.mask, layers.flow
+
+
+def _drive(seed: int) -> tuple[Float, ...]:
+    rng = np.random.default_rng(seed)
+    c = SMALL
+    points = rng.uniform(-0.6, 0.6, (2, c.points, 3))
+    shapes = [(2, c.expression), (2, c.pose), (c.openings, c.size // 2, c.size // 2), (1,)]
+    affine = np.eye(2, 3) + rng.uniform(-0.02, 0.02, (2, 3))
+    values = (*points, affine, np.array([0.0, 0.0, 0.4]), *(rng.uniform(0, 1, shape) for shape in shapes))
+    return tuple(value.astype(np.float32) for value in values)

@@ -1,0 +1,55 @@
+"""Maps of openings for training batches, drawn by the functions that the live path uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from engine.runtime.cores import usable_cores
+from engine.stages.geometry import place
+from engine.stages.motion import paint_openings
+from engine.stages.raster import Canvas
+from engine.stages.teeth import paint_teeth
+from engine.types import Float, MotionCode
+
+_PAINTERS = 4
+"""Threads that draw at most: most of the work is OpenCV's, which lets others run, but its calls are short."""
+
+
+class OpeningsPainter:
+    """Draws the maps of openings of a batch on the CPU, in a few threads, and brings them to the device."""
+
+    def __init__(self, batch: int, side: int, device: torch.device) -> None:
+        """Take memory for ``[batch, 6, side, side]``, pinned where the device is a GPU."""
+        pinned = device.type == "cuda"
+        self._device = device
+        self._maps = torch.zeros(batch, 6, side, side, pin_memory=pinned)
+        workers = min(_PAINTERS, usable_cores())
+        self._pool, self._canvases = ThreadPoolExecutor(workers), [Canvas(side) for _ in range(workers)]
+
+    def __call__(self, source: Sequence[MotionCode], target: Sequence[MotionCode]) -> Tensor:
+        """``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
+
+        On a GPU the copy is queued on the current stream. Whoever calls again has copied the next batch's codes to the host
+        on that stream, and so waited for it: the pinned memory is free again.
+        """
+        pairs, maps = list(zip(source, target, strict=True)), self._maps.numpy()
+        count = len(self._canvases)
+
+        def paint(worker: int) -> None:
+            for row in range(worker, len(pairs), count):
+                paint_maps(*pairs[row], canvas=self._canvases[worker], out=maps[row])
+
+        list(self._pool.map(paint, range(count)))
+        moved = self._maps.to(self._device, non_blocking=True)
+        return moved.clone() if moved is self._maps else moved
+
+
+def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
+    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``; it also draws a mouth: six times as long."""
+    paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
+    paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
+    paint_teeth(target, out[0], canvas=canvas, out=out[4:])
