@@ -85,13 +85,27 @@ def run_onnxruntime(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
 
 
 def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
-    """Run a file in OpenVINO on the CPU, in float32."""
+    """Run a file in OpenVINO on the CPU, in float32.
+
+    Raises:
+        EngineError: OpenVINO does not compile it for this CPU.
+    """
     import openvino
 
-    compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    try:
+        compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise EngineError(
+            f"{path.name} does not compile in OpenVINO on this CPU: use --precision fp32 ({_last_line(error)})"
+        ) from error
     result = compiled(dict(inputs))
     # An output that the network also reads itself has several names.
     return {name: np.array(result[port]) for port in compiled.outputs for name in port.get_names()}
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}

@@ -68,6 +68,8 @@ class Manifest:
     networks: tuple[NetworkFile, ...]
     warp: str = "gridsample"
     """How generators sample: ``gridsample``, which every runtime knows, or ``plugin``, our kernel, in TensorRT."""
+    activations: str = ""
+    """Of int8: ``unsigned``, for CPUs, or ``signed``, for TensorRT (and in exports that do not state it)."""
 
     def network(self, name: str) -> NetworkFile:
         """One by name.
