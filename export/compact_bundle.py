@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from engine.errors import EngineError
 from engine.models.compact import Compact, CompactConfig
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
+from engine.runtime.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 _POSE = 12

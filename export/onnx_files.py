@@ -16,6 +16,8 @@ from torch.onnx import symbolic_helper
 
 from engine.backends.manifest import Arrays
 from engine.errors import EngineError
+from engine.runtime import silent_imports
+from engine.runtime.silent_imports import ov
 from export.networks import Network
 
 Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
@@ -75,11 +77,10 @@ def port_types(model: onnx.ModelProto) -> dict[str, str]:
 
 def run_onnxruntime(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
     """Run a file in ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = silent_imports.onnxruntime()
+    options = runtime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
@@ -90,10 +91,8 @@ def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
     Raises:
         EngineError: OpenVINO does not compile it for this CPU.
     """
-    import openvino
-
     try:
-        compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = ov.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise EngineError(
             f"{path.name} does not compile in OpenVINO on this CPU: use --precision fp32 ({_last_line(error)})"

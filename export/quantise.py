@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 
 from engine.errors import EngineError
+from engine.runtime import silent_imports
 from export.clip_inputs import Arrays
 from export.half import ends_search, grid_makers
 
@@ -54,6 +55,7 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
         EngineError: ONNX Runtime is not installed.
     """
     try:
+        silent_imports.onnxruntime()
         from onnxruntime import quantization as tools
     except ImportError as error:
         raise EngineError("int8 is calibrated by ONNX Runtime: pip install onnxruntime") from error
