@@ -17,6 +17,7 @@ import torch
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs, sha256_of
 from engine.models.mixed_parts import Form
 from export import onnx_files
 from export.clip_inputs import Arrays, clip_inputs
@@ -67,6 +68,8 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         raise EngineError(
             f"cannot make {folder} ({error.strerror}): choose another folder with -o"
         ) from error
+    if not model.startswith(RANDOM):
+        refuse_to_overwrite_inputs(_written(folder, networks), [model_path(model)])
     (folder / manifests.FILE).unlink(missing_ok=True)
     clip = _clip_inputs(networks, options)
     losses: dict[str, list[Sensitivity]] = {}
@@ -94,6 +97,11 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
     )
     manifests.write_manifest(folder, manifest)
     return manifest
+
+
+def _written(folder: Path, networks: list[Network]) -> list[Path]:
+    names = [f"{n.name}{suffix}" for n in networks for suffix in (".onnx", ".check.npz", ".plan")]
+    return [folder / name for name in (*names, "sensitivity.json", manifests.FILE)]
 
 
 def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
@@ -143,7 +151,7 @@ def _write_network(
     entry = NetworkFile(
         name=network.name,
         onnx=path.name,
-        sha256=manifests.sha256_of(path),
+        sha256=sha256_of(path),
         check=f"{network.name}.check.npz",
         inputs=_ports(inputs, types),
         outputs=_ports(reference, types),
@@ -184,7 +192,7 @@ def _model_sha256(model: str, networks: list[Network]) -> str:
         path = model_path(model)
         if path.is_dir():
             return str(json.loads((path / "model.json").read_text(encoding="utf-8"))["sha256"])
-        return manifests.sha256_of(path)
+        return sha256_of(path)
     digest = hashlib.sha256()
     for network in networks:
         for value in network.module.state_dict().values():

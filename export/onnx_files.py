@@ -16,6 +16,7 @@ from torch.onnx import symbolic_helper
 
 from engine.backends.manifest import Arrays
 from engine.errors import EngineError
+from engine.files import write_atomically
 from engine.runtime import silent_imports
 from engine.runtime.silent_imports import ov
 from export.networks import Network
@@ -43,8 +44,7 @@ def write(network: Network, path: Path, *, opset: int) -> None:
         EngineError: the folder cannot be written.
     """
     names = [*network.inputs, *network.outputs]
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with write_atomically(path) as part:
         with warnings.catch_warnings():
             # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
             warnings.simplefilter("ignore")
@@ -60,11 +60,6 @@ def write(network: Network, path: Path, *, opset: int) -> None:
                 dynamo=False,
             )
         onnx.checker.check_model(str(part), full_check=True)
-        part.replace(path)
-    except OSError as error:
-        raise EngineError(f"{path} cannot be written ({error}): check space and permissions") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def port_types(model: onnx.ModelProto) -> dict[str, str]:

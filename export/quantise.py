@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from engine.runtime import silent_imports
 from export.clip_inputs import Arrays
 from export.half import ends_search, grid_makers
@@ -60,26 +61,24 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
     except ImportError as error:
         raise EngineError("int8 is calibrated by ONNX Runtime: pip install onnxruntime") from error
     model = onnx.load(str(path))
-    part = path.with_name(f"{path.name}.int8")
     unsigned = activations == "unsigned"
     level = logging.getLogger().level
     try:
         logging.getLogger().setLevel(logging.ERROR)  # it advises on models that it does not know
-        tools.quantize_static(
-            str(path), str(part), _Frames(inputs), quant_format=tools.QuantFormat.QDQ, per_channel=True,
-            activation_type=tools.QuantType.QUInt8 if unsigned else tools.QuantType.QInt8,
-            weight_type=tools.QuantType.QInt8, reduce_range=unsigned,
-            op_types_to_quantize=["Conv"], nodes_to_exclude=sorted(_precise(model.graph)),
-            calibrate_method=tools.CalibrationMethod.Percentile,
-            extra_options={
-                "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
-                "CalibPercentile": 99.99,
-            },
-        )  # fmt: skip
-        part.replace(path)
+        with write_atomically(path) as part:
+            tools.quantize_static(
+                str(path), str(part), _Frames(inputs), quant_format=tools.QuantFormat.QDQ, per_channel=True,
+                activation_type=tools.QuantType.QUInt8 if unsigned else tools.QuantType.QInt8,
+                weight_type=tools.QuantType.QInt8, reduce_range=unsigned,
+                op_types_to_quantize=["Conv"], nodes_to_exclude=sorted(_precise(model.graph)),
+                calibrate_method=tools.CalibrationMethod.Percentile,
+                extra_options={
+                    "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
+                    "CalibPercentile": 99.99,
+                },
+            )  # fmt: skip
     finally:
         logging.getLogger().setLevel(level)
-        part.unlink(missing_ok=True)
 
 
 def psnr_db(want: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:

@@ -9,9 +9,12 @@ from pathlib import Path
 import torch
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
 from training.carry import write_packs
 from training.perceptual import MobileNetDistance
 from training.weights import load_average, save_half
+
+_WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +46,7 @@ class Carry:
 
     def run(self) -> None:
         """Write the folder."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        for old in self.out.iterdir():
-            if old.suffix in {".webp", ".xz", ".pt", ".onnx", ".json"}:
-                old.unlink()
+        self._clear()
         if self.weights is not None:
             save_half(load_average(self.weights), self.out / "weights.pt")
         if self.perceptual is not None:
@@ -60,6 +60,20 @@ class Carry:
             self.packs, self.out, limit_bytes=room, quality=self.quality, size_px=self.size, say=print
         )
         print(f"{self.out}: {_size(self.out) / 2**20:.1f} MiB")
+
+    def _clear(self) -> None:
+        """Make the folder, or remove an older one's files; those of somebody else are left alone."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        old = [path for path in self.out.iterdir() if path.suffix in _WRITTEN]
+        refuse_to_overwrite_inputs(
+            old, filter(None, (*self.packs, self.weights, self.perceptual, self.landmarks))
+        )
+        if old and not (self.out / "carry.json").is_file():
+            raise EngineError(
+                f"{self.out} holds {old[0].name}, which carry did not write: choose another --out"
+            )
+        for path in old:
+            path.unlink()
 
     def _carry_perceptual(self, weights: Path) -> None:
         """The layers that the distance reads, in fp16."""

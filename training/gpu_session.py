@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import cv2
 import torch
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from training.carry import CarriedPack, read_packs
 from training.compact.recipe import CompactOptions, CompactRecipe
 from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
@@ -133,15 +133,15 @@ class Session:
         save_half(self._recipe.average.state_dict(), out / "weights.pt", step=step)
         curve = self._scratch / "curve.csv"
         if curve.is_file():
-            shutil.copyfile(curve, out / "curve.csv.part")
-            os.replace(out / "curve.csv.part", out / "curve.csv")
+            with write_atomically(out / "curve.csv") as part:
+                shutil.copyfile(curve, part)
         seconds = time.monotonic() - self._started
         facts = {"step": step, "seconds": round(seconds, 1), "batch": self._options.batch, **self._machine()}
         if self._shown is not None:
             facts |= {k: round(v, 3) for k, v in self._recipe.figures(self._shown).items()}
             self._write_grid(self._shown, out / "samples.jpg")
-        (out / "session.json.part").write_text(json.dumps(facts, indent=1))
-        os.replace(out / "session.json.part", out / "session.json")
+        with write_atomically(out / "session.json") as part:
+            part.write_text(json.dumps(facts, indent=1))
         print(json.dumps(facts), flush=True)
 
     def _write_grid(self, batch: Batch, path: Path) -> None:
@@ -149,9 +149,8 @@ class Session:
         pixels = ((grid.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         done, data = cv2.imencode(".jpg", pixels[:, :, ::-1])
         assert done, "OpenCV always writes JPEG"
-        part = path.with_suffix(".part")
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
+        with write_atomically(path) as part:
+            part.write_bytes(data.tobytes())
 
     def _machine(self) -> dict[str, object]:
         if self._device.type != "cuda":
