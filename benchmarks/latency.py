@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
 from engine.cli.run import ReferenceName
-from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs, write_atomically
 from engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class Bench:
 
         from engine.report import render_report
 
+        if self.json is not None:
+            read = map(Path, filter(None, (self.source, self.portrait, self.model)))
+            refuse_to_overwrite_inputs([self.json], read)
         report, facts = measure(self)
         console = Console()
         console.print(render_report(report, str(facts["backend"])), highlight=False)
@@ -290,10 +293,8 @@ def write_json(path: Path, facts: dict[str, Any]) -> None:
     Raises:
         EngineError: the file cannot be written.
     """
-    try:
-        path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise EngineError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
+    with write_atomically(path) as part:
+        part.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def _schedule(images: Sequence[Image], fps: float) -> Iterator[Timed]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import EngineError
+from engine.files import sha256_of
 
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "manifest.json"
@@ -45,7 +45,7 @@ def problems(folder: Path = ASSETS) -> list[str]:
         path = folder / asset.file
         if not path.is_file():
             found.append(f"{asset.file} is missing")
-        elif sha256(path) != asset.sha256:
+        elif sha256_of(path) != asset.sha256:
             found.append(f"{asset.file} was changed: its hash is not the one in the manifest")
     return found
 
@@ -65,12 +65,3 @@ def bundled_portraits(folder: Path = ASSETS) -> list[Path]:
 def demo_clip(folder: Path = ASSETS) -> Path:
     """The driver of ``make demo``."""
     return folder / "demo" / "driver.mp4"
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -25,7 +25,7 @@ PYTHON_MIN, PYTHON_MAX = (3, 10), (3, 13)
 _PACKAGES = {
     "numpy": "numpy",
     "opencv-python": "cv2",
-    "openvino": "openvino",
+    "openvino": "engine.runtime.silent_imports",  # the import that reports nothing
     "av": "av",
     "tyro": "tyro",
     "rich": "rich",

@@ -84,6 +84,11 @@ def enroll(
     return Portrait(name=label, picture=image, box=box, crop=crop, motion=motion, features=model.encode(crop))
 
 
+def enrolled_files(folder: Path) -> list[Path]:
+    """The files that `save_portrait` writes."""
+    return [folder / name for name in sorted(_FILES)]
+
+
 def save_portrait(portrait: Portrait, folder: Path) -> None:
     """Write a folder that `load_portrait` reads; complete or not at all.
 

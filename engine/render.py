@@ -13,10 +13,11 @@ import cv2
 from av.container import OutputContainer
 
 from engine.errors import EngineError
+from engine.files import is_same, write_atomically
 from engine.pipeline import Pipeline
 from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
-from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format, part_of
+from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
 from engine.sources.video import Timed, VideoFile
 from engine.types import Frame, Image
@@ -57,7 +58,7 @@ def check_names(driving: Path, out: Path) -> None:
         container_format(out)
     if not out.resolve().parent.is_dir():
         raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
-    if out.exists() and out.samefile(driving):
+    if is_same(out, driving):
         raise EngineError(f"{out} is the driving file itself; choose another name for OUT")
 
 
@@ -90,13 +91,8 @@ def write_picture(path: Path, image: Image) -> None:
     ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise EngineError(f"this OpenCV does not write {path.suffix}; choose .png")
-    part = part_of(path)
-    try:
+    with write_atomically(path) as part:
         part.write_bytes(data.tobytes())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise EngineError(f"{path} cannot be written ({error.strerror}); choose another folder") from error
 
 
 def render_video(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from export.compact_bundle import write_bundle
+from engine.files import refuse_to_overwrite_inputs
+from export.compact_bundle import bundle_files, write_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Bundle:
         for path in filter(None, (self.weights, self.facts)):
             if not path.is_file():
                 raise EngineError(f"{path} does not exist")
+        refuse_to_overwrite_inputs(bundle_files(self.out), filter(None, (self.weights, self.facts)))
         facts: dict[str, Any] = {} if self.facts is None else json.loads(self.facts.read_text())
         write_bundle(self.weights, self.out, facts)
         print(f"wrote {self.out}: try it with 'mimicam run --model {self.out}'")

@@ -145,6 +145,7 @@ def _write(options: Export, console: Console) -> Manifest:
         raise EngineError(f"export needs {error.name}: pip install 'mimicam[train]'") from error
     bundle = BundleOptions(
         precision=options.precision,
+        target=options.target,
         warp=options.warp,
         sensitivity=options.threshold,
         frames=_FRAMES if options.sensitivity is None else BundleOptions.frames,

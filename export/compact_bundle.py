@@ -6,7 +6,6 @@ convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixel
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import xml.etree.ElementTree as ET
@@ -14,15 +13,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.errors import EngineError
+from engine.files import sha256_of, write_atomically
 from engine.models.compact import Compact, CompactConfig
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
+from engine.runtime.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 _POSE = 12
@@ -86,6 +86,12 @@ def example_inputs(model: Compact) -> dict[str, Tensor]:
     }
 
 
+def bundle_files(out: Path) -> list[Path]:
+    """The files that `write_bundle` writes."""
+    networks = [f"{name}{suffix}" for name in ("encoder", "generator") for suffix in (".xml", ".bin")]
+    return [out / name for name in (*networks, "weights.safetensors", "model.json")]
+
+
 def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     """Write ``encoder``, ``generator``, ``weights.safetensors`` and ``model.json`` to a folder.
 
@@ -94,15 +100,17 @@ def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model = load_weights(weights)
     state = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
-    save_file(state, out / "weights.safetensors")
+    with write_atomically(out / "weights.safetensors") as part:
+        save_file(state, part)
     model.load_state_dict({k: v.float() for k, v in state.items()})
     inputs = example_inputs(model)
     picture = {"image": torch.zeros(1, 3, model.config.size, model.config.size)}
     _save_ir(CompactEncoder(model), picture, out / "encoder.xml")
     _save_ir(PixelGenerator(model), inputs, out / "generator.xml")
-    digest = hashlib.sha256((out / "weights.safetensors").read_bytes()).hexdigest()
+    digest = sha256_of(out / "weights.safetensors")
     body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}
-    (out / "model.json").write_text(json.dumps(body | facts, indent=1) + "\n")
+    with write_atomically(out / "model.json") as part:
+        part.write_text(json.dumps(body | facts, indent=1) + "\n")
 
 
 def _save_ir(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:

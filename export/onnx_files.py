@@ -16,6 +16,9 @@ from torch.onnx import symbolic_helper
 
 from engine.backends.manifest import Arrays
 from engine.errors import EngineError
+from engine.files import write_atomically
+from engine.runtime import silent_imports
+from engine.runtime.silent_imports import ov
 from export.networks import Network
 
 Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
@@ -41,8 +44,7 @@ def write(network: Network, path: Path, *, opset: int) -> None:
         EngineError: the folder cannot be written.
     """
     names = [*network.inputs, *network.outputs]
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with write_atomically(path) as part:
         with warnings.catch_warnings():
             # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
             warnings.simplefilter("ignore")
@@ -58,11 +60,6 @@ def write(network: Network, path: Path, *, opset: int) -> None:
                 dynamo=False,
             )
         onnx.checker.check_model(str(part), full_check=True)
-        part.replace(path)
-    except OSError as error:
-        raise EngineError(f"{path} cannot be written ({error}): check space and permissions") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def port_types(model: onnx.ModelProto) -> dict[str, str]:
@@ -75,23 +72,34 @@ def port_types(model: onnx.ModelProto) -> dict[str, str]:
 
 def run_onnxruntime(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
     """Run a file in ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+    runtime = silent_imports.onnxruntime()
+    options = runtime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
 
 def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
-    """Run a file in OpenVINO on the CPU, in float32."""
-    import openvino
+    """Run a file in OpenVINO on the CPU, in float32.
 
-    compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    Raises:
+        EngineError: OpenVINO does not compile it for this CPU.
+    """
+    try:
+        compiled = ov.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise EngineError(
+            f"{path.name} does not compile in OpenVINO on this CPU: use --precision fp32 ({_last_line(error)})"
+        ) from error
     result = compiled(dict(inputs))
     # An output that the network also reads itself has several names.
     return {name: np.array(result[port]) for port in compiled.outputs for name in port.get_names()}
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
 
 
 RUNNERS: dict[str, Runner] = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}

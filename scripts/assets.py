@@ -10,7 +10,8 @@ import json
 import sys
 from dataclasses import asdict, replace
 
-from engine.assets_manifest import ASSETS, MANIFEST, Asset, entries, sha256, unlisted
+from engine.assets_manifest import ASSETS, MANIFEST, Asset, entries, unlisted
+from engine.files import sha256_of
 
 
 def main(arguments: list[str]) -> int:
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
         file, licence, origin = arguments
         listed[file] = Asset(file=file, sha256="", licence=licence, origin=origin)
     fresh = [
-        replace(a, sha256=sha256(ASSETS / a.file)) for a in listed.values() if (ASSETS / a.file).exists()
+        replace(a, sha256=sha256_of(ASSETS / a.file)) for a in listed.values() if (ASSETS / a.file).exists()
     ]
     rows = [asdict(asset) for asset in sorted(fresh, key=lambda asset: asset.file)]
     (ASSETS / MANIFEST).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 
 _log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
@@ -141,19 +142,10 @@ class Trainer:
             "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "curve": self._curve.read(),
         }
-        part = self.checkpoint.with_suffix(".part")
-        try:
-            with part.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.checkpoint)
-        except OSError as error:
-            raise EngineError(
-                f"{self.checkpoint} cannot be written ({error.strerror}): free some space"
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
+        with write_atomically(self.checkpoint) as part, part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
 
     def run(self, batches: Callable[[int], Iterator[Batch]], samples: Batch | None = None) -> int:
         """Train until the last step, the time limit, or a signal; returns the step reached.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 
 State = dict[str, Tensor]
 
@@ -38,6 +38,5 @@ def load_average(path: Path) -> State:
 def save_half(average: State, path: Path, *, step: int = 0) -> None:
     """Averaged weights in fp16, in the form of a checkpoint that 'mimicam bundle' reads too; complete or absent."""
     half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in average.items()}
-    part = path.with_suffix(".part")
-    torch.save({"recipe": "compact", "step": step, "modules": {"average": half}}, part)
-    os.replace(part, path)
+    with write_atomically(path) as part:
+        torch.save({"recipe": "compact", "step": step, "modules": {"average": half}}, part)

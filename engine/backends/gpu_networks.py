@@ -21,6 +21,7 @@ from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
 from engine.backends.published_torch import load_folded
 from engine.backends.tensorrt import open_network
 from engine.backends.tensorrt_api import Progress, TensorRt
+from engine.files import sha256_of
 from engine.types import Float
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ def open_half(
     networks = torch_networks(folded, form, gpu, engine=engine)
     facts = ModelFacts(
         name=path.name,
-        sha256=manifests.sha256_of(path),
+        sha256=sha256_of(path),
         size=folded.config.size,
         backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
     )

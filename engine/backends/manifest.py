@@ -6,7 +6,6 @@ file compares against that before it shows anybody a picture.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
+from engine.files import sha256_of, write_atomically
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -68,6 +68,8 @@ class Manifest:
     networks: tuple[NetworkFile, ...]
     warp: str = "gridsample"
     """How generators sample: ``gridsample``, which every runtime knows, or ``plugin``, our kernel, in TensorRT."""
+    activations: str = ""
+    """Of int8: ``unsigned``, for CPUs, or ``signed``, for TensorRT (and in exports that do not state it)."""
 
     def network(self, name: str) -> NetworkFile:
         """One by name.
@@ -94,7 +96,8 @@ class Difference:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``."""
     text = json.dumps({"format": FORMAT, "version": 1} | asdict(manifest), indent=2)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    with write_atomically(folder / FILE) as part:
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -203,12 +206,3 @@ def _network(values: dict[str, Any]) -> NetworkFile:
 
 def _port(values: dict[str, Any]) -> Port:
     return Port(name=str(values["name"]), shape=tuple(map(int, values["shape"])), dtype=str(values["dtype"]))
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,6 +17,7 @@ from engine.backends import manifest as manifests
 from engine.backends.manifest import Array, Manifest, NetworkFile, Port
 from engine.backends.plan_cache import default_folder
 from engine.errors import EngineError
+from engine.files import sha256_of
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
     Raises:
         EngineError: what ``make`` says, or the cache cannot be written.
     """
-    sha256 = manifests.sha256_of(path)
+    sha256 = sha256_of(path)
     folder = (cache or default_folder().with_name("networks")) / f"{kind}-{sha256[:24]}"
     if (folder / manifests.FILE).is_file():
         return folder
@@ -89,7 +90,7 @@ def entry(onnx: Path, inputs: dict[str, Array], outputs: dict[str, Array]) -> Ne
     return NetworkFile(
         name=onnx.stem,
         onnx=onnx.name,
-        sha256=manifests.sha256_of(onnx),
+        sha256=sha256_of(onnx),
         check=check,
         inputs=_ports(inputs),
         outputs=_ports(outputs),

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino as ov
 
 from engine.errors import EngineError
+from engine.runtime.silent_imports import ov
 
 Array = npt.NDArray[Any]
 

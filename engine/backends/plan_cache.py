@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 
 _log = logging.getLogger(__name__)
 
@@ -181,19 +182,11 @@ def write_private(path: Path, content: bytes) -> None:
     Raises:
         EngineError: it cannot be written; nothing half-written stays behind.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise EngineError(f"cannot write {path} ({error.strerror}): check space and permissions") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with write_atomically(path) as part, os.fdopen(os.open(part, flags, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _read_own_file(path: Path) -> bytes:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.backends.manifest import sha256_of
 from engine.backends.published import ModelFacts, PublishedModel
 from engine.errors import EngineError
+from engine.files import sha256_of
 from engine.types import Float
 
 if TYPE_CHECKING:

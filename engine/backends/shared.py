@@ -17,6 +17,7 @@ from engine.backends.model import Features, LatentCodes, check_own
 from engine.backends.published import ModelFacts
 from engine.backends.slots import SlotRequest, SlotStep
 from engine.errors import EngineError
+from engine.files import sha256_of
 from engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _half(path: Path, engine: Engine, slots: int, wait_s: float) -> SharedModel:
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
     facts = ModelFacts(
         name=path.name,
-        sha256=manifests.sha256_of(path),
+        sha256=sha256_of(path),
         size=folded.config.size,
         backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
     )

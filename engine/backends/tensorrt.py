@@ -238,8 +238,12 @@ def build_request(
     """What to ask of ``TensorRt.build``.
 
     Raises:
-        EngineError: the ONNX file is missing or has changed.
+        EngineError: the ONNX file is missing or has changed, or its int8 form is the one for CPUs.
     """
+    if manifest.activations == "unsigned":
+        raise EngineError(
+            f"the int8 files in {folder} are for CPUs: export again with --target tensorrt or tensorrt-rtx"
+        )
     return BuildRequest(
         onnx=manifests.onnx_path(folder, network),
         shapes={port.name: port.shape for port in network.inputs},

@@ -26,9 +26,10 @@ class Demo:
         """Play the clip once; print what happened."""
         from rich.console import Console
 
-        from engine.assets_manifest import demo_clip
+        from engine.assets_manifest import bundled_portraits, demo_clip
         from engine.cli.live import exit_code, load_all, open_source, tell_lost
         from engine.demo import SIZE, Wall
+        from engine.files import refuse_to_overwrite_inputs
         from engine.report import render_report
         from engine.runtime.clock import MonotonicClock
         from engine.runtime.mailbox import Drops
@@ -37,6 +38,7 @@ class Demo:
         from engine.sources.video import VideoFile
 
         clip, console = demo_clip(), Console()
+        refuse_to_overwrite_inputs([self.out], [clip, *bundled_portraits()])
         model, portraits = load_all("compact", "auto", ())
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, timings=timings)

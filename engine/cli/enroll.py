@@ -23,8 +23,10 @@ class Enroll:
     def run(self) -> int:
         """Enrol and save."""
         from engine.backends import load_model
-        from engine.portrait import enroll, save_portrait
+        from engine.files import refuse_to_overwrite_inputs
+        from engine.portrait import enroll, enrolled_files, save_portrait
 
+        refuse_to_overwrite_inputs(enrolled_files(self.out), [self.portrait, Path(self.model)])
         portrait = enroll(self.portrait, model=load_model(self.model))
         save_portrait(portrait, self.out)
         print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")

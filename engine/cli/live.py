@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from engine.assets_manifest import bundled_portraits
 from engine.backends import LiveModel, PictureModel, load_model
 from engine.errors import EngineError
+from engine.files import is_same
 from engine.portrait import Portrait, load_portrait, read_picture
 from engine.report import Report
 from engine.runtime.clock import Clock
@@ -88,7 +90,23 @@ def make_sinks(
         raise EngineError(
             "--sink takes one or more different sinks: virtual-camera, window, file:PATH, webrtc, null"
         )
+    for first, second in combinations(file_outputs(specs), 2):
+        if is_same(first, second):
+            raise EngineError(
+                f"--sink file:{first} and file:{second} are one file: give them different names"
+            )
     return [_sink(spec, on_key, figures) for spec in specs]
+
+
+def file_outputs(specs: Sequence[str]) -> list[Path]:
+    """Files that the sinks write."""
+    return [Path(spec.removeprefix("file:")) for spec in specs if spec.startswith("file:")]
+
+
+def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
+    """Files and folders that a session reads, as far as these options name them."""
+    given = [Path(source), Path(model), *(portraits or bundled_portraits())]
+    return [path for path in given if path.exists()]
 
 
 def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[str]]) -> Sink:

@@ -46,6 +46,7 @@ class Render:
         """Render; print how much and how fast."""
         from engine.backends import load_model
         from engine.cli.live import parse_size
+        from engine.files import refuse_to_overwrite_inputs
         from engine.portrait import read_picture
         from engine.render import check_names, render_picture
         from engine.sources.file import is_picture
@@ -53,6 +54,7 @@ class Render:
 
         parse_size(self.size)
         check_readable(self.driving)
+        refuse_to_overwrite_inputs([self.out], [self.driving, self.portrait, Path(self.model)])
         check_names(self.driving, self.out)
         if is_picture(self.driving):
             image = read_picture(self.driving)

@@ -71,8 +71,17 @@ class _Live:
     """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
-        from engine.cli.live import load_all, make_sinks, open_source, result_size, tell_lost
+        from engine.cli.live import (
+            file_outputs,
+            inputs_of,
+            load_all,
+            make_sinks,
+            open_source,
+            result_size,
+            tell_lost,
+        )
         from engine.controls import Controls
+        from engine.files import refuse_to_overwrite_inputs
         from engine.pipeline import Pipeline
         from engine.runtime.clock import MonotonicClock
         from engine.runtime.mailbox import Drops
@@ -80,6 +89,9 @@ class _Live:
         from engine.session import Parts, Session
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
+        refuse_to_overwrite_inputs(
+            file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
+        )
         edit = _edit(options)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)

@@ -6,9 +6,7 @@ repeats it for people and tools, with the hashes.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs, sha256_of, write_atomically
 from engine.models.archive import generator_state
 from engine.models.dpe import Dpe
 from engine.models.layers import blur_kernel
@@ -91,25 +90,21 @@ def save_published(model: Dpe, out: Path, *, source: Path | None = None) -> Impo
         "mapping_version": str(MAPPING_VERSION),
         "config": json.dumps(model.config.as_dict()),
     }
-    part, sidecar_part = (p.with_name(f".{p.name}.{os.getpid()}.part") for p in (out, sidecar))
+    refuse_to_overwrite_inputs([out, sidecar], [source] if source else [])
     try:
-        save_file(weights, part, metadata=header)
-        report = ImportReport(
-            out=out,
-            sidecar=sidecar,
-            preset=model.config.name,
-            values=sum(value.numel() for value in weights.values()),
-            sha256=_sha256(part),
-            source_sha256=_sha256(source) if source else "",
-        )
-        sidecar_part.write_text(_sidecar_text(model.config, report, source))
-        sidecar_part.replace(sidecar)
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
+        with write_atomically(out) as part, write_atomically(sidecar) as sidecar_part:
+            save_file(weights, part, metadata=header)
+            report = ImportReport(
+                out=out,
+                sidecar=sidecar,
+                preset=model.config.name,
+                values=sum(value.numel() for value in weights.values()),
+                sha256=sha256_of(part),
+                source_sha256=sha256_of(source) if source else "",
+            )
+            sidecar_part.write_text(_sidecar_text(model.config, report, source))
+    except SafetensorError as error:
         raise EngineError(f"{out} cannot be written ({error}): check space and permissions") from None
-    finally:
-        part.unlink(missing_ok=True)
-        sidecar_part.unlink(missing_ok=True)
     return report
 
 
@@ -212,11 +207,3 @@ def _sidecar_text(config: DpeConfig, report: ImportReport, source: Path | None) 
         "source_sha256": report.source_sha256,
     }
     return json.dumps(values, indent=2) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from engine.models.daegan import DaeGan, DaeGanConfig
 
 FORMAT = "mimicam-daegan"
@@ -20,14 +20,12 @@ FORMAT = "mimicam-daegan"
 def save_daegan(model: DaeGan, out: Path) -> None:
     """Write under a temporary name, then rename. Raises EngineError where that fails, and leaves nothing."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    header = {"format": FORMAT, "config": json.dumps(asdict(model.config))}
     try:
-        save_file(weights, part, metadata={"format": FORMAT, "config": json.dumps(asdict(model.config))})
-        part.replace(out)
-    except (OSError, SafetensorError) as error:
+        with write_atomically(out) as part:
+            save_file(weights, part, metadata=header)
+    except SafetensorError as error:
         raise EngineError(f"{out} cannot be written ({error}): check space and permissions") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_daegan(path: Path) -> DaeGan:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from engine.files import write_atomically
 from engine.models.folded import FoldedDpe
 from engine.models.presets import DpeConfig
 
@@ -65,21 +66,17 @@ def write_network(
     opset: int = OPSET,
 ) -> None:
     """Trace one network on ``inputs``, under a temporary name first; ``dynamic``: its first axis may be any number."""
-    temporary = path.with_name(path.name + ".part")
-    try:
+    with write_atomically(path) as part:
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            str(temporary),
+            str(part),
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)} if dynamic else None,
             opset_version=opset,
             dynamo=False,
         )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_dpe(model: FoldedDpe, network: str, path: Path, opset: int) -> None:

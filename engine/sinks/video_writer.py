@@ -12,6 +12,7 @@ import av
 from av.video.stream import VideoStream
 
 from engine.errors import EngineError
+from engine.files import Aside
 from engine.types import Image
 
 TIME_BASE = Fraction(1, 60_000)
@@ -56,11 +57,6 @@ def h264_encoder() -> str | None:
     return next((name for name in _H264 if _has_encoder(name)), None)
 
 
-def part_of(path: Path) -> Path:
-    """The temporary name beside ``path``."""
-    return path.with_name(path.name + ".part")
-
-
 class VideoWriter:
     """H.264, else MPEG-4, in a temporary file that ``finish`` renames and ``abort`` removes."""
 
@@ -88,10 +84,10 @@ class VideoWriter:
             EngineError: the folder is missing or not writable, the name has no known suffix.
         """
         self.path = path
-        self._part = part_of(path)
         kind = container_format(path)
         try:
-            self._file = open_file(self._part)
+            self._aside = Aside(path)
+            self._file = open_file(self._aside.part)
         except OSError as error:
             raise EngineError(
                 f"cannot write {path} ({error.strerror}); choose a folder that exists and may be written to"
@@ -130,18 +126,25 @@ class VideoWriter:
         """Complete the file and give it its name, over an older file of that name.
 
         Raises:
-            EngineError: as for ``write``.
+            EngineError: as for ``write``; or another program wrote a file of that name meanwhile, which stays: then the
+                video is complete under another name.
         """
 
         def complete() -> None:
             self.container.mux(self._stream.encode(None))
             self.container.close()
             self._file.close()
-            self._part.replace(self.path)
+            self.path = self._aside.commit_beside_others()
 
-        if self._open:
-            self._guarded(complete)
-            self._open = False
+        if not self._open:
+            return
+        wanted = self.path
+        self._guarded(complete)
+        self._open = False
+        if self.path != wanted:
+            raise EngineError(
+                f"another program wrote {wanted} meanwhile: this video is {self.path}; choose different names"
+            )
 
     def abort(self) -> None:
         """Leave nothing behind. Harmless after ``finish``."""
@@ -153,7 +156,7 @@ class VideoWriter:
                 close()
             except (OSError, av.error.FFmpegError):
                 continue  # the same full disk again: the file goes anyway
-        self._part.unlink(missing_ok=True)
+        self._aside.discard()
 
     def _add_stream(self, size: tuple[int, int], fps: float) -> VideoStream:
         stream = self.container.add_stream(self.encoder, rate=Fraction(fps).limit_denominator(1001))

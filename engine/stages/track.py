@@ -12,9 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino as ov
 
 from engine.backends.openvino_runtime import Network, core
+from engine.runtime.silent_imports import ov
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
 from engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
 

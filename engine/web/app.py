@@ -15,7 +15,7 @@ from engine.errors import EngineError
 from engine.web import arrival, bodies, peer, pictures, playout, sockets
 from engine.web.book import Entry, PortraitBook
 from engine.web.files import PageFiles
-from engine.web.guard import Guard, Handler, Refused
+from engine.web.guard import Guard, Handler, OneTimeCodes, Refused
 from engine.web.metrics import CONTENT_TYPE, Metrics
 from engine.web.options import Options
 from engine.web.peer import OfferError
@@ -29,6 +29,7 @@ _MAX_TITLE = 40
 _SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "background", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
+CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
 
 
 def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
@@ -51,6 +52,7 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     app.on_startup.append(handlers.start)
     app.on_cleanup.append(handlers.stop)
     handlers.guard = guard
+    app[CODES] = guard.codes
     app.add_routes(handlers.routes())
     app.router.add_get("/static/{name}", PageFiles().serve)
     return app
@@ -107,13 +109,16 @@ class Handlers:
     async def page(self, request: web.Request) -> web.StreamResponse:
         """``GET /``: the page; without token a form for it."""
         try:
-            if not self.guard.authorised(request):
-                return _login("That token is not the right one." if "token" in request.query else "")
+            if not (self._by_code(request) or self.guard.authorised(request)):
+                return _login(_login_words(request))
         except Refused as refusal:  # too many wrong ones: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
         response = _html("index.html" if self._book is not None else "view.html")
         self.guard.sign_in(response)
         return response
+
+    def _by_code(self, request: web.Request) -> bool:
+        return "code" in request.query and self.guard.codes.take(request.query["code"])
 
     async def view_page(self, _: web.Request) -> web.StreamResponse:
         """``GET /view``: the result alone. Holds no secret: its key is in the link's fragment."""
@@ -288,6 +293,12 @@ def _full(message: str) -> Refused:
 
 def _draining() -> Refused:
     return Refused(503, "draining", "the server is about to stop: try again when it runs again", retry_s=10)
+
+
+def _login_words(request: web.Request) -> str:
+    if "token" in request.query:
+        return "That token is not the right one."
+    return "This link was used already, or is older than a minute." if "code" in request.query else ""
 
 
 def _login(words: str, refusal: Refused | None = None) -> web.Response:

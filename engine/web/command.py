@@ -159,8 +159,10 @@ class Serve:
         link = f"{server.url}/?token={server.options.token}"
         print(link, flush=True)  # a line of its own: programs read it
         if self.browser and _has_screen():
+            # Not the link itself: every user reads command lines, and browsers keep what they are started with.
+            address = server.one_time_url()
             # On a thread: some browsers only come back when they are closed.
-            threading.Thread(target=webbrowser.open, args=(link,), name="browser", daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
 
 
 def _has_screen() -> bool:

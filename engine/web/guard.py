@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
@@ -61,6 +63,26 @@ class Rate:
         self._buckets = {k: v for k, v in self._buckets.items() if self._level(k) < self._size}
 
 
+class OneTimeCodes:
+    """Codes that open the page once, within a minute: a browser's command line and history keep what it is started with."""
+
+    LIFE_S = 60.0
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._ends_s: dict[str, float] = {}
+
+    def make(self) -> str:
+        """A new code."""
+        code = secrets.token_urlsafe(24)
+        self._ends_s[code] = self._now() + self.LIFE_S
+        return code
+
+    def take(self, code: str) -> bool:
+        """Whether ``code`` opens the page now; it never does again."""
+        return self._now() < self._ends_s.pop(code, -math.inf)
+
+
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
     """A request that ends with a status and a JSON body ``{"error", "message"}``."""
 
@@ -81,6 +103,7 @@ class Guard:
     """Checks each request before its handler; an aiohttp middleware factory."""
 
     def __init__(self, options: Options) -> None:
+        self.codes = OneTimeCodes()
         self._options = options
         self._failures = Rate(options.limits.failures_per_minute)
         self._offers = Rate(options.limits.offers_per_minute)

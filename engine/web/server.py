@@ -16,8 +16,9 @@ from aiohttp import web
 
 from engine.errors import EngineError
 from engine.runtime.threads import Worker
-from engine.web.app import STUDIO, make_app
+from engine.web.app import CODES, STUDIO, make_app
 from engine.web.book import PortraitBook
+from engine.web.guard import OneTimeCodes
 from engine.web.options import Options
 from engine.web.rooms import Room
 from engine.web.studio import Studio
@@ -56,12 +57,18 @@ class Server:
         self._worker: Worker | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.studio: Studio | None = None
+        self._codes: OneTimeCodes | None = None
 
     @property
     def url(self) -> str:
         """Without token."""
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return f"{'https' if self.options.secure else 'http'}://{host}:{self.options.port}"
+
+    def one_time_url(self) -> str:
+        """Address that opens the page once, within a minute: for a browser's command line. The server accepts requests."""
+        assert self._codes is not None, "a server that accepts requests has codes"
+        return f"{self.url}/?code={self._codes.make()}"
 
     async def serve(self) -> None:
         """Listen until `ask_to_stop`, then drain.
@@ -78,7 +85,7 @@ class Server:
         await runner.setup()
         try:
             await web.SockSite(runner, listener, ssl_context=self._tls).start()
-            self.studio = app[STUDIO]
+            self.studio, self._codes = app[STUDIO], app[CODES]
             self._on_ready(self)
             self._ready.set()
             await self._stop.wait()

@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
 from scripts.remote_training.portable import write_packs
 from training.perceptual import MobileNetDistance
 from training.weights import load_average, save_half
 
+_WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}
 _LIMIT_MIB = 32.0
 """The checkout itself is about as large: together they stay under 64 MiB, a common limit of such machines."""
 
@@ -57,10 +59,7 @@ def write_folder(options: PackOptions) -> None:
         EngineError: a file is missing or of the wrong kind, or the networks alone are too large.
     """
     o, out = options, options.out
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.iterdir():
-        if old.suffix in {".webp", ".xz", ".pt", ".onnx", ".json"}:
-            old.unlink()
+    _clear(o)
     if o.weights is not None:
         save_half(load_average(o.weights), out / "weights.pt")
     if o.perceptual is not None:
@@ -72,6 +71,21 @@ def write_folder(options: PackOptions) -> None:
         raise EngineError(f"the networks alone leave {room / 2**20:.1f} MiB: raise --limit-mib")
     write_packs(o.packs, out, limit_bytes=room, quality=o.quality, size_px=o.size, say=print)
     print(f"{out}: {_size(out) / 2**20:.1f} MiB")
+
+
+def _clear(options: PackOptions) -> None:
+    """Make the folder, or remove an older one's files; anything else in it is refused."""
+    out = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    old = [path for path in out.iterdir() if path.suffix in _WRITTEN]
+    read = (*options.packs, options.weights, options.perceptual, options.landmarks)
+    refuse_to_overwrite_inputs(old, (path for path in read if path is not None))
+    if old and not (out / "pack.json").is_file():
+        raise EngineError(
+            f"{out} holds {old[0].name}, which this command did not write: choose another --out"
+        )
+    for path in old:
+        path.unlink()
 
 
 def _write_perceptual(weights: Path, out: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu_profile import profiled
+from engine.files import write_atomically
 from scripts.remote_training.session import RemoteTraining
 from scripts.remote_training.snapshots import Progress
 
@@ -65,6 +65,5 @@ def _finish(training: RemoteTraining) -> None:
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:
-    part = out.with_suffix(".part")
-    part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    with write_atomically(out) as part:
+        part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

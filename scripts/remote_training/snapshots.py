@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import cv2
 import torch
 
+from engine.files import write_atomically
 from training.compact.recipe import CompactRecipe
 from training.data.pairs import Batch
 from training.weights import save_half
@@ -85,8 +85,8 @@ class Snapshots:
         if finite:
             save_half(average, self._out / "weights.pt", step=step)
         if self._curve.is_file():
-            shutil.copyfile(self._curve, self._out / "curve.csv.part")
-            os.replace(self._out / "curve.csv.part", self._out / "curve.csv")
+            with write_atomically(self._out / "curve.csv") as part:
+                shutil.copyfile(self._curve, part)
         facts = {"step": step, "batch": self._progress.batch, **self._progress.facts(), **_machine(device)}
         facts |= {"weights_finite": finite, "skipped_steps": int(self._recipe.skipped), **self._facts}
         if self._shown is not None:
@@ -118,6 +118,5 @@ def _page(facts: dict[str, Any]) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    with write_atomically(path) as part:
+        part.write_bytes(data)

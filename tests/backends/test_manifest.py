@@ -9,6 +9,7 @@ import pytest
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Difference, Manifest, NetworkFile, Port
 from engine.errors import EngineError
+from engine.files import sha256_of
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def exported(tmp_path: Path) -> Manifest:
     network = NetworkFile(
         name="net",
         onnx="net.onnx",
-        sha256=manifests.sha256_of(tmp_path / "net.onnx"),
+        sha256=sha256_of(tmp_path / "net.onnx"),
         check="net.check.npz",
         inputs=(Port(name="x", shape=(1, 3), dtype="float16"),),
         outputs=(Port(name="y", shape=(6,), dtype="float32"),),

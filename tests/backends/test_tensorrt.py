@@ -20,6 +20,7 @@ from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt_api import BuildRequest, TensorRt
 from engine.errors import EngineError
+from engine.files import sha256_of
 
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 
@@ -147,7 +148,7 @@ def export(tmp_path: Path) -> Path:
     manifests.write_check(folder / "net.npz", {"x": x}, {"y": 2 * x})
     ports = {"inputs": (Port(name="x", shape=SHAPE, dtype="float32"),)}
     ports["outputs"] = (Port(name="y", shape=SHAPE, dtype="float32"),)
-    sha256 = manifests.sha256_of(folder / "net.onnx")
+    sha256 = sha256_of(folder / "net.onnx")
     network = NetworkFile(name="net", onnx="net.onnx", sha256=sha256, check="net.npz", **ports)
     manifests.write_manifest(
         folder,

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.assets_manifest import MANIFEST, bundled_portraits, demo_clip, entries, problems, sha256, unlisted
+from engine.assets_manifest import MANIFEST, bundled_portraits, demo_clip, entries, problems, unlisted
 from engine.errors import EngineError
+from engine.files import sha256_of
 
 
 def _bundle(folder: Path) -> Path:
     (folder / "a.bin").write_bytes(b"weights")
-    row = {"file": "a.bin", "sha256": sha256(folder / "a.bin"), "licence": "MIT", "origin": "here"}
+    row = {"file": "a.bin", "sha256": sha256_of(folder / "a.bin"), "licence": "MIT", "origin": "here"}
     (folder / MANIFEST).write_text(json.dumps([row]))
     return folder
 

@@ -222,9 +222,8 @@ def test_an_interrupt_ends_a_run_with_a_report_and_a_whole_file(
     out = tmp_path / "out.mp4"
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nimport engine.cli as c\n"
     command = [sys.executable, "-c", f"{code}sys.exit(c.main(sys.argv[1:]))", "run", "--source", "pattern"]
-    part = tmp_path / "out.mp4.part"
     with subprocess.Popen([*command, "--sink", f"file:{out}"], stdout=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (part.exists() and part.stat().st_size):
+        while process.poll() is None and not any(part.stat().st_size for part in tmp_path.glob("*.part")):
             time.sleep(0.01)
         process.send_signal(number)
         report, _ = process.communicate(timeout=60)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
+from engine.files import sha256_of
 from engine.models import checkpoint
 from engine.models.checkpoint import import_published, initialise_from_lia, load_published, save_published
 from engine.models.dpe import Dpe
@@ -71,8 +72,8 @@ def test_the_json_beside_names_preset_hashes_and_the_bare_file_name(file: Path, 
     assert report.sidecar == out.with_suffix(".json")
     assert beside["preset"] == report.preset == "debug"
     assert beside["source"] == "dpe.pt"
-    assert beside["sha256"] == report.sha256 == checkpoint._sha256(out)
-    assert beside["source_sha256"] == checkpoint._sha256(file)
+    assert beside["sha256"] == report.sha256 == sha256_of(out)
+    assert beside["source_sha256"] == sha256_of(file)
     assert beside["mapping_version"] == 1
     assert sorted(p.name for p in out.parent.iterdir()) == ["dpe.json", "dpe.safetensors"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 import torch
 import torch.nn.functional as F
@@ -22,6 +21,7 @@ from engine.models.daegan import (
     reconstruct,
     sample,
 )
+from engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 S = DAEGAN_DEBUG.size
@@ -153,7 +153,7 @@ def test_the_live_networks_run_in_openvino(model: DaeGan, frames: Tensor, tmp_pa
         _Live(model), (face, driving), str(tmp_path / "live.onnx"), opset_version=17, dynamo=False
     )
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino.Core().compile_model(str(tmp_path / "live.onnx"), "CPU", options)
+    compiled = ov.Core().compile_model(str(tmp_path / "live.onnx"), "CPU", options)
     got = compiled([face.numpy(), driving.numpy()])[0]
     with torch.no_grad():
         want = model.reenact(face, driving).numpy()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch import Tensor
 from engine.models.dpe import Dpe
 from engine.models.folded import FoldedDpe
 from engine.models.onnx_form import NETWORKS, example_inputs, input_names, output_names, write_onnx
+from engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 LIMIT = 1e-3
@@ -99,7 +99,7 @@ def test_openvino_agrees(
     network: str, batch: int, files: dict[str, Path], debug: Dpe, debug_pictures: Tensor
 ) -> None:
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = openvino.Core().compile_model(str(files[network]), "CPU", options)
+    compiled = ov.Core().compile_model(str(files[network]), "CPU", options)
     given, want = inputs_and_outputs(debug, network, debug_pictures[:batch])
     named = dict(zip(input_names(debug.config, network), (g.numpy() for g in given), strict=True))
     result = compiled(named)

@@ -52,7 +52,7 @@ def test_the_file_has_its_name_only_once_it_is_whole(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "out.mp4")
     sink.open((64, 48), 25)
     sink.write(_frame(0, 10, 0))
-    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4.part"]
+    assert [p.suffix for p in tmp_path.iterdir()] == [".part"]
     sink.close()
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import queue
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from engine.types import Frame, Mode
 from engine.web import certificate, command, pictures, timecode
 from engine.web.animator import RateMeter
 from engine.web.command import Serve
+from engine.web.guard import OneTimeCodes
 from engine.web.log import KeyValueFormatter, without_request
 from engine.web.options import is_loopback
 from engine.web.protocol import SCHEMA, MessageError, Settings, parse
@@ -100,6 +103,32 @@ def test_a_page_is_opened_only_where_there_is_a_screen(monkeypatch: pytest.Monke
     assert not command._has_screen()
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     assert command._has_screen()
+
+
+def test_a_browser_is_started_with_a_code_and_never_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(command.webbrowser, "open", opened.put)
+    monkeypatch.setattr(command, "_has_screen", lambda: True)
+    serve = command.Serve(token="a word of the owner", port=0)
+    server = SimpleNamespace(
+        options=serve.options(),
+        url="http://127.0.0.1:1",
+        one_time_url=lambda: "http://127.0.0.1:1/?code=once",
+    )
+    serve._say_ready(server)  # type: ignore[arg-type]
+    assert opened.get(timeout=5) == "http://127.0.0.1:1/?code=once"
+
+
+def test_a_code_opens_once_and_for_a_minute() -> None:
+    now = [0.0]
+    codes = OneTimeCodes(now=lambda: now[0])
+    first, second = codes.make(), codes.make()
+    assert first != second
+    assert codes.take(first)
+    assert not codes.take(first), "once"
+    now[0] = 61.0
+    assert not codes.take(second), "a minute"
+    assert not codes.take("guess")
 
 
 def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:

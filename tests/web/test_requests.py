@@ -138,6 +138,27 @@ def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portrait
     run(work())
 
 
+def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterwards(
+    run: Run, drawn_portraits: Path
+) -> None:
+    async def work() -> None:
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with studio_running(drawn_portraits) as live, aiohttp.ClientSession(cookie_jar=jar) as browser:
+            link = live.server.one_time_url()
+            assert TOKEN not in link
+            async with browser.get(link) as response:
+                assert response.status == 200
+            async with browser.get(f"{live.url}/portraits") as response:
+                assert response.status == 200, "the cookie opens the rest"
+            async with aiohttp.ClientSession() as thief, thief.get(link) as response:
+                assert response.status == 401
+                assert "used already" in await response.text()
+            async with aiohttp.ClientSession() as thief, thief.get(f"{live.url}/portraits") as response:
+                assert response.status == 401
+
+    run(work())
+
+
 def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         options = with_limits(failures_per_minute=2)

@@ -9,7 +9,8 @@ import numpy as np
 from rich.progress import Progress
 
 from engine.errors import EngineError
-from training.data.pack import Packer, Segment, read_clip_folder, read_clip_index
+from engine.files import refuse_to_overwrite_inputs
+from training.data.pack import Packer, Segment, packed_files, read_clip_folder, read_clip_index
 from training.data.split import VALIDATION, read_people, validation_people
 
 __all__ = ["VALIDATION", "Pack", "PackSynthetic"]
@@ -52,6 +53,8 @@ class Pack:
 
     def run(self) -> None:
         """Pack everything that was found."""
+        read = filter(None, (self.folder, self.index, self.validation))
+        refuse_to_overwrite_inputs(packed_files(self.out), read)
         segments = self.segments()
         people = {s.identity: s.validation for s in segments}
         print(
@@ -84,6 +87,7 @@ class PackSynthetic:
 
     def run(self) -> None:
         """Pack all heads."""
+        refuse_to_overwrite_inputs(packed_files(self.out), [self.quadruples])
         packer = Packer(self.out, size=self.size)
         with np.load(self.quadruples) as data, Progress() as progress:
             images = data["images"]

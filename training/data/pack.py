@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from engine.errors import EngineError
+from engine.files import Aside
 from engine.stages.track import FaceTracker
 from engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
 from training.data.split import identity_of
@@ -106,13 +107,19 @@ def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
                 yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
+def packed_files(out: Path) -> list[Path]:
+    """The files that `Packer` writes."""
+    return [out / name for name in ("frames.npy", "track.npz", "segments.json")]
+
+
 class Packer:
     """Appends segments to a pack that is being built; ``close`` writes the tables."""
 
     def __init__(self, out: Path, *, size: int = 256, every: int = 2) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self._out, self._size, self._every = out, size, every
-        self._raw = (out / "frames.part").open("wb")
+        self._aside = Aside(out / "frames.npy")
+        self._raw = self._aside.part.open("wb")
         self._tracker = FaceTracker()
         self._landmarks: list[np.ndarray] = []
         self._blendshapes: list[np.ndarray] = []
@@ -166,11 +173,11 @@ class Packer:
         self._raw.close()
         count = len(self._segment)
         if not count:
-            (self._out / "frames.part").unlink()
+            self._aside.discard()
             raise EngineError("no frame shows a face: give clips in which one is seen")
-        raw = np.memmap(self._out / "frames.part", np.uint8, "r", shape=(count, self._size, self._size, 3))
+        raw = np.memmap(self._aside.part, np.uint8, "r", shape=(count, self._size, self._size, 3))
         np.save(self._out / "frames.npy", raw)
-        (self._out / "frames.part").unlink()
+        self._aside.discard()
         np.savez(
             self._out / "track.npz",
             landmarks=np.stack(self._landmarks).reshape(-1, LANDMARKS, 3),

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from engine.sinks.video_writer import VideoWriter, h264_encoder
 from engine.stages.crop import cut, portrait_box
 from engine.stages.geometry import head_pose
@@ -242,12 +243,10 @@ class Preparer:
         for note in sorted((self.out / ".done").rglob("*.json")):
             rows += json.loads(note.read_text())["rows"]
         index = self.out / "clips.csv"
-        part = index.with_suffix(".csv.part")
-        with part.open("w", newline="") as file:
+        with write_atomically(index) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(index)
         return index
 
     def _note(self, relative: Path) -> Path:
@@ -319,6 +318,5 @@ def prepare_all(
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
+    with write_atomically(path) as part:
+        part.write_text(text)

@@ -10,6 +10,7 @@ import cv2
 
 from engine.backends import LiveModel, load_model
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
 from engine.types import Mode
 from training.data.pairs import FramePack
 from training.evaluation.candidates import Candidate, floors, model_candidate
@@ -64,6 +65,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate."""
+        read = map(Path, filter(None, (self.pack, self.model, *self.beside, self.perceptual, self.synthetic)))
+        refuse_to_overwrite_inputs(filter(None, (self.json, self.grid)), read)
         clips = self._clips()
         models = self._models()
         candidates = {name: model_candidate(model) for name, model in models.items()}

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
 from engine.models.checkpoint import initialise_from_lia
 from engine.models.presets import PRESETS, DpeConfig
 from training.data.pairs import FramePack, PairSampler
@@ -134,6 +135,8 @@ class WritePublished:
 
     def run(self) -> None:
         """Measure, name, write."""
+        read = (self.run_folder, self.pack, self.landmarks, self.blendshapes)
+        refuse_to_overwrite_inputs([self.out, self.out.with_suffix(".json")], read)
         config = _preset(self.preset)
         reader = TrackerFeatures(self.landmarks, self.blendshapes)
         recipe = PublishedRecipe(l1_loss, reader, config=config)  # takes no step: the distance is not used

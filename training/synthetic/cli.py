@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
 from training.synthetic import pack
 from training.synthetic.model import FaceModel
 from training.synthetic.quadruple import Generator
@@ -38,6 +39,7 @@ class Synthesize:
 
     def run(self) -> int:
         """Render what is missing, then merge. Returns the exit code."""
+        refuse_to_overwrite_inputs([self.out], [self.model] if self.model else [])
         folder = pack.parts_folder(self.out)
         job = pack.Job(count=self.count, seed=self.seed, size_px=self.size_px, folder=folder)
         merged = self.out.suffix == ".npz"

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from engine.stages.geometry import head_pose
 from engine.stages.landmarks import BLENDSHAPE_NAMES
 from training.data.pack import Packer, Segment
@@ -205,10 +206,8 @@ def _write(path: Path, job: FittedJob, made: PortraitSet | str) -> None:
         arrays["painted"] = np.array([ITSELF, *(v.painted for v in made.variants)], np.float32)
         arrays["misses"] = np.array([v.miss for v in made.variants], np.float32)
         arrays["about"] = np.array([made.fit.residual_px / made.portrait.shape[0], made.refused], np.float32)
-    half_done = path.with_suffix(".partial")
-    with half_done.open("wb") as file:
+    with write_atomically(path) as half_done, half_done.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    half_done.replace(path)
 
 
 def write_pack(job: FittedJob) -> Tally:

@@ -12,6 +12,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.errors import EngineError
+from engine.files import refuse_to_overwrite_inputs
+from training.data.pack import packed_files
 from training.synthetic.fitted import FittedJob, Portrait, Tally, choose, make_parts, sets_of, write_pack
 from training.synthetic.marks import landmark_map
 from training.synthetic.model import FaceModel
@@ -49,6 +51,8 @@ class Fitted:
 
     def run(self) -> int:
         """Make what is missing, then the pack. Returns the exit code."""
+        read = list(filter(None, (*self.packs, self.photos, self.model)))
+        refuse_to_overwrite_inputs([*packed_files(self.out), *filter(None, [self.sheet])], read)
         found = [p for pack in self.packs for p in self._portraits(pack)]
         order = np.random.default_rng(self.seed).permutation(
             len(found)

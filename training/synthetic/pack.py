@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import EngineError
+from engine.files import write_atomically
 from training.synthetic.quadruple import FIELDS, ORDER, Generator
 
 PART = 25
@@ -82,23 +83,22 @@ def _is_done(path: Path, numbers: range, job: Job) -> bool:
 def _write_part(path: Path, job: Job, quadruples: list[Any]) -> None:
     """Complete or absent: a part is written beside its place and moved there."""
     arrays: dict[str, Any] = {name: np.stack([getattr(q, name) for q in quadruples]) for name in FIELDS}
-    half_done = path.with_suffix(".partial")
-    with half_done.open("wb") as file:
+    with write_atomically(path) as half_done, half_done.open("wb") as file:
         np.savez(file, stamp=job.stamp(), **arrays)
-    half_done.replace(path)
 
 
 def merge(job: Job, out: Path, constants: Arrays) -> None:
     """Write all parts as one uncompressed npz, a part at a time, so that memory holds one part."""
-    half_done = out.with_name(out.name + ".partial")
     constants = {"seed": np.asarray(job.seed), "order": np.array(ORDER), **constants}
-    with zipfile.ZipFile(half_done, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with (
+        write_atomically(out) as half_done,
+        zipfile.ZipFile(half_done, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
         for name in FIELDS:
             _stream(archive, name, job)
         for name, value in constants.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, np.asarray(value))
-    half_done.replace(out)
     for path, _ in job.parts():
         path.unlink()
     if not any(job.folder.iterdir()):

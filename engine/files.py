@@ -1,0 +1,152 @@
+"""Files that appear whole or not at all, and never in the place of something that was read."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.errors import EngineError
+
+PART_SUFFIX = ".part"
+_BLOCK = 1 << 20
+_unfinished: set[Path] = set()
+"""Temporary files of this process. What is left at its end, a thread that hangs was still writing."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's content, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Aside:
+    """A temporary file beside its destination, for writers that live longer than a ``with`` statement.
+
+    Its name is unique, so that two programs with one destination do not share it, and short, so that a destination may use
+    all 255 bytes of a name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Choose the name; nothing is written yet.
+
+        Raises:
+            OSError: no file can have the name ``path``: it is a folder, or too long.
+        """
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder", str(path))
+        self.path = path
+        self.part = path.with_name(f".{secrets.token_hex(8)}{PART_SUFFIX}")
+        self._before = _identity(path)
+        _unfinished.add(self.part)
+
+    def commit(self) -> None:
+        """Put the temporary file in the destination's place."""
+        self.part.replace(self.path)
+        _unfinished.discard(self.part)
+
+    def commit_beside_others(self) -> Path:
+        """The same, but a file that another program put there meanwhile stays: ours gets a numbered name.
+
+        Returns:
+            Where the file is.
+        """
+        while _identity(self.path) != self._before:
+            self.path, self._before = _free_name(self.path), None
+        self.commit()
+        return self.path
+
+    def discard(self) -> None:
+        """Remove the temporary file. Harmless after `commit`."""
+        with suppress(OSError):  # on Windows, a thread that hangs keeps it open
+            self.part.unlink(missing_ok=True)
+        _unfinished.discard(self.part)
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Write the file that is yielded; it takes ``path``'s place at the end, and is removed on every other way out.
+
+    Raises:
+        EngineError: ``path`` cannot be written.
+    """
+    try:
+        aside = Aside(path)
+        try:
+            yield aside.part
+            aside.commit()
+        finally:
+            aside.discard()
+    except OSError as error:
+        raise EngineError(
+            f"{path} cannot be written ({error.strerror or error}): check space and permissions, or choose another"
+        ) from error
+
+
+def refuse_to_overwrite_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse an output that is also read: by another spelling, through a link, or inside a folder.
+
+    Args:
+        outputs: files that will be replaced.
+        inputs: files that are read; a folder stands for the files in it, without those of its subfolders.
+
+    Raises:
+        EngineError: naming the first output that is an input.
+    """
+    read = [file for path in inputs for file in _files_of(path)]
+    for output in outputs:
+        for path in read:
+            if is_same(output, path):
+                subject = "the result" if output == path else str(output)
+                raise EngineError(
+                    f"{subject} would replace {path}, which is read: choose another name for it"
+                )
+
+
+def is_same(first: Path, second: Path) -> bool:
+    """Whether two names are one file, now or once both are written."""
+    try:
+        return first.samefile(second)
+    except OSError:  # one of them is not there yet
+        return _spelled_out(first) == _spelled_out(second)
+
+
+def _files_of(path: Path) -> list[Path]:
+    try:
+        return [entry for entry in path.iterdir() if not entry.is_dir()] if path.is_dir() else [path]
+    except OSError:
+        return []  # whoever reads the folder says so
+
+
+def _spelled_out(path: Path) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells one file of this name from a later one; None: there is none."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns
+
+
+def _free_name(path: Path) -> Path:
+    number = 2
+    while (other := path.with_name(f"{path.stem[:60]}-{number}{path.suffix}")).exists():
+        number += 1
+    return other
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    for part in tuple(_unfinished):
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
