@@ -11,6 +11,11 @@ from engine.files import sha256_of
 
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "manifest.json"
+PORTRAITS = (
+    "rosa", "clara", "samir", "mona", "amara", "lily", "kai", "anna", "elijah",
+    "zola", "greta", "albrecht", "yuna", "ines", "finn", "astronaut",
+)  # fmt: skip
+"""Bundled portraits, the best first: the first is the default, the first nine lie on the keys 1 to 9."""
 _CHUNK = 1 << 20
 
 
@@ -58,8 +63,15 @@ def unlisted(folder: Path = ASSETS) -> list[str]:
 
 
 def bundled_portraits(folder: Path = ASSETS) -> list[Path]:
-    """The portraits that come with the product, by name."""
-    return sorted(path for path in (folder / "portraits").glob("*") if path.suffix in (".png", ".jpg"))
+    """The portraits that come with the product, in the order of `PORTRAITS`."""
+    return [folder / "portraits" / f"{name}.jpg" for name in PORTRAITS]
+
+
+def portrait_path(path: Path) -> Path:
+    """A bundled portrait's file where ``path`` is only its name, as ``mona``; a file of that name comes first."""
+    if path.exists() or str(path) not in PORTRAITS:
+        return path
+    return bundled_portraits()[PORTRAITS.index(str(path))]
 
 
 def demo_clip(folder: Path = ASSETS) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from engine.gallery import Gallery
 from engine.portrait import Portrait
 from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode
 
@@ -44,12 +45,13 @@ class Driven(Protocol):
 
 
 class Controls:
-    """Keys to changes. All portraits are enrolled before the start: switching costs nothing."""
+    """Keys to changes."""
 
-    def __init__(self, pipeline: Driven, portraits: Sequence[Portrait], *, stop: Callable[[], None]) -> None:
-        """``portraits`` lie on the keys 1 to 9; ``stop`` ends the session."""
+    def __init__(self, pipeline: Driven, gallery: Gallery, *, stop: Callable[[], None]) -> None:
+        """The gallery's first portraits lie on the keys 1 to 9; ``stop`` ends the session."""
         self._pipeline = pipeline
-        self._portraits = list(portraits)
+        self._gallery = gallery
+        self._number = 0
         self._stop = stop
         self._standby = False
         self._edit = pipeline.edit
@@ -58,6 +60,7 @@ class Controls:
         """One key; others do nothing."""
         actions: dict[str, Callable[[], None]] = {
             "m": self.next_mode,
+            "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
             "c": self._pipeline.calibrate,
             "+": lambda: self.add_gain(GAIN_STEP),
             "=": lambda: self.add_gain(GAIN_STEP),
@@ -66,10 +69,15 @@ class Controls:
         }
         if key in _QUIT:
             self._stop()
-        elif key.isdecimal() and 0 < int(key) <= len(self._portraits):
-            self._pipeline.set_portrait(self._portraits[int(key) - 1])
+        elif key.isdecimal() and 0 < int(key) <= len(self._gallery):
+            self.choose(int(key) - 1)
         elif key in actions:
             actions[key]()
+
+    def choose(self, number: int) -> None:
+        """Another portrait of the gallery, counted from 0."""
+        self._number = number
+        self._gallery.show(number, self._pipeline.set_portrait)
 
     def next_mode(self) -> None:
         """exp, pose, both, and round again, as far as the model knows them."""

@@ -19,6 +19,8 @@ CELL_PX = 320
 LABEL_PX = 24
 SIZE = (4 * CELL_PX, CELL_PX + LABEL_PX)
 """Width, height of the whole picture."""
+PORTRAITS_SHOWN = 6
+"""The first bundled ones, 3.3 s each."""
 _LABELS = ("driver", "expression", "pose", "both")
 _MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
 _FOLLOW = 0.1

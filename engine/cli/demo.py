@@ -28,7 +28,7 @@ class Demo:
 
         from engine.assets_manifest import bundled_portraits, demo_clip
         from engine.cli.live import exit_code, load_all, open_source, tell_lost
-        from engine.demo import SIZE, Wall
+        from engine.demo import PORTRAITS_SHOWN, SIZE, Wall
         from engine.files import refuse_to_overwrite_inputs
         from engine.report import render_report
         from engine.runtime.clock import MonotonicClock
@@ -39,7 +39,7 @@ class Demo:
 
         clip, console = demo_clip(), Console()
         refuse_to_overwrite_inputs([self.out], [clip, *bundled_portraits()])
-        model, portraits = load_all("compact", "auto", ())
+        model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, timings=timings)
         source = open_source(str(clip), clock=clock, drops=drops, fps=None)

@@ -14,7 +14,7 @@ class Enroll:
     """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
-    """A JPEG, PNG or WebP picture of one face."""
+    """A JPEG, PNG or WebP picture of one face, or the name of a bundled portrait."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"
@@ -22,12 +22,14 @@ class Enroll:
 
     def run(self) -> int:
         """Enrol and save."""
+        from engine.assets_manifest import portrait_path
         from engine.backends import load_model
         from engine.files import refuse_to_overwrite_inputs
         from engine.portrait import enroll, enrolled_files, save_portrait
 
-        refuse_to_overwrite_inputs(enrolled_files(self.out), [self.portrait, Path(self.model)])
-        portrait = enroll(self.portrait, model=load_model(self.model))
+        portrait_file = portrait_path(self.portrait)
+        refuse_to_overwrite_inputs(enrolled_files(self.out), [portrait_file, Path(self.model)])
+        portrait = enroll(portrait_file, model=load_model(self.model))
         save_portrait(portrait, self.out)
         print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")
         return 0

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 
-from engine.assets_manifest import bundled_portraits
+from engine.assets_manifest import bundled_portraits, portrait_path
 from engine.backends import LiveModel, PictureModel, load_model
 from engine.errors import EngineError
 from engine.files import is_same
+from engine.gallery import Gallery
 from engine.portrait import Portrait, load_portrait, read_picture
 from engine.report import Report
 from engine.runtime.clock import Clock
@@ -105,7 +107,7 @@ def file_outputs(specs: Sequence[str]) -> list[Path]:
 
 def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
     """Files and folders that a session reads, as far as these options name them."""
-    given = [Path(source), Path(model), *(portraits or bundled_portraits())]
+    given = [Path(source), Path(model), *(map(portrait_path, portraits) if portraits else bundled_portraits())]
     return [path for path in given if path.exists()]
 
 
@@ -168,13 +170,33 @@ def portrait_size(portrait: Portrait, model: LiveModel) -> tuple[int, int] | Non
 
 
 def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, list[Portrait]]:
-    """The model, and the portraits (by default the bundled ones) enrolled with it.
+    """The model, and the portraits (files, folders, or names of bundled ones) enrolled with it.
 
     Raises:
         EngineError: one of them cannot be used.
     """
-    paths = list(portraits) or bundled_portraits()
-    if not paths:
-        raise EngineError("no portrait is bundled; give one with --portrait PATH")
     loaded = load_model(model, backend)
-    return loaded, [load_portrait(path, model=loaded) for path in paths]
+    return loaded, [load_portrait(portrait_path(path), model=loaded) for path in portraits]
+
+
+def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, Gallery]:
+    """The model, and what can be shown: the portraits asked for, else the bundled ones.
+
+    Those asked for are all enrolled here, so that mistakes show at the start; of the bundled ones only the first.
+
+    Raises:
+        EngineError: one of them cannot be used.
+    """
+    if portraits:
+        loaded, enrolled = load_all(model, backend, portraits)
+        return loaded, Gallery(enrolled)
+    first, *others = bundled_portraits()
+    loaded, enrolled = load_all(model, backend, [first])
+    own_copy = cache(partial(load_model, model, backend))  # a model serves one thread
+    later = [lambda path=path: load_portrait(path, model=own_copy()) for path in others]
+    return loaded, Gallery(enrolled, later, on_error=tell_not_shown)
+
+
+def tell_not_shown(reason: str) -> None:
+    """A portrait cannot be used; said at once."""
+    print(f"error: {reason} (the portrait in use stays)", file=sys.stderr, flush=True)

@@ -22,7 +22,7 @@ class Render:
     """Animate a portrait by a video or a picture, frame by frame, into a file. The sound is kept."""
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
-    """Picture, or folder written by enroll."""
+    """Picture, folder written by enroll, or name of a bundled portrait."""
     driving: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DRIVING")]
     """Video or picture of the driver."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
@@ -67,15 +67,17 @@ class Render:
         return 0
 
     def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
+        from engine.assets_manifest import portrait_path
         from engine.backends import PictureModel
         from engine.cli.live import parse_size, portrait_size
         from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 
+        path = portrait_path(self.portrait)
         portrait = (
-            enroll(self.portrait, model=model, aligned=True)
-            if self.aligned and not self.portrait.is_dir()
-            else load_portrait(self.portrait, model=model)
+            enroll(path, model=model, aligned=True)
+            if self.aligned and not path.is_dir()
+            else load_portrait(path, model=model)
         )
         # A model that reads the picture itself is rendered as published: codes unfiltered (DPE, equation 3).
         smooth = not still and not isinstance(model, PictureModel)

@@ -23,7 +23,7 @@ class Run:
     source: str = "camera"
     """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""
     portrait: tuple[Path, ...] = ()
-    """Pictures, or folders written by enroll; on the keys 1 to 9. By default the bundled ones."""
+    """Pictures, folders written by enroll, or names of bundled ones; on the keys 1 to 9. By default all bundled ones."""
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
     sink: tuple[str, ...] = ("virtual-camera",)
@@ -74,7 +74,7 @@ class _Live:
         from engine.cli.live import (
             file_outputs,
             inputs_of,
-            load_all,
+            load_gallery,
             make_sinks,
             open_source,
             result_size,
@@ -95,14 +95,14 @@ class _Live:
         edit = _edit(options)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
-        model, portraits = load_all(options.model, options.backend, options.portrait)
+        model, gallery = load_gallery(options.model, options.backend, options.portrait)
         size = result_size(size, options.sink, model)
-        self._pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=size, timings=timings)
+        self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
         self._model = model
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost)
-        self._controls = Controls(self._pipeline, portraits, stop=self.session.stop)
+        self._controls = Controls(self._pipeline, gallery, stop=self.session.stop)
 
     @property
     def backend(self) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.assets_manifest import bundled_portraits
 from engine.errors import EngineError
 from engine.portrait import Portrait, read_picture
 from engine.types import Image
@@ -16,7 +18,6 @@ from engine.web import backdrop, pictures
 from engine.web.backdrop import Background
 from engine.web.rooms import Room
 
-BUNDLED = Path(__file__).parents[1] / "assets" / "portraits"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_FOLDER = 200
 _MAX_ENROLLED = 64
@@ -55,9 +56,9 @@ class PortraitBook:
         self._pictures: dict[str, tuple[Entry, Image]] = {}
         self._portraits: dict[tuple[str, Background], Portrait] = {}
         self._thumbs: dict[str, bytes] = {}
-        self._add_folder(BUNDLED, "bundled")
+        self._add(bundled_portraits(), "bundled")
         if folder is not None:
-            self._add_folder(folder, "folder")
+            self._add(_pictures_in(folder), "folder")
         if not self._files:
             raise EngineError("there is no portrait to show: give a folder with pictures to --portraits")
 
@@ -155,9 +156,13 @@ class PortraitBook:
             del self._portraits[key]
         self._thumbs.pop(portrait_id, None)
 
-    def _add_folder(self, folder: Path, origin: Origin) -> None:
-        files = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-        for path in files[:_MAX_FOLDER]:
+    def _add(self, files: Sequence[Path], origin: Origin) -> None:
+        for path in files:
             name = hashlib.sha256(f"{origin}/{path.name}".encode()).hexdigest()[:16]
             title = path.stem.replace("_", " ").replace("-", " ").strip().capitalize()[:40]
             self._files[name] = (Entry(id=name, title=title, origin=origin), path)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    return files[:_MAX_FOLDER]

@@ -69,7 +69,7 @@ def _clip(gpu: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     models = (open_compact_half(COMPACT_DIR, gpu=gpu), load_model("compact", "torch"))
     assert isinstance(models[0], CanvasModel)
     assert models[0].sha256 == models[1].sha256
-    portrait = enroll(bundled("linn.png"), model=models[1])
+    portrait = enroll(bundled("rosa.jpg"), model=models[1])
     shown = []
     for model in models:
         pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(256, 256))

@@ -182,7 +182,7 @@ def test_the_live_path_draws_and_pastes_in_one_step(model: TensorRtCompact) -> N
             )  # fmt: skip
             self.encode, self.generate = model.encode, model.generate
 
-    portrait = enroll(bundled("linn.png"), model=model)
+    portrait = enroll(bundled("rosa.jpg"), model=model)
     shown = []
     for each in (model, OnHost()):
         pipeline = Pipeline(model=each, portrait=portrait, edit=EditSettings(), size=(256, 256))

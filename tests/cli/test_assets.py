@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.assets_manifest import MANIFEST, bundled_portraits, demo_clip, entries, problems, unlisted
+from engine.assets_manifest import (
+    ASSETS,
+    MANIFEST,
+    PORTRAITS,
+    bundled_portraits,
+    demo_clip,
+    entries,
+    portrait_path,
+    problems,
+    unlisted,
+)
 from engine.errors import EngineError
 from engine.files import sha256_of
 
@@ -47,6 +57,22 @@ def test_every_bundled_file_is_listed_whole_and_has_a_licence() -> None:
     assert all(asset.licence and asset.origin for asset in entries())
 
 
-def test_a_portrait_and_the_demo_clip_are_bundled() -> None:
-    assert bundled_portraits()
+def test_every_portrait_that_lies_there_has_its_place_and_the_notice_names_it() -> None:
+    files = sorted((ASSETS / "portraits").iterdir())
+    assert sorted(bundled_portraits()) == files
+    notice = (ASSETS.parents[1] / "NOTICE").read_text(encoding="utf-8")
+    assert [path.name for path in files if path.name not in notice] == []
+
+
+def test_a_bundled_portrait_is_known_by_its_name_unless_a_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert portrait_path(Path(PORTRAITS[2])) == bundled_portraits()[2]
+    assert portrait_path(Path("nobody")) == Path("nobody")
+    Path(PORTRAITS[2]).mkdir()
+    assert portrait_path(Path(PORTRAITS[2])) == Path(PORTRAITS[2])
+
+
+def test_the_demo_clip_is_bundled() -> None:
     assert demo_clip().is_file()

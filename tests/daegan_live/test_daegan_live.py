@@ -166,9 +166,9 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
 def test_it_is_enrolled_with_and_run(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, out = tmp_path / "mara", tmp_path / "out.mp4"
-    mara = ASSETS / "portraits" / "mara.png"
-    assert main(["enroll", str(mara), "-o", str(folder), "--model", str(weights)]) == 0
+    folder, out = tmp_path / "anna", tmp_path / "out.mp4"
+    anna = ASSETS / "portraits" / "anna.jpg"
+    assert main(["enroll", str(anna), "-o", str(folder), "--model", str(weights)]) == 0
     live = ["run", "--source", "pattern", "--seconds", "0.5", "--sink", f"file:{out}"]
     assert main([*live, "--portrait", str(folder), "--model", str(weights), "--backend", "openvino"]) == 0
     assert "openvino" in capsys.readouterr().out

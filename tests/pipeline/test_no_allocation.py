@@ -95,7 +95,7 @@ class KeepingModel(FakeModel):
 
 
 def _drives(model: KeepingModel) -> list[tuple[Float, ...]]:
-    portrait = enroll(bundled("linn.png"), model=model, name="linn")
+    portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
     for frame in _frames(1):
         pipeline.step(frame)
@@ -112,7 +112,7 @@ def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
 
 def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictures() -> None:
     model = FakeModel()
-    portraits = [enroll(bundled("linn.png"), model=model, name="linn")]
+    portraits = [enroll(bundled("rosa.jpg"), model=model, name="rosa")]
     portraits.append(
         replace(
             portraits[0],
@@ -141,7 +141,7 @@ def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictur
 
 def test_the_card_is_drawn_on_the_result_and_not_on_what_it_was_made_from() -> None:
     model = FakeModel()
-    portrait = enroll(bundled("linn.png"), model=model, name="linn")
+    portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(160, 120))
     away = [Frame(image=BLACK, seq=i, captured_ns=round(i * CARD_S * SECOND_NS)) for i in range(4)]
     cards = [pipeline.step(frame).image for frame in away]

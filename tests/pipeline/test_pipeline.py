@@ -46,15 +46,15 @@ def _is_all(image: np.ndarray, level: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def linn() -> Portrait:
-    return enroll(bundled("linn.png"), model=FakeModel(), name="linn")
+def rosa() -> Portrait:
+    return enroll(bundled("rosa.jpg"), model=FakeModel(), name="rosa")
 
 
 @pytest.fixture(scope="module")
-def kofi(linn: Portrait) -> Portrait:
+def samir(rosa: Portrait) -> Portrait:
     """Another portrait; its crop is flat, so that its pictures are told apart."""
-    crop = np.full_like(linn.crop, 17)
-    return replace(linn, name="kofi", crop=crop, features=FakeModel().encode(crop))
+    crop = np.full_like(rosa.crop, 17)
+    return replace(rosa, name="samir", crop=crop, features=FakeModel().encode(crop))
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ Make = Callable[..., Pipeline]
 
 
 @pytest.fixture
-def make(model: FakeModel, linn: Portrait, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(model: FakeModel, rosa: Portrait, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A pipeline whose tracker is scripted: ``pipeline.track.face`` is what it sees."""
     monkeypatch.setattr(engine.pipeline, "FaceTracker", ScriptedTracker)
 
     def build(**options: object) -> Pipeline:
         settings = {"edit": EditSettings(), "smooth": False} | options
-        return Pipeline(model=model, portrait=linn, **settings)  # type: ignore[arg-type]
+        return Pipeline(model=model, portrait=rosa, **settings)  # type: ignore[arg-type]
 
     return build
 
@@ -89,11 +89,11 @@ def test_every_frame_gives_one_result_with_its_own_number_and_time(make: Make) -
         assert result.image.shape == (240, 320, 3)
 
 
-def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, kofi: Portrait) -> None:
+def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, samir: Portrait) -> None:
     pipeline = make(size=(96, 64))
     first = pipeline.step(frame(0))
     kept = first.image.copy()
-    pipeline.set_portrait(kofi)
+    pipeline.set_portrait(samir)
     pipeline.step(frame(1, 0.03))
     assert (first.image == kept).all()
 
@@ -106,8 +106,8 @@ def test_the_driver_drives(make: Make, model: FakeModel) -> None:
         assert _jaw(model) == pytest.approx(jaw, abs=0.01), "absolute, but for what may be identity"
 
 
-def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, linn: Portrait) -> None:
-    assert linn.motion is not None
+def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, rosa: Portrait) -> None:
+    assert rosa.motion is not None
     pipeline = make(edit=EditSettings(mode=Mode.EXP))
     pipeline.track.face = seen(0.8)  # type: ignore[attr-defined]
     pipeline.step(frame(0))
@@ -116,45 +116,45 @@ def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, li
     assert pipeline.edit.mode is Mode.EXP, "not before the next step"
     pipeline.step(frame(1, 0.03))
     assert pipeline.edit.mode is Mode.POSE
-    assert _jaw(model) == linn.motion.expression[JAW]
+    assert _jaw(model) == rosa.motion.expression[JAW]
 
 
 def test_another_portrait_is_drawn_from_the_next_step_on(
-    make: Make, model: FakeModel, linn: Portrait, kofi: Portrait
+    make: Make, model: FakeModel, rosa: Portrait, samir: Portrait
 ) -> None:
     pipeline = make()
     pipeline.step(frame(0))
-    pipeline.set_portrait(kofi)
-    assert pipeline.portrait is linn
+    pipeline.set_portrait(samir)
+    assert pipeline.portrait is rosa
     result = pipeline.step(frame(1, 0.03))
-    assert pipeline.portrait is kofi
-    assert model.drawn[-1] is kofi.features
+    assert pipeline.portrait is samir
+    assert model.drawn[-1] is samir.features
     assert _is_all(result.image, 17)
 
 
 def test_changes_are_taken_in_the_order_they_were_asked_for(
-    make: Make, kofi: Portrait, linn: Portrait
+    make: Make, samir: Portrait, rosa: Portrait
 ) -> None:
     pipeline = make()
-    for portrait in (kofi, linn, kofi):
+    for portrait in (samir, rosa, samir):
         pipeline.set_portrait(portrait)
     pipeline.step(frame(0))
-    assert pipeline.portrait is kofi
+    assert pipeline.portrait is samir
 
 
-def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make, kofi: Portrait) -> None:
+def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make, samir: Portrait) -> None:
     pipeline = make()
     pipeline.step(frame(0))
     pipeline.track.face = None  # type: ignore[attr-defined]
     pipeline.step(frame(1, 0.1))
-    pipeline.set_portrait(kofi)
+    pipeline.set_portrait(samir)
     shown = pipeline.step(frame(2, 0.2)).image
     assert shown.max() < 250
     assert shown[0, 0, 0] in (17, 17 * 3 // 5)
 
 
-def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeModel, linn: Portrait) -> None:
-    assert linn.motion is not None
+def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeModel, rosa: Portrait) -> None:
+    assert rosa.motion is not None
     pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     bright = pipeline.step(frame(0)).image
@@ -167,7 +167,7 @@ def test_a_lost_face_holds_eases_and_ends_with_the_card(make: Make, model: FakeM
     assert states == ["holding", "holding", "easing", "easing", "standby"]
     assert jaws[:2] == pytest.approx([0.9, 0.9], abs=0.01)
     assert jaws[0] > jaws[2] > jaws[3]
-    assert jaws[3:] == pytest.approx([linn.motion.expression[JAW]] * 2, abs=1e-5)
+    assert jaws[3:] == pytest.approx([rosa.motion.expression[JAW]] * 2, abs=1e-5)
     assert image.mean() < bright.mean(), "the card is dimmed"
     assert 0.03 + HOLD_S < 1.0 < 3.0 < 0.03 + CARD_S
 
@@ -180,9 +180,9 @@ def test_without_a_face_from_the_start_there_is_the_card(make: Make) -> None:
 
 
 def test_standby_hides_the_driver_and_reads_nothing_of_them(
-    make: Make, model: FakeModel, linn: Portrait
+    make: Make, model: FakeModel, rosa: Portrait
 ) -> None:
-    assert linn.motion is not None
+    assert rosa.motion is not None
     pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     pipeline.step(frame(0))
@@ -191,7 +191,7 @@ def test_standby_hides_the_driver_and_reads_nothing_of_them(
     pipeline.step(frame(1, 0.03))
     assert pipeline.status.face == "standby"
     assert pipeline.track.calls == tracked  # type: ignore[attr-defined]
-    assert _jaw(model) == linn.motion.expression[JAW]
+    assert _jaw(model) == rosa.motion.expression[JAW]
     pipeline.set_standby(False)
     pipeline.step(frame(2, 0.06))
     for seq in range(3, 30):
@@ -200,13 +200,13 @@ def test_standby_hides_the_driver_and_reads_nothing_of_them(
     assert _jaw(model) == pytest.approx(0.9, abs=0.01)
 
 
-def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, linn: Portrait) -> None:
-    assert linn.motion is not None
+def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, rosa: Portrait) -> None:
+    assert rosa.motion is not None
     pipeline = make()
     pipeline.step(frame(0))
     pipeline.track.face = seen(x=350)  # type: ignore[attr-defined]
     pipeline.step(frame(1, 5.0))
-    assert abs(model.drives[-1][5][1, 9] - linn.motion.pose.translation[0]) > 0.05
+    assert abs(model.drives[-1][5][1, 9] - rosa.motion.pose.translation[0]) > 0.05
     pipeline.calibrate()
     for seq in range(40):
         pipeline.step(frame(2 + seq, 5.03 + 0.03 * seq))
@@ -240,24 +240,24 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
         assert all((a == b).all() for a, b in zip(together, apart, strict=True))
 
 
-def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, kofi: Portrait) -> None:
+def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, samir: Portrait) -> None:
     pipeline = make()
     looked = pipeline.look(frame(0))
-    pipeline.set_portrait(kofi)
+    pipeline.set_portrait(samir)
     assert _is_all(pipeline.draw(looked).image, 17)
 
 
 def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
-    make: Make, model: FakeModel, linn: Portrait
+    make: Make, model: FakeModel, rosa: Portrait
 ) -> None:
-    assert linn.motion is not None
+    assert rosa.motion is not None
     pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
     looked = pipeline.look(frame(0))
     pipeline.set_standby(True)
     pipeline.draw(looked)
     assert pipeline.status.face == "standby"
-    assert _jaw(model) == linn.motion.expression[JAW]
+    assert _jaw(model) == rosa.motion.expression[JAW]
 
 
 def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
@@ -294,8 +294,8 @@ def test_an_aligned_frame_is_the_drivers_box(make: Make) -> None:
     assert crop.face is face
 
 
-def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, linn: Portrait) -> None:
-    pipeline = Pipeline(model=model, portrait=linn, edit=EditSettings(), smooth=True)
+def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, rosa: Portrait) -> None:
+    pipeline = Pipeline(model=model, portrait=rosa, edit=EditSettings(), smooth=True)
     yaws = []
     for seq, image in enumerate(driver_clip()):
         pipeline.step(frame(seq, seq * 5 / 24, image))

@@ -19,7 +19,7 @@ from tests.videos import write_video
 
 Edit = Callable[[Image, Image, str], Image]
 FRAMES = 10
-MARA = ASSETS / "portraits" / "mara.png"
+ANNA = ASSETS / "portraits" / "anna.jpg"
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_faces_are_searched_for_where_pictures_are_not_aligned(
     out = tmp_path / "out.png"
     assert main(["render", str(driver), str(driver), "-o", str(out), "--model", str(weights)]) == 1
     assert "shows no face" in capsys.readouterr().err
-    kofi = ASSETS / "portraits" / "kofi.png"
-    assert main(["render", str(MARA), str(kofi), "-o", str(out), "--model", str(weights)]) == 0
+    samir = ASSETS / "portraits" / "samir.jpg"
+    assert main(["render", str(ANNA), str(samir), "-o", str(out), "--model", str(weights)]) == 0
     assert _load(out).shape == (64, 64, 3)
 
 
@@ -112,9 +112,9 @@ def test_an_imported_checkpoint_is_enrolled_with_and_run(
     torch.save({"gen": pseudo_state(DEBUG)}, tmp_path / "dpe.pt")
     convert = checkpoint.import_published
     monkeypatch.setattr(checkpoint, "import_published", lambda file, out: convert(file, out, config=DEBUG))
-    model, folder = str(tmp_path / "dpe.safetensors"), str(tmp_path / "mara")
+    model, folder = str(tmp_path / "dpe.safetensors"), str(tmp_path / "anna")
     assert main(["models", "import", str(tmp_path / "dpe.pt"), "-o", model]) == 0
-    assert main(["enroll", str(MARA), "-o", folder, "--model", model]) == 0
+    assert main(["enroll", str(ANNA), "-o", folder, "--model", model]) == 0
     out = tmp_path / "out.mp4"
     live = ["run", "--source", "pattern", "--seconds", "0.5", "--sink", f"file:{out}", "--portrait", folder]
     assert main([*live, "--model", model, "--backend", "torch"]) == 0

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.controls import Controls
+from engine.gallery import Gallery
 from engine.types import EditSettings, Mode
 
 
@@ -31,7 +32,8 @@ class FakePipeline:
 
 def _press(keys: str) -> list[Any]:
     pipeline = FakePipeline()
-    controls = Controls(pipeline, ["first", "second"], stop=lambda: pipeline.asked.append("stop"))  # type: ignore[list-item]
+    gallery = Gallery(["first", "second"])  # type: ignore[list-item]
+    controls = Controls(pipeline, gallery, stop=lambda: pipeline.asked.append("stop"))
     for key in keys:
         controls.key(key)
     return pipeline.asked
@@ -44,12 +46,16 @@ def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> No
 def test_m_keeps_to_what_the_model_can_do() -> None:
     pipeline = FakePipeline()
     pipeline.modes = (Mode.BOTH,)
-    Controls(pipeline, [], stop=lambda: None).key("m")
+    Controls(pipeline, Gallery([]), stop=lambda: None).key("m")
     assert [edit.mode for edit in pipeline.asked] == [Mode.BOTH]
 
 
 def test_digits_choose_portraits_and_missing_ones_do_nothing() -> None:
     assert _press("2190") == ["second", "first"]
+
+
+def test_n_goes_on_to_the_next_portrait_and_round_again() -> None:
+    assert _press("nnn2n") == ["second", "first", "second", "second", "first"]
 
 
 def test_space_toggles_standby_and_c_calibrates() -> None:

@@ -9,7 +9,7 @@ from engine.stages.track import FaceDetector, FaceTracker, region_of_landmarks
 from engine.types import Face, Image
 from tests.stages.material import NAMES, bundled, driver_clip, first_face
 
-PORTRAITS = ["astronaut.jpg", "kofi.png", "linn.png", "mara.png"]
+PORTRAITS = ["astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg"]
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.assets_manifest import ASSETS
 from engine.portrait import read_picture
 from engine.stages.track import FaceDetector, Region
 from engine.web import backdrop
-from engine.web.book import BUNDLED
 
 FACE = Region(x_px=200.0, y_px=190.0, size_px=140.0, roll_rad=0.0)
 
@@ -50,9 +50,9 @@ def test_without_a_face_the_middle_is_taken_and_odd_pictures_pass() -> None:
     assert backdrop.replaced(_drawn()[0], edge, "plain").shape == (400, 400, 3)
 
 
-@pytest.mark.parametrize("name", ["kofi.png", "linn.png", "mara.png"])
+@pytest.mark.parametrize("name", ["samir.jpg", "rosa.jpg", "anna.jpg"])
 def test_bundled_portraits_keep_their_faces_and_lose_their_walls(name: str) -> None:
-    picture = read_picture(BUNDLED / name)
+    picture = read_picture(ASSETS / "portraits" / name)
     face = FaceDetector()(picture)[0].region
     out = backdrop.replaced(picture, face, "green")
     rows, columns = (

@@ -32,7 +32,7 @@ def _moving(name: str) -> list[Image]:
 def pack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pack")
     packer = Packer(folder, size=192)
-    for name, validation in (("driver", True), ("linn.png", True), ("kofi.png", False)):
+    for name, validation in (("driver", True), ("rosa.jpg", True), ("samir.jpg", False)):
         packer.begin(Segment(file=name, identity=name, validation=validation))
         for image in _moving(name):
             assert packer.keep(np.ascontiguousarray(image))

@@ -16,7 +16,7 @@ from training.evaluation.metrics import GROUPS
 
 
 def test_only_validation_people_with_enough_frames_are_measured(pack: FramePack, clips: list[Clip]) -> None:
-    assert [clip.identity for clip in clips] == ["driver", "linn.png"]
+    assert [clip.identity for clip in clips] == ["driver", "rosa.jpg"]
     assert all(len(clip.images) == len(clip.motions) == FRAMES for clip in clips)
     assert load_clips(pack, FRAMES + 1) == []
 
@@ -29,7 +29,7 @@ def test_landmarks_of_a_clip_are_pixels_of_its_pictures(clips: list[Clip]) -> No
 
 
 def test_copying_the_driver_follows_with_gain_one_and_leaks_everything(clips: list[Clip]) -> None:
-    figures = evaluate_cross(clips[::-1], copy_driver, Mode.EXP, 1)  # she drives linn
+    figures = evaluate_cross(clips[::-1], copy_driver, Mode.EXP, 1)  # she drives rosa
     assert figures["lost_share"] == 0
     followed = {name: value for name, value in figures.items() if name.endswith(("_gain", "_correlation"))}
     assert len(followed) >= 4, "the driver's clip moves in several ways"

@@ -40,7 +40,7 @@ def test_ssim_of_flat_pictures_is_its_formulas_luminance_term() -> None:
 
 
 def test_ssim_is_one_for_itself_and_low_for_its_negative() -> None:
-    image = bundled("linn.png")
+    image = bundled("rosa.jpg")
     assert ssim(image, image) == pytest.approx(1.0, abs=1e-6)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert ssim(noise, 255 - noise) < -0.9
@@ -108,7 +108,7 @@ def test_landmark_error_is_counted_in_eye_distances() -> None:
 def test_sharpness_falls_with_blur_and_sees_only_the_face() -> None:
     import cv2
 
-    image = bundled("linn.png")
+    image = bundled("rosa.jpg")
     landmarks = np.zeros((478, 3), np.float32)
     landmarks[0, :2], landmarks[1:, :2] = (150, 150), (350, 350)
     sharp = sharpness(image, landmarks)

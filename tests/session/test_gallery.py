@@ -1,0 +1,100 @@
+"""Portraits that are enrolled when they are wanted. Strings stand in for portraits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import EngineError
+from engine.gallery import Gallery
+
+WAIT_S = 10.0
+
+
+class Slow:
+    """Enrols when it is let go, and notes each start."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.started, self.let_go = threading.Event(), threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> Any:
+        self.calls += 1
+        self.started.set()
+        assert self.let_go.wait(WAIT_S)
+        return self.name
+
+
+class Stage:
+    """Shows portraits, and lets a test wait for one."""
+
+    def __init__(self) -> None:
+        self.shown: list[Any] = []
+        self._change = threading.Condition()
+
+    def show(self, portrait: Any) -> None:
+        with self._change:
+            self.shown.append(portrait)
+            self._change.notify_all()
+
+    def wait_for(self, portrait: str) -> None:
+        with self._change:
+            assert self._change.wait_for(lambda: portrait in self.shown, WAIT_S)
+
+
+def _gallery(*later: Callable[[], Any], **settings: Any) -> Gallery:
+    return Gallery(["first"], later, **settings)  # type: ignore[list-item]
+
+
+def test_an_enrolled_portrait_is_shown_at_once_and_nothing_else_is_enrolled() -> None:
+    stage, other = Stage(), Slow("other")
+    gallery = _gallery(other)
+    assert (len(gallery), gallery.first) == (2, "first")
+    gallery.show(0, stage.show)
+    assert stage.shown == ["first"]
+    assert other.calls == 0
+
+
+def test_a_portrait_is_enrolled_aside_once_and_shown_when_it_is_ready() -> None:
+    stage, other = Stage(), Slow("other")
+    gallery = _gallery(other)
+    gallery.show(1, stage.show)
+    assert other.started.wait(WAIT_S)
+    assert stage.shown == [], "whoever asks does not wait"
+    gallery.show(1, stage.show)  # a second press while it is enrolled
+    other.let_go.set()
+    stage.wait_for("other")
+    gallery.show(1, stage.show)
+    gallery.show(0, stage.show)
+    assert stage.shown[-1] == "first"
+    assert other.calls == 1
+
+
+def test_a_portrait_that_is_ready_too_late_does_not_replace_the_one_chosen_since() -> None:
+    stage, slow, quick = Stage(), Slow("slow"), Slow("quick")
+    quick.let_go.set()
+    gallery = _gallery(slow, quick)
+    gallery.show(1, stage.show)
+    assert slow.started.wait(WAIT_S)
+    gallery.show(0, stage.show)
+    gallery.show(2, stage.show)
+    slow.let_go.set()
+    stage.wait_for("quick")
+    assert stage.shown == ["first", "quick"]
+
+
+def test_a_portrait_that_cannot_be_used_is_told_and_the_next_wish_is_heard() -> None:
+    def broken() -> Any:
+        raise EngineError("two.png shows no face")
+
+    told: list[str] = []
+    stage, other = Stage(), Slow("other")
+    other.let_go.set()
+    gallery = _gallery(broken, other, on_error=lambda reason: (told.append(reason), stage.show("told")))
+    gallery.show(1, stage.show)
+    stage.wait_for("told")
+    gallery.show(2, stage.show)
+    stage.wait_for("other")
+    assert told == ["two.png shows no face"]
