@@ -24,6 +24,7 @@ class Enroll:
         """Enrol and save."""
         from engine.assets_manifest import portrait_path
         from engine.backends import load_model
+        from engine.cli.live import note_turned
         from engine.files import refuse_to_overwrite_inputs
         from engine.portrait import enroll, enrolled_files, save_portrait
 
@@ -31,5 +32,6 @@ class Enroll:
         refuse_to_overwrite_inputs(enrolled_files(self.out), [portrait_file, Path(self.model)])
         portrait = enroll(portrait_file, model=load_model(self.model))
         save_portrait(portrait, self.out)
+        note_turned(portrait)
         print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")
         return 0

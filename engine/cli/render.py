@@ -44,6 +44,7 @@ class Render:
 
     def run(self) -> int:
         """Render; print how much and how fast."""
+        from engine.assets_manifest import portrait_path
         from engine.backends import load_model
         from engine.cli.live import parse_size
         from engine.files import refuse_to_overwrite_inputs
@@ -54,7 +55,7 @@ class Render:
 
         parse_size(self.size)
         check_readable(self.driving)
-        refuse_to_overwrite_inputs([self.out], [self.driving, self.portrait, Path(self.model)])
+        refuse_to_overwrite_inputs([self.out], [self.driving, portrait_path(self.portrait), Path(self.model)])
         check_names(self.driving, self.out)
         if is_picture(self.driving):
             image = read_picture(self.driving)
@@ -69,7 +70,7 @@ class Render:
     def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
         from engine.assets_manifest import portrait_path
         from engine.backends import PictureModel
-        from engine.cli.live import parse_size, portrait_size
+        from engine.cli.live import note_turned, parse_size, portrait_size
         from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 
@@ -79,6 +80,8 @@ class Render:
             if self.aligned and not path.is_dir()
             else load_portrait(path, model=model)
         )
+        if self.mode != "exp":
+            note_turned(portrait)
         # A model that reads the picture itself is rendered as published: codes unfiltered (DPE, equation 3).
         smooth = not still and not isinstance(model, PictureModel)
         return Pipeline(

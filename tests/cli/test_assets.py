@@ -64,6 +64,11 @@ def test_every_portrait_that_lies_there_has_its_place_and_the_notice_names_it() 
     assert [path.name for path in files if path.name not in notice] == []
 
 
+def test_the_readme_names_the_portraits_in_their_order() -> None:
+    readme = (ASSETS.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert ", ".join(f"`{name}`" for name in PORTRAITS) in " ".join(readme.split())
+
+
 def test_a_bundled_portrait_is_known_by_its_name_unless_a_file_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
