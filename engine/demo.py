@@ -24,7 +24,7 @@ PORTRAITS_SHOWN = 6
 _LABELS = ("driver", "expression", "pose", "both")
 _MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
 _FOLLOW = 0.1
-"""How far the driver's cutout moves towards the face with each frame."""
+"""How far the driver's view moves towards the face with each frame."""
 
 
 class Wall:
@@ -53,7 +53,7 @@ class Wall:
         self._turn_s = seconds / len(self._portraits)
         self._shown = 0
         self._first_ns: int | None = None
-        self._centre_px: float | None = None
+        self._view = DriverView(CELL_PX)
         track = FaceTracker()
         self._pipelines = [
             Pipeline(
@@ -76,7 +76,7 @@ class Wall:
         """The wall for one driver frame."""
         self._take_turns(seen.frame.captured_ns)
         results = [pipeline.draw(seen).image for pipeline in self._pipelines]
-        row = np.hstack([self._cutout(seen), *(_cell(image) for image in results)])
+        row = np.hstack([self._view(seen), *(_cell(image) for image in results)])
         return replace(seen.frame, image=np.vstack([self._labels, row]))
 
     def _take_turns(self, captured_ns: int) -> None:
@@ -88,22 +88,31 @@ class Wall:
             for pipeline in self._pipelines:
                 pipeline.set_portrait(self._portraits[turn])
 
-    def _cutout(self, seen: Seen) -> Image:
-        """A square of the driver's picture that follows the face sideways."""
+
+class DriverView:
+    """A square of the driver's picture that follows the face sideways."""
+
+    def __init__(self, side: int) -> None:
+        """``side``: of the square, pixels."""
+        self._side = side
+        self._centre_px: float | None = None
+
+    def __call__(self, seen: Seen) -> Image:
+        """``[side, side, 3]``."""
         image, face = seen.frame.image, None if seen.crop is None else seen.crop.face
         height, width = image.shape[:2]
-        side = min(height, width)
+        square = min(height, width)
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2
         last = target if self._centre_px is None else self._centre_px
         self._centre_px = last + _FOLLOW * (target - last)
-        left = round(min(max(self._centre_px - side / 2, 0), width - side))
-        return _cell(image[:side, left : left + side])
+        left = round(min(max(self._centre_px - square / 2, 0), width - square))
+        return _cell(image[:square, left : left + square], self._side)
 
 
-def _cell(image: Image) -> Image:
-    if image.shape[:2] == (CELL_PX, CELL_PX):
+def _cell(image: Image, side: int = CELL_PX) -> Image:
+    if image.shape[:2] == (side, side):
         return image
-    return np.asarray(cv2.resize(image, (CELL_PX, CELL_PX), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _label_strip() -> Image:
