@@ -14,12 +14,13 @@ import torch
 from benchmarks.gpu_steps import Scale, host_ms, paced
 from benchmarks.machine import gpu_memory_mb
 from engine.backends.bundle_facts import COMPACT_DIR, BundleFacts
+from engine.backends.compact_model import load_compact
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.eager import load_compact
 from engine.backends.gpu_compact import GpuCompact, compact_networks
-from engine.backends.published import ModelFacts
+from engine.backends.networks import ModelInfo
 from engine.backends.tensorrt_api import Flavour, find
 from engine.models.compact import Compact
+from engine.models.compact_spec import CONDITIONING, generator_spec
 from engine.stages.composite import Composite
 from engine.types import CropBox
 
@@ -49,11 +50,13 @@ def measure_compact(
     crop = np.random.default_rng(0).integers(0, 256, (facts.size, facts.size, 3), np.uint8)
     features = drawer.encode(crop)
     c = model.config
-    point, head = np.zeros((c.points, 3), np.float32), np.array([0, 0, 0.4], np.float32)
-    openings = np.zeros((c.openings, c.size // 2, c.size // 2), np.float32)
-    teeth, mouth = np.zeros(1, np.float32), np.zeros((4, c.size, c.size), np.float32)
-    codes = np.zeros((2, c.expression), np.float32), np.zeros((2, c.pose), np.float32)
-    drive = (point, point, np.eye(2, 3, dtype=np.float32), head, *codes, openings, teeth)
+    conditioning = {
+        tensor.name: np.zeros(tensor.shape[1:], np.float32)
+        for tensor in generator_spec(c).inputs
+        if tensor.name in CONDITIONING
+    }
+    conditioning |= {"affine": np.eye(2, 3, dtype=np.float32), "head": np.array([0, 0, 0.4], np.float32)}
+    mouth = np.zeros((4, c.size, c.size), np.float32)
     size = (scale.camera.width, scale.camera.height)
     whole = CropBox(x_px=40.0, y_px=20.0, size_px=float(facts.size))
     scene = Composite(np.full((facts.size + 60, facts.size + 80, 3), 90, np.uint8), whole, size).scene(
@@ -68,11 +71,11 @@ def measure_compact(
         "variant": name, "preset": "compact", "weights_sha256": facts.sha256, "open_s": opened_s,
         "not_included": "camera, tracking, edit, sinks; 'mimicam bench' has those", "modes": {"any": times},
     }  # fmt: skip
-    times["networks_host_ms"] = host_ms(lambda: drawer.generate(features, drive), *frames)
+    times["networks_host_ms"] = host_ms(lambda: drawer.generate(features, conditioning), *frames)
     keep(report)
-    times["frame_host_ms"] = host_ms(lambda: live(drive, mouth), *frames)
+    times["frame_host_ms"] = host_ms(lambda: live(conditioning, mouth), *frames)
     keep(report)
-    times["paced_frame_host_ms"] = paced(lambda: live(drive, mouth), scale.paced_s)
+    times["paced_frame_host_ms"] = paced(lambda: live(conditioning, mouth), scale.paced_s)
     report["encode_source_ms"] = host_ms(lambda: drawer.encode(crop), scale.stage_frames, 2, scale.limit_s)
     report["gpu_memory_mb"] = gpu_memory_mb()
     return report
@@ -83,7 +86,7 @@ def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     half, engine = name != REFERENCE, ("compile" if name.endswith("compile") else "eager")
     networks = compact_networks(model, gpu, engine=engine, half=half, compiler=scale.compiler)  # type: ignore[arg-type]
-    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
+    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=name)
     return GpuCompact(networks, gpu, stated)
 
 

@@ -21,7 +21,7 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
 from benchmarks.gpu_steps import FORMS, Scale, percentiles
 from engine.backends.cuda_gpu import Gpu
 from engine.backends.gpu_networks import GpuNetworks, GpuPublishedModel, torch_networks
-from engine.backends.published import ModelFacts
+from engine.backends.networks import ModelInfo
 from engine.errors import EngineError
 from engine.models.folded import FoldedDpe
 from engine.pipeline import Pipeline
@@ -148,7 +148,7 @@ def measure_live(
     networks = torch_networks(
         folded, form, gpu, engine="compile" if form.fused else "eager", compiler=scale.compiler
     )
-    facts = ModelFacts(name="random", sha256="random", size=folded.config.size, backend=variant)
+    facts = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
     model = GpuPublishedModel(GpuNetworks(networks, gpu), facts)
     rows: dict[str, Any] = {}
     report = {

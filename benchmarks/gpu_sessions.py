@@ -68,7 +68,7 @@ def _measure_batch(networks: Networks, gpu: Gpu, batch: int, scale: Scale) -> di
 
 
 def _single(features: Features) -> Features:
-    return Features(arrays=tuple(array[:1] for array in features.arrays), model=features.model)
+    return Features(arrays={n: array[:1] for n, array in features.arrays.items()}, model=features.model)
 
 
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:

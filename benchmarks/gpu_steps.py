@@ -34,6 +34,7 @@ from engine.backends.gpu_networks import (
 from engine.backends.live import Canvas, CodeEdit
 from engine.backends.model import Features
 from engine.backends.plan_cache import PlanCache
+from engine.backends.published import portrait_maps
 from engine.backends.tensorrt_api import Flavour, find
 from engine.models.folded import FoldedDpe
 from engine.models.mixed_parts import Form
@@ -240,9 +241,9 @@ def _queued_now(gpu: Gpu, work: Callable[[], None]) -> Callable[[], object]:
 def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait: Features) -> None:
     """What a session does once: the portrait's codes, and its maps into the generator that reads them first."""
     codes.enter(0, portrait)
-    own = list(networks[f"{FIRST[mode]}_generator"].inputs.values())[1:]
-    maps = [torch.from_numpy(array) for array in portrait.arrays[3:]]
-    copy_all(gpu, list(zip(own, maps, strict=True)))
+    own = networks[f"{FIRST[mode]}_generator"].inputs
+    maps = portrait_maps(portrait).items()
+    copy_all(gpu, [(own[name], torch.from_numpy(array)) for name, array in maps])
     gpu.mark()()
 
 
@@ -304,7 +305,7 @@ def portrait_of(networks: Networks, gpu: Gpu) -> Features:
     gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
     gpu.queue(encoder.enqueue)
     gpu.mark()()
-    arrays = tuple(v.to("cpu", torch.float32, copy=True).numpy() for v in encoder.outputs.values())
+    arrays = {n: v.to("cpu", torch.float32, copy=True).numpy() for n, v in encoder.outputs.items()}
     return Features(arrays=arrays, model="random")
 
 

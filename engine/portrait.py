@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 _MIN_FACE_PX = 48
-_FORMAT = 2
+_FORMAT = 3
+_FEATURE = "feature_"
+"""Begins the names of a portrait's features in its file."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 _SAME_SIZE = 0.6
@@ -242,7 +244,7 @@ def _write(portrait: Portrait, folder: Path) -> None:
     ok, png = cv2.imencode(".png", portrait.picture[:, :, ::-1])
     assert ok, "OpenCV encodes every RGB picture as PNG"
     (folder / "picture.png").write_bytes(png.tobytes())
-    arrays: dict[str, Float] = {f"feature_{i}": a for i, a in enumerate(portrait.features.arrays)}
+    arrays = {f"{_FEATURE}{name}": array for name, array in portrait.features.arrays.items()}
     with (folder / "portrait.npz").open("wb") as file:
         np.savez(file, crop=portrait.crop, **arrays, **_motion_arrays(portrait.motion))  # type: ignore[arg-type]
     facts = {
@@ -251,7 +253,6 @@ def _write(portrait: Portrait, folder: Path) -> None:
         "model": portrait.features.model,
         "scale": None if portrait.motion is None else portrait.motion.pose.scale,
         "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
-        "features": len(arrays),
     }
     (folder / "portrait.json").write_text(json.dumps(facts, indent=1))
 
@@ -280,14 +281,12 @@ def _read_motion(scale: object, data: dict[str, np.ndarray]) -> MotionCode | Non
 
 def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
     x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
-    count = int(facts["features"])  # type: ignore[call-overload]
+    features = {name.removeprefix(_FEATURE): a for name, a in data.items() if name.startswith(_FEATURE)}
     return Portrait(
         name=str(facts["name"]),
         picture=picture,
         box=CropBox(x_px=x, y_px=y, size_px=size),
         crop=data["crop"],
         motion=_read_motion(facts["scale"], data),
-        features=Features(
-            arrays=tuple(data[f"feature_{i}"] for i in range(count)), model=str(facts["model"])
-        ),
+        features=Features(arrays=features, model=str(facts["model"])),
     )

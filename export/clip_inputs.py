@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,17 +42,17 @@ class _Recorder:
         self._encoder = encoder
         self.size = int(encoder.inputs["image"].shape[-1])
         self.encoded: list[Arrays] = []
-        self.generated: list[tuple[npt.NDArray[np.float32], ...]] = []
+        self.generated: list[Arrays] = []
 
     def encode(self, crop: Image) -> Features:
         image = _network_input(crop)
         self.encoded.append({"image": image})
-        latent, *maps = self._encoder.with_inputs({"image": image}).reference_arrays().values()
-        return Features(arrays=(latent, *maps), model=self.sha256)
+        arrays = self._encoder.with_inputs({"image": image}).reference_arrays()
+        return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
-        values = (*features.arrays, *(value[None].astype(np.float32) for value in drive))
-        self.generated.append(tuple(np.array(value) for value in values))
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+        frame = {name: np.array(value[None], np.float32) for name, value in conditioning.items()}
+        self.generated.append({**features.arrays, **frame})
         side, cells = self.size, self.size // 2
         return Layers(
             painted=np.zeros((side, side, 3), np.uint8),
@@ -68,8 +69,8 @@ def _compact(networks: dict[str, Network], frames: list[Image]) -> dict[str, lis
     for index, image in enumerate(frames):
         pipeline.set_portrait(portraits[index % len(portraits)])
         pipeline.step(Frame(image=image, seq=index, captured_ns=index * 200_000_000))
-    names = list(networks["generator"].inputs)
-    generated = [dict(zip(names, values, strict=True)) for values in recorder.generated]
+    names = networks["generator"].inputs
+    generated = [{name: values[name] for name in names} for values in recorder.generated]
     return {"encoder": recorder.encoded, "generator": generated}
 
 
@@ -78,7 +79,7 @@ def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Ar
     """The clip's face drives a bundled portrait's, absolute, as the paper does."""
     size = int(networks["encoder"].inputs["image"].shape[-1])
     source = _network_input(_face(read_picture(bundled_portraits()[0]), size))
-    latent, _, _, *maps = networks["encoder"].with_inputs({"image": source}).reference_arrays().values()
+    encoded = networks["encoder"].with_inputs({"image": source}).reference_arrays()
     found: dict[str, list[Arrays]] = {name: [] for name in networks}
     for image in frames:
         driver = {"image": _network_input(_face(image, size))}
@@ -87,8 +88,8 @@ def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Ar
         found["motion_encoder"].append(driver)
         for branch in ("expression", "pose"):
             generator = networks[f"{branch}_generator"]
-            values = (latent + codes[f"{branch}_code"], *maps)
-            found[generator.name].append(dict(zip(generator.inputs, values, strict=True)))
+            edited = encoded | {"latent": encoded["latent"] + codes[f"{branch}_code"]}
+            found[generator.name].append({name: edited[name] for name in generator.inputs})
     return found
 
 

@@ -20,25 +20,12 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.files import sha256_of, write_atomically
-from engine.models.compact import Compact, CompactConfig
-from engine.models.compact_flat import CompactEncoder, CompactGenerator
+from engine.models.compact import Compact
+from engine.models.compact_flat import CompactEncoder, PixelGenerator
+from engine.models.compact_spec import CompactConfig, encoder_spec, pixel_generator_spec
 from engine.runtime.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
-_POSE = 12
-
-
-class PixelGenerator(nn.Module):
-    """The generator with its layers as `engine.types.Layers` has them, with a batch of one; the mask is ``[1, 1, S, S]``."""
-
-    def __init__(self, model: Compact) -> None:
-        super().__init__()
-        self.generator = CompactGenerator(model)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        painted, mask, flow = self.generator(*inputs)
-        pixels = ((painted.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
-        return pixels, mask, flow.permute(0, 2, 3, 1)
 
 
 def load_weights(path: Path) -> Compact:
@@ -68,22 +55,14 @@ def _state(path: Path) -> dict[str, Tensor]:
 
 def example_inputs(model: Compact) -> dict[str, Tensor]:
     """Shapes of the generator's inputs, with harmless values."""
-    c = model.config
+    spec = pixel_generator_spec(model.config)
     with torch.no_grad():
-        latent, maps = model.encoder(torch.zeros(1, 3, c.size, c.size))
-    points = torch.rand(1, c.points, 3, generator=torch.Generator().manual_seed(0)) - 0.5
-    return {
-        "latent": latent,
-        **{f"map{2 ** (i + 1)}": m for i, m in enumerate(maps)},
-        "source_points": points,
-        "target_points": points,
-        "affine": torch.eye(2, 3)[None],
-        "head": torch.tensor([[0.0, 0.0, 0.4]]),
-        "expression": torch.zeros(1, 2, c.expression),
-        "pose": torch.zeros(1, 2, _POSE),
-        "openings": torch.zeros(1, c.openings, c.size // 2, c.size // 2),
-        "own_teeth": torch.zeros(1, 1),
-    }
+        features = CompactEncoder(model)(torch.zeros(1, 3, model.config.size, model.config.size))
+    known = {tensor.name: torch.zeros(tensor.shape) for tensor in spec.inputs}
+    known |= encoder_spec(model.config).named_outputs(features)
+    points = torch.rand(known["source_points"].shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    known |= {"source_points": points, "target_points": points, "affine": torch.eye(2, 3)[None]}
+    return known | {"head": torch.tensor([[0.0, 0.0, 0.4]])}
 
 
 def bundle_files(out: Path) -> list[Path]:

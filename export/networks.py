@@ -1,14 +1,14 @@
 """A model as the networks that are exported, each with names, a module, and inputs to compare it on.
 
-Names and order are what the backends expect: see ``engine.models.onnx_form`` for DPE, and
-``engine.stages.motion.Drive`` for what drives the compact generator.
+Names and order are those of each network's spec: `engine.models.onnx_form.dpe_specs`,
+`engine.models.daegan_parts.daegan_specs` and `engine.models.compact_spec`.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ from engine.backends.model_files import find_model
 from engine.errors import EngineError
 from engine.models import onnx_form
 from engine.models.checkpoint import load_published
-from engine.models.compact import Compact, CompactConfig
-from engine.models.compact_flat import OUTPUTS as LAYERS
+from engine.models.compact import Compact
 from engine.models.compact_flat import CompactEncoder, CompactGenerator
+from engine.models.compact_spec import CompactConfig, encoder_spec, generator_spec
 from engine.models.daegan import DaeGan
 from engine.models.daegan_file import load_daegan
 from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
-from engine.models.daegan_parts import OUTPUTS, DaeGanParts
+from engine.models.daegan_parts import DaeGanParts
 from engine.models.dpe import Dpe
 from engine.models.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
 from engine.models.mixed import mixed
@@ -118,25 +118,21 @@ def model_path(model: str) -> Path:
 @torch.no_grad()
 def dpe_networks(model: Dpe) -> list[Network]:
     """Encoder, motion encoder and both generators of a DPE, in the folded form."""
-    folded = FoldedDpe(model)
+    folded, specs = FoldedDpe(model), onnx_form.dpe_specs(model.config)
     source, driver = smooth_pictures(model.config.size)
-    latent, _, _, *features = folded.encoder(source)
+    known = specs["encoder"].named_outputs(folded.encoder(source)) | {"image": driver}
     expression, pose = folded.motion_encoder(driver)
-    edits = {"expression_generator": latent + expression, "pose_generator": latent + pose}
-    networks = []
-    for name in onnx_form.NETWORKS:
-        names = onnx_form.input_names(model.config, name)
-        values = (edits[name], *features) if name in edits else (driver,)
-        networks.append(
-            Network(
-                name=name,
-                module=folded.get_submodule(name),
-                inputs=dict(zip(names, values, strict=True)),
-                outputs=onnx_form.output_names(model.config, name),
-                dynamic_batch=True,
-            )
+    latents = {"expression_generator": known["latent"] + expression, "pose_generator": known["latent"] + pose}
+    return [
+        Network(
+            name=name,
+            module=folded.get_submodule(name),
+            inputs={n: latents[name] if n == "latent" else known[n] for n in spec.input_names},
+            outputs=spec.output_names,
+            dynamic_batch=True,
         )
-    return networks
+        for name, spec in specs.items()
+    ]
 
 
 def daegan_networks(model: DaeGan) -> list[Network]:
@@ -148,15 +144,11 @@ def daegan_networks(model: DaeGan) -> list[Network]:
             name=name,
             module=parts.get_submodule(name),
             inputs=examples[name],
-            outputs=OUTPUTS[name],
+            outputs=parts.specs[name].output_names,
             dynamic_batch=False,
         )
         for name in DAEGAN_NETWORKS
     ]
-
-
-_MAPS = ("map_2", "map_4", "map_8", "map_16")
-_DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "own_teeth")
 
 
 @torch.no_grad()
@@ -164,19 +156,23 @@ def compact_networks(model: Compact) -> list[Network]:
     """Encoder and generator of the compact preset. Their batch is one: a portrait drives one picture."""
     model = model.eval()
     image, _ = smooth_pictures(model.config.size)
-    encoder, generator = CompactEncoder(model), CompactGenerator(model)
-    latent, *maps = encoder(image)
-    drive = dict(zip(_DRIVE, _drive(model.config), strict=True))
-    inputs = {"latent": latent, **dict(zip(_MAPS, maps, strict=True)), **drive}
+    encoder, specs = CompactEncoder(model), (encoder_spec(model.config), generator_spec(model.config))
+    known = specs[0].named_outputs(encoder(image)) | _conditioning(model.config)
     return [
         Network(
             name="encoder",
             module=encoder,
             inputs={"image": image},
-            outputs=("latent", *_MAPS),
+            outputs=specs[0].output_names,
             dynamic_batch=False,
         ),
-        Network(name="generator", module=generator, inputs=inputs, outputs=LAYERS, dynamic_batch=False),
+        Network(
+            name="generator",
+            module=CompactGenerator(model),
+            inputs={name: known[name] for name in specs[1].input_names},
+            outputs=specs[1].output_names,
+            dynamic_batch=False,
+        ),
     ]
 
 
@@ -187,17 +183,20 @@ def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
     return pictures[:1], pictures[1:]
 
 
-def _drive(config: CompactConfig) -> Iterator[Tensor]:
-    """A head that turns a little: points, affine map, head, expression and pose, each with a batch of one."""
+def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
+    """A head that turns a little, by the generator's input names."""
     rng = torch.Generator().manual_seed(12)
     source = torch.rand(1, config.points, 3, generator=rng) - 0.5
-    affine = torch.tensor([[[0.98, 0.05, 0.03], [-0.05, 0.98, -0.02]]])
-    target = source * 0.97 + 0.02 * torch.randn(1, config.points, 3, generator=rng)
-    yield from (source, target, affine, torch.tensor([[0.02, -0.01, 0.4]]))
-    yield torch.rand(1, 2, config.expression, generator=rng)
-    yield torch.randn(1, 2, config.pose, generator=rng) * 0.3
-    yield torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng)
-    yield torch.rand(1, 1, generator=rng)
+    return {
+        "source_points": source,
+        "affine": torch.tensor([[[0.98, 0.05, 0.03], [-0.05, 0.98, -0.02]]]),
+        "target_points": source * 0.97 + 0.02 * torch.randn(1, config.points, 3, generator=rng),
+        "head": torch.tensor([[0.02, -0.01, 0.4]]),
+        "expression": torch.rand(1, 2, config.expression, generator=rng),
+        "pose": torch.randn(1, 2, config.pose, generator=rng) * 0.3,
+        "openings": torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng),
+        "own_teeth": torch.rand(1, 1, generator=rng),
+    }
 
 
 def _published_networks(path: Path) -> list[Network]:

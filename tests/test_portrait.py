@@ -29,9 +29,9 @@ class FakeModel:
 
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
-        return Features(arrays=(crop.mean(axis=(0, 1)).astype(np.float32),), model=self.sha256)
+        return Features(arrays={"colour": crop.mean(axis=(0, 1)).astype(np.float32)}, model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[object, ...]) -> Layers:  # noqa: ARG002
+    def generate(self, features: Features, conditioning: object) -> Layers:  # noqa: ARG002
         raise AssertionError("enrolling generates nothing")
 
 
@@ -178,7 +178,7 @@ def test_an_enrolled_folder_gives_back_the_portrait_without_encoding_again(
     assert after.name == before.name
     assert (after.crop == before.crop).all()
     assert (after.picture == before.picture).all()
-    assert (after.features.arrays[0] == before.features.arrays[0]).all()
+    assert (after.features.arrays["colour"] == before.features.arrays["colour"]).all()
     assert (after.motion.expression == before.motion.expression).all()
     assert after.box == before.box
 

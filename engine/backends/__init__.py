@@ -53,18 +53,18 @@ def load_model(
 
 def _compact(folder: Path, backend: str, threads: int | None) -> LiveModel:
     if backend == "torch":
-        from engine.backends.eager import EagerCompact
+        from engine.backends.compact_model import open_bundle_torch
 
-        return EagerCompact(folder)
+        return open_bundle_torch(folder)
     if backend == "tensorrt":
         _require_gpu()
         raise EngineError(
             "TensorRT runs exported models: run 'mimicam export --model compact -o DIR --target tensorrt',"
             " then give --model DIR"
         )
-    from engine.backends.openvino_compact import OpenVinoCompact
+    from engine.backends.compact_model import open_bundle_openvino
 
-    return OpenVinoCompact(folder, threads=threads)
+    return open_bundle_openvino(folder, threads=threads)
 
 
 def _compact_export(folder: Path, backend: str) -> LiveModel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.errors import EngineError
+from engine.models.compact_spec import CompactConfig
 
 COMPACT_DIR = Path(__file__).parents[1] / "assets" / "compact"
 """The bundle that comes with mimicam."""
@@ -22,8 +22,7 @@ class BundleFacts:
     """Of the weights; portraits carry it."""
     size: int
     """Side of the crop, pixels."""
-    config: dict[str, Any]
-    """Widths: the fields of `engine.models.compact.CompactConfig`."""
+    config: CompactConfig
 
 
 def read_facts(folder: Path) -> BundleFacts:
@@ -38,7 +37,7 @@ def read_facts(folder: Path) -> BundleFacts:
             name=str(facts["name"]),
             sha256=str(facts["sha256"]),
             size=int(facts["size"]),
-            config=dict(facts["config"]),
+            config=CompactConfig(**facts["config"]),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EngineError(

@@ -9,6 +9,7 @@ import numpy as np
 from engine.backends.cuda_gpu import Gpu, Upload
 from engine.backends.live import IDENTITY, CodeEdit
 from engine.backends.model import Features, LatentCodes
+from engine.backends.published import portrait_codes
 from engine.types import Float
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class CodeState:
 
     def enter(self, slot: int, features: Features) -> None:
         """Give a slot its portrait's latent and codes. Between frames."""
-        latent, expression, pose = (np.asarray(array[0], np.float32) for array in features.arrays[:3])
-        own = np.concatenate([expression, pose])
+        codes, latent = portrait_codes(features), np.asarray(features.arrays["latent"][0], np.float32)
+        own = np.concatenate([codes.expression, codes.pose])
         self._set((self.latent[slot], latent), (self._own[slot], own))
 
     def set_neutral(self, slot: int, codes: LatentCodes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.backends.model import Features, LatentCodes, as_network_input, as_picture, check_own
-from engine.backends.published import ModelFacts, Networks, Value
+from engine.backends.networks import ModelInfo, Networks, Resident
 from engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -23,13 +23,12 @@ class DaeGanModel:
 
     modes: tuple[Mode, ...] = (Mode.BOTH,)
 
-    def __init__(self, networks: Networks, facts: ModelFacts) -> None:
-        """``networks`` are of the weights that ``facts`` names."""
-        self._networks = networks
-        self.name, self.sha256 = facts.name, facts.sha256
-        self.size, self.backend = facts.size, facts.backend
+    def __init__(self, networks: Networks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
+        self._networks, self._resident = networks, Resident(networks)
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
-        self._resident: tuple[Features, Value] | None = None
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`."""
@@ -38,7 +37,7 @@ class DaeGanModel:
     def encode_frames(self, crops: Sequence[Image]) -> Features:
         """A face fused from several frames of one person (equation 1), each uint8 ``[S, S, 3]``.
 
-        Arrays: the generator's front end of that face, and the pose code of the first frame.
+        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of the first frame.
 
         Raises:
             ValueError: ``crops`` is empty.
@@ -47,8 +46,8 @@ class DaeGanModel:
             raise ValueError("crops must hold at least one picture")
         run, load, fetch = self._networks.run, self._networks.load, self._networks.fetch
         face = self._fuse(crops)
-        prepared = fetch(run("front", load(face))[0])
-        return Features(arrays=(prepared, self._code(crops[0])[None]), model=self.sha256)
+        prepared = fetch(run("front", face=load(face))["prepared"])
+        return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
         """See `engine.backends.model.PictureModel.read_motion`. One code for both, as ``expression``."""
@@ -57,17 +56,16 @@ class DaeGanModel:
     def own_codes(self, features: Features) -> LatentCodes:
         """See `engine.backends.model.PictureModel.own_codes`."""
         check_own(features, self.sha256)
-        return _joint(features.arrays[1][0])
+        return _joint(features.arrays["code"][0])
 
     def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
         """See `engine.backends.model.PictureModel.generate`. ``drive``: the code, and None."""
         check_own(features, self.sha256)
         if len(drive) != 2 or drive[0] is None or drive[1] is not None:
             raise ValueError("drive must be the one code that moves expression and pose, and None")
-        if self._resident is None or self._resident[0] is not features:
-            self._resident = features, self._networks.load(features.arrays[0])
+        prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
         code = self._networks.load(drive[0][None])
-        picture = self._networks.run("generator", code, self._resident[1])[0]
+        picture = self._networks.run("generator", code=code, **prepared)["picture"]
         return as_picture(self._networks.fetch(picture), self._picture)
 
     def _fuse(self, crops: Sequence[Image]) -> Float:
@@ -75,15 +73,15 @@ class DaeGanModel:
         total: Float = np.zeros((1, 3, self.size, self.size), np.float32)
         weights: Float = np.zeros((1, 1, self.size, self.size), np.float32)
         for crop in crops:
-            outputs = self._networks.run("face_embedder", self._networks.load(as_network_input(crop)))
-            warped, weight = map(self._networks.fetch, outputs)
+            outputs = self._networks.run("face_embedder", image=self._networks.load(as_network_input(crop)))
+            warped, weight = (self._networks.fetch(outputs[name]) for name in ("warped", "weight"))
             total += warped * weight
             weights += weight
         return total / weights
 
     def _code(self, crop: Image) -> Float:
-        outputs = self._networks.run("pose_encoder", self._networks.load(as_network_input(crop)))
-        code: Float = self._networks.fetch(outputs[0])[0]
+        outputs = self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
+        code: Float = self._networks.fetch(outputs["code"])[0]
         return code
 
 

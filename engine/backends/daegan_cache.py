@@ -49,11 +49,10 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
 
 def _entry(parts: DaeGanParts, name: str, inputs: dict[str, Tensor], folder: Path) -> NetworkFile:
-    from engine.models.daegan_parts import OUTPUTS
     from engine.models.onnx_form import write_network
 
     path = folder / f"{name}.onnx"
-    write_network(parts.get_submodule(name), path, inputs, OUTPUTS[name], dynamic=False)
+    write_network(parts.get_submodule(name), path, inputs, parts.specs[name].output_names, dynamic=False)
     return network_cache.entry(path, _arrays(inputs), _arrays(parts.reference(name, inputs)))
 
 

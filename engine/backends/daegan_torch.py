@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.backends.daegan import DaeGanModel
-from engine.backends.published_torch import TorchNetworks, needs_torch, torch_facts
+from engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from engine.files import sha256_of
 
 if TYPE_CHECKING:
     from engine.models.daegan_parts import DaeGanParts
@@ -31,5 +32,5 @@ def open_daegan_torch(path: Path) -> DaeGanModel:
         EngineError: see `load_parts`.
     """
     parts = load_parts(path)
-    device, facts = torch_facts(path, parts.config.size)
-    return DaeGanModel(TorchNetworks(parts, device), facts)
+    networks = TorchNetworks(parts, parts.specs, torch_device())
+    return DaeGanModel(networks, torch_info(path.name, sha256_of(path), parts.config.size))

@@ -13,6 +13,7 @@ from engine.backends.frame_step import FIRST, Camera, CameraInput, FrameStep, Su
 from engine.backends.gpu_networks import FixedNetwork, HeldInputs
 from engine.backends.live import Canvas, LiveFrame
 from engine.backends.model import Features, LatentCodes
+from engine.backends.published import portrait_maps
 from engine.types import Image, Mode
 
 if TYPE_CHECKING:
@@ -46,14 +47,16 @@ class ResidentPortraits:
     def _moved(self, features: Features) -> dict[str, Tensor]:
         import torch
 
-        arrays = features.arrays[3:]
-        if [array.shape for array in arrays] != [tuple(value.shape) for value in self._like.values()]:
+        maps = portrait_maps(features)
+        wanted = {name: tuple(value.shape) for name, value in self._like.items()}
+        if {name: array.shape for name, array in maps.items()} != wanted:
             raise ValueError("features must hold the maps of this model")
         tensors: dict[str, Tensor] = {}
 
         def move() -> None:
-            for (name, like), array in zip(self._like.items(), arrays, strict=True):
-                tensors[name] = torch.empty_like(like).copy_(torch.from_numpy(np.ascontiguousarray(array)))
+            for name, like in self._like.items():
+                array = np.ascontiguousarray(maps[name])
+                tensors[name] = torch.empty_like(like).copy_(torch.from_numpy(array))
 
         self._gpu.queue(move)
         self._gpu.mark()()

@@ -11,41 +11,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.backends.compact_model import load_compact
 from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
-from engine.backends.eager import load_compact
 from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
 from engine.backends.layered_surface import LayeredSurface
 from engine.backends.live import CanvasDrawer, Scene
 from engine.backends.model import Features, as_layers, as_network_input, check_own
-from engine.backends.published import ModelFacts
+from engine.backends.networks import ModelInfo
+from engine.models.compact_spec import CONDITIONING, encoder_spec, generator_spec
 from engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
     from engine.models.compact import Compact
 
-PORTRAIT = ("latent", "map_2", "map_4", "map_8", "map_16")
-"""The order of ``Features.arrays``."""
-DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings", "own_teeth")
-"""The order of ``engine.stages.motion.Drive.arrays``."""
-
 
 class GpuCompact:
     """See `engine.backends.model.TrackerModel` and `engine.backends.live.CanvasModel`."""
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, facts: ModelFacts) -> None:
-        """``networks``: ``encoder`` and ``generator`` of the weights that ``facts`` names."""
+    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
+        """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
         import torch
 
-        from engine.models.compact_flat import OUTPUTS
-
         self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
-        self.name, self.sha256 = facts.name, facts.sha256
-        self.size, self.backend = facts.size, facts.backend
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
         self._resident: Features | None = None
-        self._uploads = [Upload(gpu, self._generator.inputs[name]) for name in DRIVE]
+        self._uploads = {name: Upload(gpu, self._generator.inputs[name]) for name in CONDITIONING}
         self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
-        outputs = self._generator.outputs
-        self._downloads = [Download(gpu, gpu.empty(tuple(outputs[n].shape), torch.float32)) for n in OUTPUTS]
+        self._downloads = {
+            name: Download(gpu, gpu.empty(tuple(output.shape), torch.float32))
+            for name, output in self._generator.outputs.items()
+        }
         self._step = Step(gpu, self._bare_layers)
 
     def encode(self, crop: Image) -> Features:
@@ -63,14 +59,13 @@ class GpuCompact:
         arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
-        return Features(arrays=tuple(arrays[name] for name in PORTRAIT), model=self.sha256)
+        return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
         """See `engine.backends.model.TrackerModel.generate`."""
         self.enter(features)
-        self.run(self._step, drive)
-        painted, mask, flow = (download.host for download in self._downloads)
-        return as_layers(painted, mask, flow)
+        self.run(self._step, conditioning)
+        return as_layers({name: download.host for name, download in self._downloads.items()})
 
     def open_canvas(self) -> CanvasDrawer | None:
         """See `engine.backends.live.CanvasModel`.
@@ -94,25 +89,25 @@ class GpuCompact:
             return
 
         def work() -> None:
-            for name, value in zip(PORTRAIT, features.arrays, strict=True):
+            for name, value in features.arrays.items():
                 self._generator.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
         self._gpu.queue(work)
         self._gpu.mark()()
         self._resident = features
 
-    def run(self, step: Callable[[], Callable[[], None]], drive: tuple[Float, ...]) -> None:
+    def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:
         """A frame of the portrait that was entered, and wait for it."""
-        for upload, value in zip(self._uploads, drive, strict=True):
-            np.copyto(upload.host[0], value)
+        for name, upload in self._uploads.items():
+            np.copyto(upload.host[0], conditioning[name])
         step()()
 
     def run_canvas(
-        self, step: Callable[[], Callable[[], None]], drive: tuple[Float, ...], mouth: Float
+        self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float], mouth: Float
     ) -> None:
         """`run` for a step that `draw`s."""
         np.copyto(self._mouth.host[0], mouth)
-        self.run(step, drive)
+        self.run(step, conditioning)
 
     def draw(self, surface: LayeredSurface) -> None:
         """Queue a frame up to the finished picture."""
@@ -122,14 +117,14 @@ class GpuCompact:
         surface.result.enqueue()
 
     def _layers(self) -> None:
-        for upload in self._uploads:
+        for upload in self._uploads.values():
             upload.enqueue()
         self._generator.enqueue()
 
     def _bare_layers(self) -> None:
         self._layers()
-        for download, output in zip(self._downloads, self._generator.outputs.values(), strict=True):
-            download.source.copy_(output)
+        for name, download in self._downloads.items():
+            download.source.copy_(self._generator.outputs[name])
             download.enqueue()
 
 
@@ -154,10 +149,10 @@ class CompactCanvas:
             self._step = Step(self._gpu, lambda: self._model.draw(surface))
         self._scene = scene
 
-    def __call__(self, drive: tuple[Float, ...], mouth: Float) -> Image:
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
         """See `engine.backends.live.CanvasDrawer`."""
         assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
-        self._model.run_canvas(self._step, drive, mouth)
+        self._model.run_canvas(self._step, conditioning, mouth)
         picture: Image = self._surface.result.host[0]
         return picture
 
@@ -168,19 +163,15 @@ def compact_networks(
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
-    from engine.models.compact_flat import OUTPUTS, CompactEncoder, CompactGenerator, HalfCompactGenerator
+    from engine.models.compact_flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
 
-    c = model.config
-    encoder = TorchNetwork(CompactEncoder(model), {"image": torch.zeros(1, 3, c.size, c.size)}, PORTRAIT, gpu)
-    drive = (
-        (c.points, 3), (c.points, 3), (2, 3), (3,), (2, c.expression), (2, c.pose),
-        (c.openings, c.size // 2, c.size // 2), (1,),
-    )  # fmt: skip
-    inputs = {name: torch.zeros_like(encoder.outputs[name]) for name in PORTRAIT}
-    inputs |= {name: torch.zeros(1, *shape) for name, shape in zip(DRIVE, drive, strict=True)}
-    inputs["head"][:, 2] = 1.0  # a head of no size is divided by
+    specs = encoder_spec(model.config), generator_spec(model.config)
+    examples = [{t.name: torch.zeros(t.shape) for t in spec.inputs} for spec in specs]
+    examples[1]["head"][:, 2] = 1.0  # a head of no size is divided by
+    encoder = TorchNetwork(CompactEncoder(model), examples[0], specs[0].output_names, gpu)
     chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
-    generator = TorchNetwork(chosen, inputs, OUTPUTS, gpu, engine=engine, compiler=compiler)
+    names = specs[1].output_names
+    generator = TorchNetwork(chosen, examples[1], names, gpu, engine=engine, compiler=compiler)
     return {"encoder": encoder, "generator": generator}
 
 
@@ -193,5 +184,5 @@ def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None
     gpu = gpu or CudaGpu()
     model, facts = load_compact(folder)
     backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
-    stated = ModelFacts(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
     return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 from engine.backends import manifest as manifests
 from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.live import FrameDrawer
+from engine.backends.networks import ModelInfo
 from engine.backends.plan_cache import PlanCache
-from engine.backends.published import NETWORKS, ModelFacts, PublishedModel
+from engine.backends.published import NETWORKS, PublishedModel
 from engine.backends.published_torch import load_folded
 from engine.backends.tensorrt import open_network
 from engine.backends.tensorrt_api import Progress, TensorRt
@@ -125,7 +126,7 @@ def torch_networks(
     import torch
 
     from engine.models.mixed import MixedDpe
-    from engine.models.onnx_form import example_inputs, input_names, output_names
+    from engine.models.onnx_form import dpe_specs, example_inputs
 
     # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
     # thread that draws makes it anew: with all algorithms that took seconds.
@@ -133,12 +134,11 @@ def torch_networks(
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, FixedNetwork] = {}
-    for name in NETWORKS:
-        values = [_laid_out(v, form.dtype) for v in example_inputs(folded.config, name, batch)]
-        inputs = dict(zip(input_names(folded.config, name), values, strict=True))
-        outputs = output_names(folded.config, name)
+    for name, spec in dpe_specs(folded.config).items():
+        examples = example_inputs(spec, batch)
+        inputs = {each: _laid_out(value, form.dtype) for each, value in examples.items()}
         networks[name] = TorchNetwork(
-            model.get_submodule(name), inputs, outputs, gpu, engine=engine, compiler=compiler
+            model.get_submodule(name), inputs, spec.output_names, gpu, engine=engine, compiler=compiler
         )
     return networks
 
@@ -188,7 +188,7 @@ class HeldInputs:
 
 
 class GpuNetworks:
-    """See `engine.backends.published.Networks`: each network's run is one captured graph, or is queued as it is."""
+    """See `engine.backends.networks.Networks`: each network's run is one captured graph, or is queued as it is."""
 
     def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, *, graphs: bool = True) -> None:
         """Capture.
@@ -204,7 +204,7 @@ class GpuNetworks:
         self._start = {name: self._starter(network, graphs) for name, network in networks.items()}
 
     def load(self, array: Float) -> Tensor:
-        """See `engine.backends.published.Networks.load`. Maps and pictures in the networks' own type."""
+        """See `engine.backends.networks.Networks.load`. Maps and pictures in the networks' own type."""
         import torch
 
         image = self.networks["motion_encoder"].inputs["image"]
@@ -212,20 +212,26 @@ class GpuNetworks:
         return _laid_out(value, image.dtype).to(image.device)
 
     def fetch(self, value: Tensor) -> npt.NDArray[Any]:
-        """See `engine.backends.published.Networks.fetch`."""
+        """See `engine.backends.networks.Networks.fetch`."""
         import torch
 
         array: npt.NDArray[Any] = value.to("cpu", torch.float32, copy=True).numpy()
         return array
 
-    def run(self, network: str, *inputs: Tensor) -> Sequence[Tensor]:
-        """See `engine.backends.published.Networks.run`. An input that is the last run's own is not copied again."""
+    def view(self, value: Tensor) -> npt.NDArray[Any]:
+        """See `engine.backends.networks.Networks.view`."""
+        return self.fetch(value)
+
+    def run(self, network: str, **inputs: Tensor) -> Mapping[str, Tensor]:
+        """See `engine.backends.networks.Networks.run`. An input that is the last run's own is not copied again."""
         chosen = self.networks[network]
         self.gpu.follow()
-        self.inputs.give(network, dict(zip(chosen.inputs, inputs, strict=True)))
+        if inputs.keys() != chosen.inputs.keys():
+            raise ValueError(f"{network} takes {', '.join(chosen.inputs)}; got {', '.join(inputs)}")
+        self.inputs.give(network, inputs)
         self._start[network]()
         self.gpu.mark()()
-        return list(chosen.outputs.values())
+        return chosen.outputs
 
     def _starter(self, network: FixedNetwork, graphs: bool) -> Callable[[], None]:
         if graphs:
@@ -236,11 +242,11 @@ class GpuNetworks:
 class GpuPublishedModel(PublishedModel):
     """See `engine.backends.model.PictureModel` and `engine.backends.live.FrameModel`."""
 
-    def __init__(self, networks: GpuNetworks, facts: ModelFacts) -> None:
-        """``networks`` are of the weights that ``facts`` names."""
+    def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
         from engine.backends.frame_drawer import ResidentPortraits
 
-        super().__init__(networks, facts)
+        super().__init__(networks, info)
         self._gpu_networks = networks
         self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
 
@@ -276,13 +282,13 @@ def open_plans(
     gpu = gpu or CudaGpu()
     api = api or installed(gpu)
     networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
-    facts = ModelFacts(
+    info = ModelInfo(
         name=manifest.model,
         sha256=manifest.model_sha256,
         size=int(networks["encoder"].inputs["image"].shape[-1]),
         backend=f"{api.name} {manifest.precision}, {gpu.name}",
     )
-    return GpuPublishedModel(GpuNetworks(networks, gpu), facts)
+    return GpuPublishedModel(GpuNetworks(networks, gpu), info)
 
 
 def open_half(
@@ -304,13 +310,13 @@ def open_half(
     folded, gpu = load_folded(path), gpu or CudaGpu()
     form = Form(fused=engine == "compile")
     networks = torch_networks(folded, form, gpu, engine=engine)
-    facts = ModelFacts(
+    info = ModelInfo(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
         backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
     )
-    return GpuPublishedModel(GpuNetworks(networks, gpu, graphs=graphs), facts)
+    return GpuPublishedModel(GpuNetworks(networks, gpu, graphs=graphs), info)
 
 
 def prepare_kernels(gpu: Gpu) -> None:

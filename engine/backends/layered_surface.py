@@ -49,7 +49,7 @@ class LayeredSurface:
         """Queue it.
 
         Args:
-            outputs: of the generator, see `engine.models.compact_flat.OUTPUTS`.
+            outputs: of the generator, see `engine.models.compact_spec.generator_spec`.
             mouth_14SS: see `engine.stages.mouth.LAYERS`.
         """
         from kernels.layers import layers

@@ -7,6 +7,7 @@ Importing this needs no PyTorch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Protocol, runtime_checkable
 
@@ -152,11 +153,11 @@ class CanvasDrawer(Protocol):
     def enter(self, features: Features, scene: Scene) -> None:
         """See `FrameDrawer.enter`."""
 
-    def __call__(self, drive: tuple[Float, ...], mouth: Float) -> Image:
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
         """See `FrameDrawer.__call__`.
 
         Args:
-            drive: as in `engine.backends.model.TrackerModel.generate`.
+            conditioning: as in `engine.backends.model.TrackerModel.generate`.
             mouth: ``[4, S, S]``, drawn over what is painted: red, green and blue in -1..1 times the opacity, and that.
         """
 

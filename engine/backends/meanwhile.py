@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from engine.backends.live import CanvasDrawer, CanvasModel, FrameDrawer, FrameModel
@@ -88,9 +88,9 @@ class Meanwhile(Generic[M]):
 class CanvasMeanwhile(Meanwhile[TrackerModel]):
     """See `engine.backends.model.TrackerModel`, and `engine.backends.live.CanvasModel` once the plans are there."""
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
         """See `engine.backends.model.TrackerModel.generate`."""
-        return self._current().generate(features, drive)
+        return self._current().generate(features, conditioning)
 
     def open_canvas(self) -> CanvasDrawer | None:
         """See `engine.backends.live.CanvasModel`."""

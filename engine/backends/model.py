@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,8 +21,8 @@ class Features:
     model is refused.
     """
 
-    arrays: tuple[npt.NDArray[Any], ...]
-    """Latent first; then what the model needs beside it, in its own order."""
+    arrays: Mapping[str, npt.NDArray[Any]]
+    """By the names that the model's networks give them."""
     model: str
 
 
@@ -55,10 +56,11 @@ class Model(Protocol):
 class TrackerModel(Model, Protocol):
     """A model that is driven by what the tracker reads."""
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
         """A picture's layers. The buffers are used again by the next call.
 
-        ``drive``: the arrays of `engine.stages.motion.Drive`, in its order.
+        ``conditioning``: what the generator takes beside the features, by name and without a batch axis: see
+        `engine.models.compact_spec.generator_spec`.
         """
 
 
@@ -113,8 +115,11 @@ def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
     return out
 
 
-def as_layers(painted: Float, mask: Float, flow: Float) -> Layers:
-    """A network's layers with a batch of one, channels first: ``painted`` in -1..1."""
+def as_layers(outputs: Mapping[str, Float]) -> Layers:
+    """Outputs of `engine.models.compact_spec.generator_spec`, with a batch of one, channels first."""
+    painted, flow = outputs["painted"], outputs["flow"]
     _, _, height, width = painted.shape
     picture = as_picture(painted, np.empty((height, width, 3), np.uint8))
-    return Layers(painted=picture, mask=mask[0, 0], flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0)))
+    return Layers(
+        painted=picture, mask=outputs["mask"][0, 0], flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,13 @@ class Network:
     """
 
     def __init__(
-        self, model: ov.Model | Path, *, threads: int = 1, precision: str = "f32", name: str = "network"
+        self,
+        model: ov.Model | Path,
+        *,
+        threads: int = 1,
+        precision: str = "f32",
+        name: str = "network",
+        outputs: tuple[str, ...] = (),
     ) -> None:
         """Compile for the CPU.
 
@@ -43,6 +50,7 @@ class Network:
             threads: inference threads.
             precision: ``f32`` or ``bf16``; parts the model marks as precise stay in f32.
             name: what errors call it.
+            outputs: names of the outputs, in order, for `run_named`.
 
         Raises:
             EngineError: the file cannot be read or compiled.
@@ -71,12 +79,27 @@ class Network:
         self.inputs = [port.get_any_name() for port in compiled.inputs]
         self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
         self._given: list[Array | None] = [None] * len(self.inputs)
+        self._sources: list[Array | None] = [None] * len(self.inputs)
         self._outputs = len(compiled.outputs)
+        self._output_names = outputs
 
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
         self.give(0, *arrays)
         return self.run()
+
+    def run_named(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on inputs by name; views of the outputs by name.
+
+        Raises:
+            ValueError: an input is missing, or one is given that the network does not have.
+        """
+        if inputs.keys() != set(self.inputs):
+            raise ValueError(f"inputs must be {', '.join(self.inputs)}; got {', '.join(inputs)}")
+        for index, name in enumerate(self.inputs):
+            if inputs[name] is not self._sources[index]:
+                self.give(index, inputs[name])
+        return dict(zip(self._output_names, self.run(), strict=True))
 
     def give(self, first: int, *arrays: Array) -> None:
         """Let the inputs from number ``first`` on be these arrays, until others are given. They are not copied."""
@@ -84,6 +107,8 @@ class Network:
             given = np.ascontiguousarray(array, self._dtypes[index])
             self._request.set_input_tensor(index, ov.Tensor(given, shared_memory=True))
             self._given[index] = given  # keeps the memory alive
+            # An array that had to be converted is converted again: its content may have changed.
+            self._sources[index] = array if given is array else None
 
     def run(self) -> list[Array]:
         """Run on what was given; views of the outputs in their order."""

@@ -7,10 +7,10 @@ from typing import cast
 
 from engine.backends import manifest as manifests
 from engine.backends.bundle_facts import COMPACT_DIR
+from engine.backends.compact_model import open_bundle_openvino
 from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.meanwhile import CanvasMeanwhile, PictureMeanwhile
 from engine.backends.model import LiveModel, PictureModel
-from engine.backends.openvino_compact import OpenVinoCompact
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt import is_built
 from engine.backends.tensorrt_api import TensorRt
@@ -32,7 +32,7 @@ def start_compact(
     if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
         return TensorRtCompact(folder, gpu=gpu, api=api, cache=cache)
     waiting = CanvasMeanwhile(
-        OpenVinoCompact(),
+        open_bundle_openvino(),
         lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
     return cast("LiveModel", waiting)  # its backend changes: to mypy, no attribute

@@ -6,44 +6,16 @@ the other generator (DPE, equations 6 and 7). A portrait's feature maps stay whe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
-
 import numpy as np
-import numpy.typing as npt
 
 from engine.backends.model import Features, LatentCodes, as_network_input, as_picture, check_own
+from engine.backends.networks import ModelInfo, Networks, Resident
 from engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
-"""Names, inputs and outputs are those of ``engine.models.onnx_form``."""
-
-Value = Any
-"""An array where the backend keeps it: NumPy's, or a tensor on a device. Values add with ``+``."""
-
-
-class Networks(Protocol):
-    """A model's networks on one backend. Not thread-safe."""
-
-    def load(self, array: Float) -> Value:
-        """Bring an array to where the networks compute."""
-
-    def fetch(self, value: Value) -> npt.NDArray[Any]:
-        """A value as an array of its own, float32."""
-
-    def run(self, network: str, *inputs: Value) -> Sequence[Value]:
-        """Outputs in the network's order; its next run may overwrite them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """What a person and a portrait want to know of the weights."""
-
-    name: str
-    sha256: str
-    size: int
-    backend: str
+"""Their inputs and outputs are those of ``engine.models.onnx_form``."""
+CODES = ("expression_code", "pose_code")
+"""Outputs of both encoders."""
 
 
 class PublishedModel:
@@ -51,48 +23,55 @@ class PublishedModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
-    def __init__(self, networks: Networks, facts: ModelFacts) -> None:
-        """``networks`` are of the weights that ``facts`` names."""
-        self._networks = networks
-        self.name, self.sha256 = facts.name, facts.sha256
-        self.size, self.backend = facts.size, facts.backend
+    def __init__(self, networks: Networks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
+        self._networks, self._resident = networks, Resident(networks)
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
-        self._resident: tuple[Features, list[Value]] | None = None
 
     def encode(self, crop: Image) -> Features:
-        """See `engine.backends.model.Model.encode`. Latent, both codes, maps from coarse to fine."""
-        outputs = self._networks.run("encoder", self._networks.load(as_network_input(crop)))
-        return Features(arrays=tuple(map(self._networks.fetch, outputs)), model=self.sha256)
+        """See `engine.backends.model.Model.encode`."""
+        outputs = self._networks.run("encoder", image=self._networks.load(as_network_input(crop)))
+        arrays = {name: self._networks.fetch(value) for name, value in outputs.items()}
+        return Features(arrays=arrays, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
         """See `engine.backends.model.PictureModel.read_motion`."""
-        outputs = self._networks.run("motion_encoder", self._networks.load(as_network_input(crop)))
-        expression, pose = map(self._networks.fetch, outputs)
-        return LatentCodes(expression=expression[0], pose=pose[0])
+        outputs = self._networks.run("motion_encoder", image=self._networks.load(as_network_input(crop)))
+        expression, pose = (self._networks.fetch(outputs[name])[0] for name in CODES)
+        return LatentCodes(expression=expression, pose=pose)
 
     def own_codes(self, features: Features) -> LatentCodes:
         """See `engine.backends.model.PictureModel.own_codes`."""
         check_own(features, self.sha256)
-        return LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
+        return portrait_codes(features)
 
     def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
         """See `engine.backends.model.PictureModel.generate`."""
         check_own(features, self.sha256)
         if len(drive) != 2 or all(code is None for code in drive):
             raise ValueError("drive must be an expression and a pose code, one of which may be None")
-        run, (expression, pose) = self._networks.run, drive
-        latent, *maps = self._on_device(features)
+        run, load, (expression, pose) = self._networks.run, self._networks.load, drive
+        maps = dict(self._resident(features, portrait_maps(features) | {"latent": features.arrays["latent"]}))
+        latent = maps.pop("latent")
         if expression is not None:
-            picture = run("expression_generator", latent + self._networks.load(expression[None]), *maps)[0]
+            edited = latent + load(expression[None])
+            picture = run("expression_generator", latent=edited, **maps)["image"]
         if expression is not None and pose is not None:
-            latent, _, _, *maps = run("encoder", picture)
+            encoded = run("encoder", image=picture)
+            latent, maps = encoded["latent"], {name: encoded[name] for name in maps}
         if pose is not None:
-            picture = run("pose_generator", latent + self._networks.load(pose[None]), *maps)[0]
+            picture = run("pose_generator", latent=latent + load(pose[None]), **maps)["image"]
         return as_picture(self._networks.fetch(picture), self._picture)
 
-    def _on_device(self, features: Features) -> list[Value]:
-        """Latent and maps of the portrait in use, brought there once."""
-        if self._resident is None or self._resident[0] is not features:
-            latent, _, _, *maps = features.arrays
-            self._resident = (features, [self._networks.load(array) for array in (latent, *maps)])
-        return self._resident[1]
+
+def portrait_codes(features: Features) -> LatentCodes:
+    """The portrait's own codes, as its encoder read them."""
+    expression, pose = (features.arrays[name][0] for name in CODES)
+    return LatentCodes(expression=expression, pose=pose)
+
+
+def portrait_maps(features: Features) -> dict[str, Float]:
+    """The portrait's feature maps by the generators' input names, from coarse to fine."""
+    return {name: array for name, array in features.arrays.items() if name not in ("latent", *CODES)}

@@ -45,19 +45,18 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
     """Inputs as the network meets them, a soft picture or what the encoder makes of one, and its outputs."""
     import torch
 
-    from engine.models.onnx_form import input_names, output_names
+    from engine.models.onnx_form import dpe_specs
 
+    specs = dpe_specs(folded.config)
     with torch.inference_mode():
         image = torch.from_numpy(soft_picture(folded.config.size))
-        latent, expression, pose, *maps = folded.encoder(image)
-        code = expression if network == "expression_generator" else pose
-        values = (image,) if network.endswith("encoder") else (latent + code, *maps)
-        result = folded.get_submodule(network)(*values)
-    results = (result,) if isinstance(result, torch.Tensor) else result
-    names = input_names(folded.config, network), output_names(folded.config, network)
-    named = [zip(n, v, strict=True) for n, v in zip(names, (values, results), strict=True)]
-    inputs, outputs = ({name: value.numpy() for name, value in pairs} for pairs in named)
-    return inputs, outputs
+        encoded = specs["encoder"].named_outputs(folded.encoder(image))
+        code = encoded["expression_code" if network == "expression_generator" else "pose_code"]
+        known = encoded | {"image": image, "latent": encoded["latent"] + code}
+        inputs = {name: known[name] for name in specs[network].input_names}
+        result = folded.get_submodule(network)(*inputs.values())
+    results = specs[network].named_outputs((result,) if isinstance(result, torch.Tensor) else result)
+    return {n: v.numpy() for n, v in inputs.items()}, {n: v.numpy() for n, v in results.items()}
 
 
 def soft_picture(size: int) -> Array:

@@ -14,7 +14,8 @@ from engine.backends import manifest as manifests
 from engine.backends.batching import Batcher
 from engine.backends.live import Canvas, FrameDrawer, LiveFrame
 from engine.backends.model import Features, LatentCodes, check_own
-from engine.backends.published import ModelFacts
+from engine.backends.networks import ModelInfo
+from engine.backends.published import portrait_codes
 from engine.backends.slots import SlotRequest, SlotStep
 from engine.errors import EngineError
 from engine.files import sha256_of
@@ -32,7 +33,7 @@ _ANSWER_S = 30.0
 class SharedModel:
     """Hands out slots. Thread-safe."""
 
-    def __init__(self, step: SlotStep, facts: ModelFacts, *, wait_s: float) -> None:
+    def __init__(self, step: SlotStep, facts: ModelInfo, *, wait_s: float) -> None:
         """Start the thread.
 
         Args:
@@ -95,7 +96,7 @@ class SlotModel:
     def own_codes(self, features: Features) -> LatentCodes:
         """See `engine.backends.model.PictureModel.own_codes`."""
         check_own(features, self.sha256)
-        return LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
+        return portrait_codes(features)
 
     def encode(self, crop: Image) -> Features:
         """See `engine.backends.model.Model.encode`; not here."""
@@ -176,7 +177,7 @@ def _half(path: Path, engine: Engine, slots: int, wait_s: float) -> SharedModel:
     prepare_kernels(gpu)
     folded = load_folded(path)
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
-    facts = ModelFacts(
+    facts = ModelInfo(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
@@ -196,7 +197,7 @@ def _plans(folder: Path, slots: int, wait_s: float) -> SharedModel:
     api, manifest = installed(gpu), manifests.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
-    facts = ModelFacts(
+    facts = ModelInfo(
         name=manifest.model,
         sha256=manifest.model_sha256,
         size=int(networks["encoder"].inputs["image"].shape[-1]),

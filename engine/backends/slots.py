@@ -14,6 +14,7 @@ from engine.backends.frame_step import FIRST, chain
 from engine.backends.gpu_networks import FixedNetwork
 from engine.backends.live import CodeEdit
 from engine.backends.model import Features, LatentCodes
+from engine.backends.published import portrait_maps
 from engine.types import Image, Mode
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ class SlotStep:
         if request.neutral is not None:
             self._codes.set_neutral(slot, request.neutral)
         if self._holds.get((branch, slot)) is not features:
-            own = list(self._networks[f"{branch}_generator"].inputs.values())[1:]
-            self._gpu.queue(lambda: _fill(own, slot, list(features.arrays[3:])))
+            own = self._networks[f"{branch}_generator"].inputs
+            self._gpu.queue(lambda: _fill(own, slot, portrait_maps(features)))
             self._gpu.mark()()
             self._holds[branch, slot] = features
 
@@ -154,8 +155,8 @@ class SlotStep:
         self._result.enqueue()
 
 
-def _fill(own: list[torch.Tensor], slot: int, maps: list[np.ndarray]) -> None:
+def _fill(own: Mapping[str, torch.Tensor], slot: int, maps: Mapping[str, np.ndarray]) -> None:
     import torch
 
-    for mine, array in zip(own, maps, strict=True):
-        mine[slot].copy_(torch.from_numpy(np.ascontiguousarray(array[0])))
+    for name, array in maps.items():
+        own[name][slot].copy_(torch.from_numpy(np.ascontiguousarray(array[0])))

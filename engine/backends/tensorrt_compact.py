@@ -7,8 +7,8 @@ from pathlib import Path
 from engine.backends import manifest as manifests
 from engine.backends.cuda_gpu import CudaGpu, Gpu
 from engine.backends.gpu_compact import GpuCompact
+from engine.backends.networks import ModelInfo
 from engine.backends.plan_cache import PlanCache
-from engine.backends.published import ModelFacts
 from engine.backends.tensorrt import open_network
 from engine.backends.tensorrt_api import Flavour, Progress, TensorRt, find
 from engine.errors import EngineError
@@ -50,13 +50,13 @@ class TensorRtCompact(GpuCompact):
             name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
             for name in ("encoder", "generator")
         }
-        facts = ModelFacts(
+        info = ModelInfo(
             name=manifest.model,
             sha256=manifest.model_sha256,
             size=int(networks["encoder"].inputs["image"].shape[-1]),
             backend=f"{api.name} {manifest.precision}, {gpu.name}",
         )
-        super().__init__(networks, gpu, facts)
+        super().__init__(networks, gpu, info)
 
 
 def installed(gpu: Gpu) -> TensorRt:

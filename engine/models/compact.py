@@ -21,12 +21,11 @@ S/8, S/16.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from engine.models.compact_spec import CompactConfig
 from engine.models.landmark_flow import LandmarkFlow, warp
 
 SLOPE = 0.1
@@ -41,29 +40,6 @@ _OWN_TEETH = 3.0
 _DECIDED, _WARPED_FIRST = 3.0, 4.0
 """What is shown is warped or painted: reconstruction losses hedge with half of each, which is blurred. Where a head turns,
 rather warped, outside eyes and mouth (see `training/LOG.md`)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompactConfig:
-    """Widths. The defaults are what the bundled weights have."""
-
-    size: int = 256
-    """Side of the picture, pixels; the network is convolutional and takes any multiple of 16."""
-    points: int = 176
-    """Control points."""
-    expression: int = 52
-    pose: int = 12
-    latent: int = 192
-    widths: tuple[int, int, int, int] = (32, 64, 128, 192)
-    """Channels at S/2, S/4, S/8, S/16."""
-    embed: int = 10
-    """Learned values per control point, splatted onto the target."""
-    openings: int = 6
-    """Maps of what opens: lips and lids, of the target and of the portrait, and the target's upper and lower teeth."""
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
 
 
 class ResBlock(nn.Module):
@@ -181,16 +157,10 @@ class Generator(nn.Module):
         latent_NZ: Tensor,
         image_N3SS: Tensor,
         maps: list[Tensor],
-        source_NK3: Tensor,
-        target_NK3: Tensor,
-        affine_N23: Tensor,
-        head_N3: Tensor,
-        openings_NOhh: Tensor,
-        teeth_N1: Tensor | None = None,
+        **conditioning: Tensor,
     ) -> dict[str, Tensor]:
         """`layers`, put together at the network's own size: ``image`` in [-1, 1] (not clamped) and ``warped``."""
-        points = (source_NK3, target_NK3, affine_N23, head_N3)
-        out = self.layers(latent_NZ, maps, *points, openings_NOhh, teeth_N1)
+        out = self.layers(latent_NZ, maps, **conditioning)
         mask, warped = out["mask"], warp(image_N3SS, _double(out["flow"]))
         return {**out, "image": mask * warped + (1 - mask) * out["painted"], "warped": warped}
 
@@ -198,19 +168,20 @@ class Generator(nn.Module):
         self,
         latent_NZ: Tensor,
         maps: list[Tensor],
-        source_NK3: Tensor,
-        target_NK3: Tensor,
-        affine_N23: Tensor,
-        head_N3: Tensor,
-        openings_NOhh: Tensor,
-        teeth_N1: Tensor | None = None,
+        *,
+        source_points: Tensor,
+        target_points: Tensor,
+        affine: Tensor,
+        head: Tensor,
+        openings: Tensor,
+        own_teeth: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """``painted`` ``[N, 3, S, S]`` in -1..1, ``mask`` ``[N, 1, S, S]``: how much of the portrait is shown, and ``flow``
-        ``[N, 2, S/2, S/2]``: where in the portrait a pixel comes from, less where it is, crop units.
+        """Layers of a picture; names and shapes are those of `engine.models.compact_spec.generator_spec`.
 
-        ``teeth``: how surely an open mouth of the portrait's shows its own teeth, 0..1: they are kept. None, in training:
-        the mask alone decides.
+        ``own_teeth`` is None in training: there the mask alone decides.
         """
+        source_NK3, target_NK3, affine_N23, head_N3 = source_points, target_points, affine, head
+        openings_NOhh, teeth_N1 = openings, own_teeth
         map2, map4, map8, map16 = maps
         size = map4.shape[-1]
         with torch.autocast(latent_NZ.device.type, enabled=False):
@@ -270,22 +241,13 @@ class Compact(nn.Module):
         self.generator = Generator(self.config)
 
     def forward(
-        self,
-        image_N3SS: Tensor,
-        source_NK3: Tensor,
-        target_NK3: Tensor,
-        affine_N23: Tensor,
-        head_N3: Tensor,
-        expression_NTE: Tensor,
-        pose_NTP: Tensor,
-        openings_NOhh: Tensor,
-        teeth_N1: Tensor | None = None,
+        self, image_N3SS: Tensor, *, expression: Tensor, pose: Tensor, **conditioning: Tensor
     ) -> dict[str, Tensor]:
-        """Encode, edit and generate; see `Generator.forward` for the result."""
+        """Encode, edit and generate; see `Generator.forward` for the result, `engine.models.compact_spec` for names."""
         latent, maps = self.encoder(image_N3SS)
-        latent = self.codes(latent, expression_NTE, pose_NTP)
-        points = (source_NK3, target_NK3, affine_N23, head_N3)
-        return self.generator(latent, image_N3SS, maps, *points, openings_NOhh, teeth_N1)
+        latent = self.codes(latent, expression, pose)
+        out: dict[str, Tensor] = self.generator(latent, image_N3SS, maps, **conditioning)
+        return out
 
 
 def _zero(layer: nn.Conv2d) -> None:

@@ -1,4 +1,7 @@
-"""The compact preset as the two networks that run: flat inputs and outputs, and in half precision where that is safe."""
+"""The compact preset as the two networks that run: flat inputs and outputs, and in half precision where that is safe.
+
+Their inputs and outputs are those of `engine.models.compact_spec`, in its order.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.compact import Compact
-
-OUTPUTS = ("painted", "mask", "flow")
-"""Of the generator, in order; see `engine.models.compact.Generator.layers`."""
+from engine.models.compact_spec import FEATURES, generator_spec
 
 
 class CompactEncoder(nn.Module):
@@ -24,17 +25,32 @@ class CompactEncoder(nn.Module):
 
 
 class CompactGenerator(nn.Module):
-    """A portrait's arrays, then a drive's, in their order, to the layers of a picture; see `OUTPUTS`."""
+    """A portrait's features and a frame's conditioning to the layers of a picture."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
         self.codes, self.generator = model.codes, model.generator
+        self._spec = generator_spec(model.config)
 
-    def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        *maps, source, target, affine, head, expression, pose, openings, teeth = rest
-        latent = self.codes(latent, expression, pose)
-        out = self.generator.layers(latent, maps, source, target, affine, head, openings, teeth)
-        return tuple(out[name] for name in OUTPUTS)
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(self._spec.input_names, values, strict=True))
+        latent, *maps = (named.pop(name) for name in FEATURES)
+        latent = self.codes(latent, named.pop("expression"), named.pop("pose"))
+        out = self.generator.layers(latent, maps, **named)
+        return tuple(out[name] for name in self._spec.output_names)
+
+
+class PixelGenerator(nn.Module):
+    """`CompactGenerator` with its layers as `engine.types.Layers` has them: see `pixel_generator_spec`."""
+
+    def __init__(self, model: Compact) -> None:
+        super().__init__()
+        self.generator = CompactGenerator(model)
+
+    def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
+        painted, mask, flow = self.generator(*values)
+        pixels = ((painted.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+        return pixels, mask, flow.permute(0, 2, 3, 1)
 
 
 class HalfCompactGenerator(nn.Module):

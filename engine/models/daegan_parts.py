@@ -10,15 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.daegan import DaeGan, DaeGanConfig
+from engine.network_spec import NetworkSpec, named
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
-OUTPUTS = {
-    "face_embedder": ("warped", "weight"),
-    "front": ("prepared",),
-    "pose_encoder": ("code",),
-    "generator": ("picture",),
-}
-"""Names of each network's outputs, in order."""
+
+
+def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
+    """Inputs and outputs of the four networks, by name."""
+    side, middle = config.size, config.size // config.reduction
+    picture, channels = (1, 3, side, side), min(config.width * config.reduction, config.most)
+    prepared, code = (1, channels, middle, middle), (1, config.code)
+    tensors: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]] = {
+        "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
+        "front": ({"face": picture}, {"prepared": prepared}),
+        "pose_encoder": ({"image": picture}, {"code": code}),
+        "generator": ({"code": code, "prepared": prepared}, {"picture": picture}),
+    }
+    return {
+        name: NetworkSpec(name=name, inputs=named(inputs), outputs=named(outputs))
+        for name, (inputs, outputs) in tensors.items()
+    }
 
 
 class _FaceEmbedder(nn.Module):
@@ -67,6 +78,7 @@ class DaeGanParts(nn.Module):
     def __init__(self, model: DaeGan) -> None:
         super().__init__()
         self.config: DaeGanConfig = model.config
+        self.specs = daegan_specs(model.config)
         self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
         self.pose_encoder, self.generator = _PoseEncoder(model), _Rest(model)
         self.eval()
@@ -88,4 +100,4 @@ class DaeGanParts(nn.Module):
         """What a network gives, by name."""
         result = self.get_submodule(network)(*inputs.values())
         results = (result,) if isinstance(result, Tensor) else result
-        return dict(zip(OUTPUTS[network], results, strict=True))
+        return self.specs[network].named_outputs(results)

@@ -15,32 +15,34 @@ from torch import Tensor, nn
 from engine.files import write_atomically
 from engine.models.folded import FoldedDpe
 from engine.models.presets import DpeConfig
+from engine.network_spec import NetworkSpec, named
 
 _log = logging.getLogger(__name__)
 
 OPSET = 17
 
 
-def input_names(config: DpeConfig, network: str) -> tuple[str, ...]:
-    """Names of a network's inputs, in order; a generator's feature maps go from coarse to fine."""
-    if network.endswith("encoder"):
-        return ("image",)
-    return ("latent", *_features(config))
+def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
+    """Inputs and outputs of the four networks, by name; feature maps go from coarse to fine."""
+    picture = {"image": (1, 3, config.size, config.size)}
+    latent = {"latent": (1, config.latent)}
+    codes = dict.fromkeys(("expression_code", "pose_code"), (1, config.latent))
+    maps = {f"feature_{r}": (1, config.channels_at(r), r, r) for r in config.resolutions}
+    tensors = {
+        "encoder": (picture, latent | codes | maps),
+        "motion_encoder": (picture, codes),
+        "expression_generator": (latent | maps, picture),
+        "pose_generator": (latent | maps, picture),
+    }
+    return {
+        name: NetworkSpec(name=name, inputs=named(inputs), outputs=named(outputs))
+        for name, (inputs, outputs) in tensors.items()
+    }
 
 
-def output_names(config: DpeConfig, network: str) -> tuple[str, ...]:
-    """Names of a network's outputs, in order."""
-    if network == "encoder":
-        return ("latent", "expression_code", "pose_code", *_features(config))
-    return ("expression_code", "pose_code") if network == "motion_encoder" else ("image",)
-
-
-def example_inputs(config: DpeConfig, network: str, batch: int = 1) -> tuple[Tensor, ...]:
-    """Zeros of the right shapes."""
-    if network.endswith("encoder"):
-        return (torch.zeros(batch, 3, config.size, config.size),)
-    maps = (torch.zeros(batch, config.channels_at(r), r, r) for r in config.resolutions)
-    return (torch.zeros(batch, config.latent), *maps)
+def example_inputs(spec: NetworkSpec, batch: int = 1) -> dict[str, Tensor]:
+    """Zeros of a network's shapes, by input name."""
+    return {tensor.name: torch.zeros(batch, *tensor.shape[1:]) for tensor in spec.inputs}
 
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
@@ -80,11 +82,6 @@ def write_network(
 
 
 def _write_dpe(model: FoldedDpe, network: str, path: Path, opset: int) -> None:
-    names = input_names(model.config, network)
-    inputs = dict(zip(names, example_inputs(model.config, network, batch=2), strict=True))
-    outputs = output_names(model.config, network)
-    write_network(model.get_submodule(network), path, inputs, outputs, dynamic=True, opset=opset)
-
-
-def _features(config: DpeConfig) -> tuple[str, ...]:
-    return tuple(f"feature_{r}" for r in config.resolutions)
+    spec = dpe_specs(model.config)[network]
+    inputs = example_inputs(spec, batch=2)
+    write_network(model.get_submodule(network), path, inputs, spec.output_names, dynamic=True, opset=opset)

@@ -18,6 +18,6 @@ class CompactGenerate:
 
     def __call__(self, drive: Drive) -> Layers:
         """The picture's layers; buffers that the next call may use again."""
-        layers = self._model.generate(self._features, drive.arrays())
+        layers = self._model.generate(self._features, drive.conditioning())
         drive.mouth.cover(layers.painted)
         return layers

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from engine.models.compact_spec import CONDITIONING
 from engine.runtime.buffers import BufferPool
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
@@ -69,12 +70,9 @@ class Drive:
     maps: Buffers = field(repr=False, compare=False)
     """Where the maps of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
 
-    def arrays(self) -> tuple[Float, ...]:
-        """In the order of the generator's inputs."""
-        return (
-            self.source_points, self.target_points, self.affine, self.head, self.expression, self.pose,
-            self.openings, self.own_teeth,
-        )  # fmt: skip
+    def conditioning(self) -> dict[str, Float]:
+        """What the generator takes beside the portrait's features, by input name."""
+        return {name: getattr(self, name) for name in CONDITIONING}
 
     def towards(self, other: Drive, share: float) -> Drive:
         """See `engine.stages.lost.Drivable.towards`."""

@@ -184,7 +184,7 @@ class CanvasGenerate:
     def __call__(self, drive: Drive) -> Image:
         """See `engine.stages.reenact.Generate`."""
         self._drawer.enter(self._features, self._scene)
-        return self._drawer(drive.arrays(), drive.mouth.maps)
+        return self._drawer(drive.conditioning(), drive.mouth.maps)
 
 
 class Fetched:

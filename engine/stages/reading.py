@@ -71,7 +71,7 @@ def without_view(shape: Float, rotation: Float) -> Float:
     ``rotation``: ``[3, 3]``, crop_from_canonical.
     """
     reading = face_reading()
-    by_view: Float = (view_terms(rotation) @ reading.view_bias) @ reading.modes
+    by_view = (view_terms(rotation) @ reading.view_bias @ reading.modes).astype(np.float32)
     plain: Float = shape - by_view.reshape(shape.shape)
     return plain
 

@@ -247,5 +247,5 @@ def _blank_portrait(picture: Image, name: str) -> Portrait:
     )
     return Portrait(
         name=name, picture=picture, box=CropBox(x_px=0.0, y_px=0.0, size_px=side), crop=picture,
-        motion=motion, features=Features(arrays=(), model="null"),
+        motion=motion, features=Features(arrays={}, model="null"),
     )  # fmt: skip

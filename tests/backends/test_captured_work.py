@@ -19,7 +19,7 @@ from benchmarks.kernels.__main__ import BENCHES  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
 from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
-from engine.backends.published import ModelFacts  # noqa: E402
+from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.backends.slots import SlotStep  # noqa: E402
 from engine.models import compact  # noqa: E402
 from engine.models.compact import Compact, CompactConfig  # noqa: E402
@@ -51,7 +51,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 def _compact(half: bool) -> tuple[WatchedGpu, GpuCompact]:
     torch.manual_seed(0)
     gpu = WatchedGpu()
-    facts = ModelFacts(name="small", sha256="small", size=SMALL.size, backend="test")
+    facts = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
     return gpu, GpuCompact(compact_networks(Compact(SMALL).eval(), gpu, half=half), gpu, facts)
 
 

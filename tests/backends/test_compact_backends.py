@@ -3,7 +3,7 @@
 import json
 import shutil
 import xml.etree.ElementTree as ET
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ torch = pytest.importorskip("torch", reason="bundles are made with torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from engine.backends import load_model, openvino_compact  # noqa: E402
-from engine.backends.eager import EagerCompact  # noqa: E402
+from engine.backends import load_model, openvino_runtime  # noqa: E402
+from engine.backends.compact_model import CompactModel, open_bundle_openvino, open_bundle_torch  # noqa: E402
 from engine.backends.model import Features  # noqa: E402
-from engine.backends.openvino_compact import OpenVinoCompact  # noqa: E402
 from engine.backends.openvino_runtime import Network, has_bf16  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
-from engine.models.compact import Compact, CompactConfig  # noqa: E402
-from engine.stages.motion import Drive, make_drive  # noqa: E402
+from engine.models.compact import Compact  # noqa: E402
+from engine.models.compact_spec import CompactConfig, encoder_spec, pixel_generator_spec  # noqa: E402
+from engine.stages.motion import make_drive  # noqa: E402
 from engine.types import Float, Image  # noqa: E402
 from export import compact_bundle  # noqa: E402
 from tests.stages.material import motion, pose  # noqa: E402
@@ -57,11 +57,11 @@ def bundle(model: Compact, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["openvino", "torch"])
-def backend(
-    request: pytest.FixtureRequest, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> OpenVinoCompact | EagerCompact:
-    monkeypatch.setattr(openvino_compact, "has_bf16", lambda: False)
-    return OpenVinoCompact(bundle, threads=1) if request.param == "openvino" else EagerCompact(bundle)
+def backend(request: pytest.FixtureRequest, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> CompactModel:
+    monkeypatch.setattr(openvino_runtime, "has_bf16", lambda: False)
+    return (
+        open_bundle_openvino(bundle, threads=1) if request.param == "openvino" else open_bundle_torch(bundle)
+    )
 
 
 @pytest.fixture
@@ -70,36 +70,36 @@ def crop() -> Image:
     return blocks.repeat(8, axis=0).repeat(8, axis=1)
 
 
-def _drive() -> tuple[Float, ...]:
+def _drive() -> dict[str, Float]:
     target = motion(pose(yaw=15, roll=5, at=(0.08, -0.1)), jawOpen=0.6)
-    return make_drive(motion(), target, map_px=SMALL.size // 2).arrays()
+    return make_drive(motion(), target, map_px=SMALL.size // 2).conditioning()
 
 
-def _want(model: Compact, crop: Image, drive: tuple[Float, ...]) -> dict[str, np.ndarray]:
+def _want(model: Compact, crop: Image, drive: dict[str, Float]) -> dict[str, np.ndarray]:
     """Painted in grey levels, channels last, as everything."""
-    tensors = [torch.from_numpy(np.ascontiguousarray(a))[None] for a in drive]
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(a))[None] for name, a in drive.items()}
     image = torch.from_numpy(crop).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
-        out = model(image, *tensors)
+        out = model(image, **tensors)
     out["painted"] = (out["painted"].clamp(-1, 1) + 1) * 127.5
     return {name: out[name][0].permute(1, 2, 0).numpy() for name in ("painted", "mask", "flow")}
 
 
-def test_features_are_the_encoders_own(
-    backend: OpenVinoCompact | EagerCompact, model: Compact, crop: Image
-) -> None:
+def test_features_are_the_encoders_own(backend: CompactModel, model: Compact, crop: Image) -> None:
     features = backend.encode(crop)
     with torch.no_grad():
         latent, maps = model.encoder(torch.from_numpy(crop).permute(2, 0, 1)[None] / 127.5 - 1)
-    want = [latent, *maps]
+    want = encoder_spec(SMALL).named_outputs([latent, *maps])
     assert features.model == backend.sha256
-    for got, exact in zip(features.arrays, want, strict=True):
+    assert features.arrays.keys() == want.keys()
+    for name, exact in want.items():
+        got = features.arrays[name]
         assert got.shape == tuple(exact.shape)
         assert np.abs(got - exact.numpy()).max() <= 1e-3 * np.ptp(exact.numpy())
 
 
 def test_layers_are_the_networks_own_to_half_a_grey_level(
-    backend: OpenVinoCompact | EagerCompact, model: Compact, crop: Image
+    backend: CompactModel, model: Compact, crop: Image
 ) -> None:
     layers = backend.generate(backend.encode(crop), _drive())
     want = _want(model, crop, _drive())
@@ -111,32 +111,37 @@ def test_layers_are_the_networks_own_to_half_a_grey_level(
     assert np.ptp(layers.mask) > 0.02
 
 
-def test_nothing_of_one_portrait_is_left_in_the_next(
-    backend: OpenVinoCompact | EagerCompact, crop: Image
-) -> None:
+def test_nothing_of_one_portrait_is_left_in_the_next(backend: CompactModel, crop: Image) -> None:
     light, dark = backend.encode(crop), backend.encode(crop // 3)
     first, second = (backend.generate(each, _drive()).painted.copy() for each in (light, dark))
     assert (first != second).mean() > 0.2
     assert (backend.generate(light, _drive()).painted == first).all()
 
 
-def test_features_outlive_the_next_encoding(backend: OpenVinoCompact | EagerCompact, crop: Image) -> None:
+def test_features_outlive_the_next_encoding(backend: CompactModel, crop: Image) -> None:
     features = backend.encode(crop)
-    kept = [a.copy() for a in features.arrays]
+    kept = {name: array.copy() for name, array in features.arrays.items()}
     backend.encode(255 - crop)
-    assert all((a == b).all() for a, b in zip(features.arrays, kept, strict=True))
+    assert all((features.arrays[name] == array).all() for name, array in kept.items())
 
 
-def test_a_portrait_of_other_weights_is_refused(backend: OpenVinoCompact | EagerCompact, crop: Image) -> None:
+def test_a_portrait_of_other_weights_is_refused(backend: CompactModel, crop: Image) -> None:
     foreign = Features(arrays=backend.encode(crop).arrays, model="another")
     with pytest.raises(EngineError, match="enrolled with other weights"):
         backend.generate(foreign, _drive())
 
 
-def test_the_generator_takes_what_features_and_a_drive_hold_in_their_order(bundle: Path) -> None:
-    drive = tuple(field.name for field in fields(Drive) if field.compare)
-    assert openvino_compact._INPUTS[-len(drive) :] == drive
-    assert tuple(Network(bundle / "generator.xml", threads=1).inputs) == openvino_compact._INPUTS
+def test_a_bundles_networks_take_what_their_specs_list(bundle: Path) -> None:
+    for spec in (encoder_spec(SMALL), pixel_generator_spec(SMALL)):
+        assert tuple(Network(bundle / f"{spec.name}.xml", threads=1).inputs) == spec.input_names
+
+
+def test_an_input_that_is_missing_or_unknown_is_refused(backend: CompactModel, crop: Image) -> None:
+    features, drive = backend.encode(crop), _drive()
+    with pytest.raises(ValueError, match="head"):
+        backend.generate(features, {name: array for name, array in drive.items() if name != "head"})
+    with pytest.raises(ValueError, match="gaze"):
+        backend.generate(features, drive | {"gaze": np.zeros(2, np.float32)})
 
 
 def test_the_bundles_facts_name_the_weights_and_what_was_added(bundle: Path) -> None:
@@ -149,14 +154,14 @@ def test_the_bundles_facts_name_the_weights_and_what_was_added(bundle: Path) -> 
 
 def test_the_backend_says_what_runs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for capable, precision in ((True, "bf16"), (False, "f32")):
-        monkeypatch.setattr(openvino_compact, "has_bf16", lambda capable=capable: capable)
-        assert OpenVinoCompact(bundle, threads=1).backend == f"openvino {precision}, 1 thread"
-    assert EagerCompact(bundle).backend.startswith(f"torch {torch.__version__} fp32, ")
+        monkeypatch.setattr(openvino_runtime, "has_bf16", lambda capable=capable: capable)
+        assert open_bundle_openvino(bundle, threads=1).backend == f"openvino {precision}, 1 thread"
+    assert open_bundle_torch(bundle).backend.startswith(f"torch {torch.__version__} fp32, ")
 
 
 def test_a_bundle_is_loaded_by_its_folder(bundle: Path) -> None:
-    assert isinstance(load_model(str(bundle), "auto", threads=1), OpenVinoCompact)
-    assert isinstance(load_model(str(bundle), "torch"), EagerCompact)
+    assert load_model(str(bundle), "auto", threads=1).backend.startswith("openvino")
+    assert load_model(str(bundle), "torch").backend.startswith("torch")
 
 
 def _layers(path: Path) -> tuple[dict[str, ET.Element], dict[str, list[tuple[str, str]]]]:
@@ -202,8 +207,9 @@ def test_in_bf16_the_picture_stays_close_because_of_the_marks(
     folder = _copy(bundle, tmp_path)
     unmarked = (folder / "generator.xml").read_text().replace('name="precise"', 'name="nothing_0"')
     (folder / "generator.xml").write_text(unmarked)
-    features = OpenVinoCompact(bundle, threads=1).encode(crop)
-    inputs = (*features.arrays, *(a[None] for a in _drive()))
+    features = open_bundle_openvino(bundle, threads=1).encode(crop)
+    known = {**features.arrays, **{name: a[None] for name, a in _drive().items()}}
+    inputs = pixel_generator_spec(SMALL).in_order(known)
     exact = [part.copy() for part in Network(bundle / "generator.xml", threads=1)(*inputs)]
     marked, plain = (_apart(path, inputs, exact) for path in (bundle, folder))
     assert marked["painted"].mean() < 0.5
@@ -227,14 +233,16 @@ def test_a_bundle_with_a_file_missing_names_it(file: str, bundle: Path, tmp_path
     folder = _copy(bundle, tmp_path)
     (folder / file).unlink()
     with pytest.raises(EngineError, match=f"lacks {file}"):
-        OpenVinoCompact(folder, threads=1)
+        open_bundle_openvino(folder, threads=1)
 
 
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"name": "x", "sha256": "y", "size": "big", "config": {}}']
 )
-@pytest.mark.parametrize("load", [OpenVinoCompact, EagerCompact])
-def test_damaged_facts_give_one_line(content: str, load: type, bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [open_bundle_openvino, open_bundle_torch])
+def test_damaged_facts_give_one_line(
+    content: str, load: Callable[[Path], CompactModel], bundle: Path, tmp_path: Path
+) -> None:
     folder = _copy(bundle, tmp_path)
     (folder / "model.json").write_text(content)
     with pytest.raises(EngineError, match=r"model\.json is damaged: reinstall"):
@@ -245,7 +253,7 @@ def test_a_damaged_network_gives_one_line(bundle: Path, tmp_path: Path) -> None:
     folder = _copy(bundle, tmp_path)
     (folder / "generator.xml").write_text("<net")
     with pytest.raises(EngineError, match="the generator does not load") as caught:
-        OpenVinoCompact(folder, threads=1)
+        open_bundle_openvino(folder, threads=1)
     assert "\n" not in str(caught.value)
 
 
@@ -254,7 +262,7 @@ def test_another_versions_network_is_refused(bundle: Path, tmp_path: Path) -> No
     for suffix in (".xml", ".bin"):
         shutil.copy(folder / f"encoder{suffix}", folder / f"generator{suffix}")
     with pytest.raises(EngineError, match="made by another version"):
-        OpenVinoCompact(folder, threads=1)
+        open_bundle_openvino(folder, threads=1)
 
 
 @pytest.mark.parametrize("damage", ["bytes", "widths"])
@@ -267,7 +275,7 @@ def test_weights_that_do_not_fit_are_refused_in_torch(damage: str, bundle: Path,
         facts["config"]["latent"] = 24
         (folder / "model.json").write_text(json.dumps(facts))
     with pytest.raises(EngineError, match="another version, or is damaged"):
-        EagerCompact(folder)
+        open_bundle_torch(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x08\0\0\0\0\0\0\0nothing."])

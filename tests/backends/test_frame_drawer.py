@@ -27,12 +27,14 @@ from engine.backends.gpu_networks import (  # noqa: E402
 )
 from engine.backends.live import Canvas, CodeEdit, FrameModel  # noqa: E402
 from engine.backends.model import Features, LatentCodes  # noqa: E402
-from engine.backends.published import ModelFacts, PublishedModel  # noqa: E402
-from engine.backends.published_torch import TorchNetworks  # noqa: E402
+from engine.backends.networks import ModelInfo  # noqa: E402
+from engine.backends.published import PublishedModel, portrait_maps  # noqa: E402
 from engine.backends.slots import SlotRequest, SlotStep  # noqa: E402
+from engine.backends.torch_networks import TorchNetworks  # noqa: E402
 from engine.models.dpe import Dpe  # noqa: E402
 from engine.models.folded import FoldedDpe  # noqa: E402
 from engine.models.mixed_parts import Form  # noqa: E402
+from engine.models.onnx_form import dpe_specs  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
@@ -43,7 +45,7 @@ from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 
 SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)
-FACTS = ModelFacts(name="debug", sha256="0", size=SIDE, backend="test")
+FACTS = ModelInfo(name="debug", sha256="0", size=SIDE, backend="test")
 CAMERA = Camera(width=96, height=80)
 RELATIVE = CodeEdit(expression_relative=True, pose_relative=True)
 
@@ -77,7 +79,7 @@ def folded() -> FoldedDpe:
 
 @pytest.fixture(scope="module")
 def reference(folded: FoldedDpe) -> PublishedModel:
-    return PublishedModel(TorchNetworks(folded, torch.device("cpu")), FACTS)
+    return PublishedModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +233,7 @@ def test_portraits_stay_resident_and_old_ones_make_room(folded: FoldedDpe, portr
         resident.maps(Features(arrays=portraits[1].features.arrays, model="0"))
         assert resident.maps(portraits[0].features) is first, "used all the time"
     with pytest.raises(ValueError, match="maps of this model"):
-        resident.maps(Features(arrays=portraits[0].features.arrays[:5], model="0"))
+        resident.maps(Features(arrays=dict(list(portraits[0].features.arrays.items())[:5]), model="0"))
 
 
 def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
@@ -358,8 +360,8 @@ def step_of(
     surface = Surface(gpu, canvas)
     step = FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
     first = networks["pose_generator" if mode is Mode.POSE else "expression_generator"]
-    maps = [torch.from_numpy(a) for a in features.arrays[3:]]
-    copy_all(gpu, list(zip(list(first.inputs.values())[1:], maps, strict=True)))
+    maps = portrait_maps(features).items()
+    copy_all(gpu, [(first.inputs[name], torch.from_numpy(array)) for name, array in maps])
     gpu.mark()()
     return step, codes
 
@@ -379,17 +381,21 @@ def by_stages(
     image = crop_normalize(
         torch.from_numpy(frame)[None], torch.from_numpy(matrix)[None], out=torch.empty(1, 3, SIDE, SIDE)
     )
-    expression, pose = (code[0].numpy() for code in networks.run("motion_encoder", image))
+    codes = networks.run("motion_encoder", image=image)
+    expression, pose = (codes[name][0].numpy() for name in ("expression_code", "pose_code"))
     own = model.own_codes(portrait)
     wanted_e = own.expression + edit.expression_gain * (expression - base.expression)
     wanted_p = own.pose + edit.pose_gain * (pose - base.pose)
-    latent, _, _, *maps = (torch.from_numpy(array) for array in portrait.arrays)
+    latent = torch.from_numpy(portrait.arrays["latent"])
+    maps = {name: torch.from_numpy(array) for name, array in portrait_maps(portrait).items()}
     if mode is not Mode.POSE:
-        face = networks.run("expression_generator", latent + torch.from_numpy(wanted_e), *maps)[0]
+        edited = latent + torch.from_numpy(wanted_e)
+        face = networks.run("expression_generator", latent=edited, **maps)["image"]
     if mode is Mode.BOTH:
-        latent, _, _, *maps = networks.run("encoder", face)
+        encoded = networks.run("encoder", image=face)
+        latent, maps = encoded["latent"], {name: encoded[name] for name in maps}
     if mode is not Mode.EXP:
-        face = networks.run("pose_generator", latent + torch.from_numpy(wanted_p), *maps)[0]
+        face = networks.run("pose_generator", latent=latent + torch.from_numpy(wanted_p), **maps)["image"]
     around = torch.from_numpy(canvas.picture)[None]
     inputs = (torch.from_numpy(canvas.mask), torch.from_numpy(canvas.crop_from_image)[None])
     out = torch.empty_like(around)

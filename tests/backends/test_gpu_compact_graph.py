@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.cuda_gpu import Gpu  # noqa: E402
 from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
-from engine.backends.published import ModelFacts  # noqa: E402
+from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.models.compact import Compact, CompactConfig  # noqa: E402
+from engine.models.compact_spec import CONDITIONING, generator_spec  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402
 from engine.types import CropBox, Float, Image, Layers  # noqa: E402
 
@@ -62,7 +63,7 @@ def _frames(gpu: Gpu, *, half: bool) -> list[np.ndarray]:
     with torch.no_grad():
         for value in model.parameters():  # the zeroed layers too: an untrained model would hide them
             value.add_(0.03 * torch.randn(value.shape))
-    facts = ModelFacts(name="small", sha256="small", size=SMALL.size, backend="test")
+    facts = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
     drawer = GpuCompact(compact_networks(model, gpu, half=half), gpu, facts)
     crop = np.random.default_rng(0).integers(0, 256, (SMALL.size, SMALL.size, 3), np.uint8)
     features = drawer.encode(crop)
@@ -71,7 +72,7 @@ def _frames(gpu: Gpu, *, half: bool) -> list[np.ndarray]:
     return [*layers, *_pictures(drawer, features, drives)]
 
 
-def _pictures(drawer: GpuCompact, features: object, drives: list[tuple[Float, ...]]) -> list[Image]:
+def _pictures(drawer: GpuCompact, features: object, drives: list[dict[str, Float]]) -> list[Image]:
     canvas = drawer.open_canvas()
     assert canvas is not None
     box = CropBox(x_px=10.0, y_px=6.0, size_px=float(SMALL.size))
@@ -85,11 +86,14 @@ def _arrays(layers: Layers) -> tuple[np.ndarray, ...]:
     return layers.painted, layers.mask, layers.flow
 
 
-def _drive(seed: int) -> tuple[Float, ...]:
+def _drive(seed: int) -> dict[str, Float]:
     rng = np.random.default_rng(seed)
-    c = SMALL
-    points = rng.uniform(-0.6, 0.6, (2, c.points, 3))
-    shapes = [(2, c.expression), (2, c.pose), (c.openings, c.size // 2, c.size // 2), (1,)]
+    drive = {
+        tensor.name: rng.uniform(0, 1, tensor.shape[1:]).astype(np.float32)
+        for tensor in generator_spec(SMALL).inputs
+        if tensor.name in CONDITIONING
+    }
+    points = rng.uniform(-0.6, 0.6, (2, SMALL.points, 3)).astype(np.float32)
     affine = np.eye(2, 3) + rng.uniform(-0.02, 0.02, (2, 3))
-    values = (*points, affine, np.array([0.0, 0.0, 0.4]), *(rng.uniform(0, 1, shape) for shape in shapes))
-    return tuple(value.astype(np.float32) for value in values)
+    drive |= {"source_points": points[0], "target_points": points[1]}
+    return drive | {"affine": affine.astype(np.float32), "head": np.array([0.0, 0.0, 0.4], np.float32)}

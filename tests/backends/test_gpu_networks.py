@@ -9,16 +9,18 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from engine.backends.gpu_networks import GpuNetworks, TorchNetwork, torch_networks  # noqa: E402
 from engine.backends.model import Features  # noqa: E402
-from engine.backends.published import ModelFacts, PublishedModel  # noqa: E402
-from engine.backends.published_torch import TorchNetworks  # noqa: E402
+from engine.backends.networks import ModelInfo  # noqa: E402
+from engine.backends.published import PublishedModel  # noqa: E402
+from engine.backends.torch_networks import TorchNetworks  # noqa: E402
 from engine.models.dpe import Dpe  # noqa: E402
 from engine.models.folded import FoldedDpe  # noqa: E402
 from engine.models.mixed_parts import Form  # noqa: E402
+from engine.models.onnx_form import dpe_specs  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 
 SINGLE = Form(dtype=torch.float32)
-FACTS = ModelFacts(name="debug", sha256="0", size=DEBUG.size, backend="test")
+FACTS = ModelInfo(name="debug", sha256="0", size=DEBUG.size, backend="test")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def folded() -> FoldedDpe:
 
 @pytest.fixture(scope="module")
 def reference(folded: FoldedDpe) -> PublishedModel:
-    return PublishedModel(TorchNetworks(folded, torch.device("cpu")), FACTS)
+    return PublishedModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from engine.backends.model import Features, LatentCodes, PictureModel
 from engine.errors import EngineError, KernelBuildError
 from engine.types import Float, Image, Mode
 
-FEATURES = Features(arrays=(np.zeros(1, np.float32),), model="same")
+FEATURES = Features(arrays={"latent": np.zeros(1, np.float32)}, model="same")
 
 
 class Fake:
@@ -48,10 +48,10 @@ def test_frames_come_from_the_other_until_the_plan_is_there_and_it_is_shown() ->
     model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert told.wait(10)
     assert model.backend == "openvino; a TensorRT plan is being built: tactics 75 %"
-    assert model.generate(FEATURES, ()).max() == 100
+    assert model.generate(FEATURES, {}).max() == 100
     may_finish.set()
     assert model.finished.wait(10)
-    assert model.generate(FEATURES, ()).max() == 200
+    assert model.generate(FEATURES, {}).max() == 200
     assert model.backend == "tensorrt"
 
 
@@ -62,7 +62,7 @@ def test_a_failed_build_is_shown_and_frames_go_on() -> None:
     model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     assert model.backend == "openvino; TensorRT failed: the plan of generator differs from PyTorch"
-    assert model.generate(FEATURES, ()).max() == 100
+    assert model.generate(FEATURES, {}).max() == 100
 
 
 def test_what_a_build_says_too_late_is_not_shown() -> None:
@@ -76,7 +76,7 @@ def test_what_a_build_says_too_late_is_not_shown() -> None:
     model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     late[0]("tactics", 3, 4)
-    assert model.generate(FEATURES, ()).max() == 200
+    assert model.generate(FEATURES, {}).max() == 200
     late[0]("tactics", 4, 4)
     assert model.backend == "tensorrt"
 
@@ -88,7 +88,7 @@ def test_a_kernel_that_does_not_compile_is_shown_and_frames_go_on() -> None:
     model = CanvasMeanwhile(Fake("openvino", 100), build)
     assert model.finished.wait(10)
     assert model.backend == "openvino; TensorRT failed: warp_blend.cu does not compile for this GPU:"
-    assert model.generate(FEATURES, ()).max() == 100
+    assert model.generate(FEATURES, {}).max() == 100
 
 
 def test_whole_frames_are_drawn_on_the_gpu_once_the_plans_are_there() -> None:
@@ -112,7 +112,7 @@ def test_whole_frames_are_drawn_on_the_gpu_once_the_plans_are_there() -> None:
 def test_other_weights_never_take_over() -> None:
     model = CanvasMeanwhile(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200, sha256="other"))
     assert model.finished.wait(10)
-    assert model.generate(FEATURES, ()).max() == 100
+    assert model.generate(FEATURES, {}).max() == 100
     assert "other weights" in model.backend
 
 
@@ -135,11 +135,11 @@ def test_an_export_starts_at_once_where_something_else_can_draw(
 ) -> None:
     monkeypatch.setattr(plan_start, "is_built", lambda *_folder, **_options: built)
     monkeypatch.setattr(plan_start, "_is_bundled", lambda _folder: bundled)
-    monkeypatch.setattr(plan_start, "OpenVinoCompact", lambda: Fake("openvino", 100))
+    monkeypatch.setattr(plan_start, "open_bundle_openvino", lambda: Fake("openvino", 100))
     monkeypatch.setattr(plan_start, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt", 200))
     model = plan_start.start_compact(tmp_path, gpu=object(), api=object(), cache=object())
     assert isinstance(model, Meanwhile) is meanwhile
     if meanwhile:
         assert model.finished.wait(10)
-    assert model.generate(FEATURES, ()).max() == 200
+    assert model.generate(FEATURES, {}).max() == 200
     assert model.backend == "tensorrt"

@@ -14,12 +14,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
-from engine.backends import gpu_compact, tensorrt_api, tensorrt_compact  # noqa: E402
+from engine.backends import tensorrt_api, tensorrt_compact  # noqa: E402
 from engine.backends.model import Features  # noqa: E402
 from engine.backends.plan_cache import PlanCache  # noqa: E402
 from engine.backends.tensorrt_api import BuildRequest  # noqa: E402
 from engine.backends.tensorrt_compact import TensorRtCompact  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
+from engine.models.compact_spec import CONDITIONING, FEATURES  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import enroll  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402
@@ -128,15 +129,15 @@ def test_layers_are_the_networks_own(model: TensorRtCompact, networks: list[Netw
 def test_encoding_gives_what_generating_wants(model: TensorRtCompact, networks: list[Network]) -> None:
     crop = np.random.default_rng(0).integers(0, 256, (model.size, model.size, 3), dtype=np.uint8)
     features = model.encode(crop)
-    assert [array.shape for array in features.arrays] == [
-        tuple(networks[1].inputs[name].shape) for name in gpu_compact.PORTRAIT
-    ]
+    assert {name: array.shape for name, array in features.arrays.items()} == {
+        name: tuple(networks[1].inputs[name].shape) for name in FEATURES
+    }
     assert model.generate(features, _drive(networks[1])).painted.shape == crop.shape
 
 
 def test_another_portrait_takes_the_first_ones_place(model: TensorRtCompact, networks: list[Network]) -> None:
     first = _portrait(model, networks[1])
-    darker = Features(arrays=(first.arrays[0], first.arrays[1] - 0.5, *first.arrays[2:]), model=first.model)
+    darker = Features(arrays={**first.arrays, "map2": first.arrays["map2"] - 0.5}, model=first.model)
     drive = _drive(networks[1])
     seen = [model.generate(portrait, drive).painted.astype(int) for portrait in (first, darker, first)]
     assert np.abs(seen[0] - seen[1]).mean() > 0.2
@@ -203,13 +204,8 @@ def test_a_portrait_of_other_weights_is_refused(model: TensorRtCompact, networks
         model.generate(foreign, _drive(networks[1]))
 
 
-def test_the_order_of_inputs_is_the_exports_and_the_stages_own(networks: list[Network]) -> None:
-    from dataclasses import fields
-
-    from engine.stages.motion import Drive
-
-    assert (*gpu_compact.PORTRAIT, *gpu_compact.DRIVE) == tuple(networks[1].inputs)
-    assert tuple(field.name for field in fields(Drive) if field.compare) == gpu_compact.DRIVE
+def test_an_export_takes_what_the_spec_lists(networks: list[Network]) -> None:
+    assert tuple(networks[1].inputs) == (*FEATURES, *CONDITIONING)
 
 
 def test_an_export_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,9 +237,9 @@ def test_the_tensorrt_that_supports_the_card_is_asked_for(
 
 
 def _portrait(model: TensorRtCompact, generator: Network) -> Features:
-    arrays = tuple(generator.inputs[name].numpy() for name in gpu_compact.PORTRAIT)
+    arrays = {name: generator.inputs[name].numpy() for name in FEATURES}
     return Features(arrays=arrays, model=model.sha256)
 
 
-def _drive(generator: Network) -> tuple[np.ndarray, ...]:
-    return tuple(generator.inputs[name][0].numpy() for name in gpu_compact.DRIVE)
+def _drive(generator: Network) -> dict[str, np.ndarray]:
+    return {name: generator.inputs[name][0].numpy() for name in CONDITIONING}

@@ -77,10 +77,10 @@ def test_codes_and_prepared_faces_are_those_of_the_reference(
             daegan.pose_embedder.encode(_tensor(aligned[0])).numpy(),
         )
     got = model.encode_frames(aligned[:3]).arrays
-    for a, b in zip(got, want, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max())
-    single = model.encode(aligned[0]).arrays[0]
-    assert np.abs(single - got[0]).max() > 0.02 * np.abs(got[0]).max(), "other frames that bring nothing"
+    for name, b in zip(("prepared", "code"), want, strict=True):
+        np.testing.assert_allclose(got[name], b, atol=1e-3 * np.abs(b).max())
+    single, fused = model.encode(aligned[0]).arrays["prepared"], got["prepared"]
+    assert np.abs(single - fused).max() > 0.02 * np.abs(fused).max(), "other frames that bring nothing"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -124,7 +124,7 @@ def test_what_depends_on_the_portrait_alone_is_computed_once(
     ran: list[str] = []
     run = model._networks.run
     monkeypatch.setattr(
-        model._networks, "run", lambda name, *inputs: (ran.append(name), run(name, *inputs))[1]
+        model._networks, "run", lambda name, **inputs: (ran.append(name), run(name, **inputs))[1]
     )
     for seq in range(2):
         path.step(Frame(image=aligned[1 + seq], seq=seq, captured_ns=seq))
@@ -221,4 +221,14 @@ def _missing_gpu() -> str:
 
 def test_backend_and_networks_agree_on_names() -> None:
     assert daegan_parts.NETWORKS == NETWORKS
-    assert set(daegan_parts.OUTPUTS) == set(NETWORKS)
+
+
+def test_networks_have_the_shapes_of_their_specs(daegan: DaeGan, aligned: tuple[Image, ...]) -> None:
+    parts = daegan_parts.DaeGanParts(daegan)
+    examples = parts.examples(_tensor(aligned[0]), _tensor(aligned[1]))
+    for name, spec in parts.specs.items():
+        outputs = parts.reference(name, examples[name])
+        assert {n: tuple(v.shape) for n, v in examples[name].items()} == {
+            t.name: t.shape for t in spec.inputs
+        }
+        assert {n: tuple(v.shape) for n, v in outputs.items()} == {t.name: t.shape for t in spec.outputs}

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch")
 from engine.errors import EngineError  # noqa: E402
 from engine.models.checkpoint import save_published  # noqa: E402
 from engine.models.compact import Compact  # noqa: E402
+from engine.models.compact_spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec  # noqa: E402
 from engine.models.dpe import Dpe  # noqa: E402
+from engine.models.onnx_form import dpe_specs  # noqa: E402
 from engine.models.presets import DEBUG  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from export import networks  # noqa: E402
@@ -40,8 +42,7 @@ def test_a_training_checkpoint_gives_the_compact_networks(tmp_path: Path) -> Non
     encoder, generator = load_networks(str(tmp_path / "checkpoint.pt"))
     inputs = generator.inputs
     with torch.no_grad():
-        drive = [inputs[name] for name in networks._DRIVE]
-        want = model(encoder.inputs["image"], *drive)
+        want = model(encoder.inputs["image"], **{name: inputs[name] for name in CONDITIONING})
     assert tuple(generator.reference()) == ("painted", "mask", "flow")
     for name, got in generator.reference().items():
         assert torch.allclose(got, want[name], atol=1e-5), name
@@ -63,12 +64,21 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         load_networks(str(tmp_path))
 
 
-def test_the_compact_generators_drive_is_the_stages_own() -> None:
-    from dataclasses import fields
-
-    from engine.stages.motion import Drive
-
-    assert tuple(field.name for field in fields(Drive) if field.compare) == networks._DRIVE
+@pytest.mark.parametrize("model", ["random:compact", "random:debug"])
+def test_networks_have_the_shapes_of_their_specs(model: str) -> None:
+    specs = (
+        dpe_specs(DEBUG)
+        if model.endswith("debug")
+        else {spec.name: spec for spec in (encoder_spec(CompactConfig()), generator_spec(CompactConfig()))}
+    )
+    for network in load_networks(model):
+        spec, outputs = specs[network.name], network.reference()
+        assert {name: tuple(value.shape) for name, value in network.inputs.items()} == {
+            t.name: t.shape for t in spec.inputs
+        }
+        assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+            t.name: t.shape for t in spec.outputs
+        }
 
 
 @pytest.mark.parametrize(

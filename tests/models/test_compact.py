@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need torch")
 
 from engine.models.compact import Compact, CompactConfig  # noqa: E402
-from engine.stages.motion import make_drive, shape_change  # noqa: E402
+from engine.stages.motion import Drive, make_drive, shape_change  # noqa: E402
 from engine.types import MotionCode  # noqa: E402
 from tests.stages.material import motion, pose, shapes  # noqa: E402
 
@@ -32,17 +32,22 @@ def restless() -> Compact:
 def _run(net: Compact, source: MotionCode, target: MotionCode) -> tuple[torch.Tensor, torch.Tensor]:
     image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
     drive = make_drive(source, target, map_px=SIZE // 2)
-    arrays = (torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in drive.arrays())
-    return image, net(image, *arrays)["image"]
+    return image, net(image, **_tensors(drive))["image"]
+
+
+def _tensors(drive: Drive) -> dict[str, torch.Tensor]:
+    named = drive.conditioning().items()
+    return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32))[None] for name, array in named}
 
 
 def _mask(net: Compact) -> torch.Tensor:
     image = torch.zeros(1, 3, SIZE, SIZE)
     drive = make_drive(motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2)
-    arrays = [torch.from_numpy(np.ascontiguousarray(a, np.float32))[None] for a in drive.arrays()]
+    tensors = _tensors(drive)
+    tensors.pop("own_teeth")
     latent, maps = net.encoder(image)
-    latent = net.codes(latent, arrays[4], arrays[5])
-    mask: torch.Tensor = net.generator.layers(latent, maps, *arrays[:4], arrays[6])["mask"]
+    latent = net.codes(latent, tensors.pop("expression"), tensors.pop("pose"))
+    mask: torch.Tensor = net.generator.layers(latent, maps, **tensors)["mask"]
     return mask
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.models.dpe import Dpe
 from engine.models.folded import FoldedDpe
-from engine.models.onnx_form import NETWORKS, example_inputs, input_names, output_names, write_onnx
+from engine.models.onnx_form import NETWORKS, dpe_specs, example_inputs, write_onnx
 from engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
@@ -101,15 +101,15 @@ def test_openvino_agrees(
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = ov.Core().compile_model(str(files[network]), "CPU", options)
     given, want = inputs_and_outputs(debug, network, debug_pictures[:batch])
-    named = dict(zip(input_names(debug.config, network), (g.numpy() for g in given), strict=True))
-    result = compiled(named)
-    got = tuple(result[name] for name in output_names(debug.config, network))
+    spec = dpe_specs(debug.config)[network]
+    result = compiled(dict(zip(spec.input_names, (g.numpy() for g in given), strict=True)))
+    got = tuple(result[name] for name in spec.output_names)
     assert worst(got, want) <= LIMIT
 
 
-def test_example_inputs_fit_the_networks(folded: FoldedDpe) -> None:
-    for network in NETWORKS:
-        got = folded.get_submodule(network)(*example_inputs(folded.config, network, batch=2))
-        got = got if isinstance(got, tuple) else (got,)
-        assert len(got) == len(output_names(folded.config, network))
-        assert all(len(value) == 2 for value in got)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_have_the_shapes_of_their_specs(network: str, folded: FoldedDpe) -> None:
+    spec = dpe_specs(folded.config)[network]
+    got = folded.get_submodule(network)(*example_inputs(spec, batch=2).values())
+    named = spec.named_outputs(got if isinstance(got, tuple) else (got,))
+    assert {n: tuple(v.shape) for n, v in named.items()} == {t.name: (2, *t.shape[1:]) for t in spec.outputs}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from engine.backends.model import Features
@@ -16,7 +18,7 @@ class FakeModel:
     def __init__(self, sha256: str = "0" * 64) -> None:
         self.sha256 = sha256
         self.encoded = 0
-        self.drives: list[tuple[Float, ...]] = []
+        self.drives: list[dict[str, Float]] = []
         self.drawn: list[Features] = []
         cells = self.size // 2
         self._layers = Layers(
@@ -28,10 +30,10 @@ class FakeModel:
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
         latent = np.random.default_rng(0).normal(size=8).astype(np.float32)
-        return Features(arrays=(latent, crop.astype(np.float32)), model=self.sha256)
+        return Features(arrays={"latent": latent, "crop": crop.astype(np.float32)}, model=self.sha256)
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
-        self.drives.append(drive)
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+        self.drives.append(dict(conditioning))
         self.drawn.append(features)
-        self._layers.painted[:] = features.arrays[1].mean(axis=(0, 1))
+        self._layers.painted[:] = features.arrays["crop"].mean(axis=(0, 1))
         return self._layers

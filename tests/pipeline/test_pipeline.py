@@ -78,7 +78,7 @@ def make(model: FakeModel, rosa: Portrait, monkeypatch: pytest.MonkeyPatch) -> M
 
 
 def _jaw(model: FakeModel) -> float:
-    return float(model.drives[-1][4][1, JAW])
+    return float(model.drives[-1]["expression"][1, JAW])
 
 
 def test_every_frame_gives_one_result_with_its_own_number_and_time(make: Make) -> None:
@@ -206,13 +206,13 @@ def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, ros
     pipeline.step(frame(0))
     pipeline.track.face = seen(x=350)  # type: ignore[attr-defined]
     pipeline.step(frame(1, 5.0))
-    assert abs(model.drives[-1][5][1, 9] - rosa.motion.pose.translation[0]) > 0.05
+    assert abs(model.drives[-1]["pose"][1, 9] - rosa.motion.pose.translation[0]) > 0.05
     pipeline.calibrate()
     for seq in range(40):
         pipeline.step(frame(2 + seq, 5.03 + 0.03 * seq))
-    places = np.array([drive[5][1, 9] for drive in model.drives[1:]])
+    places = np.array([drive["pose"][1, 9] for drive in model.drives[1:]])
     assert np.abs(np.diff(places)).max() < 0.3 * abs(places[0] - places[-1]), "eased, not jumped"
-    assert model.drives[-1][5][1] == pytest.approx(model.drives[-1][5][0], abs=1e-5)
+    assert model.drives[-1]["pose"][1] == pytest.approx(model.drives[-1]["pose"][0], abs=1e-5)
 
 
 def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeModel) -> None:
@@ -220,7 +220,7 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
     script = [seen(0.1), seen(0.5, x=340), None, None, seen(0.8), seen(0.2)]
     frames = [frame(seq, 0.2 * seq) for seq in range(len(script))]
 
-    def run(ahead: bool) -> list[tuple[np.ndarray, ...]]:
+    def run(ahead: bool) -> list[dict[str, np.ndarray]]:
         pipeline, first = make(smooth=True), len(model.drives)
         waiting = None
         for face, each in zip(script, frames, strict=True):
@@ -237,7 +237,7 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
         return model.drives[first:]
 
     for together, apart in zip(run(False), run(True), strict=True):
-        assert all((a == b).all() for a, b in zip(together, apart, strict=True))
+        assert all((together[name] == apart[name]).all() for name in together)
 
 
 def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, samir: Portrait) -> None:
@@ -262,7 +262,7 @@ def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
 
 def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
     make().step(frame(0))
-    assert model.drives[-1][6].shape == (6, model.size // 2, model.size // 2)
+    assert model.drives[-1]["openings"].shape == (6, model.size // 2, model.size // 2)
 
 
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
@@ -300,6 +300,6 @@ def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, rosa: Portra
     for seq, image in enumerate(driver_clip()):
         pipeline.step(frame(seq, seq * 5 / 24, image))
         assert pipeline.status.face == "tracking"
-        yaws.append(model.drives[-1][5][1])
+        yaws.append(model.drives[-1]["pose"][1])
     assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the drive did not"
-    assert all(np.isfinite(a).all() for drive in model.drives for a in drive)
+    assert all(np.isfinite(a).all() for drive in model.drives for a in drive.values())

@@ -107,9 +107,10 @@ def test_a_folder_gives_back_every_bit(folder: Path, enrolled: Portrait) -> None
     for name in ("rotation", "translation"):
         assert (getattr(again.motion.pose, name) == getattr(enrolled.motion.pose, name)).all()
     assert again.features.model == enrolled.features.model
-    for a, b in zip(again.features.arrays, enrolled.features.arrays, strict=True):
-        assert a.dtype == b.dtype
-        assert (a == b).all()
+    assert again.features.arrays.keys() == enrolled.features.arrays.keys()
+    for name, array in enrolled.features.arrays.items():
+        assert again.features.arrays[name].dtype == array.dtype
+        assert (again.features.arrays[name] == array).all()
 
 
 def test_another_models_folder_is_enrolled_anew(folder: Path, enrolled: Portrait) -> None:

@@ -32,7 +32,7 @@ class GreyModel:
 
     def encode(self, crop: Image) -> Features:
         codes = self.read_motion(crop)
-        return Features(arrays=(codes.expression, codes.pose), model=self.sha256)
+        return Features(arrays={"expression": codes.expression, "pose": codes.pose}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
         left, right = crop[:, : SIDE // 2].mean(), crop[:, SIDE // 2 :].mean()
@@ -40,7 +40,7 @@ class GreyModel:
 
     def own_codes(self, features: Features) -> LatentCodes:
         check_own(features, self.sha256)
-        return LatentCodes(expression=features.arrays[0], pose=features.arrays[1])
+        return LatentCodes(expression=features.arrays["expression"], pose=features.arrays["pose"])
 
     def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
         check_own(features, self.sha256)

@@ -1,5 +1,6 @@
 """Loss of the face, hot switch, standby: the real pipeline on frames with times of our own. No device, no waiting."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from engine.backends import Features
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Face, Frame, Image, Layers
+from engine.types import EditSettings, Face, Float, Frame, Image, Layers
 
 MAGENTA = (255, 0, 255)
 
@@ -25,12 +26,14 @@ class FlatModel:
 
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
-        return Features(arrays=(crop.reshape(-1, 3).mean(axis=0).astype(np.float32),), model=self.sha256)
+        return Features(
+            arrays={"colour": crop.reshape(-1, 3).mean(axis=0).astype(np.float32)}, model=self.sha256
+        )
 
-    def generate(self, features: Features, drive: tuple[object, ...]) -> Layers:  # noqa: ARG002
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:  # noqa: ARG002
         side, cells = self.size, self.size // 2
         return Layers(
-            painted=np.full((side, side, 3), features.arrays[0].round(), np.uint8),
+            painted=np.full((side, side, 3), features.arrays["colour"].round(), np.uint8),
             mask=np.zeros((side, side), np.float32),
             flow=np.zeros((cells, cells, 2), np.float32),
         )
@@ -111,7 +114,7 @@ def test_standby_hides_the_driver_while_the_face_is_there(live: Live, face: Face
 def test_another_portrait_is_shown_with_the_very_next_frame_and_nothing_is_computed_for_it(
     live: Live, model: FlatModel, portrait: Portrait, face: Face
 ) -> None:
-    green = Features(arrays=(np.array([0, 200, 0], np.float32),), model=model.sha256)
+    green = Features(arrays={"colour": np.array([0, 200, 0], np.float32)}, model=model.sha256)
     other = replace(portrait, name="green", features=green)
     encoded = model.encoded
     before = live.step(face, 0.0).image

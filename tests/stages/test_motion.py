@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.models.compact_spec import CONDITIONING, CompactConfig, generator_spec
 from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import (
     CONTROL,
@@ -94,12 +95,13 @@ def test_no_change_of_expression_changes_no_shape() -> None:
     assert not shape_change(shapes()).any()
 
 
-def test_the_drives_arrays_have_the_documented_shapes_and_order() -> None:
-    arrays = make_drive(motion(), motion(pose(yaw=10)), map_px=32).arrays()
-    want = [(176, 3), (176, 3), (2, 3), (3,), (2, 52), (2, 12), (6, 32, 32), (1,)]
-    assert [a.shape for a in arrays] == want
-    assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
-    assert len(CONTROL) == 176
+def test_a_drives_conditioning_is_what_the_generators_spec_lists() -> None:
+    found = make_drive(motion(), motion(pose(yaw=10)), map_px=128).conditioning()
+    spec = generator_spec(CompactConfig())
+    wanted = {tensor.name: tensor.shape[1:] for tensor in spec.inputs if tensor.name in CONDITIONING}
+    assert {name: array.shape for name, array in found.items()} == wanted
+    assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+    assert len(CONTROL) == CompactConfig().points
 
 
 def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
@@ -114,5 +116,5 @@ def test_one_departure_serves_many_targets() -> None:
     departure = Departure(own, map_px=48)
     for jaw in (0.0, 0.9):
         target = motion(pose(yaw=10), jawOpen=jaw)
-        fresh, kept = make_drive(own, target, map_px=48).arrays(), departure(target).arrays()
-        assert all((a == b).all() for a, b in zip(fresh, kept, strict=True))
+        fresh, kept = make_drive(own, target, map_px=48).conditioning(), departure(target).conditioning()
+        assert all((fresh[name] == kept[name]).all() for name in CONDITIONING)

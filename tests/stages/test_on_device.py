@@ -16,6 +16,7 @@ from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.live import Canvas, LiveFrame  # noqa: E402
 from engine.backends.model import Features, LatentCodes, check_own  # noqa: E402
+from engine.backends.published import portrait_codes  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402
@@ -47,7 +48,11 @@ class CodeModel:
 
     def encode(self, crop: Image) -> Features:
         codes = self.read_motion(crop)
-        own = (np.zeros((1, L), np.float32), codes.expression[None], codes.pose[None])
+        own = {
+            "latent": np.zeros((1, L), np.float32),
+            "expression_code": codes.expression[None],
+            "pose_code": codes.pose[None],
+        }
         return Features(arrays=own, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
@@ -56,7 +61,7 @@ class CodeModel:
 
     def own_codes(self, features: Features) -> LatentCodes:
         check_own(features, self.sha256)
-        return LatentCodes(expression=features.arrays[1][0], pose=features.arrays[2][0])
+        return portrait_codes(features)
 
     def generate(self, _features: Features, drive: tuple[Float | None, ...]) -> Image:
         self.drives.append(tuple(None if code is None else code.copy() for code in drive))
@@ -216,7 +221,7 @@ def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> N
         model.read_motion(_crop_of(image, track.face)),
         pipeline._anchor.neutral,  # type: ignore[union-attr]
     )
-    want = own.arrays[1][0] + seen.expression - neutral.codes.expression
+    want = own.arrays["expression_code"][0] + seen.expression - neutral.codes.expression
     got = model.drives[-1][0]
     assert got is not None
     assert np.abs(got - want).max() < 1e-4

@@ -18,7 +18,7 @@ from engine.stages.motion import CONTROL
 from training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
 from training.compact.landmark_loss import LandmarkLoss
 from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
-from training.data.pairs import DRIVE, STRANGER
+from training.data.pairs import STRANGER, TRAINED
 from training.optimiser import guarded_adam, step_if_finite
 from training.perceptual import MobileNetDistance
 from training.trainer import channels_last
@@ -195,7 +195,7 @@ class CompactRecipe:
         return moved
 
     def _forward(self, model: Compact, batch: Batch) -> dict[str, Tensor]:
-        out: dict[str, Tensor] = model(batch["source"], *(batch[n] for n in DRIVE))
+        out: dict[str, Tensor] = model(batch["source"], **{name: batch[name] for name in TRAINED})
         return out
 
     def _losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

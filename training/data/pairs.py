@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from engine.errors import EngineError
+from engine.models.compact_spec import CONDITIONING
 from engine.stages.edit import edit_pose
 from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import make_drive
+from engine.stages.motion import Drive, make_drive
 from engine.stages.reading import expression_displacement
 from engine.types import MotionCode
 from training.data.geometry import mirrored_blendshapes, pose_rows
@@ -28,8 +29,8 @@ Arrays = dict[str, np.ndarray]
 Motions = tuple[MotionCode, MotionCode]
 """Of a pair's source and of its target."""
 
-DRIVE = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
-"""The order of `engine.stages.motion.Drive.arrays`, but for the mouth that is drawn: networks learn to do without."""
+TRAINED = tuple(name for name in CONDITIONING if name != "own_teeth")
+"""Inputs of the generator that a batch holds. Networks learn to do without the mouth that is drawn."""
 STRANGER = "stranger_"
 """What the names of `stranger_drives` begin with."""
 
@@ -137,7 +138,7 @@ class PairSampler:
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = make_drive(motion_s, drawn, map_px=self._size // 2)
-        arrays = dict(zip(DRIVE, drive.arrays(), strict=False))
+        arrays = _trained(drive)
         truth = place(motion_d.shape, motion_d.pose)
         pictures = {"source": image_s, "target": image_d}
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
@@ -206,6 +207,11 @@ class PairSampler:
         return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
 
 
+def _trained(drive: Drive) -> Arrays:
+    conditioning = drive.conditioning()
+    return {name: conditioning[name] for name in TRAINED}
+
+
 def stranger_drives(
     motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
 ) -> Batch:
@@ -222,7 +228,7 @@ def stranger_drives(
             source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
-        arrays = dict(zip(DRIVE, make_drive(source, target, map_px=map_px).arrays(), strict=False))
+        arrays = _trained(make_drive(source, target, map_px=map_px))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
     return {STRANGER + name: value for name, value in _stacked(drawn).items()}
 

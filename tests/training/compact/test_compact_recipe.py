@@ -11,12 +11,12 @@ from engine.models.compact import CompactConfig  # noqa: E402
 from engine.stages.motion import make_drive  # noqa: E402
 from tests.stages.material import bundled, motion, pose  # noqa: E402
 from training.compact.recipe import CompactOptions, CompactRecipe  # noqa: E402
+from training.data.pairs import TRAINED  # noqa: E402
 from training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
 
 TINY = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
 CANCELLED = {"codes.expression.2.bias", "codes.pose.2.bias"}
 """A code counts as the difference to the portrait's own: what both share cannot learn."""
-NAMES = ("source_points", "target_points", "affine", "head", "expression", "pose", "openings")
 
 
 def _picture(name: str, shift: int) -> np.ndarray:
@@ -30,11 +30,13 @@ def batch() -> Batch:
     sources = [_picture(name, 28) for name in ("astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg")]
     targets = [_picture(name, 42) for name in ("astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg")]
     drives = [
-        make_drive(motion(), motion(pose(yaw=5 * i, at=(0.0, -0.24)), jawOpen=0.2 * i), map_px=32).arrays()
+        make_drive(
+            motion(), motion(pose(yaw=5 * i, at=(0.0, -0.24)), jawOpen=0.2 * i), map_px=32
+        ).conditioning()
         for i in range(4)
     ]
     made = {"source": np.stack(sources), "target": np.stack(targets)}
-    made |= {name: np.stack(values) for name, values in zip(NAMES, zip(*drives, strict=True), strict=False)}
+    made |= {name: np.stack([drive[name] for drive in drives]) for name in TRAINED}
     return {key: torch.from_numpy(value) for key, value in made.items()}
 
 

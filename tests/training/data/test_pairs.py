@@ -13,7 +13,7 @@ from engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
 from tests.stages.material import NAMES  # noqa: E402
 from tests.training.data.material import PEOPLE, write_faces, write_flat  # noqa: E402
 from training.data.geometry import mirrored_blendshapes  # noqa: E402
-from training.data.pairs import DRIVE, STRANGER, Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
+from training.data.pairs import STRANGER, TRAINED, Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
 
 PLAIN = Augmentation(roll_deg=0.0, scale=(1.0, 1.0), shift=0.0, colour=0.0, gamma=0.0)
 SEGMENTS = [
@@ -197,7 +197,7 @@ def _strangers(faces: Path, count: int, step: int = 0) -> dict[str, torch.Tensor
 def test_a_stranger_drives_the_first_portraits_of_a_batch(faces: Path) -> None:
     batch = _strangers(faces, 4)
     assert {name.removeprefix(STRANGER) for name in batch if name.startswith(STRANGER)} == {
-        *DRIVE,
+        *TRAINED,
         "landmarks",
     }
     points = f"{STRANGER}source_points"

@@ -1,0 +1,60 @@
+"""Names, shapes and types of a network's inputs and outputs: the only place where they are listed.
+
+Code, export, training and tests iterate over a `NetworkSpec`; tensors travel between modules by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    """With a batch of one."""
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """One network. The order of inputs and outputs is that of the traced module and of exported files."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(tensor.name for tensor in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(tensor.name for tensor in self.outputs)
+
+    def in_order(self, inputs: Mapping[str, T]) -> tuple[T, ...]:
+        """Values of the inputs, in order.
+
+        Raises:
+            ValueError: an input is missing, or one is given that the network does not have.
+        """
+        if inputs.keys() != set(self.input_names):
+            raise ValueError(f"{self.name} takes {', '.join(self.input_names)}; got {', '.join(inputs)}")
+        return tuple(inputs[name] for name in self.input_names)
+
+    def named_outputs(self, outputs: Iterable[T]) -> dict[str, T]:
+        """Outputs by name, given in order."""
+        return dict(zip(self.output_names, outputs, strict=True))
+
+
+def named(shapes: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    """Tensors of float32 from their names and shapes, in order."""
+    return tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes.items())
