@@ -162,7 +162,8 @@ class CompactRecipe:
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
-        self.skipped += step_if_finite(self._optimiser, norm)
+        # Both: the gradient of an absolute value is finite where the value is not.
+        self.skipped += step_if_finite(self._optimiser, norm + total.detach())
         self._follow(step)
         for adversary in self._adversaries:
             losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
