@@ -48,12 +48,12 @@ def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
 def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it() -> None:
     seen = []
     assert gc.isenabled()
-    with cuda_gpu._no_collection():
+    with cuda_gpu.no_collection():
         seen.append(gc.isenabled())
     seen.append(gc.isenabled())
     gc.disable()
     try:
-        with cuda_gpu._no_collection():
+        with cuda_gpu.no_collection():
             pass
         seen.append(gc.isenabled())
     finally:
@@ -62,7 +62,7 @@ def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it
 
 
 def test_a_capture_that_fails_leaves_collection_on() -> None:
-    with pytest.raises(RuntimeError), cuda_gpu._no_collection():
+    with pytest.raises(RuntimeError), cuda_gpu.no_collection():
         raise RuntimeError
     assert gc.isenabled()
 
