@@ -29,7 +29,7 @@ from engine.portrait import Portrait
 from engine.runtime.clock import MonotonicClock
 from engine.runtime.timings import Timings
 from engine.session import Parts, Session
-from engine.types import CropBox, EditSettings, Frame, Image, Mode
+from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
 from export.networks import random_dpe
 
 _FPS = {"paced": 30.0, "burst": 1e6}
@@ -168,9 +168,9 @@ def _session(model: GpuPublishedModel, mode: Mode, scenario: str, scale: Scale) 
         name="random", picture=crop, box=box, crop=crop, motion=None, features=model.encode(crop)
     )
     timings, size = Timings(), (scale.camera.width, scale.camera.height)
+    edit = EditSettings(mode=mode, pose_motion=MotionReference.ABSOLUTE)  # relative motion asks the tracker
     pipeline = Pipeline(
-        model=model, portrait=portrait, edit=EditSettings(mode=mode), size=size, timings=timings,
-        aligned=True, track=_nobody(),
+        model=model, portrait=portrait, edit=edit, size=size, timings=timings, aligned=True, track=_nobody()
     )  # fmt: skip
     burst = threading.Semaphore(1) if scenario == "burst" else None
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from benchmarks.gpu_runner import NOT_INSTALLED
 from engine.errors import EngineError
+from engine.files import write_atomically
 from kernels import KernelBuildError
 
 
@@ -27,9 +27,9 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
     scale = gpu_steps.REHEARSAL if rehearse else gpu_steps.Scale()
 
     def keep(report: dict[str, Any]) -> None:
-        part = out.with_suffix(".part")
-        part.write_text(json.dumps(report | {"gpu_then": gpu_state()}, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, out)
+        text = json.dumps(report | {"gpu_then": gpu_state()}, indent=2) + "\n"
+        with write_atomically(out) as part:
+            part.write_text(text, encoding="utf-8")
 
     keep(_measurer(what)(variant, gpu, scale, keep))
 

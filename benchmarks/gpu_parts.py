@@ -110,7 +110,9 @@ def _smoke(plan: Plan) -> Part:
     result = plan.folder / "smoke.json"
     command = (sys.executable, str(ROOT / "scripts" / "gpu_train.py"), "--smoke", str(result), *plan.mark)
     pack = () if plan.pack is None else ("--pack", str(plan.pack))
-    return Part(name=SMOKE, command=(*command, *pack), limit_s=SMOKE_S + 60, expect_s=SMOKE_S, result=result)
+    return Part(
+        name=SMOKE, command=(*command, *pack), limit_s=SMOKE_S + 60, expect_s=SMOKE_S + 25, result=result
+    )
 
 
 def _planned(plan: Plan) -> Iterator[Part]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.files import write_atomically
+
 _LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
 """``warp_blend``'s three largest maps."""
 _STEPS, _SESSIONS, _SMOKE = "frame steps, ", "several sessions, ", "training smoke run"
@@ -85,7 +87,8 @@ def page(report: Mapping[str, Any]) -> str:
 
 def write_page(path: Path, report: Mapping[str, Any]) -> None:
     """Beside the JSON, under the same name."""
-    path.with_suffix(".md").write_text(page(report), encoding="utf-8")
+    with write_atomically(path.with_suffix(".md")) as part:
+        part.write_text(page(report), encoding="utf-8")
 
 
 def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_parts import ROOT, Part, Plan, parts
+from engine.files import write_atomically
 
 NOT_INSTALLED = 77
 """Exit code of a process that lacks what it needs, as test programs use it."""
@@ -180,9 +181,8 @@ def _write(out: Path, report: dict[str, Any]) -> None:
         write_page(out, report)
     except (KeyError, TypeError, ValueError) as error:
         report["page_error"] = f"{type(error).__name__}: {error}"
-    part = out.with_suffix(".json.part")
-    part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    with write_atomically(out) as part:
+        part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _kept(out: Path, rehearse: bool) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _PACKAGES = (
     "cupy-cuda13x",
     "cupy-cuda12x",
     "nvidia-cuda-nvrtc",
+    "nvidia-cudnn-cu13",
+    "onnx",
     "onnxruntime",
     "tensorrt-cu13",
     "tensorrt_rtx_cu13_bindings",

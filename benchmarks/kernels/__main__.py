@@ -18,6 +18,7 @@ from benchmarks.kernels import (
     bench_warp_blend,
 )
 from benchmarks.kernels.measure import Case, copy_bandwidth, measure
+from engine.files import write_atomically
 from kernels import KernelBuildError
 
 BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_layers, bench_upsample_blur)
@@ -34,7 +35,8 @@ def main(arguments: list[str]) -> int:
 
     def keep(results: dict[str, Any]) -> None:
         if out is not None:
-            out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            with write_atomically(out) as part:
+                part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
     results = measure_all("cuda" if torch.cuda.is_available() else "cpu", keep)
     rows = [row for op in results["kernels"].values() for row in op]

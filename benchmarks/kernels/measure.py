@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from benchmarks.gpu_timing import event_ms
+from engine.backends.cuda_gpu import no_collection
 
 _REPEATS = 30
 _IN_GRAPH = 20
@@ -120,7 +121,7 @@ def _graph_us(calls: Sequence[Callable[[], object]]) -> float:
             call()
     stream.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with no_collection(), torch.cuda.graph(graph, stream=stream):
         for call in calls:
             call()
     return 1e3 * statistics.median(event_ms(graph.replay, _REPEATS)) / len(calls)

@@ -102,7 +102,7 @@ class CudaGpu:
         graph = self._torch.cuda.CUDAGraph()
         # thread_local: the camera thread may allocate while we capture.
         options = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
-        with _no_collection(), self._torch.cuda.graph(graph, **options):
+        with no_collection(), self._torch.cuda.graph(graph, **options):
             work()
         return partial(self.queue, graph.replay)
 
@@ -170,7 +170,7 @@ class Step:
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No garbage collection within: it might free pinned memory or another graph, which a capture does not allow."""
     gc.collect()
     collecting = gc.isenabled()

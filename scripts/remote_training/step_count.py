@@ -41,7 +41,10 @@ def find_step_count(
     for file in files:
         rate = _rate(file, batch, device)
         if rate:
-            return StepCount(steps=max(round(rate * seconds), 1), source=f"{file}: {rate:.2f} steps/s")
+            return StepCount(
+                steps=max(round(rate * seconds), 1),
+                source=f"{file.parent.name}/{file.name}: {rate:.2f} steps/s",
+            )
     if given is not None:
         raise EngineError(
             f"{given} holds no training smoke run with batches of {batch} on {device}: give --steps"

@@ -19,6 +19,7 @@ from benchmarks.kernels.__main__ import BENCHES  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
 from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks, torch_networks  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.backends.slots import SlotStep  # noqa: E402
 from engine.models import compact  # noqa: E402
@@ -69,17 +70,24 @@ def test_the_compact_models_frame_can_be_captured(half: bool) -> None:
     assert gpu.captures == 2, "bare layers, and the finished picture"
 
 
-@pytest.mark.parametrize("form", ["half", "half-fold"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_published_models_frame_can_be_captured(form: str, mode: Mode) -> None:
-    assert form in FORMS
+    """The forms for torch.compile too, as they are written: what it makes of them only a GPU shows."""
     gpu = WatchedGpu()
-    networks = open_variant(form, FoldedDpe(random_dpe("debug")), gpu, SCALE)
+    networks = torch_networks(FoldedDpe(random_dpe("debug")), FORMS[form], gpu)
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
     surface = Surface(gpu, canvas_of(int(networks["motion_encoder"].inputs["image"].shape[-1]), SCALE))
     for camera in (CameraInput(gpu, SCALE.camera, networks["motion_encoder"]), None):
         FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface)
     assert gpu.captures == 2
+
+
+def test_each_network_alone_can_be_captured() -> None:
+    gpu = WatchedGpu()
+    networks = torch_networks(FoldedDpe(random_dpe("debug")), FORMS["half"], gpu)
+    GpuNetworks(networks, gpu)
+    assert gpu.captures == len(networks) == 4
 
 
 def test_a_batch_of_sessions_can_be_captured() -> None:

@@ -17,29 +17,23 @@ from benchmarks import gpu_parts, gpu_runner
 from benchmarks.gpu_parts import Part, Plan
 from benchmarks.gpu_runner import Choice, run_part
 from scripts import gpu_check
+from tests import bare
 
-QUICK = ("training smoke run", "profile, exp", "end to end, paced")
-BARE = """
-import sys
-class Missing:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in {"openvino", "av", "tyro", "moderngl", "tensorrt", "tensorrt_rtx_bindings"}:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-"""
-BARE_COMMAND = [
-    sys.executable, "-c",
-    f"{BARE}\nimport importlib.util as u; found = u.find_spec\n"
-    "u.find_spec = lambda name, *a: None if name.split('.')[0] in {'openvino', 'av', 'tyro', 'tensorrt',"
-    " 'tensorrt_rtx_bindings'} else found(name, *a)\n"
-    "from scripts.gpu_check import main; sys.exit(main(sys.argv[1:]))",
-]  # fmt: skip
+QUICK = ("training smoke run", "profile, exp", "live path, half", "end to end, paced")
 
 
 def run_parts(
     out: Path, run: Callable[[Part], dict[str, Any]] | None = None, *, rehearse: bool = False, **choice: Any
 ) -> int:
     return gpu_runner.run_parts(out, Plan(folder=out.parent, rehearse=rehearse), Choice(**choice), run)
+
+
+def _rehearse(out: Path, *options: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/gpu_check.py", "--out", str(out), "--rehearse", *options]
+    return subprocess.run(
+        command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=timeout_s, check=False,
+        env=bare.environment(out),
+    )  # fmt: skip
 
 
 def parts(folder: Path) -> list[Part]:
@@ -89,14 +83,12 @@ def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
 def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Path) -> None:
     """The quick ones; all of them, at length, below."""
     pytest.importorskip("torch")
-    command = [*BARE_COMMAND, "--out", str(tmp_path), "--rehearse", "--only", *QUICK]
-    done = subprocess.run(
-        command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=110, check=False
-    )
+    done = _rehearse(tmp_path, "--only", *QUICK, timeout_s=110)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     report = json.loads((tmp_path / gpu_check.NAME).read_text())
     assert {name: part["outcome"] for name, part in report["parts"].items()} == {
-        "training smoke run": "passed", "profile, exp": "passed", "end to end, paced": "not installed",
+        "training smoke run": "passed", "profile, exp": "passed", "live path, half": "passed",
+        "end to end, paced": "not installed",
     }  # fmt: skip
     assert report["parts"]["end to end, paced"]["missing"] == "openvino"
     smoke = report["parts"]["training smoke run"]["result"]
@@ -112,10 +104,7 @@ def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Pat
 @pytest.mark.timeout(900)
 def test_every_part_rehearses_on_a_machine_with_little_more_than_pytorch(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    command = [*BARE_COMMAND, "--out", str(tmp_path), "--rehearse"]
-    done = subprocess.run(
-        command, cwd=gpu_parts.ROOT, capture_output=True, text=True, timeout=880, check=False
-    )
+    done = _rehearse(tmp_path, timeout_s=880)
     report = json.loads((tmp_path / gpu_check.NAME).read_text())
     outcomes = {name: part["outcome"] for name, part in report["parts"].items()}
     assert done.returncode == 0, outcomes

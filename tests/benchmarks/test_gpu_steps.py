@@ -67,6 +67,28 @@ def test_sessions_are_counted_by_what_was_run() -> None:
     assert report["holds_sessions_at_30_fps"] == max(held, default=0)
 
 
+def test_a_compiled_form_is_compiled_anew_for_each_number_of_sessions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond the limit of recompilations dynamo runs a function uncompiled, and says nothing in the figures."""
+    resets, sizes = [], []
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: resets.append(len(sizes)))
+    row = {"age_ms": {"p99": 1.0}}
+    monkeypatch.setattr(gpu_sessions, "_measure_batch", lambda *a: sizes.append(a[2]) or row)
+    monkeypatch.setattr(gpu_sessions, "open_variant", lambda *_, **__: {})
+    kept: list[int] = []
+    found = gpu_sessions.measure_sessions(
+        "compile",
+        HostGpu(),
+        gpu_steps.Scale(preset="debug"),
+        lambda r: kept.append(r["holds_sessions_at_30_fps"]),
+    )
+    assert sizes == [1, 8, 32]
+    assert resets == [0, 1, 2]
+    assert kept == [1, 8, 32]
+    assert found["holds_sessions_at_30_fps"] == 32
+
+
 def test_frames_arrive_at_thirty_a_second_from_each_session() -> None:
     arrivals = list(gpu_sessions._arrivals(3, 1.0))
     assert len(arrivals) == 90

@@ -117,7 +117,7 @@ class Adversary:
         self._options, self._device, self._view = options, device, _VIEWS[part]
         self._age: int | None = None
         """The discriminator's, known on the host; None: it was loaded, or is new."""
-        self.discriminator.register_load_state_dict_post_hook(lambda *_: self._forget_age())
+        self.discriminator.register_load_state_dict_post_hook(lambda *_: self._forget_age())  # type: ignore[no-untyped-call]
 
     def heard(self) -> float:
         """0..1: how much of the discriminator's opinion counts now."""

@@ -97,7 +97,8 @@ class CompactRecipe:
         self.model = channels_last(model, self._device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self._optimiser = guarded_adam(self.model.parameters(), lr=self._options.lr, betas=(0.9, 0.99))
-        self._weights = list(self.model.parameters()), list(self.average.parameters())
+        self._weights: list[Tensor] = list(self.model.parameters())
+        self._averaged: list[Tensor] = list(self.average.parameters())
         self.skipped = torch.zeros((), device=self._device)
         """Steps that were not taken because their gradients were not finite."""
         self._distance = (
@@ -162,7 +163,8 @@ class CompactRecipe:
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
-        self.skipped += step_if_finite(self._optimiser, norm)
+        # Both: the gradient of an absolute value is finite where the value is not.
+        self.skipped += step_if_finite(self._optimiser, norm + total.detach())
         self._follow(step)
         for adversary in self._adversaries:
             losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
@@ -244,8 +246,7 @@ class CompactRecipe:
     @torch.no_grad()
     def _follow(self, step: int) -> None:
         decay = min(self._options.ema, (step + 1) / (step + 10))
-        now, mean = self._weights
-        torch._foreach_lerp_(mean, now, 1 - decay)
+        torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:

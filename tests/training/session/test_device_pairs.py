@@ -9,8 +9,10 @@ import torch
 from engine.stages.geometry import place
 from engine.stages.motion import make_drive
 from tests.training.session.packs import write_pack
+from training.data import pairs
 from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
-from training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression
+from training.data.openings import OpeningsPainter
+from training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression, stranger_drives
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,49 @@ def test_the_same_pair_gives_the_same_arrays_as_on_the_cpu(
     for image, picture in ((image_s, pictures[0]), (image_t, pictures[1])):
         inner = (slice(8, -8), slice(8, -8))  # the edges are reflected about other lines
         assert np.abs(picture[inner] - image[inner]).max() < 4, "OpenCV interpolates in steps of 1/32 pixel"
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_a_strangers_drive_is_that_of_the_cpus_sampler(
+    pack: FramePack, still: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = np.array([[0.95, -0.2, 0.1], [0.2, 0.95, -0.07]], np.float32)
+    cpu = PairSampler(pack, size=48, batch=1)
+    rows = pack.indices[[[1, 4], [7, 9]]]
+    motions = [tuple(cpu._frame(int(i), matrix, False)[1] for i in pair) for pair in rows]
+    monkeypatch.setattr(pairs, "STILL_STRANGERS", float(still))
+    wanted = stranger_drives(motions, 2, np.random.default_rng(0), map_px=24)
+    sampler = DeviceSampler(_device(pack), size=48, batch=2, strangers=2)
+    turn = torch.from_numpy(matrix).expand(2, 2, 3)
+    own = sampler._motions(torch.tensor([[1, 4], [7, 9]]), turn, torch.tensor([0, 0]))
+    got = sampler.stranger_drives(*own, torch.tensor([still, still]))
+    assert got.keys() == wanted.keys()
+    for name, value in wanted.items():
+        limit = 0.26 if name.endswith("openings") else 5e-4
+        np.testing.assert_allclose(got[name].numpy(), value.numpy(), atol=limit, err_msg=name)
+
+
+def test_strangers_are_of_the_first_portraits_and_nothing_else_changes(pack: FramePack) -> None:
+    plain = DeviceSampler(_device(pack), size=32, batch=4, seed=3).batch(2)
+    batch = DeviceSampler(_device(pack), size=32, batch=4, seed=3, strangers=2).batch(2)
+    assert all(torch.equal(batch[name], value) for name, value in plain.items())
+    more = {name.removeprefix("stranger_"): v for name, v in batch.items() if name not in plain}
+    assert set(more) == {*TRAINED, "landmarks"}
+    assert torch.equal(more["source_points"], batch["source_points"][:2])
+    assert not torch.equal(more["target_points"], batch["target_points"][:2])
+
+
+def test_openings_are_those_of_a_whole_drive_bit_by_bit(pack: FramePack) -> None:
+    cpu = PairSampler(pack, size=48, batch=1)
+    matrix = np.eye(2, 3, dtype=np.float32)
+    motions = [cpu._frame(int(i), matrix, False)[1] for i in pack.indices[:6]]
+    painter = OpeningsPainter(3, 24, torch.device("cpu"))
+    for _ in range(2):  # memory is used again
+        maps = painter(motions[:3], motions[3:])
+        for got, source, target in zip(maps, motions[:3], motions[3:], strict=True):
+            np.testing.assert_array_equal(got.numpy(), make_drive(source, target, map_px=24).openings)
+    later = painter(motions[3:], motions[:3])
+    assert not torch.equal(maps, later), "a batch keeps its own maps"
 
 
 def test_a_step_is_always_the_same_and_steps_differ(pack: FramePack) -> None:

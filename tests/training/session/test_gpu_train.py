@@ -20,22 +20,13 @@ from scripts.remote_training.pack import PackOptions, write_folder
 from scripts.remote_training.session import Deadline
 from scripts.remote_training.snapshots import FILES, Progress, Snapshots
 from scripts.remote_training.step_count import find_step_count
+from tests import bare
 from tests.training.session.packs import write_pack
 from training.compact.recipe import CompactOptions, CompactRecipe
 from training.data.pairs import FramePack, PairSampler
 from training.weights import load_average
 
 ROOT = Path(__file__).parents[3]
-BARE = """
-import sys
-class Missing:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in {"openvino", "av", "tyro", "moderngl", "torchvision", "scipy", "PIL", "onnxruntime"}:
-            raise ModuleNotFoundError(name, name=name)
-sys.meta_path.insert(0, Missing())
-from scripts.gpu_train import main
-sys.exit(main(sys.argv[1:]))
-"""
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
 
 
@@ -50,9 +41,18 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def session(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A rehearsal, in a process in which nothing of the product's other packages can be imported."""
-    out = tmp_path_factory.mktemp("session") / "out"
-    command = [sys.executable, "-c", BARE, "--pack", str(pack), "--out", str(out), "--rehearse"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    folder = tmp_path_factory.mktemp("session")
+    out = folder / "out"
+    command = [sys.executable, "scripts/gpu_train.py", "--pack", str(pack), "--out", str(out), "--rehearse"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        env=bare.environment(folder),
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return out
 
@@ -172,8 +172,8 @@ def test_a_step_that_is_not_finite_changes_nothing_and_the_next_one_counts(tmp_p
     recipe, batch = _recipe_and_batch(tmp_path)
     recipe.step(0, batch)
     before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
-    broken = batch | {"expression": torch.full_like(batch["expression"], math.nan)}
-    assert not math.isfinite(float(recipe.step(1, broken)["norm"]))
+    broken = batch | {"target": torch.full(batch["target"].shape, math.nan)}
+    assert not math.isfinite(float(recipe.step(1, broken)["total"]))
     for name, value in recipe.model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert int(recipe.skipped) == 1
@@ -234,16 +234,32 @@ def test_the_host_waits_for_nothing_inside_a_step() -> None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
         next(steps)
         training.samplers[0].batch(5)  # as the sampler's thread does, which the profiler does not see
-    names = {row.key for row in found.key_averages()}
-    waits = (
+    bad = {event.name for event in found.events() if _waits(event.name) and not _in_fused_adam(event)}
+    assert not bad
+    assert np.isfinite(float(training.recipe.skipped))
+
+
+def _waits(name: str) -> bool:
+    numbers = (
         "aten::item",
         "aten::_local_scalar_dense",
         "aten::is_nonzero",
         "aten::nonzero",
         "aten::multinomial",
     )
-    checked = ("linalg", "inverse", "cholesky", "lu_factor", "aten::det")
-    allowed = {"aten::linalg_vector_norm"}
-    bad = {n for n in names - allowed if n in waits or any(word in n for word in checked)}
-    assert not bad
-    assert np.isfinite(float(training.recipe.skipped))
+    checked = (
+        "linalg_inv",
+        "linalg_solve",
+        "linalg_lu",
+        "linalg_det",
+        "linalg_check",
+        "aten::inverse",
+        "cholesky",
+    )
+    return name in numbers or name == "aten::det" or any(word in name for word in checked)
+
+
+def _in_fused_adam(event: Any) -> bool:
+    """Adam's fused kernel for the processor reads its step counts one by one; the GPU's reads them on the device."""
+    parent = event.cpu_parent
+    return parent is not None and (parent.name == "aten::_fused_adam_" or _in_fused_adam(parent))

@@ -1,0 +1,91 @@
+"""What stands around PyTorch's calls on a GPU; the calls themselves need one."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import subprocess
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the GPU path needs torch")
+
+from engine.backends import cuda_gpu
+
+
+class Event:
+    """Is reached after so many questions."""
+
+    def __init__(self, questions: int) -> None:
+        self.left, self.slept = questions, False
+
+    def query(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    def synchronize(self) -> None:
+        self.slept = True
+
+
+def _wait(event: Any) -> None:
+    cuda_gpu._wait(event)
+
+
+def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = iter(range(0, 1 << 40, 1_000_000)).__next__  # a millisecond a question
+    monkeypatch.setattr(cuda_gpu.time, "perf_counter_ns", now)
+    soon, late = Event(1), Event(50)
+    _wait(soon)
+    assert not soon.slept
+    _wait(late)
+    assert late.slept
+    assert late.left > 40, "after about two milliseconds"
+
+
+def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it() -> None:
+    seen = []
+    assert gc.isenabled()
+    with cuda_gpu.no_collection():
+        seen.append(gc.isenabled())
+    seen.append(gc.isenabled())
+    gc.disable()
+    try:
+        with cuda_gpu.no_collection():
+            pass
+        seen.append(gc.isenabled())
+    finally:
+        gc.enable()
+    assert seen == [False, True, False]
+
+
+def test_a_capture_that_fails_leaves_collection_on() -> None:
+    with pytest.raises(RuntimeError), cuda_gpu.no_collection():
+        raise RuntimeError
+    assert gc.isenabled()
+
+
+def _absent(name: str) -> None:
+    raise OSError(f"{name}: cannot open shared object file")
+
+
+@pytest.mark.parametrize(
+    ("tool", "code", "output", "version"),
+    [
+        ("nvidia-smi", 0, "580.159.04\n", "580.159.04"),
+        ("nvidia-smi", 9, "", "unknown"),
+        ("nvidia-smi", 0, "", "unknown"),
+        (None, 0, "", "unknown"),
+    ],
+)
+def test_a_management_library_that_the_loader_does_not_find_closes_no_gpu(
+    tool: str | None, code: int, output: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the driver lies in a folder of its own: only plans ask for its version."""
+    done = subprocess.CompletedProcess([], code, output, "")
+    monkeypatch.setattr(ctypes, "CDLL", _absent)
+    monkeypatch.setattr(cuda_gpu.shutil, "which", lambda _: tool)
+    monkeypatch.setattr(cuda_gpu.subprocess, "run", lambda *_, **__: done)
+    assert cuda_gpu.driver_version() == version
