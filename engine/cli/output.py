@@ -13,7 +13,7 @@ _NOBODY_READS = {errno.EPIPE, errno.EIO, errno.EBADF, *([errno.EINVAL] if sys.pl
 class _Forgiving(io.FileIO):
     """Throws away what nobody reads any more: a program that records goes on, one that prints ends as usual."""
 
-    def write(self, data: object) -> int:  # type: ignore[override]
+    def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
@@ -41,7 +41,7 @@ def _forgiving(stream: object) -> io.TextIOWrapper:
     stream.flush()
     forgiving = _Forgiving(raw.fileno(), "wb", closefd=False)
     return io.TextIOWrapper(
-        forgiving if stream.buffer is raw else io.BufferedWriter(forgiving),  # type: ignore[type-var]
+        forgiving if stream.buffer is raw else io.BufferedWriter(forgiving),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering,
