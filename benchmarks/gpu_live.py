@@ -29,6 +29,7 @@ from engine.portrait import Portrait
 from engine.runtime.clock import MonotonicClock
 from engine.runtime.timings import Timings
 from engine.session import Parts, Session
+from engine.sinks import STOP_LIMIT_S
 from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
 from export.networks import random_dpe
 
@@ -89,7 +90,7 @@ class Releasing:
 class CountingSink:
     """Takes frames in, and counts from the first one on: what comes before is capture, and cuDNN's search."""
 
-    name, main_thread = "counting", False
+    name, main_thread, stop_limit_s = "counting", False, STOP_LIMIT_S
 
     def __init__(self, *, settle_s: float, count_s: float) -> None:
         """``settle_s`` after the first frame the counting starts; ``count_s`` later it is done."""

@@ -76,7 +76,7 @@ class Bench:
         from engine.report import render_report
 
         if self.json is not None:
-            read = map(Path, filter(None, (self.source, self.portrait, self.model)))
+            read = [Path(path) for path in (self.source, self.portrait, self.model) if path is not None]
             refuse_to_overwrite_inputs([self.json], read)
         report, facts = measure(self)
         console = Console()

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
-from av.container import OutputContainer
 
 from engine.errors import EngineError
 from engine.files import is_same, write_atomically
@@ -18,12 +16,10 @@ from engine.pipeline import Pipeline
 from engine.runtime.ahead import one_ahead
 from engine.session import Stepper
 from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
+from engine.sound import open_sound
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
 from engine.sources.video import Timed, VideoFile
 from engine.types import Frame, Image
-
-_PRIMING_S = 0.5
-"""Coders start their sound a little before zero; what lies further back belongs to no picture."""
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
 """Rate at which a driver is studied, and the most frames looked at: three seconds of one core."""
@@ -103,6 +99,7 @@ def render_video(
     size: tuple[int, int],
     progress: Progress = lambda _: None,
     followed: Followed = lambda: True,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Rendered:
     """Animate the portrait by a video.
 
@@ -113,24 +110,25 @@ def render_video(
         size: width, height of the results.
         progress: called after each frame.
         followed: see `Followed`.
+        tell: told in a line where the sound is not copied as it is; it never costs the pictures.
 
     Raises:
         EngineError: the driver is damaged or never shows a face, the result cannot be written; OUT is left as it was.
     """
     writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
-        sound = SoundCopy(video.path, writer.container, writer.mux)
+        sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
         with closing(one_ahead(_look(video, stepper))) as ahead:
             for time_s, seen in ahead:
                 writer.write(stepper.draw(seen).image, time_s)
-                sound.copy_until(time_s)
+                sound.write_until(time_s)
                 done += 1
                 missed += not followed()
                 progress(done)
         if missed == done:
             raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
-        sound.copy_rest()
+        sound.finish()
         writer.finish()
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
@@ -172,51 +170,3 @@ def _look(video: Iterable[Timed], stepper: Stepper) -> Iterator[tuple[float, Any
     for seq, timed in enumerate(video):
         frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
         yield timed.time_s, stepper.look(frame)
-
-
-class SoundCopy:
-    """Copies the sound of the driving file, packet by packet, as far as the pictures have come."""
-
-    def __init__(self, path: Path, into: OutputContainer, mux: Callable[[Any], None]) -> None:
-        """Announce the stream to the output, before its first packet is written.
-
-        Raises:
-            EngineError: the output's format cannot hold this kind of sound.
-        """
-        self._source = av.open(str(path))
-        self._mux = mux
-        self._next: Any = None
-        self._packets: Iterator[Any] = iter(())
-        if not self._source.streams.audio:
-            return
-        stream = self._source.streams.audio[0]
-        codec = stream.codec_context.name
-        if (
-            codec not in into.supported_codecs
-            and stream.codec_context.codec.canonical_name not in into.supported_codecs
-        ):
-            raise EngineError(f"{into.format.name} cannot hold this sound ({codec}); end OUT in .mkv")
-        self._stream = into.add_stream_from_template(stream)
-        video = self._source.streams.video[0]
-        start_s = float((video.start_time or 0) * (video.time_base or 0))
-        self._start = round(start_s / stream.time_base) if stream.time_base else 0
-        self._packets = self._source.demux(stream)
-        self._next = next(self._packets, None)
-
-    def copy_until(self, time_s: float) -> None:
-        """Copy what sounds before ``time_s``."""
-        while self._next is not None:
-            packet = self._next
-            if packet.dts is not None and (packet.dts - self._start) * packet.time_base > -_PRIMING_S:
-                if (packet.dts - self._start) * packet.time_base > time_s:
-                    return
-                packet.dts -= self._start  # pictures are counted from the first one too
-                packet.pts = None if packet.pts is None else packet.pts - self._start
-                packet.stream = self._stream
-                self._mux(packet)
-            self._next = next(self._packets, None)
-
-    def copy_rest(self) -> None:
-        """Copy all that is left, and close the file."""
-        self.copy_until(float("inf"))
-        self._source.close()

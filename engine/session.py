@@ -16,22 +16,22 @@ from functools import partial
 from typing import Any, Protocol
 
 from engine.errors import EngineError
-from engine.report import Report, SinkReport
+from engine.lane import Lane, reason_of
+from engine.report import Report
 from engine.runtime.clock import Clock, MonotonicClock
+from engine.runtime.interrupts import interrupts_noted
 from engine.runtime.mailbox import Closed, Drops, LatestSlot
 from engine.runtime.pace import Pace
 from engine.runtime.threads import Worker
-from engine.runtime.timings import Histogram, Timings
+from engine.runtime.timings import Timings
 from engine.sinks import Sink
 from engine.sources import Source
 from engine.types import Frame
 
 OPEN_LIMIT_S = 15.0
 STOP_LIMIT_S = 2.0
-_POLL_S = 0.03
 _WAIT_S = 0.2
 """The main thread wakes this often: on Windows, Ctrl-C is noticed only between waits."""
-_FPS_MEMORY = 0.95
 
 
 class Stepper(Protocol):
@@ -44,84 +44,6 @@ class Stepper(Protocol):
     def draw(self, seen: Any) -> Frame:
         """The result, with the frame's ``seq`` and ``captured_ns``; its picture is the sinks' own."""
         ...
-
-
-class Lane:
-    """One sink with its slot, its thread's work, and its counts."""
-
-    def __init__(self, sink: Sink, clock: Clock, drops: Drops) -> None:
-        self.sink = sink
-        self.slot: LatestSlot[Frame] = LatestSlot(drops, sink.name)
-        self.opened = threading.Event()
-        """Set once ``open`` is over; ``failure`` says how."""
-        self.failure: BaseException | None = None
-        self.age = Histogram()
-        """Frame age at the end of ``write``: capture to written."""
-        self._clock = clock
-        self.reset()
-
-    def reset(self) -> None:
-        """Count from here, as after a warm-up."""
-        self.written, self.first_ns, self.last_ns, self.last_seq = 0, 0, 0, -1
-        self._period_s = 0.0
-        self.age.clear()
-
-    @property
-    def fps_now(self) -> float:
-        """Frames a second over the last twenty or so; 0 before the second."""
-        return 1 / self._period_s if self._period_s else 0.0
-
-    def open(self, size: tuple[int, int], fps: float) -> None:
-        """Open the sink; a failure closes it."""
-        try:
-            self.sink.open(size, fps)
-        except BaseException as error:
-            self.failure = error
-            self.sink.close()
-            raise
-        finally:
-            self.opened.set()
-
-    def run(self, size: tuple[int, int], fps: float) -> None:
-        """The sink's whole life, for a thread of its own."""
-        self.open(size, fps)
-        try:
-            while self.turn():
-                pass
-        finally:
-            self.sink.close()
-
-    def turn(self) -> bool:
-        """Write the frame that waits, if one comes soon. False: nothing will come any more."""
-        try:
-            frame = self.slot.take(_POLL_S)
-        except Closed:
-            return False
-        if frame is not None:
-            self.sink.write(frame)
-            self._count(frame)
-        self.sink.poll()
-        return True
-
-    def _count(self, frame: Frame) -> None:
-        now_ns = self._clock.now_ns()
-        self.age.add((now_ns - frame.captured_ns) / 1e6)
-        if self.written and now_ns > self.last_ns:
-            # Periods are averaged, not rates: two frames in a burst would be a rate of thousands.
-            period_s = (now_ns - self.last_ns) / 1e9
-            memory = min(_FPS_MEMORY, 1 - 1 / self.written)
-            self._period_s += (1 - memory) * (period_s - self._period_s)
-        self.first_ns = self.first_ns or now_ns
-        self.last_ns, self.last_seq = now_ns, frame.seq
-        self.written += 1
-
-    def report(self) -> SinkReport:
-        """What was written so far."""
-        span_s = (self.last_ns - self.first_ns) / 1e9
-        fps = (self.written - 1) / span_s if span_s > 0 else 0.0
-        return SinkReport(
-            name=self.sink.name, written=self.written, fps=fps, age_ms=self.age.percentiles(), ages=self.age
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +68,7 @@ class Session:
         timings: Timings | None = None,
         drops: Drops | None = None,
         on_lost: Callable[[str], None] = lambda _: None,
+        on_slow: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Connect the parts; nothing starts yet.
 
@@ -155,6 +78,7 @@ class Session:
             timings: the pipeline's, for the report.
             drops: where drops are counted; the source's own counter, if it has one.
             on_lost: told at once, on some thread, why a sink broke that the others go on without.
+            on_slow: told at the end which sinks still write, when that takes longer than usual.
 
         Raises:
             ValueError: no sink, or two that need the main thread.
@@ -175,8 +99,8 @@ class Session:
         self._lock = threading.Lock()
         self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
         self._main_open = False
-        self._lanes_left = len(self._lanes)
-        self._on_lost = on_lost
+        self._lanes_left, self._broken = len(self._lanes), 0
+        self._on_lost, self._on_slow = on_lost, on_slow
         self._lost: list[str] = []
         self._frames_in = self._frames_out = 0
         self._start_ns = self._end_ns = self._clock.now_ns()
@@ -243,23 +167,41 @@ class Session:
             if not lane.opened.wait(OPEN_LIMIT_S):
                 name = lane.sink.name
                 raise EngineError(f"{name} did not open within {OPEN_LIMIT_S:g} s: restart its driver")
+            if isinstance(lane.failure, Exception):
+                raise reason_of(lane.sink, lane.failure) from lane.failure
             if lane.failure is not None:
                 raise lane.failure
 
     def _run_lane(self, lane: Lane, size: tuple[int, int], fps: float) -> None:
-        lost = None
         try:
             lane.run(size, fps)
-        except EngineError as error:
-            if lane.failure is not None or self._lanes_left == 1:
+        except Exception as error:  # the thread's top: whatever a sink raises, it is lost alone
+            if lane.failure is not None:
                 raise
-            lost = str(error)
+            self._lose(lane, error)
+        else:
+            self._one_lane_less()
+
+    def _lose(self, lane: Lane, error: Exception) -> None:
+        """Go on without a sink that broke.
+
+        Raises:
+            EngineError: no other one worked.
+        """
+        lane.give_up()
+        reason = reason_of(lane.sink, error)
+        with self._lock:
+            self._broken += 1
+            last = self._broken == len(self._lanes)  # one that has finished its work before counts as working
+        if last:
+            raise reason from error
+        self._lost.append(str(reason))
+        self._on_lost(str(reason))
+        self._one_lane_less()
+
+    def _one_lane_less(self) -> None:
         with self._lock:
             self._lanes_left -= 1
-        if lost is not None:
-            self._lost.append(lost)
-            lane.slot.close()
-            self._on_lost(lost)
         if not self._lanes_left:
             self._ended.set()
 
@@ -325,8 +267,18 @@ class Session:
                 return
             if self._main_lane is None:
                 self._ended.wait(min(left_s, _WAIT_S))
-            elif not self._main_lane.turn():
+            elif not self._turn(self._main_lane):
                 return
+
+    def _turn(self, lane: Lane) -> bool:
+        """One turn of the window; False: nothing will come any more."""
+        try:
+            return lane.turn()
+        except Exception as error:
+            self._close_main_lane()
+            self._main_lane = None
+            self._lose(lane, error)
+            return True
 
     def _reset(self) -> None:
         """Count from here on."""
@@ -342,19 +294,48 @@ class Session:
         self._end_ns = self._clock.now_ns()
         self.stop()
         self._slot.close()
-        before = [worker for worker in self._workers if worker.name in ("source", "looking", "drawing")]
-        stuck = _join(before, STOP_LIMIT_S / 2)
-        self._close_lanes()
-        stuck += _join([worker for worker in self._workers if worker not in before], STOP_LIMIT_S / 2)
-        self._parts.source.close()
+        with interrupts_noted() as hurry:
+            before = [worker for worker in self._workers if worker.name in ("source", "looking", "drawing")]
+            stuck = _join(before, STOP_LIMIT_S / 2)
+            for lane in self._lanes:
+                lane.slot.close()
+            self._close_main_lane()
+            stuck += self._finish_sinks([worker for worker in self._workers if worker not in before], hurry)
+            self._parts.source.close()
+        self._count_abandoned(stuck)
         return tuple(stuck)
 
-    def _close_lanes(self) -> None:
+    def _finish_sinks(self, workers: list[Worker], hurry: threading.Event) -> list[str]:
+        """Wait for the sinks' threads; those that write to a disk may take longer, until somebody asks again."""
+        stuck = _join(workers, STOP_LIMIT_S / 2)
+        limits = {lane.sink.name: lane.sink.stop_limit_s for lane in self._lanes}
+        patient = [
+            worker for worker in workers if worker.name in stuck and limits[worker.name] > STOP_LIMIT_S / 2
+        ]
+        if patient and not hurry.is_set():
+            self._on_slow(", ".join(worker.name for worker in patient))
+            _join(patient, max(limits[worker.name] for worker in patient), hurry)
+        return [worker.name for worker in workers if worker.name in stuck and not worker.join(0.0)]
+
+    def _count_abandoned(self, stuck: list[str]) -> None:
+        """Frames that a hanging thread holds are dropped: in the report, every frame is in some count."""
         for lane in self._lanes:
-            lane.slot.close()
-        if self._main_lane is not None and self._main_open:
-            self._main_open = False
+            if lane.sink.name in stuck:
+                lane.give_up()
+        if set(stuck) & {"source", "looking", "drawing"}:
+            drops = self._drops.by_reason()
+            counted = self._frames_out + drops.get("inference", 0) + drops.get("stopped", 0)
+            for _ in range(self._frames_in - counted):
+                self._drops.count("stopped")
+
+    def _close_main_lane(self) -> None:
+        if self._main_lane is None or not self._main_open:
+            return
+        self._main_open = False
+        try:
             self._main_lane.sink.close()
+        except Exception as error:  # a window that does not close must not cost another sink's file
+            self._lost.append(str(reason_of(self._main_lane.sink, error)))
 
     def _report(self, interrupted: bool, stuck: tuple[str, ...]) -> Report:
         return Report(
@@ -370,7 +351,11 @@ class Session:
         )
 
 
-def _join(workers: list[Worker], limit_s: float) -> list[str]:
-    """Wait for all, together no longer than the limit; the names of those that still run."""
+def _join(workers: list[Worker], limit_s: float, hurry: threading.Event | None = None) -> list[str]:
+    """Wait for all, together no longer than the limit or until ``hurry``; the names of those that still run."""
     end_s = time.monotonic() + limit_s
-    return [worker.name for worker in workers if not worker.join(max(0.0, end_s - time.monotonic()))]
+    for worker in workers:
+        while (left_s := end_s - time.monotonic()) > 0 and not worker.join(min(left_s, _WAIT_S)):
+            if hurry is not None and hurry.is_set():
+                break
+    return [worker.name for worker in workers if not worker.join(0.0)]

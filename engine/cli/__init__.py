@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
@@ -15,9 +13,11 @@ from engine.cli.devices import Devices
 from engine.cli.doctor import Doctor
 from engine.cli.enroll import Enroll
 from engine.cli.models import MODELS, Models
+from engine.cli.output import print_whatever_happens
 from engine.cli.render import Render
 from engine.cli.run import Run
 from engine.errors import EngineError, KernelBuildError
+from engine.runtime.interrupts import end_like_ctrl_c
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 GROUP = "mimicam.commands"
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         0 done, 1 refused (``error: ...`` on stderr), 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _print_whatever_names_hold()
+    print_whatever_happens()
     try:
         return _dispatch(arguments)
     except (EngineError, KernelBuildError) as error:
@@ -54,13 +54,6 @@ def main(argv: list[str] | None = None) -> int:
         return REFUSED if end.code else DONE
 
 
-def _print_whatever_names_hold() -> None:
-    """A pipe on Windows takes the letters of one code page: a camera's name in others would end the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"mimicam {version('mimicam')}")
@@ -69,8 +62,7 @@ def _dispatch(arguments: list[str]) -> int:
         command = _parse(MODELS, arguments[1:], "mimicam models")
     else:
         command = _parse({**COMMANDS, **_added(arguments)}, arguments, "mimicam")
-    if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are completed, as after Ctrl-C
+    end_like_ctrl_c()
     return command.run() or DONE
 
 

@@ -27,7 +27,7 @@ class Demo:
         from rich.console import Console
 
         from engine.assets_manifest import bundled_portraits, demo_clip
-        from engine.cli.live import exit_code, load_all, open_source, tell_lost
+        from engine.cli.live import exit_code, load_all, open_source, tell_lost, tell_slow
         from engine.demo import PORTRAITS_SHOWN, SIZE, Wall
         from engine.files import refuse_to_overwrite_inputs
         from engine.report import render_report
@@ -49,10 +49,12 @@ class Demo:
             f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
         )
         parts = Parts(source=source, stepper=wall, sinks=sinks, size=SIZE)
-        ends.append(Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost))
+        ends.append(
+            Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow)
+        )
         report = ends[0].run()
         console.print(render_report(report, model.backend), highlight=False)
-        if not report.lost:
+        if not exit_code(report):
             console.print(f"wrote {self.out}", highlight=False)
         return exit_code(report)
 

@@ -39,6 +39,7 @@ _TURNED_DEG = 25.0
 (looked at: 20 portraits by 8 turns, 2026-11)."""
 _SIDE_MIN, _SIDE_MAX = 64, 4096
 _FPS_MAX = 240.0
+_PORT_MAX = 65535
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -137,8 +138,8 @@ def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[s
 def _webrtc_sink(port: str) -> Sink:
     from engine.web.sink import WebRtcSink
 
-    if port and not port.isdecimal():
-        raise EngineError(f"webrtc:{port} is no port: give a number, as webrtc:8443")
+    if port and not (port.isdecimal() and int(port) <= _PORT_MAX):
+        raise EngineError(f"webrtc:{port} is no port: give a number up to {_PORT_MAX}, as webrtc:8443")
     sink: Sink = WebRtcSink(port=int(port or 8443), on_url=lambda url: print(f"watch at {url}", flush=True))
     return sink
 
@@ -148,11 +149,16 @@ def tell_lost(reason: str) -> None:
     print(f"error: {reason} (the other sinks go on)", file=sys.stderr, flush=True)
 
 
+def tell_slow(names: str) -> None:
+    """Sinks still write at the end; said at once, since a person waits."""
+    print(f"{names} still writes; Ctrl-C gives it up", file=sys.stderr, flush=True)
+
+
 def exit_code(report: Report) -> int:
-    """0 only where every sink has what it was to have."""
-    if report.interrupted:
-        return 130
-    return 1 if report.lost else 0
+    """0 only where every sink has what it was to have, and 130 after Ctrl-C likewise; else 1."""
+    if report.lost or report.stuck:
+        return 1
+    return 130 if report.interrupted else 0
 
 
 def result_size(

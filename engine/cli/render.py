@@ -124,6 +124,7 @@ class Render:
                 size=pipeline.size,
                 progress=advance,
                 followed=lambda: _followed(pipeline),
+                tell=bar.console.print,
             )
             bar.update(task, total=done.frames)
         if done.without_face:

@@ -79,6 +79,7 @@ class _Live:
             open_source,
             result_size,
             tell_lost,
+            tell_slow,
         )
         from engine.controls import Controls
         from engine.files import refuse_to_overwrite_inputs
@@ -101,7 +102,9 @@ class _Live:
         self._model = model
         parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
-        self.session = Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost)
+        self.session = Session(
+            parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
+        )
         self._controls = Controls(self._pipeline, gallery, stop=self.session.stop)
 
     @property

@@ -6,12 +6,19 @@ from typing import Protocol
 
 from engine.types import Frame
 
+STOP_LIMIT_S = 1.0
+"""Of a sink that shows frames: what it still holds is old."""
+DISK_LIMIT_S = 60.0
+"""Of a sink that keeps frames: a slow disk must not lose a recording."""
+
 
 class Sink(Protocol):
     """Shows or keeps frames. ``open``, ``write``, ``poll`` and ``close`` share one thread of its own."""
 
     name: str
     """For people, and for the reason under which its drops are counted."""
+    stop_limit_s: float
+    """How long it may take at the end, for what it was given and for ``close``; usually `STOP_LIMIT_S`."""
     main_thread: bool
     """Must run on the process's main thread, as windows must on macOS. At most one such sink a session."""
 

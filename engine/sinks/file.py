@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.sinks import DISK_LIMIT_S
 from engine.sinks.video_writer import SYNTHETIC, OpenFile, VideoWriter, container_format, open_plain
 from engine.types import Frame
 
@@ -15,7 +16,7 @@ class FileSink:
         """Raises EngineError when the name has no suffix of a video."""
         container_format(path)
         self.name = f"file:{path}"
-        self.main_thread = False
+        self.main_thread, self.stop_limit_s = False, DISK_LIMIT_S
         self._path = path
         self.open_plain = open_file
         self._writer: VideoWriter | None = None

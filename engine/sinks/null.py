@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.sinks import STOP_LIMIT_S
 from engine.types import Frame
 
 
@@ -10,7 +11,7 @@ class NullSink:
 
     def __init__(self) -> None:
         self.name = "null"
-        self.main_thread = False
+        self.main_thread, self.stop_limit_s = False, STOP_LIMIT_S
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Nothing to prepare."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,13 +115,19 @@ class VideoWriter:
         frame.time_base = TIME_BASE
         self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
 
-    def mux(self, packet: av.Packet[Any]) -> None:
-        """Add a packet of another stream that was added to ``container``.
+    def mux_sound(self, packet: Any) -> None:
+        """Add a packet of a sound stream that was added to ``container``.
 
         Raises:
-            EngineError: as for ``write``.
+            EngineError: the disk is full; as for ``write``.
+            av.error.FFmpegError: the container does not take this packet; the file goes on without it.
         """
-        self._guarded(lambda: self.container.mux(packet))
+        try:
+            self.container.mux(packet)
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                self._guarded(partial(_raise, error))
+            raise
 
     def finish(self) -> None:
         """Complete the file and give it its name, over an older file of that name.
@@ -183,6 +190,10 @@ class VideoWriter:
             raise EngineError(
                 f"{self.path} cannot be written ({error.strerror}); choose another folder or format"
             ) from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _has_encoder(name: str) -> bool:

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from engine.errors import EngineError
+from engine.sinks import STOP_LIMIT_S
 from engine.types import Frame
 
 INSTALL = "pip install 'mimicam[virtualcam]'"
@@ -73,7 +74,7 @@ class VirtualCameraSink:
         """
         load_library()
         self.name = "virtual-camera"
-        self.main_thread = False
+        self.main_thread, self.stop_limit_s = False, STOP_LIMIT_S
         self._device = device
         self._camera: Any = None
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from engine.errors import EngineError
+from engine.sinks import STOP_LIMIT_S
 from engine.types import Frame, Image
 
 TITLE = "mimicam"
@@ -143,7 +144,7 @@ class WindowSink:
         if screen is None:
             check_display()
         self.name = "window"
-        self.main_thread = True
+        self.main_thread, self.stop_limit_s = True, STOP_LIMIT_S
         self._screen = screen or OpenCVScreen()
         self._on_key, self._figures = on_key, figures
         self._show_figures = False

@@ -84,11 +84,32 @@ class VideoFile:
         if times.count == 0:
             raise EngineError(f"{self.path} holds no pictures; choose another video")
         end_s = times.last_s + 1.0 / self.fps
-        if end_s < _TRUNCATED_SHARE * self.duration_s and end_s < self.duration_s - _TRUNCATED_S:
+        if self._is_short(end_s) and self._is_short(_reached_s(self.path)):
             raise EngineError(
                 f"{self.path} ends after {end_s:.1f} of {self.duration_s:.1f} seconds: it is truncated; "
                 "copy or download it again"
             )
+
+    def _is_short(self, end_s: float) -> bool:
+        return end_s < _TRUNCATED_SHARE * self.duration_s and end_s < self.duration_s - _TRUNCATED_S
+
+
+def _reached_s(path: Path) -> float:
+    """Where the last packet of any stream ends, seconds as the file counts them.
+
+    A file is whole when its sound goes on, when its last picture stays, or when it does not begin at zero.
+    """
+    reached_s = 0.0
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    reached_s = max(
+                        reached_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    )
+    except av.error.FFmpegError:
+        pass  # as far as it can be read
+    return reached_s
 
 
 class _Times:

@@ -9,7 +9,6 @@ from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.codecs import h264, vpx
-from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcdtlstransport import RTCCertificate
 from aiortc.sdp import SessionDescription
@@ -28,11 +27,6 @@ _CIPHERS = tuple(
     for cipher in ("AES128-GCM-SHA256", "CHACHA20-POLY1305", "AES128-SHA", "AES256-SHA")
 )
 """aiortc's, and the same for RSA certificates."""
-_PARSE_ERRORS = (
-    ValueError, KeyError, IndexError, AssertionError, AttributeError, TypeError,
-    InvalidAccessError, InvalidStateError, OperationError,
-)  # fmt: skip
-"""What aiortc raises on descriptions that it cannot use; its parser checks little."""
 
 
 class OfferError(ValueError):
@@ -99,11 +93,16 @@ class Peer:
             await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
             self._leave_sound_out()
             await self.pc.setLocalDescription(await self.pc.createAnswer())
-        except _PARSE_ERRORS as error:
+        except (
+            Exception
+        ) as error:  # aiortc's parser checks little, and raises anything; the place must be free again
             await self.close("refused")
             _log.info("event=offer_refused error=%s", type(error).__name__)
             message = str(error) if isinstance(error, OfferError) else "the offer cannot be read"
             raise OfferError(message) from error
+        except BaseException:  # whoever asked went away meanwhile
+            self.begin_close("refused")
+            raise
         self._timer = asyncio.get_running_loop().call_later(self._connect_s, self._timed_out)
         return str(self.pc.localDescription.sdp)
 

@@ -106,7 +106,7 @@ class Server:
         self._stop.set()
 
     def run(self) -> None:
-        """Serve on this thread until SIGTERM or Ctrl-C."""
+        """Serve on this thread until SIGTERM, SIGHUP (a closed terminal) or Ctrl-C."""
         asyncio.run(self._until_signal())
 
     def start(self) -> None:
@@ -138,7 +138,9 @@ class Server:
 
     async def _until_signal(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in filter(None, (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", None))):
+            if number not in (signal.SIGTERM, signal.SIGINT) and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             try:
                 loop.add_signal_handler(number, self.ask_to_stop)
             except NotImplementedError:  # Windows: there the handler runs between bytecodes

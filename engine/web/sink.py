@@ -7,6 +7,7 @@ from collections.abc import Callable
 import cv2
 
 from engine.errors import EngineError
+from engine.sinks import STOP_LIMIT_S
 from engine.types import Frame
 from engine.web.badge import BadgePainter
 from engine.web.command import require_webrtc
@@ -39,7 +40,7 @@ class WebRtcSink:
         require_webrtc()
         from engine.web.server import Server
 
-        self.name, self.main_thread = "webrtc", False
+        self.name, self.main_thread, self.stop_limit_s = "webrtc", False, STOP_LIMIT_S
         self._badge, self._where = BadgePainter(), badge
         options = Options(port=port) if token is None else Options(port=port, token=token)
         self._server = Server(options, None, None)

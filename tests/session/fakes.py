@@ -92,7 +92,7 @@ class ListSink:
     """Keeps what it is given; ``taken`` is released for each."""
 
     def __init__(self, name: str = "list", *, main_thread: bool = False) -> None:
-        self.name, self.main_thread = name, main_thread
+        self.name, self.main_thread, self.stop_limit_s = name, main_thread, 1.0
         self.seen: list[int] = []
         self.taken = threading.Semaphore(0)
         self.size: tuple[int, int] | None = None
@@ -127,17 +127,24 @@ class StalledSink(ListSink):
 
 
 class BrokenSink(ListSink):
-    """Fails in ``open`` or in its n-th ``write``."""
+    """Fails in ``open`` or in its n-th ``write``, by default with an error that it foresaw."""
 
-    def __init__(self, *, at_open: bool = False, at_write: int = 0) -> None:
-        super().__init__("broken")
-        self._at_open, self._at_write = at_open, at_write
+    def __init__(
+        self,
+        *,
+        at_open: bool = False,
+        at_write: int = 0,
+        error: Exception | None = None,
+        main_thread: bool = False,
+    ) -> None:
+        super().__init__("broken", main_thread=main_thread)
+        self._at_open, self._at_write, self._error = at_open, at_write, error
 
     def open(self, size: tuple[int, int], fps: float) -> None:  # noqa: ARG002
         if self._at_open:
-            raise EngineError("no such camera; buy one")
+            raise self._error or EngineError("no such camera; buy one")
 
     def write(self, frame: Frame) -> None:
         super().write(frame)
         if len(self.seen) == self._at_write:
-            raise EngineError("the disk is full; free some space")
+            raise self._error or EngineError("the disk is full; free some space")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from engine.lane import Lane
 from engine.runtime.clock import FakeClock
 from engine.runtime.mailbox import Drops
-from engine.session import Lane
 from engine.types import Frame
 from tests.session.fakes import ListSink
 

@@ -74,22 +74,6 @@ def test_a_video_without_sound_stays_silent(tmp_path: Path) -> None:
     assert _sound(tmp_path / "out.mp4") == b""
 
 
-def test_sound_that_the_format_cannot_hold_is_refused_with_another_format(tmp_path: Path) -> None:
-    driving = tmp_path / "a.mkv"
-    with av.open(str(driving), "w") as out:
-        video, sound = out.add_stream("mpeg4", rate=25), out.add_stream("wavpack", rate=16000, layout="mono")
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        out.mux(video.encode(av.VideoFrame.from_ndarray(grey(9), format="rgb24")))
-        out.mux(video.encode(None))
-        wave = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), format="s16p", layout="mono")
-        wave.sample_rate = 16000
-        out.mux(sound.encode(wave))
-        out.mux(sound.encode(None))
-    with pytest.raises(EngineError, match=r"cannot hold this sound \(wavpack\); end OUT in \.mkv"):
-        _render(driving, tmp_path / "out.mp4", Brighter())
-    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
-
-
 def test_an_interrupted_run_leaves_no_file_and_harms_no_older_one(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(20)])
     (tmp_path / "out.mp4").write_bytes(b"the older one")

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,15 @@ from tests.session.fakes import (
 def _session(source: Source, *sinks: Sink, stepper: Stepper | None = None) -> Session:
     parts = Parts(source=source, stepper=stepper or PassThrough(), sinks=sinks, size=(64, 48))
     return Session(parts, clock=FakeClock())
+
+
+def _is_complete(report: Report) -> bool:
+    """Every frame is in some count: in = out + dropped before, out = written + dropped, for each sink."""
+    drops, names = report.drops, {sink.name for sink in report.sinks}
+    before = sum(count for reason, count in drops.items() if reason not in names)
+    return report.frames_in == report.frames_out + before and all(
+        report.frames_out == sink.written + drops.get(sink.name, 0) for sink in report.sinks
+    )
 
 
 class Running:
@@ -300,7 +310,119 @@ def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
     assert good.seen == [0, 1, 2]
     assert told == list(report.lost) == ["the disk is full; free some space"]
     assert broken.closed == good.closed == 1
-    assert report.drops["broken"] == 2
+    assert report.drops["broken"] == 3, "the frame on which it broke is lost too"
+    assert _is_complete(report)
+
+
+_UNFORESEEN = [
+    OSError(5, "Input/output error"),
+    RuntimeError("driver\nis gone"),
+    ValueError("shape"),
+    KeyError("x"),
+]
+
+
+@pytest.mark.parametrize("error", _UNFORESEEN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("main_thread", [False, True], ids=["own thread", "window"])
+def test_a_sink_is_lost_alone_whatever_it_raises(error: Exception, main_thread: bool) -> None:
+    good, broken = ListSink("good"), BrokenSink(at_write=1, error=error, main_thread=main_thread)
+    report = _session(ScriptedSource([frame(i) for i in range(50)]), good, broken).run()
+    assert good.seen[-1] == 49
+    assert len(report.lost) == 1
+    assert report.lost[0].startswith(f"broken broke ({type(error).__name__}: ")
+    assert len(report.lost[0].splitlines()) == 1
+    assert broken.closed == good.closed == 1
+    assert _is_complete(report)
+
+
+@pytest.mark.parametrize("error", _UNFORESEEN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", [{"at_open": True}, {"at_write": 1}], ids=["open", "write"])
+def test_the_last_sink_ends_the_session_in_one_line_whatever_it_raises(
+    error: Exception, where: dict[str, Any]
+) -> None:
+    with pytest.raises(EngineError, match=rf"^broken broke \({type(error).__name__}: .*\): leave it out"):
+        _session(EndlessSource([frame(0)]), BrokenSink(error=error, **where)).run()
+
+
+def test_a_window_that_does_not_close_costs_no_other_sink_its_frames() -> None:
+    class Stubborn(ListSink):
+        def close(self) -> None:
+            raise RuntimeError("the desktop is gone")
+
+    other = ListSink("other")
+    window = Stubborn("window", main_thread=True)
+    report = _session(ScriptedSource([frame(i) for i in range(5)]), window, other).run()
+    assert (other.seen[-1], other.closed) == (4, 1)
+    assert report.lost == ("window broke (RuntimeError: the desktop is gone): leave it out, or start again",)
+
+
+class SlowToClose(ListSink):
+    """Needs longer than the usual limit to complete its file."""
+
+    def __init__(self, *, limit_s: float) -> None:
+        super().__init__("disk")
+        self.stop_limit_s, self.go_on = limit_s, threading.Event()
+
+    def close(self) -> None:
+        self.go_on.wait(LIMIT_S)
+        super().close()
+
+
+def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> None:
+    for limit_s, stuck in ((LIMIT_S, ()), (STOP_LIMIT_S / 2, ("disk",))):
+        slow, told = SlowToClose(limit_s=limit_s), []
+
+        def on_slow(names: str, slow: SlowToClose = slow, told: list[str] = told) -> None:
+            told.append(names)
+            slow.go_on.set()
+
+        parts = Parts(source=EndlessSource([frame(0)]), stepper=PassThrough(), sinks=[slow], size=(64, 48))
+        report = Session(parts, clock=FakeClock(), on_slow=on_slow).run(seconds=0.05)
+        assert (report.stuck, told) == (stuck, [] if stuck else ["disk"])
+        slow.go_on.set()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_ctrl_c_cuts_a_slow_sink_short_and_raises_nothing() -> None:
+    slow = SlowToClose(limit_s=LIMIT_S)
+    parts = Parts(source=EndlessSource([frame(0)]), stepper=PassThrough(), sinks=[slow], size=(64, 48))
+    session = Session(parts, clock=FakeClock(), on_slow=lambda _: signal.raise_signal(signal.SIGINT))
+    started_s = time.monotonic()
+    report = session.run(seconds=0.05)
+    assert report.stuck == ("disk",)
+    assert time.monotonic() - started_s < LIMIT_S
+    slow.go_on.set()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_frames_that_a_hanging_thread_holds_are_counted() -> None:
+    hangs, began = threading.Event(), threading.Event()
+
+    def hang(_: Frame) -> None:
+        began.set()
+        assert hangs.wait(LIMIT_S)
+
+    for stepper in (PassThrough(hang), PassThrough(before_look=hang)):
+        began.clear()
+        hangs.clear()
+        running = Running(_session(EndlessSource([frame(i) for i in range(5)]), ListSink(), stepper=stepper))
+        assert began.wait(LIMIT_S)
+        running.session.stop()
+        report = running.end()
+        hangs.set()
+        assert len(report.stuck) >= 1
+        assert report.frames_in == report.frames_out + sum(report.drops.values())
+
+
+def test_frames_that_a_hanging_sink_holds_are_counted() -> None:
+    stalled = StalledSink()
+    running = Running(_session(EndlessSource([frame(i) for i in range(5)]), stalled))
+    assert stalled.inside.wait(LIMIT_S)
+    running.session.stop()
+    report = running.end()
+    assert report.stuck == ("stalled",)
+    assert _is_complete(report)
+    stalled.free.set()
 
 
 def test_a_window_runs_on_the_thread_that_called_run() -> None:

@@ -65,7 +65,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate."""
-        read = map(Path, filter(None, (self.pack, self.model, *self.beside, self.perceptual, self.synthetic)))
+        named = (self.pack, self.model, *self.beside, self.perceptual, self.synthetic)
+        read = [Path(path) for path in named if path is not None]
         refuse_to_overwrite_inputs(filter(None, (self.json, self.grid)), read)
         clips = self._clips()
         models = self._models()

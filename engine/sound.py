@@ -1,0 +1,263 @@
+"""Sound of the driving file beside the pictures: copied, re-encoded or left out, and never at their cost."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+from av.container import OutputContainer
+
+_PRIMING_S = 0.5
+"""Coders start their sound a little before zero; what lies further back belongs to no picture."""
+_JUMP_BACK_S = 0.5
+"""Times that fall by more begin anew, as where two recordings were put together."""
+_GAP_S = 0.1
+"""Shorter holes in re-encoded sound are closed: rounding makes them."""
+_TRIAL_PACKETS = 8
+_ENCODERS = {
+    "mp4": ("aac",),
+    "mov": ("aac",),
+    "matroska": ("aac",),
+    "avi": ("libmp3lame", "ac3", "pcm_s16le"),
+}
+"""By container: what sound is re-encoded as, best first."""
+_FAILURES = (av.error.FFmpegError, OSError, ValueError, RuntimeError, AttributeError)
+"""What PyAV raises on streams that it cannot use; an unknown codec has no codec context at all."""
+
+Mux = Callable[[Any], None]
+
+
+class Sound(Protocol):
+    """What rendering needs of the driving file's sound."""
+
+    def write_until(self, time_s: float) -> None:
+        """Write what sounds before ``time_s``."""
+        ...
+
+    def finish(self) -> None:
+        """Write all that is left, and close the file."""
+        ...
+
+
+class Silence:
+    """See `Sound`: there is none, or none that can be used."""
+
+    def write_until(self, time_s: float) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str], None]) -> Sound:
+    """Decide what becomes of the sound, before the first picture is written.
+
+    Args:
+        path: the driving file.
+        into: the result, to which nothing was written yet.
+        mux: adds a packet to it.
+        tell: told in one line where the sound is not copied as it is.
+    """
+    try:
+        source = av.open(str(path))
+        stream = source.streams.best("audio")
+        if stream is None:
+            source.close()
+            return Silence()
+        name = stream.codec_context.name
+    except _FAILURES:
+        tell("the sound is left out: nobody here knows its format")
+        return Silence()
+    kind = into.format.name
+    if _holds(path, kind, stream.index):
+        out = into.add_stream_from_template(stream)
+        return _Track(source, stream, _Copy(out, mux), tell)
+    encoder = _encoder(path, kind, stream.index)
+    if encoder is None:
+        tell(f"the sound is left out: {kind} cannot hold {name}, and it cannot be decoded")
+        source.close()
+        return Silence()
+    tell(f"the sound is written as {encoder}: {kind} cannot hold {name}")
+    return _Track(source, stream, _Encode(_add(into, encoder, stream), mux), tell)
+
+
+@dataclass(kw_only=True)
+class _Clock:
+    """Times of packets in the result: they rise, whatever the file states."""
+
+    start_s: float
+    """Of the file's first picture."""
+    offset_s: float = 0.0
+    end_s: float | None = None
+    """Where the packet before ended."""
+
+    def place(self, stated_s: float | None, duration_s: float) -> float:
+        """Seconds since the first picture at which a packet begins."""
+        expected_s = self.end_s if self.end_s is not None else 0.0
+        at_s = expected_s if stated_s is None else stated_s - self.start_s + self.offset_s
+        if self.end_s is not None and at_s < self.end_s - _JUMP_BACK_S:
+            self.offset_s += self.end_s - at_s
+            at_s = self.end_s
+        self.end_s = at_s + duration_s
+        return at_s
+
+
+class _Track:
+    """See `Sound`. A fault in the file ends the sound, with a line, and nothing else."""
+
+    def __init__(
+        self, source: Any, stream: Any, writer: _Copy | _Encode, tell: Callable[[str], None]
+    ) -> None:
+        self._source, self._stream, self._writer, self._tell = source, stream, writer, tell
+        video = source.streams.video[0]
+        start_s = float(video.start_time * video.time_base) if video.start_time and video.time_base else 0.0
+        self._clock = _Clock(start_s=start_s)
+        self._packets: Iterator[Any] = source.demux(stream)
+        self._next: tuple[Any, float] | None = None
+        self._open = True
+        self._guarded(self._advance)
+
+    def write_until(self, time_s: float) -> None:
+        """See `Sound`."""
+
+        def work() -> None:
+            while self._next is not None and self._next[1] <= time_s:
+                packet, at_s = self._next
+                if at_s > -_PRIMING_S:
+                    self._writer.write(packet, at_s)
+                self._advance()
+
+        self._guarded(work)
+
+    def finish(self) -> None:
+        """See `Sound`."""
+        self.write_until(float("inf"))
+        self._guarded(self._writer.finish)
+        self._source.close()
+
+    def _advance(self) -> None:
+        self._next = None
+        for packet in self._packets:
+            if packet.size:  # an empty one ends the stream
+                stated = packet.dts if packet.dts is not None else packet.pts
+                base = float(packet.time_base)
+                stated_s = None if stated is None else stated * base
+                self._next = packet, self._clock.place(stated_s, (packet.duration or 0) * base)
+                return
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        if not self._open:
+            return
+        try:
+            work()
+        except _FAILURES as error:
+            self._open, self._next = False, None
+            end_s = max(self._clock.end_s or 0.0, 0.0)
+            self._tell(f"the sound ends at {end_s:.1f} s, where it is damaged ({error})")
+
+
+class _Copy:
+    """Packets as they are, with times that rise."""
+
+    def __init__(self, out: Any, mux: Mux) -> None:
+        self._out, self._mux = out, mux
+        self._last: int | None = None
+
+    def write(self, packet: Any, at_s: float) -> None:
+        """Mux one packet."""
+        base = packet.time_base
+        dts = round(at_s / base)
+        if self._last is not None:
+            dts = max(dts, self._last + 1)
+        ahead = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
+        packet.dts, packet.pts, self._last = dts, dts + max(ahead, 0), dts
+        packet.stream = self._out
+        self._mux(packet)
+
+    def finish(self) -> None:
+        """Nothing is held back."""
+
+
+class _Encode:
+    """Decoded and encoded again."""
+
+    def __init__(self, out: Any, mux: Mux) -> None:
+        self._out, self._mux = out, mux
+        context = out.codec_context
+        size = context.frame_size or None
+        self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate, size)
+        self._rate = context.sample_rate
+        self._samples: int | None = None
+
+    def write(self, packet: Any, at_s: float) -> None:
+        """Encode one packet's sound; one that cannot be decoded is left out."""
+        wanted = max(round(at_s * self._rate), 0)
+        if self._samples is None or wanted - self._samples > _GAP_S * self._rate:
+            self._samples = wanted
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            return
+        for frame in frames:
+            frame.pts = None
+            self._put(self._resampler.resample(frame))
+
+    def finish(self) -> None:
+        """Encode what is held back."""
+        self._put(self._resampler.resample(None))
+        self._mux_all(self._out.encode(None))
+
+    def _put(self, frames: list[Any]) -> None:
+        for frame in frames:
+            self._samples = self._samples or 0
+            frame.pts, frame.time_base = self._samples, Fraction(1, self._rate)
+            self._samples += frame.samples
+            self._mux_all(self._out.encode(frame))
+
+    def _mux_all(self, packets: list[Any]) -> None:
+        for packet in packets:
+            self._mux(packet)
+
+
+def _holds(path: Path, kind: str, index: int) -> bool:
+    """Whether a container takes a stream as it is: tried, because what libraries list is incomplete."""
+    try:
+        with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
+            copy = _Copy(trial.add_stream_from_template(source.streams[index]), trial.mux)
+            for number, packet in enumerate(source.demux(source.streams[index])):
+                if number == _TRIAL_PACKETS or not packet.size:
+                    break
+                copy.write(packet, number * max(float((packet.duration or 0) * packet.time_base), 1e-3))
+    except _FAILURES:
+        return False
+    return True
+
+
+def _encoder(path: Path, kind: str, index: int) -> str | None:
+    """The first encoder with which the beginning of a stream works; None: it cannot be decoded."""
+    for name in _ENCODERS[kind]:
+        try:
+            with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
+                stream = source.streams[index]
+                writer = _Encode(_add(trial, name, stream), trial.mux)
+                for number, packet in enumerate(source.demux(stream)):
+                    if number == _TRIAL_PACKETS or not packet.size:
+                        break
+                    writer.write(packet, number * 0.02)
+                writer.finish()
+        except _FAILURES:
+            continue
+        return name
+    return None
+
+
+def _add(into: OutputContainer, encoder: str, stream: Any) -> Any:
+    """A stream of up to two channels at the sound's own rate."""
+    context = stream.codec_context
+    layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+    return into.add_stream(encoder, rate=context.sample_rate, layout=layout)
