@@ -161,8 +161,8 @@ def _find(image: Image, label: str) -> Face:
         face = _look(image, label)
     if face is None:
         raise EngineError(
-            f"{label} shows no face: give a picture of one with human proportions (painted or drawn too), from the "
-            "front and well lit"
+            f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
+            "too), from the front and well lit"
         )
     size = float(np.ptp(face.landmarks[:, :2], axis=0).max())
     if size < _MIN_FACE_PX:

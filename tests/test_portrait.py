@@ -134,7 +134,7 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, astronaut: Image, suffix
 
 def test_a_picture_without_a_face_says_what_to_give(tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(90, 160, (300, 300, 3), np.uint8)
-    with pytest.raises(EngineError, match="shows no face: give a picture"):
+    with pytest.raises(EngineError, match="shows no face, or one in profile: give a picture"):
         enroll(_save(tmp_path / "a.png", noise), model=FakeModel())
 
 

@@ -1,0 +1,116 @@
+"""Make the pictures of the documentation again, with the bundled model, portraits and clip.
+
+python -m scripts.pictures [FOLDER]   writes demo.png and mimicam.webp (into docs by default)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from engine.assets_manifest import bundled_portraits, demo_clip
+from engine.cli.live import load_all
+from engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
+from engine.pipeline import Pipeline
+from engine.render import write_picture
+from engine.sources.video import VideoFile
+from engine.stages.track import FaceTracker
+from engine.types import EditSettings, Frame, Image, Mode
+
+DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
+"""Of the clip, one in each portrait's turn: grief, looks to both sides, a smile, a laugh, laughter with closed eyes."""
+DEMO_WIDTH = 960
+MOVING_FRAMES = range(264, 390)
+"""Of the clip: smile, surprise, blink, laugh, turn."""
+BEFORE = 48
+"""Frames before those, 2 s, in which the driver is got to know."""
+DRAWN, SIDE, COLUMNS, ROWS = 448, 224, 4, 2
+"""Side of a cell in pixels, as it is drawn and as it is shown; cells in a row, rows."""
+FADE_FRAMES = 8
+"""Over as many the end becomes the beginning, so that nobody sees where it starts."""
+QUALITY = 60
+"""Of WebP, 0 to 100: 2 MB, and no blocks that are seen."""
+
+
+def clip_frames(video: VideoFile) -> Iterator[Frame]:
+    """All of it, with the times of its pictures."""
+    for seq, timed in enumerate(video):
+        yield Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
+
+
+def demo_picture() -> Image:
+    """What ``mimicam demo`` shows at `DEMO_FRAMES`, one below the other."""
+    model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
+    video = VideoFile(demo_clip())
+    wall = Wall(model, portraits, seconds=video.duration_s)
+    shown = {frame.seq: wall.draw(wall.look(frame)).image.copy() for frame in clip_frames(video)}
+    first, *others = (shown[seq] for seq in DEMO_FRAMES)
+    whole = np.vstack([first, *(image[LABEL_PX:] for image in others)])
+    height = round(whole.shape[0] * DEMO_WIDTH / whole.shape[1])
+    return np.asarray(cv2.resize(whole, (DEMO_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def moving_picture() -> list[Image]:
+    """The driver, and beside her the first bundled portraits that do as she does."""
+    model, portraits = load_all("compact", "auto", bundled_portraits()[: ROWS * COLUMNS - 1])
+    view, track, pictures = DriverView(SIDE), FaceTracker(), []
+    pipelines = [
+        Pipeline(model=model, portrait=portrait, edit=EditSettings(mode=Mode.BOTH), size=(DRAWN, DRAWN), track=track)
+        for portrait in portraits
+    ]  # fmt: skip
+    for frame in clip_frames(VideoFile(demo_clip())):
+        if frame.seq < MOVING_FRAMES.start - BEFORE:
+            continue
+        if frame.seq >= MOVING_FRAMES.stop:
+            break
+        seen = pipelines[0].look(frame)
+        cells = [view(seen), *(_smaller(pipeline.draw(seen).image) for pipeline in pipelines)]
+        if frame.seq in MOVING_FRAMES:
+            rows = [np.hstack(cells[at : at + COLUMNS]) for at in range(0, len(cells), COLUMNS)]
+            pictures.append(np.vstack(rows))
+    return without_seam(pictures)
+
+
+def _smaller(image: Image) -> Image:
+    return np.asarray(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def without_seam(pictures: Sequence[Image]) -> list[Image]:
+    """Let the last pictures fade into the first, which are left out at the start."""
+    kept = list(pictures[FADE_FRAMES:])
+    for step in range(FADE_FRAMES):
+        share = (step + 1) / (FADE_FRAMES + 1)
+        at = len(kept) - FADE_FRAMES + step
+        kept[at] = np.asarray(cv2.addWeighted(pictures[step], share, kept[at], 1 - share, 0), np.uint8)
+    return kept
+
+
+def write_moving(path: Path, pictures: Sequence[Image], fps: int) -> None:
+    """Write a WebP that repeats for ever."""
+    height, width = pictures[0].shape[:2]
+    with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
+        stream = container.add_stream("libwebp_anim", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"quality": str(QUALITY), "compression_level": "6"}
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def main(arguments: list[str]) -> int:
+    """Write both pictures."""
+    folder = Path(arguments[0]) if arguments else Path("docs")
+    write_picture(folder / "demo.png", demo_picture())
+    write_moving(folder / "mimicam.webp", moving_picture(), round(VideoFile(demo_clip()).fps))
+    for name in ("demo.png", "mimicam.webp"):
+        print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
