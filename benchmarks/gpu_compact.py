@@ -19,8 +19,8 @@ from engine.backends.cuda_gpu import Gpu
 from engine.backends.gpu_compact import GpuCompact, compact_networks
 from engine.backends.networks import ModelInfo
 from engine.backends.tensorrt_api import Flavour, find
-from engine.models.compact import Compact, CompactConfig
-from engine.models.compact_spec import CONDITIONING, generator_spec
+from engine.models.compact import Compact
+from engine.models.compact_spec import CONDITIONING, CompactConfig, generator_spec
 from engine.stages.composite import Composite
 from engine.types import CropBox
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.models.daegan import DaeGan, DaeGanConfig
-from engine.network_spec import NetworkSpec, named
+from engine.network_spec import NetworkSpec, Shapes, named
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 
@@ -20,7 +20,7 @@ def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
     side, middle = config.size, config.size // config.reduction
     picture, channels = (1, 3, side, side), min(config.width * config.reduction, config.most)
     prepared, code = (1, channels, middle, middle), (1, config.code)
-    tensors: dict[str, tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]] = {
+    tensors: dict[str, tuple[Shapes, Shapes]] = {
         "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
         "front": ({"face": picture}, {"prepared": prepared}),
         "pose_encoder": ({"image": picture}, {"code": code}),

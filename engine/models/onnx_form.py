@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engine.files import write_atomically
 from engine.models.folded import FoldedDpe
 from engine.models.presets import DpeConfig
-from engine.network_spec import NetworkSpec, named
+from engine.network_spec import NetworkSpec, Shapes, named
 
 _log = logging.getLogger(__name__)
 
@@ -24,11 +24,11 @@ OPSET = 17
 
 def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
     """Inputs and outputs of the four networks, by name; feature maps go from coarse to fine."""
-    picture = {"image": (1, 3, config.size, config.size)}
-    latent = {"latent": (1, config.latent)}
-    codes = dict.fromkeys(("expression_code", "pose_code"), (1, config.latent))
-    maps = {f"feature_{r}": (1, config.channels_at(r), r, r) for r in config.resolutions}
-    tensors = {
+    picture: Shapes = {"image": (1, 3, config.size, config.size)}
+    latent: Shapes = {"latent": (1, config.latent)}
+    codes: Shapes = dict.fromkeys(("expression_code", "pose_code"), (1, config.latent))
+    maps: Shapes = {f"feature_{r}": (1, config.channels_at(r), r, r) for r in config.resolutions}
+    tensors: dict[str, tuple[Shapes, Shapes]] = {
         "encoder": (picture, latent | codes | maps),
         "motion_encoder": (picture, codes),
         "expression_generator": (latent | maps, picture),

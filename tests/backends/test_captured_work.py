@@ -23,7 +23,8 @@ from engine.backends.gpu_networks import GpuNetworks, torch_networks  # noqa: E4
 from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.backends.slots import SlotStep  # noqa: E402
 from engine.models import compact  # noqa: E402
-from engine.models.compact import Compact, CompactConfig  # noqa: E402
+from engine.models.compact import Compact  # noqa: E402
+from engine.models.compact_spec import CompactConfig  # noqa: E402
 from engine.models.folded import FoldedDpe  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from export.networks import random_dpe  # noqa: E402
