@@ -20,7 +20,8 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
 
 from benchmarks.gpu_steps import FORMS, Scale, percentiles
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.gpu_networks import GpuNetworks, GpuPublishedModel, torch_networks
+from engine.backends.gpu_networks import GpuNetworks
+from engine.backends.gpu_published import GpuPublishedModel, torch_networks
 from engine.backends.networks import ModelInfo
 from engine.errors import EngineError
 from engine.models.folded import FoldedDpe

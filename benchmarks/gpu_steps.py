@@ -23,14 +23,8 @@ from benchmarks.machine import gpu_memory_mb
 from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu, Step
 from engine.backends.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
-from engine.backends.gpu_networks import (
-    Engine,
-    FixedNetwork,
-    TorchNetwork,
-    copy_all,
-    plan_networks,
-    torch_networks,
-)
+from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
+from engine.backends.gpu_published import plan_networks, torch_networks
 from engine.backends.live import Canvas, CodeEdit
 from engine.backends.model import Features
 from engine.backends.plan_cache import PlanCache

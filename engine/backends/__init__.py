@@ -110,7 +110,7 @@ def _half(found: ModelFile, *, compiled: bool) -> LiveModel:
         )
     _require_gpu()
     from engine.backends.gpu_compact import open_compact_half
-    from engine.backends.gpu_networks import open_half
+    from engine.backends.gpu_published import open_half
 
     opener = open_half if found.kind is Kind.PUBLISHED else open_compact_half
     return opener(found.path, engine="compile" if compiled else "eager")

@@ -11,7 +11,6 @@ from engine.backends import network_cache
 from engine.backends.daegan import NETWORKS
 from engine.backends.daegan_torch import load_parts
 from engine.backends.manifest import Array, NetworkFile
-from engine.backends.published_cache import soft_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +36,9 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
         parts = network_cache.load_for_export(path, load_parts)
         import torch
 
-        from engine.models.onnx_form import OPSET
+        from engine.models.onnx_export import OPSET
 
-        picture = soft_picture(parts.config.size)
+        picture = network_cache.soft_picture(parts.config.size)
         other = np.ascontiguousarray(-picture[..., ::-1])
         examples = parts.examples(torch.from_numpy(picture), torch.from_numpy(other))
         entries = (_entry(parts, name, examples[name], folder) for name in NETWORKS)
@@ -49,7 +48,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
 
 def _entry(parts: DaeGanParts, name: str, inputs: dict[str, Tensor], folder: Path) -> NetworkFile:
-    from engine.models.onnx_form import write_network
+    from engine.models.onnx_export import write_network
 
     path = folder / f"{name}.onnx"
     write_network(parts.get_submodule(name), path, inputs, parts.specs[name].output_names, dynamic=False)

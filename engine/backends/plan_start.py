@@ -13,8 +13,8 @@ from engine.backends.meanwhile import CanvasMeanwhile, PictureMeanwhile
 from engine.backends.model import LiveModel, PictureModel
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt import is_built
-from engine.backends.tensorrt_api import TensorRt
-from engine.backends.tensorrt_compact import TensorRtCompact, installed
+from engine.backends.tensorrt_api import TensorRt, find_tensorrt
+from engine.backends.tensorrt_compact import TensorRtCompact
 from engine.errors import EngineError
 
 
@@ -28,7 +28,7 @@ def start_compact(
             a plan that is not the reference.
     """
     gpu = gpu or CudaGpu()
-    api, cache = api or installed(gpu), cache or PlanCache()
+    api, cache = api or find_tensorrt(gpu), cache or PlanCache()
     if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
         return TensorRtCompact(folder, gpu=gpu, api=api, cache=cache)
     waiting = CanvasMeanwhile(
@@ -46,12 +46,13 @@ def start_published(
     Raises:
         EngineError: see `start_compact`.
     """
-    from engine.backends.gpu_networks import open_plans, prepare_kernels
+    from engine.backends.gpu_networks import prepare_kernels
+    from engine.backends.gpu_published import open_plans
     from engine.backends.published_openvino import open_openvino
 
     gpu = gpu or CudaGpu()
     prepare_kernels(gpu)  # what is missing shall be known now, not when the plans are there
-    api, cache = api or installed(gpu), cache or PlanCache()
+    api, cache = api or find_tensorrt(gpu), cache or PlanCache()
     plugin = manifests.read_manifest(folder).warp == "plugin"
     if is_built(folder, api=api, gpu=gpu, cache=cache) or plugin:  # only TensorRT runs the plug-in
         return open_plans(folder, gpu=gpu, api=api, cache=cache)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from engine.backends import network_cache
 from engine.backends.manifest import Array
 from engine.backends.published import NETWORKS
@@ -32,7 +30,8 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
     def make(folder: Path, sha256: str) -> None:
         folded = network_cache.load_for_export(path, load_folded)
-        from engine.models.onnx_form import OPSET, write_onnx
+        from engine.models.onnx_export import OPSET
+        from engine.models.onnx_form import write_onnx
 
         paths = write_onnx(folded, folder)
         entries = (network_cache.entry(paths[name], *_example(folded, name)) for name in NETWORKS)
@@ -49,7 +48,7 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
 
     specs = dpe_specs(folded.config)
     with torch.inference_mode():
-        image = torch.from_numpy(soft_picture(folded.config.size))
+        image = torch.from_numpy(network_cache.soft_picture(folded.config.size))
         encoded = specs["encoder"].named_outputs(folded.encoder(image))
         code = encoded["expression_code" if network == "expression_generator" else "pose_code"]
         known = encoded | {"image": image, "latent": encoded["latent"] + code}
@@ -57,10 +56,3 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
         result = folded.get_submodule(network)(*inputs.values())
     results = specs[network].named_outputs((result,) if isinstance(result, torch.Tensor) else result)
     return {n: v.numpy() for n, v in inputs.items()}, {n: v.numpy() for n, v in results.items()}
-
-
-def soft_picture(size: int) -> Array:
-    """A picture to compare networks on, float32 ``[1, 3, size, size]`` in -1..1, the same on every machine."""
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size
-    channels = [np.sin(5 * x + y), np.cos(4 * y - x), np.sin(3 * x * y + 1)]
-    return np.stack(channels)[None].astype(np.float32)

@@ -169,7 +169,8 @@ def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> Share
 
 def _half(path: Path, engine: Engine, slots: int, wait_s: float) -> SharedModel:
     from engine.backends.cuda_gpu import CudaGpu
-    from engine.backends.gpu_networks import prepare_kernels, torch_networks
+    from engine.backends.gpu_networks import prepare_kernels
+    from engine.backends.gpu_published import torch_networks
     from engine.backends.published_torch import load_folded
     from engine.models.mixed_parts import Form
 
@@ -188,13 +189,14 @@ def _half(path: Path, engine: Engine, slots: int, wait_s: float) -> SharedModel:
 
 def _plans(folder: Path, slots: int, wait_s: float) -> SharedModel:
     from engine.backends.cuda_gpu import CudaGpu
-    from engine.backends.gpu_networks import plan_networks, prepare_kernels
+    from engine.backends.gpu_networks import prepare_kernels
+    from engine.backends.gpu_published import plan_networks
     from engine.backends.plan_cache import PlanCache
-    from engine.backends.tensorrt_compact import installed
+    from engine.backends.tensorrt_api import find_tensorrt
 
     gpu = CudaGpu()
     prepare_kernels(gpu)
-    api, manifest = installed(gpu), manifests.read_manifest(folder)
+    api, manifest = find_tensorrt(gpu), manifests.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
     facts = ModelInfo(

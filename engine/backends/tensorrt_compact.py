@@ -10,11 +10,8 @@ from engine.backends.gpu_compact import GpuCompact
 from engine.backends.networks import ModelInfo
 from engine.backends.plan_cache import PlanCache
 from engine.backends.tensorrt import open_network
-from engine.backends.tensorrt_api import Flavour, Progress, TensorRt, find
+from engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
 from engine.errors import EngineError
-
-_NO_RTX = ("8.0", "9.0")
-"""Compute capabilities of data-centre cards that TensorRT for RTX does not support."""
 
 
 class TensorRtCompact(GpuCompact):
@@ -45,7 +42,7 @@ class TensorRtCompact(GpuCompact):
         if {network.name for network in manifest.networks} != {"encoder", "generator"}:
             raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
         gpu = gpu or CudaGpu()
-        api, cache = api or installed(gpu), cache or PlanCache()
+        api, cache = api or find_tensorrt(gpu), cache or PlanCache()
         networks = {
             name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
             for name in ("encoder", "generator")
@@ -57,15 +54,3 @@ class TensorRtCompact(GpuCompact):
             backend=f"{api.name} {manifest.precision}, {gpu.name}",
         )
         super().__init__(networks, gpu, info)
-
-
-def installed(gpu: Gpu) -> TensorRt:
-    """The installed TensorRT that supports this GPU; for an RTX card the one made for it comes first."""
-    flavours: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
-    reasons = []
-    for flavour in flavours if gpu.compute_capability not in _NO_RTX else flavours[1:]:
-        try:
-            return find(flavour)
-        except EngineError as error:
-            reasons.append(str(error))
-    raise EngineError("; or ".join(reasons))

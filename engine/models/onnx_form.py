@@ -1,8 +1,4 @@
-"""Networks as ONNX files, and those of the folded DPE: what OpenVINO and TensorRT read.
-
-Opset 20 brings GridSample's present form; 17 is the least that TensorRT 8.6 reads. Every weight is an
-initializer. The batch is the only dynamic axis.
-"""
+"""The folded DPE's four networks: names, shapes and ONNX files."""
 
 from __future__ import annotations
 
@@ -10,16 +6,14 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.files import write_atomically
 from engine.models.folded import FoldedDpe
+from engine.models.onnx_export import OPSET, write_network
 from engine.models.presets import DpeConfig
 from engine.network_spec import NetworkSpec, Shapes, named
 
 _log = logging.getLogger(__name__)
-
-OPSET = 17
 
 
 def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
@@ -56,29 +50,6 @@ def write_onnx(model: FoldedDpe, folder: Path, *, opset: int = OPSET) -> dict[st
         _write_dpe(model, network, paths[network], opset)
         _log.info("wrote %s", paths[network].name)
     return paths
-
-
-def write_network(
-    module: nn.Module,
-    path: Path,
-    inputs: dict[str, Tensor],
-    outputs: tuple[str, ...],
-    *,
-    dynamic: bool,
-    opset: int = OPSET,
-) -> None:
-    """Trace one network on ``inputs``, under a temporary name first; ``dynamic``: its first axis may be any number."""
-    with write_atomically(path) as part:
-        torch.onnx.export(
-            module,
-            tuple(inputs.values()),
-            str(part),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)} if dynamic else None,
-            opset_version=opset,
-            dynamo=False,
-        )
 
 
 def _write_dpe(model: FoldedDpe, network: str, path: Path, opset: int) -> None:

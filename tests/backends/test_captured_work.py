@@ -19,7 +19,8 @@ from benchmarks.kernels.__main__ import BENCHES  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
 from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
-from engine.backends.gpu_networks import GpuNetworks, torch_networks  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks  # noqa: E402
+from engine.backends.gpu_published import torch_networks  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.backends.slots import SlotStep  # noqa: E402
 from engine.models import compact  # noqa: E402

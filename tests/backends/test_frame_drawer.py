@@ -19,12 +19,8 @@ from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.code_state import CodeState  # noqa: E402
 from engine.backends.frame_drawer import ResidentPortraits  # noqa: E402
 from engine.backends.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
-from engine.backends.gpu_networks import (  # noqa: E402
-    GpuNetworks,
-    GpuPublishedModel,
-    copy_all,
-    torch_networks,
-)
+from engine.backends.gpu_networks import GpuNetworks, copy_all  # noqa: E402
+from engine.backends.gpu_published import GpuPublishedModel, torch_networks  # noqa: E402
 from engine.backends.live import Canvas, CodeEdit, FrameModel  # noqa: E402
 from engine.backends.model import Features, LatentCodes  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402

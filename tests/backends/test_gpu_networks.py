@@ -7,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from engine.backends.gpu_networks import GpuNetworks, TorchNetwork, torch_networks  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks, TorchNetwork  # noqa: E402
+from engine.backends.gpu_published import torch_networks  # noqa: E402
 from engine.backends.model import Features  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
 from engine.backends.published import PublishedModel  # noqa: E402

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends import cuda_gpu, shared  # noqa: E402
-from engine.backends.gpu_networks import torch_networks  # noqa: E402
+from engine.backends.gpu_published import torch_networks  # noqa: E402
 from engine.backends.live import FrameModel  # noqa: E402
 from engine.backends.model import PictureModel  # noqa: E402
 from engine.backends.published import PublishedModel  # noqa: E402
