@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from engine.backends.model import LiveModel
 from engine.errors import EngineError
+from engine.models.base import LiveModel
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
 from engine.stages.composite import Composite

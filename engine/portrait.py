@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
+from engine.models.base import Features, Model, PictureModel
 from engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from engine.stages.crop import cut, portrait_box
 from engine.stages.motion import read_motion

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from engine.assets_manifest import bundled_portraits, demo_clip
-from engine.backends.model import Features
+from engine.models.base import Features
 from engine.pipeline import Pipeline
 from engine.portrait import enroll, read_picture
 from engine.sources.video import VideoFile

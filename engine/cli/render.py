@@ -12,7 +12,7 @@ from engine.cli.run import Backend, ModeName, ReferenceName
 from engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
-    from engine.backends import LiveModel
+    from engine.models.base import LiveModel
     from engine.pipeline import Pipeline
     from engine.sources.video import VideoFile
 
@@ -45,9 +45,9 @@ class Render:
     def run(self) -> int:
         """Render; print how much and how fast."""
         from engine.assets_manifest import portrait_path
-        from engine.backends import load_model
         from engine.cli.live import parse_size
         from engine.files import refuse_to_overwrite_inputs
+        from engine.models.load import load_model
         from engine.portrait import read_picture
         from engine.render import check_names, render_picture
         from engine.sources.file import is_picture
@@ -69,8 +69,8 @@ class Render:
 
     def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
         from engine.assets_manifest import portrait_path
-        from engine.backends import PictureModel
         from engine.cli.live import note_turned, parse_size, portrait_size
+        from engine.models.base import PictureModel
         from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 

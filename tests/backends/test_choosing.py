@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.backends import load_model
 from engine.errors import EngineError
+from engine.models.load import load_model
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.backends import plan_start
-from engine.backends.meanwhile import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
-from engine.backends.model import Features, LatentCodes, PictureModel
 from engine.errors import EngineError, KernelBuildError
+from engine.models import plan_start
+from engine.models.base import Features, LatentCodes, PictureModel
+from engine.models.hot_swap import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
 from engine.types import Float, Image, Mode
 
 FEATURES = Features(arrays={"latent": np.zeros(1, np.float32)}, model="same")

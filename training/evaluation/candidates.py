@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
+from engine.models.base import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
 from engine.stages.crop import cut
 from engine.stages.edit import MotionEdit

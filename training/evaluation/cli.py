@@ -8,9 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from engine.backends import LiveModel, PictureModel, load_model
 from engine.errors import EngineError
 from engine.files import refuse_to_overwrite_inputs
+from engine.models.base import LiveModel, PictureModel
+from engine.models.load import load_model
 from engine.types import EditSettings, Mode
 from training.data.pairs import FramePack
 from training.evaluation.candidates import Candidate, floors, model_candidate

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.backends.model import LiveModel
 from engine.errors import EngineError
+from engine.models.base import LiveModel
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.geometry import head_pose

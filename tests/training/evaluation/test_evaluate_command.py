@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.backends import Model, PictureModel, load_model
 from engine.errors import EngineError
-from engine.models.checkpoint import save_published
-from engine.models.daegan import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan_file import save_daegan
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG
+from engine.models.base import Model, PictureModel
+from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan.weights import save_daegan
+from engine.models.dpe.config import DEBUG
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import save_dpe
+from engine.models.load import load_model
 from engine.stages.crop import cut
 from engine.stages.picture import CodeDrive
 from engine.types import CropBox, Image, Mode
@@ -30,7 +31,7 @@ from training.evaluation.clips import Clip
 def dpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "dpe.safetensors"
-    save_published(Dpe(DEBUG), path)
+    save_dpe(Dpe(DEBUG), path)
     return path
 
 
