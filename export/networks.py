@@ -26,6 +26,7 @@ from engine.errors import EngineError
 from engine.models.compact.flat import CompactEncoder, CompactGenerator
 from engine.models.compact.network import Compact
 from engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
+from engine.models.daegan import family as daegan_family
 from engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
 from engine.models.daegan.inference import DaeGanParts
 from engine.models.daegan.network import DaeGan
@@ -37,7 +38,7 @@ from engine.models.dpe.half import mixed
 from engine.models.dpe.half_parts import Form
 from engine.models.dpe.network import Dpe
 from engine.models.dpe.weights import load_dpe
-from engine.models.identify import find_model
+from engine.models.load import identify
 
 RANDOM = "random:"
 """``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never for pictures."""
@@ -200,7 +201,7 @@ def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
 
 
 def _published_networks(path: Path) -> list[Network]:
-    if path.is_file() and find_model(str(path)).is_daegan:
+    if path.is_file() and identify(str(path)).family is daegan_family.FAMILY:
         return daegan_networks(load_daegan(path))
     return dpe_networks(load_dpe(path))
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from engine.cli.run import Backend, ModeName, ReferenceName
+from engine.cli.run import ModeName, ReferenceName
+from engine.models.base import BackendName
 from engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Render:
     """Where the result goes; a video for a video, a picture for a picture."""
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
-    backend: Backend = "auto"
+    backend: BackendName = "auto"
     """What computes."""
     model: str = "compact"
     """compact, or the path of a model."""

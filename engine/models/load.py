@@ -1,141 +1,127 @@
-"""Open a model by its name or path on one of the backends."""
+"""Open a model by its name or path, on one of the backends. Adding a family is one folder, and one entry in `FAMILIES`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from safetensors import SafetensorError, safe_open
+
+from engine.backends import manifest as manifests
 from engine.errors import EngineError
-from engine.models.base import LiveModel
+from engine.models.base import BackendName, LiveModel
+from engine.models.compact import family as compact
+from engine.models.compact.bundle_facts import COMPACT_DIR
+from engine.models.daegan import family as daegan
+from engine.models.dpe import family as dpe
+from engine.models.family import Family, Form
 
 if TYPE_CHECKING:
-    from engine.backends.gpu_networks import Engine
     from engine.models.dpe.gpu.batch import SharedModel
-    from engine.models.identify import ModelFile
 
-BACKENDS = ("auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt")
+FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
+BACKENDS = get_args(BackendName)
+"""``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as PyTorch runs
+it or compiled by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model on disk."""
+
+    family: Family
+    form: Form
+    path: Path
 
 
 def load_model(
     name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None
 ) -> LiveModel:
-    """The model to animate with; a `PictureModel` where it is a published one.
+    """The model to animate with; a `PictureModel` where it reads motion off the driver's picture.
 
     Args:
         name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
             ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
-        backend: one of `BACKENDS`; ``auto`` is PyTorch for such a file where it has a GPU, TensorRT for
-            an exported compact model (nothing else runs it), else OpenVINO, which every supported machine has.
-            ``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as
-            PyTorch runs it or compiled by it.
+        backend: one of `BACKENDS`; ``auto`` is the family's own choice: PyTorch for weights where it has a GPU, TensorRT
+            for an exported compact model, else OpenVINO, which every supported machine has.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
         EngineError: unknown model or backend, or the backend is not available here.
     """
-    from engine.models.identify import Kind, find_model
-
     if backend not in BACKENDS:
         raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
-    found = find_model(name_or_path)
-    if backend in ("torch-half", "torch-compile"):
-        return _half(found, compiled=backend == "torch-compile")
-    if found.kind is Kind.COMPACT:
-        return _compact(found.path, backend, threads)
-    if found.kind is Kind.COMPACT_EXPORT:
-        return _compact_export(found.path, backend)
-    if backend == "tensorrt":
-        return _plans(found)
-    if found.kind in (Kind.DPE, Kind.DAEGAN):
-        return _weights(found, backend, threads)
-    return _export(found, backend, threads)
+    found = identify(name_or_path)
+    chosen = found.family.automatic(found.form) if backend == "auto" else backend
+    opener = found.family.openers.get((found.form, chosen))
+    if chosen == "tensorrt" or (opener is not None and chosen in ("torch-half", "torch-compile")):
+        _require_gpu()
+    if opener is None:
+        raise EngineError(found.family.reasons[found.form, chosen].format(path=found.path, backend=chosen))
+    return opener(found.path, threads)
 
 
 def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> SharedModel | None:
-    """A model for so many sessions; None where each has one of its own: not DPE, or not on a GPU.
+    """A model for so many sessions; None where each has one of its own: not on a GPU, or its family cannot.
 
     Raises:
         EngineError: what it needs is missing.
     """
-    from engine.models.identify import Kind, find_model
-
-    found = find_model(model)
-    if found.kind is Kind.DPE and backend in ("torch-half", "torch-compile"):
-        from engine.models.dpe.gpu.batch import share_half
-
-        engine: Engine = "compile" if backend == "torch-compile" else "eager"
-        return share_half(found.path, engine, slots=slots, wait_s=wait_s)
-    if found.kind is Kind.DPE_EXPORT and backend == "tensorrt":
-        from engine.models.dpe.gpu.batch import share_plans
-
-        return share_plans(found.path, slots=slots, wait_s=wait_s)
-    return None
+    found = identify(model)
+    share = found.family.share.get((found.form, backend))
+    shared: SharedModel | None = None if share is None else share(found.path, slots=slots, wait_s=wait_s)
+    return shared
 
 
-def _compact(folder: Path, backend: str, threads: int | None) -> LiveModel:
-    if backend == "torch":
-        from engine.models.compact.model import open_bundle_torch
+def identify(name_or_path: str) -> ModelFile:
+    """What ``--model`` means. Reads headers only, and needs no PyTorch.
 
-        return open_bundle_torch(folder)
-    if backend == "tensorrt":
-        _require_gpu()
+    Raises:
+        EngineError: nothing is there, or it is no model that can run.
+    """
+    if name_or_path == "published" and not Path(name_or_path).exists():
         raise EngineError(
-            "TensorRT runs exported models: run 'mimicam export --model compact -o DIR --target tensorrt',"
-            " then give --model DIR"
+            "the published weights are not bundled: run 'mimicam models import dpe.pt -o dpe.safetensors',"
+            " then give --model dpe.safetensors"
         )
-    from engine.models.compact.model import open_bundle_openvino
-
-    return open_bundle_openvino(folder, threads=threads)
-
-
-def _compact_export(folder: Path, backend: str) -> LiveModel:
-    if backend not in ("auto", "tensorrt"):
-        raise EngineError(f"{folder} is an export for TensorRT: --backend {backend} runs --model compact")
-    from engine.models.plan_start import start_compact
-
-    return start_compact(folder)
-
-
-def _weights(found: ModelFile, backend: str, threads: int | None) -> LiveModel:
-    """A DPE or a DAE-GAN as it was published: eager, or exported once for OpenVINO."""
-    if backend == "torch" or (backend == "auto" and _torch_has_gpu()):
-        from engine.models.daegan.torch_model import open_daegan_torch
-        from engine.models.dpe.torch_model import open_torch
-
-        return (open_daegan_torch if found.is_daegan else open_torch)(found.path)
-    from engine.models.daegan import export_cache as daegan_cache
-    from engine.models.dpe import export_cache as published_cache
-    from engine.models.identify import find_model
-
-    folder = (daegan_cache if found.is_daegan else published_cache).exported(found.path)
-    return _export(find_model(str(folder)), backend, threads)
-
-
-def _export(found: ModelFile, backend: str, threads: int | None) -> LiveModel:
-    if backend == "torch":
+    path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
+    if name_or_path == "compact" or (path / "model.json").is_file():
+        return ModelFile(family=compact.FAMILY, form=Form.BUNDLE, path=path)
+    if path.is_dir():
+        return ModelFile(family=_family_of_export(path), form=Form.EXPORT, path=path)
+    if not path.is_file():
+        raise EngineError(f"no model '{name_or_path}': it is neither 'compact' nor a path that exists")
+    if path.suffix != ".safetensors":
         raise EngineError(
-            f"{found.path} holds ONNX files: give --backend torch the .safetensors they come from"
+            f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
+            " published DPE checkpoint, 'mimicam bundle' a compact one"
         )
-    from engine.models.openvino_exports import open_daegan_openvino, open_openvino
-
-    opener = open_daegan_openvino if found.is_daegan else open_openvino
-    return opener(found.path, threads=threads)
+    return ModelFile(family=_family_of_weights(path), form=Form.WEIGHTS, path=path)
 
 
-def _half(found: ModelFile, *, compiled: bool) -> LiveModel:
-    from engine.models.identify import Kind
+def _family_of_export(folder: Path) -> Family:
+    if not (folder / manifests.FILE).is_file():
+        raise EngineError(f"{folder} holds no model: give a folder of 'mimicam bundle' or 'mimicam export'")
+    names = {network.name for network in manifests.read_manifest(folder).networks}
+    for family in FAMILIES:
+        if family.networks == names:
+            return family
+    raise EngineError(f"{folder} holds no model that this version knows: export it again")
 
-    if found.kind not in (Kind.DPE, Kind.COMPACT):
-        raise EngineError(
-            "half precision in PyTorch is for compact bundles and published weights (.safetensors of 'mimicam models"
-            " import'): use --backend auto"
-        )
-    _require_gpu()
-    from engine.models.compact.frame_graph import open_compact_half
-    from engine.models.dpe.gpu.networks import open_half
 
-    opener = open_half if found.kind is Kind.DPE else open_compact_half
-    return opener(found.path, engine="compile" if compiled else "eager")
+def _family_of_weights(path: Path) -> Family:
+    try:
+        with safe_open(path, framework="np") as file:
+            found = (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError) as error:
+        raise EngineError(f"{path} is no safetensors file or is damaged ({error}): import it again") from None
+    for family in FAMILIES:
+        if found is not None and family.weights_format == found:
+            return family
+    raise EngineError(
+        f"{path} is no DPE or DAE-GAN model of mimicam: make one with 'mimicam models import' or 'mimicam train-daegan'"
+    )
 
 
 def _require_gpu() -> None:
@@ -143,25 +129,3 @@ def _require_gpu() -> None:
     from engine.backends.cuda_gpu import CudaGpu
 
     CudaGpu()
-
-
-def _plans(found: ModelFile) -> LiveModel:
-    _require_gpu()
-    if found.is_daegan:
-        raise EngineError("TensorRT does not run DAE-GAN models: use --backend torch")
-    if found.path.is_file():
-        raise EngineError(
-            f"TensorRT runs exported models: run 'mimicam export --model {found.path} -o DIR --target tensorrt',"
-            " then give --model DIR"
-        )
-    from engine.models.plan_start import start_dpe
-
-    return start_dpe(found.path)
-
-
-def _torch_has_gpu() -> bool:
-    try:
-        import torch
-    except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
