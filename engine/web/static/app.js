@@ -26,14 +26,18 @@ const shown = { standby: false, noFace: 0, slow: 0, rate: Infinity, stream: null
 function settings() {
   const values = { portrait: gallery.chosen, mirror: $('mirror').checked, standby: shown.standby };
   for (const name of LISTS) values[name] = $(name).value;
-  for (const name of CHOICES) values[name] = document.querySelector(`input[name="${name}"]:checked`).value;
+  for (const name of CHOICES)
+    values[name] = document.querySelector(`input[name="${name}"]:checked`).value;
   for (const name of NUMBERS) values[name] = Number($(name).value);
   return values;
 }
 
 /** Bring the controls to what is known. */
 function showSettings(values) {
-  for (const name of CHOICES) if (values[name]) document.querySelector(`input[name="${name}"][value="${CSS.escape(values[name])}"]`).checked = true;
+  for (const name of CHOICES)
+    if (values[name])
+      document.querySelector(`input[name="${name}"][value="${CSS.escape(values[name])}"]`).checked =
+        true;
   for (const name of NUMBERS) if (values[name] !== undefined) $(name).value = String(values[name]);
   for (const name of LISTS) if (values[name]) $(name).value = values[name];
   if (values.mirror !== undefined) $('mirror').checked = values.mirror;
@@ -41,7 +45,9 @@ function showSettings(values) {
 }
 
 function refreshLabels() {
-  document.querySelectorAll('.slider output').forEach((output) => { output.value = `${Math.round($(output.htmlFor.value).value * 100)} %`; });
+  document.querySelectorAll('.slider output').forEach((output) => {
+    output.value = `${Math.round($(output.htmlFor.value).value * 100)} %`;
+  });
   $('camera').classList.toggle('mirrored', $('mirror').checked);
   $('stage').dataset.badge = $('badge').value; // what is said over the picture keeps away from it
 }
@@ -69,7 +75,9 @@ function notice(title, text, action, onAction) {
   $('notice').hidden = false;
 }
 
-const quiet = () => { $('notice').hidden = true; };
+const quiet = () => {
+  $('notice').hidden = true;
+};
 
 /** Tell something once. */
 function hint(name, text) {
@@ -78,12 +86,15 @@ function hint(name, text) {
   kept.set('hints', [...seen, name]);
   $('hint-text').textContent = text;
   $('hint').hidden = false;
-  setTimeout(() => { $('hint').hidden = true; }, 12_000);
+  setTimeout(() => {
+    $('hint').hidden = true;
+  }, 12_000);
 }
 
 /** A button that goes away takes the keyboard's place with it: hand that on. */
 function passFocus(from, to) {
-  if ([document.body, $(from)].includes(document.activeElement)) $(to).focus({ preventScroll: true });
+  if ([document.body, $(from)].includes(document.activeElement))
+    $(to).focus({ preventScroll: true });
 }
 
 function setLive(on) {
@@ -92,7 +103,17 @@ function setLive(on) {
 }
 
 function enable(on) {
-  for (const id of ['calibrate', 'standby', 'snapshot', 'record', 'share', 'full', 'measure', 'from-camera']) $(id).disabled = !on;
+  for (const id of [
+    'calibrate',
+    'standby',
+    'snapshot',
+    'record',
+    'share',
+    'full',
+    'measure',
+    'from-camera',
+  ])
+    $(id).disabled = !on;
 }
 
 // ---- camera and connection
@@ -134,7 +155,10 @@ function cameraFailed(error) {
 function stop() {
   recorder.stop();
   link.stop();
-  shown.stream?.getTracks().forEach((track) => { track.onended = null; track.stop(); });
+  shown.stream?.getTracks().forEach((track) => {
+    track.onended = null;
+    track.stop();
+  });
   shown.stream = null;
   shown.wasLive = false;
   $('camera').srcObject = null;
@@ -162,23 +186,48 @@ async function switchCamera() {
 link.addEventListener('state', ({ detail }) => {
   const { state, error, tries } = detail;
   if (state === 'connecting') pill('busy', 'Connecting');
-  if (state === 'live') { quiet(); pill('busy', 'Waiting for the picture'); figures.reset(); shown.rate = Infinity; }
-  if (state === 'waiting') { recorder.stop(); pill('bad', 'Disconnected'); waitingWords(error, tries); }
+  if (state === 'live') {
+    quiet();
+    pill('busy', 'Waiting for the picture');
+    figures.reset();
+    shown.rate = Infinity;
+  }
+  if (state === 'waiting') {
+    recorder.stop();
+    pill('bad', 'Disconnected');
+    waitingWords(error, tries);
+  }
   if (state === 'refused') refusedWords(error);
   if (state !== 'live') enable(false);
 });
 
 function waitingWords(error, tries) {
   if (error instanceof Refused && error.code === 'full') {
-    notice('Every place is taken', `${sentence(error)} You are let in by yourself, as soon as there is room.`);
+    notice(
+      'Every place is taken',
+      `${sentence(error)} You are let in by yourself, as soon as there is room.`,
+    );
   } else if (error instanceof Refused && error.code === 'draining') {
-    notice('The server is stopping', 'It is being stopped or started again. This page comes back by itself when it runs.');
+    notice(
+      'The server is stopping',
+      'It is being stopped or started again. This page comes back by itself when it runs.',
+    );
   } else if (error instanceof Unreachable) {
-    notice('No pictures get through', 'The server answers, but the video connection does not come about. A firewall or VPN between this browser and it blocks UDP, or this computer has no network at all.', 'Try now', () => link.connect());
+    notice(
+      'No pictures get through',
+      'The server answers, but the video connection does not come about. A firewall or VPN between this browser and it blocks UDP, or this computer has no network at all.',
+      'Try now',
+      () => link.connect(),
+    );
   } else if (error instanceof Refused) {
     notice('The server asks to wait', sentence(error));
   } else if (tries > 1 || !error) {
-    notice('Lost the server', 'Trying again by itself. Is mimicam still running on its computer?', 'Try now', () => link.connect());
+    notice(
+      'Lost the server',
+      'Trying again by itself. Is mimicam still running on its computer?',
+      'Try now',
+      () => link.connect(),
+    );
   }
 }
 
@@ -186,9 +235,16 @@ function refusedWords(error) {
   recorder.stop();
   pill('bad', 'Not connected');
   if (error.code === 'taken') {
-    notice('Opened somewhere else', 'This studio runs in another tab now.', 'Use it here', () => link.connect());
+    notice('Opened somewhere else', 'This studio runs in another tab now.', 'Use it here', () =>
+      link.connect(),
+    );
   } else if (error.status === 401) {
-    notice('The server has a new link', 'It was started again. Open the link that it printed. (With --token the link stays the same.)', 'Reload', () => location.reload());
+    notice(
+      'The server has a new link',
+      'It was started again. Open the link that it printed. (With --token the link stays the same.)',
+      'Reload',
+      () => location.reload(),
+    );
   } else {
     notice('The server refused', sentence(error), 'Try again', () => link.connect());
   }
@@ -196,7 +252,11 @@ function refusedWords(error) {
 
 link.addEventListener('result', ({ detail }) => {
   $('result').srcObject = detail;
-  $('result').play().catch(() => { /* muted video starts by itself; if not, the next tap starts it */ });
+  $('result')
+    .play()
+    .catch(() => {
+      /* muted video starts by itself; if not, the next tap starts it */
+    });
 });
 
 $('result').addEventListener('resize', () => firstPicture());
@@ -213,27 +273,54 @@ function firstPicture() {
 }
 
 link.addEventListener('message', ({ detail }) => {
-  if (detail.type === 'figures') { figures.server = detail; judge(detail); }
+  if (detail.type === 'figures') {
+    figures.server = detail;
+    judge(detail);
+  }
   if (detail.type === 'error') {
     toast(sentence(new Refused(0, detail.error, detail.message)), true);
-    if (detail.error === 'message' && /portrait/.test(detail.message)) gallery.load().catch(() => {});
+    if (detail.error === 'message' && /portrait/.test(detail.message))
+      gallery.load().catch(() => {});
   }
 });
 
 /** Is there a face, is it fast enough: say it when it stays wrong. */
 function judge(server) {
   const { face } = server;
-  const words = { tracking: 'Face found', holding: 'Face lost', easing: 'Face lost', standby: 'No face' };
+  const words = {
+    tracking: 'Face found',
+    holding: 'Face lost',
+    easing: 'Face lost',
+    standby: 'No face',
+  };
   $('face').hidden = shown.standby;
   $('face').dataset.state = face;
   $('face').textContent = words[face] || '';
   shown.noFace = face === 'tracking' || shown.standby ? 0 : shown.noFace + 1;
-  const slow = figures.now.fps && !document.hidden ? slowness({ server, shown: figures.now.fps, sent: figures.now.sent, limited: Number.isFinite(shown.rate), height: Number($('height').value) }) : null;
+  const slow =
+    figures.now.fps && !document.hidden
+      ? slowness({
+          server,
+          shown: figures.now.fps,
+          sent: figures.now.sent,
+          limited: Number.isFinite(shown.rate),
+          height: Number($('height').value),
+        })
+      : null;
   shown.slow = slow ? shown.slow + 1 : 0;
   pace(server);
   pill('live', shown.standby ? 'Standby' : face === 'tracking' ? 'Live' : 'Live, no face');
-  if (shown.noFace > PATIENCE) notice('No face in the camera picture', 'Sit in front of the camera, with light on your face. Nothing of your own picture is shown meanwhile.');
-  else if (shown.slow > PATIENCE * 2) notice(slow.title, slow.text, slow.smaller && 'Use 256 lines', () => { $('height').value = '256'; changed('height'); shown.slow = 0; });
+  if (shown.noFace > PATIENCE)
+    notice(
+      'No face in the camera picture',
+      'Sit in front of the camera, with light on your face. Nothing of your own picture is shown meanwhile.',
+    );
+  else if (shown.slow > PATIENCE * 2)
+    notice(slow.title, slow.text, slow.smaller && 'Use 256 lines', () => {
+      $('height').value = '256';
+      changed('height');
+      shown.slow = 0;
+    });
   else if (link.state === 'live') quiet();
 }
 
@@ -303,21 +390,27 @@ function nextMode() {
 }
 
 function theme() {
-  const dark = document.documentElement.dataset.theme === 'dark' || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  const dark =
+    document.documentElement.dataset.theme === 'dark' ||
+    (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
   document.documentElement.dataset.theme = dark ? 'light' : 'dark';
   kept.set('theme', document.documentElement.dataset.theme);
 }
 
 async function stillOfCamera() {
   const video = $('camera');
-  const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
+  const canvas = Object.assign(document.createElement('canvas'), {
+    width: video.videoWidth,
+    height: video.videoHeight,
+  });
   canvas.getContext('2d').drawImage(video, 0, 0);
   canvas.toBlob((blob) => gallery.add(blob, 'From the camera'), 'image/jpeg', 0.95);
 }
 
 function addFile(file) {
   if (!file) return;
-  if (!file.type.startsWith('image/')) toast('That is no picture. Choose a JPEG, PNG or WebP.', true);
+  if (!file.type.startsWith('image/'))
+    toast('That is no picture. Choose a JPEG, PNG or WebP.', true);
   else gallery.add(file, file.name.replace(/\.[^.]+$/, '') || 'My picture');
 }
 
@@ -325,11 +418,13 @@ function addFile(file) {
 
 function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $('help').open) return;
-  if (event.target.closest('input:not([type="radio"]):not([type="checkbox"]), select, textarea')) return;
+  if (event.target.closest('input:not([type="radio"]):not([type="checkbox"]), select, textarea'))
+    return;
   const keys = { c: 'calibrate', s: 'standby', p: 'snapshot', r: 'record', l: 'share', f: 'full' };
   const key = event.key.toLowerCase();
-  if (keys[key]) { if (!$(keys[key]).disabled) $(keys[key]).click(); }
-  else if (key === 'm') nextMode();
+  if (keys[key]) {
+    if (!$(keys[key]).disabled) $(keys[key]).click();
+  } else if (key === 'm') nextMode();
   else if (key === 'g') $('figures').open = !$('figures').open;
   else if (key === '?') $('help').showModal();
   else if (/^[1-9]$/.test(key)) gallery.pick(Number(key) - 1);
@@ -338,21 +433,48 @@ function press(event) {
 }
 
 function wire() {
-  const clicks = { start, stop, calibrate, standby, record, share, full: fullScreen, measure: exactly, theme, 'from-camera': stillOfCamera };
+  const clicks = {
+    start,
+    stop,
+    calibrate,
+    standby,
+    record,
+    share,
+    full: fullScreen,
+    measure: exactly,
+    theme,
+    'from-camera': stillOfCamera,
+  };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener('click', action);
   $('snapshot').addEventListener('click', () => snapshot($('result')));
   $('upload').addEventListener('click', () => $('file').click());
-  $('file').addEventListener('change', () => { addFile($('file').files[0]); $('file').value = ''; });
-  $('hint-close').addEventListener('click', () => { $('hint').hidden = true; });
+  $('file').addEventListener('change', () => {
+    addFile($('file').files[0]);
+    $('file').value = '';
+  });
+  $('hint-close').addEventListener('click', () => {
+    $('hint').hidden = true;
+  });
   $('help-open').addEventListener('click', () => $('help').showModal());
   $('cameras').addEventListener('change', switchCamera);
-  for (const name of CHOICES) document.querySelectorAll(`input[name="${name}"]`).forEach((input) => input.addEventListener('change', () => changed(name)));
-  for (const name of [...NUMBERS, ...LISTS, 'mirror']) $(name).addEventListener('input', () => changed(name));
-  for (const name of ['voice', 'transparent']) $(name).addEventListener('change', () => kept.set(name, $(name).checked));
-  gallery.addEventListener('choose', ({ detail }) => link.send({ type: 'set', settings: { portrait: detail } }));
+  for (const name of CHOICES)
+    document
+      .querySelectorAll(`input[name="${name}"]`)
+      .forEach((input) => input.addEventListener('change', () => changed(name)));
+  for (const name of [...NUMBERS, ...LISTS, 'mirror'])
+    $(name).addEventListener('input', () => changed(name));
+  for (const name of ['voice', 'transparent'])
+    $(name).addEventListener('change', () => kept.set(name, $(name).checked));
+  gallery.addEventListener('choose', ({ detail }) =>
+    link.send({ type: 'set', settings: { portrait: detail } }),
+  );
   document.addEventListener('keydown', press);
-  document.addEventListener('fullscreenchange', () => (document.fullscreenElement ? $('over') : document.body).append($('toasts')));
-  navigator.mediaDevices?.addEventListener?.('devicechange', () => camera.list($('cameras'), $('cameras').value));
+  document.addEventListener('fullscreenchange', () =>
+    (document.fullscreenElement ? $('over') : document.body).append($('toasts')),
+  );
+  navigator.mediaDevices?.addEventListener?.('devicechange', () =>
+    camera.list($('cameras'), $('cameras').value),
+  );
   addEventListener('pagehide', () => link.stop());
   addEventListener('beforeunload', (event) => recorder.busy && event.preventDefault()); // it would be lost
   setInterval(() => link.state === 'live' && figures.update(link.pc), 500);
@@ -361,11 +483,21 @@ function wire() {
 
 function wireDrop() {
   const files = (event) => [...(event.dataTransfer?.types || [])].includes('Files');
-  addEventListener('dragover', (event) => { if (files(event)) { event.preventDefault(); $('drop').hidden = false; } });
-  addEventListener('dragleave', (event) => { if (!event.relatedTarget) $('drop').hidden = true; });
+  addEventListener('dragover', (event) => {
+    if (files(event)) {
+      event.preventDefault();
+      $('drop').hidden = false;
+    }
+  });
+  addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) $('drop').hidden = true;
+  });
   addEventListener('drop', (event) => {
     $('drop').hidden = true;
-    if (files(event)) { event.preventDefault(); addFile(event.dataTransfer.files[0]); }
+    if (files(event)) {
+      event.preventDefault();
+      addFile(event.dataTransfer.files[0]);
+    }
   });
 }
 
