@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from engine.errors import EngineError
-from engine.web import arrival, bodies, peer, pictures, playout, sockets
+from engine.web import aiortc_patches, bodies, pictures
 from engine.web.book import Entry, PortraitBook
 from engine.web.files import PageFiles
 from engine.web.guard import Guard, Handler, OneTimeCodes, Refused
@@ -34,11 +34,7 @@ CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
 
 def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
     """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
-    arrival.install()
-    sockets.install()
-    playout.install()
-    peer.set_bitrates()
-    peer.accept_rsa()
+    aiortc_patches.install()
     guard, handlers = Guard(options), Handlers(options, room, book)
 
     @web.middleware

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTransceiver, RTCSessionDescription
-from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.rtcdtlstransport import RTCCertificate
 from aiortc.sdp import SessionDescription
 
 _log = logging.getLogger(__name__)
@@ -21,42 +18,10 @@ _CLOSE_S = 5.0
 _MAX_CANDIDATES = 128
 _CODECS = ("video/vp8", "video/h264", "video/rtx")
 """In order of preference: VP8 encodes 640x480 in 3 ms on a CPU, x264 in 7 ms; H.264 is for who has no VP8."""
-_CIPHERS = tuple(
-    f"ECDHE-{kind}-{cipher}"
-    for kind in ("ECDSA", "RSA")
-    for cipher in ("AES128-GCM-SHA256", "CHACHA20-POLY1305", "AES128-SHA", "AES256-SHA")
-)
-"""aiortc's, and the same for RSA certificates."""
 
 
 class OfferError(ValueError):
     """A description that is damaged, or offers nothing that fits."""
-
-
-def set_bitrates(*, start: int = 1_200_000, low: int = 300_000, high: int = 3_000_000) -> None:
-    """Bits a second for encoders of this process: aiortc's own (VP8 0.25 to 1.5 Mbit/s) are for small pictures."""
-    for codec in (vpx, h264):
-        for name, value in (("DEFAULT_BITRATE", start), ("MIN_BITRATE", low), ("MAX_BITRATE", high)):
-            assert hasattr(codec, name), f"aiortc has no {name} any more"
-            setattr(codec, name, value)
-
-
-def accept_rsa() -> None:
-    """Also shake hands with peers whose certificate is RSA, as GStreamer's is; aiortc offers ciphers for ECDSA only.
-
-    Either is proven by the fingerprint in the session description, and the keys stay ephemeral (RFC 8827, section
-    6.5, asks for ECDHE).
-    """
-    setattr(RTCCertificate, "_create_ssl_context", _with_rsa)  # noqa: B010 - types do not allow it
-
-
-_plain_context = RTCCertificate._create_ssl_context
-
-
-def _with_rsa(self: RTCCertificate, *args: Any, **options: Any) -> Any:
-    context = _plain_context(self, *args, **options)
-    context.set_cipher_list(":".join(_CIPHERS).encode())
-    return context
 
 
 class Peer:

@@ -1,88 +1,64 @@
-"""Hand a camera picture on the moment it can be, and get over packets that come late, out of order or never.
+"""Release a video frame when its last packet arrives; recover from late and lost packets.
 
-aiortc's own receiver is for good networks: it hands a frame on only when the next one begins (a frame's time late),
-asks for a lost packet only when another one is missing, releases one frame for each packet that comes (so that it
-never catches up after a pause), starts anew when a packet comes a hundred places late, and waits for a packet that
-never comes until 512 others have. Here instead
+aiortc's jitter buffer is made for good networks:
 
-- a frame goes when every packet up to its RTP marker bit is there (RFC 3550, section 5.1; VP8: RFC 7741, section
-  4.1; H.264: RFC 6184, section 5.1), and so do all that waited behind it;
-- a missing packet is asked for (RFC 4585, section 6.2.1) after a moment, again and again, and then given up;
-- while one blocks the way a key frame is asked for; a complete key frame makes all before it needless;
-- if that does not come either, the next whole frame is shown, broken as it may look, and the next key frame mends it;
-- where the decoder does not keep up (a machine with too much to do), what waits for it is thrown away and a key frame
-  asked for, so that the delay stays small: aiortc's queue in front of it has no end.
+- it releases a frame when the next one begins, one frame interval late;
+- it releases one frame per packet, so it never catches up after a pause;
+- it starts again when a packet comes a hundred places late;
+- it waits for a lost packet until 512 others have come;
+- the queue to the decoder has no limit.
 
-This replaces classes that aiortc's receiver makes by name, so it is only done where the receiver is built the way
-the one was that was read (versions 1.10 to 1.16).
+Here instead:
+
+- A frame is released when all packets up to its RTP marker bit are there, with all complete frames
+  behind it (RFC 3550, section 5.1; VP8: RFC 7741, section 4.1; H.264: RFC 6184, section 5.1).
+- While a hole blocks the way, a key frame is requested. A complete key frame makes all packets
+  before it needless.
+- If no key frame comes, the hole is skipped. The next complete frame is shown, damaged or not,
+  until a key frame repairs it.
+- If the decoder is too slow, its queue is emptied and a key frame is requested.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import aiortc
-from aiortc import rtcrtpreceiver, rtcrtpsender
+from aiortc import rtcrtpreceiver
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 
-_KNOWN = ((1, 10), (1, 16))
-"""First and last minor version of aiortc whose receiver is the one this was written for."""
-_PARTS = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "codecs")
-HISTORY = 1024
-"""Packets a sender keeps for those who ask again: five seconds at 200 a second."""
 MAX_UNDECODED = 10
 """Frames that may wait for the decoder: a third of a second."""
 MAX_WAITING = 2048
-"""Packets that may wait; beyond it is no hole but another stream."""
+"""Packets that may wait. A larger step in sequence numbers is another stream, not a hole."""
 PATIENCE_S = 1.2
-"""For how long a hole may block the way."""
+"""Seconds for which a hole may block the way."""
 KEY_AFTER_S = 0.4
-"""After which time a key frame is asked for; retransmission goes on meanwhile."""
-REORDER_S = 0.01
-"""A packet that is overtaken by less than this is not asked for."""
-ASK_AGAIN_S = 0.1
-"""Senders do not repeat themselves within a round trip, so asking often does no harm."""
+"""Seconds of blocking after which a key frame is requested; retransmission goes on meanwhile."""
 _VP8_KEY = b"\x9d\x01\x2a"
 """Start code of a VP8 key frame, behind its three-byte tag (RFC 6386, section 9.1)."""
-_log = logging.getLogger(__name__)
 _handle = RTCRtpReceiver._handle_rtp_packet
 
 
-def install() -> bool:
-    """Receive this way from now on, in this process. False: this aiortc is not known."""
-    if not _is_known(aiortc.__version__):
-        _log.warning("event=arrival state=plain aiortc=%s", aiortc.__version__)
-        return False
-    for module, name, value in (
-        (rtcrtpreceiver, "JitterBuffer", _buffer), (rtcrtpreceiver, "NackGenerator", MissingPackets),
-        (rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY), (RTCRtpReceiver, "_handle_rtp_packet", _handle_packet),
-    ):  # fmt: skip
-        setattr(module, name, value)
-    return True
+def install() -> None:
+    """Use `VideoJitterBuffer` in video receivers that are made from now on."""
+    setattr(rtcrtpreceiver, "JitterBuffer", _make_buffer)  # noqa: B010 - types do not allow it
+    setattr(RTCRtpReceiver, "_handle_rtp_packet", _handle_packet)  # noqa: B010 - likewise
 
 
-def _is_known(version: str) -> bool:
-    major, minor = (int(part) for part in version.split(".")[:2])
-    built = RTCRtpReceiver.__init__.__code__.co_names
-    same = all(f"_RTCRtpReceiver__{part}" in built for part in _PARTS)
-    return same and _KNOWN[0] <= (major, minor) <= _KNOWN[1]
-
-
-def _buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> Any:
-    return VideoBuffer() if is_video else JitterBuffer(capacity, prefetch=prefetch)
+def _make_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> Any:
+    return VideoJitterBuffer() if is_video else JitterBuffer(capacity, prefetch=prefetch)
 
 
 async def _handle_packet(self: Any, packet: RtpPacket, arrival_time_ms: int) -> None:
-    """aiortc's method releases one frame at most; here the others go, too."""
+    """Call aiortc's method, which releases one frame at most, then release the others that are complete."""
     buffer = self._RTCRtpReceiver__jitter_buffer
-    if not isinstance(buffer, VideoBuffer):
+    if not isinstance(buffer, VideoJitterBuffer):
         await _handle(self, packet, arrival_time_ms)
         return
     if self._RTCRtpReceiver__decoder_queue.qsize() > MAX_UNDECODED:
@@ -97,7 +73,7 @@ async def _handle_packet(self: Any, packet: RtpPacket, arrival_time_ms: int) -> 
 
 
 def _empty(waiting: queue.Queue[Any]) -> None:
-    """Throw away what waits; but None, which ends the decoder, stays."""
+    """Drop what waits, except None, which ends the decoder."""
     with contextlib.suppress(queue.Empty):
         while True:
             if waiting.get_nowait() is None:
@@ -105,34 +81,34 @@ def _empty(waiting: queue.Queue[Any]) -> None:
                 return
 
 
-def _unwrapped(number: int, near: int) -> int:
-    """A 16-bit sequence number as the integer next to ``near``."""
+def unwrapped(number: int, near: int) -> int:
+    """The integer closest to ``near`` that has this 16-bit sequence number."""
     return near + ((number - near + 0x8000) & 0xFFFF) - 0x8000
 
 
-class VideoBuffer:
-    """Puts packets together to frames, in order. What aiortc calls a jitter buffer; `add` is its contract."""
+class VideoJitterBuffer:
+    """Assembles packets to frames, in order. `add` is what aiortc calls."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._packets: dict[int, Any] = {}
-        """`RtpPacket` by unwrapped number; their receiver hangs ``_data`` on them."""
+        """`RtpPacket` by unwrapped number; aiortc's receiver adds ``_data`` to them."""
         self._next: int | None = None
-        """Where the next frame begins; None before the first packet."""
+        """Number at which the next frame begins; None before the first packet."""
         self._released = False
         self._blocked_s: float | None = None
-        """Since when packets wait behind a hole."""
+        """Time since which packets wait behind a hole."""
         self._asked_s = 0.0
         self._broken = False
         """A hole was skipped and no key frame came since."""
         self._only_key = False
-        """Frames in between were thrown away: none is of use before the next key frame."""
+        """Frames were dropped, so none can be decoded before the next key frame."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take a packet whose ``_data`` is unpacked.
 
         Returns:
-            Whether to ask for a key frame, and the frame that is ready, if one is; `rest` has those behind it.
+            Whether to request a key frame, and the complete frame, if there is one; `rest` has those behind it.
         """
         if not self._place(packet):
             return False, None
@@ -145,11 +121,11 @@ class VideoBuffer:
         return self._wants_key(), frame if self._is_wanted(frame) else None
 
     def begin_anew(self) -> None:
-        """Release nothing before the next key frame, and ask for one."""
+        """Release nothing before the next key frame, and request one."""
         self._only_key = True
 
     def rest(self) -> Iterator[tuple[JitterFrame, int]]:
-        """Frames that are ready as well, with their payload types."""
+        """Yield the other complete frames, with their payload types."""
         while self._next in self._packets:
             payload_type = self._packets[self._next].payload_type
             frame = self._take()
@@ -163,11 +139,11 @@ class VideoBuffer:
         return not self._only_key
 
     def _place(self, packet: RtpPacket) -> bool:
-        """Note a packet. False: it comes too late, or again."""
+        """Store a packet. False: it comes too late, or again."""
         if self._next is None:
             self._next = packet.sequence_number
-        number = _unwrapped(packet.sequence_number, self._next)
-        if abs(number - self._next) > MAX_WAITING:  # a sender that began anew
+        number = unwrapped(packet.sequence_number, self._next)
+        if abs(number - self._next) > MAX_WAITING:  # the sender started again
             self._packets.clear()
             self._next, self._released, self._blocked_s = number, False, None
         if number < self._next:
@@ -202,7 +178,7 @@ class VideoBuffer:
         return []
 
     def _jump_to_key(self, inside: int) -> None:
-        """Forget everything before the frame with this packet, if that is a complete key frame behind a hole."""
+        """Drop everything before the frame with this packet, if that is a complete key frame behind a hole."""
         first, stamp = inside, self._packets[inside].timestamp
         while (before := self._packets.get(first - 1)) is not None and before.timestamp == stamp:
             first -= 1
@@ -210,7 +186,7 @@ class VideoBuffer:
             self._forget_before(first)
 
     def _skip_hole(self) -> None:
-        """Go on at the first whole frame behind the hole. It begins behind a marker, or where the time changes."""
+        """Continue at the first complete frame behind the hole: behind a marker, or where the timestamp changes."""
         for number in sorted(self._packets):
             before = self._packets.get(number - 1)
             begins = before is not None and (
@@ -231,7 +207,7 @@ class VideoBuffer:
         return self._now() - self._blocked_s > seconds
 
     def _wants_key(self) -> bool:
-        """Once in a while as long as a hole blocks the way, or since one was skipped."""
+        """Whether to request a key frame now: repeatedly while a hole blocks, or since one was skipped."""
         now_s = self._now()
         blocked = self._blocked_s is not None and now_s - self._blocked_s >= KEY_AFTER_S
         if not (blocked or self._broken or self._only_key) or now_s - self._asked_s < KEY_AFTER_S:
@@ -245,38 +221,3 @@ def is_key(data: bytes) -> bool:
     if data[:4] == b"\0\0\0\1":
         return len(data) > 4 and data[4] & 0x1F in (5, 7)
     return data[3:6] == _VP8_KEY
-
-
-class MissingPackets:
-    """Which packets to ask for now. What aiortc calls a NACK generator; `add` and `missing` are its contract."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._newest: int | None = None
-        self._holes: dict[int, tuple[float, float]] = {}
-        """Number to (noticed, asked last), seconds."""
-        self.missing: set[int] = set()
-        """To be asked for now."""
-
-    def add(self, packet: RtpPacket) -> bool:
-        """Note a packet. True: ask for those in ``missing``."""
-        now_s = self._now()
-        if self._newest is None:
-            self._newest = packet.sequence_number
-        number = _unwrapped(packet.sequence_number, self._newest)
-        if abs(number - self._newest) > MAX_WAITING:
-            self._holes.clear()
-            self._newest = number
-        self._holes.pop(number, None)
-        for hole in range(self._newest + 1, number):
-            self._holes[hole] = (now_s, now_s + REORDER_S - ASK_AGAIN_S)
-        self._newest = max(self._newest, number)
-        return self._collect(now_s)
-
-    def _collect(self, now_s: float) -> bool:
-        self._holes = {n: times for n, times in self._holes.items() if now_s - times[0] <= PATIENCE_S}
-        due = [n for n, (_, asked_s) in self._holes.items() if now_s - asked_s >= ASK_AGAIN_S]
-        for number in due:
-            self._holes[number] = (self._holes[number][0], now_s)
-        self.missing = {number & 0xFFFF for number in due}
-        return bool(due)

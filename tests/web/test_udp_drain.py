@@ -9,7 +9,7 @@ import socket
 import pytest
 from aioice.ice import StunProtocol
 
-from engine.web import sockets
+from engine.web.aiortc_patches import udp_drain
 from tests.web.conftest import Run
 
 
@@ -31,7 +31,7 @@ class _Candidate:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' event loop reads its sockets in another way")
 def test_datagrams_that_wait_are_taken_in_few_turns_of_the_loop_in_their_order(run: Run) -> None:
-    sockets.install()
+    udp_drain.install()
 
     async def work() -> None:
         loop, receiver = asyncio.get_running_loop(), _Receiver()
@@ -41,11 +41,11 @@ def test_datagrams_that_wait_are_taken_in_few_turns_of_the_loop_in_their_order(r
         protocol.local_candidate = _Candidate()
         handle = protocol._rest
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for n in range(sockets.AT_ONCE + 20):
+            for n in range(udp_drain.MAX_DATAGRAMS + 20):
                 sender.sendto(b"\xff%d" % n, protocol.transport.get_extra_info("sockname"))
         for _ in range(6):
             await asyncio.sleep(0)
-        assert receiver.got == [b"\xff%d" % n for n in range(sockets.AT_ONCE + 20)]
+        assert receiver.got == [b"\xff%d" % n for n in range(udp_drain.MAX_DATAGRAMS + 20)]
         await protocol.close()
         assert handle.fileno() == -1, "its second handle is closed with it"
 

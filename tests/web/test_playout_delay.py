@@ -6,13 +6,13 @@ from aiortc import rtp
 from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 
-from engine.web import playout
+from engine.web.aiortc_patches import playout_delay
 
 _MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
 def _agreed(**known: int) -> RTCRtpParameters:
-    uris = {"mid": _MID, "playout": playout.URI}
+    uris = {"mid": _MID, "playout": playout_delay.URI}
     extensions = [
         RTCRtpHeaderExtensionParameters(id=number, uri=uris[name]) for name, number in known.items()
     ]
@@ -20,8 +20,8 @@ def _agreed(**known: int) -> RTCRtpParameters:
 
 
 def _sent(parameters: RTCRtpParameters) -> list[tuple[int, bytes]]:
-    """What a packet carries whose sender was set up after `playout.install`."""
-    playout.install()
+    """What a packet carries whose sender was set up after `playout_delay.install`."""
+    playout_delay.install()
     agreed = rtp.HeaderExtensionsMap()
     agreed.configure(parameters)
     packet = rtp.RtpPacket(payload_type=96, sequence_number=1, timestamp=2)
@@ -39,9 +39,9 @@ def test_others_get_what_they_got() -> None:
 
 
 def test_it_is_offered_once_for_pictures_and_never_for_sound() -> None:
-    playout.install()
-    playout.install()
-    assert [known.uri for known in HEADER_EXTENSIONS["video"]].count(playout.URI) == 1
-    assert playout.URI not in [known.uri for known in HEADER_EXTENSIONS["audio"]]
+    playout_delay.install()
+    playout_delay.install()
+    assert [known.uri for known in HEADER_EXTENSIONS["video"]].count(playout_delay.URI) == 1
+    assert playout_delay.URI not in [known.uri for known in HEADER_EXTENSIONS["audio"]]
     numbers = [known.id for known in HEADER_EXTENSIONS["video"]]
     assert len(set(numbers)) == len(numbers)

@@ -1,8 +1,12 @@
-"""Take all datagrams that wait in a socket, not one in each turn of the event loop.
+"""Read all datagrams that wait in a socket in one turn of the event loop.
 
-Where threads compute, each turn of the loop waits for the interpreter's lock: on a machine with too much to do, turns
-become rarer than packets, and the kernel's buffer turns into seconds of delay. Three callers, 30 pictures a second each,
-on a core of which other programs took most: behind by 5 to 6 s after 25 s and growing with one datagram a turn (2026-11).
+asyncio gives aioice one datagram in each turn of the event loop. Where threads compute, each turn
+waits for the interpreter's lock. On an overloaded machine turns become rarer than packets, and the
+kernel's buffer turns into seconds of delay. Here the protocol reads the others itself after each
+datagram.
+
+Measured with one datagram a turn: three callers, 30 pictures a second each, on a core of which
+other programs took most, were 5 to 6 s behind after 25 s, and falling behind further (2026-11).
 """
 
 from __future__ import annotations
@@ -14,8 +18,8 @@ from typing import Any
 
 from aioice.ice import StunProtocol
 
-AT_ONCE = 64
-"""Datagrams of one socket before the others have their turn."""
+MAX_DATAGRAMS = 64
+"""Datagrams of one socket before the other sockets have their turn."""
 _LARGEST = 65_535
 _connection_made = StunProtocol.connection_made
 _datagram_received = StunProtocol.datagram_received
@@ -23,7 +27,7 @@ _connection_lost = StunProtocol.connection_lost
 
 
 def install() -> None:
-    """Receive this way from now on, in this process. Loops that do not hand out their sockets go on as they are."""
+    """Read this way in connections that are made from now on, where the event loop hands out its sockets."""
     for name, value in (
         ("connection_made", _made),
         ("datagram_received", _received),
@@ -38,9 +42,9 @@ def _made(self: Any, transport: asyncio.DatagramTransport) -> None:
 
 
 def _handle_of(transport: asyncio.DatagramTransport) -> socket.socket | None:
-    """A second handle of a transport's socket, to be closed by us; None where reading beside the loop is not possible."""
+    """A second handle of a transport's socket, closed by us. None where only the loop can read the socket."""
     loops_own = transport.get_extra_info("socket")
-    if loops_own is None or os.name == "nt":  # Windows' loop has a read under way all the time
+    if loops_own is None or os.name == "nt":  # Windows' loop always has a read under way
         return None
     rest = socket.socket(fileno=os.dup(loops_own.fileno()))
     rest.setblocking(False)
@@ -52,10 +56,10 @@ def _received(self: Any, data: bytes, addr: tuple[Any, ...]) -> None:
     rest: socket.socket | None = getattr(self, "_rest", None)
     if rest is None:
         return
-    for _ in range(AT_ONCE):
+    for _ in range(MAX_DATAGRAMS):
         try:
             data, addr = rest.recvfrom(_LARGEST)
-        except OSError:  # nothing waits any more, or an ICMP error, which the loop reports as well
+        except OSError:  # nothing more waits, or an ICMP error, which the loop reports as well
             return
         _datagram_received(self, data, addr)
 

@@ -14,39 +14,26 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
 from benchmarks.bad_network import Weather
-from engine.web import arrival
-from engine.web.arrival import HISTORY, MAX_UNDECODED, MissingPackets, VideoBuffer, is_key
+from engine.web.aiortc_patches import jitter_buffer
+from engine.web.aiortc_patches.jitter_buffer import (
+    KEY_AFTER_S,
+    MAX_UNDECODED,
+    PATIENCE_S,
+    VideoJitterBuffer,
+    is_key,
+)
+from engine.web.aiortc_patches.nack import HISTORY, NackGenerator
+from tests.web.packets import DELTA, KEY, Clock, frame_packets
 
-KEY = b"\0\0\0\x9d\x01\x2a"
-DELTA = b"\x01\0\0\0\0\0"
 CLEAR = Weather(loss=0.0, delay_ms=5.0, jitter_ms=0.0)
 BAD = Weather(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
 
 
-class Clock:
-    """Time that passes only when told to."""
-
-    def __init__(self) -> None:
-        self.s = 100.0
-
-    def __call__(self) -> float:
-        return self.s
-
-
-def _frame(first: int, count: int, stamp: int, data: bytes = DELTA) -> list[RtpPacket]:
-    packets = []
-    for k in range(count):
-        packet = RtpPacket(sequence_number=(first + k) & 0xFFFF, timestamp=stamp, marker=int(k == count - 1))
-        packet._data = data if k == 0 else b"."  # type: ignore[attr-defined]
-        packets.append(packet)
-    return packets
-
-
 def _frames(count: int, each: int, first: int = 65_530) -> list[RtpPacket]:
-    return [p for n in range(count) for p in _frame(first + n * each, each, n, DELTA if n else KEY)]
+    return [p for n in range(count) for p in frame_packets(first + n * each, each, n, DELTA if n else KEY)]
 
 
-def _stamps(buffer: VideoBuffer, packets: list[RtpPacket]) -> list[int]:
+def _stamps(buffer: VideoJitterBuffer, packets: list[RtpPacket]) -> list[int]:
     out = []
     for packet in packets:
         frame = buffer.add(packet)[1]
@@ -55,7 +42,7 @@ def _stamps(buffer: VideoBuffer, packets: list[RtpPacket]) -> list[int]:
 
 
 def test_each_frame_comes_with_its_last_packet_and_none_waits_for_the_next() -> None:
-    buffer = VideoBuffer(Clock())
+    buffer = VideoJitterBuffer(Clock())
     released = [buffer.add(packet)[1] is not None for packet in _frames(3, 3)]
     assert released == [False, False, True] * 3
 
@@ -67,21 +54,21 @@ def test_packets_in_any_order_give_the_same_frames() -> None:
         for k in range(0, len(packets), 6):
             packets[k : k + 6] = shuffle.sample(packets[k : k + 6], len(packets[k : k + 6]))
         again = packets[:5] + packets  # some come twice
-        assert _stamps(VideoBuffer(Clock()), again) == list(range(6))
+        assert _stamps(VideoJitterBuffer(Clock()), again) == list(range(6))
 
 
 def test_frames_behind_a_hole_all_go_when_it_is_filled() -> None:
     packets = _frames(8, 1)
     late = packets.pop(2)
-    buffer = VideoBuffer(Clock())
+    buffer = VideoJitterBuffer(Clock())
     assert _stamps(buffer, packets) == [0, 1]
     assert _stamps(buffer, [late]) == [2, 3, 4, 5, 6, 7], "one frame a packet would never catch up"
 
 
 def test_a_complete_key_frame_makes_a_hole_needless() -> None:
     packets = _frames(3, 2)
-    key = _frame(65_536, 3, 3, KEY)
-    buffer = VideoBuffer(Clock())
+    key = frame_packets(65_536, 3, 3, KEY)
+    buffer = VideoJitterBuffer(Clock())
     assert _stamps(buffer, packets[:2] + packets[3:]) == [0]
     assert _stamps(buffer, [key[0], key[2]]) == [], "a key frame with a hole does not help"
     assert _stamps(buffer, [key[1]]) == [3]
@@ -89,7 +76,7 @@ def test_a_complete_key_frame_makes_a_hole_needless() -> None:
 
 def test_a_hole_asks_for_a_key_frame_is_skipped_in_the_end_and_then_asks_until_one_comes() -> None:
     clock = Clock()
-    buffer = VideoBuffer(clock)
+    buffer = VideoJitterBuffer(clock)
     packets = _frames(40, 2, first=0)
     _stamps(buffer, packets[:2])
     asked, shown = [], []
@@ -100,59 +87,23 @@ def test_a_hole_asks_for_a_key_frame_is_skipped_in_the_end_and_then_asks_until_o
         shown += [frame.timestamp] if frame else []
         shown += [f.timestamp for f, _ in buffer.rest()]
     assert shown == list(range(2, 40)), "frame 1 was given up"
-    assert asked[0] == pytest.approx(arrival.KEY_AFTER_S, abs=0.11)
+    assert asked[0] == pytest.approx(KEY_AFTER_S, abs=0.11)
     assert len(asked) > 3, "once might be lost"
-    assert _stamps(buffer, _frame(80, 1, 50, KEY)) == [50]
+    assert _stamps(buffer, frame_packets(80, 1, 50, KEY)) == [50]
     clock.s += 5.0
-    assert not buffer.add(_frame(81, 1, 51)[0])[0], "mended: no more wishes"
+    assert not buffer.add(frame_packets(81, 1, 51)[0])[0], "mended: no more wishes"
 
 
 def test_a_sender_that_begins_anew_is_followed() -> None:
-    buffer = VideoBuffer(Clock())
+    buffer = VideoJitterBuffer(Clock())
     _stamps(buffer, _frames(3, 2, first=100))
     assert _stamps(buffer, _frames(3, 2, first=30_000)) == [0, 1, 2]
-
-
-def test_a_missing_packet_is_asked_for_after_a_moment_again_and_then_no_more() -> None:
-    clock = Clock()
-    missing = MissingPackets(clock)
-    packets = iter(_frame(0, 400, 0))
-    missing.add(next(packets))
-    next(packets)
-    asked = []
-    for packet in packets:
-        if missing.add(packet):
-            assert missing.missing == {1}
-            asked.append(clock.s - 100.0)
-        clock.s += 0.01
-    assert asked[0] == pytest.approx(arrival.REORDER_S, abs=0.011)
-    assert all(b - a >= arrival.ASK_AGAIN_S - 1e-6 for a, b in itertools.pairwise(asked))
-    assert arrival.PATIENCE_S - 0.15 < asked[-1] <= arrival.PATIENCE_S
-
-
-def test_a_packet_that_was_only_overtaken_is_not_asked_for() -> None:
-    clock = Clock()
-    missing = MissingPackets(clock)
-    a, b, c, d = _frame(65_534, 4, 0)
-    assert not any(missing.add(packet) for packet in (a, c, b))
-    clock.s += 1.0
-    assert not missing.add(d)
 
 
 def test_key_frames_are_known_by_their_start() -> None:
     assert is_key(KEY)
     assert is_key(b"\0\0\0\1\x67..")
     assert not any(is_key(data) for data in (DELTA, b"\0\0\0\1\x61..", b"", b"\0\0\0\1"))
-
-
-@pytest.mark.parametrize("version", ["1.9.0", "1.17.0", "2.0.0"])
-def test_an_unknown_aiortc_is_left_as_it_is(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiortc.__version__", version)
-    assert not arrival.install()
-
-
-def test_this_aiortc_is_known() -> None:
-    assert arrival.install()
 
 
 class Camera:
@@ -164,7 +115,7 @@ class Camera:
 
     def frame(self, now_s: float) -> list[RtpPacket]:
         count, data = (14, KEY) if self.wants_key else (5, DELTA)
-        packets = _frame(self.number, count, self.stamp, data)
+        packets = frame_packets(self.number, count, self.stamp, data)
         self.kept |= {p.sequence_number: (p, now_s) for p in packets}
         self.number, self.stamp, self.wants_key = self.number + count, self.stamp + 1, False
         return packets
@@ -183,7 +134,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         self.clock, self.chance = Clock(), random.Random(seed)
         self.camera = Camera()
-        self.buffer, self.missing = VideoBuffer(self.clock), MissingPackets(self.clock)
+        self.buffer, self.missing = VideoJitterBuffer(self.clock), NackGenerator(self.clock)
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
         self.weather = CLEAR
@@ -257,21 +208,21 @@ def test_a_network_that_is_gone_for_three_seconds_is_forgotten_soon_after() -> N
     network.run(5.0, CLEAR)
     network.run(3.0, Weather(loss=1.0, delay_ms=0.0, jitter_ms=0.0))
     after = network.run(10.0, CLEAR)
-    assert next(when for when, age in after if age < 0.05) - after[0][0] < arrival.PATIENCE_S + 0.3
+    assert next(when for when, age in after if age < 0.05) - after[0][0] < PATIENCE_S + 0.3
     assert after[-1][1] < 0.05
 
 
 class _Receiver:
-    """The parts of aiortc's receiver that arrival touches, with a decoder that does nothing."""
+    """The parts of aiortc's receiver that the patch uses, with a decoder that does nothing."""
 
     def __init__(self) -> None:
-        self._RTCRtpReceiver__jitter_buffer = self.buffer = VideoBuffer(Clock())
+        self._RTCRtpReceiver__jitter_buffer = self.buffer = VideoJitterBuffer(Clock())
         self._RTCRtpReceiver__decoder_queue = self.waiting = queue.Queue()
         self._RTCRtpReceiver__codecs = {0: "vp8"}
         self.asked_for_keys = 0
 
 
-def test_what_a_slow_decoder_leaves_waiting_is_thrown_away_up_to_the_next_key_frame(
+def test_what_a_slow_decoder_leaves_waiting_is_thrown_away_up_to_the_next_keyframe_packets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     receiver = _Receiver()
@@ -282,19 +233,19 @@ def test_what_a_slow_decoder_leaves_waiting_is_thrown_away_up_to_the_next_key_fr
         if frame is not None:
             one.waiting.put(("vp8", frame))
 
-    monkeypatch.setattr(arrival, "_handle", plain)
+    monkeypatch.setattr(jitter_buffer, "_handle", plain)
 
     def come(packets: list[RtpPacket]) -> None:
         for packet in packets:
-            asyncio.run(arrival._handle_packet(receiver, packet, 0))
+            asyncio.run(jitter_buffer._handle_packet(receiver, packet, 0))
 
-    come([p for n in range(60) for p in _frame(2 * n, 2, n, DELTA if n else KEY)])
+    come([p for n in range(60) for p in frame_packets(2 * n, 2, n, DELTA if n else KEY)])
     assert receiver.waiting.qsize() <= MAX_UNDECODED + 1, "the delay stays bounded"
     assert receiver.asked_for_keys == 1
-    come(_frame(120, 2, 60, KEY) + _frame(122, 2, 61))
+    come(frame_packets(120, 2, 60, KEY) + frame_packets(122, 2, 61))
     waiting = [receiver.waiting.get_nowait()[1].timestamp for _ in range(receiver.waiting.qsize())]
     assert waiting == [60, 61], "what refers to pictures that were thrown away is not decoded"
     for item in [("vp8", None)] * (MAX_UNDECODED + 1) + [None]:
         receiver.waiting.put(item)
-    come(_frame(124, 1, 62))
+    come(frame_packets(124, 1, 62))
     assert receiver.waiting.get_nowait() is None, "the decoder is still told to end"

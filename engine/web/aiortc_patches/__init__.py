@@ -1,0 +1,50 @@
+"""All changes of this process to aiortc and aioice, behind one `install` and one version check.
+
+Each module says what the library does and what it does after the patch.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import aiortc
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+
+from engine.web.aiortc_patches import bitrate, jitter_buffer, nack, playout_delay, rsa, udp_drain
+
+_KNOWN = ((1, 10), (1, 16))
+"""First and last minor version of aiortc whose receiver was read, 2026-11."""
+_PRIVATE = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "codecs")
+"""Private attributes of aiortc's receiver that the patches of the receiver use."""
+_RECEIVER = (jitter_buffer, nack)
+"""Patches that replace parts of the receiver. They are wrong for another receiver, so they need a known version."""
+_ALWAYS = (udp_drain, playout_delay, bitrate, rsa)
+"""Patches that wrap what every version has; a name that is gone raises an error."""
+_log = logging.getLogger(__name__)
+
+
+def install() -> bool:
+    """Patch aiortc and aioice in this process; calling it again changes nothing.
+
+    Returns:
+        Whether all patches were installed. False: this aiortc is not known, and its receiver stays as it is.
+    """
+    known = _is_known(aiortc.__version__)
+    for patch in (*_ALWAYS, *(_RECEIVER if known else ())):
+        patch.install()
+    if not known:
+        names = ",".join(patch.__name__.rpartition(".")[2] for patch in _RECEIVER)
+        _log.warning(
+            "event=aiortc_patches_skipped reason=unknown_aiortc_version aiortc=%s patches=%s",
+            aiortc.__version__,
+            names,
+        )
+    return known
+
+
+def _is_known(version: str) -> bool:
+    """Check the version number, and that the receiver has the private attributes that we use."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    built = RTCRtpReceiver.__init__.__code__.co_names
+    same = all(f"_RTCRtpReceiver__{name}" in built for name in _PRIVATE)
+    return same and _KNOWN[0] <= (major, minor) <= _KNOWN[1]

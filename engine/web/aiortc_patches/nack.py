@@ -1,0 +1,67 @@
+"""Request a lost packet until it comes or is given up (RFC 4585, section 6.2.1).
+
+aiortc requests missing packets only when it notices another missing one, so a request or an answer
+that is lost is not repeated. It keeps 128 sent packets for requests of its peer.
+
+Here a packet is requested after a moment, since it may only be overtaken, and then repeatedly, as
+long as `VideoJitterBuffer` waits for it. More sent packets are kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiortc import rtcrtpreceiver, rtcrtpsender
+from aiortc.rtp import RtpPacket
+
+from engine.web.aiortc_patches.jitter_buffer import MAX_WAITING, PATIENCE_S, unwrapped
+
+HISTORY = 1024
+"""Packets that a sender keeps for requests of its peer: five seconds at 200 a second."""
+REORDER_S = 0.01
+"""Seconds before the first request; a packet that is overtaken by less is not requested."""
+ASK_AGAIN_S = 0.1
+"""Seconds between requests. Senders do not repeat a packet within a round trip, so frequent requests do little harm."""
+
+
+def install() -> None:
+    """Use `NackGenerator` in receivers, and `HISTORY` in senders, that are made from now on."""
+    setattr(rtcrtpreceiver, "NackGenerator", NackGenerator)  # noqa: B010 - types do not allow it
+    setattr(rtcrtpsender, "RTP_HISTORY_SIZE", HISTORY)  # noqa: B010 - likewise
+
+
+class NackGenerator:
+    """Selects the packets to request now. `add` and `missing` are what aiortc uses."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._newest: int | None = None
+        self._holes: dict[int, tuple[float, float]] = {}
+        """Number to (noticed, last requested), seconds."""
+        self.missing: set[int] = set()
+        """Numbers to request now."""
+
+    def add(self, packet: RtpPacket) -> bool:
+        """Note a packet. True: request those in ``missing``."""
+        now_s = self._now()
+        if self._newest is None:
+            self._newest = packet.sequence_number
+        number = unwrapped(packet.sequence_number, self._newest)
+        if abs(number - self._newest) > MAX_WAITING:
+            self._holes.clear()
+            self._newest = number
+        self._holes.pop(number, None)
+        for hole in range(self._newest + 1, number):
+            # The first request is due after REORDER_S, the others after ASK_AGAIN_S each.
+            self._holes[hole] = (now_s, now_s + REORDER_S - ASK_AGAIN_S)
+        self._newest = max(self._newest, number)
+        return self._collect(now_s)
+
+    def _collect(self, now_s: float) -> bool:
+        self._holes = {n: times for n, times in self._holes.items() if now_s - times[0] <= PATIENCE_S}
+        due = [n for n, (_, asked_s) in self._holes.items() if now_s - asked_s >= ASK_AGAIN_S]
+        for number in due:
+            self._holes[number] = (self._holes[number][0], now_s)
+        self.missing = {number & 0xFFFF for number in due}
+        return bool(due)
