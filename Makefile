@@ -2,6 +2,7 @@
 # make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
 # make test-camera   the virtual camera against the real kernel module, in a guest of QEMU (root on Debian; 20 s)
 # make check   format, lint, types, import directions           make clean       take everything away again
+# make format-page   format the studio's page with Prettier (needs Node.js)      make check-page  only look
 
 ifeq ($(OS),Windows_NT)
 PYTHON ?= python
@@ -14,12 +15,14 @@ endif
 TORCH ?= torch==2.13.0
 # TensorRT for RTX builds plans without a GPU: 95 MB, for Linux on x86-64. Tests that want it are skipped without it.
 RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
+PRETTIER := npx --yes prettier@3.10.1
+PAGE := 'engine/web/static/*.{js,css,html}'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-camera check clean
+.PHONY: demo test test-slow test-camera check format-page check-page clean
 
 demo: .venv/.core
 	$(BIN)/python -m engine.cli demo --out demo.mp4
@@ -38,6 +41,12 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format-page:
+	$(PRETTIER) --write $(PAGE)
+
+check-page:
+	$(PRETTIER) --check $(PAGE)
 
 clean:
 	rm -rf .venv demo.mp4

@@ -13,14 +13,14 @@ import torch
 
 from benchmarks.gpu_steps import Scale, host_ms, paced
 from benchmarks.machine import gpu_memory_mb
-from engine.backends.bundle_facts import COMPACT_DIR, BundleFacts
-from engine.backends.compact_model import load_compact
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.gpu_compact import GpuCompact, compact_networks
 from engine.backends.networks import ModelInfo
 from engine.backends.tensorrt_api import Flavour, find
-from engine.models.compact import Compact, CompactConfig
-from engine.models.compact_spec import CONDITIONING, generator_spec
+from engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts
+from engine.models.compact.frame_graph import GpuCompact, compact_networks
+from engine.models.compact.model import load_compact
+from engine.models.compact.network import Compact
+from engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
 from engine.stages.composite import Composite
 from engine.types import CropBox
 
@@ -100,7 +100,7 @@ def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale
 def _planned(name: str, gpu: Gpu) -> GpuCompact:
     """Its export and its plans, as ``mimicam export --model compact --precision fp16`` and the first start make them."""
     api = find(_FLAVOURS[name])
-    from engine.backends.tensorrt_compact import TensorRtCompact
+    from engine.models.compact.plans import TensorRtCompact
     from export.bundle import BundleOptions, write_bundle  # needs OpenVINO, which a bare machine lacks
 
     with tempfile.TemporaryDirectory() as folder:

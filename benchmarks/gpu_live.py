@@ -20,10 +20,11 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
 
 from benchmarks.gpu_steps import FORMS, Scale, percentiles
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.gpu_networks import GpuNetworks, GpuPublishedModel, torch_networks
+from engine.backends.gpu_networks import GpuNetworks
 from engine.backends.networks import ModelInfo
 from engine.errors import EngineError
-from engine.models.folded import FoldedDpe
+from engine.models.dpe.folded import FoldedDpe
+from engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
 from engine.pipeline import FramePath, Pipeline
 from engine.portrait import Portrait
 from engine.runtime.clock import MonotonicClock
@@ -150,7 +151,7 @@ def measure_live(
         folded, form, gpu, engine="compile" if form.fused else "eager", compiler=scale.compiler
     )
     facts = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
-    model = GpuPublishedModel(GpuNetworks(networks, gpu), facts)
+    model = GpuDpeModel(GpuNetworks(networks, gpu), facts)
     rows: dict[str, Any] = {}
     report = {
         "variant": variant, "preset": scale.preset, "not_included": "camera, tracking, sinks", "live": rows,
@@ -162,7 +163,7 @@ def measure_live(
     return report
 
 
-def _session(model: GpuPublishedModel, mode: Mode, scenario: str, scale: Scale) -> dict[str, Any]:
+def _session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dict[str, Any]:
     crop = np.random.default_rng(1).integers(0, 256, (model.size, model.size, 3), np.uint8)
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(model.size))
     portrait = Portrait(

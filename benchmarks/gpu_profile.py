@@ -9,11 +9,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
-from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.frame_step import CameraInput, FrameStep, Surface
-from engine.backends.live import IDENTITY
-from engine.models.folded import FoldedDpe
+from engine.models.dpe.folded import FoldedDpe
+from engine.models.dpe.gpu.code_state import CodeState
+from engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface
+from engine.models.frame_graph import IDENTITY
 from engine.types import Mode
 from export.networks import random_dpe
 

@@ -20,11 +20,11 @@ from benchmarks.gpu_steps import (
     percentiles,
     portrait_of,
 )
-from engine.backends.batching import Gather, Ticket
 from engine.backends.cuda_gpu import Gpu
-from engine.backends.model import Features
-from engine.backends.slots import SlotRequest, SlotStep
-from engine.models.folded import FoldedDpe
+from engine.models.base import Features
+from engine.models.dpe.folded import FoldedDpe
+from engine.models.dpe.gpu.slots import SlotRequest, SlotStep
+from engine.runtime.batching import Gather, Ticket
 from engine.types import Mode
 from export.networks import random_dpe
 
@@ -72,7 +72,7 @@ def _single(features: Features) -> Features:
 
 
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
-    """Ages of frames that sessions send at 30 a second each, batched as `engine.backends.batching` batches them."""
+    """Ages of frames that sessions send at 30 a second each, batched as `engine.runtime.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
     start = time.perf_counter_ns()
     ages: list[float] = []

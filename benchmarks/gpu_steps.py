@@ -20,24 +20,18 @@ import torch
 
 from benchmarks.gpu_timing import event_ms
 from benchmarks.machine import gpu_memory_mb
-from engine.backends.code_state import CodeState
 from engine.backends.cuda_gpu import Gpu, Step
-from engine.backends.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
-from engine.backends.gpu_networks import (
-    Engine,
-    FixedNetwork,
-    TorchNetwork,
-    copy_all,
-    plan_networks,
-    torch_networks,
-)
-from engine.backends.live import Canvas, CodeEdit
-from engine.backends.model import Features
+from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
 from engine.backends.plan_cache import PlanCache
-from engine.backends.published import portrait_maps
 from engine.backends.tensorrt_api import Flavour, find
-from engine.models.folded import FoldedDpe
-from engine.models.mixed_parts import Form
+from engine.models.base import Features
+from engine.models.dpe.folded import FoldedDpe
+from engine.models.dpe.gpu.code_state import CodeState
+from engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from engine.models.dpe.gpu.networks import plan_networks, torch_networks
+from engine.models.dpe.half_parts import Form
+from engine.models.dpe.model import portrait_maps
+from engine.models.frame_graph import Canvas, CodeEdit
 from engine.types import Mode
 from export.networks import load_networks, random_dpe
 

@@ -20,6 +20,7 @@ import tyro
 from benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
 from engine.cli.run import ReferenceName
 from engine.files import refuse_to_overwrite_inputs, write_atomically
+from engine.models.base import BackendName
 from engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Bench:
     """By default a bundled one."""
     model: str = "compact"
     """compact, or the path of a model."""
-    backend: Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"] = "auto"
+    backend: BackendName = "auto"
     """What computes. It is what is asked for, or an error: eager and compiled PyTorch are chosen, not fallen into."""
     late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0
     """A frame that is older when it is written, or is dropped, counts as late."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from engine.backends import LiveModel
+from engine.models.base import LiveModel
 from engine.pipeline import Pipeline, Seen
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings

@@ -135,7 +135,7 @@ def _assets() -> Iterator[Check]:
 
 
 def _backend() -> Iterator[Check]:
-    from engine.backends import load_model
+    from engine.models.load import load_model
 
     try:
         model = load_model("compact", "auto")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+Shapes = dict[str, tuple[int, ...]]
+"""Tensors' shapes by name, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,6 @@ class NetworkSpec:
         return dict(zip(self.output_names, outputs, strict=True))
 
 
-def named(shapes: Mapping[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+def named(shapes: Shapes) -> tuple[TensorSpec, ...]:
     """Tensors of float32 from their names and shapes, in order."""
     return tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes.items())

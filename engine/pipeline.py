@@ -13,17 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from engine.backends.model import LiveModel
 from engine.errors import EngineError
+from engine.models.base import LiveModel
 from engine.portrait import Portrait
 from engine.runtime.timings import Timings
 from engine.stages.composite import Composite
-from engine.stages.crop import DriverBox
+from engine.stages.crop import DriverBox, whole_box
 from engine.stages.encode import Crop
 from engine.stages.lost import LostFace
 from engine.stages.reenact import Reenactor, reenactor
 from engine.stages.track import FaceTracker
-from engine.types import CropBox, EditSettings, Face, Frame, Image, Mode
+from engine.types import CropBox, EditSettings, Face, Frame, Mode
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 
@@ -167,7 +167,7 @@ class Pipeline:
 
     def crop(self, frame: Frame, face: Face) -> Crop:
         """The driver's face in its box."""
-        box = _whole(frame.image) if self._aligned else self._box(face, frame.captured_ns)
+        box = whole_box(frame.image) if self._aligned else self._box(face, frame.captured_ns)
         return self._crop(frame, box, face)
 
     @property
@@ -270,7 +270,7 @@ class Pipeline:
     def _find(self, frame: Frame) -> Crop | None:
         """The driver's face in its box, or None where there is none."""
         if self._aligned and not self._reenactor.needs_neutral(self._edit):
-            return self._crop(frame, _whole(frame.image), None)
+            return self._crop(frame, whole_box(frame.image), None)
         face = self.track(frame.image)
         return None if face is None else self.crop(frame, face)
 
@@ -302,8 +302,3 @@ class Pipeline:
         if self._standby or self._lost.state == "standby":
             self._lost.draw_card(shown.image)
         return shown
-
-
-def _whole(image: Image) -> CropBox:
-    height, width = image.shape[:2]
-    return CropBox(x_px=0.0, y_px=0.0, size_px=float(max(height, width)))

@@ -14,10 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, Model, PictureModel
 from engine.errors import EngineError
+from engine.models.base import Features, Model, PictureModel
 from engine.picture_file import MAX_PIXELS, decode_picture, read_picture
-from engine.stages.crop import cut, portrait_box
+from engine.stages.crop import cut, portrait_box, whole_box
 from engine.stages.motion import read_motion
 from engine.stages.track import Detection, FaceDetector, FaceTracker, Region
 from engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
@@ -77,10 +77,10 @@ def enroll(
     image = read_picture(picture) if isinstance(picture, Path) else picture
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
     if aligned and isinstance(model, PictureModel):
-        box, motion = _whole(image), None
+        box, motion = whole_box(image), None
     else:
         face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
-        box = _whole(image) if aligned else portrait_box(face)
+        box = whole_box(image) if aligned else portrait_box(face)
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
     crop = cut(image, box, model.size)
     return Portrait(name=label, picture=image, box=box, crop=crop, motion=motion, features=model.encode(crop))
@@ -232,12 +232,6 @@ def _distance(a: Region, b: Region) -> float:
 def _moved(detection: Detection, left: int, top: int) -> Detection:
     region = detection.region
     return replace(detection, region=replace(region, x_px=region.x_px + left, y_px=region.y_px + top))
-
-
-def _whole(image: Image) -> CropBox:
-    height, width = image.shape[:2]
-    side = max(height, width)
-    return CropBox(x_px=(width - side) / 2, y_px=(height - side) / 2, size_px=float(side))
 
 
 def _write(portrait: Portrait, folder: Path) -> None:

@@ -18,7 +18,7 @@ from engine.backends import manifest as manifests
 from engine.backends.manifest import Manifest, NetworkFile, Port
 from engine.errors import EngineError
 from engine.files import refuse_to_overwrite_inputs, sha256_of
-from engine.models.mixed_parts import Form
+from engine.models.dpe.half_parts import Form
 from export import onnx_files
 from export.clip_inputs import Arrays, clip_inputs
 from export.half import to_mixed

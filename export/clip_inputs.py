@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from engine.assets_manifest import bundled_portraits, demo_clip
-from engine.backends.model import Features
+from engine.models.base import Features
 from engine.pipeline import Pipeline
 from engine.portrait import enroll, read_picture
 from engine.sources.video import VideoFile
@@ -30,7 +30,8 @@ def clip_inputs(networks: list[Network], count: int, clip: Path | None = None) -
     """
     frames = _frames(clip or demo_clip(), count)
     by_name = {network.name: network for network in networks}
-    return _dpe(by_name, frames) if "motion_encoder" in by_name else _compact(by_name, frames)
+    readers = {"motion_encoder": _dpe, "face_embedder": _daegan, "generator": _compact}
+    return next(read for name, read in readers.items() if name in by_name)(by_name, frames)
 
 
 class _Recorder:
@@ -90,6 +91,22 @@ def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Ar
             generator = networks[f"{branch}_generator"]
             edited = encoded | {"latent": encoded["latent"] + codes[f"{branch}_code"]}
             found[generator.name].append({name: edited[name] for name in generator.inputs})
+    return found
+
+
+@torch.no_grad()
+def _daegan(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Arrays]]:
+    """The clip's face drives a bundled portrait's, which is embedded from one picture."""
+    size = int(networks["face_embedder"].inputs["image"].shape[-1])
+    source = {"image": _network_input(_face(read_picture(bundled_portraits()[0]), size))}
+    face = {"face": networks["face_embedder"].with_inputs(source).reference_arrays()["warped"]}
+    prepared = networks["front"].with_inputs(face).reference_arrays()
+    found: dict[str, list[Arrays]] = {"face_embedder": [source], "front": [face]}
+    for image in frames:
+        driver = {"image": _network_input(_face(image, size))}
+        code = networks["pose_encoder"].with_inputs(driver).reference_arrays()
+        found.setdefault("pose_encoder", []).append(driver)
+        found.setdefault("generator", []).append({**code, **prepared})
     return found
 
 

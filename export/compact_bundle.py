@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.files import sha256_of, write_atomically
-from engine.models.compact import Compact
-from engine.models.compact_flat import CompactEncoder, PixelGenerator
-from engine.models.compact_spec import CompactConfig, encoder_spec, pixel_generator_spec
+from engine.models.compact.flat import CompactEncoder, PixelGenerator
+from engine.models.compact.network import Compact
+from engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
 from engine.runtime.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}

@@ -1,7 +1,7 @@
 """A model as the networks that are exported, each with names, a module, and inputs to compare it on.
 
-Names and order are those of each network's spec: `engine.models.onnx_form.dpe_specs`,
-`engine.models.daegan_parts.daegan_specs` and `engine.models.compact_spec`.
+Names and order are those of each network's spec: `engine.models.dpe.spec.dpe_specs`,
+`engine.models.daegan.inference.daegan_specs` and `engine.models.compact.spec`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import engine
-from engine.backends.model_files import find_model
 from engine.errors import EngineError
-from engine.models import onnx_form
-from engine.models.checkpoint import load_published
-from engine.models.compact import Compact
-from engine.models.compact_flat import CompactEncoder, CompactGenerator
-from engine.models.compact_spec import CompactConfig, encoder_spec, generator_spec
-from engine.models.daegan import DaeGan
-from engine.models.daegan_file import load_daegan
-from engine.models.daegan_parts import NETWORKS as DAEGAN_NETWORKS
-from engine.models.daegan_parts import DaeGanParts
-from engine.models.dpe import Dpe
-from engine.models.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
-from engine.models.mixed import mixed
-from engine.models.mixed_parts import Form
-from engine.models.presets import PRESETS
+from engine.models.compact.flat import CompactEncoder, CompactGenerator
+from engine.models.compact.network import Compact
+from engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
+from engine.models.daegan import family as daegan_family
+from engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
+from engine.models.daegan.inference import DaeGanParts
+from engine.models.daegan.network import DaeGan
+from engine.models.daegan.weights import load_daegan
+from engine.models.dpe import spec as onnx_form
+from engine.models.dpe.config import PRESETS
+from engine.models.dpe.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
+from engine.models.dpe.half import mixed
+from engine.models.dpe.half_parts import Form
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import load_dpe
+from engine.models.load import identify
 
 RANDOM = "random:"
 """``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never for pictures."""
@@ -200,9 +201,9 @@ def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
 
 
 def _published_networks(path: Path) -> list[Network]:
-    if path.is_file() and find_model(str(path)).is_daegan:
+    if path.is_file() and identify(str(path)).family is daegan_family.FAMILY:
         return daegan_networks(load_daegan(path))
-    return dpe_networks(load_published(path))
+    return dpe_networks(load_dpe(path))
 
 
 def random_dpe(preset: str) -> Dpe:

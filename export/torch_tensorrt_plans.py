@@ -15,7 +15,7 @@ import torch
 from engine.backends import tensorrt_plugin
 from engine.backends.tensorrt_api import TensorRt
 from engine.errors import EngineError
-from engine.models.mixed_parts import Form
+from engine.models.dpe.half_parts import Form
 from export.networks import Network
 
 _OPERATOR = "mimicam::warp_blend"

@@ -27,12 +27,30 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 """Turing to Blackwell: every RTX card, and the data-centre cards of the same years."""
 
 _FOLDER = Path(__file__).parent / "cuda"
+_INCLUDE = re.compile(r'#include "([^"]+)"')
 
 
 def source(op: str) -> str:
-    """The text that is compiled for one op: what all share, then its own file."""
-    parts = [(name, (_FOLDER / name).read_text(encoding="utf-8")) for name in ("common.cuh", f"{op}.cu")]
-    return "".join(f'#line 1 "{name}"\n{text}\n' for name, text in parts)
+    """One translation unit for an op: its ``.cu`` file with the headers of our own written in.
+
+    CuPy keeps machine code under a hash of this text. With ``-I`` instead, a changed header would not change
+    the hash, and the old machine code would run.
+    """
+    return _expanded(f"{op}.cu", set())
+
+
+def _expanded(name: str, done: set[str]) -> str:
+    """The text of a file, each header once and at its first ``#include``; messages keep each file's own lines."""
+    done.add(name)
+    parts = [f'#line 1 "{name}"']
+    lines = (_FOLDER / name).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        included = _INCLUDE.fullmatch(line)
+        if included and included[1] not in done:
+            parts += [_expanded(included[1], done), f'#line {number + 1} "{name}"']
+        else:
+            parts.append("" if included or line == "#pragma once" else line)
+    return "\n".join(parts) + "\n"
 
 
 def names(op: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ Pixels = Literal["rgb", "bgr", "nv12", "i420"]
 Standard = Literal["bt601", "bt709"]
 
 CODES: dict[Pixels, int] = {"rgb": 0, "bgr": 1, "nv12": 2, "i420": 3}
-"""The numbers in cuda/common.cuh."""
+"""The numbers in cuda/pixels.cuh."""
 
 LUMA: dict[Standard, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 """Kr and Kb (ITU-R BT.601-7, section 2.5.1; BT.709-6, section 3.2). Both in the limited range, 16 to 235."""

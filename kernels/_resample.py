@@ -1,4 +1,4 @@
-"""Affine resampling with antialiasing, in PyTorch: what the functions in cuda/common.cuh compute."""
+"""Affine resampling with antialiasing, in PyTorch: what the functions in cuda/resample.cuh compute."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from engine.assets_manifest import ASSETS
-from engine.backends import Features
 from engine.cli import main
 from engine.errors import EngineError
+from engine.models.base import Features
 from engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
 from engine.types import Image, Layers
 

@@ -11,7 +11,7 @@ from benchmarks.kernels.measure import Case
 from kernels.warp_blend import reference, warp_blend
 
 MAPS = ((8, 512), (16, 512), (32, 512), (64, 256), (128, 128), (256, 64))
-"""Side and channels of each level (docs: ``engine.models.presets.PUBLISHED``)."""
+"""Side and channels of each level (docs: ``engine.models.dpe.config.PUBLISHED``)."""
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:

@@ -1,42 +1,26 @@
-"""The published networks on one GPU stream, each with memory of its own: TensorRT plans, or PyTorch in half precision.
+"""Networks on one GPU stream, each with memory of its own: TensorRT plans, or modules in PyTorch.
 
 What runs them is chosen: ``eager`` and ``compile`` (PyTorch), or plans; and so is whether a network's work is captured
-as a CUDA graph. Nothing here falls from one to another.
+as a CUDA graph. There is no silent fallback from one to another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import CudaGpu, Gpu
-from engine.backends.live import FrameDrawer
-from engine.backends.networks import ModelInfo
-from engine.backends.plan_cache import PlanCache
-from engine.backends.published import NETWORKS, PublishedModel
-from engine.backends.published_torch import load_folded
-from engine.backends.tensorrt import open_network
-from engine.backends.tensorrt_api import Progress, TensorRt
-from engine.files import sha256_of
+from engine.backends.cuda_gpu import Gpu
 from engine.types import Float
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from engine.models.folded import FoldedDpe
-    from engine.models.mixed_parts import Form
-
 Engine = Literal["eager", "compile"]
 """``compile`` is torch.compile, which takes a minute or more a network the first time."""
-
-_ALGORITHMS = 4
-"""That cuDNN times of each convolution; it lists its guess of the best ones first."""
 
 
 class FixedNetwork(Protocol):
@@ -113,56 +97,6 @@ class TorchNetwork:
         return tuple(result) if isinstance(result, tuple) else (result,)
 
 
-def torch_networks(
-    folded: FoldedDpe,
-    form: Form,
-    gpu: Gpu,
-    *,
-    engine: Engine = "eager",
-    batch: int = 1,
-    compiler: str = "inductor",
-) -> dict[str, FixedNetwork]:
-    """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
-    import torch
-
-    from engine.models.mixed import MixedDpe
-    from engine.models.onnx_form import dpe_specs, example_inputs
-
-    # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
-    # thread that draws makes it anew: with all algorithms that took seconds.
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
-    model = MixedDpe(folded, form)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    networks: dict[str, FixedNetwork] = {}
-    for name, spec in dpe_specs(folded.config).items():
-        examples = example_inputs(spec, batch)
-        inputs = {each: _laid_out(value, form.dtype) for each, value in examples.items()}
-        networks[name] = TorchNetwork(
-            model.get_submodule(name), inputs, spec.output_names, gpu, engine=engine, compiler=compiler
-        )
-    return networks
-
-
-def plan_networks(
-    folder: Path,
-    api: TensorRt,
-    gpu: Gpu,
-    cache: PlanCache,
-    progress: Progress | None = None,
-    *,
-    batch: int = 1,
-) -> dict[str, FixedNetwork]:
-    """All networks of an export, from their plans, for so many pictures at once.
-
-    Raises:
-        EngineError: see `engine.backends.tensorrt.open_network`.
-    """
-    return {
-        name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress, batch=batch)
-        for name in NETWORKS
-    }
-
-
 class HeldInputs:
     """What each network's inputs hold: a portrait's maps are the same tensors frame after frame, and are copied once."""
 
@@ -209,7 +143,7 @@ class GpuNetworks:
 
         image = self.networks["motion_encoder"].inputs["image"]
         value = torch.from_numpy(np.ascontiguousarray(array))
-        return _laid_out(value, image.dtype).to(image.device)
+        return laid_out(value, image.dtype).to(image.device)
 
     def fetch(self, value: Tensor) -> npt.NDArray[Any]:
         """See `engine.backends.networks.Networks.fetch`."""
@@ -239,86 +173,6 @@ class GpuNetworks:
         return lambda: self.gpu.queue(network.enqueue)
 
 
-class GpuPublishedModel(PublishedModel):
-    """See `engine.backends.model.PictureModel` and `engine.backends.live.FrameModel`."""
-
-    def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
-        """``networks`` are of the weights that ``info`` names."""
-        from engine.backends.frame_drawer import ResidentPortraits
-
-        super().__init__(networks, info)
-        self._gpu_networks = networks
-        self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
-
-    def open_frames(self) -> FrameDrawer | None:
-        """See `engine.backends.live.FrameModel`.
-
-        Raises:
-            KernelBuildError: a kernel does not compile on this machine.
-        """
-        from engine.backends.frame_drawer import GpuFrames
-
-        own = self._gpu_networks
-        prepare_kernels(own.gpu)
-        return GpuFrames(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
-
-
-def open_plans(
-    folder: Path,
-    *,
-    gpu: Gpu | None = None,
-    api: TensorRt | None = None,
-    cache: PlanCache | None = None,
-    progress: Progress | None = None,
-) -> PublishedModel:
-    """An exported published model on TensorRT, its plans built first where there are none.
-
-    Raises:
-        EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
-    """
-    from engine.backends.tensorrt_compact import installed
-
-    manifest = manifests.read_manifest(folder)
-    gpu = gpu or CudaGpu()
-    api = api or installed(gpu)
-    networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
-    info = ModelInfo(
-        name=manifest.model,
-        sha256=manifest.model_sha256,
-        size=int(networks["encoder"].inputs["image"].shape[-1]),
-        backend=f"{api.name} {manifest.precision}, {gpu.name}",
-    )
-    return GpuPublishedModel(GpuNetworks(networks, gpu), info)
-
-
-def open_half(
-    path: Path, *, engine: Engine = "eager", graphs: bool = True, gpu: Gpu | None = None
-) -> PublishedModel:
-    """Published weights in PyTorch on the GPU, in half precision with our kernels.
-
-    Args:
-        path: a file that ``mimicam models import`` wrote.
-        engine: see ``Engine``.
-        graphs: see ``GpuNetworks``.
-        gpu: None is the first one.
-
-    Raises:
-        EngineError: no GPU, or no such model.
-    """
-    from engine.models.mixed_parts import Form
-
-    folded, gpu = load_folded(path), gpu or CudaGpu()
-    form = Form(fused=engine == "compile")
-    networks = torch_networks(folded, form, gpu, engine=engine)
-    info = ModelInfo(
-        name=path.name,
-        sha256=sha256_of(path),
-        size=folded.config.size,
-        backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
-    )
-    return GpuPublishedModel(GpuNetworks(networks, gpu, graphs=graphs), info)
-
-
 def prepare_kernels(gpu: Gpu) -> None:
     """Compile what stands around the networks, before anything is captured or shown.
 
@@ -344,7 +198,7 @@ def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     gpu.queue(work)
 
 
-def _laid_out(value: Tensor, dtype: torch.dtype) -> Tensor:
+def laid_out(value: Tensor, dtype: torch.dtype) -> Tensor:
     """Pictures and maps in the networks' type, channels last; vectors stay float32."""
     import torch
 

@@ -25,8 +25,8 @@ FORMAT = "mimicam-networks"
 FILE = "manifest.json"
 LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "fp16-turing": 1e-2, "int8": 0.1}
 """Error allowed, as a share of an output's largest magnitude: the largest, in int8 the mean one. Seen on x86-64, 2026-11,
-ONNX Runtime and OpenVINO: 1e-5 in fp32, 1e-3 in fp16, and 5e-3 of the compact preset's mask, which is steep; 4e-2 in int8,
-where single pixels of a mask go over from one side to the other. A wrong sampling convention gives 1e-1 and more."""
+ONNX Runtime and OpenVINO: 1e-5 in fp32, 1e-3 in fp16, and 5e-3 of masks, which are steep; 4e-2 in int8, where single
+pixels of a mask go over from one side to the other. A wrong sampling convention gives 1e-1 and more."""
 
 _SAMPLES = 1 << 16
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from engine.backends import manifest as manifests
 from engine.backends.manifest import Array, Manifest, NetworkFile, Port
 from engine.backends.plan_cache import default_folder
@@ -106,3 +108,10 @@ def _move(part: Path, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for file in sorted(part.iterdir(), key=lambda file: file.name == manifests.FILE):
         os.replace(file, folder / file.name)
+
+
+def soft_picture(size: int) -> Array:
+    """A picture to compare networks on, float32 ``[1, 3, size, size]`` in -1..1, the same on every machine."""
+    y, x = np.mgrid[:size, :size].astype(np.float32) / size
+    channels = [np.sin(5 * x + y), np.cos(4 * y - x), np.sin(3 * x * y + 1)]
+    return np.stack(channels)[None].astype(np.float32)

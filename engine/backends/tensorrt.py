@@ -143,7 +143,7 @@ def open_network(
     """A network of an exported model: from its stored plan, or a new one that was compared with PyTorch.
 
     A build takes seconds with TensorRT for RTX and minutes with TensorRT; run it in a thread of its own while another
-    backend serves frames. ``batch``: pictures at once; only files of DPE take more than one.
+    backend serves frames. ``batch``: pictures at once; only files with a dynamic batch take more than one.
 
     Raises:
         EngineError: the export is damaged, the plan does not build, or it is not the reference.

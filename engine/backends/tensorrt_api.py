@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from engine.backends import tensorrt_plugin
+from engine.backends.cuda_gpu import Gpu
 from engine.errors import EngineError
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ _WORKSPACE_BYTES = 2 << 30
 
 Progress = Callable[[str, int, int], None]
 """Phase, steps done, steps in all."""
+
+_NO_RTX = ("8.0", "9.0")
+"""Compute capabilities of data-centre cards that TensorRT for RTX does not support."""
 
 
 class PlanNotLoaded(EngineError):  # noqa: N818 - what happened, as PlanRefused
@@ -278,3 +282,15 @@ def _monitor(module: Any, progress: Progress) -> Any:
             progress(phase, steps, steps)
 
     return Monitor()
+
+
+def find_tensorrt(gpu: Gpu) -> TensorRt:
+    """The installed TensorRT that supports this GPU; for an RTX card the one made for it comes first."""
+    flavours: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
+    reasons = []
+    for flavour in flavours if gpu.compute_capability not in _NO_RTX else flavours[1:]:
+        try:
+            return find(flavour)
+        except EngineError as error:
+            reasons.append(str(error))
+    raise EngineError("; or ".join(reasons))

@@ -23,9 +23,9 @@ class Enroll:
     def run(self) -> int:
         """Enrol and save."""
         from engine.assets_manifest import portrait_path
-        from engine.backends import load_model
         from engine.cli.live import note_turned
         from engine.files import refuse_to_overwrite_inputs
+        from engine.models.load import load_model
         from engine.portrait import enroll, enrolled_files, save_portrait
 
         portrait_file = portrait_path(self.portrait)

@@ -10,10 +10,11 @@ from itertools import combinations
 from pathlib import Path
 
 from engine.assets_manifest import bundled_portraits, portrait_path
-from engine.backends import LiveModel, PictureModel, load_model
 from engine.errors import EngineError
 from engine.files import is_same
 from engine.gallery import Gallery
+from engine.models.base import LiveModel, PictureModel
+from engine.models.load import load_model
 from engine.portrait import Portrait, load_portrait, read_picture
 from engine.report import Report
 from engine.runtime.clock import Clock

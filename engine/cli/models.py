@@ -71,7 +71,7 @@ class ImportModel:
     def run(self) -> int:
         """Convert."""
         try:
-            from engine.models.checkpoint import import_published
+            from engine.models.dpe.weights import import_published
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from engine.cli.run import Backend, ModeName, ReferenceName
+from engine.cli.run import ModeName, ReferenceName
+from engine.models.base import BackendName
 from engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
-    from engine.backends import LiveModel
+    from engine.models.base import LiveModel
     from engine.pipeline import Pipeline
     from engine.sources.video import VideoFile
 
@@ -29,7 +30,7 @@ class Render:
     """Where the result goes; a video for a video, a picture for a picture."""
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
-    backend: Backend = "auto"
+    backend: BackendName = "auto"
     """What computes."""
     model: str = "compact"
     """compact, or the path of a model."""
@@ -45,9 +46,9 @@ class Render:
     def run(self) -> int:
         """Render; print how much and how fast."""
         from engine.assets_manifest import portrait_path
-        from engine.backends import load_model
         from engine.cli.live import parse_size
         from engine.files import refuse_to_overwrite_inputs
+        from engine.models.load import load_model
         from engine.portrait import read_picture
         from engine.render import check_names, render_picture
         from engine.sources.file import is_picture
@@ -69,8 +70,8 @@ class Render:
 
     def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
         from engine.assets_manifest import portrait_path
-        from engine.backends import PictureModel
         from engine.cli.live import note_turned, parse_size, portrait_size
+        from engine.models.base import PictureModel
         from engine.pipeline import Pipeline
         from engine.portrait import enroll, load_portrait
 

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import tyro
 
 from engine.errors import EngineError
+from engine.models.base import BackendName
 from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
 
-Backend = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
 ModeName = Literal["exp", "pose", "both"]
 ReferenceName = Literal["absolute", "relative"]
 
@@ -28,7 +28,7 @@ class Run:
     """What of the driver reaches the portrait: expression, head pose, or both."""
     sink: tuple[str, ...] = ("virtual-camera",)
     """One or more of virtual-camera, window, file:PATH, webrtc, null."""
-    backend: Backend = "auto"
+    backend: BackendName = "auto"
     """What computes; auto chooses by what the machine has, and says which."""
     model: str = "compact"
     """compact, or the path of a model."""

@@ -1,1 +1,1 @@
-"""The networks, nn.Module only. Importing a module here needs torch."""
+"""Model families, a folder each, and what they share. ``load.py`` opens one by name or path."""

@@ -12,7 +12,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from engine.backends.live import REACH, Canvas, Scene
+from engine.models.frame_graph import REACH, Canvas, Scene
 from engine.runtime.buffers import BufferPool
 from engine.stages.crop import cut
 from engine.types import CropBox, Float, Image

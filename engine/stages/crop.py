@@ -125,3 +125,10 @@ def _towards(box: CropBox, wanted: CropBox, share: float) -> CropBox:
         y_px=box.y_px + share * (wanted.y_px - box.y_px),
         size_px=box.size_px + share * (wanted.size_px - box.size_px),
     )
+
+
+def whole_box(image: Image) -> CropBox:
+    """The box of a picture that is a face crop already: all of it, with bars where it is not square."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    return CropBox(x_px=(width - side) / 2, y_px=(height - side) / 2, size_px=float(side))

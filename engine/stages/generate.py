@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.backends.model import Features, TrackerModel
+from engine.models.base import Features, TrackerModel
 from engine.stages.motion import Drive
 from engine.types import Layers
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from engine.backends.live import BEYOND, EDGE, FADE, Scene
+from engine.models.frame_graph import BEYOND, EDGE, FADE, Scene
 from engine.runtime.buffers import BufferPool
 from engine.types import Float, Image, Layers
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from engine.models.compact_spec import CONDITIONING
+from engine.models.compact.spec import CONDITIONING
 from engine.runtime.buffers import BufferPool
 from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS

@@ -1,4 +1,4 @@
-"""The stages of a picture-driven model whose codes never leave the device (`engine.backends.live`).
+"""The stages of a picture-driven model whose codes never leave the device (`engine.models.frame_graph`).
 
 The same decisions as in `engine.stages.picture`, which is the reference, but told instead of computed: how much time has
 passed, whether this face is the neutral, what is eased from where. One graph then does a frame from crop to paste.
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from engine.backends.live import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
-from engine.backends.model import Features
+from engine.models.base import Features
+from engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
 from engine.runtime.buffers import BufferPool
 from engine.stages.composite import Composite
 from engine.stages.crop import Cutter, image_from_crop

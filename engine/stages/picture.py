@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, LatentCodes, PictureModel
+from engine.models.base import Features, LatentCodes, PictureModel
 from engine.stages.crop import Cutter
 from engine.stages.encode import Crop
 from engine.stages.motion import read_motion
@@ -41,7 +41,7 @@ class CodeDrive:
     """``[L]``"""
 
     def arrays(self) -> tuple[Float | None, ...]:
-        """In the order of `engine.backends.model.PictureModel.generate`."""
+        """In the order of `engine.models.base.PictureModel.generate`."""
         return self.expression, self.pose
 
     def towards(self, other: CodeDrive, share: float) -> CodeDrive:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from engine.backends.live import CanvasModel, FrameDrawer, FrameModel
-from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
+from engine.models.base import Features, LiveModel, PictureModel, TrackerModel
+from engine.models.frame_graph import CanvasModel, FrameDrawer, FrameModel
 from engine.stages.composite import Composite
 from engine.stages.edit import MotionEdit
 from engine.stages.encode import Crop, TrackerEncoder

@@ -20,7 +20,7 @@ from engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_lo
 if TYPE_CHECKING:
     import ssl
 
-    from engine.backends.shared import SharedModel
+    from engine.models.dpe.gpu.batch import SharedModel
     from engine.web.rooms import Room
     from engine.web.server import Server
 
@@ -134,7 +134,7 @@ class Serve:
 
     def _shared(self, calls: int) -> SharedModel | None:
         """The model that all calls share on a GPU; None: each has its own."""
-        from engine.backends.shared import open_shared
+        from engine.models.load import open_shared
 
         if calls == 1 or not self.batch_ms:
             return None

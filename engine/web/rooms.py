@@ -9,9 +9,9 @@ from typing import ClassVar, Protocol
 import cv2
 import numpy as np
 
-from engine.backends import load_model
-from engine.backends.model import Features, LiveModel, PictureModel
-from engine.backends.shared import SharedModel
+from engine.models.base import Features, LiveModel, PictureModel
+from engine.models.dpe.gpu.batch import SharedModel
+from engine.models.load import load_model
 from engine.pipeline import LivePath, Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
 from engine.runtime.cores import usable_cores

@@ -1,4 +1,8 @@
 // Reference and contract: kernels/crop_normalize.py. Shape letters as there.
+#include "half.cuh"
+#include "pixels.cuh"
+#include "resample.cuh"
+
 namespace {
 
 struct Colour { float a, b, c; };  // red, green, blue, or luma and both chroma values

@@ -1,4 +1,5 @@
 // Reference and contract: kernels/edit_codes.py. Shape letters as there. One block a session.
+
 namespace {
 
 const int THREADS = 256;  // kernels/edit_codes.py launches these

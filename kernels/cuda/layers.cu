@@ -1,4 +1,8 @@
 // Reference and contract: kernels/layers.py. Shape letters as there.
+#include "half.cuh"
+#include "pixels.cuh"
+#include "resample.cuh"
+
 namespace {
 
 // The numbers of one picture, in the order of kernels/layers.py.

@@ -1,4 +1,8 @@
 // Reference and contract: kernels/paste_back.py. Shape letters as there.
+#include "half.cuh"
+#include "pixels.cuh"
+#include "resample.cuh"
+
 namespace {
 
 template <class T> struct Picture {

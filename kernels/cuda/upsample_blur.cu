@@ -1,4 +1,6 @@
 // Reference and contract: kernels/upsample_blur.py. Shape letters as there.
+#include "half.cuh"
+
 namespace {
 
 const int TILE_W = 32, TILE_H = 8;  // input pixels per block; kernels/upsample_blur.py launches these

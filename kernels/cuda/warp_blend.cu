@@ -1,4 +1,6 @@
 // Reference and contract: kernels/warp_blend.py. Shape letters as there.
+#include "half.cuh"
+
 namespace {
 
 // Where one output pixel reads its feature map, and how it blends.

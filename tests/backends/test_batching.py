@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.backends.batching import Batcher, Gather, Superseded, Ticket
+from engine.runtime.batching import Batcher, Gather, Superseded, Ticket
 from engine.runtime.clock import FakeClock
 from engine.runtime.mailbox import Closed, Drops
 

@@ -16,15 +16,17 @@ from torch.nn import functional as F  # noqa: E402
 
 from benchmarks.gpu_steps import FORMS, REHEARSAL, canvas_of, open_variant, portrait_of  # noqa: E402
 from benchmarks.kernels.__main__ import BENCHES  # noqa: E402
-from engine.backends.code_state import CodeState  # noqa: E402
-from engine.backends.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
-from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
-from engine.backends.gpu_networks import GpuNetworks, torch_networks  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.backends.slots import SlotStep  # noqa: E402
-from engine.models import compact  # noqa: E402
-from engine.models.compact import Compact, CompactConfig  # noqa: E402
-from engine.models.folded import FoldedDpe  # noqa: E402
+from engine.models.compact import network as compact  # noqa: E402
+from engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
+from engine.models.compact.network import Compact  # noqa: E402
+from engine.models.compact.spec import CompactConfig  # noqa: E402
+from engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
+from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from export.networks import random_dpe  # noqa: E402
 from tests.capture import Forbidden, WatchedGpu, watched  # noqa: E402

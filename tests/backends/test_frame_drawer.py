@@ -16,26 +16,22 @@ if importlib.util.find_spec("openvino") is None:  # on a bare GPU machine: nothi
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends.code_state import CodeState  # noqa: E402
-from engine.backends.frame_drawer import ResidentPortraits  # noqa: E402
-from engine.backends.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
-from engine.backends.gpu_networks import (  # noqa: E402
-    GpuNetworks,
-    GpuPublishedModel,
-    copy_all,
-    torch_networks,
-)
-from engine.backends.live import Canvas, CodeEdit, FrameModel  # noqa: E402
-from engine.backends.model import Features, LatentCodes  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks, copy_all  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.backends.published import PublishedModel, portrait_maps  # noqa: E402
-from engine.backends.slots import SlotRequest, SlotStep  # noqa: E402
 from engine.backends.torch_networks import TorchNetworks  # noqa: E402
-from engine.models.dpe import Dpe  # noqa: E402
-from engine.models.folded import FoldedDpe  # noqa: E402
-from engine.models.mixed_parts import Form  # noqa: E402
-from engine.models.onnx_form import dpe_specs  # noqa: E402
-from engine.models.presets import DEBUG  # noqa: E402
+from engine.models.base import Features, LatentCodes  # noqa: E402
+from engine.models.dpe.config import DEBUG  # noqa: E402
+from engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from engine.models.dpe.gpu.frame_graph import ResidentPortraits  # noqa: E402
+from engine.models.dpe.gpu.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
+from engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks  # noqa: E402
+from engine.models.dpe.gpu.slots import SlotRequest, SlotStep  # noqa: E402
+from engine.models.dpe.half_parts import Form  # noqa: E402
+from engine.models.dpe.model import DpeModel, portrait_maps  # noqa: E402
+from engine.models.dpe.network import Dpe  # noqa: E402
+from engine.models.dpe.spec import dpe_specs  # noqa: E402
+from engine.models.frame_graph import Canvas, CodeEdit, FrameModel  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
@@ -78,12 +74,12 @@ def folded() -> FoldedDpe:
 
 
 @pytest.fixture(scope="module")
-def reference(folded: FoldedDpe) -> PublishedModel:
-    return PublishedModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
+def reference(folded: FoldedDpe) -> DpeModel:
+    return DpeModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
 
 
 @pytest.fixture(scope="module")
-def portraits(reference: PublishedModel) -> list[Portrait]:
+def portraits(reference: DpeModel) -> list[Portrait]:
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(SIDE))
     crops = [picture(seed, SIDE, SIDE) for seed in (1, 6)]
     return [
@@ -95,7 +91,7 @@ def portraits(reference: PublishedModel) -> list[Portrait]:
 @pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_frame_is_the_stages_one_after_another(
-    mode: Mode, graph: bool, folded: FoldedDpe, reference: PublishedModel, portraits: list[Portrait]
+    mode: Mode, graph: bool, folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     gpu, canvas = FakeGpu(), canvas_of()
     step, codes = step_of(folded, gpu, mode, portraits[0].features, canvas, graph=graph)
@@ -143,7 +139,7 @@ def test_camera_and_sink_have_pixels_of_their_own(
 
 @pytest.mark.parametrize("size", [None, (96, SIDE)])
 def test_a_live_session_on_the_device_draws_what_the_host_draws(
-    size: tuple[int, int] | None, folded: FoldedDpe, reference: PublishedModel, portraits: list[Portrait]
+    size: tuple[int, int] | None, folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     """Crop to picture, in all modes, with portraits changed, and nobody seen in between."""
     results = []
@@ -192,7 +188,7 @@ def test_modes_and_portraits_cost_no_new_capture(folded: FoldedDpe, portraits: l
 
 
 def test_two_sessions_of_one_model_do_not_meet(
-    folded: FoldedDpe, reference: PublishedModel, portraits: list[Portrait]
+    folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     model = device_model(folded)
     pair = [
@@ -237,7 +233,7 @@ def test_portraits_stay_resident_and_old_ones_make_room(folded: FoldedDpe, portr
 
 
 def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
-    folded: FoldedDpe, reference: PublishedModel, portraits: list[Portrait]
+    folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     gpu = CountingGpu()
     step = SlotStep(torch_networks(folded, SINGLE, gpu, batch=3), gpu)
@@ -296,7 +292,7 @@ def test_a_frame_as_a_real_graph_is_the_frame_without_one(
 
 @pytest.mark.gpu
 def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
-    folded: FoldedDpe, reference: PublishedModel, portraits: list[Portrait]
+    folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     gpu = real_gpu()
     # cuDNN rounds float32 to TF32 by default: that would be measured here, not the path.
@@ -338,9 +334,9 @@ def real_gpu() -> Any:
     return CudaGpu()
 
 
-def device_model(folded: FoldedDpe, gpu: Any = None) -> GpuPublishedModel:
+def device_model(folded: FoldedDpe, gpu: Any = None) -> GpuDpeModel:
     gpu = gpu or HostGpu()
-    return GpuPublishedModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu), FACTS)
+    return GpuDpeModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu), FACTS)
 
 
 def step_of(
@@ -367,7 +363,7 @@ def step_of(
 
 
 def by_stages(
-    model: PublishedModel,
+    model: DpeModel,
     portrait: Features,
     canvas: Canvas,
     frame: Image,

@@ -10,13 +10,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends import load_model  # noqa: E402
-from engine.backends.bundle_facts import COMPACT_DIR  # noqa: E402
-from engine.backends.gpu_compact import compact_networks, open_compact_half  # noqa: E402
-from engine.backends.live import CanvasModel  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
-from engine.models.compact import Compact  # noqa: E402
-from engine.models.compact_flat import CompactGenerator  # noqa: E402
+from engine.models.compact.bundle_facts import COMPACT_DIR  # noqa: E402
+from engine.models.compact.flat import CompactGenerator  # noqa: E402
+from engine.models.compact.frame_graph import compact_networks, open_compact_half  # noqa: E402
+from engine.models.compact.network import Compact  # noqa: E402
+from engine.models.frame_graph import CanvasModel  # noqa: E402
+from engine.models.load import load_model  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import enroll  # noqa: E402
 from engine.types import EditSettings, Frame  # noqa: E402

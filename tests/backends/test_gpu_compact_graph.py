@@ -9,10 +9,14 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
 from engine.backends.cuda_gpu import Gpu  # noqa: E402
-from engine.backends.gpu_compact import GpuCompact, compact_networks  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.models.compact import Compact, CompactConfig  # noqa: E402
-from engine.models.compact_spec import CONDITIONING, generator_spec  # noqa: E402
+from engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
+from engine.models.compact.network import Compact  # noqa: E402
+from engine.models.compact.spec import (  # noqa: E402
+    CONDITIONING,
+    CompactConfig,
+    generator_spec,
+)
 from engine.stages.composite import Composite  # noqa: E402
 from engine.types import CropBox, Float, Image, Layers  # noqa: E402
 

@@ -7,16 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from engine.backends.gpu_networks import GpuNetworks, TorchNetwork, torch_networks  # noqa: E402
-from engine.backends.model import Features  # noqa: E402
+from engine.backends.gpu_networks import GpuNetworks, TorchNetwork  # noqa: E402
 from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.backends.published import PublishedModel  # noqa: E402
 from engine.backends.torch_networks import TorchNetworks  # noqa: E402
-from engine.models.dpe import Dpe  # noqa: E402
-from engine.models.folded import FoldedDpe  # noqa: E402
-from engine.models.mixed_parts import Form  # noqa: E402
-from engine.models.onnx_form import dpe_specs  # noqa: E402
-from engine.models.presets import DEBUG  # noqa: E402
+from engine.models.base import Features  # noqa: E402
+from engine.models.dpe.config import DEBUG  # noqa: E402
+from engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from engine.models.dpe.half_parts import Form  # noqa: E402
+from engine.models.dpe.model import DpeModel  # noqa: E402
+from engine.models.dpe.network import Dpe  # noqa: E402
+from engine.models.dpe.spec import dpe_specs  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 
 SINGLE = Form(dtype=torch.float32)
@@ -34,12 +35,12 @@ def folded() -> FoldedDpe:
 
 
 @pytest.fixture(scope="module")
-def reference(folded: FoldedDpe) -> PublishedModel:
-    return PublishedModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
+def reference(folded: FoldedDpe) -> DpeModel:
+    return DpeModel(TorchNetworks(folded, dpe_specs(DEBUG), torch.device("cpu")), FACTS)
 
 
 @pytest.fixture(scope="module")
-def portrait(reference: PublishedModel) -> Features:
+def portrait(reference: DpeModel) -> Features:
     return reference.encode(_picture(1, DEBUG.size, DEBUG.size))
 
 
@@ -59,10 +60,10 @@ def test_a_torch_network_runs_on_memory_of_its_own() -> None:
 @pytest.mark.parametrize("graphs", [True, False])
 @pytest.mark.parametrize("drive", ["exp", "pose", "both"])
 def test_a_model_on_fixed_networks_draws_what_the_reference_draws(
-    drive: str, graphs: bool, folded: FoldedDpe, reference: PublishedModel
+    drive: str, graphs: bool, folded: FoldedDpe, reference: DpeModel
 ) -> None:
     gpu = FakeGpu()
-    model = PublishedModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu, graphs=graphs), FACTS)
+    model = DpeModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu, graphs=graphs), FACTS)
     assert gpu.captures == (4 if graphs else 0)
     source, driver = _picture(1, DEBUG.size, DEBUG.size), _picture(2, DEBUG.size, DEBUG.size)
     pictures = []
@@ -84,7 +85,7 @@ def test_a_portraits_maps_are_copied_once(folded: FoldedDpe, monkeypatch: pytest
         gpu_networks, "copy_all", lambda gpu, pairs: (counts.append(len(pairs)), copy_all(gpu, pairs))
     )
     gpu = FakeGpu()
-    model = PublishedModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu), FACTS)
+    model = DpeModel(GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu), FACTS)
     features = model.encode(_picture(1, DEBUG.size, DEBUG.size))
     code = model.own_codes(features).expression
     counts.clear()
@@ -97,7 +98,7 @@ def test_what_somebody_else_wrote_is_copied_again(folded: FoldedDpe, portrait: F
     """Whole frames and single networks share inputs: neither may show the other's portrait."""
     gpu = FakeGpu()
     networks = GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu)
-    model = PublishedModel(networks, FACTS)
+    model = DpeModel(networks, FACTS)
     own = model.own_codes(portrait)
     want = model.generate(portrait, (own.expression, None)).copy()
     for value in networks.networks["expression_generator"].inputs.values():

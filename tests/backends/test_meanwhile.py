@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.backends import plan_start
-from engine.backends.meanwhile import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
-from engine.backends.model import Features, LatentCodes, PictureModel
 from engine.errors import EngineError, KernelBuildError
+from engine.models.base import Features, LatentCodes, PictureModel
+from engine.models.compact import plans
+from engine.models.hot_swap import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
 from engine.types import Float, Image, Mode
 
 FEATURES = Features(arrays={"latent": np.zeros(1, np.float32)}, model="same")
@@ -133,11 +133,11 @@ def test_it_is_the_kind_of_model_that_it_stands_for(kind: type) -> None:
 def test_an_export_starts_at_once_where_something_else_can_draw(
     built: bool, bundled: bool, meanwhile: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(plan_start, "is_built", lambda *_folder, **_options: built)
-    monkeypatch.setattr(plan_start, "_is_bundled", lambda _folder: bundled)
-    monkeypatch.setattr(plan_start, "open_bundle_openvino", lambda: Fake("openvino", 100))
-    monkeypatch.setattr(plan_start, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt", 200))
-    model = plan_start.start_compact(tmp_path, gpu=object(), api=object(), cache=object())
+    monkeypatch.setattr(plans, "is_built", lambda *_folder, **_options: built)
+    monkeypatch.setattr(plans, "_is_bundled", lambda _folder: bundled)
+    monkeypatch.setattr(plans, "open_bundle_openvino", lambda: Fake("openvino", 100))
+    monkeypatch.setattr(plans, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt", 200))
+    model = plans.start_compact(tmp_path, gpu=object(), api=object(), cache=object())
     assert isinstance(model, Meanwhile) is meanwhile
     if meanwhile:
         assert model.finished.wait(10)

@@ -13,16 +13,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends import cuda_gpu, shared  # noqa: E402
-from engine.backends.gpu_networks import torch_networks  # noqa: E402
-from engine.backends.live import FrameModel  # noqa: E402
-from engine.backends.model import PictureModel  # noqa: E402
-from engine.backends.published import PublishedModel  # noqa: E402
-from engine.backends.shared import SharedModel, open_shared  # noqa: E402
-from engine.backends.slots import SlotStep  # noqa: E402
+from engine.backends import cuda_gpu  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
-from engine.models.checkpoint import save_published  # noqa: E402
-from engine.models.folded import FoldedDpe  # noqa: E402
+from engine.models.base import PictureModel  # noqa: E402
+from engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from engine.models.dpe.gpu import batch as shared  # noqa: E402
+from engine.models.dpe.gpu.batch import SharedModel  # noqa: E402
+from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
+from engine.models.dpe.model import DpeModel  # noqa: E402
+from engine.models.dpe.weights import save_dpe  # noqa: E402
+from engine.models.frame_graph import FrameModel  # noqa: E402
+from engine.models.load import open_shared  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.runtime.mailbox import Closed  # noqa: E402
@@ -67,7 +69,7 @@ def model(step: Noting) -> Iterator[SharedModel]:
 
 
 def test_sessions_on_threads_of_their_own_see_what_each_would_see_alone(
-    model: SharedModel, step: Noting, reference: PublishedModel, portraits: list[Portrait]
+    model: SharedModel, step: Noting, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     frames = 6
     results: dict[int, list[np.ndarray]] = {}
@@ -169,7 +171,7 @@ def test_a_server_that_stops_tells_its_sessions(model: SharedModel, portraits: l
 
 
 def test_calls_of_the_studio_borrow_slots_and_give_them_back(
-    model: SharedModel, portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch, reference: PublishedModel
+    model: SharedModel, portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch, reference: DpeModel
 ) -> None:
     pytest.importorskip("aiortc")
     from engine.web import rooms
@@ -192,11 +194,11 @@ def test_calls_of_the_studio_borrow_slots_and_give_them_back(
 def test_published_weights_are_shared_on_a_gpu_and_only_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.models.dpe import Dpe
-    from engine.models.presets import DEBUG
+    from engine.models.dpe.config import DEBUG
+    from engine.models.dpe.network import Dpe
 
     path = tmp_path / "dpe.safetensors"
-    save_published(Dpe(DEBUG), path)
+    save_dpe(Dpe(DEBUG), path)
     assert open_shared(str(path), "torch", slots=2, wait_s=0.001) is None
     assert open_shared("compact", "auto", slots=2, wait_s=0.001) is None
     monkeypatch.setattr(cuda_gpu, "CudaGpu", HostGpu)

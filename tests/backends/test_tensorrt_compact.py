@@ -14,13 +14,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
-from engine.backends import tensorrt_api, tensorrt_compact  # noqa: E402
-from engine.backends.model import Features  # noqa: E402
+from engine.backends import tensorrt_api  # noqa: E402
 from engine.backends.plan_cache import PlanCache  # noqa: E402
 from engine.backends.tensorrt_api import BuildRequest  # noqa: E402
-from engine.backends.tensorrt_compact import TensorRtCompact  # noqa: E402
 from engine.errors import EngineError  # noqa: E402
-from engine.models.compact_spec import CONDITIONING, FEATURES  # noqa: E402
+from engine.models.base import Features  # noqa: E402
+from engine.models.compact.plans import TensorRtCompact  # noqa: E402
+from engine.models.compact.spec import CONDITIONING, FEATURES  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import enroll  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402
@@ -228,11 +228,11 @@ def test_the_tensorrt_that_supports_the_card_is_asked_for(
         seen.append(flavour)
         raise EngineError(f"{flavour} is not available")
 
-    monkeypatch.setattr(tensorrt_compact, "find", missing)
+    monkeypatch.setattr(tensorrt_api, "find", missing)
     gpu = FakeGpu()
     gpu.compute_capability = capability
     with pytest.raises(EngineError, match="; or ".join(asked)[:12]):
-        tensorrt_compact.installed(gpu)
+        tensorrt_api.find_tensorrt(gpu)
     assert seen == asked
 
 

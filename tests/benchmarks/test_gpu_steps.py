@@ -43,7 +43,7 @@ def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
 
 def test_variants_draw_the_same_pictures() -> None:
     """A faster variant that draws something else is no variant."""
-    from engine.models.folded import FoldedDpe
+    from engine.models.dpe.folded import FoldedDpe
     from export.networks import random_dpe
 
     folded, pictures = FoldedDpe(random_dpe("debug")), []
@@ -100,7 +100,7 @@ def test_frames_arrive_at_thirty_a_second_from_each_session() -> None:
 def test_what_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from engine.models.folded import FoldedDpe
+    from engine.models.dpe.folded import FoldedDpe
     from export.networks import random_dpe
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)

@@ -92,7 +92,7 @@ def test_a_model_that_does_not_load_fails_the_check(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise EngineError("the generator lacks a file")
 
-    monkeypatch.setattr("engine.backends.load_model", refuse)
+    monkeypatch.setattr("engine.models.load.load_model", refuse)
     assert main(["doctor"]) == 1
 
 

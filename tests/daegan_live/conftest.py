@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.daegan import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan_file import save_daegan
+from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan.weights import save_daegan
 from engine.types import Image
 from tests.user_cache import cache, own_cache
 

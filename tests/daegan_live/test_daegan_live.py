@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from engine.assets_manifest import ASSETS
-from engine.backends import PictureModel, daegan_cache, load_model
 from engine.backends.cuda_gpu import CudaGpu
-from engine.backends.daegan import NETWORKS, DaeGanModel
 from engine.cli import main
 from engine.errors import EngineError
-from engine.models import daegan_parts
-from engine.models.daegan import DaeGan
+from engine.models.base import PictureModel
+from engine.models.daegan import export_cache as daegan_cache
+from engine.models.daegan import inference as daegan_parts
+from engine.models.daegan.model import NETWORKS, DaeGanModel
+from engine.models.daegan.network import DaeGan
+from engine.models.load import load_model
 from engine.pipeline import Pipeline, Seen
 from engine.portrait import enroll
 from engine.sources.video import VideoFile

@@ -7,16 +7,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="networks are traced in torch")
+torch = pytest.importorskip("torch", reason="networks are traced in torch")
 
-from export.cli import Export
-from export.clip_inputs import clip_inputs
-from export.networks import load_networks
+from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan  # noqa: E402
+from engine.models.daegan.weights import save_daegan  # noqa: E402
+from export.cli import Export  # noqa: E402
+from export.clip_inputs import clip_inputs  # noqa: E402
+from export.networks import load_networks  # noqa: E402
 
 
-@pytest.mark.parametrize("model", ["random:compact", "random:debug"])
-def test_every_network_is_fed_what_it_takes(model: str) -> None:
-    networks = load_networks(model)
+@pytest.fixture(scope="module")
+def daegan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("daegan") / "daegan.safetensors"
+    save_daegan(DaeGan(DAEGAN_DEBUG), path)
+    return path
+
+
+def test_a_daegan_is_exported_in_half_precision_as_a_user_does(daegan: Path, tmp_path: Path) -> None:
+    command = Export(model=str(daegan), out=tmp_path, target="onnx", precision="fp16")
+    assert not command.run()
+    assert (tmp_path / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("model", ["random:compact", "random:debug", "daegan"])
+def test_every_network_is_fed_what_it_takes(model: str, daegan: Path) -> None:
+    networks = load_networks(str(daegan) if model == "daegan" else model)
     found = clip_inputs(networks, 2)
     for network in networks:
         assert found[network.name], network.name

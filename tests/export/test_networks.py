@@ -7,12 +7,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from engine.errors import EngineError  # noqa: E402
-from engine.models.checkpoint import save_published  # noqa: E402
-from engine.models.compact import Compact  # noqa: E402
-from engine.models.compact_spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec  # noqa: E402
-from engine.models.dpe import Dpe  # noqa: E402
-from engine.models.onnx_form import dpe_specs  # noqa: E402
-from engine.models.presets import DEBUG  # noqa: E402
+from engine.models.compact.network import Compact  # noqa: E402
+from engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec  # noqa: E402
+from engine.models.dpe.config import DEBUG  # noqa: E402
+from engine.models.dpe.network import Dpe  # noqa: E402
+from engine.models.dpe.spec import dpe_specs  # noqa: E402
+from engine.models.dpe.weights import save_dpe  # noqa: E402
 from engine.types import Mode  # noqa: E402
 from export import networks  # noqa: E402
 from export.bundle import BundleOptions, write_bundle  # noqa: E402
@@ -23,7 +23,7 @@ def test_the_exported_networks_chain_to_the_models_own_edit(tmp_path: Path) -> N
     """Source latent and maps, driver's code, generator: equation 5 from the exported parts."""
     model = Dpe(DEBUG).eval()
     path = tmp_path / "m.safetensors"
-    save_published(model, path)
+    save_dpe(model, path)
     parts = {network.name: network for network in load_networks(str(path))}
     source, driver = networks.smooth_pictures(DEBUG.size)
     with torch.no_grad():

@@ -94,10 +94,10 @@ def test_the_command_measures_trained_weights_by_itself(tmp_path: Path) -> None:
     """On the user's own checkpoint, with the bundled clip: what it keeps is in the file beside the networks."""
     import json
 
-    from engine.models.checkpoint import save_published
+    from engine.models.dpe.weights import save_dpe
 
     weights = tmp_path / "dpe.safetensors"
-    save_published(random_dpe("debug"), weights)
+    save_dpe(random_dpe("debug"), weights)
     command = Export(model=str(weights), out=tmp_path / "out", precision="fp16", limit=0.05)
     assert command.run() == 0
     found = json.loads((tmp_path / "out" / "sensitivity.json").read_text())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +35,62 @@ def test_kernel_compiles(op: str, arch: str) -> None:
     assert cubin.startswith(b"\x7fELF")
     for kernel in _launch.names(op):
         assert f".text.{kernel}\0".encode() in cubin
+
+
+@pytest.mark.parametrize("path", sorted(_launch._FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.usefixtures("compiler")
+def test_a_file_compiles_alone_with_what_it_includes(path: Path) -> None:
+    _compile_alone(path)
+
+
+@pytest.mark.parametrize("path", sorted(_launch._FOLDER.glob("*.cu")), ids=lambda path: path.name)
+@pytest.mark.usefixtures("compiler")
+def test_a_file_without_its_includes_does_not_compile(path: Path, tmp_path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "#include" not in text:
+        assert path.name == "edit_codes.cu", "only this op needs no header"
+        return
+    bare = tmp_path / path.name
+    bare.write_text(re.sub("#include .*", "", text), encoding="utf-8")
+    with pytest.raises(pytest.fail.Exception, match="undefined"):
+        _compile_alone(bare)
+
+
+@pytest.mark.parametrize("path", sorted(_launch._FOLDER.glob("*.cu")), ids=lambda path: path.name)
+def test_nvcc_compiles_a_file_alone(path: Path, tmp_path: Path) -> None:
+    if not (shutil.which("nvcc") and shutil.which("g++")):
+        pytest.skip("nvcc or g++ is not installed")
+    command = ["nvcc", "-c", str(path), f"-I{_launch._FOLDER}", "-arch=sm_75", "-o", str(tmp_path / "op.o")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_source_holds_each_header_once_and_includes_nothing(tmp_path: Path, monkeypatch: Any) -> None:
+    for name, text in (
+        ("a.cuh", "#pragma once\nint a;\n"),
+        ("b.cuh", '#pragma once\n#include "a.cuh"\nint b;\n'),
+        ("op.cu", '// op\n#include "a.cuh"\n#include "b.cuh"\nint c;\n'),
+    ):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(_launch, "_FOLDER", tmp_path)
+    before = _launch.source("op")
+    assert re.findall(r"int (\w);", before) == ["a", "b", "c"]
+    assert "#include" not in before
+    assert '#line 4 "op.cu"\nint c;' in before
+    (tmp_path / "a.cuh").write_text("#pragma once\nlong a;\n")
+    assert _launch.source("op") != before, "CuPy would go on with the machine code of the old header"
+
+
+def _compile_alone(path: Path) -> None:
+    """Give NVRTC one file as it stands, and the folder that its includes are found in."""
+    nvrtc = _cupy.cupy().cuda.nvrtc
+    program = nvrtc.createProgram(path.read_text(encoding="utf-8"), path.name, (), ())
+    try:
+        nvrtc.compileProgram(program, (*_cupy.OPTIONS, f"-I{_launch._FOLDER}", "-arch=compute_75"))
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    finally:
+        nvrtc.destroyProgram(program)
 
 
 def test_every_op_has_its_files_and_every_source_an_op() -> None:

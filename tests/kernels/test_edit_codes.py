@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.backends.live import CodeEdit
+from engine.models.frame_graph import CodeEdit
 from kernels import _launch
 from kernels import edit_codes as op
 from kernels.edit_codes import FIELDS, edit_codes

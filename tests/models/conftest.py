@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.checkpoint import build_published
-from engine.models.dpe import Dpe
-from engine.models.layers import blur_kernel
-from engine.models.presets import DEBUG, PUBLISHED, DpeConfig
-from engine.models.published_names import entries
+from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.published_names import entries
+from engine.models.dpe.stylegan2 import blur_kernel
+from engine.models.dpe.weights import build_published
 from tests.models.golden.pseudo_weights import fill, picture
 
 State = dict[str, torch.Tensor]

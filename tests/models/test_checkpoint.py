@@ -16,11 +16,11 @@ from torch import Tensor
 
 from engine.errors import EngineError
 from engine.files import sha256_of
-from engine.models import checkpoint
-from engine.models.checkpoint import import_published, initialise_from_lia, load_published, save_published
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG
-from engine.models.published_names import entries, lia_name
+from engine.models.dpe import weights as checkpoint
+from engine.models.dpe.config import DEBUG
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.published_names import entries, lia_name
+from engine.models.dpe.weights import import_published, initialise_from_lia, load_dpe, save_dpe
 from tests.models.conftest import State, pseudo_state
 
 
@@ -61,9 +61,7 @@ def test_an_imported_checkpoint_gives_the_same_pictures(
     import_published(file, out, config=DEBUG)
     source, driving = debug_pictures[:1], debug_pictures[1:2]
     with torch.inference_mode():
-        assert torch.equal(
-            load_published(out).edit(source, driving, "both"), debug.edit(source, driving, "both")
-        )
+        assert torch.equal(load_dpe(out).edit(source, driving, "both"), debug.edit(source, driving, "both"))
 
 
 def test_the_json_beside_names_preset_hashes_and_the_bare_file_name(file: Path, out: Path) -> None:
@@ -81,7 +79,7 @@ def test_the_json_beside_names_preset_hashes_and_the_bare_file_name(file: Path, 
 def test_half_precision_weights_are_taken(tmp_path: Path, state: State, out: Path) -> None:
     torch.save({"gen": {name: value.half() for name, value in state.items()}}, tmp_path / "half.pt")
     import_published(tmp_path / "half.pt", out, config=DEBUG)
-    assert all(value.dtype == torch.float32 for value in load_published(out).state_dict().values())
+    assert all(value.dtype == torch.float32 for value in load_dpe(out).state_dict().values())
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, out: Path) -> None:
@@ -154,7 +152,7 @@ def test_a_compressed_bomb_is_refused_before_it_unfolds(
 def test_a_checkpoint_beyond_the_limit_is_refused(
     file: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.models.archive.LIMIT_BYTES", 1000)
+    monkeypatch.setattr("engine.models.dpe.untrusted_pickle.LIMIT_BYTES", 1000)
     assert "declares" in refused(file, out)
 
 
@@ -224,15 +222,15 @@ def test_an_impossible_output_is_refused(file: Path, tmp_path: Path, name: str) 
 
 def test_a_damaged_or_foreign_model_is_refused_on_load(out: Path, debug: Dpe) -> None:
     with pytest.raises(EngineError, match="does not exist"):
-        load_published(out)
-    save_published(debug, out)
+        load_dpe(out)
+    save_dpe(debug, out)
     whole = out.read_bytes()
     out.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(EngineError, match="damaged"):
-        load_published(out)
+        load_dpe(out)
     checkpoint.save_file({"a": torch.zeros(1)}, out)
     with pytest.raises(EngineError, match="not a DPE model"):
-        load_published(out)
+        load_dpe(out)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +246,7 @@ def test_a_model_with_another_header_is_refused(out: Path, debug: Dpe, change: d
     header = {"format": "mimicam-dpe", "mapping_version": "1", "config": json.dumps(DEBUG.as_dict())}
     checkpoint.save_file(debug.state_dict(), out, metadata=header | change)
     with pytest.raises(EngineError, match=words):
-        load_published(out)
+        load_dpe(out)
 
 
 def test_lia_starts_encoder_trunk_and_directions_only(tmp_path: Path, state: State) -> None:

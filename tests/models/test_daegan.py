@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.models.daegan import (
+from engine.models.daegan.network import (
     DAEGAN,
     DAEGAN_DEBUG,
     AdaptiveNorm,

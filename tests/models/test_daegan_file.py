@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import EngineError
-from engine.models.daegan import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan_file import load_daegan, save_daegan
+from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan.weights import load_daegan, save_daegan
 
 
 @pytest.fixture

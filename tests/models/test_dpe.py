@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.models import layers
-from engine.models.dpe import Dpe, Encoded
-from engine.models.presets import DEBUG, PUBLISHED, DpeConfig
-from engine.models.published_names import entries
+from engine.models.dpe import stylegan2 as layers
+from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from engine.models.dpe.network import Dpe, Encoded
+from engine.models.dpe.published_names import entries
 from engine.types import Mode
 from tests.models.golden.pseudo_weights import picture
 

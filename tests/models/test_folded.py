@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.dpe import Dpe
-from engine.models.folded import FoldedDpe
-from engine.models.onnx_form import NETWORKS, dpe_specs, example_inputs, write_onnx
+from engine.models.dpe.folded import FoldedDpe
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.spec import NETWORKS, dpe_specs, example_inputs, write_onnx
 from engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engine.backends.model import Features
+from engine.models.base import Features
 from engine.types import Float, Image, Layers
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.assets_manifest import ASSETS
-from engine.backends import Model, load_model
+from engine.models.base import Model
+from engine.models.load import load_model
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.geometry import head_pose

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from engine.assets_manifest import ASSETS
-from engine.backends import Model, load_model
-from engine.backends.model import Features
+from engine.models.base import Features, Model
+from engine.models.load import load_model
 from engine.pipeline import Pipeline
 from engine.portrait import enroll
 from engine.runtime.buffers import BufferPool

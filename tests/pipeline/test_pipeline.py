@@ -292,6 +292,8 @@ def test_an_aligned_frame_is_the_drivers_box(make: Make) -> None:
     crop = pipeline.crop(frame(0, image=np.zeros((512, 512, 3), np.uint8)), face)
     assert (crop.box.x_px, crop.box.y_px, crop.box.size_px) == (0, 0, 512)
     assert crop.face is face
+    tall = pipeline.crop(frame(1, image=np.zeros((512, 300, 3), np.uint8)), face).box
+    assert (tall.x_px, tall.y_px, tall.size_px) == (-106, 0, 512), "in the middle, as a portrait is"
 
 
 def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, rosa: Portrait) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.checkpoint import build_published, save_published
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG
+from engine.models.dpe.config import DEBUG
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import build_published, save_dpe
 from engine.types import Image
 from tests.models.conftest import pseudo_state
 from tests.models.golden.pseudo_weights import picture
@@ -28,7 +28,7 @@ def dpe() -> Dpe:
 @pytest.fixture(scope="session")
 def weights(dpe: Dpe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "dpe.safetensors"
-    save_published(dpe, path)
+    save_dpe(dpe, path)
     return path
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.backends.model import Features, LatentCodes, check_own
+from engine.models.base import Features, LatentCodes, check_own
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait
 from engine.stages.encode import Crop

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from engine.backends import PictureModel, load_model, published_cache
 from engine.backends import manifest as manifests
 from engine.backends.cuda_gpu import CudaGpu
-from engine.backends.published_cache import exported
 from engine.cli import main
 from engine.errors import EngineError
-from engine.models.checkpoint import save_published
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG
+from engine.models.base import PictureModel
+from engine.models.dpe import export_cache as published_cache
+from engine.models.dpe.config import DEBUG
+from engine.models.dpe.export_cache import exported
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import save_dpe
+from engine.models.load import load_model
 from engine.pipeline import Pipeline
 from engine.portrait import enroll, load_portrait, save_portrait
 from engine.types import EditSettings, Image
@@ -156,7 +158,7 @@ def test_tensorrt_says_what_is_missing_here(model: str, weights: Path) -> None:
 def test_a_portrait_of_other_weights_is_refused(
     weights: Path, aligned: tuple[Image, ...], tmp_path: Path
 ) -> None:
-    save_published(Dpe(DEBUG), tmp_path / "other.safetensors")
+    save_dpe(Dpe(DEBUG), tmp_path / "other.safetensors")
     model, other = load_model(str(weights), "torch"), load_model(str(tmp_path / "other.safetensors"), "torch")
     assert isinstance(model, PictureModel)
     portrait = enroll(aligned[0], model=other, aligned=True)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from engine.assets_manifest import ASSETS
-from engine.backends import PictureModel, load_model
 from engine.cli import main
+from engine.models.base import PictureModel
+from engine.models.load import load_model
 from engine.pipeline import Pipeline, Seen
 from engine.sources.video import VideoFile
 from engine.types import Frame, Image
@@ -105,8 +106,8 @@ def test_an_imported_checkpoint_is_enrolled_with_and_run(
 ) -> None:
     import torch
 
-    from engine.models import checkpoint
-    from engine.models.presets import DEBUG
+    from engine.models.dpe import weights as checkpoint
+    from engine.models.dpe.config import DEBUG
     from tests.models.conftest import pseudo_state
 
     torch.save({"gen": pseudo_state(DEBUG)}, tmp_path / "dpe.pt")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.assets_manifest import ASSETS
-from engine.backends import Features
+from engine.models.base import Features
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.track import FaceTracker

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.models.compact_spec import CONDITIONING, CompactConfig, generator_spec
+from engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
 from engine.stages.geometry import face_geometry, place
 from engine.stages.motion import (
     CONTROL,

@@ -13,10 +13,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="the device's arithmetic is PyTorch's")
 
 from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends.code_state import CodeState  # noqa: E402
-from engine.backends.live import Canvas, LiveFrame  # noqa: E402
-from engine.backends.model import Features, LatentCodes, check_own  # noqa: E402
-from engine.backends.published import portrait_codes  # noqa: E402
+from engine.models.base import Features, LatentCodes, check_own  # noqa: E402
+from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from engine.models.dpe.model import portrait_codes  # noqa: E402
+from engine.models.frame_graph import Canvas, LiveFrame  # noqa: E402
 from engine.pipeline import Pipeline  # noqa: E402
 from engine.portrait import Portrait  # noqa: E402
 from engine.stages.composite import Composite  # noqa: E402

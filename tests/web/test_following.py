@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.web_loopback import write_camera
-from engine.backends.bundle_facts import COMPACT_DIR
+from engine.models.compact.bundle_facts import COMPACT_DIR
 from engine.stages.geometry import head_pose
 from engine.stages.track import FaceTracker
 from engine.types import Image

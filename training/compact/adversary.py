@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.landmark_flow import pixel_grid
+from engine.models.compact.landmark_flow import pixel_grid
 from engine.stages.motion import CONTROL
 from training.compact.losses import middle
 from training.daegan.discriminator import Judgement, PatchDiscriminator

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.landmark_flow import pixel_grid
+from engine.models.compact.landmark_flow import pixel_grid
 from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
 from training.published.onnx_graph import OnnxGraph
 

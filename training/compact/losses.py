@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.models.landmark_flow import pixel_grid
+from engine.models.compact.landmark_flow import pixel_grid
 from engine.stages.motion import CONTROL
 
 _CONTROL = CONTROL.tolist()

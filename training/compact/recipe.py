@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import EngineError
-from engine.models.compact import Compact, CompactConfig
+from engine.models.compact.network import Compact
+from engine.models.compact.spec import CompactConfig
 from engine.stages.geometry import face_geometry
 from engine.stages.motion import CONTROL
 from training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part

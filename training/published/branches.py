@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
-from engine.models.dpe import Dpe
+from engine.models.dpe.network import Dpe
 from engine.types import Mode
 
 Edit = Callable[[Tensor, Tensor, Mode], Tensor]

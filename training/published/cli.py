@@ -15,8 +15,8 @@ from torch.nn.functional import l1_loss
 
 from engine.errors import EngineError
 from engine.files import refuse_to_overwrite_inputs
-from engine.models.checkpoint import initialise_from_lia
-from engine.models.presets import PRESETS, DpeConfig
+from engine.models.dpe.config import PRESETS, DpeConfig
+from engine.models.dpe.weights import initialise_from_lia
 from training.data.pairs import FramePack, PairSampler
 from training.perceptual import MobileNetDistance
 from training.published.branches import measure_branches

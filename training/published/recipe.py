@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from engine.models.checkpoint import ImportReport, save_published
-from engine.models.dpe import Dpe
-from engine.models.presets import PUBLISHED, DpeConfig
+from engine.models.dpe.config import PUBLISHED, DpeConfig
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import ImportReport, save_dpe
 from engine.types import Mode
 from training.published import losses
 from training.published.branches import BranchReport, name_branches
@@ -129,7 +129,7 @@ class PublishedRecipe:
         """
         model = copy.deepcopy(self.average)
         name_branches(model, report, least=least)
-        return save_published(model, out)
+        return save_dpe(model, out)
 
     def _picture(self, image: Tensor) -> Tensor:
         image = image.to(self._device, non_blocking=True)

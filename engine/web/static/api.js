@@ -9,13 +9,20 @@ export class Refused extends Error {
   }
 }
 
-/** Ask the server; the JSON it answers, or the response for other types. Throws Refused, or TypeError when it is gone. */
+/**
+ * Ask the server. Returns the JSON of its answer, or the response where that is of another type.
+ * Throws Refused, or TypeError when the server is gone.
+ */
 export async function ask(path, options = {}) {
   const response = await fetch(path, { credentials: 'same-origin', cache: 'no-store', ...options });
   const isJson = (response.headers.get('Content-Type') || '').startsWith('application/json');
   if (!response.ok) {
     const body = isJson ? await response.json() : {};
-    throw new Refused(response.status, body.error || 'http', body.message || `The server answered ${response.status}.`);
+    throw new Refused(
+      response.status,
+      body.error || 'http',
+      body.message || `The server answered ${response.status}.`,
+    );
   }
   return isJson ? response.json() : response;
 }

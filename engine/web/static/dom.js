@@ -37,25 +37,42 @@ export function save(blob, name) {
 
 /** A name for a file that sorts by time. */
 export function fileName(ending) {
-  return `mimicam-${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}.${ending}`;
+  const now = new Date().toISOString().slice(0, 19);
+  return `mimicam-${now.replaceAll(':', '').replace('T', '-')}.${ending}`;
 }
 
 /** Read and write preferences; a browser that keeps nothing is fine. */
 export const kept = {
   get(name, otherwise) {
-    try { return JSON.parse(localStorage.getItem(`mimicam.${name}`)) ?? otherwise; } catch { return otherwise; }
+    try {
+      return JSON.parse(localStorage.getItem(`mimicam.${name}`)) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
   },
   set(name, value) {
-    try { localStorage.setItem(`mimicam.${name}`, JSON.stringify(value)); } catch { /* private window: forget it */ }
+    try {
+      localStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
+    } catch {
+      /* private window: forget it */
+    }
   },
 };
 
 /** The same for this tab alone. */
 export const tab = {
   get(name, otherwise) {
-    try { return JSON.parse(sessionStorage.getItem(`mimicam.${name}`)) ?? otherwise; } catch { return otherwise; }
+    try {
+      return JSON.parse(sessionStorage.getItem(`mimicam.${name}`)) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
   },
   set(name, value) {
-    try { sessionStorage.setItem(`mimicam.${name}`, JSON.stringify(value)); } catch { /* see above */ }
+    try {
+      sessionStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
+    } catch {
+      /* see above */
+    }
   },
 };

@@ -9,17 +9,36 @@ function read(report) {
   const out = {};
   report.forEach((stat) => {
     if (stat.type === 'inbound-rtp' && stat.kind === 'video') {
-      Object.assign(out, { down: stat.bytesReceived, decoded: stat.framesDecoded, decodeS: stat.totalDecodeTime, waitS: stat.jitterBufferDelay, emitted: stat.jitterBufferEmittedCount, lost: stat.framesDropped || 0, width: stat.frameWidth, height: stat.frameHeight });
+      Object.assign(out, {
+        down: stat.bytesReceived,
+        decoded: stat.framesDecoded,
+        decodeS: stat.totalDecodeTime,
+        waitS: stat.jitterBufferDelay,
+        emitted: stat.jitterBufferEmittedCount,
+        lost: stat.framesDropped || 0,
+        width: stat.frameWidth,
+        height: stat.frameHeight,
+      });
     } else if (stat.type === 'outbound-rtp' && stat.kind === 'video') {
-      Object.assign(out, { up: stat.bytesSent, encoded: stat.framesEncoded, sent: stat.framesSent ?? stat.framesEncoded, encodeS: stat.totalEncodeTime });
-    } else if (stat.type === 'candidate-pair' && (stat.nominated || stat.selected) && stat.currentRoundTripTime !== undefined) {
+      Object.assign(out, {
+        up: stat.bytesSent,
+        encoded: stat.framesEncoded,
+        sent: stat.framesSent ?? stat.framesEncoded,
+        encodeS: stat.totalEncodeTime,
+      });
+    } else if (
+      stat.type === 'candidate-pair' &&
+      (stat.nominated || stat.selected) &&
+      stat.currentRoundTripTime !== undefined
+    ) {
       out.rttS = stat.currentRoundTripTime;
     }
   });
   return out;
 }
 
-const ratio = (now, before, top, bottom) => (now[bottom] > before[bottom] ? (now[top] - before[top]) / (now[bottom] - before[bottom]) : 0);
+const ratio = (now, before, top, bottom) =>
+  now[bottom] > before[bottom] ? (now[top] - before[top]) / (now[bottom] - before[bottom]) : 0;
 
 export class Figures {
   constructor() {
@@ -48,10 +67,14 @@ export class Figures {
     this.draw();
   }
 
-  /** Age = encode + way + server + way + wait + decode; the camera's own delay is nobody's to know. */
+  /** Age = encode + way + server + way + wait + decode. The camera's own delay is not known. */
   derive(before, stats) {
     const seconds = (stats.at - before.at) / 1000;
-    const local = 1000 * (ratio(stats, before, 'encodeS', 'encoded') + ratio(stats, before, 'waitS', 'emitted') + ratio(stats, before, 'decodeS', 'decoded'));
+    const local =
+      1000 *
+      (ratio(stats, before, 'encodeS', 'encoded') +
+        ratio(stats, before, 'waitS', 'emitted') +
+        ratio(stats, before, 'decodeS', 'decoded'));
     const rttMs = (stats.rttS || 0) * 1000;
     return {
       fps: this.now.fps * 0.5 + (0.5 * (stats.decoded - before.decoded)) / seconds || 0,
@@ -73,15 +96,23 @@ export class Figures {
     $('f-fps').textContent = round(now.fps);
     $('f-age').textContent = round(now.ageMs);
     $('f-age95').textContent = round(now.age95Ms);
-    $('f-age-label').textContent = this.biasMs ? 'Frame age, measured and tracked' : 'Frame age, estimated';
+    $('f-age-label').textContent = this.biasMs
+      ? 'Frame age, measured and tracked'
+      : 'Frame age, estimated';
     $('f-drops').textContent = String((server.dropped ?? 0) + (now.lost || 0));
-    $('f-droprate').textContent = server.fps_in ? `${round(server.fps_in)} in, ${round(server.fps_out)} out` : '';
+    $('f-droprate').textContent = server.fps_in
+      ? `${round(server.fps_in)} in, ${round(server.fps_out)} out`
+      : '';
     $('f-rtt').textContent = round(now.rttMs, now.rttMs < 10 ? 1 : 0);
     $('f-down').textContent = round(now.down, 1);
     $('f-up').textContent = round(now.up, 1);
-    $('f-sizes').textContent = server.driver_size ? `${server.driver_size.join('×')} → ${now.width || 0}×${now.height || 0}` : '–';
+    $('f-sizes').textContent = server.driver_size
+      ? `${server.driver_size.join('×')} → ${now.width || 0}×${now.height || 0}`
+      : '–';
     $('f-backend').textContent = server.backend || '–';
-    $('figures-short').textContent = now.fps ? `${round(now.fps)} fps · ${round(now.ageMs)} ms` : '';
+    $('figures-short').textContent = now.fps
+      ? `${round(now.fps)} fps · ${round(now.ageMs)} ms`
+      : '';
     if ($('figures').open) this.graph($('graph'));
   }
 

@@ -1,4 +1,4 @@
-// The portraits: bundled, from the server's folder, and the person's own (in the server's memory only).
+// The portraits: bundled, from the server's folder, and uploads, which stay in the server's memory.
 
 import { ask, Refused } from './api.js';
 import { $, icon, kept, make, tab, toast } from './dom.js';
@@ -36,12 +36,19 @@ export class Gallery extends EventTarget {
 
   /** Upload a picture (File or Blob) and choose it. */
   async add(picture, title) {
-    const holder = make('div', { className: 'tile waiting' }, make('img', { alt: '' }), make('span', { textContent: 'Looking …' }));
+    const holder = make(
+      'div',
+      { className: 'tile waiting' },
+      make('img', { alt: '' }),
+      make('span', { textContent: 'Looking …' }),
+    );
     $('gallery').append(holder);
     try {
       const body = await reduced(picture);
       const portrait = await ask(`/portraits?title=${encodeURIComponent(title.slice(0, 40))}`, {
-        method: 'POST', headers: { 'Content-Type': body.type }, body,
+        method: 'POST',
+        headers: { 'Content-Type': body.type },
+        body,
       });
       this.mine.push(portrait);
       tab.set('uploads', this.mine);
@@ -60,37 +67,70 @@ export class Gallery extends EventTarget {
     const input = [...$('gallery').querySelectorAll('input')].find((one) => one.value === id);
     if (input) {
       input.checked = true;
-      const [box, tile] = [$('gallery'), input.parentElement]; // scrollIntoView would move the page, too
-      box.scrollTo({ left: tile.offsetLeft - box.offsetLeft - box.clientWidth / 3, top: tile.offsetTop - box.offsetTop - box.clientHeight / 3 });
+      // Not scrollIntoView, which would move the page, too.
+      const [box, tile] = [$('gallery'), input.parentElement];
+      box.scrollTo({
+        left: tile.offsetLeft - box.offsetLeft - box.clientWidth / 3,
+        top: tile.offsetTop - box.offsetTop - box.clientHeight / 3,
+      });
     }
     $('hero').src = `/portraits/${encodeURIComponent(id)}`;
   }
 
   tile(portrait) {
-    const input = make('input', { type: 'radio', name: 'portrait', value: portrait.id, ariaLabel: portrait.title });
+    const input = make('input', {
+      type: 'radio',
+      name: 'portrait',
+      value: portrait.id,
+      ariaLabel: portrait.title,
+    });
     input.addEventListener('change', () => this.choose(portrait.id));
-    const image = make('img', { src: `/portraits/${encodeURIComponent(portrait.id)}`, alt: '', width: 72, height: 72 });
-    const label = make('label', { className: 'tile', title: portrait.title }, input, image, make('span', { textContent: portrait.title }));
+    const image = make('img', {
+      src: `/portraits/${encodeURIComponent(portrait.id)}`,
+      alt: '',
+      width: 72,
+      height: 72,
+    });
+    const label = make(
+      'label',
+      { className: 'tile', title: portrait.title },
+      input,
+      image,
+      make('span', { textContent: portrait.title }),
+    );
     if (portrait.origin === 'upload') label.append(this.remover(portrait, label));
     return label;
   }
 
   remover(portrait, label) {
-    const button = make('button', { type: 'button', ariaLabel: `Remove ${portrait.title}` }, icon('close'));
+    const button = make(
+      'button',
+      { type: 'button', ariaLabel: `Remove ${portrait.title}` },
+      icon('close'),
+    );
     button.addEventListener('click', async (event) => {
       event.preventDefault();
       this.mine = this.mine.filter((one) => one.id !== portrait.id);
       tab.set('uploads', this.mine);
       label.remove();
       if (this.chosen === portrait.id) this.pick(0);
-      await ask(`/portraits/${encodeURIComponent(portrait.id)}`, { method: 'DELETE' }).catch((error) => toast(sentence(error), true));
+      await ask(`/portraits/${encodeURIComponent(portrait.id)}`, { method: 'DELETE' }).catch(
+        (error) => toast(sentence(error), true),
+      );
     });
     return button;
   }
 
   /** Own uploads that the server still knows: it forgets them when it stops. */
   async stillThere() {
-    const found = await Promise.all(this.mine.map((portrait) => ask(`/portraits/${encodeURIComponent(portrait.id)}`).then(() => portrait, () => null)));
+    const found = await Promise.all(
+      this.mine.map((portrait) =>
+        ask(`/portraits/${encodeURIComponent(portrait.id)}`).then(
+          () => portrait,
+          () => null,
+        ),
+      ),
+    );
     this.mine = found.filter(Boolean);
     tab.set('uploads', this.mine);
     return this.mine;
@@ -99,12 +139,15 @@ export class Gallery extends EventTarget {
 
 /** An error as a sentence for people. */
 export function sentence(error) {
-  if (!(error instanceof Refused)) return error instanceof TypeError ? 'The server does not answer.' : String(error.message || error);
+  if (!(error instanceof Refused))
+    return error instanceof TypeError
+      ? 'The server does not answer.'
+      : String(error.message || error);
   const text = error.message;
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
-/** A JPEG of at most 1280 pixels a side: uploads are quick, and what a camera wrote about itself stays here. */
+/** A JPEG of at most 1280 pixels a side, for quick uploads; a camera's own metadata stays here. */
 async function reduced(picture) {
   let bitmap;
   try {
@@ -113,11 +156,16 @@ async function reduced(picture) {
     throw new Error('This browser cannot read that picture. Choose a JPEG, PNG or WebP.');
   }
   const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
-  const canvas = make('canvas', { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) });
+  const canvas = make('canvas', {
+    width: Math.max(1, Math.round(bitmap.width * scale)),
+    height: Math.max(1, Math.round(bitmap.height * scale)),
+  });
   const context = canvas.getContext('2d');
   context.fillStyle = 'rgb(128 128 128)';
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
-  return new Promise((resolve) => { canvas.toBlob(resolve, 'image/jpeg', 0.92); });
+  return new Promise((resolve) => {
+    canvas.toBlob(resolve, 'image/jpeg', 0.92);
+  });
 }

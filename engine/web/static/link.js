@@ -14,11 +14,14 @@ export function gathered(pc) {
   if (pc.iceGatheringState === 'complete') return Promise.resolve();
   return new Promise((resolve) => {
     setTimeout(resolve, GATHER_MS);
-    pc.addEventListener('icegatheringstatechange', () => pc.iceGatheringState === 'complete' && resolve());
+    pc.addEventListener(
+      'icegatheringstatechange',
+      () => pc.iceGatheringState === 'complete' && resolve(),
+    );
   });
 }
 
-/** Ask the browser to begin with a useful bit rate: its own start is for bad networks, and small. Chromium only. */
+/** Ask Chromium to begin with a useful bit rate; its own start is low, for bad networks. */
 export function withStartBitrate(sdp) {
   const payload = (sdp.match(/a=rtpmap:(\d+) VP8\//) || [])[1];
   if (!payload) return sdp;
@@ -26,7 +29,10 @@ export function withStartBitrate(sdp) {
   const has = sdp.includes(`a=fmtp:${payload} `);
   return has
     ? sdp.replace(`a=fmtp:${payload} `, `a=fmtp:${payload} ${wish};`)
-    : sdp.replace(new RegExp(`(a=rtpmap:${payload} [^\r\n]*\r\n)`), `$1a=fmtp:${payload} ${wish}\r\n`);
+    : sdp.replace(
+        new RegExp(`(a=rtpmap:${payload} [^\r\n]*\r\n)`),
+        `$1a=fmtp:${payload} ${wish}\r\n`,
+      );
 }
 
 /** The server answers, and yet nothing gets through between it and this browser. */
@@ -53,9 +59,13 @@ export class Link extends EventTarget {
     this.run = 0;
   }
 
-  get pc() { return this.peer; }
+  get pc() {
+    return this.peer;
+  }
 
-  get sender() { return this.peer?.getSenders().find((sender) => sender.track?.kind === 'video'); }
+  get sender() {
+    return this.peer?.getSenders().find((sender) => sender.track?.kind === 'video');
+  }
 
   /** Begin to send a camera track, and go on until stop(). */
   async start(track) {
@@ -85,7 +95,9 @@ export class Link extends EventTarget {
     if (!wanted?.encodings?.length) return;
     if (Number.isFinite(fps)) wanted.encodings[0].maxFramerate = fps;
     else delete wanted.encodings[0].maxFramerate;
-    await sender.setParameters(wanted).catch(() => { /* hung up meanwhile, or a browser without it */ });
+    await sender.setParameters(wanted).catch(() => {
+      /* hung up meanwhile, or a browser without it */
+    });
   }
 
   /** Send a message if the line is up. */
@@ -103,7 +115,8 @@ export class Link extends EventTarget {
       await this.negotiate(run);
     } catch (error) {
       if (run !== this.run) return;
-      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status)) this.refuse(error);
+      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status))
+        this.refuse(error);
       else this.retry(error);
     }
   }
@@ -119,12 +132,20 @@ export class Link extends EventTarget {
     const own = tab.get('own', null);
     if (own) body.own = own;
     const answer = await ask('/offer', {
-      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
     });
-    if (run !== this.run) { pc.close(); return; }
+    if (run !== this.run) {
+      pc.close();
+      return;
+    }
     tab.set('own', answer.own);
     this.view = answer.view;
-    this.patience = setTimeout(() => run === this.run && this.state !== 'live' && this.retry(new Unreachable()), this.connectMs);
+    this.patience = setTimeout(
+      () => run === this.run && this.state !== 'live' && this.retry(new Unreachable()),
+      this.connectMs,
+    );
     await pc.setRemoteDescription({ type: 'answer', sdp: withStartBitrate(answer.sdp) });
   }
 
@@ -145,14 +166,20 @@ export class Link extends EventTarget {
     });
     pc.onconnectionstatechange = mine(() => {
       clearTimeout(this.broken);
-      if (pc.connectionState === 'failed') this.retry(this.state === 'live' ? undefined : new Unreachable());
-      if (pc.connectionState === 'disconnected') this.broken = setTimeout(mine(() => this.retry()), BROKEN_MS);
+      if (pc.connectionState === 'failed')
+        this.retry(this.state === 'live' ? undefined : new Unreachable());
+      if (pc.connectionState === 'disconnected')
+        this.broken = setTimeout(
+          mine(() => this.retry()),
+          BROKEN_MS,
+        );
     });
   }
 
   hear(message) {
     this.heard = performance.now();
-    if (message.type === 'bye' && message.reason === 'taken') this.refuse(new Refused(409, 'taken', ''));
+    if (message.type === 'bye' && message.reason === 'taken')
+      this.refuse(new Refused(409, 'taken', ''));
     else if (message.type === 'bye') this.retry();
     else this.dispatchEvent(new CustomEvent('message', { detail: message }));
   }

@@ -5,7 +5,8 @@ import { COUNT, paint, Reader } from './timecode.js';
 
 const WARM_MS = 1500;
 const MEASURE_MS = 4000;
-const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+const percentile = (sorted, share) =>
+  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 
 /** Camera pictures with a number on top, as a track of its own. */
 class Painter {
@@ -19,7 +20,9 @@ class Painter {
     this.stream = this.canvas.captureStream(30);
   }
 
-  get track() { return this.stream.getVideoTracks()[0]; }
+  get track() {
+    return this.stream.getVideoTracks()[0];
+  }
 
   draw = () => {
     if (this.ended) return;
@@ -56,7 +59,9 @@ export async function measure(link, camera, result) {
     await link.replace(painter.track);
     from = performance.now() + WARM_MS;
     result.requestVideoFrameCallback(see);
-    await new Promise((resolve) => { setTimeout(resolve, WARM_MS + MEASURE_MS); });
+    await new Promise((resolve) => {
+      setTimeout(resolve, WARM_MS + MEASURE_MS);
+    });
   } finally {
     on = false;
     link.send({ type: 'set', settings: { measure: false } });
@@ -64,5 +69,7 @@ export async function measure(link, camera, result) {
     painter.end();
   }
   ages.sort((a, b) => a - b);
-  return ages.length < 10 ? null : { p50: percentile(ages, 0.5), p95: percentile(ages, 0.95), count: ages.length };
+  return ages.length < 10
+    ? null
+    : { p50: percentile(ages, 0.5), p95: percentile(ages, 0.95), count: ages.length };
 }

@@ -1,9 +1,14 @@
-// Save what is shown: a picture, or a recording with the person's voice in step with it. All in the browser.
+// Saves what is shown: a picture, or a recording with the voice in step. All in the browser.
 
 import { $, fileName, make, save, toast } from './dom.js';
 import { markPng, markRecording } from './provenance.js';
 
-const TYPES = ['video/webm;codecs=vp8,opus', 'video/webm', 'video/mp4;codecs=avc1.42E01E,mp4a.40.2', 'video/mp4'];
+const TYPES = [
+  'video/webm;codecs=vp8,opus',
+  'video/webm',
+  'video/mp4;codecs=avc1.42E01E,mp4a.40.2',
+  'video/mp4',
+];
 const BITS = 4_000_000;
 const MAX_DELAY_S = 2;
 
@@ -11,7 +16,9 @@ const MAX_DELAY_S = 2;
 export async function snapshot(video) {
   const canvas = make('canvas', { width: video.videoWidth, height: video.videoHeight });
   canvas.getContext('2d').drawImage(video, 0, 0);
-  const blob = await new Promise((resolve) => { canvas.toBlob(resolve, 'image/png'); });
+  const blob = await new Promise((resolve) => {
+    canvas.toBlob(resolve, 'image/png');
+  });
   save(await markPng(blob), fileName('png'));
   toast('The picture was saved.');
 }
@@ -22,15 +29,21 @@ export class Recorder {
   constructor(ageMs) {
     this.ageMs = ageMs;
     this.types = TYPES;
-    this.busy = false; // from the first click to the saved file: the microphone's question takes its time
+    // From the first click to the saved file: the browser's question for the microphone takes time.
+    this.busy = false;
   }
 
-  get running() { return this.recorder?.state === 'recording'; }
+  get running() {
+    return this.recorder?.state === 'recording';
+  }
 
   async start(stream, withVoice) {
     if (this.busy) return;
     const type = this.types.find((one) => window.MediaRecorder?.isTypeSupported(one));
-    if (!type) { toast('This browser cannot record. Use OBS with the OBS link instead.', true); return; }
+    if (!type) {
+      toast('This browser cannot record. Use OBS with the OBS link instead.', true);
+      return;
+    }
     this.busy = true;
     try {
       const tracks = stream.getVideoTracks();
@@ -47,7 +60,8 @@ export class Recorder {
     this.recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: BITS });
     this.recorder.ondataavailable = (event) => event.data.size && this.parts.push(event.data);
     this.recorder.onstop = () => this.finish(type.split(';')[0]);
-    this.recorder.onerror = (event) => toast(`The recording stopped: ${event.error?.message || 'unknown reason'}.`, true);
+    this.recorder.onerror = (event) =>
+      toast(`The recording stopped: ${event.error?.message || 'unknown reason'}.`, true);
     this.recorder.start(1000);
     this.began = performance.now();
     this.timer = setInterval(() => this.tick(), 250);
@@ -77,20 +91,33 @@ export class Recorder {
 
   tick() {
     const seconds = Math.floor((performance.now() - this.began) / 1000);
-    $('recording-time').textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-    this.delay?.delayTime.setTargetAtTime(Math.min(MAX_DELAY_S, this.ageMs() / 1000), this.sound.currentTime, 1);
+    $('recording-time').textContent =
+      `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+    this.delay?.delayTime.setTargetAtTime(
+      Math.min(MAX_DELAY_S, this.ageMs() / 1000),
+      this.sound.currentTime,
+      1,
+    );
   }
 
   async finish(type) {
     const [parts, seconds] = [this.parts, (performance.now() - this.began) / 1000];
     this.end();
-    if (!parts.length) { toast('Nothing was recorded.', true); return; }
+    if (!parts.length) {
+      toast('Nothing was recorded.', true);
+      return;
+    }
     const plain = new Blob(parts, { type });
-    const marked = await markRecording(plain, seconds).catch(() => null); // nobody shall lose a recording over its tags
+    // A recording is saved even when its tags fail.
+    const marked = await markRecording(plain, seconds).catch(() => null);
     save(marked || plain, fileName(type.endsWith('mp4') ? 'mp4' : 'webm'));
     const size = `(${(plain.size / 1e6).toFixed(1)} MB)`;
     if (marked) toast(`The recording was saved ${size}.`);
-    else toast(`The recording was saved ${size}, but without the tag that says that it is synthetic.`, true);
+    else
+      toast(
+        `The recording was saved ${size}, but without the tag that says that it is synthetic.`,
+        true,
+      );
   }
 
   /** Let go of microphone and memory; ready for the next. */

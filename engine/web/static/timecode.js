@@ -1,5 +1,6 @@
-// A number painted across the top of a picture: white, black, twelve bits (lowest first), even parity, black.
-// The server reads it off the camera picture and paints it on the result; see engine/web/timecode.py.
+// A number painted across the top of a picture:
+// white, black, twelve bits (lowest first), even parity, black.
+// The server copies it from the camera picture to the result; see engine/web/timecode.py.
 
 const CELLS = 16;
 const BITS = 12;
@@ -14,7 +15,12 @@ export function paint(context, width, height, number) {
   cells.forEach((on, i) => {
     context.fillStyle = on ? 'rgb(235 235 235)' : 'rgb(20 20 20)';
     const left = Math.round((i * width) / CELLS);
-    context.fillRect(left, 0, Math.round(((i + 1) * width) / CELLS) - left, Math.floor(height / STRIP));
+    context.fillRect(
+      left,
+      0,
+      Math.round(((i + 1) * width) / CELLS) - left,
+      Math.floor(height / STRIP),
+    );
   });
 }
 
@@ -30,7 +36,17 @@ export class Reader {
   read(video) {
     const { videoWidth: width, videoHeight: height } = video;
     if (!width) return null;
-    this.context.drawImage(video, 0, height / STRIP / 4, width, height / STRIP / 2, 0, 0, CELLS * 4, 4);
+    this.context.drawImage(
+      video,
+      0,
+      height / STRIP / 4,
+      width,
+      height / STRIP / 2,
+      0,
+      0,
+      CELLS * 4,
+      4,
+    );
     const { data } = this.context.getImageData(0, 2, CELLS * 4, 1);
     const level = (cell) => data[(cell * 4 + 2) * 4 + 1];
     if (level(0) - level(1) < CONTRAST) return null;

@@ -1,4 +1,5 @@
-// The result alone, for OBS: a WHEP client whose key is in the link's fragment. It comes back by itself.
+// The result alone, for OBS: a WHEP client that reconnects by itself.
+// Its key is in the link's fragment.
 
 import { gathered, withoutDelay } from './link.js';
 
@@ -10,23 +11,34 @@ const key = location.hash.slice(1);
 let peer;
 let seen = performance.now();
 
-document.documentElement.classList.toggle('transparent', new URLSearchParams(location.search).get('background') === 'none');
+document.documentElement.classList.toggle(
+  'transparent',
+  new URLSearchParams(location.search).get('background') === 'none',
+);
 
-const say = (text) => { words.textContent = text; };
+const say = (text) => {
+  words.textContent = text;
+};
 
 async function watch() {
   peer?.close();
   const pc = (peer = new RTCPeerConnection({ iceServers: [] }));
   const { receiver } = pc.addTransceiver('video', { direction: 'recvonly' });
   withoutDelay(receiver);
-  pc.onconnectionstatechange = () => ['failed', 'disconnected'].includes(pc.connectionState) && again(pc);
+  pc.onconnectionstatechange = () =>
+    ['failed', 'disconnected'].includes(pc.connectionState) && again(pc);
   await pc.setLocalDescription(await pc.createOffer());
   await gathered(pc);
-  const headers = { 'Content-Type': 'application/sdp', ...(key && { Authorization: `Bearer ${key}` }) };
+  const headers = {
+    'Content-Type': 'application/sdp',
+    ...(key && { Authorization: `Bearer ${key}` }),
+  };
   const response = await fetch('/whep', { method: 'POST', headers, body: pc.localDescription.sdp });
-  if (!response.ok) throw Object.assign(new Error(String(response.status)), { status: response.status });
+  if (!response.ok)
+    throw Object.assign(new Error(String(response.status)), { status: response.status });
   await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
-  video.srcObject = new MediaStream([receiver.track]); // not before: a stream without pictures keeps the page loading
+  // Not before: a stream without pictures keeps the page loading.
+  video.srcObject = new MediaStream([receiver.track]);
   seen = performance.now();
 }
 
@@ -41,26 +53,39 @@ async function begin() {
     await watch();
     say('');
   } catch (error) {
-    const lines = { 401: 'This link is not valid any more: copy it again in the studio.', 403: 'This studio shows results to the driver only.', 404: 'Waiting for the driver …', 503: 'Too many viewers. Waiting for a place …' };
+    const lines = {
+      401: 'This link is not valid any more: copy it again in the studio.',
+      403: 'This studio shows results to the driver only.',
+      404: 'Waiting for the driver …',
+      503: 'Too many viewers. Waiting for a place …',
+    };
     say(lines[error.status] || 'The server does not answer. Trying again …');
     setTimeout(begin, RETRY_MS);
   }
 }
 
-// A server that was killed says nothing: pictures that stay away, while it does not answer either, mean the same.
-const tick = () => { seen = performance.now(); say(''); video.requestVideoFrameCallback?.(tick); };
+// A killed server sends no goodbye: no pictures and no bytes for a while count as one.
+const tick = () => {
+  seen = performance.now();
+  say('');
+  video.requestVideoFrameCallback?.(tick);
+};
 video.requestVideoFrameCallback?.(tick);
 setInterval(async () => {
   if (performance.now() - seen < STALLED_MS || !peer) return;
   seen = performance.now();
-  const alive = peer.connectionState === 'connected' && (await peer.getStats().then(heard, () => false));
+  const alive =
+    peer.connectionState === 'connected' && (await peer.getStats().then(heard, () => false));
   if (!alive) begin();
 }, 2000);
 
 let lastBytes = -1;
 function heard(report) {
   let bytes = 0;
-  report.forEach((stat) => { if (stat.type === 'transport' || stat.type === 'candidate-pair') bytes += stat.bytesReceived || 0; });
+  report.forEach((stat) => {
+    if (stat.type === 'transport' || stat.type === 'candidate-pair')
+      bytes += stat.bytesReceived || 0;
+  });
   const more = bytes > lastBytes;
   lastBytes = bytes;
   return more;

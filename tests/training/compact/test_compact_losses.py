@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from engine.models.landmark_flow import pixel_grid, warp  # noqa: E402
+from engine.models.compact.landmark_flow import pixel_grid, warp  # noqa: E402
 from engine.stages.motion import CONTROL, make_drive  # noqa: E402
 from engine.stages.track import region_of_landmarks  # noqa: E402
 from tests.stages.material import first_face, motion, pose  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from engine.models.compact import CompactConfig  # noqa: E402
+from engine.models.compact.spec import CompactConfig  # noqa: E402
 from engine.stages.motion import make_drive  # noqa: E402
 from tests.stages.material import bundled, motion, pose  # noqa: E402
 from training.compact.recipe import CompactOptions, CompactRecipe  # noqa: E402

@@ -12,7 +12,7 @@ import torch
 
 from engine.cli import main
 from engine.errors import EngineError
-from engine.models.daegan_file import load_daegan
+from engine.models.daegan.weights import load_daegan
 from tests.training.published.conftest import blob
 from training.daegan.cli import TrainDaeGan
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.daegan import DAEGAN_DEBUG
+from engine.models.daegan.network import DAEGAN_DEBUG
 from tests.training.published.conftest import blob
 from training.daegan import losses
 from training.daegan.discriminator import Judgement, MultiScaleDiscriminator

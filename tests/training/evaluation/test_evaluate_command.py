@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.backends import Model, PictureModel, load_model
 from engine.errors import EngineError
-from engine.models.checkpoint import save_published
-from engine.models.daegan import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan_file import save_daegan
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG
+from engine.models.base import Model, PictureModel
+from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from engine.models.daegan.weights import save_daegan
+from engine.models.dpe.config import DEBUG
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import save_dpe
+from engine.models.load import load_model
 from engine.stages.crop import cut
 from engine.stages.picture import CodeDrive
 from engine.types import CropBox, Image, Mode
@@ -30,7 +31,7 @@ from training.evaluation.clips import Clip
 def dpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "dpe.safetensors"
-    save_published(Dpe(DEBUG), path)
+    save_dpe(Dpe(DEBUG), path)
     return path
 
 
@@ -118,3 +119,33 @@ def test_models_stand_side_by_side_in_the_modes_they_have(
 def test_columns_need_names_of_their_own(beside: tuple[str, ...], pack_folder: Path) -> None:
     with pytest.raises(EngineError, match="--beside takes different models"):
         Evaluate(pack=pack_folder, beside=beside, frames=FRAMES).run()
+
+
+def test_the_lively_set_is_measured_through_the_pipeline(pack_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    Evaluate(
+        pack=pack_folder,
+        frames=FRAMES,
+        pairs=1,
+        lively=1,
+        lively_frames=FRAMES,
+        floors=False,
+        threads=1,
+        json=out,
+    ).run()
+    facts = json.loads(out.read_text())
+    assert facts["lively_pairs"] == 1
+    for mode in Mode:
+        found = facts["figures"]["model"][f"{mode.value} lively"]
+        assert {
+            "distance",
+            "distance_copying",
+            "jitter",
+            "lost_share",
+            "pose_from_portrait_deg",
+        } <= found.keys()
+
+
+def test_a_pack_too_short_for_the_lively_set_says_so(pack_folder: Path) -> None:
+    with pytest.raises(EngineError, match="fewer --lively-frames"):
+        Evaluate(pack=pack_folder, frames=FRAMES, pairs=1, lively=1, floors=False, threads=1).run()

@@ -10,7 +10,7 @@ from tests.pipeline.fake_model import FakeModel
 from training.data.pairs import FramePack
 from training.evaluation import lively
 from training.evaluation.lively import (
-    Meters,
+    SecondOpinions,
     evaluate_lively,
     expressive_sources,
     lively_drivers,
@@ -46,9 +46,10 @@ def test_a_result_that_is_the_driver_follows_them_exactly(
         return list(arguments[2].images)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(lively, "run_pipeline", copy_driver)
-    pairs = lively_pairs(pack, count=2, frames=FRAMES)
+    # The other one is a portrait rocked by the camera, evenly: its jitter is the tracker's noise, a ratio of nothing.
+    pairs = [pair for pair in lively_pairs(pack, count=2, frames=FRAMES) if pair[1].identity == "driver"]
     settings = EditSettings(mode=Mode.BOTH, pose_motion=MotionReference.ABSOLUTE)
-    figures = evaluate_lively(pairs, FakeModel(), settings, Meters())
+    figures = evaluate_lively(pairs, FakeModel(), settings, SecondOpinions())
     assert figures["lost_share"] == 0.0
     assert figures["distance"] < 0.25 * figures["distance_copying"]
     assert figures["jitter"] == pytest.approx(1.0, abs=0.35)

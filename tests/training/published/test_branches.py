@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
-from engine.models.dpe import Dpe
-from engine.models.presets import DpeConfig
+from engine.models.dpe.config import DpeConfig
+from engine.models.dpe.network import Dpe
 from engine.types import Mode
 from tests.training.published.conftest import blob
 from training.published.branches import (

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dpe import Dpe
-from engine.models.presets import DpeConfig
+from engine.models.dpe.config import DpeConfig
+from engine.models.dpe.network import Dpe
 from engine.types import Mode
 from training.published import losses
 from training.published.cyclic import Cycle, run_cycle

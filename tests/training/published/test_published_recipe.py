@@ -15,9 +15,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from engine.errors import EngineError
-from engine.models.checkpoint import load_published
-from engine.models.dpe import Dpe
-from engine.models.presets import DEBUG, PUBLISHED, DpeConfig
+from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from engine.models.dpe.network import Dpe
+from engine.models.dpe.weights import load_dpe
 from engine.types import Mode
 from tests.training.published.conftest import TINY
 from training.published.branches import BranchReport
@@ -132,7 +132,7 @@ def test_the_trained_model_loads_in_the_engine(tmp_path: Path, debug_batch: Batc
     made = recipe(DEBUG)
     made.step(0, debug_batch)
     made.write_model(tmp_path / "debug.safetensors", CLEAR)
-    loaded = load_published(tmp_path / "debug.safetensors")
+    loaded = load_dpe(tmp_path / "debug.safetensors")
     source, driving = (debug_batch[k].float() / 127.5 - 1 for k in ("source", "target"))
     with torch.no_grad():
         assert torch.equal(loaded.edit(source, driving, "both"), made.average.edit(source, driving, "both"))
@@ -144,7 +144,7 @@ def test_a_swapped_model_is_written_under_its_true_names(
     made = recipe(tiny)
     swapped = BranchReport(first_expression=0.1, first_pose=0.9, second_expression=0.8, second_pose=0.2)
     made.write_model(tmp_path / "tiny.safetensors", swapped)
-    loaded, (s, d) = load_published(tmp_path / "tiny.safetensors"), batch.values()
+    loaded, (s, d) = load_dpe(tmp_path / "tiny.safetensors"), batch.values()
     with torch.no_grad():
         assert torch.equal(loaded.edit(s, d, Mode.EXP), made.average.edit(s, d, Mode.POSE))
         assert torch.equal(loaded.edit(s, d, Mode.POSE), made.average.edit(s, d, Mode.EXP))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError
-from engine.models.compact import CompactConfig
+from engine.models.compact.spec import CompactConfig
 from engine.stages.motion import CONTROL
 from tests.training.session.packs import write_pack
 from training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.compact import CompactConfig
+from engine.models.compact.spec import CompactConfig
 from scripts.gpu_train import main
 from scripts.remote_training.pack import PackOptions, write_folder
 from scripts.remote_training.session import Deadline

@@ -1,0 +1,1 @@
+"""The compact preset: DPE's method sized for CPUs, with motion from the face tracker."""

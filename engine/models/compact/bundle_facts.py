@@ -1,0 +1,45 @@
+"""``model.json`` of a folder that ``mimicam bundle`` wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.models.compact.spec import CompactConfig
+
+COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
+"""The bundle that comes with mimicam."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleFacts:
+    """What a backend needs to know before it loads the weights."""
+
+    name: str
+    sha256: str
+    """Of the weights; portraits carry it."""
+    size: int
+    """Side of the crop, pixels."""
+    config: CompactConfig
+
+
+def read_facts(folder: Path) -> BundleFacts:
+    """Read and check ``model.json``.
+
+    Raises:
+        EngineError: it is missing or damaged.
+    """
+    try:
+        facts = json.loads((folder / "model.json").read_text())
+        return BundleFacts(
+            name=str(facts["name"]),
+            sha256=str(facts["sha256"]),
+            size=int(facts["size"]),
+            config=CompactConfig(**facts["config"]),
+        )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"{folder / 'model.json'} is damaged: reinstall mimicam, or make the bundle again"
+        ) from error

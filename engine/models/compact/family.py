@@ -1,0 +1,61 @@
+"""The compact preset for the loader."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.models.base import LiveModel
+from engine.models.family import Family, Form
+
+if TYPE_CHECKING:
+    from engine.backends.gpu_networks import Engine
+
+
+def _openvino(path: Path, threads: int | None) -> LiveModel:
+    from engine.models.compact.model import open_bundle_openvino
+
+    return open_bundle_openvino(path, threads=threads)
+
+
+def _torch(path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.compact.model import open_bundle_torch
+
+    return open_bundle_torch(path)
+
+
+def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.compact.frame_graph import open_compact_half
+
+    return open_compact_half(path, engine=engine)
+
+
+def _plans(path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.compact.plans import start_compact
+
+    return start_compact(path)
+
+
+_FOR_TENSORRT = "{path} is an export for TensorRT: --backend {backend} runs --model compact"
+FAMILY = Family(
+    name="compact",
+    networks=frozenset({"encoder", "generator"}),
+    weights_format=None,
+    openers={
+        (Form.BUNDLE, "openvino"): _openvino,
+        (Form.BUNDLE, "torch"): _torch,
+        (Form.BUNDLE, "torch-half"): partial(_half, "eager"),
+        (Form.BUNDLE, "torch-compile"): partial(_half, "compile"),
+        (Form.EXPORT, "tensorrt"): _plans,
+    },
+    automatic=lambda form: "tensorrt" if form is Form.EXPORT else "openvino",
+    reasons={
+        (Form.BUNDLE, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model compact -o DIR"
+        " --target tensorrt', then give --model DIR",
+        **{
+            (Form.EXPORT, backend): _FOR_TENSORRT
+            for backend in ("openvino", "torch", "torch-half", "torch-compile")
+        },
+    },
+)

@@ -1,0 +1,188 @@
+"""The compact preset on one GPU stream: one CUDA graph a frame, from the drive to the layers or to the finished picture.
+
+Its motion comes from the tracker, so smoothing, neutral and edit are the host's work; what they make is uploaded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
+from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
+from engine.backends.networks import ModelInfo
+from engine.models.base import Features, as_layers, as_network_input, check_own
+from engine.models.compact.layered_surface import LayeredSurface
+from engine.models.compact.model import load_compact
+from engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
+from engine.models.frame_graph import CanvasDrawer, Scene
+from engine.types import Float, Image, Layers
+
+if TYPE_CHECKING:
+    from engine.models.compact.network import Compact
+
+
+class GpuCompact:
+    """See `engine.models.base.TrackerModel` and `engine.models.frame_graph.CanvasModel`."""
+
+    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
+        """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
+        import torch
+
+        self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
+        self._resident: Features | None = None
+        self._uploads = {name: Upload(gpu, self._generator.inputs[name]) for name in CONDITIONING}
+        self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
+        self._downloads = {
+            name: Download(gpu, gpu.empty(tuple(output.shape), torch.float32))
+            for name, output in self._generator.outputs.items()
+        }
+        self._step = Step(gpu, self._bare_layers)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.models.base.Model.encode`."""
+        import torch
+
+        image = as_network_input(crop)
+
+        def work() -> None:
+            self._encoder.inputs["image"].copy_(torch.from_numpy(image))
+            self._encoder.enqueue()
+
+        self._gpu.queue(work)
+        self._gpu.mark()()
+        arrays: dict[str, Float] = {}
+        for name, value in self._encoder.outputs.items():
+            arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
+        return Features(arrays=arrays, model=self.sha256)
+
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+        """See `engine.models.base.TrackerModel.generate`."""
+        self.enter(features)
+        self.run(self._step, conditioning)
+        return as_layers({name: download.host for name, download in self._downloads.items()})
+
+    def open_canvas(self) -> CanvasDrawer | None:
+        """See `engine.models.frame_graph.CanvasModel`.
+
+        Raises:
+            KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
+        """
+        prepare_kernels(self._gpu)
+        return CompactCanvas(self, self._gpu)
+
+    def enter(self, features: Features) -> None:
+        """Move another portrait onto the GPU; its memory stays where it is, so captured steps stay valid.
+
+        Raises:
+            EngineError: another model encoded it.
+        """
+        import torch
+
+        check_own(features, self.sha256)
+        if features is self._resident:
+            return
+
+        def work() -> None:
+            for name, value in features.arrays.items():
+                self._generator.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+        self._gpu.queue(work)
+        self._gpu.mark()()
+        self._resident = features
+
+    def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:
+        """A frame of the portrait that was entered, and wait for it."""
+        for name, upload in self._uploads.items():
+            np.copyto(upload.host[0], conditioning[name])
+        step()()
+
+    def run_canvas(
+        self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float], mouth: Float
+    ) -> None:
+        """`run` for a step that `draw`s."""
+        np.copyto(self._mouth.host[0], mouth)
+        self.run(step, conditioning)
+
+    def draw(self, surface: LayeredSurface) -> None:
+        """Queue a frame up to the finished picture."""
+        self._layers()
+        self._mouth.enqueue()
+        surface.put_together(self._generator.outputs, self._mouth.target)
+        surface.result.enqueue()
+
+    def _layers(self) -> None:
+        for upload in self._uploads.values():
+            upload.enqueue()
+        self._generator.enqueue()
+
+    def _bare_layers(self) -> None:
+        self._layers()
+        for name, download in self._downloads.items():
+            download.source.copy_(self._generator.outputs[name])
+            download.enqueue()
+
+
+class CompactCanvas:
+    """See `engine.models.frame_graph.CanvasDrawer`. Several may draw by one model, in turns."""
+
+    def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
+        self._model, self._gpu = model, gpu
+        self._surface: LayeredSurface | None = None
+        self._scene: Scene | None = None
+        self._step: Step | None = None
+
+    def enter(self, features: Features, scene: Scene) -> None:
+        """See `engine.models.frame_graph.CanvasDrawer`."""
+        self._model.enter(features)
+        if scene is self._scene:
+            return
+        if self._surface is not None and self._surface.fits(scene):
+            self._surface.show(scene)
+        else:
+            surface = self._surface = LayeredSurface(self._gpu, scene)
+            self._step = Step(self._gpu, lambda: self._model.draw(surface))
+        self._scene = scene
+
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
+        """See `engine.models.frame_graph.CanvasDrawer`."""
+        assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
+        self._model.run_canvas(self._step, conditioning, mouth)
+        picture: Image = self._surface.result.host[0]
+        return picture
+
+
+def compact_networks(
+    model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
+) -> dict[str, FixedNetwork]:
+    """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
+    import torch
+
+    from engine.models.compact.flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
+
+    specs = encoder_spec(model.config), generator_spec(model.config)
+    examples = [{t.name: torch.zeros(t.shape) for t in spec.inputs} for spec in specs]
+    examples[1]["head"][:, 2] = 1.0  # a head of no size is divided by
+    encoder = TorchNetwork(CompactEncoder(model), examples[0], specs[0].output_names, gpu)
+    chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
+    names = specs[1].output_names
+    generator = TorchNetwork(chosen, examples[1], names, gpu, engine=engine, compiler=compiler)
+    return {"encoder": encoder, "generator": generator}
+
+
+def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> GpuCompact:
+    """A bundle in PyTorch on the GPU, convolutions in half precision, a frame as one CUDA graph.
+
+    Raises:
+        EngineError: no GPU, or no such model.
+    """
+    gpu = gpu or CudaGpu()
+    model, facts = load_compact(folder)
+    backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
+    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)

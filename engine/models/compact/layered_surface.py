@@ -1,0 +1,60 @@
+"""Where the layers of a tracker-driven model's frames are put together on a GPU (`kernels.layers`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.cuda_gpu import Download, Gpu
+from engine.backends.gpu_networks import copy_all
+from engine.models.frame_graph import Scene
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kernels._pixels import Pixels
+
+
+class LayeredSurface:
+    """A portrait's pixels in device memory that keeps its addresses, and the result on its way to the host."""
+
+    def __init__(self, gpu: Gpu, scene: Scene, pixels: Pixels = "rgb") -> None:
+        """Take memory for scenes of this size; ``pixels``: what the sink wants."""
+        import torch
+
+        self._gpu, self._pixels, self._key = gpu, pixels, (scene.texture.shape, scene.size)
+        self._texture = gpu.empty((1, *scene.texture.shape), torch.uint8)
+        self._numbers = gpu.empty((1, scene.numbers().size), torch.float32)
+        width, height = scene.size
+        shape = (1, height, width, 3) if pixels in ("rgb", "bgr") else (1, height * 3 // 2, width)
+        self.result = Download(gpu, gpu.empty(shape, torch.uint8))
+        self.show(scene)
+
+    def fits(self, scene: Scene) -> bool:
+        """Whether a scene has this size."""
+        return self._key == (scene.texture.shape, scene.size)
+
+    def show(self, scene: Scene) -> None:
+        """Let this be the portrait. Between frames."""
+        import torch
+
+        values = (np.ascontiguousarray(scene.texture[None]), scene.numbers()[None])
+        pairs = zip((self._texture, self._numbers), map(torch.from_numpy, values), strict=True)
+        copy_all(self._gpu, list(pairs))
+        self._gpu.mark()()
+
+    def put_together(self, outputs: Mapping[str, Tensor], mouth_14SS: Tensor) -> None:
+        """Queue it.
+
+        Args:
+            outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
+            mouth_14SS: see `engine.stages.mouth.LAYERS`.
+        """
+        from kernels.layers import layers
+
+        painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
+        covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
+        inputs = (self._texture, covered, mask, flow, self._numbers)
+        layers(*inputs, out=self.result.source, pixels=self._pixels)

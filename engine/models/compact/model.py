@@ -1,0 +1,129 @@
+"""The compact preset, whatever runs its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends.networks import ModelInfo, Networks, Resident
+from engine.errors import EngineError
+from engine.models.base import Features, as_network_input, check_own
+from engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
+from engine.runtime.cores import usable_cores
+from engine.types import Float, Image, Layers
+
+if TYPE_CHECKING:
+    from engine.models.compact.network import Compact
+
+_FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
+
+
+class CompactModel:
+    """See `engine.models.base.TrackerModel`."""
+
+    def __init__(self, networks: Networks, info: ModelInfo) -> None:
+        """``networks``: ``encoder``, and ``generator`` as `engine.models.compact.spec.pixel_generator_spec` lists it."""
+        self._networks, self._resident = networks, Resident(networks)
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.models.base.Model.encode`."""
+        outputs = self._networks.run("encoder", image=self._networks.load(as_network_input(crop)))
+        arrays = {name: self._networks.fetch(value) for name, value in outputs.items()}
+        return Features(arrays=arrays, model=self.sha256)
+
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+        """See `engine.models.base.TrackerModel.generate`."""
+        check_own(features, self.sha256)
+        portrait = self._resident(features, features.arrays)
+        frame = {name: self._networks.load(array[None]) for name, array in conditioning.items()}
+        outputs = self._networks.run("generator", **portrait, **frame)
+        painted, mask, flow = (self._networks.view(outputs[n])[0] for n in ("painted", "mask", "flow"))
+        return Layers(painted=painted, mask=mask[0], flow=flow)
+
+
+def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = None) -> CompactModel:
+    """A bundle on OpenVINO. Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
+
+    Args:
+        folder: written by ``mimicam bundle``.
+        threads: inference threads; None takes the physical cores, at most four.
+
+    Raises:
+        EngineError: the folder is not complete, or does not load.
+    """
+    from engine.backends.openvino_networks import OpenVinoNetworks
+    from engine.backends.openvino_runtime import Network, has_bf16
+    from engine.models.compact.spec import encoder_spec, pixel_generator_spec
+
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise EngineError(f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle")
+    facts = read_facts(folder)
+    threads = threads or min(usable_cores(), 4)
+    precision = "bf16" if has_bf16() else "f32"
+    encoder, generator = encoder_spec(facts.config), pixel_generator_spec(facts.config)
+    networks = {
+        # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
+        "encoder": Network(
+            folder / "encoder.xml", threads=threads, name="the portrait encoder", outputs=encoder.output_names
+        ),
+        "generator": Network(
+            folder / "generator.xml", threads=threads, precision=precision, name="the generator",
+            outputs=generator.output_names,
+        ),
+    }  # fmt: skip
+    if set(networks["generator"].inputs) != set(generator.input_names):
+        raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
+    backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
+    return CompactModel(OpenVinoNetworks(networks), _info(facts, backend))
+
+
+def open_bundle_torch(folder: Path) -> CompactModel:
+    """A bundle in eager PyTorch, on the GPU where there is one.
+
+    Raises:
+        EngineError: see `load_compact`.
+    """
+    model, facts = load_compact(folder)
+    from torch import nn
+
+    from engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
+    from engine.models.compact.flat import CompactEncoder, PixelGenerator
+    from engine.models.compact.spec import encoder_spec, pixel_generator_spec
+
+    modules = nn.ModuleDict({"encoder": CompactEncoder(model), "generator": PixelGenerator(model)})
+    specs = {"encoder": encoder_spec(model.config), "generator": pixel_generator_spec(model.config)}
+    networks = TorchNetworks(modules.eval(), specs, torch_device())
+    return CompactModel(networks, torch_info(facts.name, facts.sha256, facts.size))
+
+
+def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
+    """The weights of a bundle, in float32.
+
+    Raises:
+        EngineError: torch is not installed, or the folder is not a bundle.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        from engine.models.compact.network import Compact
+    except ImportError as error:
+        raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
+    if not (folder / "weights.safetensors").is_file():
+        raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
+    facts = read_facts(folder)
+    try:
+        model = Compact(facts.config).eval()
+        state = load_file(folder / "weights.safetensors")
+        model.load_state_dict({name: value.float() for name, value in state.items()})
+    except (RuntimeError, TypeError, SafetensorError) as error:
+        raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
+    return model, facts
+
+
+def _info(facts: BundleFacts, backend: str) -> ModelInfo:
+    return ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)

@@ -1,0 +1,89 @@
+"""The compact preset as TensorRT plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Gpu
+from engine.backends.networks import ModelInfo
+from engine.backends.plan_cache import PlanCache
+from engine.backends.tensorrt import is_built, open_network
+from engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from engine.errors import EngineError
+from engine.models.base import LiveModel
+from engine.models.compact.bundle_facts import COMPACT_DIR, read_facts
+from engine.models.compact.frame_graph import GpuCompact
+from engine.models.compact.model import open_bundle_openvino
+from engine.models.hot_swap import CanvasMeanwhile
+
+
+class TensorRtCompact(GpuCompact):
+    """See `GpuCompact`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        gpu: Gpu | None = None,
+        api: TensorRt | None = None,
+        cache: PlanCache | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Open the plans of an export, building them first where there are none.
+
+        Args:
+            folder: written by ``mimicam export`` from a compact model.
+            gpu: None is the first one.
+            api: None takes the installed TensorRT that supports the GPU.
+            cache: None is the user's own.
+            progress: called while a plan is built.
+
+        Raises:
+            EngineError: no GPU, no TensorRT, or no export of a compact model.
+        """
+        manifest = manifests.read_manifest(folder)
+        if {network.name for network in manifest.networks} != {"encoder", "generator"}:
+            raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
+        gpu = gpu or CudaGpu()
+        api, cache = api or find_tensorrt(gpu), cache or PlanCache()
+        networks = {
+            name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
+            for name in ("encoder", "generator")
+        }
+        info = ModelInfo(
+            name=manifest.model,
+            sha256=manifest.model_sha256,
+            size=int(networks["encoder"].inputs["image"].shape[-1]),
+            backend=f"{api.name} {manifest.precision}, {gpu.name}",
+        )
+        super().__init__(networks, gpu, info)
+
+
+def start_compact(
+    folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
+) -> LiveModel:
+    """An exported compact model on TensorRT; OpenVINO draws while its plans are built.
+
+    Raises:
+        EngineError: no GPU, no TensorRT, or a damaged export; and, where no other backend holds the same weights,
+            a plan that is not the reference.
+    """
+    gpu = gpu or CudaGpu()
+    api, cache = api or find_tensorrt(gpu), cache or PlanCache()
+    if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
+        return TensorRtCompact(folder, gpu=gpu, api=api, cache=cache)
+    waiting = CanvasMeanwhile(
+        open_bundle_openvino(),
+        lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
+    )
+    return cast("LiveModel", waiting)  # its backend changes: to mypy, no attribute
+
+
+def _is_bundled(folder: Path) -> bool:
+    """Whether OpenVINO has the same weights: those that came with mimicam."""
+    try:
+        return read_facts(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
+    except EngineError:
+        return False

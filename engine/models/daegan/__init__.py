@@ -1,0 +1,1 @@
+"""DAE-GAN (AAAI 2020): multi-frame face embedding and a conditional generator."""

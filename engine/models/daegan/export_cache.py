@@ -1,0 +1,59 @@
+"""A DAE-GAN's ONNX files in the user's cache; see `engine.backends.network_cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends import network_cache
+from engine.backends.manifest import Array, NetworkFile
+from engine.models.daegan.model import NETWORKS
+from engine.models.daegan.torch_model import load_parts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.models.daegan.inference import DaeGanParts
+
+_KIND = "daegan-1"
+"""Another number when the networks' form changes, so that what older versions made is not used."""
+
+
+def exported(path: Path, *, cache: Path | None = None) -> Path:
+    """The folder of a model's ONNX files, made now where there is none.
+
+    Args:
+        path: a file that ``mimicam train-daegan`` wrote.
+        cache: parent folder; None is the user's own cache.
+
+    Raises:
+        EngineError: it has to be made and PyTorch is missing, or the cache cannot be written.
+    """
+
+    def make(folder: Path, sha256: str) -> None:
+        parts = network_cache.load_for_export(path, load_parts)
+        import torch
+
+        from engine.backends.onnx_export import OPSET
+
+        picture = network_cache.soft_picture(parts.config.size)
+        other = np.ascontiguousarray(-picture[..., ::-1])
+        examples = parts.examples(torch.from_numpy(picture), torch.from_numpy(other))
+        entries = (_entry(parts, name, examples[name], folder) for name in NETWORKS)
+        network_cache.finish(folder, path.name, sha256, OPSET, entries)
+
+    return network_cache.cached(path, _KIND, make, cache=cache)
+
+
+def _entry(parts: DaeGanParts, name: str, inputs: dict[str, Tensor], folder: Path) -> NetworkFile:
+    from engine.backends.onnx_export import write_network
+
+    path = folder / f"{name}.onnx"
+    write_network(parts.get_submodule(name), path, inputs, parts.specs[name].output_names, dynamic=False)
+    return network_cache.entry(path, _arrays(inputs), _arrays(parts.reference(name, inputs)))
+
+
+def _arrays(values: dict[str, Tensor]) -> dict[str, Array]:
+    return {name: value.numpy() for name, value in values.items()}

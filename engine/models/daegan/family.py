@@ -1,0 +1,58 @@
+"""DAE-GAN for the loader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.models.base import LiveModel
+from engine.models.daegan.model import NETWORKS
+from engine.models.family import Family, Form, torch_has_gpu
+
+
+def _torch(path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.daegan.torch_model import open_daegan_torch
+
+    return open_daegan_torch(path)
+
+
+def _export_openvino(path: Path, threads: int | None) -> LiveModel:
+    from engine.backends.openvino_networks import open_export
+    from engine.models.daegan.model import DaeGanModel
+
+    return DaeGanModel(*open_export(path, "face_embedder", threads))
+
+
+def _weights_openvino(path: Path, threads: int | None) -> LiveModel:
+    from engine.models.daegan.export_cache import exported
+
+    return _export_openvino(exported(path), threads)
+
+
+_NO_HALF = (
+    "half precision in PyTorch is for compact bundles and DPE weights (.safetensors of 'mimicam models import'):"
+    " use --backend auto"
+)
+_NO_TENSORRT = "TensorRT does not run DAE-GAN models: use --backend torch"
+FAMILY = Family(
+    name="daegan",
+    networks=frozenset(NETWORKS),
+    weights_format="mimicam-daegan",
+    openers={
+        (Form.WEIGHTS, "torch"): _torch,
+        (Form.WEIGHTS, "openvino"): _weights_openvino,
+        (Form.EXPORT, "openvino"): _export_openvino,
+    },
+    automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",
+    reasons={
+        (
+            Form.EXPORT,
+            "torch",
+        ): "{path} holds ONNX files: give --backend torch the .safetensors they come from",
+        **{(form, "tensorrt"): _NO_TENSORRT for form in (Form.WEIGHTS, Form.EXPORT)},
+        **{
+            (form, backend): _NO_HALF
+            for form in (Form.WEIGHTS, Form.EXPORT)
+            for backend in ("torch-half", "torch-compile")
+        },
+    },
+)

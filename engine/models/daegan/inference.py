@@ -1,0 +1,103 @@
+"""DAE-GAN as the four networks that run live: what depends on the portrait alone is apart from what each frame needs.
+
+A portrait costs the face embedder and the generator's front end, once; a driver's frame the pose encoder and the rest
+of the generator. Shape letters: N pictures, C channels, S side, P pose code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from engine.models.daegan.network import DaeGan, DaeGanConfig
+from engine.network_spec import NetworkSpec, Shapes, named
+
+NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
+
+
+def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
+    """Inputs and outputs of the four networks, by name."""
+    side, middle = config.size, config.size // config.reduction
+    picture, channels = (1, 3, side, side), min(config.width * config.reduction, config.most)
+    prepared, code = (1, channels, middle, middle), (1, config.code)
+    tensors: dict[str, tuple[Shapes, Shapes]] = {
+        "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
+        "front": ({"face": picture}, {"prepared": prepared}),
+        "pose_encoder": ({"image": picture}, {"code": code}),
+        "generator": ({"code": code, "prepared": prepared}, {"picture": picture}),
+    }
+    return {
+        name: NetworkSpec(name=name, inputs=named(inputs), outputs=named(outputs))
+        for name, (inputs, outputs) in tensors.items()
+    }
+
+
+class _FaceEmbedder(nn.Module):
+    """One frame ``[N, 3, S, S]`` to its warped picture and weight (equation 1, before the sum over frames)."""
+
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.embedder = model.face_embedder
+
+    def forward(self, image_N3SS: Tensor) -> tuple[Tensor, Tensor]:
+        part = self.embedder.frame(image_N3SS)
+        return part.warped, part.weight
+
+
+class _PoseEncoder(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.encoder, self.code = model.pose_embedder.encoder, model.pose_embedder.code
+
+    def forward(self, image_N3SS: Tensor) -> Tensor:
+        code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
+        return code
+
+
+class _Front(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(self, face_N3SS: Tensor) -> Tensor:
+        return self.generator.prepare(face_N3SS)
+
+
+class _Rest(nn.Module):
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(self, code_NP: Tensor, prepared_NCHW: Tensor) -> Tensor:
+        return self.generator.draw(code_NP, prepared_NCHW)
+
+
+class DaeGanParts(nn.Module):
+    """The four networks by name, sharing the weights of ``model``."""
+
+    def __init__(self, model: DaeGan) -> None:
+        super().__init__()
+        self.config: DaeGanConfig = model.config
+        self.specs = daegan_specs(model.config)
+        self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
+        self.pose_encoder, self.generator = _PoseEncoder(model), _Rest(model)
+        self.eval()
+
+    @torch.no_grad()
+    def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Each network's inputs by name, as it meets them: one frame of a portrait and one of a driver."""
+        face, _ = self.face_embedder(source_13SS)
+        code, prepared = self.pose_encoder(driver_13SS), self.front(face)
+        return {
+            "face_embedder": {"image": source_13SS},
+            "front": {"face": face},
+            "pose_encoder": {"image": driver_13SS},
+            "generator": {"code": code, "prepared": prepared},
+        }
+
+    @torch.no_grad()
+    def reference(self, network: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a network gives, by name."""
+        result = self.get_submodule(network)(*inputs.values())
+        results = (result,) if isinstance(result, Tensor) else result
+        return self.specs[network].named_outputs(results)

@@ -1,0 +1,89 @@
+"""DAE-GAN (AAAI 2020) as it runs live, whatever runs its networks.
+
+Its pose code holds head pose and expression together (section 3: "pose-related information", expression included), and
+nothing in it or in its training tells them apart: it can be driven in mode ``both`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.backends.networks import ModelInfo, Networks, Resident
+from engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from engine.types import Float, Image, Mode
+
+NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
+"""Inputs and outputs are those of ``engine.models.daegan.inference``."""
+
+
+class DaeGanModel:
+    """See `engine.models.base.PictureModel`."""
+
+    modes: tuple[Mode, ...] = (Mode.BOTH,)
+
+    def __init__(self, networks: Networks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
+        self._networks, self._resident = networks, Resident(networks)
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
+        self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.models.base.Model.encode`."""
+        return self.encode_frames((crop,))
+
+    def encode_frames(self, crops: Sequence[Image]) -> Features:
+        """A face fused from several frames of one person (equation 1), each uint8 ``[S, S, 3]``.
+
+        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of the first frame.
+
+        Raises:
+            ValueError: ``crops`` is empty.
+        """
+        if not crops:
+            raise ValueError("crops must hold at least one picture")
+        run, load, fetch = self._networks.run, self._networks.load, self._networks.fetch
+        face = self._fuse(crops)
+        prepared = fetch(run("front", face=load(face))["prepared"])
+        return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """See `engine.models.base.PictureModel.read_motion`. One code for both, as ``expression``."""
+        return _joint(self._code(crop))
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        """See `engine.models.base.PictureModel.own_codes`."""
+        check_own(features, self.sha256)
+        return _joint(features.arrays["code"][0])
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        """See `engine.models.base.PictureModel.generate`. ``drive``: the code, and None."""
+        check_own(features, self.sha256)
+        if len(drive) != 2 or drive[0] is None or drive[1] is not None:
+            raise ValueError("drive must be the one code that moves expression and pose, and None")
+        prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
+        code = self._networks.load(drive[0][None])
+        picture = self._networks.run("generator", code=code, **prepared)["picture"]
+        return as_picture(self._networks.fetch(picture), self._picture)
+
+    def _fuse(self, crops: Sequence[Image]) -> Float:
+        """Equation 1: the mean of the warped frames, weighted by their attention, ``[1, 3, S, S]``."""
+        total: Float = np.zeros((1, 3, self.size, self.size), np.float32)
+        weights: Float = np.zeros((1, 1, self.size, self.size), np.float32)
+        for crop in crops:
+            outputs = self._networks.run("face_embedder", image=self._networks.load(as_network_input(crop)))
+            warped, weight = (self._networks.fetch(outputs[name]) for name in ("warped", "weight"))
+            total += warped * weight
+            weights += weight
+        return total / weights
+
+    def _code(self, crop: Image) -> Float:
+        outputs = self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
+        code: Float = self._networks.fetch(outputs["code"])[0]
+        return code
+
+
+def _joint(code: Float) -> LatentCodes:
+    return LatentCodes(expression=code, pose=np.zeros(0, np.float32))

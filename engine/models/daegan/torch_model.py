@@ -1,0 +1,36 @@
+"""DAE-GAN in eager PyTorch: the reference, and the way on a CUDA device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from engine.files import sha256_of
+from engine.models.daegan.model import DaeGanModel
+
+if TYPE_CHECKING:
+    from engine.models.daegan.inference import DaeGanParts
+
+
+def load_parts(path: Path) -> DaeGanParts:
+    """The networks of a file that ``mimicam train-daegan`` wrote.
+
+    Raises:
+        EngineError: PyTorch is not installed, or the file is no such model.
+    """
+    with needs_torch(path):
+        from engine.models.daegan.inference import DaeGanParts
+        from engine.models.daegan.weights import load_daegan
+    return DaeGanParts(load_daegan(path))
+
+
+def open_daegan_torch(path: Path) -> DaeGanModel:
+    """The model on the GPU where PyTorch has one, else on the CPU.
+
+    Raises:
+        EngineError: see `load_parts`.
+    """
+    parts = load_parts(path)
+    networks = TorchNetworks(parts, parts.specs, torch_device())
+    return DaeGanModel(networks, torch_info(path.name, sha256_of(path), parts.config.size))

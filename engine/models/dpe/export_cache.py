@@ -1,0 +1,58 @@
+"""A published model's ONNX files in the user's cache; see `engine.backends.network_cache`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends import network_cache
+from engine.backends.manifest import Array
+from engine.models.dpe.model import NETWORKS
+from engine.models.dpe.torch_model import load_folded
+
+if TYPE_CHECKING:
+    from engine.models.dpe.folded import FoldedDpe
+
+_KIND = "dpe-1"
+"""Another number when the folded form changes, so that what older versions made is not used."""
+
+
+def exported(path: Path, *, cache: Path | None = None) -> Path:
+    """The folder of a model's ONNX files, made now where there is none.
+
+    Args:
+        path: a file that ``mimicam models import`` wrote.
+        cache: parent folder; None is the user's own cache.
+
+    Raises:
+        EngineError: it has to be made and PyTorch is missing, or the cache cannot be written.
+    """
+
+    def make(folder: Path, sha256: str) -> None:
+        folded = network_cache.load_for_export(path, load_folded)
+        from engine.backends.onnx_export import OPSET
+        from engine.models.dpe.spec import write_onnx
+
+        paths = write_onnx(folded, folder)
+        entries = (network_cache.entry(paths[name], *_example(folded, name)) for name in NETWORKS)
+        network_cache.finish(folder, path.name, sha256, OPSET, entries)
+
+    return network_cache.cached(path, _KIND, make, cache=cache)
+
+
+def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Inputs as the network meets them, a soft picture or what the encoder makes of one, and its outputs."""
+    import torch
+
+    from engine.models.dpe.spec import dpe_specs
+
+    specs = dpe_specs(folded.config)
+    with torch.inference_mode():
+        image = torch.from_numpy(network_cache.soft_picture(folded.config.size))
+        encoded = specs["encoder"].named_outputs(folded.encoder(image))
+        code = encoded["expression_code" if network == "expression_generator" else "pose_code"]
+        known = encoded | {"image": image, "latent": encoded["latent"] + code}
+        inputs = {name: known[name] for name in specs[network].input_names}
+        result = folded.get_submodule(network)(*inputs.values())
+    results = specs[network].named_outputs((result,) if isinstance(result, torch.Tensor) else result)
+    return {n: v.numpy() for n, v in inputs.items()}, {n: v.numpy() for n, v in results.items()}

@@ -1,0 +1,90 @@
+"""DPE for the loader."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.models.base import LiveModel
+from engine.models.dpe.model import NETWORKS
+from engine.models.family import Family, Form, torch_has_gpu
+
+if TYPE_CHECKING:
+    from engine.backends.gpu_networks import Engine
+    from engine.models.dpe.gpu.batch import SharedModel
+
+
+def _torch(path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.dpe.torch_model import open_torch
+
+    return open_torch(path)
+
+
+def _export_openvino(path: Path, threads: int | None) -> LiveModel:
+    from engine.backends.openvino_networks import open_export
+    from engine.models.dpe.model import DpeModel
+
+    return DpeModel(*open_export(path, "encoder", threads))
+
+
+def _weights_openvino(path: Path, threads: int | None) -> LiveModel:
+    from engine.models.dpe.export_cache import exported
+
+    return _export_openvino(exported(path), threads)
+
+
+def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.dpe.gpu.networks import open_half
+
+    return open_half(path, engine=engine)
+
+
+def _plans(path: Path, _threads: int | None) -> LiveModel:
+    from engine.models.dpe.gpu.plans import start_dpe
+
+    return start_dpe(path)
+
+
+def _share_half(engine: Engine, path: Path, *, slots: int, wait_s: float) -> SharedModel:
+    from engine.models.dpe.gpu.batch import share_half
+
+    return share_half(path, engine, slots=slots, wait_s=wait_s)
+
+
+def _share_plans(path: Path, *, slots: int, wait_s: float) -> SharedModel:
+    from engine.models.dpe.gpu.batch import share_plans
+
+    return share_plans(path, slots=slots, wait_s=wait_s)
+
+
+FAMILY = Family(
+    name="dpe",
+    networks=frozenset(NETWORKS),
+    weights_format="mimicam-dpe",
+    openers={
+        (Form.WEIGHTS, "torch"): _torch,
+        (Form.WEIGHTS, "openvino"): _weights_openvino,
+        (Form.WEIGHTS, "torch-half"): partial(_half, "eager"),
+        (Form.WEIGHTS, "torch-compile"): partial(_half, "compile"),
+        (Form.EXPORT, "openvino"): _export_openvino,
+        (Form.EXPORT, "tensorrt"): _plans,
+    },
+    automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",
+    reasons={
+        (Form.WEIGHTS, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model {path} -o DIR"
+        " --target tensorrt', then give --model DIR",
+        **{
+            (
+                Form.EXPORT,
+                backend,
+            ): "{path} holds ONNX files: give --backend {backend} the .safetensors they come from"
+            for backend in ("torch", "torch-half", "torch-compile")
+        },
+    },
+    share={
+        (Form.WEIGHTS, "torch-half"): partial(_share_half, "eager"),
+        (Form.WEIGHTS, "torch-compile"): partial(_share_half, "compile"),
+        (Form.EXPORT, "tensorrt"): _share_plans,
+    },
+)

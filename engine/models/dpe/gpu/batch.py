@@ -1,0 +1,200 @@
+"""One published model on one GPU for several sessions: frames that come within a deadline are drawn as one batch.
+
+A thread of its own runs the batches; each session has a slot, in which its portrait, its neutral and its past stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends import manifest as manifests
+from engine.backends.networks import ModelInfo
+from engine.errors import EngineError
+from engine.files import sha256_of
+from engine.models.base import Features, LatentCodes, check_own
+from engine.models.dpe.gpu.slots import SlotRequest, SlotStep
+from engine.models.dpe.model import portrait_codes
+from engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
+from engine.runtime.batching import Batcher
+from engine.types import Float, Image, Mode
+
+if TYPE_CHECKING:
+    from engine.backends.gpu_networks import Engine
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_S = 30.0
+"""A batch takes milliseconds; after this long the GPU hangs."""
+
+
+class SharedModel:
+    """Hands out slots. Thread-safe."""
+
+    def __init__(self, step: SlotStep, facts: ModelInfo, *, wait_s: float) -> None:
+        """Start the thread.
+
+        Args:
+            step: with as many slots as there may be sessions; nobody else calls it from now on.
+            facts: of the weights.
+            wait_s: a frame waits at most so long for the others.
+        """
+        self.slots, self.facts = step.slots, facts
+        self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
+        self._batcher.expect(0)
+        self._free = list(range(step.slots))
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread.start()
+
+    def session(self) -> SlotModel:
+        """A model for one session, which keeps its slot.
+
+        Raises:
+            EngineError: every slot is taken.
+        """
+        with self._lock:
+            if not self._free:
+                raise EngineError(f"the GPU's batch holds {self.slots} sessions: raise --max-calls")
+            return SlotModel(self._batcher, self._free.pop(0), self)
+
+    def expect(self, sessions: int) -> None:
+        """So many sessions run now: with all of their frames there, a batch waits no longer."""
+        self._batcher.expect(sessions)
+
+    def close(self) -> None:
+        """End the thread; what waits is told so."""
+        self._batcher.close()
+        self._thread.join(_ANSWER_S)
+
+    def _run(self) -> None:
+        try:
+            self._batcher.run()
+        except (
+            Exception
+        ) as error:  # the thread's top; every session is told by the batcher, and raises it itself
+            _log.error("no more batches: %s", error)
+
+
+class SlotModel:
+    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`. It only draws whole frames."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+
+    def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
+        facts = shared.facts
+        self._drawer = SlotFrames(batcher, slot)
+        self.name, self.sha256, self.size = facts.name, facts.sha256, facts.size
+        self.backend = f"{facts.backend}, batches of up to {shared.slots}"
+
+    def open_frames(self) -> FrameDrawer | None:
+        """See `engine.models.frame_graph.FrameModel`."""
+        return self._drawer
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        """See `engine.models.base.PictureModel.own_codes`."""
+        check_own(features, self.sha256)
+        return portrait_codes(features)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.models.base.Model.encode`; not here."""
+        raise ValueError(f"a slot only draws: encode {crop.shape} with a model of its own")
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """See `engine.models.base.PictureModel.read_motion`; not here."""
+        raise ValueError(f"a slot only draws: read {crop.shape} with a model of its own")
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        """See `engine.models.base.PictureModel.generate`; not here."""
+        raise ValueError(f"a slot only draws: generate from {len(drive)} codes of {features.model} elsewhere")
+
+
+class SlotFrames:
+    """See `engine.models.frame_graph.FrameDrawer`. It waits for its batch."""
+
+    wants_crop = True
+
+    def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int) -> None:
+        self._batcher, self._slot = batcher, slot
+        self._features: Features | None = None
+        self._neutral: LatentCodes | None = None
+
+    def enter(self, features: Features, canvas: Canvas) -> None:  # noqa: ARG002 - pasted by the session
+        """See `engine.models.frame_graph.FrameDrawer`."""
+        self._features = features
+
+    def set_neutral(self, codes: LatentCodes) -> None:
+        """See `engine.models.frame_graph.FrameDrawer`."""
+        self._neutral = codes
+
+    def __call__(self, frame: LiveFrame) -> Image:
+        """See `engine.models.frame_graph.FrameDrawer`.
+
+        Raises:
+            EngineError: the GPU does not answer.
+            Closed: the server stops.
+        """
+        assert self._features is not None, "enter a portrait first"
+        request = SlotRequest(
+            crop=frame.image, features=self._features, mode=frame.mode, edit=frame.edit, neutral=self._neutral
+        )
+        self._neutral = None
+        try:
+            return self._batcher.submit(self._slot, request).result(_ANSWER_S)
+        except TimeoutError:
+            raise EngineError(
+                f"the GPU did not answer for {_ANSWER_S:g} s: restart mimicam, or use --batch-ms 0"
+            ) from None
+
+
+def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> SharedModel:
+    """Weights in PyTorch in half precision, for so many sessions.
+
+    Raises:
+        EngineError: what it needs is missing.
+    """
+    from engine.backends.cuda_gpu import CudaGpu
+    from engine.backends.gpu_networks import prepare_kernels
+    from engine.models.dpe.gpu.networks import torch_networks
+    from engine.models.dpe.half_parts import Form
+    from engine.models.dpe.torch_model import load_folded
+
+    gpu = CudaGpu()
+    prepare_kernels(gpu)
+    folded = load_folded(path)
+    networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
+    facts = ModelInfo(
+        name=path.name,
+        sha256=sha256_of(path),
+        size=folded.config.size,
+        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
+    )
+    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+
+
+def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
+    """An export on TensorRT, for so many sessions. Plans for a batch are built first where there are none.
+
+    Raises:
+        EngineError: what it needs is missing.
+    """
+    from engine.backends.cuda_gpu import CudaGpu
+    from engine.backends.gpu_networks import prepare_kernels
+    from engine.backends.plan_cache import PlanCache
+    from engine.backends.tensorrt_api import find_tensorrt
+    from engine.models.dpe.gpu.networks import plan_networks
+
+    gpu = CudaGpu()
+    prepare_kernels(gpu)
+    api, manifest = find_tensorrt(gpu), manifests.read_manifest(folder)
+    _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
+    networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
+    facts = ModelInfo(
+        name=manifest.model,
+        sha256=manifest.model_sha256,
+        size=int(networks["encoder"].inputs["image"].shape[-1]),
+        backend=f"{api.name} {manifest.precision}, {gpu.name}",
+    )
+    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)

@@ -1,0 +1,107 @@
+"""Codes and their past on a device, for one session or for the slots of a batch: `kernels.edit_codes` with its memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.cuda_gpu import Gpu, Upload
+from engine.models.base import Features, LatentCodes
+from engine.models.dpe.model import portrait_codes
+from engine.models.frame_graph import IDENTITY, CodeEdit
+from engine.types import Float
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NEUTRAL = 2
+"""Row of `kernels.edit_codes.PAST`."""
+
+
+class CodeState:
+    """Device memory that keeps its addresses, so that captured steps stay valid. One thread."""
+
+    def __init__(self, gpu: Gpu, slots: int, latent: int) -> None:
+        """Take memory.
+
+        Args:
+            gpu: where.
+            slots: sessions.
+            latent: values of a code.
+        """
+        import torch
+
+        from kernels.edit_codes import FIELDS, PAST
+
+        self._gpu, self._slots, self._fields = gpu, slots, len(FIELDS)
+        D = 2 * latent
+        self._numbers = Upload(gpu, gpu.empty((slots * (self._fields + 6),), torch.float32))
+        self._numbers.host[:] = 0
+        self._past = gpu.empty((slots, PAST, D), torch.float32)
+        self._unit = gpu.empty((slots,), torch.float32)
+        self._own, self.out = (gpu.empty((slots, D), torch.float32) for _ in range(2))
+        self._codes = [gpu.empty((slots, latent), torch.float32) for _ in range(2)]
+        self.latent = gpu.empty((slots, latent), torch.float32)
+        """The portraits' own, ``[N, L]``."""
+        self.matrices = self._numbers.target[slots * self._fields :].view(slots, 2, 3)
+        """image_from_crop of each slot, ``[N, 2, 3]``."""
+        self._matrices = self._numbers.host[slots * self._fields :].reshape(slots, 2, 3)
+        self._matrices[:] = IDENTITY
+        self._set((self._past, np.zeros(1, np.float32)), (self._unit, np.ones(1, np.float32)))
+
+    def enter(self, slot: int, features: Features) -> None:
+        """Give a slot its portrait's latent and codes. Between frames."""
+        codes, latent = portrait_codes(features), np.asarray(features.arrays["latent"][0], np.float32)
+        own = np.concatenate([codes.expression, codes.pose])
+        self._set((self.latent[slot], latent), (self._own[slot], own))
+
+    def set_neutral(self, slot: int, codes: LatentCodes) -> None:
+        """Let these codes be a slot's neutral. Between frames."""
+        both = np.concatenate([codes.expression, codes.pose])
+        self._set((self._past[slot, _NEUTRAL], both))
+
+    def write(self, slot: int, edit: CodeEdit, image_from_crop: Float = IDENTITY) -> None:
+        """Say what the next run does in a slot; slots that nothing is said of stay as they are."""
+        row = self._numbers.host[slot * self._fields : (slot + 1) * self._fields]
+        row[0], row[1:] = 1.0, edit.numbers()
+        self._matrices[slot] = image_from_crop
+
+    def clear(self) -> None:
+        """Say nothing of any slot."""
+        self._numbers.host[: self._slots * self._fields : self._fields] = 0
+
+    def enqueue_numbers(self) -> None:
+        """Queue their upload."""
+        self._numbers.enqueue()
+
+    def enqueue(self, expression_NL: Tensor, pose_NL: Tensor) -> None:
+        """Queue the edit of what the encoder read; the result lies in ``out``, ``[N, D]``."""
+        from kernels.edit_codes import edit_codes
+
+        codes = [_plain(v, own) for v, own in zip((expression_NL, pose_NL), self._codes, strict=True)]
+        numbers = self._numbers.target[: self._slots * self._fields].view(self._slots, self._fields)
+        edit_codes(codes[0], codes[1], self._own, numbers, self._past, self._unit, out=self.out)
+
+    def add_to(self, latent_NL: Tensor, branch: str, *, target: Tensor) -> None:
+        """Queue ``target = latent + the branch's edited code``."""
+        import torch
+
+        L = self.latent.shape[1]
+        code = self.out[:, :L] if branch == "expression" else self.out[:, L:]
+        torch.add(latent_NL, code, out=target)
+
+    def _set(self, *pairs: tuple[Tensor, Float]) -> None:
+        import torch
+
+        def work() -> None:
+            for target, value in pairs:
+                target.copy_(torch.from_numpy(np.ascontiguousarray(value)).expand_as(target))
+
+        self._gpu.queue(work)
+        self._gpu.mark()()
+
+
+def _plain(value: Tensor, own: Tensor) -> Tensor:
+    """The codes as the kernel reads them; a plan may give them in half precision."""
+    return value if value.dtype == own.dtype and value.is_contiguous() else own.copy_(value)

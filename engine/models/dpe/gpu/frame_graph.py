@@ -1,0 +1,152 @@
+"""A session of the published preset drawn frame by frame on one GPU stream; see `engine.models.frame_graph.FrameDrawer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.cuda_gpu import Gpu
+from engine.backends.gpu_networks import FixedNetwork, HeldInputs
+from engine.models.base import Features, LatentCodes
+from engine.models.dpe.gpu.code_state import CodeState
+from engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from engine.models.dpe.model import portrait_maps
+from engine.models.frame_graph import Canvas, LiveFrame
+from engine.types import Image, Mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MOST_PORTRAITS = 9
+"""As many as there are keys for them; 15 MB each in half precision."""
+
+
+class ResidentPortraits:
+    """Portraits' maps on the device, in the networks' type; those used longest ago make room."""
+
+    def __init__(self, generator: FixedNetwork, gpu: Gpu) -> None:
+        """``generator``: any of the model's; its inputs say what maps look like."""
+        self._like = {name: value for name, value in generator.inputs.items() if name != "latent"}
+        self._gpu = gpu
+        self._kept: dict[int, tuple[Features, dict[str, Tensor]]] = {}
+
+    def maps(self, features: Features) -> dict[str, Tensor]:
+        """A portrait's, by input; brought there once.
+
+        Raises:
+            ValueError: its maps are not this model's.
+        """
+        kept = self._kept.pop(id(features), None) or (features, self._moved(features))
+        self._kept[id(features)] = kept
+        while len(self._kept) > _MOST_PORTRAITS:
+            del self._kept[next(iter(self._kept))]
+        return kept[1]
+
+    def _moved(self, features: Features) -> dict[str, Tensor]:
+        import torch
+
+        maps = portrait_maps(features)
+        wanted = {name: tuple(value.shape) for name, value in self._like.items()}
+        if {name: array.shape for name, array in maps.items()} != wanted:
+            raise ValueError("features must hold the maps of this model")
+        tensors: dict[str, Tensor] = {}
+
+        def move() -> None:
+            for name, like in self._like.items():
+                array = np.ascontiguousarray(maps[name])
+                tensors[name] = torch.empty_like(like).copy_(torch.from_numpy(array))
+
+        self._gpu.queue(move)
+        self._gpu.mark()()
+        return tensors
+
+
+class GpuFrames:
+    """See `engine.models.frame_graph.FrameDrawer`. All modes are captured with the first frame: keys cost nothing."""
+
+    wants_crop = False
+
+    def __init__(
+        self,
+        networks: Mapping[str, FixedNetwork],
+        gpu: Gpu,
+        inputs: HeldInputs,
+        portraits: ResidentPortraits,
+        *,
+        graph: bool = True,
+    ) -> None:
+        """Take memory.
+
+        Args:
+            networks: the model's.
+            gpu: whose stream they run on.
+            inputs: keeps account of what they hold; shared by all that run them.
+            portraits: likewise.
+            graph: see `FrameStep`.
+        """
+        self._networks, self._gpu, self._graph = networks, gpu, graph
+        self._inputs, self._portraits = inputs, portraits
+        latent = int(networks["pose_generator"].inputs["latent"].shape[1])
+        self._codes = CodeState(gpu, 1, latent)
+        self._surface: Surface | None = None
+        self._shown: tuple[Features, Canvas] | None = None
+        self._camera: CameraInput | None = None
+        self._steps: dict[tuple[Mode, bool], FrameStep] = {}
+
+    def enter(self, features: Features, canvas: Canvas) -> None:
+        """See `engine.models.frame_graph.FrameDrawer`."""
+        if self._shown is not None and self._shown[0] is features and self._shown[1] is canvas:
+            return
+        self._codes.enter(0, features)
+        if self._surface is not None and self._surface.fits(canvas):
+            self._surface.show(canvas)
+        else:
+            self._surface = Surface(self._gpu, canvas)
+            self._steps.clear()
+        self._shown = (features, canvas)
+
+    def set_neutral(self, codes: LatentCodes) -> None:
+        """See `engine.models.frame_graph.FrameDrawer`."""
+        self._codes.set_neutral(0, codes)
+
+    def __call__(self, frame: LiveFrame) -> Image:
+        """See `engine.models.frame_graph.FrameDrawer`."""
+        assert self._shown is not None, "enter a portrait first"
+        step = self._step(frame)
+        first = f"{FIRST[frame.mode]}_generator"
+        self._inputs.give(first, self._portraits.maps(self._shown[0]))
+        finish = step(frame.image, frame.edit, frame.image_from_crop)
+        self._inputs.overwritten(first, "latent")
+        if frame.mode is Mode.BOTH:
+            self._inputs.overwritten("pose_generator")
+        return finish()
+
+    def _step(self, frame: LiveFrame) -> FrameStep:
+        seen = frame.image is not None
+        if frame.image is not None:
+            self._look_through(frame.image)
+        if (frame.mode, seen) not in self._steps:
+            # A capture runs the work a few times first, which must not count as frames.
+            self._codes.clear()
+            self._inputs.overwritten("expression_generator", "latent")
+            self._inputs.overwritten("pose_generator")
+            for mode in Mode:
+                self._steps[mode, seen] = self._captured(mode, seen)
+        return self._steps[frame.mode, seen]
+
+    def _look_through(self, image: Image) -> None:
+        """Make room for pictures of this size; another size is captured anew."""
+        camera = Camera(width=image.shape[1], height=image.shape[0])
+        if self._camera is None or self._camera.camera != camera:
+            self._camera = CameraInput(self._gpu, camera, self._networks["motion_encoder"])
+            for mode in Mode:
+                self._steps.pop((mode, True), None)
+
+    def _captured(self, mode: Mode, seen: bool) -> FrameStep:
+        assert self._surface is not None, "entered before"
+        return FrameStep(
+            self._networks, self._gpu, mode=mode, camera=self._camera if seen else None,
+            codes=self._codes, surface=self._surface, graph=self._graph,
+        )  # fmt: skip

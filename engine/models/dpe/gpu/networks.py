@@ -1,0 +1,157 @@
+"""DPE's networks on one GPU stream: TensorRT plans, or PyTorch in half precision with our kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Gpu
+from engine.backends.gpu_networks import (
+    Engine,
+    FixedNetwork,
+    GpuNetworks,
+    TorchNetwork,
+    laid_out,
+    prepare_kernels,
+)
+from engine.backends.networks import ModelInfo
+from engine.backends.plan_cache import PlanCache
+from engine.backends.tensorrt import open_network
+from engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from engine.files import sha256_of
+from engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
+from engine.models.dpe.model import NETWORKS, DpeModel
+from engine.models.dpe.torch_model import load_folded
+from engine.models.frame_graph import FrameDrawer
+
+if TYPE_CHECKING:
+    from engine.models.dpe.folded import FoldedDpe
+    from engine.models.dpe.half_parts import Form
+
+_ALGORITHMS = 4
+"""That cuDNN times of each convolution; it lists its guess of the best ones first."""
+
+
+def torch_networks(
+    folded: FoldedDpe,
+    form: Form,
+    gpu: Gpu,
+    *,
+    engine: Engine = "eager",
+    batch: int = 1,
+    compiler: str = "inductor",
+) -> dict[str, FixedNetwork]:
+    """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
+    import torch
+
+    from engine.models.dpe.half import MixedDpe
+    from engine.models.dpe.spec import dpe_specs, example_inputs
+
+    # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
+    # thread that draws makes it anew: with all algorithms that took seconds.
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
+    model = MixedDpe(folded, form)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    networks: dict[str, FixedNetwork] = {}
+    for name, spec in dpe_specs(folded.config).items():
+        examples = example_inputs(spec, batch)
+        inputs = {each: laid_out(value, form.dtype) for each, value in examples.items()}
+        networks[name] = TorchNetwork(
+            model.get_submodule(name), inputs, spec.output_names, gpu, engine=engine, compiler=compiler
+        )
+    return networks
+
+
+def plan_networks(
+    folder: Path,
+    api: TensorRt,
+    gpu: Gpu,
+    cache: PlanCache,
+    progress: Progress | None = None,
+    *,
+    batch: int = 1,
+) -> dict[str, FixedNetwork]:
+    """All networks of an export, from their plans, for so many pictures at once.
+
+    Raises:
+        EngineError: see `engine.backends.tensorrt.open_network`.
+    """
+    return {
+        name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress, batch=batch)
+        for name in NETWORKS
+    }
+
+
+class GpuDpeModel(DpeModel):
+    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`."""
+
+    def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
+        super().__init__(networks, info)
+        self._gpu_networks = networks
+        self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
+
+    def open_frames(self) -> FrameDrawer | None:
+        """See `engine.models.frame_graph.FrameModel`.
+
+        Raises:
+            KernelBuildError: a kernel does not compile on this machine.
+        """
+        own = self._gpu_networks
+        prepare_kernels(own.gpu)
+        return GpuFrames(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
+
+
+def open_plans(
+    folder: Path,
+    *,
+    gpu: Gpu | None = None,
+    api: TensorRt | None = None,
+    cache: PlanCache | None = None,
+    progress: Progress | None = None,
+) -> DpeModel:
+    """An exported published model on TensorRT, its plans built first where there are none.
+
+    Raises:
+        EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
+    """
+    manifest = manifests.read_manifest(folder)
+    gpu = gpu or CudaGpu()
+    api = api or find_tensorrt(gpu)
+    networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
+    info = ModelInfo(
+        name=manifest.model,
+        sha256=manifest.model_sha256,
+        size=int(networks["encoder"].inputs["image"].shape[-1]),
+        backend=f"{api.name} {manifest.precision}, {gpu.name}",
+    )
+    return GpuDpeModel(GpuNetworks(networks, gpu), info)
+
+
+def open_half(
+    path: Path, *, engine: Engine = "eager", graphs: bool = True, gpu: Gpu | None = None
+) -> DpeModel:
+    """Published weights in PyTorch on the GPU, in half precision with our kernels.
+
+    Args:
+        path: a file that ``mimicam models import`` wrote.
+        engine: see ``Engine``.
+        graphs: see ``GpuNetworks``.
+        gpu: None is the first one.
+
+    Raises:
+        EngineError: no GPU, or no such model.
+    """
+    from engine.models.dpe.half_parts import Form
+
+    folded, gpu = load_folded(path), gpu or CudaGpu()
+    form = Form(fused=engine == "compile")
+    networks = torch_networks(folded, form, gpu, engine=engine)
+    info = ModelInfo(
+        name=path.name,
+        sha256=sha256_of(path),
+        size=folded.config.size,
+        backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
+    )
+    return GpuDpeModel(GpuNetworks(networks, gpu, graphs=graphs), info)

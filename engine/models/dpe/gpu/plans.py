@@ -1,0 +1,39 @@
+"""Start on an export of DPE: with its plans where they are stored, else on OpenVINO while they are built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from engine.backends import manifest as manifests
+from engine.backends.cuda_gpu import CudaGpu, Gpu
+from engine.backends.gpu_networks import prepare_kernels
+from engine.backends.openvino_networks import open_export
+from engine.backends.plan_cache import PlanCache
+from engine.backends.tensorrt import is_built
+from engine.backends.tensorrt_api import TensorRt, find_tensorrt
+from engine.models.base import PictureModel
+from engine.models.dpe.gpu.networks import open_plans
+from engine.models.dpe.model import DpeModel
+from engine.models.hot_swap import PictureMeanwhile
+
+
+def start_dpe(
+    folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
+) -> PictureModel:
+    """An exported published model on TensorRT; OpenVINO draws from the same files while its plans are built.
+
+    Raises:
+        EngineError: no GPU, no TensorRT, or a damaged export.
+    """
+    gpu = gpu or CudaGpu()
+    prepare_kernels(gpu)  # what is missing shall be known now, not when the plans are there
+    api, cache = api or find_tensorrt(gpu), cache or PlanCache()
+    plugin = manifests.read_manifest(folder).warp == "plugin"
+    if is_built(folder, api=api, gpu=gpu, cache=cache) or plugin:  # only TensorRT runs the plug-in
+        return open_plans(folder, gpu=gpu, api=api, cache=cache)
+    waiting = PictureMeanwhile(
+        DpeModel(*open_export(folder, "encoder", None)),
+        lambda progress: open_plans(folder, gpu=gpu, api=api, cache=cache, progress=progress),
+    )
+    return cast("PictureModel", waiting)

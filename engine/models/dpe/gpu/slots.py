@@ -1,0 +1,162 @@
+"""The published preset for several sessions at once: each has a slot of the batch, with its portrait and its past in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from engine.backends.gpu_networks import FixedNetwork
+from engine.models.base import Features, LatentCodes
+from engine.models.dpe.gpu.code_state import CodeState
+from engine.models.dpe.gpu.frame_step import FIRST, chain
+from engine.models.dpe.model import portrait_maps
+from engine.models.frame_graph import CodeEdit
+from engine.types import Image, Mode
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRequest:
+    """One session's frame."""
+
+    crop: Image | None
+    """The driver's face, RGB uint8 ``[S, S, 3]``; None: nobody is seen, and ``edit`` follows nobody."""
+    features: Features
+    """The portrait; another than before is brought to the GPU first."""
+    mode: Mode
+    edit: CodeEdit
+    neutral: LatentCodes | None = None
+    """Codes that are the neutral from now on, read elsewhere."""
+
+
+class SlotStep:
+    """All slots as one captured step a mode. Slots without a request stay as they are, and nobody looks at them."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, FixedNetwork],
+        gpu: Gpu,
+        *,
+        modes: tuple[Mode, ...] = tuple(Mode),
+        graph: bool = True,
+    ) -> None:
+        """Take memory and capture.
+
+        Args:
+            networks: opened for a batch of as many as there shall be slots; nobody else runs them.
+            gpu: whose stream they run on.
+            modes: those that will be asked for.
+            graph: False queues every kernel anew.
+        """
+        import torch
+
+        self._gpu, self._networks = gpu, networks
+        image = networks["motion_encoder"].inputs["image"]
+        self.slots, self.size = int(image.shape[0]), int(image.shape[-1])
+        latent = int(networks["pose_generator"].inputs["latent"].shape[1])
+        self._codes = CodeState(gpu, self.slots, latent)
+        shape = (self.slots, self.size, self.size, 3)
+        self._crops = Upload(gpu, gpu.empty(shape, torch.uint8))
+        self._cut = gpu.empty(tuple(image.shape), image.dtype)
+        self._result = Download(gpu, gpu.empty(shape, torch.uint8))
+        self._entered: dict[int, Features] = {}
+        self._holds: dict[tuple[str, int], Features] = {}
+        """Whose maps lie in a generator's slot."""
+        self._start = {mode: self._captured(mode, graph) for mode in modes}
+
+    def __call__(self, requests: Mapping[int, SlotRequest]) -> dict[int, Image]:
+        """Run the batch, mode by mode, and wait for it. The pictures are the callers' own.
+
+        Raises:
+            ValueError: a mode that this step was not made for.
+        """
+        results: dict[int, Image] = {}
+        for mode in dict.fromkeys(request.mode for request in requests.values()):
+            if mode not in self._start:
+                raise ValueError(f"mode must be one of {[m.value for m in self._start]}, got {mode.value}")
+            group = {slot: request for slot, request in requests.items() if request.mode is mode}
+            results |= self._run(mode, group)
+        return results
+
+    def _run(self, mode: Mode, group: Mapping[int, SlotRequest]) -> dict[int, Image]:
+        self._codes.clear()
+        for slot, request in group.items():
+            self._enter(slot, request)
+            if request.crop is not None:
+                np.copyto(self._crops.host[slot], request.crop)
+            self._codes.write(slot, request.edit)
+        self._start[mode]()()
+        if mode is Mode.BOTH:
+            self._forget("pose")
+        return {slot: self._result.host[slot].copy() for slot in group}
+
+    def _enter(self, slot: int, request: SlotRequest) -> None:
+        """The portrait's codes and maps into the slot, where others lie there."""
+        features, branch = request.features, FIRST[request.mode]
+        if self._entered.get(slot) is not features:
+            self._codes.enter(slot, features)
+            self._entered[slot] = features
+        if request.neutral is not None:
+            self._codes.set_neutral(slot, request.neutral)
+        if self._holds.get((branch, slot)) is not features:
+            own = self._networks[f"{branch}_generator"].inputs
+            self._gpu.queue(lambda: _fill(own, slot, portrait_maps(features)))
+            self._gpu.mark()()
+            self._holds[branch, slot] = features
+
+    def _forget(self, branch: str) -> None:
+        """A chain has written its own maps there."""
+        for slot in range(self.slots):
+            self._holds.pop((branch, slot), None)
+
+    def _captured(self, mode: Mode, graph: bool) -> Callable[[], Callable[[], None]]:
+        def work() -> None:
+            self._work(mode)
+
+        def queued() -> Callable[[], None]:
+            self._gpu.queue(work)
+            return self._gpu.mark()
+
+        return Step(self._gpu, work) if graph else queued
+
+    def _work(self, mode: Mode) -> None:
+        first = self._networks[f"{FIRST[mode]}_generator"]
+        self._crops.enqueue()
+        self._codes.enqueue_numbers()
+        self._crop()
+        self._networks["motion_encoder"].enqueue()
+        self._edit(FIRST[mode], first)
+        first.enqueue()
+        if mode is Mode.BOTH:
+            chain(self._networks, self._codes)
+        last = self._networks["pose_generator"] if mode is Mode.BOTH else first
+        self._show(last.outputs["image"])
+
+    def _crop(self) -> None:
+        from kernels.crop_normalize import crop_normalize
+
+        crop_normalize(self._crops.target, self._codes.matrices, out=self._cut)
+        self._networks["motion_encoder"].inputs["image"].copy_(self._cut)
+
+    def _edit(self, branch: str, first: FixedNetwork) -> None:
+        read = self._networks["motion_encoder"].outputs
+        self._codes.enqueue(read["expression_code"], read["pose_code"])
+        self._codes.add_to(self._codes.latent, branch, target=first.inputs["latent"])
+
+    def _show(self, image: torch.Tensor) -> None:
+        grey = ((image.float().clamp(-1, 1) + 1) * 127.5).round()
+        self._result.source.copy_(grey.permute(0, 2, 3, 1))
+        self._result.enqueue()
+
+
+def _fill(own: Mapping[str, torch.Tensor], slot: int, maps: Mapping[str, np.ndarray]) -> None:
+    import torch
+
+    for name, array in maps.items():
+        own[name][slot].copy_(torch.from_numpy(np.ascontiguousarray(array[0])))

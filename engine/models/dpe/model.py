@@ -1,0 +1,77 @@
+"""DPE's networks as published, of any size, in the folded form, whatever runs them.
+
+A driver's frame costs the motion encoder and one generator; ``both`` also encodes the picture in between and runs
+the other generator (DPE, equations 6 and 7). A portrait's feature maps stay where the backend computes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.backends.networks import ModelInfo, Networks, Resident
+from engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from engine.types import Float, Image, Mode
+
+NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
+"""Their inputs and outputs are those of ``engine.models.dpe.spec``."""
+CODES = ("expression_code", "pose_code")
+"""Outputs of both encoders."""
+
+
+class DpeModel:
+    """See `engine.models.base.PictureModel`."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+
+    def __init__(self, networks: Networks, info: ModelInfo) -> None:
+        """``networks`` are of the weights that ``info`` names."""
+        self._networks, self._resident = networks, Resident(networks)
+        self.name, self.sha256 = info.name, info.sha256
+        self.size, self.backend = info.size, info.backend
+        self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def encode(self, crop: Image) -> Features:
+        """See `engine.models.base.Model.encode`."""
+        outputs = self._networks.run("encoder", image=self._networks.load(as_network_input(crop)))
+        arrays = {name: self._networks.fetch(value) for name, value in outputs.items()}
+        return Features(arrays=arrays, model=self.sha256)
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """See `engine.models.base.PictureModel.read_motion`."""
+        outputs = self._networks.run("motion_encoder", image=self._networks.load(as_network_input(crop)))
+        expression, pose = (self._networks.fetch(outputs[name])[0] for name in CODES)
+        return LatentCodes(expression=expression, pose=pose)
+
+    def own_codes(self, features: Features) -> LatentCodes:
+        """See `engine.models.base.PictureModel.own_codes`."""
+        check_own(features, self.sha256)
+        return portrait_codes(features)
+
+    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+        """See `engine.models.base.PictureModel.generate`."""
+        check_own(features, self.sha256)
+        if len(drive) != 2 or all(code is None for code in drive):
+            raise ValueError("drive must be an expression and a pose code, one of which may be None")
+        run, load, (expression, pose) = self._networks.run, self._networks.load, drive
+        maps = dict(self._resident(features, portrait_maps(features) | {"latent": features.arrays["latent"]}))
+        latent = maps.pop("latent")
+        if expression is not None:
+            edited = latent + load(expression[None])
+            picture = run("expression_generator", latent=edited, **maps)["image"]
+        if expression is not None and pose is not None:
+            encoded = run("encoder", image=picture)
+            latent, maps = encoded["latent"], {name: encoded[name] for name in maps}
+        if pose is not None:
+            picture = run("pose_generator", latent=latent + load(pose[None]), **maps)["image"]
+        return as_picture(self._networks.fetch(picture), self._picture)
+
+
+def portrait_codes(features: Features) -> LatentCodes:
+    """The portrait's own codes, as its encoder read them."""
+    expression, pose = (features.arrays[name][0] for name in CODES)
+    return LatentCodes(expression=expression, pose=pose)
+
+
+def portrait_maps(features: Features) -> dict[str, Float]:
+    """The portrait's feature maps by the generators' input names, from coarse to fine."""
+    return {name: array for name, array in features.arrays.items() if name not in ("latent", *CODES)}

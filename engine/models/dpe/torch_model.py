@@ -1,0 +1,38 @@
+"""DPE's networks in eager PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from engine.files import sha256_of
+from engine.models.dpe.model import DpeModel
+
+if TYPE_CHECKING:
+    from engine.models.dpe.folded import FoldedDpe
+
+
+def load_folded(path: Path) -> FoldedDpe:
+    """The weights of a file that ``mimicam models import`` wrote, folded.
+
+    Raises:
+        EngineError: PyTorch is not installed, or the file is no such model.
+    """
+    with needs_torch(path):
+        from engine.models.dpe.folded import FoldedDpe
+        from engine.models.dpe.weights import load_dpe
+    return FoldedDpe(load_dpe(path))
+
+
+def open_torch(path: Path) -> DpeModel:
+    """The model on the GPU where PyTorch has one, else on the CPU.
+
+    Raises:
+        EngineError: see `load_folded`.
+    """
+    folded = load_folded(path)
+    from engine.models.dpe.spec import dpe_specs
+
+    networks = TorchNetworks(folded, dpe_specs(folded.config), torch_device())
+    return DpeModel(networks, torch_info(path.name, sha256_of(path), folded.config.size))

@@ -1,0 +1,131 @@
+"""Open a model by its name or path, on one of the backends. Adding a family is one folder, and one entry in `FAMILIES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from safetensors import SafetensorError, safe_open
+
+from engine.backends import manifest as manifests
+from engine.errors import EngineError
+from engine.models.base import BackendName, LiveModel
+from engine.models.compact import family as compact
+from engine.models.compact.bundle_facts import COMPACT_DIR
+from engine.models.daegan import family as daegan
+from engine.models.dpe import family as dpe
+from engine.models.family import Family, Form
+
+if TYPE_CHECKING:
+    from engine.models.dpe.gpu.batch import SharedModel
+
+FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
+BACKENDS = get_args(BackendName)
+"""``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as PyTorch runs
+it or compiled by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model on disk."""
+
+    family: Family
+    form: Form
+    path: Path
+
+
+def load_model(
+    name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None
+) -> LiveModel:
+    """The model to animate with; a `PictureModel` where it reads motion off the driver's picture.
+
+    Args:
+        name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
+            ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
+        backend: one of `BACKENDS`; ``auto`` is the family's own choice: PyTorch for weights where it has a GPU, TensorRT
+            for an exported compact model, else OpenVINO, which every supported machine has.
+        threads: inference threads of OpenVINO; None lets the backend choose.
+
+    Raises:
+        EngineError: unknown model or backend, or the backend is not available here.
+    """
+    if backend not in BACKENDS:
+        raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    found = identify(name_or_path)
+    chosen = found.family.automatic(found.form) if backend == "auto" else backend
+    opener = found.family.openers.get((found.form, chosen))
+    if chosen == "tensorrt" or (opener is not None and chosen in ("torch-half", "torch-compile")):
+        _require_gpu()
+    if opener is None:
+        raise EngineError(found.family.reasons[found.form, chosen].format(path=found.path, backend=chosen))
+    return opener(found.path, threads)
+
+
+def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> SharedModel | None:
+    """A model for so many sessions; None where each has one of its own: not on a GPU, or its family cannot.
+
+    Raises:
+        EngineError: what it needs is missing.
+    """
+    found = identify(model)
+    share = found.family.share.get((found.form, backend))
+    shared: SharedModel | None = None if share is None else share(found.path, slots=slots, wait_s=wait_s)
+    return shared
+
+
+def identify(name_or_path: str) -> ModelFile:
+    """What ``--model`` means. Reads headers only, and needs no PyTorch.
+
+    Raises:
+        EngineError: nothing is there, or it is no model that can run.
+    """
+    if name_or_path == "published" and not Path(name_or_path).exists():
+        raise EngineError(
+            "the published weights are not bundled: run 'mimicam models import dpe.pt -o dpe.safetensors',"
+            " then give --model dpe.safetensors"
+        )
+    path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
+    if name_or_path == "compact" or (path / "model.json").is_file():
+        return ModelFile(family=compact.FAMILY, form=Form.BUNDLE, path=path)
+    if path.is_dir():
+        return ModelFile(family=_family_of_export(path), form=Form.EXPORT, path=path)
+    if not path.is_file():
+        raise EngineError(f"no model '{name_or_path}': it is neither 'compact' nor a path that exists")
+    if path.suffix != ".safetensors":
+        raise EngineError(
+            f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
+            " published DPE checkpoint, 'mimicam bundle' a compact one"
+        )
+    return ModelFile(family=_family_of_weights(path), form=Form.WEIGHTS, path=path)
+
+
+def _family_of_export(folder: Path) -> Family:
+    if not (folder / manifests.FILE).is_file():
+        raise EngineError(f"{folder} holds no model: give a folder of 'mimicam bundle' or 'mimicam export'")
+    names = {network.name for network in manifests.read_manifest(folder).networks}
+    for family in FAMILIES:
+        if family.networks == names:
+            return family
+    raise EngineError(f"{folder} holds no model that this version knows: export it again")
+
+
+def _family_of_weights(path: Path) -> Family:
+    try:
+        with safe_open(path, framework="np") as file:
+            found = (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError) as error:
+        raise EngineError(f"{path} is no safetensors file or is damaged ({error}): import it again") from None
+    for family in FAMILIES:
+        if found is not None and family.weights_format == found:
+            return family
+    raise EngineError(
+        f"{path} is no DPE or DAE-GAN model of mimicam: make one with 'mimicam models import' or 'mimicam train-daegan'"
+    )
+
+
+def _require_gpu() -> None:
+    """What this machine lacks comes before what else TensorRT wants."""
+    from engine.backends.cuda_gpu import CudaGpu
+
+    CudaGpu()

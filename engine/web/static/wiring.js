@@ -1,0 +1,102 @@
+// Which event leads to which action.
+
+import * as actions from './actions.js';
+import * as call from './call.js';
+import * as camera from './camera.js';
+import { $, kept } from './dom.js';
+import { snapshot } from './record.js';
+import { CHOICES, closeHint, LISTS, NUMBERS, radios } from './states.js';
+
+const FIGURES_MS = 500;
+
+/** Controls that concern this browser alone, and not the server. */
+export const LOCAL = ['voice', 'transparent'];
+
+const CLICKS = {
+  start: call.start,
+  stop: call.stop,
+  calibrate: actions.calibrate,
+  standby: actions.standby,
+  record: actions.record,
+  share: actions.share,
+  full: actions.fullScreen,
+  measure: actions.measureAge,
+  theme: actions.theme,
+  'from-camera': actions.stillOfCamera,
+  'hint-close': closeHint,
+  snapshot: () => snapshot($('result')),
+  upload: () => $('file').click(),
+  'help-open': () => $('help').showModal(),
+};
+
+/** Connect every event to its action. */
+export function wire() {
+  for (const [id, action] of Object.entries(CLICKS)) $(id).addEventListener('click', action);
+  wireControls();
+  wireCall();
+  wireDrop();
+  wirePage();
+}
+
+function wireControls() {
+  for (const name of CHOICES) {
+    radios(name).forEach((one) => one.addEventListener('change', () => call.changed(name)));
+  }
+  for (const name of [...NUMBERS, ...LISTS, 'mirror']) {
+    $(name).addEventListener('input', () => call.changed(name));
+  }
+  for (const name of LOCAL) {
+    $(name).addEventListener('change', () => kept.set(name, $(name).checked));
+  }
+  $('cameras').addEventListener('change', call.switchCamera);
+  $('file').addEventListener('change', () => {
+    actions.addFile($('file').files[0]);
+    $('file').value = ''; // so that the same file can be chosen again
+  });
+}
+
+function wireCall() {
+  const { gallery, figures, link } = call;
+  link.addEventListener('state', ({ detail }) => call.linkChanged(detail));
+  link.addEventListener('result', ({ detail }) => call.resultCame(detail));
+  link.addEventListener('message', ({ detail }) => call.messageCame(detail));
+  $('result').addEventListener('resize', call.pictureCame);
+  $('result').addEventListener('loadeddata', call.pictureCame);
+  gallery.addEventListener('choose', ({ detail }) => {
+    link.send({ type: 'set', settings: { portrait: detail } });
+  });
+  setInterval(() => link.state === 'live' && figures.update(link.pc), FIGURES_MS);
+}
+
+function wireDrop() {
+  const hasFiles = (event) => [...(event.dataTransfer?.types || [])].includes('Files');
+  addEventListener('dragover', (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    $('drop').hidden = false;
+  });
+  addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) $('drop').hidden = true;
+  });
+  addEventListener('drop', (event) => {
+    $('drop').hidden = true;
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    actions.addFile(event.dataTransfer.files[0]);
+  });
+}
+
+function wirePage() {
+  document.addEventListener('keydown', actions.press);
+  document.addEventListener('fullscreenchange', () => {
+    // Only the full-screen element's own children are drawn.
+    (document.fullscreenElement ? $('over') : document.body).append($('toasts'));
+  });
+  navigator.mediaDevices?.addEventListener?.('devicechange', () => {
+    camera.list($('cameras'), $('cameras').value);
+  });
+  addEventListener('pagehide', () => call.link.stop());
+  addEventListener('beforeunload', (event) => {
+    if (call.recorder.busy) event.preventDefault(); // the recording would be lost
+  });
+}
