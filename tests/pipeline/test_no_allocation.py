@@ -1,7 +1,7 @@
 """The loop makes no picture and no map anew, and no two results share memory."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -89,12 +89,13 @@ class KeepingModel(FakeModel):
         super().__init__()
         self._copy = copy
 
-    def generate(self, features: Features, drive: tuple[Float, ...]) -> Layers:
-        kept = tuple(array.copy() for array in drive) if self._copy else drive
-        return super().generate(features, kept)
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+        if self._copy:
+            conditioning = {name: array.copy() for name, array in conditioning.items()}
+        return super().generate(features, conditioning)
 
 
-def _drives(model: KeepingModel) -> list[tuple[Float, ...]]:
+def _drives(model: KeepingModel) -> list[dict[str, Float]]:
     portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
     for frame in _frames(1):
@@ -105,20 +106,18 @@ def _drives(model: KeepingModel) -> list[tuple[Float, ...]]:
 def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
     # A model that holds each of them leaves no buffer to use again: what it got is what was meant.
     held, passing = _drives(KeepingModel(copy=False)), _drives(KeepingModel(copy=True))
-    assert len({array.ctypes.data for *_, array, _ in held}) > 40, "the driver moved the mouth in each frame"
+    buffers = {drive["openings"].ctypes.data for drive in held}
+    assert len(buffers) > 40, "the driver moved the mouth in each frame"
     for a, b in zip(held, passing, strict=True):
-        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+        assert a.keys() == b.keys()
+        assert all((a[name] == b[name]).all() for name in a)
 
 
 def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictures() -> None:
     model = FakeModel()
     portraits = [enroll(bundled("rosa.jpg"), model=model, name="rosa")]
-    portraits.append(
-        replace(
-            portraits[0],
-            features=replace(portraits[0].features, arrays=(np.zeros(8), np.full((64, 64, 3), 9.0))),
-        )
-    )
+    dark = {"latent": np.zeros(8), "crop": np.full((64, 64, 3), 9.0)}
+    portraits.append(replace(portraits[0], features=replace(portraits[0].features, arrays=dark)))
     pipeline = Pipeline(
         model=model, portrait=portraits[0], edit=EditSettings(), size=(160, 120), smooth=False
     )
