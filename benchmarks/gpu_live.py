@@ -25,7 +25,7 @@ from engine.backends.networks import ModelInfo
 from engine.errors import EngineError
 from engine.models.dpe.folded import FoldedDpe
 from engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
-from engine.pipeline import Pipeline
+from engine.pipeline import FramePath, Pipeline
 from engine.portrait import Portrait
 from engine.runtime.clock import MonotonicClock
 from engine.runtime.timings import Timings
@@ -79,12 +79,12 @@ class Releasing:
         self._pipeline, self._taken = pipeline, taken
 
     def look(self, frame: Frame) -> Any:
-        """See `engine.session.Stepper`."""
+        """See `FramePath`."""
         self._taken.release()
         return self._pipeline.look(frame)
 
     def draw(self, seen: Any) -> Frame:
-        """See `engine.session.Stepper`."""
+        """See `FramePath`."""
         return self._pipeline.draw(seen)
 
 
@@ -176,9 +176,9 @@ def _session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dic
     )  # fmt: skip
     burst = threading.Semaphore(1) if scenario == "burst" else None
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)
-    stepper: Any = pipeline if burst is None else Releasing(pipeline, burst)
+    path: FramePath = pipeline if burst is None else Releasing(pipeline, burst)
     sink = CountingSink(settle_s=min(scale.paced_s, _SETTLE_S), count_s=scale.paced_s)
-    session = Session(Parts(source=source, stepper=stepper, sinks=[sink], size=size), timings=timings)
+    session = Session(Parts(source=source, pipeline=path, sinks=[sink], size=size), timings=timings)
     sink.on_counted = session.stop
     report = session.run(_LIMIT_S)
     return {

@@ -24,9 +24,9 @@ from engine.models.base import BackendName
 from engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
+    from engine.pipeline import FramePath
     from engine.report import Report
     from engine.runtime.timings import Timings
-    from engine.session import Stepper
     from engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
@@ -179,7 +179,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
 
 def paced(
     options: Bench,
-    stepper: Stepper,
+    pipeline: FramePath,
     images: Sequence[Image],
     size: tuple[int, int],
     timings: Timings,
@@ -193,14 +193,14 @@ def paced(
 
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    parts = Parts(source=source, stepper=stepper, sinks=[NullSink()], size=size)
+    parts = Parts(source=source, pipeline=pipeline, sinks=[NullSink()], size=size)
     session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 
 def burst(
     options: Bench,
-    stepper: Stepper,
+    pipeline: FramePath,
     images: Sequence[Image],
     size: tuple[int, int],
     timings: Timings,
@@ -212,8 +212,8 @@ def burst(
     from engine.sinks.null import NullSink
 
     clock = MonotonicClock()
-    shuttle = Shuttle(images, stepper, clock.now_ns)
-    parts = Parts(source=shuttle, stepper=shuttle, sinks=[NullSink()], size=size)
+    shuttle = Shuttle(images, pipeline, clock.now_ns)
+    parts = Parts(source=shuttle, pipeline=shuttle, sinks=[NullSink()], size=size)
     session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
@@ -221,20 +221,20 @@ def burst(
 class Shuttle:
     """A source that gives the next frame when the pipeline has taken the one before: never idle, nothing lost."""
 
-    def __init__(self, images: Sequence[Image], stepper: Stepper, now_ns: Callable[[], int]) -> None:
+    def __init__(self, images: Sequence[Image], pipeline: FramePath, now_ns: Callable[[], int]) -> None:
         self.name, self.fps, self.status = "bench", 1000.0, ""
-        self._stepper = stepper
+        self._pipeline = pipeline
         self._images, self._seq, self._now_ns = cycle(_to_and_fro(images)), count(), now_ns
         self._room = threading.Semaphore(1)
 
     def look(self, frame: Frame) -> Any:
         """The pipeline's look; the slot before it is empty now."""
         self._room.release()
-        return self._stepper.look(frame)
+        return self._pipeline.look(frame)
 
     def draw(self, seen: Any) -> Frame:
         """The pipeline's own."""
-        return self._stepper.draw(seen)
+        return self._pipeline.draw(seen)
 
     def read(self, stop: threading.Event) -> Frame | None:
         while not self._room.acquire(timeout=0.05):

@@ -4,50 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from engine.gallery import Gallery
-from engine.portrait import Portrait
-from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode
+from engine.pipeline import LivePath
+from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings
 
 GAIN_STEP = 0.1
 _QUIT = ("q", "\x1b")
 
 
-class Driven(Protocol):
-    """What the keys need of a pipeline."""
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """What the model can be driven in."""
-        ...
-
-    @property
-    def edit(self) -> EditSettings:
-        """In use."""
-        ...
-
-    def set_edit(self, edit: EditSettings) -> None:
-        """Takes effect at the next step."""
-        ...
-
-    def set_portrait(self, portrait: Portrait) -> None:
-        """Takes effect at the next step."""
-        ...
-
-    def calibrate(self) -> None:
-        """The driver's next face becomes neutral."""
-        ...
-
-    def set_standby(self, on: bool) -> None:
-        """Show the card, or go on."""
-        ...
-
-
 class Controls:
     """Keys to changes."""
 
-    def __init__(self, pipeline: Driven, gallery: Gallery, *, stop: Callable[[], None]) -> None:
+    def __init__(self, pipeline: LivePath, gallery: Gallery, *, stop: Callable[[], None]) -> None:
         """The gallery's first portraits lie on the keys 1 to 9; ``stop`` ends the session."""
         self._pipeline = pipeline
         self._gallery = gallery

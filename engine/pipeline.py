@@ -3,7 +3,7 @@
 source -> Frame -> track -> crop -> encode -> edit -> generate -> composite -> sinks
                   |---- look ----|-------------------- draw --------------------|
 
-The two halves may run on threads of their own, one frame apart (`engine.session`).
+The two halves may run on threads of their own, one frame apart (`engine.frame_loop`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from engine.errors import EngineError
 from engine.models.base import LiveModel
@@ -36,6 +36,53 @@ class PipelineStatus:
     backend: str
     stages: dict[str, float]
     """Last duration of each stage, milliseconds."""
+
+
+class FramePath(Protocol):
+    """The two halves of a pipeline. Each belongs to one thread, the same or another."""
+
+    def look(self, frame: Frame) -> Any:
+        """What drawing needs of a driver frame; nothing in it is used again by the next call."""
+        ...
+
+    def draw(self, seen: Any) -> Frame:
+        """The result, with the frame's ``seq`` and ``captured_ns``; its picture is the caller's own."""
+        ...
+
+
+class LivePath(FramePath, Protocol):
+    """A frame path that is changed while it runs, from any thread; changes apply to the next result."""
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Modes in which the model can be driven."""
+        ...
+
+    @property
+    def edit(self) -> EditSettings:
+        """Mode and gains in use."""
+        ...
+
+    @property
+    def status(self) -> PipelineStatus:
+        """Figures for the person in front of it."""
+        ...
+
+    def set_edit(self, edit: EditSettings) -> None:
+        """Change mode or gains."""
+        ...
+
+    def set_portrait(self, portrait: Portrait) -> None:
+        """Switch the portrait."""
+        ...
+
+    def calibrate(self) -> None:
+        """Take the driver's next face as neutral."""
+        ...
+
+    def set_standby(self, on: bool) -> None:
+        """Stop following the driver and show the standby card, or go on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

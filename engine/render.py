@@ -12,9 +12,8 @@ import cv2
 
 from engine.errors import EngineError
 from engine.files import is_same, write_atomically
-from engine.pipeline import Pipeline
+from engine.pipeline import FramePath, Pipeline
 from engine.runtime.ahead import one_ahead
-from engine.session import Stepper
 from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from engine.sound import open_sound
 from engine.sources.file import PICTURE_SUFFIXES, is_picture
@@ -58,19 +57,21 @@ def check_names(driving: Path, out: Path) -> None:
         raise EngineError(f"{out} is the driving file itself; choose another name for OUT")
 
 
-def render_picture(image: Image, stepper: Stepper, out: Path, *, followed: Followed = lambda: True) -> None:
+def render_picture(
+    image: Image, pipeline: FramePath, out: Path, *, followed: Followed = lambda: True
+) -> None:
     """Animate the portrait by one picture.
 
     Args:
         image: the driving picture, RGB.
-        stepper: the pipeline; motion as it is, not relative to a first frame.
+        pipeline: motion as it is, not relative to a first frame.
         out: a name that ends like a picture.
         followed: see `Followed`.
 
     Raises:
         EngineError: no face drives it, or the picture cannot be written.
     """
-    result = stepper.draw(stepper.look(Frame(image=image, seq=0, captured_ns=0))).image
+    result = pipeline.draw(pipeline.look(Frame(image=image, seq=0, captured_ns=0))).image
     if not followed():
         raise EngineError(
             "the driving picture shows no face: give one of a face, seen from the front and well lit"
@@ -93,7 +94,7 @@ def write_picture(path: Path, image: Image) -> None:
 
 def render_video(
     video: VideoFile,
-    stepper: Stepper,
+    pipeline: FramePath,
     out: Path,
     *,
     size: tuple[int, int],
@@ -105,7 +106,7 @@ def render_video(
 
     Args:
         video: the driver, just opened; it is closed.
-        stepper: the pipeline; frames carry the file's own times.
+        pipeline: its frames carry the file's own times.
         out: where the result goes; it appears when it is whole.
         size: width, height of the results.
         progress: called after each frame.
@@ -119,9 +120,9 @@ def render_video(
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
-        with closing(one_ahead(_look(video, stepper))) as ahead:
+        with closing(one_ahead(_look(video, pipeline))) as ahead:
             for time_s, seen in ahead:
-                writer.write(stepper.draw(seen).image, time_s)
+                writer.write(pipeline.draw(seen).image, time_s)
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
@@ -165,8 +166,8 @@ def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image
             yield timed.time_s, timed.image
 
 
-def _look(video: Iterable[Timed], stepper: Stepper) -> Iterator[tuple[float, Any]]:
+def _look(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
     """Time in seconds and what is seen, frame by frame: decoding and tracking, while the one before is drawn."""
     for seq, timed in enumerate(video):
         frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
-        yield timed.time_s, stepper.look(frame)
+        yield timed.time_s, pipeline.look(frame)

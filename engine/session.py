@@ -1,8 +1,8 @@
-"""A running session: one thread reads, two compute, one writes per sink; nobody waits for anybody slower.
+"""A running session: one thread reads, two compute (`FrameLoop`), one writes per sink.
 
-source thread -> slot -> looking thread -> slot -> drawing thread -> slot per sink -> sink threads
+source thread -> slot -> observing thread -> slot -> drawing thread -> slot per sink -> sink threads
 
-The tracker looks at the next frame while the generator draws this one, as late as it can: see `Pace`.
+No thread waits for a slower one: every slot holds one frame, and the newest wins.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
 
 from engine.errors import EngineError
+from engine.frame_loop import REPLACED, STOPPED, FrameLoop
 from engine.lane import Lane, reason_of
+from engine.pipeline import FramePath
 from engine.report import Report
 from engine.runtime.clock import Clock, MonotonicClock
 from engine.runtime.interrupts import interrupts_noted
-from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.mailbox import Drops
 from engine.runtime.pace import Pace
 from engine.runtime.threads import Worker
 from engine.runtime.timings import Timings
@@ -28,22 +29,12 @@ from engine.sinks import Sink
 from engine.sources import Source
 from engine.types import Frame
 
+_SOURCE = "source"
+"""Name of the thread that reads."""
 OPEN_LIMIT_S = 15.0
 STOP_LIMIT_S = 2.0
 _WAIT_S = 0.2
 """The main thread wakes this often: on Windows, Ctrl-C is noticed only between waits."""
-
-
-class Stepper(Protocol):
-    """What the session needs of a pipeline: its two halves, each of which gets a thread."""
-
-    def look(self, frame: Frame) -> Any:
-        """What drawing needs of a driver frame; nothing in it is used again by the next call."""
-        ...
-
-    def draw(self, seen: Any) -> Frame:
-        """The result, with the frame's ``seq`` and ``captured_ns``; its picture is the sinks' own."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +42,7 @@ class Parts:
     """What a session connects."""
 
     source: Source
-    stepper: Stepper
+    pipeline: FramePath
     sinks: Sequence[Sink]
     size: tuple[int, int]
     """Width, height of the results."""
@@ -89,11 +80,18 @@ class Session:
         self._clock = clock or MonotonicClock()
         self._timings = timings or Timings()
         self._drops = drops or Drops()
-        self._slot: LatestSlot[Frame] = LatestSlot(self._drops, "inference")
-        self._seen: LatestSlot[Any] = LatestSlot(self._drops, "stopped")
-        self._pace = Pace(self._clock)
         self._lanes = [Lane(sink, self._clock, self._drops) for sink in parts.sinks]
         self._stop = threading.Event()
+        self._loop = FrameLoop(
+            parts.pipeline.look,
+            parts.pipeline.draw,
+            self._hand_out,
+            pace=Pace(self._clock),
+            drops=self._drops,
+            stop=self._stop,
+            on_drained=self._close_slots,
+            on_fail=lambda _: self.stop(),
+        )
         self._ended = threading.Event()
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
@@ -132,9 +130,9 @@ class Session:
         try:
             self._start_sinks()
             self._reset()
-            self._start(self._draw, "drawing")
-            self._start(self._look, "looking")
-            self._start(self._read, "source")
+            self._workers += self._loop.workers
+            self._loop.start()
+            self._start(self._read, _SOURCE)
             if warm_up_s:
                 self._supervise(warm_up_s)
                 self._reset()
@@ -210,6 +208,10 @@ class Session:
         self._workers.append(worker)
         worker.start()
 
+    @property
+    def _names_before_sinks(self) -> set[str]:
+        return {_SOURCE, *(worker.name for worker in self._loop.workers)}
+
     def _stop_on_error(self) -> None:
         if any(worker.error for worker in self._workers):
             self.stop()
@@ -218,45 +220,18 @@ class Session:
         try:
             while (frame := self._parts.source.read(self._stop)) is not None:
                 self._frames_in += 1
-                self._slot.put(frame)
+                self._loop.put(frame)
         finally:
-            self._slot.close()
+            self._loop.end()
 
-    def _look(self) -> None:
-        """One frame ahead of the drawing, never two."""
-        try:
-            while True:
-                self._seen.wait_until_taken()
-                self._pace.wait_to_look(self._stop)
-                frame = self._slot.take()
-                if frame is None or self._stop.is_set():
-                    self._drops.count("stopped")
-                    continue
-                with self._pace.looking:
-                    seen = self._parts.stepper.look(frame)
-                self._seen.put(seen)
-        except Closed:
-            return
-        finally:
-            self._seen.close()
+    def _hand_out(self, result: Frame) -> None:
+        self._frames_out += 1
+        for lane in self._lanes:
+            lane.slot.put(result)
 
-    def _draw(self) -> None:
-        try:
-            while (seen := self._seen.take()) is not None:
-                if self._stop.is_set():
-                    self._drops.count("stopped")
-                    continue
-                with self._pace.drawing:
-                    result = self._parts.stepper.draw(seen)
-                self._frames_out += 1
-                for lane in self._lanes:
-                    lane.slot.put(result)
-        except Closed:
-            return
-        finally:
-            self._seen.close()
-            for lane in self._lanes:
-                lane.slot.close()
+    def _close_slots(self) -> None:
+        for lane in self._lanes:
+            lane.slot.close()
 
     def _supervise(self, seconds: float | None) -> None:
         """Until the end or for ``seconds``; pumps the window, which lives on this thread."""
@@ -293,12 +268,11 @@ class Session:
         """Source, slot, sinks, each with a share of the limit; names what still runs after it."""
         self._end_ns = self._clock.now_ns()
         self.stop()
-        self._slot.close()
+        self._loop.close()
         with interrupts_noted() as hurry:
-            before = [worker for worker in self._workers if worker.name in ("source", "looking", "drawing")]
+            before = [worker for worker in self._workers if worker.name in self._names_before_sinks]
             stuck = _join(before, STOP_LIMIT_S / 2)
-            for lane in self._lanes:
-                lane.slot.close()
+            self._close_slots()
             self._close_main_lane()
             stuck += self._finish_sinks([worker for worker in self._workers if worker not in before], hurry)
             self._parts.source.close()
@@ -322,11 +296,11 @@ class Session:
         for lane in self._lanes:
             if lane.sink.name in stuck:
                 lane.give_up()
-        if set(stuck) & {"source", "looking", "drawing"}:
+        if set(stuck) & self._names_before_sinks:
             drops = self._drops.by_reason()
-            counted = self._frames_out + drops.get("inference", 0) + drops.get("stopped", 0)
+            counted = self._frames_out + drops.get(REPLACED, 0) + drops.get(STOPPED, 0)
             for _ in range(self._frames_in - counted):
-                self._drops.count("stopped")
+                self._drops.count(STOPPED)
 
     def _close_main_lane(self) -> None:
         if self._main_lane is None or not self._main_open:

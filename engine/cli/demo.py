@@ -48,7 +48,7 @@ class Demo:
         console.print(
             f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
         )
-        parts = Parts(source=source, stepper=wall, sinks=sinks, size=SIZE)
+        parts = Parts(source=source, pipeline=wall, sinks=sinks, size=SIZE)
         ends.append(
             Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow)
         )

@@ -100,7 +100,7 @@ class _Live:
         size = result_size(size, options.sink, model)
         self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
         self._model = model
-        parts = Parts(source=source, stepper=self._pipeline, sinks=sinks, size=self._pipeline.size)
+        parts = Parts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(
             parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow

@@ -1,6 +1,6 @@
 """The studio: a page, its server, and WebRTC signalling for programs.
 
-    browser --camera--> call -> animator (a thread) -> stage -> viewers (the same browser, OBS, WHEP clients)
+    browser --camera--> call -> worker (two threads) -> stage -> viewers (the same browser, OBS, WHEP clients)
 
 Needs the ``webrtc`` extra; nothing else of engine imports this package.
 """

@@ -18,8 +18,8 @@ from aiortc.sdp import SessionDescription
 
 from engine.errors import EngineError
 from engine.portrait import Portrait
-from engine.web.animator import Animator, Shown
 from engine.web.book import PortraitBook
+from engine.web.call_worker import CallWorker, Shown
 from engine.web.options import Limits
 from engine.web.peer import OfferError, Peer
 from engine.web.protocol import MessageError, Settings, parse
@@ -50,7 +50,7 @@ class Tools:
 
 
 class Call:
-    """One driver. Everything happens on the event loop, except the animator's thread."""
+    """One driver. Everything happens on the event loop, except the worker's threads."""
 
     def __init__(
         self, tools: Tools, stage: Stage, shown: Shown, *, sends: bool, on_close: Callable[[Call, str], None]
@@ -70,7 +70,7 @@ class Call:
         self.began_s = time.monotonic()
         limits = tools.limits
         self.peer = Peer(connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=self._closed)
-        self.animator = Animator(tools.room, shown, publish=stage.publish, on_end=self._animator_ended)
+        self.worker = CallWorker(tools.room, shown, publish=stage.publish, on_fail=self._worker_failed)
         self._channel: RTCDataChannel | None = None
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
@@ -94,7 +94,7 @@ class Call:
         answer = await self.peer.answer(sdp, self._prepare)
         if self.ended:
             raise OfferError("the call was closed before it began")
-        self.animator.start()
+        self.worker.start()
         self._spawn(self._serve_messages())
         self._spawn(self._tell_figures())
         return answer
@@ -103,7 +103,7 @@ class Call:
         """End the call and wait for it, thread included."""
         self.send({"type": "bye", "reason": reason if reason in ("drain", "taken") else "failed"})
         await self.peer.close(reason)
-        await self._loop.run_in_executor(self._tools.executor, self.animator.join, 2.0)
+        await self._loop.run_in_executor(self._tools.executor, self.worker.join, 2.0)
 
     async def change(self, changes: Mapping[str, Any]) -> None:
         """Change settings; enrols a portrait first if need be.
@@ -117,7 +117,7 @@ class Call:
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._tools, settings)
         self._shown = Shown(settings=settings, portrait=portrait)
-        self.animator.change(self._shown)
+        self.worker.change(self._shown)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """A message to the driver's page, if it listens."""
@@ -127,21 +127,21 @@ class Call:
 
     def figures(self) -> dict[str, Any]:
         """The message that tells how it goes."""
-        status, animator = self.animator.status, self.animator
+        status, worker = self.worker.status, self.worker
         age = None if self.own_view is None else self.own_view.age.percentiles()
         return {
             "type": "figures",
             "face": "standby" if status is None else status.face,
             "backend": "" if status is None else status.backend,
-            "fps_in": round(animator.came_in.per_s(), 1),
-            "fps_out": round(animator.went_out.per_s(), 1),
-            "busy": round(animator.busy(), 2),
+            "fps_in": round(worker.came_in.per_s(), 1),
+            "fps_out": round(worker.went_out.per_s(), 1),
+            "busy": round(worker.busy(), 2),
             "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
             "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
-            "dropped": animator.drops.total(),
+            "dropped": worker.drops.total(),
             "calls": self._tools.calls(),
             "viewers": max(0, self.stage.viewers - int(self.own_view is not None)),
-            "driver_size": list(animator.driver_size),
+            "driver_size": list(worker.driver_size),
             "result_size": list(self.settings.size()),
             "stages_ms": {} if status is None else {k: round(v, 2) for k, v in status.stages.items()},
         }
@@ -156,11 +156,11 @@ class Call:
             self._spawn(self._drain(track))
 
     async def _drain(self, track: MediaStreamTrack) -> None:
-        """aiortc queues decoded pictures without limit: take each at once, the newest wins in the animator."""
+        """aiortc queues decoded pictures without limit: take each at once, the newest wins in the worker."""
         try:
             while True:
                 picture = await track.recv()
-                self.animator.put(picture, time.monotonic_ns())
+                self.worker.put(picture, time.monotonic_ns())
         except MediaStreamError:
             return
 
@@ -193,7 +193,7 @@ class Call:
         if message["type"] == "ping":
             self.send({"type": "pong", "t": message["t"]})
         elif message["type"] == "calibrate":
-            self.animator.calibrate()
+            self.worker.calibrate()
         else:
             await self.change(message["settings"])
             self.send({"type": "settings", "settings": self._public_settings()})
@@ -212,15 +212,14 @@ class Call:
         self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Without one of its tasks a call would go on deaf: it ends as it does when the animator fails."""
+        """Without one of its tasks a call would go on deaf: it ends as it does when its worker fails."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._broken(error)
 
-    def _animator_ended(self, error: BaseException | None) -> None:
-        """On the animator's thread. An error there ends the call, and says so."""
-        if error is not None:
-            self._loop.call_soon_threadsafe(self._broken, error)
+    def _worker_failed(self, error: BaseException) -> None:
+        """End the call and tell the driver why. Called on one of the worker's threads."""
+        self._loop.call_soon_threadsafe(self._broken, error)
 
     def _broken(self, error: BaseException) -> None:
         if isinstance(error, EngineError):
@@ -234,7 +233,7 @@ class Call:
 
     def _closed(self, reason: str) -> None:
         self.ended = reason
-        self.animator.close()
+        self.worker.close()
         for task in self._tasks:
             task.cancel()
         if self.own_view is not None:

@@ -35,11 +35,11 @@ class Metrics:
             ),
             *_series(
                 "mimicam_call_fps", "gauge", "Results a second, by call.",
-                [({"call": str(i)}, round(c.animator.went_out.per_s(), 2)) for i, c in enumerate(calls)],
+                [({"call": str(i)}, round(c.worker.went_out.per_s(), 2)) for i, c in enumerate(calls)],
             ),
             *_series(
                 "mimicam_call_dropped_frames", "gauge", "Driver frames replaced by newer ones, by running call.",
-                [({"call": str(i)}, c.animator.drops.total()) for i, c in enumerate(calls)],
+                [({"call": str(i)}, c.worker.drops.total()) for i, c in enumerate(calls)],
             ),
             *_series(
                 "mimicam_call_frame_age_seconds", "gauge", "Received to handed to the encoder, by call.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from engine.models.base import Features, LiveModel, PictureModel
 from engine.models.dpe.gpu.batch import SharedModel
 from engine.models.load import load_model
-from engine.pipeline import Pipeline, PipelineStatus
+from engine.pipeline import LivePath, Pipeline, PipelineStatus
 from engine.portrait import Portrait, enroll
 from engine.runtime.cores import usable_cores
 from engine.stages.track import FaceDetector, Region
@@ -27,39 +27,6 @@ from engine.types import (
     Mode,
     MotionCode,
 )
-
-
-class FramePath(Protocol):
-    """What a call needs of a pipeline. ``look`` belongs to one thread and ``draw`` to one, the same or another."""
-
-    def look(self, frame: Frame) -> Any:
-        """What drawing needs of a driver frame; a path of the same room can draw it as well."""
-        ...
-
-    def draw(self, seen: Any) -> Frame:
-        """Result for what was seen; its picture is the caller's own."""
-        ...
-
-    def set_edit(self, edit: EditSettings) -> None:
-        """Change mode or gains."""
-        ...
-
-    def set_portrait(self, portrait: Portrait) -> None:
-        """Switch the portrait."""
-        ...
-
-    def calibrate(self) -> None:
-        """Take the driver's next face as neutral."""
-        ...
-
-    def set_standby(self, on: bool) -> None:
-        """Stop following the driver, or go on."""
-        ...
-
-    @property
-    def status(self) -> PipelineStatus:
-        """How it goes."""
-        ...
 
 
 class Room(Protocol):
@@ -82,7 +49,7 @@ class Room(Protocol):
         """Where the best face is; quick, for thumbnails."""
         ...
 
-    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """A frame path of the caller's own.
 
         Raises:
@@ -90,7 +57,7 @@ class Room(Protocol):
         """
         ...
 
-    def close(self, path: FramePath) -> None:
+    def close(self, path: LivePath) -> None:
         """The caller needs it no longer."""
         ...
 
@@ -145,7 +112,7 @@ class ModelRoom:
             found = self._detect(picture)
         return found[0].region if found else None
 
-    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `Room`."""
         with self._lock:
             model = self._free.pop() if self._free else None
@@ -156,7 +123,7 @@ class ModelRoom:
             self._tell_shared()
         return path
 
-    def close(self, path: FramePath) -> None:
+    def close(self, path: LivePath) -> None:
         """See `Room`."""
         with self._lock:
             model = self._lent.pop(id(path), None)  # None: closed before, when the next one failed to open
@@ -198,16 +165,17 @@ class NullRoom:
         """It knows no faces."""
         return None
 
-    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> FramePath:
+    def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `Room`."""
         return _NullPath(size, edit, portrait)
 
-    def close(self, path: FramePath) -> None:
+    def close(self, path: LivePath) -> None:
         """Nothing was borrowed."""
 
 
 @dataclass(slots=True)
 class _NullPath:
+    modes: ClassVar[tuple[Mode, ...]] = tuple(Mode)
     size: tuple[int, int]
     edit: EditSettings
     portrait: Portrait

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from engine.web.animator import Shown
 from engine.web.book import PortraitBook
 from engine.web.call import Call, Tools, load
+from engine.web.call_worker import Shown
 from engine.web.keys import Keys
 from engine.web.options import Options
 from engine.web.peer import OfferError, Peer

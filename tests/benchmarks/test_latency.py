@@ -23,10 +23,10 @@ FACTS = {
 IMAGES = [grey(i) for i in range(5)]
 
 
-def _run(scenario: str, stepper: PassThrough) -> Report:
+def _run(scenario: str, pipeline: PassThrough) -> Report:
     options = Bench(scenario=scenario, fps=200.0, seconds=0.2, warm_up=0.0)  # type: ignore[arg-type]
     measure = paced if scenario == "paced" else burst
-    return measure(options, stepper, IMAGES, (64, 48), Timings(), lambda: None)
+    return measure(options, pipeline, IMAGES, (64, 48), Timings(), lambda: None)
 
 
 def test_a_burst_drops_nothing_and_keeps_the_pipeline_busy() -> None:

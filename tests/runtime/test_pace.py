@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from engine.runtime.clock import FakeClock
-from engine.runtime.pace import Pace, Span
+from engine.runtime.pace import LatePace, Pace, Span
 
 
 def _lasting(span: Span, clock: FakeClock, *seconds: float) -> None:
@@ -66,3 +66,11 @@ def test_old_durations_are_forgotten(clock: FakeClock, pace: Pace) -> None:
     _lasting(pace.looking, clock, 0.001)
     _lasting(pace.drawing, clock, 0.010, *[0.100] * 8)
     assert pace.spare_ns() / 1e6 == pytest.approx(100 - 1 - 8)
+
+
+def test_the_late_pace_goes_by_medians_so_one_slow_frame_does_not_count(clock: FakeClock) -> None:
+    late = LatePace(clock)
+    assert late.spare_ns() == 0
+    _lasting(late.looking, clock, 0.010, 0.050, 0.010)
+    _lasting(late.drawing, clock, 0.040, 0.040, 0.500)
+    assert late.spare_ns() / 1e6 == pytest.approx(40 - 10)

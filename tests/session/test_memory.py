@@ -77,14 +77,14 @@ def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
         return face if next(faces) % 50 < 40 else None  # lost and found again
 
     pipeline.track = track  # type: ignore[assignment]
-    stepper, source = Weighed(pipeline), ScriptedSource([], gated=True)
+    weighed, source = Weighed(pipeline), ScriptedSource([], gated=True)
     source._frames = _frames()
     source.gate.release()
-    parts = Parts(source=source, stepper=stepper, sinks=[ForgetfulSink(source)], size=(96, 64))
+    parts = Parts(source=source, pipeline=weighed, sinks=[ForgetfulSink(source)], size=(96, 64))
     tracemalloc.start()
     try:
         report = Session(parts, clock=FakeClock()).run()
     finally:
         tracemalloc.stop()
     assert report.frames_out == _LAST + _WEIGHINGS
-    assert min(stepper.late) - min(stepper.early) < _ROOM_BYTES
+    assert min(weighed.late) - min(weighed.early) < _ROOM_BYTES

@@ -46,20 +46,20 @@ class Blind(Brighter):
         return seen
 
 
-def _render(driving: Path, out: Path, stepper: Brighter) -> Rendered:
-    return render_video(VideoFile(driving), stepper, out, size=(64, 48))
+def _render(driving: Path, out: Path, pipeline: Brighter) -> Rendered:
+    return render_video(VideoFile(driving), pipeline, out, size=(64, 48))
 
 
 def test_every_frame_in_is_one_frame_out_at_its_own_time(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 0.3, 0.31, 0.9]
     driving = write_video(tmp_path / "a.mp4", [grey(i * 30) for i in range(5)], times_s=times_s)
-    stepper = Brighter()
-    assert _render(driving, tmp_path / "out.mp4", stepper) == Rendered(frames=5, without_face=0)
+    pipeline = Brighter()
+    assert _render(driving, tmp_path / "out.mp4", pipeline) == Rendered(frames=5, without_face=0)
     assert levels(tmp_path / "out.mp4") == pytest.approx([30, 60, 90, 120, 150], abs=4)
     with av.open(str(tmp_path / "out.mp4")) as container:
         written_s = [float(f.time) for f in container.decode(video=0) if f.time is not None]
     assert written_s == pytest.approx(times_s, abs=0.002)
-    assert np.array(stepper.times_ns) / 1e9 == pytest.approx(times_s, abs=0.002)
+    assert np.array(pipeline.times_ns) / 1e9 == pytest.approx(times_s, abs=0.002)
 
 
 def test_the_sound_is_kept_as_it_is(tmp_path: Path) -> None:

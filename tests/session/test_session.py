@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
+from engine.pipeline import FramePath
 from engine.report import Report
 from engine.runtime.clock import FakeClock
-from engine.session import STOP_LIMIT_S, Parts, Session, Stepper
+from engine.session import STOP_LIMIT_S, Parts, Session
 from engine.sinks import Sink
 from engine.sources import Source
 from engine.types import Frame
@@ -30,8 +31,8 @@ from tests.session.fakes import (
 )
 
 
-def _session(source: Source, *sinks: Sink, stepper: Stepper | None = None) -> Session:
-    parts = Parts(source=source, stepper=stepper or PassThrough(), sinks=sinks, size=(64, 48))
+def _session(source: Source, *sinks: Sink, pipeline: FramePath | None = None) -> Session:
+    parts = Parts(source=source, pipeline=pipeline or PassThrough(), sinks=sinks, size=(64, 48))
     return Session(parts, clock=FakeClock())
 
 
@@ -93,8 +94,8 @@ def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
         if taken.seq == 1:
             looking.set()
 
-    stepper = PassThrough(hold_first, before_look=tell_second)
-    running = Running(_session(source, sink, stepper=stepper))
+    pipeline = PassThrough(hold_first, before_look=tell_second)
+    running = Running(_session(source, sink, pipeline=pipeline))
     source.gate.release()
     assert drawing.wait(LIMIT_S)
     source.gate.release()
@@ -124,7 +125,7 @@ def test_a_frame_is_drawn_only_after_it_was_looked_at_and_nobody_looks_further_t
     report = _session(
         ScriptedSource([frame(i) for i in range(200)]),
         ListSink(),
-        stepper=PassThrough(draw, before_look=look),
+        pipeline=PassThrough(draw, before_look=look),
     ).run()
     assert drawn == looked == sorted(looked)
     assert len(drawn) == report.frames_out, "what was looked at was not drawn"
@@ -138,7 +139,7 @@ def test_an_error_while_looking_ends_the_session() -> None:
 
     sink = ListSink()
     with pytest.raises(EngineError, match="the tracker broke"):
-        _session(EndlessSource([frame(0)]), sink, stepper=PassThrough(before_look=fail)).run()
+        _session(EndlessSource([frame(0)]), sink, pipeline=PassThrough(before_look=fail)).run()
     assert sink.closed == 1
 
 
@@ -154,7 +155,7 @@ def test_a_session_stops_while_one_frame_is_drawn_and_the_next_was_looked_at() -
         if taken.seq:
             looked.set()
 
-    running = Running(_session(source, sink, stepper=PassThrough(hold, before_look=tell)))
+    running = Running(_session(source, sink, pipeline=PassThrough(hold, before_look=tell)))
     assert drawing.wait(LIMIT_S)
     assert looked.wait(LIMIT_S)
     running.session.stop()
@@ -185,7 +186,7 @@ def test_frame_age_counts_from_capture_to_written() -> None:
     clock = FakeClock(start_ns=1_000_000_000)
     source, sink = ScriptedSource([frame(0, captured_ns=1_000_000_000)]), ListSink()
     parts = Parts(
-        source=source, stepper=PassThrough(lambda _: clock.advance(0.040)), sinks=[sink], size=(64, 48)
+        source=source, pipeline=PassThrough(lambda _: clock.advance(0.040)), sinks=[sink], size=(64, 48)
     )
     report = Session(parts, clock=clock).run()
     assert report.sinks[0].age_ms is not None
@@ -219,7 +220,7 @@ def test_ctrl_c_ends_with_a_report() -> None:
     def press(_: Frame) -> None:
         _thread.interrupt_main()
 
-    report = _session(source, sink, stepper=PassThrough(press)).run()
+    report = _session(source, sink, pipeline=PassThrough(press)).run()
     assert report.interrupted
     assert sink.closed == 1
     assert source.closed.is_set()
@@ -269,7 +270,7 @@ def test_an_error_of_the_pipeline_ends_the_session() -> None:
 
     sink = ListSink()
     with pytest.raises(EngineError, match="the network broke"):
-        _session(EndlessSource([frame(0)]), sink, stepper=PassThrough(fail)).run()
+        _session(EndlessSource([frame(0)]), sink, pipeline=PassThrough(fail)).run()
     assert sink.closed == 1
 
 
@@ -299,7 +300,7 @@ def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
         told.append(reason)
         heard.set()
 
-    parts = Parts(source=source, stepper=PassThrough(), sinks=(good, broken), size=(64, 48))
+    parts = Parts(source=source, pipeline=PassThrough(), sinks=(good, broken), size=(64, 48))
     running = Running(Session(parts, clock=FakeClock(), on_lost=on_lost))
     source.gate.release()
     assert heard.wait(LIMIT_S)
@@ -376,7 +377,7 @@ def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> 
             told.append(names)
             slow.go_on.set()
 
-        parts = Parts(source=EndlessSource([frame(0)]), stepper=PassThrough(), sinks=[slow], size=(64, 48))
+        parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
         report = Session(parts, clock=FakeClock(), on_slow=on_slow).run(seconds=0.05)
         assert (report.stuck, told) == (stuck, [] if stuck else ["disk"])
         slow.go_on.set()
@@ -385,7 +386,7 @@ def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> 
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_cuts_a_slow_sink_short_and_raises_nothing() -> None:
     slow = SlowToClose(limit_s=LIMIT_S)
-    parts = Parts(source=EndlessSource([frame(0)]), stepper=PassThrough(), sinks=[slow], size=(64, 48))
+    parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
     session = Session(parts, clock=FakeClock(), on_slow=lambda _: signal.raise_signal(signal.SIGINT))
     started_s = time.monotonic()
     report = session.run(seconds=0.05)
@@ -402,15 +403,17 @@ def test_frames_that_a_hanging_thread_holds_are_counted() -> None:
         began.set()
         assert hangs.wait(LIMIT_S)
 
-    for stepper in (PassThrough(hang), PassThrough(before_look=hang)):
+    for pipeline, thread in ((PassThrough(hang), "drawing"), (PassThrough(before_look=hang), "observing")):
         began.clear()
         hangs.clear()
-        running = Running(_session(EndlessSource([frame(i) for i in range(5)]), ListSink(), stepper=stepper))
+        running = Running(
+            _session(EndlessSource([frame(i) for i in range(5)]), ListSink(), pipeline=pipeline)
+        )
         assert began.wait(LIMIT_S)
         running.session.stop()
         report = running.end()
         hangs.set()
-        assert len(report.stuck) >= 1
+        assert report.stuck == (thread,), "the other thread does not wait for it"
         assert report.frames_in == report.frames_out + sum(report.drops.values())
 
 

@@ -221,8 +221,8 @@ def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, dra
             await driver.frame()
             call = live.studio.calls[0]
             await driver.hang_up()
-            await asyncio.get_running_loop().run_in_executor(None, call.animator.join, 10.0)
-            assert call.animator.join(0.0)
+            await asyncio.get_running_loop().run_in_executor(None, call.worker.join, 10.0)
+            assert call.worker.join(0.0)
             assert live.studio.calls == []
 
     run(work())

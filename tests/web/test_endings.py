@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from engine.types import Image
-from engine.web.animator import Animator, Shown
 from engine.web.book import PortraitBook
 from engine.web.call import Call
+from engine.web.call_worker import CallWorker, Shown
 from engine.web.protocol import Settings
 from engine.web.rooms import NullRoom
 from tests.web.clients import Driver, watcher_offer
@@ -37,7 +37,7 @@ def test_of_two_offers_with_one_key_at_once_one_call_is_left_and_nothing_runs_be
         async with studio_running(drawn_portraits) as live:
             first = Driver(live.http, live.url)
             assert await first.call() == 200
-            own, threads = first.answer["own"], _animators()
+            own, threads = first.answer["own"], _drawing_threads()
             again = [Driver(live.http, live.url) for _ in range(3)]
             statuses = await asyncio.gather(*(driver.call(own=own) for driver in again))
             assert set(statuses) <= {200, 409}
@@ -53,16 +53,16 @@ def test_of_two_offers_with_one_key_at_once_one_call_is_left_and_nothing_runs_be
     run(work())
 
 
-def _animators() -> int:
-    return sum(thread.name == "animator" for thread in threading.enumerate())
+def _drawing_threads() -> int:
+    return sum(thread.name == "drawing" for thread in threading.enumerate())
 
 
 def _wait_for_threads(most: int) -> None:
     """Until no more than that many draw; the test's own time limit ends a wait in vain."""
     for thread in threading.enumerate():
-        if thread.name == "animator" and _animators() > most:
+        if thread.name == "drawing" and _drawing_threads() > most:
             thread.join(5.0)
-    assert _animators() <= most
+    assert _drawing_threads() <= most
 
 
 def _kill(driver: Driver) -> None:
@@ -317,18 +317,18 @@ def test_a_call_that_has_ended_keeps_no_model_in_memory(drawn_portraits: Path) -
 
     room = Room()
     book = PortraitBook(room, folder=drawn_portraits, uploads=1)
-    kept: list[Animator] = []
+    kept: list[CallWorker] = []
     gc.collect()
     gc.disable()
     try:
         for _ in range(3):
             portrait = book.portrait(book.default)
             shown = Shown(settings=Settings(portrait=book.default), portrait=portrait)
-            animator = Animator(room, shown, publish=lambda _: None, on_end=lambda _: None)
-            animator.start()
-            animator.close()
-            assert animator.join(20.0)
-            kept.append(animator)  # as its cycle with thread and call keeps it
+            worker = CallWorker(room, shown, publish=lambda _: None, on_fail=lambda _: None)
+            worker.start()
+            worker.close()
+            assert worker.join(20.0)
+            kept.append(worker)  # as its cycle with thread and call keeps it
         assert len(opened) == 3
         assert [path() for path in opened] == [None] * 3
     finally:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from engine.errors import EngineError
 from engine.types import Frame, Mode
 from engine.web import certificate, command, pictures, timecode
-from engine.web.animator import RateMeter
+from engine.web.call_worker import RateMeter
 from engine.web.command import Serve
 from engine.web.guard import OneTimeCodes
 from engine.web.log import KeyValueFormatter, without_request
@@ -85,7 +85,7 @@ def test_a_request_that_cannot_be_read_is_logged_without_its_words() -> None:
 
 def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = [0]
-    monkeypatch.setattr("engine.web.animator.time.monotonic_ns", lambda: now_ns[0])
+    monkeypatch.setattr("engine.web.call_worker.time.monotonic_ns", lambda: now_ns[0])
     meter = RateMeter()
     for step_ms, count in ((33, 300), (500, 6)):
         for _ in range(count):

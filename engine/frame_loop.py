@@ -1,0 +1,158 @@
+"""The two threads of a frame path: one observes the next frame while the other draws this one.
+
+put -> slot -> observing thread -> slot -> drawing thread -> on_result
+
+A session and each call in the studio run one. They differ in where frames come from, where results
+go, and how late the observing thread may begin (`Pace`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, Generic, TypeVar
+
+from engine.runtime.mailbox import Closed, Drops, LatestSlot
+from engine.runtime.pace import Pace
+from engine.runtime.threads import Worker
+
+Item = TypeVar("Item")
+"""What comes in: a frame, or a picture that `observe` makes a frame of."""
+Seen = TypeVar("Seen")
+"""What `observe` gives to `draw`."""
+Result = TypeVar("Result")
+
+REPLACED = "inference"
+"""Reason of a drop: a newer frame came while both threads were at work."""
+STOPPED = "stopped"
+"""Reason of a drop: the loop was asked to stop before the frame was drawn."""
+
+
+class FrameLoop(Generic[Item, Seen, Result]):
+    """Runs once. Every item that is put is drawn, or counted as dropped, unless its thread fails.
+
+    The slots hold one item each: the newest that waits, and the one that was observed. A thread
+    that fails ends the other one.
+    """
+
+    def __init__(
+        self,
+        observe: Callable[[Item], Seen],
+        draw: Callable[[Seen], Result],
+        on_result: Callable[[Result], None],
+        *,
+        pace: Pace,
+        drops: Drops,
+        stop: threading.Event,
+        around: AbstractContextManager[Any] | None = None,
+        on_drained: Callable[[], None] = lambda: None,
+        on_fail: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        """Prepare both threads; `start` runs them.
+
+        Args:
+            observe: first half of the path, one call at a time, on the observing thread.
+            draw: second half, one call at a time, on the drawing thread.
+            on_result: gets each result, on the drawing thread.
+            pace: decides when to observe.
+            drops: where lost frames are counted.
+            stop: set from any thread: frames are dropped from now on. `close` sets it, too.
+            around: entered on the drawing thread before the first frame is observed, left after
+                the last one is drawn. The observing thread may still be at work (`join_observer`).
+            on_drained: called on the drawing thread: there are no more results.
+            on_fail: called on a thread that failed, with its error; once, if both fail.
+        """
+        self._observe_item, self._draw_seen, self._on_result = observe, draw, on_result
+        self._pace, self._drops, self._stop = pace, drops, stop
+        self._around = around or nullcontext()
+        self._on_drained, self._on_fail = on_drained, on_fail
+        self._waiting: LatestSlot[Item] = LatestSlot(drops, REPLACED)
+        self._observed: LatestSlot[Seen] = LatestSlot(drops, STOPPED)
+        self._first_failure = threading.Lock()
+        self._observer = Worker("observing", self._observe, on_end=lambda: self._report(self._observer))
+        self._drawer = Worker("drawing", self._draw, on_end=lambda: self._report(self._drawer))
+
+    @property
+    def workers(self) -> tuple[Worker, Worker]:
+        """The drawing thread and the observing one, to be joined and asked for errors."""
+        return self._drawer, self._observer
+
+    def start(self) -> None:
+        """Start the drawing thread, which starts the other one."""
+        self._drawer.start()
+
+    def put(self, item: Item) -> None:
+        """Offer an item, from any thread; never blocks, the newest wins."""
+        self._waiting.put(item)
+
+    def end(self) -> None:
+        """No more items come. Those that wait are drawn, then both threads end."""
+        self._waiting.close()
+
+    def close(self) -> None:
+        """Drop what waits; both threads end after the item in work."""
+        self._stop.set()
+        self._waiting.close()
+        self._observed.close()
+
+    def join_observer(self, timeout_s: float) -> bool:
+        """Wait for the observing thread. False: it still works."""
+        return self._observer.join(timeout_s)
+
+    def _observe(self) -> None:
+        """One item ahead of the drawing, never two."""
+        try:
+            while True:
+                self._observed.wait_until_taken()
+                # Taken last: a newer frame may come during both waits.
+                self._pace.wait_to_look(self._stop)
+                self._observe_one(self._waiting.take())
+        except Closed:
+            return
+        finally:
+            self._observed.close()
+            self._drop_waiting()
+
+    def _observe_one(self, item: Item | None) -> None:
+        assert item is not None, "a slot without a time limit gives an item or is closed"
+        if self._stop.is_set():
+            self._drops.count(STOPPED)
+            return
+        with self._pace.looking:
+            seen = self._observe_item(item)
+        self._observed.put(seen)
+
+    def _drop_waiting(self) -> None:
+        """Count what nobody will observe: an item that came while the other thread ended."""
+        self._waiting.close()
+        with suppress(Closed):
+            while self._waiting.take(0.0) is not None:
+                self._drops.count(STOPPED)
+
+    def _draw(self) -> None:
+        try:
+            with self._around:
+                self._observer.start()
+                self._draw_all()
+        finally:
+            self._on_drained()
+
+    def _draw_all(self) -> None:
+        try:
+            while (seen := self._observed.take()) is not None:
+                if self._stop.is_set():
+                    self._drops.count(STOPPED)
+                    continue
+                with self._pace.drawing:
+                    result = self._draw_seen(seen)
+                self._on_result(result)
+        except Closed:
+            return
+        finally:
+            # Without this the observing thread would wait for a slot that nobody empties.
+            self.close()
+
+    def _report(self, worker: Worker) -> None:
+        if worker.error is not None and self._first_failure.acquire(blocking=False):
+            self._on_fail(worker.error)
