@@ -293,6 +293,30 @@ def test_everything_that_can_be_used_has_a_name_for_screen_readers(page: Page) -
     assert page.page.evaluate("document.activeElement.textContent") == "Skip to the result"
 
 
+@pytest.mark.parametrize("width", [1280, 660, 390, 320])
+def test_every_choice_and_its_label_fit_their_places(page: Page, width: int) -> None:
+    page.page.set_viewport_size({"width": width, "height": 844})
+    cut_off = page.page.evaluate("""() => [...document.querySelectorAll('select:not(#cameras)')].flatMap((select) => {
+        const wanted = select.cloneNode(true);
+        wanted.style.width = 'max-content';
+        document.body.append(wanted);
+        const needs = wanted.offsetWidth;
+        wanted.remove();
+        const label = select.labels[0].querySelector('span');
+        const tight = needs > select.offsetWidth || label.scrollWidth > label.clientWidth || label.clientHeight > 24;
+        return tight ? [[select.id, needs, select.offsetWidth, label.clientHeight]] : [];
+    })""")
+    assert cut_off == []
+
+
+def test_a_kept_choice_that_is_no_longer_offered_is_ignored(browser: Any, server: Server) -> None:
+    with Page(browser, server, camera=False) as page:
+        page.context.add_init_script("localStorage['mimicam.settings'] = JSON.stringify({mode: 'gone'})")
+        page.open().page.wait_for_selector(".tile")
+        assert page.page.locator("input[name=mode]:checked").input_value() == "both"
+        assert page.complaints == []
+
+
 def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server: Server) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     page = context.new_page()
