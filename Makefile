@@ -28,7 +28,7 @@ demo: .venv/.core
 	$(BIN)/python -m engine.cli demo --out demo.mp4
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --durations=10
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +24,27 @@ pytestmark = pytest.mark.skipif(
 )
 
 _MAIN = (
-    "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{hang_up}\n"
     "from engine.cli import main\n{before}\nsys.exit(main(sys.argv[1:]))"
 )
 
 
-def _command(*arguments: str, before: str = "") -> list[str]:
-    return [sys.executable, "-c", _MAIN.format(before=before), *arguments]
+_DEFAULT = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+"""These tests may themselves run under nohup, whose child would keep SIGHUP ignored."""
+
+
+def _command(*arguments: str, before: str = "", hang_up: str = _DEFAULT) -> list[str]:
+    return [sys.executable, "-c", _MAIN.format(before=before, hang_up=hang_up), *arguments]
+
+
+@contextmanager
+def _running(command: list[str], **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """The process, which does not outlive a test that fails."""
+    with subprocess.Popen(command, text=True, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _wait_until_recording(process: subprocess.Popen[str], folder: Path) -> None:
@@ -52,7 +69,7 @@ sink.FileSink.__init__.__kwdefaults__["open_file"] = lambda path: Slow(path, "w+
 def test_a_recording_is_complete_after_every_signal_that_ends_it(tmp_path: Path, number: int) -> None:
     out = tmp_path / "out.mp4"
     command = _command("run", "--source", "pattern", "--sink", f"file:{out}")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with _running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _wait_until_recording(process, tmp_path)
         process.send_signal(number)
         report, errors = process.communicate(timeout=60)
@@ -65,8 +82,9 @@ def test_a_recording_is_complete_after_every_signal_that_ends_it(tmp_path: Path,
 def test_nohup_keeps_a_recording_running(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     code = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-    command = [sys.executable, "-c", code, *_command("run", "--source", "pattern", "--sink", f"file:{out}")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    main_ = _command("run", "--source", "pattern", "--sink", f"file:{out}", hang_up="")
+    command = [sys.executable, "-c", code, *main_]
+    with _running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _wait_until_recording(process, tmp_path)
         process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -86,7 +104,7 @@ def test_a_recording_is_complete_after_its_terminal_was_closed(tmp_path: Path) -
     command = _command("run", "--source", "pattern", "--sink", f"file:{out}")
     with (
         errors.open("w") as file,
-        subprocess.Popen(command, stdout=theirs, stderr=file, text=True) as process,
+        _running(command, stdout=theirs, stderr=file) as process,
     ):
         os.close(theirs)
         _wait_until_recording(process, tmp_path)
@@ -141,7 +159,7 @@ def test_a_slow_disk_gets_the_time_it_needs(tmp_path: Path) -> None:
     command = _command(
         "run", "--source", "pattern", "--sink", f"file:{out}", before=_SLOW_DISK.format(seconds=3)
     )
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with _running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _wait_until_recording(process, tmp_path)
         process.send_signal(signal.SIGINT)
         report, errors = process.communicate(timeout=60)
@@ -157,7 +175,7 @@ def test_a_second_ctrl_c_gives_up_a_disk_that_hangs_and_leaves_nothing(tmp_path:
     command = _command(
         "run", "--source", "pattern", "--sink", f"file:{out}", before=_SLOW_DISK.format(seconds=600)
     )
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with _running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _wait_until_recording(process, tmp_path)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
