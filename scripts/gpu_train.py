@@ -113,9 +113,9 @@ def _smoke(options: argparse.Namespace) -> int:
     return 0
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: argparse.Namespace, started_s: float) -> int:
     o = options
-    deadline = Deadline(_STARTED_S + 60 * o.minutes)
+    deadline = Deadline(started_s + 60 * o.minutes)
     device = torch.cuda.get_device_name() if o.device.startswith("cuda") else "cpu"
     guess = round(_GUESS_STEPS_PER_S * 60 * o.minutes)
     count = find_step_count(
@@ -130,18 +130,19 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """0: done; 1: refused; 2: no GPU."""
+def main(arguments: Sequence[str], *, started_s: float | None = None) -> int:
+    """Train; 0: done, 1: refused, 2: no GPU. ``started_s``: monotonic time from which the minutes count; None is now."""
+    started_s = time.monotonic() if started_s is None else started_s
     options = _arguments(arguments)
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print("no GPU that PyTorch can use: nothing was run; --rehearse trains on the CPU", file=sys.stderr)
         return 2
     try:
-        return _train(options) if options.smoke is None else _smoke(options)
+        return _train(options, started_s) if options.smoke is None else _smoke(options)
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], started_s=_STARTED_S))

@@ -32,7 +32,7 @@ def _pack(folder: Path, people: dict[str, int], **peaks: tuple[int, float]) -> P
     shapes = np.full((count, BLENDSHAPES), 0.1, np.float32)
     for name, (frame, value) in peaks.items():
         shapes[frame, BLENDSHAPE_NAMES.index(name)] = value
-    faces = {p.stem: cv2.imread(str(p))[..., ::-1] for p in sorted(ASSETS.glob("*.png"))}
+    faces = {p.stem: cv2.imread(str(p))[..., ::-1] for p in sorted(ASSETS.glob("*.jpg"))}
     shown = [cv2.resize(f, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for f in faces.values()]
     np.save(folder / "frames.npy", np.stack([shown[i % len(shown)] for i in range(count)]))
     np.savez(
