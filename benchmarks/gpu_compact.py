@@ -82,7 +82,7 @@ def measure_compact(
 
 
 def _small_model() -> tuple[Compact, BundleFacts]:
-    """Of 64 pixels, for rehearsals: on a processor a frame of the bundled one takes half a minute in half precision."""
+    """A model of 64 pixels for rehearsals. On a CPU, a frame of the bundled one takes half a minute in half precision."""
     config = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
     facts = BundleFacts(name="small", sha256="small", size=config.size, config=config)
     return Compact(config).eval(), facts

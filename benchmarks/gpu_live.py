@@ -38,7 +38,7 @@ _FPS = {"paced": 30.0, "burst": 1e6}
 _PICTURES = 8
 _SETTLE_S = 0.5
 _LIMIT_S = 60.0
-"""Of one session, whose first frame may take long."""
+"""Time limit of one session, whose first frame may take long."""
 
 
 class Drawn:

@@ -39,7 +39,7 @@ Networks = Mapping[str, FixedNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
 _LONG_STAGES = ("encode", "generate")
 _COPIES = 20
-"""Of a stage in one graph: one alone of 3 to 10 us would mostly be the start of its graph."""
+"""Copies of a stage in one graph. A single one of 3 to 10 us would mostly measure the start of its graph."""
 PERIOD_S = 1 / 30
 _ENOUGH = 100
 """Frames that a p99 is taken of at least."""
@@ -78,7 +78,7 @@ FORMS = {
 }
 """PyTorch in half precision with our kernels: as it is, and through torch.compile."""
 EDIT = CodeEdit(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
-"""Of every frame that is measured: smoothed, as live."""
+"""Edit applied to every measured frame: smoothed, as live."""
 REFERENCE, EAGER_HALF = "eager-fp32", "eager-half"
 """The same networks in PyTorch's own operations: float32 without TF32, what the others are held against; and autocast to
 half with channels last and cuDNN's own choice of algorithms, the best that needs no code of ours."""

@@ -58,7 +58,7 @@ class Bench:
     input_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "640x480"
     """Driver's pictures are fitted into this."""
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "640x480"
-    """Of the results; by default what a virtual camera gets."""
+    """Size of the results; by default what a virtual camera gets."""
     portrait: Path | None = None
     """By default a bundled one."""
     model: str = "compact"

@@ -272,7 +272,8 @@ class Pipeline:
         if self._aligned and not self._reenactor.needs_neutral(self._edit):
             return self._crop(frame, whole_box(frame.image), None)
         face = self.track(frame.image)
-        return None if face is None else self.crop(frame, face)
+        # A value that is not finite would stay in every filter that remembers: such a face was not seen.
+        return self.crop(frame, face) if face is not None and face.is_finite() else None
 
     def _crop(self, frame: Frame, box: CropBox, face: Face | None) -> Crop:
         return Crop(

@@ -86,6 +86,10 @@ class Face:
     presence: float
     """0..1, how sure the landmark network is that this is a face."""
 
+    def is_finite(self) -> bool:
+        """Whether the tracker's networks gave numbers everywhere."""
+        return bool(np.isfinite(self.landmarks).all() and np.isfinite(self.blendshapes).all())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropBox:

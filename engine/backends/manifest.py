@@ -69,7 +69,7 @@ class Manifest:
     warp: str = "gridsample"
     """How generators sample: ``gridsample``, which every runtime knows, or ``plugin``, our kernel, in TensorRT."""
     activations: str = ""
-    """Of int8: ``unsigned``, for CPUs, or ``signed``, for TensorRT (and in exports that do not state it)."""
+    """Form of int8: ``unsigned`` for CPUs, ``signed`` for TensorRT (and in exports that do not state it)."""
 
     def network(self, name: str) -> NetworkFile:
         """One by name.

@@ -33,7 +33,7 @@ CAMERA_FPS = 30.0
 VIRTUAL_CAMERA_SIZE = (640, 480)
 """What every program that shows cameras accepts."""
 OWN_SIDE = 512
-"""Of a result in a window or a file, pixels, where no size was asked for."""
+"""Side of a result in a window or a file, pixels, where no size was asked for."""
 _LARGEST = 1024
 _TURNED_DEG = 25.0
 """Yaw of a portrait from which turns show what it does not: at 20 a painting still turns well, at 35 one breaks

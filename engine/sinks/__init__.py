@@ -7,9 +7,9 @@ from typing import Protocol
 from engine.types import Frame
 
 STOP_LIMIT_S = 1.0
-"""Of a sink that shows frames: what it still holds is old."""
+"""Limit for a sink that shows frames: what it still holds is old."""
 DISK_LIMIT_S = 60.0
-"""Of a sink that keeps frames: a slow disk must not lose a recording."""
+"""Limit for a sink that keeps frames: a slow disk must not lose a recording."""
 
 
 class Sink(Protocol):

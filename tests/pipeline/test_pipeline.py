@@ -286,6 +286,27 @@ def test_the_drivers_picture_reaches_no_result(make: Make) -> None:
         assert distance.min() > 100, f"frame {seq}"
 
 
+@pytest.mark.parametrize("field", ["landmarks", "blendshapes"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_frame_without_numbers_is_a_frame_without_a_face(
+    make: Make, model: FakeModel, field: str, value: float
+) -> None:
+    pipeline = make(smooth=True)
+    pipeline.track.face = seen(0.5)  # type: ignore[attr-defined]
+    pipeline.step(frame(0))
+    broken = seen(0.5)
+    getattr(broken, field)[5] = value
+    pipeline.track.face = broken  # type: ignore[attr-defined]
+    pipeline.step(frame(1, 0.03))
+    assert pipeline.status.face == "holding"
+    pipeline.track.face = seen(0.8)  # type: ignore[attr-defined]
+    for seq in range(2, 14):
+        pipeline.step(frame(seq, 0.03 * seq))
+    assert pipeline.status.face == "tracking"
+    assert _jaw(model) == pytest.approx(0.8, abs=0.01)
+    assert all(np.isfinite(array).all() for drive in model.drives for array in drive.values())
+
+
 def test_an_aligned_frame_is_the_drivers_box(make: Make) -> None:
     pipeline = make(aligned=True)
     face = seen()
