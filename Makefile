@@ -2,6 +2,7 @@
 # make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
 # make test-camera   the virtual camera against the real kernel module, in a guest of QEMU (root on Debian; 20 s)
 # make check   format, lint, types, import directions           make clean       take everything away again
+# make check-wheel   build sdist and wheel, install the wheel into a fresh environment, run the demo from there
 # make format-page   format the studio's page with Prettier (needs Node.js)      make check-page  only look
 
 ifeq ($(OS),Windows_NT)
@@ -22,10 +23,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-camera check format-page check-page clean
+.PHONY: demo test test-slow test-camera check check-wheel format-page check-page clean
 
 demo: .venv/.core
-	$(BIN)/python -m engine.cli demo --out demo.mp4
+	$(BIN)/python -m mimicam demo --out demo.mp4
 
 test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow" --durations=10
@@ -39,8 +40,12 @@ test-camera: .venv/.dev
 check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/link_package.py
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	cd .typing && ../$(BIN)/lint-imports ../pyproject.toml
+
+check-wheel: .venv/.made
+	$(BIN)/python scripts/check_wheel.py
 
 format-page:
 	$(PRETTIER) --write $(PAGE)
@@ -49,7 +54,7 @@ check-page:
 	$(PRETTIER) --check $(PAGE)
 
 clean:
-	rm -rf .venv demo.mp4
+	rm -rf .venv .typing dist demo.mp4
 
 .venv/.made: scripts/check_python.py
 	$(PYTHON) scripts/check_python.py

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.compare import report
-from engine.errors import EngineError
+from mimicam.benchmarks.compare import report
+from mimicam.engine.errors import EngineError
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 _TIMES = ("_ms", "_us", "_s", "_ns")
 _LESS_IS_BETTER = ("p50", "p90", "p95", "p99", "max", "dropped", "_mb")

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu_steps import Scale, host_ms, paced
-from benchmarks.machine import gpu_memory_mb
-from engine.backends.cuda_gpu import Gpu
-from engine.backends.networks import ModelInfo
-from engine.backends.tensorrt_api import Flavour, find
-from engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts
-from engine.models.compact.frame_graph import GpuCompact, compact_networks
-from engine.models.compact.model import load_compact
-from engine.models.compact.network import Compact
-from engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
-from engine.stages.composite import Composite
-from engine.types import CropBox
+from mimicam.benchmarks.gpu_steps import Scale, host_ms, paced
+from mimicam.benchmarks.machine import gpu_memory_mb
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.backends.tensorrt_api import Flavour, find
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts
+from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks
+from mimicam.engine.models.compact.model import load_compact
+from mimicam.engine.models.compact.network import Compact
+from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.types import CropBox
 
 _FLAVOURS: dict[str, Flavour] = {"compact-tensorrt": "tensorrt", "compact-tensorrt-rtx": "tensorrt-rtx"}
 PLANS = tuple(_FLAVOURS)
@@ -100,8 +100,11 @@ def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale
 def _planned(name: str, gpu: Gpu) -> GpuCompact:
     """Its export and its plans, as ``mimicam export --model compact --precision fp16`` and the first start make them."""
     api = find(_FLAVOURS[name])
-    from engine.models.compact.plans import TensorRtCompact
-    from export.bundle import BundleOptions, write_bundle  # needs OpenVINO, which a bare machine lacks
+    from mimicam.engine.models.compact.plans import TensorRtCompact
+    from mimicam.export.bundle import (  # needs OpenVINO, which a bare machine lacks
+        BundleOptions,
+        write_bundle,
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         write_bundle("compact", Path(folder), BundleOptions(precision="fp16"), print)

@@ -18,21 +18,21 @@ import numpy as np
 if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants it, and is not used here
     sys.modules["openvino"] = ModuleType("openvino")
 
-from benchmarks.gpu_steps import FORMS, Scale, percentiles
-from engine.backends.cuda_gpu import Gpu
-from engine.backends.gpu_networks import GpuNetworks
-from engine.backends.networks import ModelInfo
-from engine.errors import EngineError
-from engine.models.dpe.folded import FoldedDpe
-from engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
-from engine.pipeline import FramePath, Pipeline
-from engine.portrait import Portrait
-from engine.runtime.clock import MonotonicClock
-from engine.runtime.timings import Timings
-from engine.session import Parts, Session
-from engine.sinks import STOP_LIMIT_S
-from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
-from export.networks import random_dpe
+from mimicam.benchmarks.gpu_steps import FORMS, Scale, percentiles
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.gpu_networks import GpuNetworks
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
+from mimicam.engine.pipeline import FramePath, Pipeline
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.runtime.clock import MonotonicClock
+from mimicam.engine.runtime.timings import Timings
+from mimicam.engine.session import Parts, Session
+from mimicam.engine.sinks import STOP_LIMIT_S
+from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
+from mimicam.export.networks import random_dpe
 
 _FPS = {"paced": 30.0, "burst": 1e6}
 _PICTURES = 8

@@ -1,4 +1,4 @@
-"""One part's figures: ``python -m benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]``."""
+"""One part's figures: ``python -m mimicam.benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_runner import NOT_INSTALLED
-from engine.errors import EngineError
-from engine.files import write_atomically
-from kernels import KernelBuildError
+from mimicam.benchmarks.gpu_runner import NOT_INSTALLED
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.kernels import KernelBuildError
 
 
 def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
     """Measure, and write the file anew after each mode or size, so that a part cut short keeps what it has."""
-    from benchmarks import gpu_compact, gpu_steps
-    from benchmarks.host_gpu import HostGpu
-    from benchmarks.machine import gpu_state
-    from engine.backends.cuda_gpu import CudaGpu
+    from mimicam.benchmarks import gpu_compact, gpu_steps
+    from mimicam.benchmarks.host_gpu import HostGpu
+    from mimicam.benchmarks.machine import gpu_state
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
         raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")
@@ -35,7 +35,7 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
 
 
 def _measurer(what: str) -> Callable[..., dict[str, Any]]:
-    from benchmarks import gpu_compact, gpu_live, gpu_profile, gpu_sessions, gpu_steps
+    from mimicam.benchmarks import gpu_compact, gpu_live, gpu_profile, gpu_sessions, gpu_steps
 
     return {
         "steps": gpu_steps.measure_variant,

@@ -67,7 +67,7 @@ def parts(plan: Plan) -> list[Part]:
     """
     python = sys.executable
     kernels = plan.folder / "kernels.json"
-    bench = (python, "-m", "benchmarks.kernels", str(kernels), *plan.mark)
+    bench = (python, "-m", "mimicam.benchmarks.kernels", str(kernels), *plan.mark)
     return [
         Part(name="kernel parity", command=(python, *_PYTEST, *_GPU_TESTS), limit_s=150, expect_s=30, tests=True),
         _smoke(plan),
@@ -100,7 +100,15 @@ def _own(plan: Plan, what: str, variants: Sequence[str], *, limit_s: int, expect
     """Parts that `benchmarks.gpu_part` measures."""
     for variant in variants:
         result = plan.folder / f"{what}-{variant}.json"
-        command = (sys.executable, "-m", "benchmarks.gpu_part", what, variant, str(result), *plan.mark)
+        command = (
+            sys.executable,
+            "-m",
+            "mimicam.benchmarks.gpu_part",
+            what,
+            variant,
+            str(result),
+            *plan.mark,
+        )
         name = _NAMES[what] + variant
         yield Part(name=name, command=command, limit_s=limit_s, expect_s=expect_s, result=result)
 
@@ -136,7 +144,7 @@ def _sanitizer(tool: str) -> Part:
 
     Errors of API calls are not reported: PyTorch and CuPy probe for things that are not there, and handle the answer.
     """
-    from kernels._launch import OPS
+    from mimicam.kernels._launch import OPS
 
     ours = [word for op in OPS for word in ("--kernel-name", f"kns={op}")]
     options = ("--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9", *ours)
@@ -145,7 +153,7 @@ def _sanitizer(tool: str) -> Part:
 
 
 def _end_to_end(plan: Plan) -> Iterator[Part]:
-    main = "import sys; from engine.cli import main; sys.exit(main(sys.argv[1:]))"
+    main = "import sys; from mimicam.engine.cli import main; sys.exit(main(sys.argv[1:]))"
     backend, seconds = ("torch", ("--seconds", "1")) if plan.rehearse else ("torch-half", ("--seconds", "10"))
     for scenario in ("paced", "burst"):
         result = plan.folder / f"{scenario}.json"

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
-from engine.backends.cuda_gpu import Gpu
-from engine.models.dpe.folded import FoldedDpe
-from engine.models.dpe.gpu.code_state import CodeState
-from engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface
-from engine.models.frame_graph import IDENTITY
-from engine.types import Mode
-from export.networks import random_dpe
+from mimicam.benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.gpu.code_state import CodeState
+from mimicam.engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface
+from mimicam.engine.models.frame_graph import IDENTITY
+from mimicam.engine.types import Mode
+from mimicam.export.networks import random_dpe
 
 _FRAMES = 20
 _TOP = 30

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_atomically
+from mimicam.engine.files import write_atomically
 
 _LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
 """``warp_blend``'s three largest maps."""

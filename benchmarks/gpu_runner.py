@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_parts import ROOT, Part, Plan, parts
-from engine.files import write_atomically
+from mimicam.benchmarks.gpu_parts import ROOT, Part, Plan, parts
+from mimicam.engine.files import write_atomically
 
 NOT_INSTALLED = 77
 """Exit code of a process that lacks what it needs, as test programs use it."""
@@ -48,7 +48,7 @@ class Choice:
 
 def run_parts(out: Path, plan: Plan, choice: Choice, run: Run | None = None) -> int:
     """Run parts; write ``out`` and its page after each. 1 when one failed or was out of time."""
-    from benchmarks.machine import describe_machine, gpu_state
+    from mimicam.benchmarks.machine import describe_machine, gpu_state
 
     run = run or run_part
     end_s = time.monotonic() + 60 * choice.minutes
@@ -173,7 +173,7 @@ def _run_in_time(part: Part, run: Run, left_s: float) -> dict[str, Any]:
 
 def _write(out: Path, report: dict[str, Any]) -> None:
     """JSON and page, each complete or not at all. A page that cannot be made must not lose the figures."""
-    from benchmarks.gpu_report import verdicts, write_page
+    from mimicam.benchmarks.gpu_report import verdicts, write_page
 
     report.pop("page_error", None)
     try:

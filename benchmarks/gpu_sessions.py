@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu_steps import (
+from mimicam.benchmarks.gpu_steps import (
     EDIT,
     FORMS,
     PERIOD_S,
@@ -20,13 +20,13 @@ from benchmarks.gpu_steps import (
     percentiles,
     portrait_of,
 )
-from engine.backends.cuda_gpu import Gpu
-from engine.models.base import Features
-from engine.models.dpe.folded import FoldedDpe
-from engine.models.dpe.gpu.slots import SlotRequest, SlotStep
-from engine.runtime.batching import Gather, Ticket
-from engine.types import Mode
-from export.networks import random_dpe
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.models.base import Features
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
+from mimicam.engine.runtime.batching import Gather, Ticket
+from mimicam.engine.types import Mode
+from mimicam.export.networks import random_dpe
 
 
 def measure_sessions(

@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu_timing import event_ms
-from benchmarks.machine import gpu_memory_mb
-from engine.backends.cuda_gpu import Gpu, Step
-from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
-from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt_api import Flavour, find
-from engine.models.base import Features
-from engine.models.dpe.folded import FoldedDpe
-from engine.models.dpe.gpu.code_state import CodeState
-from engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
-from engine.models.dpe.gpu.networks import plan_networks, torch_networks
-from engine.models.dpe.half_parts import Form
-from engine.models.dpe.model import portrait_maps
-from engine.models.frame_graph import Canvas, CodeEdit
-from engine.types import Mode
-from export.networks import load_networks, random_dpe
+from mimicam.benchmarks.gpu_timing import event_ms
+from mimicam.benchmarks.machine import gpu_memory_mb
+from mimicam.engine.backends.cuda_gpu import Gpu, Step
+from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
+from mimicam.engine.backends.plan_cache import PlanCache
+from mimicam.engine.backends.tensorrt_api import Flavour, find
+from mimicam.engine.models.base import Features
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.gpu.code_state import CodeState
+from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.networks import plan_networks, torch_networks
+from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.engine.models.dpe.model import portrait_maps
+from mimicam.engine.models.frame_graph import Canvas, CodeEdit
+from mimicam.engine.types import Mode
+from mimicam.export.networks import load_networks, random_dpe
 
 Networks = Mapping[str, FixedNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
@@ -140,13 +140,13 @@ def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch:
     api = find(_FLAVOURS[name])
     with tempfile.TemporaryDirectory() as folder:
         if name == "torch-tensorrt":
-            from export.cli import Export
+            from mimicam.export.cli import Export
 
             Export(
                 model=f"random:{scale.preset}", out=Path(folder), target="torch-tensorrt", precision="fp16"
             ).run()
         else:
-            from export.bundle import (  # needs OpenVINO, which a bare machine lacks
+            from mimicam.export.bundle import (  # needs OpenVINO, which a bare machine lacks
                 BundleOptions,
                 write_bundle,
             )

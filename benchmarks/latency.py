@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
-from engine.cli.run import ReferenceName
-from engine.files import refuse_to_overwrite_inputs, write_atomically
-from engine.models.base import BackendName
-from engine.types import EditSettings, Frame, Image, Mode, MotionReference
+from mimicam.benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
+from mimicam.engine.cli.run import ReferenceName
+from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
+from mimicam.engine.models.base import BackendName
+from mimicam.engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
-    from engine.pipeline import FramePath
-    from engine.report import Report
-    from engine.runtime.timings import Timings
-    from engine.sources.video import Timed
+    from mimicam.engine.pipeline import FramePath
+    from mimicam.engine.report import Report
+    from mimicam.engine.runtime.timings import Timings
+    from mimicam.engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
 NOT_INCLUDED = "the camera's exposure and transfer, decoding, a sink's encoding and the display"
@@ -74,7 +74,7 @@ class Bench:
         """Measure and report."""
         from rich.console import Console
 
-        from engine.report import render_report
+        from mimicam.engine.report import render_report
 
         if self.json is not None:
             read = [Path(path) for path in (self.source, self.portrait, self.model) if path is not None]
@@ -132,9 +132,9 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     Raises:
         EngineError: source, portrait or model cannot be used.
     """
-    from engine.cli.live import check_rates, load_all, parse_size
-    from engine.pipeline import Pipeline
-    from engine.runtime.timings import Timings
+    from mimicam.engine.cli.live import check_rates, load_all, parse_size
+    from mimicam.engine.pipeline import Pipeline
+    from mimicam.engine.runtime.timings import Timings
 
     check_rates(options.fps, options.seconds)
     size = parse_size(options.input_size)
@@ -186,10 +186,10 @@ def paced(
     on_counting: Callable[[], None],
 ) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
-    from engine.runtime.clock import MonotonicClock
-    from engine.session import Parts, Session
-    from engine.sinks.null import NullSink
-    from engine.sources.file import PacedSource
+    from mimicam.engine.runtime.clock import MonotonicClock
+    from mimicam.engine.session import Parts, Session
+    from mimicam.engine.sinks.null import NullSink
+    from mimicam.engine.sources.file import PacedSource
 
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
@@ -207,9 +207,9 @@ def burst(
     on_counting: Callable[[], None],
 ) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always waits."""
-    from engine.runtime.clock import MonotonicClock
-    from engine.session import Parts, Session
-    from engine.sinks.null import NullSink
+    from mimicam.engine.runtime.clock import MonotonicClock
+    from mimicam.engine.session import Parts, Session
+    from mimicam.engine.sinks.null import NullSink
 
     clock = MonotonicClock()
     shuttle = Shuttle(images, pipeline, clock.now_ns)
@@ -254,9 +254,9 @@ def load_images(source: str, size: tuple[int, int]) -> list[Image]:
     Raises:
         EngineError: it cannot be read.
     """
-    from engine.assets_manifest import demo_clip
-    from engine.sources.pattern import draw_face
-    from engine.sources.video import VideoFile
+    from mimicam.engine.assets_manifest import demo_clip
+    from mimicam.engine.sources.pattern import draw_face
+    from mimicam.engine.sources.video import VideoFile
 
     if source == "pattern":
         import numpy as np
@@ -299,7 +299,7 @@ def write_json(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _schedule(images: Sequence[Image], fps: float) -> Iterator[Timed]:
-    from engine.sources.video import Timed
+    from mimicam.engine.sources.video import Timed
 
     return (Timed(image=image, time_s=i / fps) for i, image in enumerate(cycle(_to_and_fro(images))))
 
@@ -309,7 +309,7 @@ def _to_and_fro(images: Sequence[Image]) -> list[Image]:
 
 
 def _first_bundled() -> list[Path]:
-    from engine.assets_manifest import bundled_portraits
+    from mimicam.engine.assets_manifest import bundled_portraits
 
     return bundled_portraits()[:1]
 

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engine.doctor import gpu_names
-from engine.runtime.cores import usable_cores
+from mimicam.engine.doctor import gpu_names
+from mimicam.engine.runtime.cores import usable_cores
 
 _PACKAGES = (
     "mimicam",
@@ -53,7 +53,7 @@ def describe_machine() -> dict[str, Any]:
 def cpu_name() -> str:
     """As OpenVINO names it; as the system does on a machine without OpenVINO."""
     try:
-        from engine.backends.openvino_runtime import core
+        from mimicam.engine.backends.openvino_runtime import core
     except ImportError:
         return _system_cpu_name()
     return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()

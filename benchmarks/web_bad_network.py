@@ -1,6 +1,6 @@
 """The studio over a bad network: loss and jitter between a real browser and the server, each way.
 
-    python -m benchmarks.web_bad_network --model compact --out benchmarks/results/web_bad_network.json
+    python -m mimicam.benchmarks.web_bad_network --model compact --out benchmarks/results/web_bad_network.json
 
 Clear weather, then bad, then clear again. The network is ``benchmarks.bad_network``: a relay in user space that does
 what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake each other included.
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import tyro
 
-from benchmarks.bad_network import BadNetwork, Weather
-from benchmarks.machine import describe_machine
-from benchmarks.web_loopback import connection_figures, noted, serving, watched, write_camera
+from mimicam.benchmarks.bad_network import BadNetwork, Weather
+from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.web_loopback import connection_figures, noted, serving, watched, write_camera
 
 CLEAR = Weather(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
 

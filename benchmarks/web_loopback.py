@@ -3,8 +3,8 @@
 A clip with a number painted on each picture is Chromium's camera. The server repeats the number on the result
 (setting ``measure``), and the page notes when each number is shown in the camera preview and in the result.
 
-    python -m benchmarks.web_loopback --model compact --seconds 60 --out benchmarks/results/web.json
-    python -m benchmarks.web_loopback --model null          # transport alone
+    python -m mimicam.benchmarks.web_loopback --model compact --seconds 60 --out benchmarks/results/web.json
+    python -m mimicam.benchmarks.web_loopback --model null          # transport alone
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 import tyro
 
-from benchmarks.machine import describe_machine
-from engine.errors import EngineError
-from engine.web import timecode
+from mimicam.benchmarks.machine import describe_machine
+from mimicam.engine.errors import EngineError
+from mimicam.engine.web import timecode
 
 _CLIP = Path(__file__).parents[1] / "engine" / "assets" / "demo" / "driver.mp4"
 _SIZE = (640, 480)
@@ -165,7 +165,7 @@ def serving(
     Raises:
         EngineError: it does not start.
     """
-    command = [sys.executable, "-m", "engine.cli", "serve", "--port", "0", "--no-browser", "--model", model]
+    command = [sys.executable, "-m", "mimicam", "serve", "--port", "0", "--no-browser", "--model", model]
     command += arguments if threads is None else [*arguments, "--threads", str(threads)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:

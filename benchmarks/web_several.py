@@ -1,6 +1,6 @@
 """Several callers at once on one machine, browsers included: does it degrade fairly, and how much does each cost?
 
-    python -m benchmarks.web_several --callers 1 2 3 --seconds 12 --out benchmarks/results/web_several.json
+    python -m mimicam.benchmarks.web_several --callers 1 2 3 --seconds 12 --out benchmarks/results/web_several.json
 
 Every caller is a page of its own in one Chromium, with the clip of ``benchmarks.web_loopback`` as its camera. The browser
 encodes, decodes and composes on the same cores, so the figures are for callers on this machine; the server's share of
@@ -22,9 +22,18 @@ from typing import Any
 
 import tyro
 
-from benchmarks.machine import describe_machine
-from benchmarks.web_loopback import FLAGS, START_S, WATCH, program, rate, serving, summarise, write_camera
-from engine.errors import EngineError
+from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.web_loopback import (
+    FLAGS,
+    START_S,
+    WATCH,
+    program,
+    rate,
+    serving,
+    summarise,
+    write_camera,
+)
+from mimicam.engine.errors import EngineError
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import EngineError
-from engine.files import sha256_of
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = "manifest.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine.gallery import Gallery
-from engine.pipeline import LivePath
-from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings
+from mimicam.engine.gallery import Gallery
+from mimicam.engine.pipeline import LivePath
+from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings
 
 GAIN_STEP = 0.1
 _QUIT = ("q", "\x1b")

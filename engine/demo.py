@@ -8,12 +8,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from engine.models.base import LiveModel
-from engine.pipeline import Pipeline, Seen
-from engine.portrait import Portrait
-from engine.runtime.timings import Timings
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Frame, Image, Mode
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.runtime.timings import Timings
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 CELL_PX = 320
 LABEL_PX = 24

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import EngineError
-from engine.runtime.cores import usable_cores
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.types import Image
 
 PYTHON_MIN, PYTHON_MAX = (3, 10), (3, 13)
 _PACKAGES = {
     "numpy": "numpy",
     "opencv-python": "cv2",
-    "openvino": "engine.runtime.silent_imports",  # the import that reports nothing
+    "openvino": "mimicam.engine.runtime.silent_imports",  # the import that reports nothing
     "av": "av",
     "tyro": "tyro",
     "rich": "rich",
@@ -119,7 +119,7 @@ def import_remedy(name: str, error: str) -> str:
 
 
 def _assets() -> Iterator[Check]:
-    from engine.assets_manifest import entries, problems
+    from mimicam.engine.assets_manifest import entries, problems
 
     try:
         found, count = problems(), len(entries())
@@ -135,7 +135,7 @@ def _assets() -> Iterator[Check]:
 
 
 def _backend() -> Iterator[Check]:
-    from engine.models.load import load_model
+    from mimicam.engine.models.load import load_model
 
     try:
         model = load_model("compact", "auto")
@@ -150,7 +150,7 @@ def _backend() -> Iterator[Check]:
 
 
 def _processor() -> Iterator[Check]:
-    from engine.backends.openvino_runtime import core
+    from mimicam.engine.backends.openvino_runtime import core
 
     name = core().get_property("CPU", "FULL_DEVICE_NAME")
     able = " ".join(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
@@ -182,7 +182,7 @@ def gpu_names() -> list[str]:
 
 
 def _camera() -> Iterator[Check]:
-    from engine.sources.devices import list_cameras
+    from mimicam.engine.sources.devices import list_cameras
 
     cameras = list_cameras()
     yield Check(
@@ -209,7 +209,7 @@ def _virtual_camera() -> Iterator[Check]:
 
 def virtual_cameras() -> list[VirtualCamera]:
     """Each driver, opened for a moment."""
-    from engine.sinks import virtual_camera as sink
+    from mimicam.engine.sinks import virtual_camera as sink
 
     try:
         library = sink.load_library()
@@ -233,7 +233,7 @@ def self_test() -> bool | None:
     Returns:
         Whether it came back; None where the system lets no program read a device by its path.
     """
-    from engine.sinks.virtual_camera import open_camera
+    from mimicam.engine.sinks.virtual_camera import open_camera
 
     camera = open_camera(_TEST_SIZE, 30)
     stop = threading.Event()
@@ -253,7 +253,7 @@ def self_test() -> bool | None:
 
 def make_test_picture() -> Image:
     """Grey with a number in its pixels."""
-    from engine.sources.pattern import paint_code
+    from mimicam.engine.sources.pattern import paint_code
 
     image = np.full((_TEST_SIZE[1], _TEST_SIZE[0], 3), 90, np.uint8)
     paint_code(image, _TEST_CODE)
@@ -268,7 +268,7 @@ def _send_until(camera: Any, picture: Image, stop: threading.Event) -> None:
 def _reads_code(device: str) -> bool:
     import cv2
 
-    from engine.sources.pattern import read_code
+    from mimicam.engine.sources.pattern import read_code
 
     capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
     try:
@@ -284,7 +284,7 @@ def _reads_code(device: str) -> bool:
 
 
 def _window() -> Iterator[Check]:
-    from engine.sinks.window import check_display
+    from mimicam.engine.sinks.window import check_display
 
     try:
         check_display()
@@ -295,7 +295,7 @@ def _window() -> Iterator[Check]:
 
 
 def _video_encoder() -> Iterator[Check]:
-    from engine.sinks.video_writer import h264_encoder
+    from mimicam.engine.sinks.video_writer import h264_encoder
 
     found = h264_encoder()
     yield Check(

@@ -4,7 +4,7 @@ The command line prints both alike: ``KernelBuildError`` is no ``EngineError`` o
 nothing of engine.
 """
 
-from kernels.errors import KernelBuildError
+from mimicam.kernels.errors import KernelBuildError
 
 __all__ = ["EngineError", "KernelBuildError"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 PART_SUFFIX = ".part"
 _BLOCK = 1 << 20

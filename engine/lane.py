@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from engine.errors import EngineError
-from engine.report import SinkReport
-from engine.runtime.clock import Clock
-from engine.runtime.mailbox import Closed, Drops, LatestSlot
-from engine.runtime.timings import Histogram
-from engine.sinks import Sink
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.report import SinkReport
+from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.runtime.timings import Histogram
+from mimicam.engine.sinks import Sink
+from mimicam.engine.types import Frame
 
 _POLL_S = 0.03
 _FPS_MEMORY = 0.95

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Image
 
 MAX_PIXELS = 50_000_000
 """A larger picture is refused before it is decoded: it is a mistake or an attack."""

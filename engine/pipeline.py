@@ -13,17 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from engine.errors import EngineError
-from engine.models.base import LiveModel
-from engine.portrait import Portrait
-from engine.runtime.timings import Timings
-from engine.stages.composite import Composite
-from engine.stages.crop import DriverBox, whole_box
-from engine.stages.encode import Crop
-from engine.stages.lost import LostFace
-from engine.stages.reenact import Reenactor, reenactor
-from engine.stages.track import FaceTracker
-from engine.types import CropBox, EditSettings, Face, Frame, Mode
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.runtime.timings import Timings
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import DriverBox, whole_box
+from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.lost import LostFace
+from mimicam.engine.stages.reenact import Reenactor, reenactor
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import CropBox, EditSettings, Face, Frame, Mode
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 

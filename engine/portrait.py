@@ -14,13 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.models.base import Features, Model, PictureModel
-from engine.picture_file import MAX_PIXELS, decode_picture, read_picture
-from engine.stages.crop import cut, portrait_box, whole_box
-from engine.stages.motion import read_motion
-from engine.stages.track import Detection, FaceDetector, FaceTracker, Region
-from engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import Features, Model, PictureModel
+from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
+from mimicam.engine.stages.crop import cut, portrait_box, whole_box
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.track import Detection, FaceDetector, FaceTracker, Region
+from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
 
 __all__ = [
     "MAX_PIXELS",

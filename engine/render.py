@@ -10,21 +10,29 @@ from typing import Any
 
 import cv2
 
-from engine.errors import EngineError
-from engine.files import is_same, write_atomically
-from engine.pipeline import FramePath, Pipeline
-from engine.runtime.ahead import one_ahead
-from engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
-from engine.sound import open_sound
-from engine.sources.file import PICTURE_SUFFIXES, is_picture
-from engine.sources.video import Timed, VideoFile
-from engine.types import Frame, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import is_same, write_atomically
+from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.pipeline import FramePath, Pipeline
+from mimicam.engine.portrait import Portrait, read_picture
+from mimicam.engine.runtime.ahead import one_ahead
+from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
+from mimicam.engine.sound import open_sound
+from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture
+from mimicam.engine.sources.video import Timed, VideoFile
+from mimicam.engine.types import EditSettings, Frame, Image, MotionReference
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
 """Rate at which a driver is studied, and the most frames looked at: three seconds of one core."""
 
+_LARGEST_PX = 1024
+"""Side of the largest result that is chosen by itself: the largest encoder input of the bundled families times four."""
+
+OFFLINE_EDIT = EditSettings(pose_motion=MotionReference.ABSOLUTE)
+"""Expression and head pose as they are in the recording: nobody has to sit straight before a camera."""
+
 Progress = Callable[[int], None]
-"""Told how many frames are done."""
+"""Receives the number of finished frames."""
 Followed = Callable[[], bool]
 """Asked after each frame: whether the driver's face was seen in it."""
 
@@ -37,6 +45,70 @@ class Rendered:
     """In and out."""
     without_face: int
     """Of these, how many showed no driver: there the portrait holds its pose, then rests."""
+
+
+def render(
+    portrait: Portrait,
+    driving: Path,
+    out: Path,
+    *,
+    model: LiveModel,
+    edit: EditSettings = OFFLINE_EDIT,
+    size: tuple[int, int] | None = None,
+    aligned: bool = False,
+    progress: Progress = lambda _: None,
+    tell: Callable[[str], None] = print,
+) -> Rendered:
+    """Animate a portrait by a video or a picture and write the result to a file.
+
+    A video is studied once before it is drawn, so that the driver's neutral is known from its first frame on.
+
+    Args:
+        portrait: enrolled with ``model``.
+        driving: video or picture of the driver.
+        out: a video for a video, a picture for a picture. It appears when it is complete.
+        model: as `engine.models.load.load_model` returns it.
+        edit: mode, gains, and what motion is counted from.
+        size: width, height of the result. None: the portrait's crop, as large as its pixels allow, up to 1024.
+        aligned: the driving frames are square face crops already: they are resized, not searched for a box.
+        progress: called after each frame.
+        tell: receives one line if the sound cannot be copied as it is.
+
+    Raises:
+        EngineError: a file cannot be read or written, the names do not fit, or no frame shows a face.
+            ``out`` is left as it was.
+    """
+    check_names(driving, out)
+    still = is_picture(driving)
+    # A model that reads motion from the picture is rendered as published: codes unfiltered (DPE, equation 3).
+    pipeline = Pipeline(
+        model=model,
+        portrait=portrait,
+        edit=edit,
+        size=size or portrait_size(portrait, model),
+        smooth=not still and not isinstance(model, PictureModel),
+        aligned=aligned,
+    )
+
+    def followed() -> bool:
+        return pipeline.status.face == "tracking"
+
+    if still:
+        render_picture(read_picture(driving), pipeline, out, followed=followed)
+        return Rendered(frames=1, without_face=0)
+    video = VideoFile(driving)
+    study_video(driving, pipeline)
+    return render_video(
+        video, pipeline, out, size=pipeline.size, progress=progress, followed=followed, tell=tell
+    )
+
+
+def portrait_size(portrait: Portrait, model: LiveModel) -> tuple[int, int] | None:
+    """Width and height of a result as large as the portrait's pixels allow; None for the model's own size."""
+    if isinstance(model, PictureModel):
+        return None
+    side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST_PX)
+    return side, side
 
 
 def check_names(driving: Path, out: Path) -> None:

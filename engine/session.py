@@ -14,20 +14,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from engine.errors import EngineError
-from engine.frame_loop import REPLACED, STOPPED, FrameLoop
-from engine.lane import Lane, reason_of
-from engine.pipeline import FramePath
-from engine.report import Report
-from engine.runtime.clock import Clock, MonotonicClock
-from engine.runtime.interrupts import interrupts_noted
-from engine.runtime.mailbox import Drops
-from engine.runtime.pace import Pace
-from engine.runtime.threads import Worker
-from engine.runtime.timings import Timings
-from engine.sinks import Sink
-from engine.sources import Source
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.frame_loop import REPLACED, STOPPED, FrameLoop
+from mimicam.engine.lane import Lane, reason_of
+from mimicam.engine.pipeline import FramePath
+from mimicam.engine.report import Report
+from mimicam.engine.runtime.clock import Clock, MonotonicClock
+from mimicam.engine.runtime.interrupts import interrupts_noted
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.runtime.pace import Pace
+from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.runtime.timings import Timings
+from mimicam.engine.sinks import Sink
+from mimicam.engine.sources import Source
+from mimicam.engine.types import Frame
 
 _SOURCE = "source"
 """Name of the thread that reads."""

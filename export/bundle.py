@@ -14,17 +14,17 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Manifest, NetworkFile, Port
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs, sha256_of
-from engine.models.dpe.half_parts import Form
-from export import onnx_files
-from export.clip_inputs import Arrays, clip_inputs
-from export.half import to_mixed
-from export.networks import RANDOM, Network, load_networks, model_path
-from export.quantise import activations_for, quantise
-from export.sensitivity import Sensitivity, kept, measure, node_prefix
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Manifest, NetworkFile, Port
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of
+from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.export import onnx_files
+from mimicam.export.clip_inputs import Arrays, clip_inputs
+from mimicam.export.half import to_mixed
+from mimicam.export.networks import RANDOM, Network, load_networks, model_path
+from mimicam.export.quantise import activations_for, quantise
+from mimicam.export.sensitivity import Sensitivity, kept, measure, node_prefix
 
 Report = Callable[[str], None]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from export.compact_bundle import bundle_files, write_bundle
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.export.compact_bundle import bundle_files, write_bundle
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from engine.backends import cuda_gpu, tensorrt
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Manifest, NetworkFile
-from engine.backends.plan_cache import PlanCache, write_private
-from engine.backends.tensorrt_api import TensorRt, find
-from engine.errors import EngineError
+from mimicam.engine.backends import cuda_gpu, tensorrt
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Manifest, NetworkFile
+from mimicam.engine.backends.plan_cache import PlanCache, write_private
+from mimicam.engine.backends.tensorrt_api import TensorRt, find
+from mimicam.engine.errors import EngineError
 
 _OPSETS = (17, 20)
 _THRESHOLD = 1e-3
@@ -105,8 +105,8 @@ class Export:
 
     def _build_with_torch(self, console: Console) -> int:
         """Plans by torch-tensorrt, compared like the others, kept where TensorRT's own would lie."""
-        from export import torch_tensorrt_plans as plans
-        from export.networks import load_networks
+        from mimicam.export import torch_tensorrt_plans as plans
+        from mimicam.export.networks import load_networks
 
         package, api, gpu, cache = plans.find(), find("tensorrt"), cuda_gpu.CudaGpu(self.gpu), PlanCache()
         networks = load_networks(self.model)
@@ -140,7 +140,7 @@ class Export:
 
 def _write(options: Export, console: Console) -> Manifest:
     try:
-        from export.bundle import BundleOptions, write_bundle
+        from mimicam.export.bundle import BundleOptions, write_bundle
     except ImportError as error:
         raise EngineError(f"export needs {error.name}: pip install 'mimicam[train]'") from error
     bundle = BundleOptions(

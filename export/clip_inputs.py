@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engine.assets_manifest import bundled_portraits, demo_clip
-from engine.models.base import Features
-from engine.pipeline import Pipeline
-from engine.portrait import enroll, read_picture
-from engine.sources.video import VideoFile
-from engine.stages.crop import cut, portrait_box
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Float, Frame, Image, Layers
-from export.networks import Network
+from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
+from mimicam.engine.models.base import Features
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import enroll, read_picture
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Float, Frame, Image, Layers
+from mimicam.export.networks import Network
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 

@@ -18,12 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from engine.files import sha256_of, write_atomically
-from engine.models.compact.flat import CompactEncoder, PixelGenerator
-from engine.models.compact.network import Compact
-from engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
-from engine.runtime.silent_imports import ov
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of, write_atomically
+from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
+from mimicam.engine.models.compact.network import Compact
+from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
+from mimicam.engine.runtime.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 

@@ -21,24 +21,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import engine
-from engine.errors import EngineError
-from engine.models.compact.flat import CompactEncoder, CompactGenerator
-from engine.models.compact.network import Compact
-from engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
-from engine.models.daegan import family as daegan_family
-from engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
-from engine.models.daegan.inference import DaeGanParts
-from engine.models.daegan.network import DaeGan
-from engine.models.daegan.weights import load_daegan
-from engine.models.dpe import spec as onnx_form
-from engine.models.dpe.config import PRESETS
-from engine.models.dpe.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
-from engine.models.dpe.half import mixed
-from engine.models.dpe.half_parts import Form
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import load_dpe
-from engine.models.load import identify
+import mimicam.engine
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator
+from mimicam.engine.models.compact.network import Compact
+from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
+from mimicam.engine.models.daegan import family as daegan_family
+from mimicam.engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
+from mimicam.engine.models.daegan.inference import DaeGanParts
+from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.weights import load_daegan
+from mimicam.engine.models.dpe import spec as onnx_form
+from mimicam.engine.models.dpe.config import PRESETS
+from mimicam.engine.models.dpe.folded import FoldedDpe, FoldedEncoder, FoldedGenerator
+from mimicam.engine.models.dpe.half import mixed
+from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import load_dpe
+from mimicam.engine.models.load import identify
 
 RANDOM = "random:"
 """``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never for pictures."""
@@ -113,7 +113,7 @@ def load_networks(model: str) -> list[Network]:
 
 def model_path(model: str) -> Path:
     """The file or folder that a model's name means."""
-    return Path(engine.__file__).parent / "assets" / "compact" if model == "compact" else Path(model)
+    return Path(mimicam.engine.__file__).parent / "assets" / "compact" if model == "compact" else Path(model)
 
 
 @torch.no_grad()

@@ -20,11 +20,11 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from engine.errors import EngineError
-from engine.files import write_atomically
-from engine.runtime import silent_imports
-from export.clip_inputs import Arrays
-from export.half import ends_search, grid_makers
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.engine.runtime import silent_imports
+from mimicam.export.clip_inputs import Arrays
+from mimicam.export.half import ends_search, grid_makers
 
 Activations = Literal["signed", "unsigned"]
 

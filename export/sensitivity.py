@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.clip_inputs import Arrays
-from export.networks import Network
+from mimicam.export.clip_inputs import Arrays
+from mimicam.export.networks import Network
 
 THRESHOLD = 1e-3
 """Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of what a whole fp16

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from engine.backends import tensorrt_plugin
-from engine.backends.tensorrt_api import TensorRt
-from engine.errors import EngineError
-from engine.models.dpe.half_parts import Form
-from export.networks import Network
+from mimicam.engine.backends import tensorrt_plugin
+from mimicam.engine.backends.tensorrt_api import TensorRt
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.export.networks import Network
 
 _OPERATOR = "mimicam::warp_blend"
 _FAILURES = (RuntimeError, ValueError, AssertionError, NameError, TypeError)

@@ -3,6 +3,6 @@
 Importing this package needs neither torch nor a GPU; importing an op (``kernels.warp_blend``) needs torch.
 """
 
-from kernels.errors import KernelBuildError
+from mimicam.kernels.errors import KernelBuildError
 
 __all__ = ["KernelBuildError"]

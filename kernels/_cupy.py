@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from kernels.errors import KernelBuildError
+from mimicam.kernels.errors import KernelBuildError
 
 INSTALL = "pip install 'mimicam[gpu]'"
 OPTIONS = ("--std=c++17",)

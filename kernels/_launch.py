@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels import _cupy
+from mimicam.kernels import _cupy
 
 Impl = Literal["auto", "reference", "cuda"]
 """``auto`` picks by the tensors' device, and by nothing else."""

@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor
 
-from kernels import _launch
-from kernels._launch import Impl
+from mimicam.kernels import _launch
+from mimicam.kernels._launch import Impl
 
 _BLOCK = 256  # THREADS in cuda/edit_codes.cu
 _UNIT_MIN = 1e-6

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels import _launch, _pixels, _resample
-from kernels._launch import Impl
-from kernels._pixels import Pixels, Standard
+from mimicam.kernels import _launch, _pixels, _resample
+from mimicam.kernels._launch import Impl
+from mimicam.kernels._pixels import Pixels, Standard
 
 _BLOCK = (32, 8, 1)
 _DTYPES = (torch.float32, torch.float16)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels import upsample_blur as upsampling
-from kernels import warp_blend as op
+from mimicam.kernels import upsample_blur as upsampling
+from mimicam.kernels import warp_blend as op
 
 
 @torch.library.custom_op("mimicam::warp_blend", mutates_args=())

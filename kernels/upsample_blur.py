@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import _launch
-from kernels._launch import Impl
+from mimicam.kernels import _launch
+from mimicam.kernels._launch import Impl
 
 _TILE = (32, 8)  # TILE_W, TILE_H in cuda/upsample_blur.cu
 _DTYPES = (torch.float32, torch.float16)

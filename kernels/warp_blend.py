@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels import _launch
-from kernels._launch import Impl
+from mimicam.kernels import _launch
+from mimicam.kernels._launch import Impl
 
 _BLOCK = 128
 _CHUNK = 8  # channels per thread: enough loads in flight, and the flow is read once for eight

@@ -10,8 +10,8 @@ import json
 import sys
 from dataclasses import asdict, replace
 
-from engine.assets_manifest import ASSETS, MANIFEST, Asset, entries, unlisted
-from engine.files import sha256_of
+from mimicam.engine.assets_manifest import ASSETS, MANIFEST, Asset, entries, unlisted
+from mimicam.engine.files import sha256_of
 
 
 def main(arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 
-from engine.doctor import import_remedy
+from mimicam.engine.doctor import import_remedy
 
 
 def main() -> int:

@@ -19,9 +19,9 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.gpu_parts import Plan, parts
-from benchmarks.gpu_runner import Choice, run_parts
-from benchmarks.machine import gpu_state
+from mimicam.benchmarks.gpu_parts import Plan, parts
+from mimicam.benchmarks.gpu_runner import Choice, run_parts
+from mimicam.benchmarks.machine import gpu_state
 
 NAME = "gpu_check.json"
 

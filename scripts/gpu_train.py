@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch  # noqa: E402
 
-from benchmarks.gpu_parts import SMOKE_S  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
+from mimicam.benchmarks.gpu_parts import SMOKE_S  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.training.compact.recipe import CompactOptions  # noqa: E402
 from scripts.remote_training.session import Deadline, RemoteTraining, SessionOptions  # noqa: E402
 from scripts.remote_training.smoke import run_smoke  # noqa: E402
 from scripts.remote_training.step_count import find_step_count  # noqa: E402
-from training.compact.recipe import CompactOptions  # noqa: E402
 
 _SNAPSHOT_S = 45.0
 _GUESS_STEPS_PER_S = 15.0

@@ -13,14 +13,14 @@ import av
 import cv2
 import numpy as np
 
-from engine.assets_manifest import bundled_portraits, demo_clip
-from engine.cli.live import load_all
-from engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
-from engine.pipeline import Pipeline
-from engine.render import write_picture
-from engine.sources.video import VideoFile
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Frame, Image, Mode
+from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
+from mimicam.engine.cli.live import load_all
+from mimicam.engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.render import write_picture
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
 """Of the clip, one in each portrait's turn: grief, looks to both sides, a smile, a laugh, laughter with closed eyes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.host_gpu import HostGpu
+from mimicam.benchmarks.host_gpu import HostGpu
 
 _FROM_HOST = {"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "scalar_tensor"}
 """Make a tensor of values that lie on the host: on a GPU a pageable copy, which synchronises."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import cv2
 import pytest
 
-from engine.assets_manifest import bundled_portraits
-from engine.cli import main
-from engine.cli.live import make_sinks
-from engine.errors import EngineError
-from engine.files import Aside, is_same, refuse_to_overwrite_inputs, sha256_of, write_atomically
-from engine.sinks.video_writer import VideoWriter
+from mimicam.engine.assets_manifest import bundled_portraits
+from mimicam.engine.cli import main
+from mimicam.engine.cli.live import make_sinks
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import Aside, is_same, refuse_to_overwrite_inputs, sha256_of, write_atomically
+from mimicam.engine.sinks.video_writer import VideoWriter
 from tests.videos import grey, levels, write_video
 
 LONGEST = 255
@@ -72,7 +72,7 @@ def test_temporary_names_are_unique_and_fit_beside_the_longest_name(tmp_path: Pa
 
 def test_what_a_hanging_thread_was_writing_is_removed_at_the_end_of_the_program(tmp_path: Path) -> None:
     code = (
-        "import sys, threading\nfrom pathlib import Path\nfrom engine.files import write_atomically\n"
+        "import sys, threading\nfrom pathlib import Path\nfrom mimicam.engine.files import write_atomically\n"
         "started = threading.Event()\n"
         "def hang():\n"
         "    with write_atomically(Path(sys.argv[1])) as part:\n"

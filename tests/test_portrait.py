@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.cli import main
-from engine.errors import EngineError
-from engine.models.base import Features
-from engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
-from engine.types import Image, Layers
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.cli import main
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import Features
+from mimicam.engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
+from mimicam.engine.types import Image, Layers
 
 ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
 

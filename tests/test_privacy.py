@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.assets_manifest import bundled_portraits
-from engine.cli import COMMANDS, GROUP
-from engine.runtime import silent_imports
+from mimicam.engine.assets_manifest import bundled_portraits
+from mimicam.engine.cli import COMMANDS, GROUP
+from mimicam.engine.runtime import silent_imports
 
 ROOT = Path(__file__).parents[1]
 _SOURCES = ("engine", "kernels", "export", "training", "benchmarks", "scripts", "examples", "tests")
@@ -37,7 +37,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)
 """
 _COMMAND = """
-from engine.cli import main
+from mimicam.engine.cli import main
 codes = [main(arguments) for arguments in json.loads(sys.argv[1])]
 print("\\nWATCHED " + json.dumps([codes, _SEEN]))
 """
@@ -121,7 +121,11 @@ def test_doctor_sends_and_stores_nothing(home: Path) -> None:
 
 
 def test_importing_every_module_sends_and_stores_nothing(home: Path) -> None:
-    _, seen = _watched(_IMPORT, ["engine", "kernels", "export", "training", "benchmarks"], home)
+    _, seen = _watched(
+        _IMPORT,
+        ["mimicam.engine", "mimicam.kernels", "mimicam.export", "mimicam.training", "mimicam.benchmarks"],
+        home,
+    )
     assert (seen, _files(home)) == ([], [])
 
 
@@ -136,7 +140,7 @@ def test_libraries_that_report_home_are_imported_in_one_place_only() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if _imports(node) & {"openvino", "onnxruntime"} and not _is_part_of_a_silenced_one(node)
     ]
-    assert not found, "import these from engine.runtime.silent_imports"
+    assert not found, "import these from mimicam.engine.runtime.silent_imports"
 
 
 def _imports(node: ast.AST) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from engine.types import Image
+from mimicam.engine.types import Image
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> Image:

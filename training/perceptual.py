@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 # Expansion, channels, repeats, stride (Sandler et al., "MobileNetV2", CVPR 2018, table 2).
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))

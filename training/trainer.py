@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from engine.files import write_atomically
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
 
 _log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.files import write_atomically
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
 
 State = dict[str, Tensor]
 

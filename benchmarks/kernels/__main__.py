@@ -1,4 +1,4 @@
-"""``python -m benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's GPU."""
+"""``python -m mimicam.benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's GPU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.kernels import (
+from mimicam.benchmarks.kernels import (
     bench_crop_normalize,
     bench_layers,
     bench_paste_back,
     bench_upsample_blur,
     bench_warp_blend,
 )
-from benchmarks.kernels.measure import Case, copy_bandwidth, measure
-from engine.files import write_atomically
-from kernels import KernelBuildError
+from mimicam.benchmarks.kernels.measure import Case, copy_bandwidth, measure
+from mimicam.engine.files import write_atomically
+from mimicam.kernels import KernelBuildError
 
 BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_layers, bench_upsample_blur)
 

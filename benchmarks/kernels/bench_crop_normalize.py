@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.kernels.measure import Case
-from kernels._pixels import Pixels
-from kernels.crop_normalize import crop_normalize
+from mimicam.benchmarks.kernels.measure import Case
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.crop_normalize import crop_normalize
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.kernels.measure import Case
-from kernels._pixels import Pixels
-from kernels.layers import layers
+from mimicam.benchmarks.kernels.measure import Case
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.layers import layers
 
 _SIZE = 256
 _REACH = 0.35

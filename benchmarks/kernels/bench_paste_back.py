@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.kernels.measure import Case
-from kernels._pixels import Pixels
-from kernels.paste_back import paste_back
+from mimicam.benchmarks.kernels.measure import Case
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.paste_back import paste_back
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:

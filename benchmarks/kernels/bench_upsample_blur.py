@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.kernels.measure import Case
-from kernels.upsample_blur import reference, upsample_blur
+from mimicam.benchmarks.kernels.measure import Case
+from mimicam.kernels.upsample_blur import reference, upsample_blur
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:

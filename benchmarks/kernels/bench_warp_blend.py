@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.kernels.measure import Case
-from kernels.warp_blend import reference, warp_blend
+from mimicam.benchmarks.kernels.measure import Case
+from mimicam.kernels.warp_blend import reference, warp_blend
 
 MAPS = ((8, 512), (16, 512), (32, 512), (64, 256), (128, 128), (256, 64))
 """Side and channels of each level (docs: ``engine.models.dpe.config.PUBLISHED``)."""

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.backends.manifest import Array
-from engine.errors import EngineError
+from mimicam.engine.backends.manifest import Array
+from mimicam.engine.errors import EngineError
 
 if TYPE_CHECKING:
     import torch

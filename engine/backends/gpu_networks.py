@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.backends.cuda_gpu import Gpu
-from engine.types import Float
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +181,7 @@ def prepare_kernels(gpu: Gpu) -> None:
     """
     import torch
 
-    from kernels import _launch
+    from mimicam.kernels import _launch
 
     device = gpu.empty((1,), torch.float32).device
     if device.type == "cuda":

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.files import sha256_of, write_atomically
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of, write_atomically
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]

@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Array, Manifest, NetworkFile, Port
-from engine.backends.plan_cache import default_folder
-from engine.errors import EngineError
-from engine.files import sha256_of
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Array, Manifest, NetworkFile, Port
+from mimicam.engine.backends.plan_cache import default_folder
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

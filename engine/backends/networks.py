@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.types import Float
+from mimicam.engine.types import Float
 
 Value = Any
 """An array where the backend keeps it: NumPy's, or a tensor on a device. Values add with ``+``."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.files import write_atomically
+from mimicam.engine.files import write_atomically
 
 OPSET = 17
 

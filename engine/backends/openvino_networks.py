@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Manifest, NetworkFile
-from engine.backends.networks import ModelInfo, own_array
-from engine.backends.openvino_runtime import Array, Network, core
-from engine.errors import EngineError
-from engine.runtime.cores import usable_cores
-from engine.types import Float
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Manifest, NetworkFile
+from mimicam.engine.backends.networks import ModelInfo, own_array
+from mimicam.engine.backends.openvino_runtime import Array, Network, core
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.types import Float
 
 
 class OpenVinoNetworks:

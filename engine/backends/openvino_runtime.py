@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.runtime.silent_imports import ov
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.silent_imports import ov
 
 Array = npt.NDArray[Any]
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from engine.errors import EngineError
-from engine.files import write_atomically
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
 
 _log = logging.getLogger(__name__)
 

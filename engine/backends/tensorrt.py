@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import Gpu
-from engine.backends.manifest import Array, Manifest, NetworkFile
-from engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
-from engine.backends.tensorrt_api import BuildRequest, PlanNotLoaded, Progress, TensorRt
-from engine.errors import EngineError
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.manifest import Array, Manifest, NetworkFile
+from mimicam.engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
+from mimicam.engine.backends.tensorrt_api import BuildRequest, PlanNotLoaded, Progress, TensorRt
+from mimicam.engine.errors import EngineError
 
 if TYPE_CHECKING:
     import torch

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from engine.backends import tensorrt_plugin
-from engine.backends.cuda_gpu import Gpu
-from engine.errors import EngineError
+from mimicam.engine.backends import tensorrt_plugin
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.errors import EngineError
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 NAME = "mimicam::warp_blend"
 TYPES = ("FP16, FP16, FP32, FP16, FP16", "FP32, FP32, FP32, FP32, FP32")
@@ -87,7 +87,7 @@ def _described(plugin: Any) -> None:
 
 
 def _compiled_ahead(module: Any, plugin: Any, compute_capability: str) -> None:
-    from kernels import _cupy, _launch
+    from mimicam.kernels import _cupy, _launch
 
     Desc = plugin.TensorDesc
     target = f"compute_{compute_capability.replace('.', '')}"
@@ -113,7 +113,7 @@ def _compiled_ahead(module: Any, plugin: Any, compute_capability: str) -> None:
 
 def _launch_of(plugin: Any, shape: Any, *, half: bool, packed: bool) -> tuple[str, Any]:
     """Kernel and grid of one call; sizes may still be expressions."""
-    from kernels import warp_blend as op
+    from mimicam.kernels import warp_blend as op
 
     N, C, H, W = (shape[i] for i in range(4))
     launch = plugin.KernelLaunchParams()
@@ -133,7 +133,7 @@ def _called_back(plugin: Any) -> None:
     def implement(feature: Any, activation: Any, flow: Any, outputs: Any, stream: Any) -> None:
         import torch
 
-        from kernels.warp_blend import warp_blend
+        from mimicam.kernels.warp_blend import warp_blend
 
         tensors = [torch.as_tensor(value, device="cuda") for value in (feature, activation, flow, *outputs)]
         queue = torch.cuda.ExternalStream(stream)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.backends.networks import ModelInfo
-from engine.errors import EngineError
-from engine.network_spec import NetworkSpec
-from engine.types import Float
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.errors import EngineError
+from mimicam.engine.network_spec import NetworkSpec
+from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
     import torch

@@ -8,16 +8,16 @@ from typing import Any
 
 import tyro
 
-from engine.cli.demo import Demo
-from engine.cli.devices import Devices
-from engine.cli.doctor import Doctor
-from engine.cli.enroll import Enroll
-from engine.cli.models import MODELS, Models
-from engine.cli.output import print_whatever_happens
-from engine.cli.render import Render
-from engine.cli.run import Run
-from engine.errors import EngineError, KernelBuildError
-from engine.runtime.interrupts import end_like_ctrl_c
+from mimicam.engine.cli.demo import Demo
+from mimicam.engine.cli.devices import Devices
+from mimicam.engine.cli.doctor import Doctor
+from mimicam.engine.cli.enroll import Enroll
+from mimicam.engine.cli.models import MODELS, Models
+from mimicam.engine.cli.output import print_whatever_happens
+from mimicam.engine.cli.render import Render
+from mimicam.engine.cli.run import Run
+from mimicam.engine.errors import EngineError, KernelBuildError
+from mimicam.engine.runtime.interrupts import end_like_ctrl_c
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 GROUP = "mimicam.commands"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from engine.sinks import Sink
+from mimicam.engine.sinks import Sink
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +26,16 @@ class Demo:
         """Play the clip once; print what happened."""
         from rich.console import Console
 
-        from engine.assets_manifest import bundled_portraits, demo_clip
-        from engine.cli.live import exit_code, load_all, open_source, tell_lost, tell_slow
-        from engine.demo import PORTRAITS_SHOWN, SIZE, Wall
-        from engine.files import refuse_to_overwrite_inputs
-        from engine.report import render_report
-        from engine.runtime.clock import MonotonicClock
-        from engine.runtime.mailbox import Drops
-        from engine.runtime.timings import Timings
-        from engine.session import Parts, Session
-        from engine.sources.video import VideoFile
+        from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
+        from mimicam.engine.cli.live import exit_code, load_all, open_source, tell_lost, tell_slow
+        from mimicam.engine.demo import PORTRAITS_SHOWN, SIZE, Wall
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.report import render_report
+        from mimicam.engine.runtime.clock import MonotonicClock
+        from mimicam.engine.runtime.mailbox import Drops
+        from mimicam.engine.runtime.timings import Timings
+        from mimicam.engine.session import Parts, Session
+        from mimicam.engine.sources.video import VideoFile
 
         clip, console = demo_clip(), Console()
         refuse_to_overwrite_inputs([self.out], [clip, *bundled_portraits()])
@@ -60,8 +60,8 @@ class Demo:
 
 
 def _sinks(out: Path, on_key: Callable[[str], None]) -> list[Sink]:
-    from engine.sinks.file import FileSink
-    from engine.sinks.window import WindowSink, has_display
+    from mimicam.engine.sinks.file import FileSink
+    from mimicam.engine.sinks.window import WindowSink, has_display
 
     sinks: list[Sink] = [FileSink(out)]
     if has_display():

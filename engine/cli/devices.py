@@ -18,8 +18,8 @@ class Devices:
 
     def run(self) -> int:
         """Print the lists."""
-        from engine.doctor import virtual_cameras
-        from engine.sources.devices import list_cameras
+        from mimicam.engine.doctor import virtual_cameras
+        from mimicam.engine.sources.devices import list_cameras
 
         cameras, virtual = list_cameras(), virtual_cameras()
         if self.json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 if TYPE_CHECKING:
-    from engine.doctor import Check
+    from mimicam.engine.doctor import Check
 
 _MARKS = {True: "ok     ", False: "missing"}
 
@@ -26,7 +26,7 @@ class Doctor:
 
     def run(self) -> int:
         """Print each finding, with the command that mends it."""
-        from engine.doctor import examine
+        from mimicam.engine.doctor import examine
 
         checks = examine()
         able = all(check.ok for check in checks if check.required)

@@ -22,11 +22,11 @@ class Enroll:
 
     def run(self) -> int:
         """Enrol and save."""
-        from engine.assets_manifest import portrait_path
-        from engine.cli.live import note_turned
-        from engine.files import refuse_to_overwrite_inputs
-        from engine.models.load import load_model
-        from engine.portrait import enroll, enrolled_files, save_portrait
+        from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.cli.live import note_turned
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.models.load import load_model
+        from mimicam.engine.portrait import enroll, enrolled_files, save_portrait
 
         portrait_file = portrait_path(self.portrait)
         refuse_to_overwrite_inputs(enrolled_files(self.out), [portrait_file, Path(self.model)])

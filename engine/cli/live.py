@@ -9,32 +9,31 @@ from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 
-from engine.assets_manifest import bundled_portraits, portrait_path
-from engine.errors import EngineError
-from engine.files import is_same
-from engine.gallery import Gallery
-from engine.models.base import LiveModel, PictureModel
-from engine.models.load import load_model
-from engine.portrait import Portrait, load_portrait, read_picture
-from engine.report import Report
-from engine.runtime.clock import Clock
-from engine.runtime.mailbox import Drops
-from engine.sinks import Sink
-from engine.sinks.file import FileSink
-from engine.sinks.null import NullSink
-from engine.sinks.virtual_camera import VirtualCameraSink
-from engine.sinks.window import WindowSink
-from engine.sources import Source
-from engine.sources.camera import CameraSource
-from engine.sources.file import play
-from engine.sources.pattern import PatternSource
+from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import is_same
+from mimicam.engine.gallery import Gallery
+from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.load import load_model
+from mimicam.engine.portrait import Portrait, load_portrait, read_picture
+from mimicam.engine.report import Report
+from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.sinks import Sink
+from mimicam.engine.sinks.file import FileSink
+from mimicam.engine.sinks.null import NullSink
+from mimicam.engine.sinks.virtual_camera import VirtualCameraSink
+from mimicam.engine.sinks.window import WindowSink
+from mimicam.engine.sources import Source
+from mimicam.engine.sources.camera import CameraSource
+from mimicam.engine.sources.file import play
+from mimicam.engine.sources.pattern import PatternSource
 
 CAMERA_FPS = 30.0
 VIRTUAL_CAMERA_SIZE = (640, 480)
 """What every program that shows cameras accepts."""
 OWN_SIDE = 512
 """Side of a result in a window or a file, pixels, where no size was asked for."""
-_LARGEST = 1024
 _TURNED_DEG = 25.0
 """Yaw of a portrait from which turns show what it does not: at 20 a painting still turns well, at 35 one breaks
 (looked at: 20 portraits by 8 turns, 2026-11)."""
@@ -137,7 +136,7 @@ def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[s
 
 
 def _webrtc_sink(port: str) -> Sink:
-    from engine.web.sink import WebRtcSink
+    from mimicam.engine.web.sink import WebRtcSink
 
     if port and not (port.isdecimal() and int(port) <= _PORT_MAX):
         raise EngineError(f"webrtc:{port} is no port: give a number up to {_PORT_MAX}, as webrtc:8443")
@@ -174,14 +173,6 @@ def result_size(
     if any(spec.startswith(("virtual-camera", "webrtc")) for spec in sinks):
         return VIRTUAL_CAMERA_SIZE
     return None if isinstance(model, PictureModel) else (OWN_SIDE, OWN_SIDE)
-
-
-def portrait_size(portrait: Portrait, model: LiveModel) -> tuple[int, int] | None:
-    """As large as the portrait's pixels allow, for results that nobody waits for; None for the model's own."""
-    if isinstance(model, PictureModel):
-        return None
-    side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST)
-    return side, side
 
 
 def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, list[Portrait]]:

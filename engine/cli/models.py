@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from engine.assets_manifest import Asset
-from engine.errors import EngineError
+from mimicam.engine.assets_manifest import Asset
+from mimicam.engine.errors import EngineError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ListModels:
 
     def run(self) -> int:
         """Print a line for each."""
-        from engine.assets_manifest import entries
+        from mimicam.engine.assets_manifest import entries
 
         for name, (description, how) in _PRESETS.items():
             print(f"{name:<10} {description}")
@@ -50,7 +50,7 @@ class VerifyModels:
 
     def run(self) -> int:
         """Raises EngineError when a file is missing or was changed."""
-        from engine.assets_manifest import entries, problems
+        from mimicam.engine.assets_manifest import entries, problems
 
         found = problems()
         if found:
@@ -71,7 +71,7 @@ class ImportModel:
     def run(self) -> int:
         """Convert."""
         try:
-            from engine.models.dpe.weights import import_published
+            from mimicam.engine.models.dpe.weights import import_published
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise

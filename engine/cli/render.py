@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from engine.cli.run import ModeName, ReferenceName
-from engine.models.base import BackendName
-from engine.types import EditSettings, Mode, MotionReference
+from mimicam.engine.cli.run import ModeName, ReferenceName
+from mimicam.engine.models.base import BackendName
+from mimicam.engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
-    from engine.models.base import LiveModel
-    from engine.pipeline import Pipeline
-    from engine.sources.video import VideoFile
+    from mimicam.engine.models.base import LiveModel
+    from mimicam.engine.portrait import Portrait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,94 +44,58 @@ class Render:
 
     def run(self) -> int:
         """Render; print how much and how fast."""
-        from engine.assets_manifest import portrait_path
-        from engine.cli.live import parse_size
-        from engine.files import refuse_to_overwrite_inputs
-        from engine.models.load import load_model
-        from engine.portrait import read_picture
-        from engine.render import check_names, render_picture
-        from engine.sources.file import is_picture
-        from engine.sources.video import VideoFile, check_readable
+        from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.cli.live import parse_size
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.models.load import load_model
+        from mimicam.engine.render import check_names
+        from mimicam.engine.sources.video import check_readable
 
         parse_size(self.size)
         check_readable(self.driving)
         refuse_to_overwrite_inputs([self.out], [self.driving, portrait_path(self.portrait), Path(self.model)])
         check_names(self.driving, self.out)
-        if is_picture(self.driving):
-            image = read_picture(self.driving)
-            pipeline = self._pipeline(load_model(self.model, self.backend), still=True)
-            render_picture(image, pipeline, self.out, followed=lambda: _followed(pipeline))
-        else:
-            video = VideoFile(self.driving)
-            self._video(video, load_model(self.model, self.backend))
+        model = load_model(self.model, self.backend)
+        self._render(model, self._portrait(model))
         print(f"wrote {self.out}")
         return 0
 
-    def _pipeline(self, model: LiveModel, *, still: bool) -> Pipeline:
-        from engine.assets_manifest import portrait_path
-        from engine.cli.live import note_turned, parse_size, portrait_size
-        from engine.models.base import PictureModel
-        from engine.pipeline import Pipeline
-        from engine.portrait import enroll, load_portrait
+    def _portrait(self, model: LiveModel) -> Portrait:
+        from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.cli.live import note_turned
+        from mimicam.engine.portrait import enroll, load_portrait
 
         path = portrait_path(self.portrait)
-        portrait = (
-            enroll(path, model=model, aligned=True)
-            if self.aligned and not path.is_dir()
-            else load_portrait(path, model=model)
-        )
+        picture = self.aligned and not path.is_dir()
+        portrait = enroll(path, model=model, aligned=True) if picture else load_portrait(path, model=model)
         if self.mode != "exp":
             note_turned(portrait)
-        # A model that reads the picture itself is rendered as published: codes unfiltered (DPE, equation 3).
-        smooth = not still and not isinstance(model, PictureModel)
-        return Pipeline(
-            model=model,
-            portrait=portrait,
-            edit=EditSettings(
-                mode=Mode(self.mode),
-                expression_motion=MotionReference(self.expression_motion),
-                pose_motion=MotionReference(self.pose_motion),
-            ),
-            size=parse_size(self.size) or portrait_size(portrait, model),
-            smooth=smooth,
-            aligned=self.aligned,
+        return portrait
+
+    def _render(self, model: LiveModel, portrait: Portrait) -> None:
+        from mimicam.engine.cli.frame_progress import FrameProgress
+        from mimicam.engine.cli.live import parse_size
+        from mimicam.engine.render import render
+
+        edit = EditSettings(
+            mode=Mode(self.mode),
+            expression_motion=MotionReference(self.expression_motion),
+            pose_motion=MotionReference(self.pose_motion),
         )
-
-    def _video(self, video: VideoFile, model: LiveModel) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from engine.render import render_video, study_video
-
-        pipeline = self._pipeline(model, still=False)
-        columns = (
-            TextColumn(model.backend),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} frames/s"),
-            TimeRemainingColumn(),
-        )
-        study_video(self.driving, pipeline)
-        with Progress(*columns) as bar:
-            task = bar.add_task("render", total=video.frame_count, rate=0.0)
-
-            def advance(done: int) -> None:
-                bar.update(task, completed=done, rate=bar.tasks[0].speed or 0.0)
-
-            done = render_video(
-                video,
-                pipeline,
+        with FrameProgress(model.backend, self.driving) as bar:
+            done = render(
+                portrait,
+                self.driving,
                 self.out,
-                size=pipeline.size,
-                progress=advance,
-                followed=lambda: _followed(pipeline),
+                model=model,
+                edit=edit,
+                size=parse_size(self.size),
+                aligned=self.aligned,
+                progress=bar.advance,
                 tell=bar.console.print,
             )
-            bar.update(task, total=done.frames)
+            bar.finish(done.frames)
         if done.without_face:
             print(
                 f"no face was seen in {done.without_face} of {done.frames} frames: there the portrait rests"
             )
-
-
-def _followed(pipeline: Pipeline) -> bool:
-    return pipeline.status.face == "tracking"

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from engine.errors import EngineError
-from engine.models.base import BackendName
-from engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import BackendName
+from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
 
 ModeName = Literal["exp", "pose", "both"]
 ReferenceName = Literal["absolute", "relative"]
@@ -55,8 +55,8 @@ class Run:
         """Run until the end; print what happened."""
         from rich.console import Console
 
-        from engine.cli.live import check_rates, exit_code, parse_size
-        from engine.report import render_report
+        from mimicam.engine.cli.live import check_rates, exit_code, parse_size
+        from mimicam.engine.report import render_report
 
         check_rates(self.fps, self.seconds)
         live = _Live(self, parse_size(self.size))
@@ -71,7 +71,7 @@ class _Live:
     """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
-        from engine.cli.live import (
+        from mimicam.engine.cli.live import (
             file_outputs,
             inputs_of,
             load_gallery,
@@ -81,13 +81,13 @@ class _Live:
             tell_lost,
             tell_slow,
         )
-        from engine.controls import Controls
-        from engine.files import refuse_to_overwrite_inputs
-        from engine.pipeline import Pipeline
-        from engine.runtime.clock import MonotonicClock
-        from engine.runtime.mailbox import Drops
-        from engine.runtime.timings import Timings
-        from engine.session import Parts, Session
+        from mimicam.engine.controls import Controls
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.pipeline import Pipeline
+        from mimicam.engine.runtime.clock import MonotonicClock
+        from mimicam.engine.runtime.mailbox import Drops
+        from mimicam.engine.runtime.timings import Timings
+        from mimicam.engine.session import Parts, Session
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
         refuse_to_overwrite_inputs(

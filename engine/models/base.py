@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.types import Float, Image, Layers, Mode
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Float, Image, Layers, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

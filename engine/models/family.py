@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from engine.models.base import LiveModel
+from mimicam.engine.models.base import LiveModel
 
 
 class Form(str, Enum):

@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from engine.models.base import Features, LatentCodes
-from engine.types import Float, Image, Mode
+from mimicam.engine.models.base import Features, LatentCodes
+from mimicam.engine.types import Float, Image, Mode
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 """``[2, 3]``: of a picture that is the crop already."""

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from engine.errors import EngineError, KernelBuildError
-from engine.models.base import Features, LatentCodes, Model, PictureModel, TrackerModel
-from engine.models.frame_graph import CanvasDrawer, CanvasModel, FrameDrawer, FrameModel
-from engine.types import Float, Image, Layers, Mode
+from mimicam.engine.errors import EngineError, KernelBuildError
+from mimicam.engine.models.base import Features, LatentCodes, Model, PictureModel, TrackerModel
+from mimicam.engine.models.frame_graph import CanvasDrawer, CanvasModel, FrameDrawer, FrameModel
+from mimicam.engine.types import Float, Image, Layers, Mode
 
 _log = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, get_args
 
 from safetensors import SafetensorError, safe_open
 
-from engine.backends import manifest as manifests
-from engine.errors import EngineError
-from engine.models.base import BackendName, LiveModel
-from engine.models.compact import family as compact
-from engine.models.compact.bundle_facts import COMPACT_DIR
-from engine.models.daegan import family as daegan
-from engine.models.dpe import family as dpe
-from engine.models.family import Family, Form
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import BackendName, LiveModel
+from mimicam.engine.models.compact import family as compact
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.models.daegan import family as daegan
+from mimicam.engine.models.dpe import family as dpe
+from mimicam.engine.models.family import Family, Form
 
 if TYPE_CHECKING:
-    from engine.models.dpe.gpu.batch import SharedModel
+    from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
 BACKENDS = get_args(BackendName)
@@ -126,6 +126,6 @@ def _family_of_weights(path: Path) -> Family:
 
 def _require_gpu() -> None:
     """What this machine lacks comes before what else TensorRT wants."""
-    from engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     CudaGpu()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import TypeVar
 
-from engine.runtime.mailbox import Closed, Drops, LatestSlot
-from engine.runtime.threads import Worker
+from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.runtime.threads import Worker
 
 T = TypeVar("T")
 _END_LIMIT_S = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from engine.types import Frame
+from mimicam.engine.types import Frame
 
 STOP_LIMIT_S = 1.0
 """Limit for a sink that shows frames: what it still holds is old."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.sinks import DISK_LIMIT_S
-from engine.sinks.video_writer import SYNTHETIC, OpenFile, VideoWriter, container_format, open_plain
-from engine.types import Frame
+from mimicam.engine.sinks import DISK_LIMIT_S
+from mimicam.engine.sinks.video_writer import SYNTHETIC, OpenFile, VideoWriter, container_format, open_plain
+from mimicam.engine.types import Frame
 
 
 class FileSink:

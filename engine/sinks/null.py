@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.sinks import STOP_LIMIT_S
-from engine.types import Frame
+from mimicam.engine.sinks import STOP_LIMIT_S
+from mimicam.engine.types import Frame
 
 
 class NullSink:

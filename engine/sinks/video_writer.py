@@ -12,9 +12,9 @@ from typing import IO, Any
 import av
 from av.video.stream import VideoStream
 
-from engine.errors import EngineError
-from engine.files import Aside
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import Aside
+from mimicam.engine.types import Image
 
 TIME_BASE = Fraction(1, 60_000)
 """Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is 65,535."""

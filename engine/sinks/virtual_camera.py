@@ -6,9 +6,9 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-from engine.errors import EngineError
-from engine.sinks import STOP_LIMIT_S
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks import STOP_LIMIT_S
+from mimicam.engine.types import Frame
 
 INSTALL = "pip install 'mimicam[virtualcam]'"
 REMEDIES = {

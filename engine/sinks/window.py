@@ -12,9 +12,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.sinks import STOP_LIMIT_S
-from engine.types import Frame, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks import STOP_LIMIT_S
+from mimicam.engine.types import Frame, Image
 
 TITLE = "mimicam"
 _NO_KEY = 255

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from engine.types import Frame
+from mimicam.engine.types import Frame
 
 
 class Source(Protocol):

@@ -10,13 +10,13 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.runtime.buffers import BufferPool
-from engine.runtime.clock import Clock
-from engine.runtime.mailbox import Closed, Drops, LatestSlot
-from engine.runtime.threads import Worker
-from engine.sources.devices import CameraInfo, describe, list_cameras, resolve_camera
-from engine.types import Frame, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.sources.devices import CameraInfo, describe, list_cameras, resolve_camera
+from mimicam.engine.types import Frame, Image
 
 _OPEN_LIMIT_S = 10.0
 _REOPEN_EVERY_S = 1.0

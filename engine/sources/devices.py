@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 _SYSFS = Path("/sys/class/video4linux")
 _COMMAND_LIMIT_S = 10.0

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from engine.runtime.clock import Clock
-from engine.sources.video import Timed, VideoFile, check_readable
-from engine.types import Frame, Image
+from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.sources.video import Timed, VideoFile, check_readable
+from mimicam.engine.types import Frame, Image
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _PICTURE_FPS = 30.0

@@ -9,9 +9,9 @@ import zlib
 import cv2
 import numpy as np
 
-from engine.runtime.buffers import BufferPool
-from engine.runtime.clock import Clock
-from engine.types import Frame, Image
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.types import Frame, Image
 
 CODE_BITS = 48
 _CELL_PX = 10

@@ -12,8 +12,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from engine.errors import EngineError
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Image
 
 NOMINAL_FPS = 25.0
 """For files that state no rate."""

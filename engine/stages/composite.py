@@ -12,10 +12,10 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from engine.models.frame_graph import REACH, Canvas, Scene
-from engine.runtime.buffers import BufferPool
-from engine.stages.crop import cut
-from engine.types import CropBox, Float, Image
+from mimicam.engine.models.frame_graph import REACH, Canvas, Scene
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.stages.crop import cut
+from mimicam.engine.types import CropBox, Float, Image
 
 _SOFT = 0.06
 """Width of the soft border, as a share of the crop's side."""

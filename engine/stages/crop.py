@@ -9,8 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from engine.stages.geometry import head_pose
-from engine.types import CropBox, Face, Float, Image
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.types import CropBox, Face, Float, Image
 
 # Median head scale and place in the training clips (12,557 frames, 2026-11), crop units.
 HEAD_SCALE = 0.40

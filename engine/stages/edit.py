@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.stages.geometry import face_geometry, scaled_rotation
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import shape_change
-from engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
-from engine.stages.reading import displacement_of_one_person
-from engine.types import EditSettings, Float, HeadPose, Mode, MotionCode, MotionReference
+from mimicam.engine.stages.geometry import face_geometry, scaled_rotation
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.stages.motion import shape_change
+from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
+from mimicam.engine.stages.reading import displacement_of_one_person
+from mimicam.engine.types import EditSettings, Float, HeadPose, Mode, MotionCode, MotionReference
 
 _NAMES = list(BLENDSHAPE_NAMES)
 _CALM_TURN_RAD = np.deg2rad(15.0)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.stages.motion import read_motion
-from engine.stages.smooth import OneEuro
-from engine.types import CropBox, Face, Image, MotionCode
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.smooth import OneEuro
+from mimicam.engine.types import CropBox, Face, Image, MotionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

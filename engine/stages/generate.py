@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.models.base import Features, TrackerModel
-from engine.stages.motion import Drive
-from engine.types import Layers
+from mimicam.engine.models.base import Features, TrackerModel
+from mimicam.engine.stages.motion import Drive
+from mimicam.engine.types import Layers
 
 
 class CompactGenerate:

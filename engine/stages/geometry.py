@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.types import Float, HeadPose
+from mimicam.engine.types import Float, HeadPose
 
 GEOMETRY_FILE = Path(__file__).parents[1] / "assets" / "face_geometry.npz"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.types import BLENDSHAPES
+from mimicam.engine.types import BLENDSHAPES
 
 # The landmarks the blendshape network reads, in its input order (MediaPipe face_blendshapes_graph.cc).
 # fmt: off

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from engine.models.frame_graph import BEYOND, EDGE, FADE, Scene
-from engine.runtime.buffers import BufferPool
-from engine.types import Float, Image, Layers
+from mimicam.engine.models.frame_graph import BEYOND, EDGE, FADE, Scene
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.types import Float, Image, Layers
 
 _STILL_PX = 0.1
 _OPAQUE = 0.99

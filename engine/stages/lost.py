@@ -10,7 +10,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 import cv2
 import numpy as np
 
-from engine.types import Image
+from mimicam.engine.types import Image
 
 D = TypeVar("D", bound="Drivable")
 

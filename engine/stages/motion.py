@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from engine.models.compact.spec import CONDITIONING
-from engine.runtime.buffers import BufferPool
-from engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
-from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
-from engine.stages.mouth import LAYERS, Mouth, MouthPainter
-from engine.stages.mouth_light import WHITE_LIGHT, MouthColours, mouth_colours
-from engine.stages.raster import SHIFT, Canvas
-from engine.stages.teeth import paint_teeth
-from engine.types import Float, HeadPose, Image, MotionCode
+from mimicam.engine.models.compact.spec import CONDITIONING
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
+from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
+from mimicam.engine.stages.mouth import LAYERS, Mouth, MouthPainter
+from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours, mouth_colours
+from mimicam.engine.stages.raster import SHIFT, Canvas
+from mimicam.engine.stages.teeth import paint_teeth
+from mimicam.engine.types import Float, HeadPose, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
 # fmt: off

@@ -14,12 +14,12 @@ from functools import cache
 import cv2
 import numpy as np
 
-from engine.stages.geometry import place
-from engine.stages.landmarks import INNER_LIPS
-from engine.stages.mouth_light import WHITE_LIGHT, MouthColours
-from engine.stages.raster import SHIFT, Part
-from engine.stages.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
-from engine.types import Float, Image, MotionCode
+from mimicam.engine.stages.geometry import place
+from mimicam.engine.stages.landmarks import INNER_LIPS
+from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours
+from mimicam.engine.stages.raster import SHIFT, Part
+from mimicam.engine.stages.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
+from mimicam.engine.types import Float, Image, MotionCode
 
 LAYERS = 4
 """Red, green and blue in -1..1 times the opacity; and the opacity."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.types import Float, Image
+from mimicam.engine.types import Float, Image
 
 TEETH = np.array([0.58, 0.50, 0.40])
 GUMS = np.array([0.26, 0.055, 0.05])

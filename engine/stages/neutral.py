@@ -14,10 +14,10 @@ from functools import cache
 
 import numpy as np
 
-from engine.stages.geometry import GEOMETRY_FILE, face_geometry, scaled_rotation
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.reading import displacements, without_view
-from engine.types import BLENDSHAPES, Float, HeadPose, MotionCode
+from mimicam.engine.stages.geometry import GEOMETRY_FILE, face_geometry, scaled_rotation
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.stages.reading import displacements, without_view
+from mimicam.engine.types import BLENDSHAPES, Float, HeadPose, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)
 _NEUTRAL_SHAPES = [

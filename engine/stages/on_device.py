@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from engine.models.base import Features
-from engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
-from engine.runtime.buffers import BufferPool
-from engine.stages.composite import Composite
-from engine.stages.crop import Cutter, image_from_crop
-from engine.stages.encode import Crop
-from engine.stages.motion import Drive, read_motion
-from engine.stages.picture import BETA, CUTOFF_HZ, relative_branches
-from engine.types import EditSettings, Float, Image, Mode, MotionCode
+from mimicam.engine.models.base import Features
+from mimicam.engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import Cutter, image_from_crop
+from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.motion import Drive, read_motion
+from mimicam.engine.stages.picture import BETA, CUTOFF_HZ, relative_branches
+from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

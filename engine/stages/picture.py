@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.models.base import Features, LatentCodes, PictureModel
-from engine.stages.crop import Cutter
-from engine.stages.encode import Crop
-from engine.stages.motion import read_motion
-from engine.stages.neutral import NeutralFinder
-from engine.stages.smooth import OneEuro
-from engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
+from mimicam.engine.models.base import Features, LatentCodes, PictureModel
+from mimicam.engine.stages.crop import Cutter
+from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.neutral import NeutralFinder
+from mimicam.engine.stages.smooth import OneEuro
+from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
 
 CUTOFF_HZ = BETA = 4.0
 """Of the codes' One-Euro filter, in units of the codes' own size. At rest it lags by 40 ms. Not tuned on trained

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from engine.types import Float
+from mimicam.engine.types import Float
 
 SHIFT = 4
 """Binary digits of a drawn point's fraction; give it to OpenCV's functions."""

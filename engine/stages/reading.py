@@ -13,8 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from engine.stages.geometry import GEOMETRY_FILE, face_geometry
-from engine.types import Float, MotionCode
+from mimicam.engine.stages.geometry import GEOMETRY_FILE, face_geometry
+from mimicam.engine.types import Float, MotionCode
 
 _SEEN_SHARE = 0.8
 """Of what landmarks do between two faces of one person. Measured across 14 pairs of people (2026-11): jaws follow at

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from engine.models.base import Features, LiveModel, PictureModel, TrackerModel
-from engine.models.frame_graph import CanvasModel, FrameDrawer, FrameModel
-from engine.stages.composite import Composite
-from engine.stages.edit import MotionEdit
-from engine.stages.encode import Crop, TrackerEncoder
-from engine.stages.generate import CompactGenerate
-from engine.stages.layered import LayeredComposite
-from engine.stages.lost import Drivable
-from engine.stages.motion import Departure, Drive, read_mouth_colours
-from engine.stages.mouth_light import WHITE_LIGHT, MouthColours
-from engine.stages.neutral import DriverNeutral, Neutral
-from engine.stages.on_device import (
+from mimicam.engine.models.base import Features, LiveModel, PictureModel, TrackerModel
+from mimicam.engine.models.frame_graph import CanvasModel, FrameDrawer, FrameModel
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.edit import MotionEdit
+from mimicam.engine.stages.encode import Crop, TrackerEncoder
+from mimicam.engine.stages.generate import CompactGenerate
+from mimicam.engine.stages.layered import LayeredComposite
+from mimicam.engine.stages.lost import Drivable
+from mimicam.engine.stages.motion import Departure, Drive, read_mouth_colours
+from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours
+from mimicam.engine.stages.neutral import DriverNeutral, Neutral
+from mimicam.engine.stages.on_device import (
     CanvasGenerate,
     DeviceDrive,
     DeviceEdit,
@@ -33,7 +33,7 @@ from engine.stages.on_device import (
     Fetched,
     Shown,
 )
-from engine.stages.picture import (
+from mimicam.engine.stages.picture import (
     CodeDrive,
     CodesAnchor,
     JointEdit,
@@ -43,7 +43,7 @@ from engine.stages.picture import (
     PictureMotion,
     uses_neutral,
 )
-from engine.types import EditSettings, Image, Mode, MotionCode
+from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
 
 M = TypeVar("M")
 """A driver's motion."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.types import Float
+from mimicam.engine.types import Float
 
 
 class OneEuro:

@@ -16,9 +16,9 @@ from functools import cache
 import cv2
 import numpy as np
 
-from engine.stages.geometry import face_geometry, place
-from engine.stages.raster import SHIFT, Canvas, Part
-from engine.types import Float, HeadPose, MotionCode
+from mimicam.engine.stages.geometry import face_geometry, place
+from mimicam.engine.stages.raster import SHIFT, Canvas, Part
+from mimicam.engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
 _IRIS_DISTANCE_MM = 63.0

@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.backends.openvino_runtime import Network, core
-from engine.runtime.silent_imports import ov
-from engine.stages.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
-from engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
+from mimicam.engine.backends.openvino_runtime import Network, core
+from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
 
 __all__ = [
     "BLENDSHAPE_LANDMARKS",

@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from engine.errors import EngineError
-from engine.web import aiortc_patches, bodies, pictures
-from engine.web.book import Entry, PortraitBook
-from engine.web.files import PageFiles
-from engine.web.guard import Guard, Handler, OneTimeCodes, Refused
-from engine.web.metrics import CONTENT_TYPE, Metrics
-from engine.web.options import Options
-from engine.web.peer import OfferError
-from engine.web.protocol import SCHEMA, STATIC, MessageError
-from engine.web.rooms import Room
-from engine.web.studio import Draining, Full, Started, Studio, Taken
+from mimicam.engine.errors import EngineError
+from mimicam.engine.web import aiortc_patches, bodies, pictures
+from mimicam.engine.web.book import Entry, PortraitBook
+from mimicam.engine.web.files import PageFiles
+from mimicam.engine.web.guard import Guard, Handler, OneTimeCodes, Refused
+from mimicam.engine.web.metrics import CONTENT_TYPE, Metrics
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.peer import OfferError
+from mimicam.engine.web.protocol import SCHEMA, STATIC, MessageError
+from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.studio import Draining, Full, Started, Studio, Taken
 
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")

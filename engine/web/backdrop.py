@@ -12,8 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from engine.stages.track import Region
-from engine.types import Float, Image
+from mimicam.engine.stages.track import Region
+from mimicam.engine.types import Float, Image
 
 Background = Literal["kept", "plain", "green"]
 _COLOURS: dict[Background, tuple[int, int, int]] = {"plain": (96, 104, 116), "green": (0, 177, 64)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from engine.types import Image
-from engine.web.protocol import Badge
+from mimicam.engine.types import Image
+from mimicam.engine.web.protocol import Badge
 
 _TEXT = "synthetic"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from engine.web.guard import Refused
+from mimicam.engine.web.guard import Refused
 
 
 async def read(request: web.Request, *, limit: int, seconds: float) -> bytes:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.assets_manifest import bundled_portraits
-from engine.errors import EngineError
-from engine.portrait import Portrait, read_picture
-from engine.types import Image
-from engine.web import backdrop, pictures
-from engine.web.backdrop import Background
-from engine.web.rooms import Room
+from mimicam.engine.assets_manifest import bundled_portraits
+from mimicam.engine.errors import EngineError
+from mimicam.engine.portrait import Portrait, read_picture
+from mimicam.engine.types import Image
+from mimicam.engine.web import backdrop, pictures
+from mimicam.engine.web.backdrop import Background
+from mimicam.engine.web.rooms import Room
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_FOLDER = 200

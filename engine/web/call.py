@@ -16,15 +16,15 @@ from aiortc import RTCDataChannel
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
-from engine.errors import EngineError
-from engine.portrait import Portrait
-from engine.web.book import PortraitBook
-from engine.web.call_worker import CallWorker, Shown
-from engine.web.options import Limits
-from engine.web.peer import OfferError, Peer
-from engine.web.protocol import MessageError, Settings, parse
-from engine.web.rooms import Room
-from engine.web.stage import Stage, ViewerTrack
+from mimicam.engine.errors import EngineError
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.call_worker import CallWorker, Shown
+from mimicam.engine.web.options import Limits
+from mimicam.engine.web.peer import OfferError, Peer
+from mimicam.engine.web.protocol import MessageError, Settings, parse
+from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.stage import Stage, ViewerTrack
 
 CHANNEL = "mimicam"
 _FIGURES_S = 0.5

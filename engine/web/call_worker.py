@@ -15,19 +15,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.frame_loop import FrameLoop
-from engine.pipeline import LivePath, PipelineStatus
-from engine.portrait import Portrait
-from engine.runtime.clock import MonotonicClock
-from engine.runtime.mailbox import Drops
-from engine.runtime.pace import LatePace
-from engine.types import Frame, Image
-from engine.web import timecode
-from engine.web.badge import BadgePainter
-from engine.web.protocol import Settings
-from engine.web.rooms import Room
-from engine.web.stage import Result
+from mimicam.engine.errors import EngineError
+from mimicam.engine.frame_loop import FrameLoop
+from mimicam.engine.pipeline import LivePath, PipelineStatus
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.runtime.clock import MonotonicClock
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.runtime.pace import LatePace
+from mimicam.engine.types import Frame, Image
+from mimicam.engine.web import timecode
+from mimicam.engine.web.badge import BadgePainter
+from mimicam.engine.web.protocol import Settings
+from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.stage import Result
 
 _JOIN_S = 2.0
 _RATE_FRAMES = 256

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 _VALID = datetime.timedelta(days=90)
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import EngineError
-from engine.runtime.cores import usable_cores
-from engine.web import log
-from engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.web import log
+from mimicam.engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
 if TYPE_CHECKING:
     import ssl
 
-    from engine.models.dpe.gpu.batch import SharedModel
-    from engine.web.rooms import Room
-    from engine.web.server import Server
+    from mimicam.engine.models.dpe.gpu.batch import SharedModel
+    from mimicam.engine.web.rooms import Room
+    from mimicam.engine.web.server import Server
 
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
 _MIN_TOKEN = 16
@@ -116,8 +116,8 @@ class Serve:
         )  # fmt: skip
 
     def _server(self) -> Server:
-        from engine.web.book import PortraitBook
-        from engine.web.server import Server
+        from mimicam.engine.web.book import PortraitBook
+        from mimicam.engine.web.server import Server
 
         options = self.options()
         room = self._room(options.limits.calls)
@@ -126,7 +126,7 @@ class Serve:
         return Server(options, room, book, tls=self._tls(options), on_ready=self._say_ready)
 
     def _room(self, calls: int) -> Room:
-        from engine.web.rooms import ModelRoom, NullRoom
+        from mimicam.engine.web.rooms import ModelRoom, NullRoom
 
         if self.model == _NULL:
             return NullRoom()
@@ -134,14 +134,14 @@ class Serve:
 
     def _shared(self, calls: int) -> SharedModel | None:
         """The model that all calls share on a GPU; None: each has its own."""
-        from engine.models.load import open_shared
+        from mimicam.engine.models.load import open_shared
 
         if calls == 1 or not self.batch_ms:
             return None
         return open_shared(self.model, self.backend, slots=calls, wait_s=self.batch_ms / 1000)
 
     def _tls(self, options: Options) -> ssl.SSLContext | None:
-        from engine.web import certificate
+        from mimicam.engine.web import certificate
 
         if self.cert is not None and self.key is not None:
             return certificate.from_files(self.cert, self.key)

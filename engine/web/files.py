@@ -7,8 +7,8 @@ import mimetypes
 
 from aiohttp import web
 
-from engine.web.guard import Refused
-from engine.web.protocol import STATIC
+from mimicam.engine.web.guard import Refused
+from mimicam.engine.web.protocol import STATIC
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from engine.web.options import Options
+from mimicam.engine.web.options import Options
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

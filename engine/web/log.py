@@ -10,7 +10,7 @@ _QUIET = ("aiortc", "aioice", "aiohttp.server")
 
 
 class KeyValueFormatter(logging.Formatter):
-    """``time=2026-11-21T15:00:00.000Z level=info logger=engine.web.studio event=...``.
+    """``time=2026-11-21T15:00:00.000Z level=info logger=mimicam.engine.web.studio event=...``.
 
     Messages that are not ``event=`` come from libraries; they become the value of ``message``.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 
-from engine.picture_file import decode_picture
-from engine.stages.track import Region
-from engine.types import Image
+from mimicam.engine.picture_file import decode_picture
+from mimicam.engine.stages.track import Region
+from mimicam.engine.types import Image
 
 _KEPT_SIDE = 1280
 """Larger pictures are reduced: the crop is 256 pixels, the canvas at most 960."""

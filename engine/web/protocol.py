@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engine.types import EditSettings, Mode, MotionReference
-from engine.web.backdrop import Background
+from mimicam.engine.types import EditSettings, Mode, MotionReference
+from mimicam.engine.web.backdrop import Background
 
 STATIC = Path(__file__).parent / "static"
 SCHEMA: dict[str, Any] = json.loads((STATIC / "schema.json").read_text(encoding="utf-8"))

@@ -9,14 +9,14 @@ from typing import ClassVar, Protocol
 import cv2
 import numpy as np
 
-from engine.models.base import Features, LiveModel, PictureModel
-from engine.models.dpe.gpu.batch import SharedModel
-from engine.models.load import load_model
-from engine.pipeline import LivePath, Pipeline, PipelineStatus
-from engine.portrait import Portrait, enroll
-from engine.runtime.cores import usable_cores
-from engine.stages.track import FaceDetector, Region
-from engine.types import (
+from mimicam.engine.models.base import Features, LiveModel, PictureModel
+from mimicam.engine.models.dpe.gpu.batch import SharedModel
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
+from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.stages.track import FaceDetector, Region
+from mimicam.engine.types import (
     BLENDSHAPES,
     LANDMARKS,
     CropBox,

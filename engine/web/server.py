@@ -14,14 +14,14 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from engine.errors import EngineError
-from engine.runtime.threads import Worker
-from engine.web.app import CODES, STUDIO, make_app
-from engine.web.book import PortraitBook
-from engine.web.guard import OneTimeCodes
-from engine.web.options import Options
-from engine.web.rooms import Room
-from engine.web.studio import Studio
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.web.app import CODES, STUDIO, make_app
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.guard import OneTimeCodes
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.studio import Studio
 
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import cv2
 
-from engine.errors import EngineError
-from engine.sinks import STOP_LIMIT_S
-from engine.types import Frame
-from engine.web.badge import BadgePainter
-from engine.web.command import require_webrtc
-from engine.web.options import Options
-from engine.web.protocol import Badge
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks import STOP_LIMIT_S
+from mimicam.engine.types import Frame
+from mimicam.engine.web.badge import BadgePainter
+from mimicam.engine.web.command import require_webrtc
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.protocol import Badge
 
 
 class WebRtcSink:
@@ -38,7 +38,7 @@ class WebRtcSink:
             EngineError: the webrtc extra is missing.
         """
         require_webrtc()
-        from engine.web.server import Server
+        from mimicam.engine.web.server import Server
 
         self.name, self.main_thread, self.stop_limit_s = "webrtc", False, STOP_LIMIT_S
         self._badge, self._where = BadgePainter(), badge
@@ -68,7 +68,7 @@ class WebRtcSink:
 
     def write(self, frame: Frame) -> None:
         """Show one frame to everybody who watches."""
-        from engine.web.stage import Result
+        from mimicam.engine.web.stage import Result
 
         image = frame.image
         if self._where != "off":

@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from engine.web.book import PortraitBook
-from engine.web.call import Call, Tools, load
-from engine.web.call_worker import Shown
-from engine.web.keys import Keys
-from engine.web.options import Options
-from engine.web.peer import OfferError, Peer
-from engine.web.protocol import Settings
-from engine.web.rooms import Room
-from engine.web.stage import Stage
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.call import Call, Tools, load
+from mimicam.engine.web.call_worker import Shown
+from mimicam.engine.web.keys import Keys
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.peer import OfferError, Peer
+from mimicam.engine.web.protocol import Settings
+from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.stage import Stage
 
 _FORGET_STAGE_S = 600.0
 _MAX_STAGES = 256

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.types import Image
+from mimicam.engine.types import Image
 
 CELLS = 16
 BITS = 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.stages.geometry import face_geometry
-from engine.types import Float
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.types import Float
 from scripts.remote_training.portable import PortablePack
 
 _HEAD_SCALE = 0.4

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.weights import load_average, save_half
 from scripts.remote_training.portable import write_packs
-from training.perceptual import MobileNetDistance
-from training.weights import load_average, save_half
 
 _WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}
 _LIMIT_MIB = 32.0

@@ -20,8 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Image
 
 _STEPS = 4096
 _TABLE_BYTES = 1400

@@ -13,15 +13,15 @@ from pathlib import Path
 import cv2
 import torch
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
+from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
+from mimicam.training.data.pairs import Batch
+from mimicam.training.trainer import Losses, Trainer, TrainerOptions
+from mimicam.training.weights import load_average
 from scripts.remote_training.drawn import drawn_pack
 from scripts.remote_training.portable import PortablePack, read_packs
 from scripts.remote_training.snapshots import Progress, Snapshots
-from training.compact.recipe import CompactOptions, CompactRecipe
-from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
-from training.data.pairs import Batch
-from training.trainer import Losses, Trainer, TrainerOptions
-from training.weights import load_average
 
 _ALGORITHMS = 3
 """That cuDNN times of each of about 250 convolutions: with all ten the search takes 15 to 30 s of a short session."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu_profile import profiled
-from engine.files import write_atomically
+from mimicam.benchmarks.gpu_profile import profiled
+from mimicam.engine.files import write_atomically
 from scripts.remote_training.session import RemoteTraining
 from scripts.remote_training.snapshots import Progress
 

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import torch
 
-from engine.files import write_atomically
-from training.compact.recipe import CompactRecipe
-from training.data.pairs import Batch
-from training.weights import save_half
+from mimicam.engine.files import write_atomically
+from mimicam.training.compact.recipe import CompactRecipe
+from mimicam.training.data.pairs import Batch
+from mimicam.training.weights import save_half
 
 FILES = ("weights.pt", "curve.csv", "samples.jpg", "report.json", "report.md")
 _SHOWN = 10

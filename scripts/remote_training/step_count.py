@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu_parts import SMOKE
-from engine.errors import EngineError
+from mimicam.benchmarks.gpu_parts import SMOKE
+from mimicam.engine.errors import EngineError
 
 CHECK = "gpu_check.json"
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import engine.backends
+import mimicam.engine.backends
 
-FILES = sorted(Path(engine.backends.__file__).parent.rglob("*.py"))
+FILES = sorted(Path(mimicam.engine.backends.__file__).parent.rglob("*.py"))
 FAMILIES = ("compact", "dpe", "daegan", "dae-gan")
 
 

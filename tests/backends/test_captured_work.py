@@ -14,21 +14,21 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from benchmarks.gpu_steps import FORMS, REHEARSAL, canvas_of, open_variant, portrait_of  # noqa: E402
-from benchmarks.kernels.__main__ import BENCHES  # noqa: E402
-from engine.backends.gpu_networks import GpuNetworks  # noqa: E402
-from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.models.compact import network as compact  # noqa: E402
-from engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.compact.spec import CompactConfig  # noqa: E402
-from engine.models.dpe.folded import FoldedDpe  # noqa: E402
-from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
-from engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
-from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
-from engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
-from engine.types import Mode  # noqa: E402
-from export.networks import random_dpe  # noqa: E402
+from mimicam.benchmarks.gpu_steps import FORMS, REHEARSAL, canvas_of, open_variant, portrait_of  # noqa: E402
+from mimicam.benchmarks.kernels.__main__ import BENCHES  # noqa: E402
+from mimicam.engine.backends.gpu_networks import GpuNetworks  # noqa: E402
+from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
+from mimicam.engine.models.compact import network as compact  # noqa: E402
+from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
+from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from mimicam.engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
+from mimicam.engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from mimicam.engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
+from mimicam.engine.types import Mode  # noqa: E402
+from mimicam.export.networks import random_dpe  # noqa: E402
 from tests.capture import Forbidden, WatchedGpu, watched  # noqa: E402
 
 SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
@@ -38,15 +38,20 @@ SCALE = replace(REHEARSAL, batches=(2,))
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels that on a GPU are one launch each: their PyTorch twins read matrices on the host, which does not count."""
-    import kernels.crop_normalize
-    import kernels.edit_codes
-    import kernels.layers
-    import kernels.paste_back
+    import mimicam.kernels.crop_normalize
+    import mimicam.kernels.edit_codes
+    import mimicam.kernels.layers
+    import mimicam.kernels.paste_back
 
     def one_launch(*_: Any, out: Tensor, **__: Any) -> Tensor:
         return out.zero_()
 
-    for module in (kernels.crop_normalize, kernels.layers, kernels.paste_back, kernels.edit_codes):
+    for module in (
+        mimicam.kernels.crop_normalize,
+        mimicam.kernels.layers,
+        mimicam.kernels.paste_back,
+        mimicam.kernels.edit_codes,
+    ):
         name = module.__name__.rsplit(".", 1)[1]
         monkeypatch.setattr(module, name, one_launch)
 
@@ -60,8 +65,8 @@ def _compact(half: bool) -> tuple[WatchedGpu, GpuCompact]:
 
 @pytest.mark.parametrize("half", [False, True])
 def test_the_compact_models_frame_can_be_captured(half: bool) -> None:
-    from engine.stages.composite import Composite
-    from engine.types import CropBox
+    from mimicam.engine.stages.composite import Composite
+    from mimicam.engine.types import CropBox
 
     gpu, drawer = _compact(half)
     features = drawer.encode(np.full((SMALL.size, SMALL.size, 3), 90, np.uint8))

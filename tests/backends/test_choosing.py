@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine.errors import EngineError
-from engine.models.family import Family
-from engine.models.load import BACKENDS, FAMILIES, load_model
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.family import Family
+from mimicam.engine.models.load import BACKENDS, FAMILIES, load_model
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:

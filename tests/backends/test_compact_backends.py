@@ -13,17 +13,17 @@ torch = pytest.importorskip("torch", reason="bundles are made with torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from engine.backends import openvino_runtime  # noqa: E402
-from engine.backends.openvino_runtime import Network, has_bf16  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from engine.models.base import Features  # noqa: E402
-from engine.models.compact.model import CompactModel, open_bundle_openvino, open_bundle_torch  # noqa: E402
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec  # noqa: E402
-from engine.models.load import load_model  # noqa: E402
-from engine.stages.motion import make_drive  # noqa: E402
-from engine.types import Float, Image  # noqa: E402
-from export import compact_bundle  # noqa: E402
+from mimicam.engine.backends import openvino_runtime  # noqa: E402
+from mimicam.engine.backends.openvino_runtime import Network, has_bf16  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.base import Features  # noqa: E402
+from mimicam.engine.models.compact.model import CompactModel, open_bundle_openvino, open_bundle_torch  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec  # noqa: E402
+from mimicam.engine.models.load import load_model  # noqa: E402
+from mimicam.engine.stages.motion import make_drive  # noqa: E402
+from mimicam.engine.types import Float, Image  # noqa: E402
+from mimicam.export import compact_bundle  # noqa: E402
 from tests.stages.material import motion, pose  # noqa: E402
 
 SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)

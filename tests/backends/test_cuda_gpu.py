@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from engine.backends import cuda_gpu
+from mimicam.engine.backends import cuda_gpu
 
 
 class Event:

@@ -15,28 +15,28 @@ if importlib.util.find_spec("openvino") is None:  # on a bare GPU machine: nothi
     sys.modules["openvino"] = ModuleType("openvino")
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends.gpu_networks import GpuNetworks, copy_all  # noqa: E402
-from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.backends.torch_networks import TorchNetworks  # noqa: E402
-from engine.models.base import Features, LatentCodes  # noqa: E402
-from engine.models.dpe.config import DEBUG  # noqa: E402
-from engine.models.dpe.folded import FoldedDpe  # noqa: E402
-from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
-from engine.models.dpe.gpu.frame_graph import ResidentPortraits  # noqa: E402
-from engine.models.dpe.gpu.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
-from engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks  # noqa: E402
-from engine.models.dpe.gpu.slots import SlotRequest, SlotStep  # noqa: E402
-from engine.models.dpe.half_parts import Form  # noqa: E402
-from engine.models.dpe.model import DpeModel, portrait_maps  # noqa: E402
-from engine.models.dpe.network import Dpe  # noqa: E402
-from engine.models.dpe.spec import dpe_specs  # noqa: E402
-from engine.models.frame_graph import Canvas, CodeEdit, FrameModel  # noqa: E402
-from engine.pipeline import Pipeline  # noqa: E402
-from engine.portrait import Portrait  # noqa: E402
-from engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
-from kernels.crop_normalize import crop_normalize  # noqa: E402
-from kernels.paste_back import paste_back  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.backends.gpu_networks import GpuNetworks, copy_all  # noqa: E402
+from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
+from mimicam.engine.backends.torch_networks import TorchNetworks  # noqa: E402
+from mimicam.engine.models.base import Features, LatentCodes  # noqa: E402
+from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
+from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from mimicam.engine.models.dpe.gpu.frame_graph import ResidentPortraits  # noqa: E402
+from mimicam.engine.models.dpe.gpu.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
+from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks  # noqa: E402
+from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep  # noqa: E402
+from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
+from mimicam.engine.models.dpe.model import DpeModel, portrait_maps  # noqa: E402
+from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
+from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
+from mimicam.engine.models.frame_graph import Canvas, CodeEdit, FrameModel  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import Portrait  # noqa: E402
+from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
+from mimicam.kernels.crop_normalize import crop_normalize  # noqa: E402
+from mimicam.kernels.paste_back import paste_back  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 
 SIDE = DEBUG.size
@@ -329,7 +329,7 @@ def unseen() -> Any:
 def real_gpu() -> Any:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     return CudaGpu()
 

@@ -9,17 +9,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from engine.models.compact.bundle_facts import COMPACT_DIR  # noqa: E402
-from engine.models.compact.flat import CompactGenerator  # noqa: E402
-from engine.models.compact.frame_graph import compact_networks, open_compact_half  # noqa: E402
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.frame_graph import CanvasModel  # noqa: E402
-from engine.models.load import load_model  # noqa: E402
-from engine.pipeline import Pipeline  # noqa: E402
-from engine.portrait import enroll  # noqa: E402
-from engine.types import EditSettings, Frame  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR  # noqa: E402
+from mimicam.engine.models.compact.flat import CompactGenerator  # noqa: E402
+from mimicam.engine.models.compact.frame_graph import compact_networks, open_compact_half  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.frame_graph import CanvasModel  # noqa: E402
+from mimicam.engine.models.load import load_model  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import enroll  # noqa: E402
+from mimicam.engine.types import EditSettings, Frame  # noqa: E402
 from tests.stages.material import bundled, driver_clip  # noqa: E402
 
 
@@ -51,7 +51,7 @@ def test_in_float32_it_is_the_model_itself() -> None:
 def test_a_real_gpu_draws_what_openvino_draws() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     for got, want in _clip(CudaGpu()):
         assert np.abs(got.astype(int) - want).mean() <= 0.5

@@ -7,18 +7,18 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends.cuda_gpu import Gpu  # noqa: E402
-from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.compact.spec import (  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.backends.cuda_gpu import Gpu  # noqa: E402
+from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
+from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.compact.spec import (  # noqa: E402
     CONDITIONING,
     CompactConfig,
     generator_spec,
 )
-from engine.stages.composite import Composite  # noqa: E402
-from engine.types import CropBox, Float, Image, Layers  # noqa: E402
+from mimicam.engine.stages.composite import Composite  # noqa: E402
+from mimicam.engine.types import CropBox, Float, Image, Layers  # noqa: E402
 
 SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
 FULL_LIMIT, HALF_LIMIT = 2e-3, 5e-2
@@ -44,7 +44,7 @@ def test_a_captured_frame_on_a_gpu_is_the_processors(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)

@@ -7,17 +7,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from engine.backends.gpu_networks import GpuNetworks, TorchNetwork  # noqa: E402
-from engine.backends.networks import ModelInfo  # noqa: E402
-from engine.backends.torch_networks import TorchNetworks  # noqa: E402
-from engine.models.base import Features  # noqa: E402
-from engine.models.dpe.config import DEBUG  # noqa: E402
-from engine.models.dpe.folded import FoldedDpe  # noqa: E402
-from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
-from engine.models.dpe.half_parts import Form  # noqa: E402
-from engine.models.dpe.model import DpeModel  # noqa: E402
-from engine.models.dpe.network import Dpe  # noqa: E402
-from engine.models.dpe.spec import dpe_specs  # noqa: E402
+from mimicam.engine.backends.gpu_networks import GpuNetworks, TorchNetwork  # noqa: E402
+from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
+from mimicam.engine.backends.torch_networks import TorchNetworks  # noqa: E402
+from mimicam.engine.models.base import Features  # noqa: E402
+from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
+from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from mimicam.engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
+from mimicam.engine.models.dpe.model import DpeModel  # noqa: E402
+from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
+from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 
 SINGLE = Form(dtype=torch.float32)
@@ -77,7 +77,7 @@ def test_a_model_on_fixed_networks_draws_what_the_reference_draws(
 
 
 def test_a_portraits_maps_are_copied_once(folded: FoldedDpe, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.backends import gpu_networks
+    from mimicam.engine.backends import gpu_networks
 
     counts: list[int] = []
     copy_all = gpu_networks.copy_all

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Difference, Manifest, NetworkFile, Port
-from engine.errors import EngineError
-from engine.files import sha256_of
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Difference, Manifest, NetworkFile, Port
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 
 
 @pytest.fixture

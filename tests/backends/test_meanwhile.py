@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError, KernelBuildError
-from engine.models.base import Features, LatentCodes, PictureModel
-from engine.models.compact import plans
-from engine.models.hot_swap import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
-from engine.types import Float, Image, Mode
+from mimicam.engine.errors import EngineError, KernelBuildError
+from mimicam.engine.models.base import Features, LatentCodes, PictureModel
+from mimicam.engine.models.compact import plans
+from mimicam.engine.models.hot_swap import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
+from mimicam.engine.types import Float, Image, Mode
 
 FEATURES = Features(arrays={"latent": np.zeros(1, np.float32)}, model="same")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.backends import plan_cache
-from engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused
-from engine.errors import EngineError
+from mimicam.engine.backends import plan_cache
+from mimicam.engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused
+from mimicam.engine.errors import EngineError
 
 KEY = PlanKey(
     network="generator",

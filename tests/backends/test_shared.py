@@ -12,23 +12,23 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.backends import cuda_gpu  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from engine.models.base import PictureModel  # noqa: E402
-from engine.models.dpe.folded import FoldedDpe  # noqa: E402
-from engine.models.dpe.gpu import batch as shared  # noqa: E402
-from engine.models.dpe.gpu.batch import SharedModel  # noqa: E402
-from engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
-from engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
-from engine.models.dpe.model import DpeModel  # noqa: E402
-from engine.models.dpe.weights import save_dpe  # noqa: E402
-from engine.models.frame_graph import FrameModel  # noqa: E402
-from engine.models.load import open_shared  # noqa: E402
-from engine.pipeline import Pipeline  # noqa: E402
-from engine.portrait import Portrait  # noqa: E402
-from engine.runtime.mailbox import Closed  # noqa: E402
-from engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.backends import cuda_gpu  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.base import PictureModel  # noqa: E402
+from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from mimicam.engine.models.dpe.gpu import batch as shared  # noqa: E402
+from mimicam.engine.models.dpe.gpu.batch import SharedModel  # noqa: E402
+from mimicam.engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
+from mimicam.engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
+from mimicam.engine.models.dpe.model import DpeModel  # noqa: E402
+from mimicam.engine.models.dpe.weights import save_dpe  # noqa: E402
+from mimicam.engine.models.frame_graph import FrameModel  # noqa: E402
+from mimicam.engine.models.load import open_shared  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import Portrait  # noqa: E402
+from mimicam.engine.runtime.mailbox import Closed  # noqa: E402
+from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
 from tests.backends.test_frame_drawer import (  # noqa: E402
     FACTS,
     SIDE,
@@ -174,10 +174,10 @@ def test_calls_of_the_studio_borrow_slots_and_give_them_back(
     model: SharedModel, portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch, reference: DpeModel
 ) -> None:
     pytest.importorskip("aiortc")
-    from engine.web import rooms
+    from mimicam.engine.web import rooms
 
     monkeypatch.setattr(rooms, "FaceDetector", object)
-    monkeypatch.setattr("engine.pipeline.FaceTracker", object)
+    monkeypatch.setattr("mimicam.engine.pipeline.FaceTracker", object)
     monkeypatch.setattr(rooms, "load_model", lambda *_name, **_options: reference)
     expected: list[int] = []
     monkeypatch.setattr(model, "expect", expected.append)
@@ -194,8 +194,8 @@ def test_calls_of_the_studio_borrow_slots_and_give_them_back(
 def test_published_weights_are_shared_on_a_gpu_and_only_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.models.dpe.config import DEBUG
-    from engine.models.dpe.network import Dpe
+    from mimicam.engine.models.dpe.config import DEBUG
+    from mimicam.engine.models.dpe.network import Dpe
 
     path = tmp_path / "dpe.safetensors"
     save_dpe(Dpe(DEBUG), path)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.backends import cuda_gpu, tensorrt, tensorrt_api
-from engine.backends import manifest as manifests
-from engine.backends.manifest import Manifest, NetworkFile, Port
-from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt_api import BuildRequest, TensorRt
-from engine.errors import EngineError
-from engine.files import sha256_of
+from mimicam.engine.backends import cuda_gpu, tensorrt, tensorrt_api
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.manifest import Manifest, NetworkFile, Port
+from mimicam.engine.backends.plan_cache import PlanCache
+from mimicam.engine.backends.tensorrt_api import BuildRequest, TensorRt
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 
@@ -329,7 +329,7 @@ def test_a_torch_for_the_cpu_is_an_error_with_its_remedy() -> None:
 def test_importing_needs_neither_torch_nor_tensorrt() -> None:
     code = (
         "import sys; sys.modules |= dict.fromkeys(['torch', 'tensorrt', 'tensorrt_rtx'], None);"
-        "import engine.backends.tensorrt, engine.backends.plan_cache, engine.backends.manifest"
+        "import mimicam.engine.backends.tensorrt, mimicam.engine.backends.plan_cache, mimicam.engine.backends.manifest"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 

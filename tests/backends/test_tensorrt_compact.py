@@ -14,21 +14,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
-from engine.backends import tensorrt_api  # noqa: E402
-from engine.backends.plan_cache import PlanCache  # noqa: E402
-from engine.backends.tensorrt_api import BuildRequest  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from engine.models.base import Features  # noqa: E402
-from engine.models.compact.plans import TensorRtCompact  # noqa: E402
-from engine.models.compact.spec import CONDITIONING, FEATURES  # noqa: E402
-from engine.pipeline import Pipeline  # noqa: E402
-from engine.portrait import enroll  # noqa: E402
-from engine.stages.composite import Composite  # noqa: E402
-from engine.stages.layered import LayeredComposite  # noqa: E402
-from engine.types import CropBox, EditSettings, Frame  # noqa: E402
-from export import onnx_files  # noqa: E402
-from export.bundle import BundleOptions, write_bundle  # noqa: E402
-from export.networks import Network, load_networks  # noqa: E402
+from mimicam.engine.backends import tensorrt_api  # noqa: E402
+from mimicam.engine.backends.plan_cache import PlanCache  # noqa: E402
+from mimicam.engine.backends.tensorrt_api import BuildRequest  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.base import Features  # noqa: E402
+from mimicam.engine.models.compact.plans import TensorRtCompact  # noqa: E402
+from mimicam.engine.models.compact.spec import CONDITIONING, FEATURES  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import enroll  # noqa: E402
+from mimicam.engine.stages.composite import Composite  # noqa: E402
+from mimicam.engine.stages.layered import LayeredComposite  # noqa: E402
+from mimicam.engine.types import CropBox, EditSettings, Frame  # noqa: E402
+from mimicam.export import onnx_files  # noqa: E402
+from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
+from mimicam.export.networks import Network, load_networks  # noqa: E402
 from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
 from tests.stages.material import bundled, driver_clip  # noqa: E402
 

@@ -13,10 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the plug-in needs torch")
 
-from engine.backends import tensorrt_plugin  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from kernels import KernelBuildError, _cupy, _launch  # noqa: E402
-from kernels.warp_blend import reference  # noqa: E402
+from mimicam.engine.backends import tensorrt_plugin  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.kernels import KernelBuildError, _cupy, _launch  # noqa: E402
+from mimicam.kernels.warp_blend import reference  # noqa: E402
 from tests.kernels import emulation  # noqa: E402
 from tests.kernels.cases import Warp, apart  # noqa: E402
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks.compare import compare
+from mimicam.benchmarks import __main__ as command
+from mimicam.benchmarks.compare import compare
 
 REPORT: dict[str, Any] = {
     "machine": {"load_at_start": 1.0},

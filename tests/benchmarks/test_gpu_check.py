@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import gpu_parts, gpu_runner
-from benchmarks.gpu_parts import Part, Plan
-from benchmarks.gpu_runner import Choice, run_part
+from mimicam.benchmarks import gpu_parts, gpu_runner
+from mimicam.benchmarks.gpu_parts import Part, Plan
+from mimicam.benchmarks.gpu_runner import Choice, run_part
 from scripts import gpu_check
 from tests import bare
 
@@ -41,7 +41,7 @@ def parts(folder: Path) -> list[Part]:
 
 
 def test_correctness_is_shown_before_speed_and_every_variant_is_measured(tmp_path: Path) -> None:
-    from benchmarks import gpu_steps
+    from mimicam.benchmarks import gpu_steps
 
     names = [part.name for part in parts(tmp_path)]
     assert names[0] == "kernel parity"
@@ -190,7 +190,7 @@ def test_in_six_minutes_what_decides_comes_first(tmp_path: Path) -> None:
 
 
 def test_sanitizers_check_our_kernels_and_report_no_answers_of_the_driver(tmp_path: Path) -> None:
-    from kernels._launch import OPS
+    from mimicam.kernels._launch import OPS
 
     part = next(part for part in parts(tmp_path) if "racecheck" in part.name)
     text = " ".join(part.command)

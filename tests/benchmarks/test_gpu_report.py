@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.gpu_report import page, verdicts
+from mimicam.benchmarks.gpu_report import page, verdicts
 
 
 def _modes(exp: float, p99: float, both: float) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from benchmarks import gpu_sessions, gpu_steps  # noqa: E402
-from benchmarks.gpu_steps import REHEARSAL  # noqa: E402
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
+from mimicam.benchmarks import gpu_sessions, gpu_steps  # noqa: E402
+from mimicam.benchmarks.gpu_steps import REHEARSAL  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
 
 QUICK = replace(REHEARSAL, frames=3, stage_frames=2, paced_s=0.1)
 
@@ -43,8 +43,8 @@ def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
 
 def test_variants_draw_the_same_pictures() -> None:
     """A faster variant that draws something else is no variant."""
-    from engine.models.dpe.folded import FoldedDpe
-    from export.networks import random_dpe
+    from mimicam.engine.models.dpe.folded import FoldedDpe
+    from mimicam.export.networks import random_dpe
 
     folded, pictures = FoldedDpe(random_dpe("debug")), []
     for variant in (*gpu_steps.EAGER, "half", "half-fold"):
@@ -100,8 +100,8 @@ def test_frames_arrive_at_thirty_a_second_from_each_session() -> None:
 def test_what_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from engine.models.dpe.folded import FoldedDpe
-    from export.networks import random_dpe
+    from mimicam.engine.models.dpe.folded import FoldedDpe
+    from mimicam.export.networks import random_dpe
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match="not available"):

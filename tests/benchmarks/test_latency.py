@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
-from engine.cli import main
-from engine.report import Report
-from engine.runtime.timings import Timings
+from mimicam.benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
+from mimicam.engine.cli import main
+from mimicam.engine.report import Report
+from mimicam.engine.runtime.timings import Timings
 from tests.session.fakes import PassThrough
 from tests.videos import grey, write_video
 
@@ -105,7 +105,7 @@ def test_a_gpus_state_is_read_as_its_driver_tells_it(monkeypatch: pytest.MonkeyP
     import subprocess
     from types import SimpleNamespace
 
-    from benchmarks import machine
+    from mimicam.benchmarks import machine
 
     line = "NVIDIA H200, 580.1, P0, 1980 MHz, 3201 MHz, 1980 MHz, 3201 MHz, 120.1 W, 700 W, 40, 900 MiB, 143771 MiB"
     monkeypatch.setattr(machine.shutil, "which", lambda _name: "nvidia-smi")
@@ -126,6 +126,6 @@ def test_a_gpus_state_is_read_as_its_driver_tells_it(monkeypatch: pytest.MonkeyP
 
 
 def test_a_processor_has_a_name_without_openvino() -> None:
-    from benchmarks.machine import _system_cpu_name
+    from mimicam.benchmarks.machine import _system_cpu_name
 
     assert _system_cpu_name()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.assets_manifest import (
+from mimicam.engine.assets_manifest import (
     ASSETS,
     MANIFEST,
     PORTRAITS,
@@ -16,8 +16,8 @@ from engine.assets_manifest import (
     problems,
     unlisted,
 )
-from engine.errors import EngineError
-from engine.files import sha256_of
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 
 
 def _bundle(folder: Path) -> Path:

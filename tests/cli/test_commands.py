@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import engine.cli
-from engine.cli import COMMANDS, gather_repeats, main
-from engine.cli.models import MODELS
-from engine.sources.devices import CameraInfo
+import mimicam.engine.cli
+from mimicam.engine.cli import COMMANDS, gather_repeats, main
+from mimicam.engine.cli.models import MODELS
+from mimicam.engine.sources.devices import CameraInfo
 from tests.videos import grey, levels, write_video
 
 OPTIONS = {
@@ -92,7 +92,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def press(_: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.cli, "_dispatch", press)
+    monkeypatch.setattr(mimicam.engine.cli, "_dispatch", press)
     assert main([]) == 130
 
 
@@ -100,7 +100,7 @@ def test_an_unexpected_fault_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     def fail(_: list[str]) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(engine.cli, "_dispatch", fail)
+    monkeypatch.setattr(mimicam.engine.cli, "_dispatch", fail)
     with pytest.raises(ZeroDivisionError):
         main([])
 
@@ -112,9 +112,9 @@ def test_repeated_options_are_gathered() -> None:
 
 
 def test_a_command_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("hello", "tests.cli.hello:Hello", engine.cli.GROUP)
+    point = EntryPoint("hello", "tests.cli.hello:Hello", mimicam.engine.cli.GROUP)
     monkeypatch.setattr(
-        engine.cli, "entry_points", lambda group: [point] if group == engine.cli.GROUP else []
+        mimicam.engine.cli, "entry_points", lambda group: [point] if group == mimicam.engine.cli.GROUP else []
     )
     assert main(["hello", "--times", "3"]) == 3
 
@@ -122,8 +122,8 @@ def test_a_command_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) 
 def test_a_command_whose_package_is_missing_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    point = EntryPoint("hello", "nowhere_at_all:Hello", engine.cli.GROUP)
-    monkeypatch.setattr(engine.cli, "entry_points", lambda group: [point])  # noqa: ARG005
+    point = EntryPoint("hello", "nowhere_at_all:Hello", mimicam.engine.cli.GROUP)
+    monkeypatch.setattr(mimicam.engine.cli, "entry_points", lambda group: [point])  # noqa: ARG005
     assert main(["hello"]) == 1
     assert "needs a package that is missing (No module named 'nowhere_at_all')" in capsys.readouterr().err
     assert main(["--help"]) == 0, "a missing package must not break the overview"
@@ -132,8 +132,10 @@ def test_a_command_whose_package_is_missing_names_the_extra(
 def test_devices_lists_cameras_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("engine.sources.devices.list_cameras", lambda: [CameraInfo(index=2, name="Stick")])
-    monkeypatch.setattr("engine.doctor.virtual_cameras", list)
+    monkeypatch.setattr(
+        "mimicam.engine.sources.devices.list_cameras", lambda: [CameraInfo(index=2, name="Stick")]
+    )
+    monkeypatch.setattr("mimicam.engine.doctor.virtual_cameras", list)
     assert main(["devices", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "cameras": [{"index": 2, "name": "Stick"}],
@@ -142,7 +144,7 @@ def test_devices_lists_cameras_as_json(
 
 
 def test_import_without_torch_names_the_extra() -> None:
-    code = f"{NO_TORCH}from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"{NO_TORCH}from mimicam.engine.cli import main\nsys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "models", "import", "dpe.pt", "-o", "dpe.safetensors"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -152,15 +154,15 @@ def test_import_without_torch_names_the_extra() -> None:
 def test_models_verify_names_a_changed_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("engine.assets_manifest.problems", list)
+    monkeypatch.setattr("mimicam.engine.assets_manifest.problems", list)
     assert main(["models", "verify"]) == 0
-    monkeypatch.setattr("engine.assets_manifest.problems", lambda: ["tracker/x.tflite was changed"])
+    monkeypatch.setattr("mimicam.engine.assets_manifest.problems", lambda: ["tracker/x.tflite was changed"])
     assert main(["models", "verify"]) == 1
     assert "tracker/x.tflite was changed; run: pip install" in capsys.readouterr().err
 
 
 def test_the_engine_runs_without_torch(tmp_path: Path) -> None:
-    code = f"{NO_TORCH}from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = f"{NO_TORCH}from mimicam.engine.cli import main\nsys.exit(main(sys.argv[1:]))"
     driving = write_video(tmp_path / "a.mp4", [grey(90)] * 3)
     command = [sys.executable, "-c", code, "run", "--source", str(driving), "--sink", "null"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -174,7 +176,7 @@ def _run_on_a_full_disk(*options: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+        "from mimicam.engine.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "run", "--source", "pattern", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -202,7 +204,7 @@ def test_errors_end_without_a_traceback_in_a_process_of_their_own(tmp_path: Path
     command = [
         sys.executable,
         "-m",
-        "engine.cli",
+        "mimicam",
         "run",
         "--source",
         str(tmp_path / "a.mp4"),
@@ -220,7 +222,7 @@ def test_an_interrupt_ends_a_run_with_a_report_and_a_whole_file(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out.mp4"
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nimport engine.cli as c\n"
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nimport mimicam.engine.cli as c\n"
     command = [sys.executable, "-c", f"{code}sys.exit(c.main(sys.argv[1:]))", "run", "--source", "pattern"]
     with subprocess.Popen([*command, "--sink", f"file:{out}"], stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not any(part.stat().st_size for part in tmp_path.glob("*.part")):

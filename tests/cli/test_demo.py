@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.cli import main
-from engine.demo import CELL_PX, LABEL_PX, SIZE, Wall
-from engine.portrait import enroll, read_picture
-from engine.types import Face, Frame, Image
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.cli import main
+from mimicam.engine.demo import CELL_PX, LABEL_PX, SIZE, Wall
+from mimicam.engine.portrait import enroll, read_picture
+from mimicam.engine.types import Face, Frame, Image
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import grey, write_video
 
@@ -24,7 +24,7 @@ def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch)
             asked.append(int(image[0, 0, 0]))
             return None
 
-    monkeypatch.setattr("engine.demo.FaceTracker", Tracker)
+    monkeypatch.setattr("mimicam.engine.demo.FaceTracker", Tracker)
     model = FakeModel()
     portrait = enroll(ASSETS / "portraits" / "astronaut.jpg", model=model)
     wall = Wall(model, [portrait], seconds=1.0)
@@ -42,8 +42,8 @@ def test_the_demo_writes_driver_and_three_results_side_by_side(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     face = cv2.resize(read_picture(ASSETS / "portraits" / "astronaut.jpg"), (256, 256))
     clip = write_video(tmp_path / "clip.mp4", [face] * 12)
-    monkeypatch.setattr("engine.assets_manifest.demo_clip", lambda: clip)
-    monkeypatch.setattr("engine.sinks.window.has_display", lambda: False)
+    monkeypatch.setattr("mimicam.engine.assets_manifest.demo_clip", lambda: clip)
+    monkeypatch.setattr("mimicam.engine.sinks.window.has_display", lambda: False)
     assert main(["demo", "-o", str(tmp_path / "demo.mp4")]) == 0
     assert "frames in 12" in capsys.readouterr().out
     with av.open(str(tmp_path / "demo.mp4")) as container:

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import doctor
-from engine.cli import main
-from engine.doctor import Check, import_remedy, make_test_picture
-from engine.errors import EngineError
-from engine.sources.devices import CameraInfo
-from engine.sources.pattern import read_code
+from mimicam.engine import doctor
+from mimicam.engine.cli import main
+from mimicam.engine.doctor import Check, import_remedy, make_test_picture
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sources.devices import CameraInfo
+from mimicam.engine.sources.pattern import read_code
 
 CAMERA = [CameraInfo(index=0, name="HD Webcam")]
 
 
 @pytest.fixture
 def _healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.sources.devices.list_cameras", lambda: CAMERA)
+    monkeypatch.setattr("mimicam.engine.sources.devices.list_cameras", lambda: CAMERA)
     monkeypatch.setattr(doctor, "_virtual_camera", lambda: iter(()))
-    monkeypatch.setattr("engine.assets_manifest.problems", list)  # tests/cli/test_assets.py looks at those
+    monkeypatch.setattr(
+        "mimicam.engine.assets_manifest.problems", list
+    )  # tests/cli/test_assets.py looks at those
 
 
 def _find(name: str) -> Check:
@@ -43,7 +45,7 @@ def test_with_everything_there_the_main_job_can_run(capsys: pytest.CaptureFixtur
 def test_without_a_camera_the_main_job_cannot_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("engine.sources.devices.list_cameras", list)
+    monkeypatch.setattr("mimicam.engine.sources.devices.list_cameras", list)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "missing  camera: this machine shows none" in out
@@ -72,7 +74,9 @@ def test_the_last_line_is_the_command_that_works_here(
 
 @pytest.mark.usefixtures("_healthy")
 def test_a_changed_file_is_named_with_the_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.assets_manifest.problems", lambda: ["compact/encoder.bin was changed"])
+    monkeypatch.setattr(
+        "mimicam.engine.assets_manifest.problems", lambda: ["compact/encoder.bin was changed"]
+    )
     check = _find("bundled files")
     assert not check.ok
     assert check.required
@@ -92,7 +96,7 @@ def test_a_model_that_does_not_load_fails_the_check(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise EngineError("the generator lacks a file")
 
-    monkeypatch.setattr("engine.models.load.load_model", refuse)
+    monkeypatch.setattr("mimicam.engine.models.load.load_model", refuse)
     assert main(["doctor"]) == 1
 
 
@@ -146,7 +150,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
         def release(self) -> None:
             pass
 
-    monkeypatch.setattr("engine.sinks.virtual_camera.open_camera", lambda *_: camera)
+    monkeypatch.setattr("mimicam.engine.sinks.virtual_camera.open_camera", lambda *_: camera)
     monkeypatch.setattr("cv2.VideoCapture", Capture)
     yield camera
     assert camera.closed, "the device was not let go"

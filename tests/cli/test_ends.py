@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from engine.cli import main
-from engine.cli.live import exit_code
-from engine.report import Report
+from mimicam.engine.cli import main
+from mimicam.engine.cli.live import exit_code
+from mimicam.engine.report import Report
 from tests.videos import grey, levels, write_video
 
 pytestmark = pytest.mark.skipif(
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 _MAIN = (
     "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{hang_up}\n"
-    "from engine.cli import main\n{before}\nsys.exit(main(sys.argv[1:]))"
+    "from mimicam.engine.cli import main\n{before}\nsys.exit(main(sys.argv[1:]))"
 )
 
 
@@ -55,7 +55,7 @@ def _wait_until_recording(process: subprocess.Popen[str], folder: Path) -> None:
 _SLOW_DISK = """
 import io, time
 from pathlib import Path
-import engine.sinks.file as sink
+import mimicam.engine.sinks.file as sink
 class Slow(io.FileIO):
     def close(self):
         if not self.closed:

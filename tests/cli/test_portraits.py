@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-import engine.cli.live as live
-from engine.assets_manifest import bundled_portraits
-from engine.portrait import Portrait, enroll
+import mimicam.engine.cli.live as live
+from mimicam.engine.assets_manifest import bundled_portraits
+from mimicam.engine.portrait import Portrait, enroll
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import bundled, turn
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan.weights import save_daegan
-from engine.types import Image
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.weights import save_daegan
+from mimicam.engine.types import Image
 from tests.user_cache import cache, own_cache
 
 __all__ = ["cache", "own_cache"]  # fixtures

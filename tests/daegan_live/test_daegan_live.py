@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.assets_manifest import ASSETS
-from engine.backends.cuda_gpu import CudaGpu
-from engine.cli import main
-from engine.errors import EngineError
-from engine.models.base import PictureModel
-from engine.models.daegan import export_cache as daegan_cache
-from engine.models.daegan import inference as daegan_parts
-from engine.models.daegan.model import NETWORKS, DaeGanModel
-from engine.models.daegan.network import DaeGan
-from engine.models.load import load_model
-from engine.pipeline import Pipeline, Seen
-from engine.portrait import enroll
-from engine.sources.video import VideoFile
-from engine.types import EditSettings, Frame, Image, Mode
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.backends.cuda_gpu import CudaGpu
+from mimicam.engine.cli import main
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.daegan import export_cache as daegan_cache
+from mimicam.engine.models.daegan import inference as daegan_parts
+from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
+from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.portrait import enroll
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.videos import write_video
 
 BACKENDS = ("torch", "openvino")

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks are traced in torch")
 
-from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan  # noqa: E402
-from engine.models.daegan.weights import save_daegan  # noqa: E402
-from export.cli import Export  # noqa: E402
-from export.clip_inputs import clip_inputs  # noqa: E402
-from export.networks import load_networks  # noqa: E402
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan  # noqa: E402
+from mimicam.engine.models.daegan.weights import save_daegan  # noqa: E402
+from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.clip_inputs import clip_inputs  # noqa: E402
+from mimicam.export.networks import load_networks  # noqa: E402
 
 
 @pytest.fixture(scope="module")

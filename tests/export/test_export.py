@@ -13,16 +13,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engine.backends import manifest as manifests  # noqa: E402
-from engine.backends import tensorrt, tensorrt_api  # noqa: E402
-from engine.backends.tensorrt_api import BuildRequest, TensorRt  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from export import bundle as bundles  # noqa: E402
-from export import onnx_files  # noqa: E402
-from export.bundle import BundleOptions, write_bundle  # noqa: E402
-from export.cli import Export  # noqa: E402
-from export.half import to_mixed  # noqa: E402
-from export.networks import Network, load_networks  # noqa: E402
+from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.backends import tensorrt, tensorrt_api  # noqa: E402
+from mimicam.engine.backends.tensorrt_api import BuildRequest, TensorRt  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.export import bundle as bundles  # noqa: E402
+from mimicam.export import onnx_files  # noqa: E402
+from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
+from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.half import to_mixed  # noqa: E402
+from mimicam.export.networks import Network, load_networks  # noqa: E402
 
 GPUS = ("8.6", "8.9", "12.0")
 

@@ -6,9 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from export import onnx_files
-from export.half import to_mixed
-from export.networks import load_networks
+from mimicam.export import onnx_files
+from mimicam.export.half import to_mixed
+from mimicam.export.networks import load_networks
 
 
 @pytest.fixture(scope="module", params=["debug", "compact"])

@@ -6,17 +6,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from engine.errors import EngineError  # noqa: E402
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec  # noqa: E402
-from engine.models.dpe.config import DEBUG  # noqa: E402
-from engine.models.dpe.network import Dpe  # noqa: E402
-from engine.models.dpe.spec import dpe_specs  # noqa: E402
-from engine.models.dpe.weights import save_dpe  # noqa: E402
-from engine.types import Mode  # noqa: E402
-from export import networks  # noqa: E402
-from export.bundle import BundleOptions, write_bundle  # noqa: E402
-from export.networks import load_networks  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec  # noqa: E402
+from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
+from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
+from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
+from mimicam.engine.models.dpe.weights import save_dpe  # noqa: E402
+from mimicam.engine.types import Mode  # noqa: E402
+from mimicam.export import networks  # noqa: E402
+from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
+from mimicam.export.networks import load_networks  # noqa: E402
 
 
 def test_the_exported_networks_chain_to_the_models_own_edit(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ onnx = pytest.importorskip("onnx")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 from onnx.reference.op_run import OpRun  # noqa: E402
 
-from engine.backends import manifest as manifests  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from export.bundle import BundleOptions, write_bundle  # noqa: E402
-from kernels.warp_blend import reference  # noqa: E402
+from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
+from mimicam.kernels.warp_blend import reference  # noqa: E402
 
 
 class warp_blend(OpRun):  # noqa: N801 - the operator's name

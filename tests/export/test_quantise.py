@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 pytest.importorskip("torch", reason="export is traced in torch")
 pytest.importorskip("onnxruntime", reason="int8 is calibrated by ONNX Runtime")
 
-from engine.backends import manifest as manifests
-from engine.backends import tensorrt
-from engine.errors import EngineError
-from export.bundle import BundleOptions, write_bundle
-from export.onnx_files import run_onnxruntime, run_openvino
-from export.quantise import Activations, quantise
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends import tensorrt
+from mimicam.engine.errors import EngineError
+from mimicam.export.bundle import BundleOptions, write_bundle
+from mimicam.export.onnx_files import run_onnxruntime, run_openvino
+from mimicam.export.quantise import Activations, quantise
 
 _CHANNELS, _SIDE = 16, 24
 

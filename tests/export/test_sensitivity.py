@@ -11,13 +11,13 @@ onnx = pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
 
-from engine.backends import manifest as manifests  # noqa: E402
-from engine.errors import EngineError  # noqa: E402
-from export.bundle import BundleOptions, write_bundle  # noqa: E402
-from export.cli import Export  # noqa: E402
-from export.networks import Network, load_networks, random_dpe  # noqa: E402
-from export.quantise import psnr_db  # noqa: E402
-from export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
+from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
+from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.networks import Network, load_networks, random_dpe  # noqa: E402
+from mimicam.export.quantise import psnr_db  # noqa: E402
+from mimicam.export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
 
 
 class Two(nn.Module):
@@ -94,7 +94,7 @@ def test_the_command_measures_trained_weights_by_itself(tmp_path: Path) -> None:
     """On the user's own checkpoint, with the bundled clip: what it keeps is in the file beside the networks."""
     import json
 
-    from engine.models.dpe.weights import save_dpe
+    from mimicam.engine.models.dpe.weights import save_dpe
 
     weights = tmp_path / "dpe.safetensors"
     save_dpe(random_dpe("debug"), weights)

@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from engine.errors import EngineError  # noqa: E402
-from export import torch_tensorrt_plans as plans  # noqa: E402
-from export.cli import Export  # noqa: E402
-from export.networks import Network, load_networks  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.export import torch_tensorrt_plans as plans  # noqa: E402
+from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.networks import Network, load_networks  # noqa: E402
 
 
 class Api:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from kernels import (
+from mimicam.kernels import (
     _launch,
     _pixels,
     crop_normalize,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.kernels import __main__ as command
-from benchmarks.kernels import measure as measuring
-from benchmarks.kernels.measure import Case, Timing
+from mimicam.benchmarks.kernels import __main__ as command
+from mimicam.benchmarks.kernels import measure as measuring
+from mimicam.benchmarks.kernels.measure import Case, Timing
 from tests.kernels.cases import apart
 
 CASES = [(bench.__name__.rsplit(".", 1)[1], case) for bench in command.BENCHES for case in bench.cases("cpu")]

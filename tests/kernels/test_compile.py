@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import KernelBuildError, _cupy, _launch
+from mimicam.kernels import KernelBuildError, _cupy, _launch
 
 
 @pytest.fixture(scope="module")

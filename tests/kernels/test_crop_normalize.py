@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import crop_normalize as op
-from kernels._pixels import Pixels
-from kernels.crop_normalize import crop_normalize
+from mimicam.kernels import crop_normalize as op
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.crop_normalize import crop_normalize
 from tests.kernels.cases import affine, apart, frames
 
 # Largest error seen, emulated on x86-64, 2026-11: 1.7e-6 in float32 (of a range of 2), 2.5e-4 in float16.

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.frame_graph import CodeEdit
-from kernels import _launch
-from kernels import edit_codes as op
-from kernels.edit_codes import FIELDS, edit_codes
+from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.kernels import _launch
+from mimicam.kernels import edit_codes as op
+from mimicam.kernels.edit_codes import FIELDS, edit_codes
 from tests.kernels.cases import apart, generator
 
 # Largest error seen over thirty frames, emulated on x86-64, 2026-11: 5e-7. A GPU's expf may differ by two units in the

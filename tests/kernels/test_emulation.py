@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import _launch, crop_normalize, upsample_blur, warp_blend
+from mimicam.kernels import _launch, crop_normalize, upsample_blur, warp_blend
 from tests.kernels import emulation
 from tests.kernels.cases import Warp, affine, apart, frames
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import layers as op
-from kernels._pixels import Pixels
-from kernels.layers import NUMBERS, layers
+from mimicam.kernels import layers as op
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.layers import NUMBERS, layers
 from tests.kernels.cases import frames, layered
 
 # Limit: one grey level, where a blend lands on .5. No GPU has run it.

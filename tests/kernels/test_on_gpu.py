@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import _launch, upsample_blur
+from mimicam.kernels import _launch, upsample_blur
 from tests.kernels import on_gpu
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from kernels import paste_back as op
-from kernels._pixels import Pixels
-from kernels.paste_back import paste_back
+from mimicam.kernels import paste_back as op
+from mimicam.kernels._pixels import Pixels
+from mimicam.kernels.paste_back import paste_back
 from tests.kernels.cases import affine, frames, generator, soft_mask
 
 # Limit: one grey level, where a blend lands on .5. Worst seen, emulated on x86-64, 2026-11: 1. No GPU has run

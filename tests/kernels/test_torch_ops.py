@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import torch_ops
-from kernels.warp_blend import reference
+from mimicam.kernels import torch_ops
+from mimicam.kernels.warp_blend import reference
 from tests.kernels.cases import Warp, apart
 
 CASES = [

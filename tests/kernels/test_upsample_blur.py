@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels import upsample_blur as op
-from kernels.upsample_blur import upsample_blur
+from mimicam.kernels import upsample_blur as op
+from mimicam.kernels.upsample_blur import upsample_blur
 from tests.kernels.cases import apart, generator
 
 # Largest error seen, emulated on x86-64, 2026-11: 1.1e-7 in float32, none in float16. A GPU may round another

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from kernels import warp_blend as op
-from kernels.warp_blend import warp_blend
+from mimicam.kernels import warp_blend as op
+from mimicam.kernels.warp_blend import warp_blend
 from tests.kernels.cases import WARPS, Warp, apart, share_apart
 
 # Largest error seen against the reference, as a share of the largest value, emulated on x86-64, 2026-11, all

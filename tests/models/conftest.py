@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.published_names import entries
-from engine.models.dpe.stylegan2 import blur_kernel
-from engine.models.dpe.weights import build_published
+from mimicam.engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.published_names import entries
+from mimicam.engine.models.dpe.stylegan2 import blur_kernel
+from mimicam.engine.models.dpe.weights import build_published
 from tests.models.golden.pseudo_weights import fill, picture
 
 State = dict[str, torch.Tensor]

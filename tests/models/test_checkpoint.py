@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.files import sha256_of
-from engine.models.dpe import weights as checkpoint
-from engine.models.dpe.config import DEBUG
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.published_names import entries, lia_name
-from engine.models.dpe.weights import import_published, initialise_from_lia, load_dpe, save_dpe
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe import weights as checkpoint
+from mimicam.engine.models.dpe.config import DEBUG
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.published_names import entries, lia_name
+from mimicam.engine.models.dpe.weights import import_published, initialise_from_lia, load_dpe, save_dpe
 from tests.models.conftest import State, pseudo_state
 
 
@@ -152,7 +152,7 @@ def test_a_compressed_bomb_is_refused_before_it_unfolds(
 def test_a_checkpoint_beyond_the_limit_is_refused(
     file: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.models.dpe.untrusted_pickle.LIMIT_BYTES", 1000)
+    monkeypatch.setattr("mimicam.engine.models.dpe.untrusted_pickle.LIMIT_BYTES", 1000)
     assert "declares" in refused(file, out)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need torch")
 
-from engine.models.compact.network import Compact  # noqa: E402
-from engine.models.compact.spec import CompactConfig  # noqa: E402
-from engine.stages.motion import Drive, make_drive, shape_change  # noqa: E402
-from engine.types import MotionCode  # noqa: E402
+from mimicam.engine.models.compact.network import Compact  # noqa: E402
+from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
+from mimicam.engine.stages.motion import Drive, make_drive, shape_change  # noqa: E402
+from mimicam.engine.types import MotionCode  # noqa: E402
 from tests.stages.material import motion, pose, shapes  # noqa: E402
 
 SIZE = 64

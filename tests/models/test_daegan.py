@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.models.daegan.network import (
+from mimicam.engine.models.daegan.network import (
     DAEGAN,
     DAEGAN_DEBUG,
     AdaptiveNorm,
@@ -21,7 +21,7 @@ from engine.models.daegan.network import (
     reconstruct,
     sample,
 )
-from engine.runtime.silent_imports import ov
+from mimicam.engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 S = DAEGAN_DEBUG.size

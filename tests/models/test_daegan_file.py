@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.errors import EngineError
-from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan.weights import load_daegan, save_daegan
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 
 
 @pytest.fixture

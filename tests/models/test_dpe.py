@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.models.dpe import stylegan2 as layers
-from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
-from engine.models.dpe.network import Dpe, Encoded
-from engine.models.dpe.published_names import entries
-from engine.types import Mode
+from mimicam.engine.models.dpe import stylegan2 as layers
+from mimicam.engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe, Encoded
+from mimicam.engine.models.dpe.published_names import entries
+from mimicam.engine.types import Mode
 from tests.models.golden.pseudo_weights import picture
 
 GOLDEN = Path(__file__).parent / "golden"

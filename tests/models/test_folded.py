@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.dpe.folded import FoldedDpe
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.spec import NETWORKS, dpe_specs, example_inputs, write_onnx
-from engine.runtime.silent_imports import ov
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.spec import NETWORKS, dpe_specs, example_inputs, write_onnx
+from mimicam.engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 LIMIT = 1e-3

@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from engine.models.dpe import half as mixed  # noqa: E402
-from engine.models.dpe import half_parts as mixed_parts  # noqa: E402
-from engine.models.dpe import stylegan2 as layers  # noqa: E402
-from engine.models.dpe.config import DEBUG  # noqa: E402
-from engine.models.dpe.folded import FoldedDpe  # noqa: E402
-from engine.models.dpe.half import MixedDpe  # noqa: E402
-from engine.models.dpe.half_parts import Form  # noqa: E402
-from engine.models.dpe.network import Dpe  # noqa: E402
+from mimicam.engine.models.dpe import half as mixed  # noqa: E402
+from mimicam.engine.models.dpe import half_parts as mixed_parts  # noqa: E402
+from mimicam.engine.models.dpe import stylegan2 as layers  # noqa: E402
+from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
+from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
+from mimicam.engine.models.dpe.half import MixedDpe  # noqa: E402
+from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
+from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
 FORMS = [Form(dtype=torch.float32, fused=a, fold=b) for a, b in itertools.product((False, True), repeat=2)]

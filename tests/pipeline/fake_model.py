@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engine.models.base import Features
-from engine.types import Float, Image, Layers
+from mimicam.engine.models.base import Features
+from mimicam.engine.types import Float, Image, Layers
 
 
 class FakeModel:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.models.base import Model
-from engine.models.load import load_model
-from engine.pipeline import Pipeline
-from engine.portrait import Portrait, enroll
-from engine.stages.geometry import head_pose
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Frame, Image, Mode
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.models.base import Model
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.stages.material import bundled, driver_clip
 
 # Weights that lie here but are in no manifest are somebody's work in progress.

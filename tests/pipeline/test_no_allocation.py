@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.models.base import Features, Model
-from engine.models.load import load_model
-from engine.pipeline import Pipeline
-from engine.portrait import enroll
-from engine.runtime.buffers import BufferPool
-from engine.stages.crop import Cutter, cut
-from engine.stages.lost import CARD_S
-from engine.types import CropBox, EditSettings, Float, Frame, Image, Layers
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.models.base import Features, Model
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import enroll
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.stages.crop import Cutter, cut
+from mimicam.engine.stages.lost import CARD_S
+from mimicam.engine.types import CropBox, EditSettings, Float, Frame, Image, Layers
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import SECOND_NS, bundled, driver_clip
 

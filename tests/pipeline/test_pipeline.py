@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import engine.pipeline
-from engine.pipeline import Pipeline
-from engine.portrait import Portrait, enroll
-from engine.stages.lost import CARD_S, HOLD_S
-from engine.types import EditSettings, Face, Frame, Image, Mode
+import mimicam.engine.pipeline
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.stages.lost import CARD_S, HOLD_S
+from mimicam.engine.types import EditSettings, Face, Frame, Image, Mode
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import NAMES, SECOND_NS, bundled, driver_clip, face_at, shapes
 
@@ -68,7 +68,7 @@ Make = Callable[..., Pipeline]
 @pytest.fixture
 def make(model: FakeModel, rosa: Portrait, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A pipeline whose tracker is scripted: ``pipeline.track.face`` is what it sees."""
-    monkeypatch.setattr(engine.pipeline, "FaceTracker", ScriptedTracker)
+    monkeypatch.setattr(mimicam.engine.pipeline, "FaceTracker", ScriptedTracker)
 
     def build(**options: object) -> Pipeline:
         settings = {"edit": EditSettings(), "smooth": False} | options

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-import engine.portrait
-from engine.errors import EngineError
-from engine.portrait import Portrait, enroll, load_portrait, save_portrait
-from engine.stages.crop import HEAD_SCALE, HEAD_Y
-from engine.stages.geometry import head_pose
-from engine.stages.track import FaceReader, FaceTracker, region_of_landmarks
-from engine.types import Image
+import mimicam.engine.portrait
+from mimicam.engine.errors import EngineError
+from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
+from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.track import FaceReader, FaceTracker, region_of_landmarks
+from mimicam.engine.types import Image
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import bundled
 
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_nothing_behind(
         (part / "picture.png").write_bytes(b"x" * after_bytes)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(engine.portrait, "_write", full)
+    monkeypatch.setattr(mimicam.engine.portrait, "_write", full)
     with pytest.raises(EngineError, match=r"cannot be written \(No space left on device\): free space"):
         save_portrait(enrolled, tmp_path / "me")
     assert list(tmp_path.iterdir()) == []

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.portrait import MAX_PIXELS, decode_picture, read_picture
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.portrait import MAX_PIXELS, decode_picture, read_picture
+from mimicam.engine.types import Image
 
 
 def _one_line(path: Path) -> str:

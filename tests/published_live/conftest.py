@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.dpe.config import DEBUG
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import build_published, save_dpe
-from engine.types import Image
+from mimicam.engine.models.dpe.config import DEBUG
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import build_published, save_dpe
+from mimicam.engine.types import Image
 from tests.models.conftest import pseudo_state
 from tests.models.golden.pseudo_weights import picture
 from tests.user_cache import cache, own_cache

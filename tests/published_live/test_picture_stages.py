@@ -7,13 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.models.base import Features, LatentCodes, check_own
-from engine.pipeline import Pipeline
-from engine.portrait import Portrait
-from engine.stages.encode import Crop
-from engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S
-from engine.stages.picture import CodeDrive, CodesAnchor, PictureEdit, PictureEncoder, PictureMotion
-from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionCode, MotionReference
+from mimicam.engine.models.base import Features, LatentCodes, check_own
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S
+from mimicam.engine.stages.picture import CodeDrive, CodesAnchor, PictureEdit, PictureEncoder, PictureMotion
+from mimicam.engine.types import (
+    CropBox,
+    EditSettings,
+    Face,
+    Float,
+    Frame,
+    Image,
+    Mode,
+    MotionCode,
+    MotionReference,
+)
 from tests.stages.material import SECOND_NS, face_at, motion
 
 SIDE = 64

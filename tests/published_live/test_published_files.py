@@ -12,27 +12,27 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import CudaGpu
-from engine.cli import main
-from engine.errors import EngineError
-from engine.models.base import PictureModel
-from engine.models.dpe import export_cache as published_cache
-from engine.models.dpe.config import DEBUG
-from engine.models.dpe.export_cache import exported
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import save_dpe
-from engine.models.load import load_model
-from engine.pipeline import Pipeline
-from engine.portrait import enroll, load_portrait, save_portrait
-from engine.types import EditSettings, Image
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.cuda_gpu import CudaGpu
+from mimicam.engine.cli import main
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.dpe import export_cache as published_cache
+from mimicam.engine.models.dpe.config import DEBUG
+from mimicam.engine.models.dpe.export_cache import exported
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import save_dpe
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import enroll, load_portrait, save_portrait
+from mimicam.engine.types import EditSettings, Image
 
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where it was never installed."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    for name in [name for name in sys.modules if name.startswith("engine.models.")]:
+    for name in [name for name in sys.modules if name.startswith("mimicam.engine.models.")]:
         monkeypatch.delitem(sys.modules, name)
 
 

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.cli import main
-from engine.models.base import PictureModel
-from engine.models.load import load_model
-from engine.pipeline import Pipeline, Seen
-from engine.sources.video import VideoFile
-from engine.types import Frame, Image
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.cli import main
+from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.load import load_model
+from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.types import Frame, Image
 from tests.videos import write_video
 
 Edit = Callable[[Image, Image, str], Image]
@@ -106,8 +106,8 @@ def test_an_imported_checkpoint_is_enrolled_with_and_run(
 ) -> None:
     import torch
 
-    from engine.models.dpe import weights as checkpoint
-    from engine.models.dpe.config import DEBUG
+    from mimicam.engine.models.dpe import weights as checkpoint
+    from mimicam.engine.models.dpe.config import DEBUG
     from tests.models.conftest import pseudo_state
 
     torch.save({"gen": pseudo_state(DEBUG)}, tmp_path / "dpe.pt")

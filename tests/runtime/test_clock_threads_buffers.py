@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from engine.runtime.buffers import BufferPool
-from engine.runtime.clock import FakeClock, MonotonicClock
-from engine.runtime.threads import Worker
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.runtime.clock import FakeClock, MonotonicClock
+from mimicam.engine.runtime.threads import Worker
 
 
 def test_waiting_for_a_moment_that_has_passed_returns_at_once() -> None:

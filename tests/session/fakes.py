@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from engine.errors import EngineError
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Frame
 from tests.videos import grey
 
 LIMIT_S = 20.0

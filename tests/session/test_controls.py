@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from engine.controls import Controls
-from engine.gallery import Gallery
-from engine.types import EditSettings, Mode
+from mimicam.engine.controls import Controls
+from mimicam.engine.gallery import Gallery
+from mimicam.engine.types import EditSettings, Mode
 
 
 class FakePipeline:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine.frame_loop import FrameLoop
-from engine.runtime.clock import FakeClock
-from engine.runtime.mailbox import Drops
-from engine.runtime.pace import Pace
+from mimicam.engine.frame_loop import FrameLoop
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.runtime.pace import Pace
 from tests.session.fakes import LIMIT_S
 
 

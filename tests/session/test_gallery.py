@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import EngineError
-from engine.gallery import Gallery
+from mimicam.engine.errors import EngineError
+from mimicam.engine.gallery import Gallery
 
 WAIT_S = 10.0
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engine.lane import Lane
-from engine.runtime.clock import FakeClock
-from engine.runtime.mailbox import Drops
-from engine.types import Frame
+from mimicam.engine.lane import Lane
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.types import Frame
 from tests.session.fakes import ListSink
 
 

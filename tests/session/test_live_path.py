@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.models.base import Features
-from engine.pipeline import Pipeline
-from engine.portrait import Portrait, enroll
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Face, Float, Frame, Image, Layers
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.models.base import Features
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Face, Float, Frame, Image, Layers
 
 MAGENTA = (255, 0, 255)
 

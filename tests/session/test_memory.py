@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from engine.assets_manifest import ASSETS
-from engine.pipeline import Pipeline, Seen
-from engine.portrait import enroll
-from engine.runtime.clock import FakeClock
-from engine.session import Parts, Session
-from engine.stages.track import FaceTracker
-from engine.types import EditSettings, Face, Frame
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.portrait import enroll
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.session import Parts, Session
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import EditSettings, Face, Frame
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 

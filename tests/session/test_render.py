@@ -8,10 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.render import Rendered, check_names, render_picture, render_video, study_video, write_picture
-from engine.sources.video import VideoFile
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.render import (
+    Rendered,
+    check_names,
+    render_picture,
+    render_video,
+    study_video,
+    write_picture,
+)
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.types import Frame
 from tests.videos import grey, levels, write_video
 
 

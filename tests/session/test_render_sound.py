@@ -13,12 +13,12 @@ import av
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.render import Rendered, render_video
-from engine.sinks.video_writer import VideoWriter
-from engine.sound import _Clock, _Copy, _Track
-from engine.sources.video import VideoFile
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.render import Rendered, render_video
+from mimicam.engine.sinks.video_writer import VideoWriter
+from mimicam.engine.sound import _Clock, _Copy, _Track
+from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.types import Frame
 from tests.videos import grey
 
 _RATE = 16000

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from engine.errors import EngineError
-from engine.pipeline import FramePath
-from engine.report import Report
-from engine.runtime.clock import FakeClock
-from engine.session import STOP_LIMIT_S, Parts, Session
-from engine.sinks import Sink
-from engine.sources import Source
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.pipeline import FramePath
+from mimicam.engine.report import Report
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.session import STOP_LIMIT_S, Parts, Session
+from mimicam.engine.sinks import Sink
+from mimicam.engine.sources import Source
+from mimicam.engine.types import Frame
 from tests.session.fakes import (
     LIMIT_S,
     BrokenSink,

@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.sinks.file import FileSink
-from engine.sinks.video_writer import VideoWriter, h264_encoder
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks.file import FileSink
+from mimicam.engine.sinks.video_writer import VideoWriter, h264_encoder
+from mimicam.engine.types import Frame
 from tests.videos import grey, levels
 
 

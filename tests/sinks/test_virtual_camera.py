@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.sinks import virtual_camera
-from engine.sinks.virtual_camera import VirtualCameraSink
-from engine.types import Frame
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks import virtual_camera
+from mimicam.engine.sinks.virtual_camera import VirtualCameraSink
+from mimicam.engine.types import Frame
 
 pyvirtualcam = pytest.importorskip("pyvirtualcam", reason="pip install 'mimicam[virtualcam]'")
 NATIVE = Path(__file__).parent / "native"

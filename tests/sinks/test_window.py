@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.sinks.window import WindowSink, check_display
-from engine.types import Frame, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sinks.window import WindowSink, check_display
+from mimicam.engine.types import Frame, Image
 
 
 class FakeScreen:

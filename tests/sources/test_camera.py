@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from engine.errors import EngineError
-from engine.runtime.clock import FakeClock
-from engine.runtime.mailbox import Drops
-from engine.sources.camera import CameraSource
-from engine.sources.devices import CameraInfo
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.runtime.mailbox import Drops
+from mimicam.engine.sources.camera import CameraSource
+from mimicam.engine.sources.devices import CameraInfo
+from mimicam.engine.types import Image
 from tests.videos import grey
 
 CAMERAS = [CameraInfo(index=0, name="Built-in HD"), CameraInfo(index=2, name="USB Stick Cam")]

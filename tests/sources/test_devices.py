@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import EngineError
-from engine.sources.devices import CameraInfo, _output, list_linux, parse_macos, parse_windows, resolve_camera
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sources.devices import (
+    CameraInfo,
+    _output,
+    list_linux,
+    parse_macos,
+    parse_windows,
+    resolve_camera,
+)
 
 
 def _node(folder: Path, number: int, index: str, name: str) -> None:

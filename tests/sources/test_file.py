@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.runtime.clock import FakeClock
-from engine.sources.file import PacedSource, play
-from engine.sources.video import Timed
-from engine.types import Frame, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.sources.file import PacedSource, play
+from mimicam.engine.sources.video import Timed
+from mimicam.engine.types import Frame, Image
 from tests.videos import grey, write_video
 
 

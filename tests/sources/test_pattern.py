@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.runtime.clock import FakeClock
-from engine.sources.pattern import PatternSource, paint_code, read_code
+from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.sources.pattern import PatternSource, paint_code, read_code
 
 
 @pytest.mark.parametrize("value", [0, 1, 0b1010101, 2**40 - 1, 1_763_717_000_123_456 % 2**40])

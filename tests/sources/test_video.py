@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.sources.video import VideoFile, _Times
+from mimicam.engine.errors import EngineError
+from mimicam.engine.sources.video import VideoFile, _Times
 from tests.videos import grey, write_video
 
 

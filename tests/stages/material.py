@@ -8,12 +8,12 @@ from itertools import islice
 import av
 import numpy as np
 
-from engine.assets_manifest import ASSETS
-from engine.portrait import read_picture
-from engine.stages.geometry import face_geometry, place
-from engine.stages.motion import read_motion
-from engine.stages.track import BLENDSHAPE_NAMES, FaceTracker
-from engine.types import Face, Float, HeadPose, Image, MotionCode
+from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.portrait import read_picture
+from mimicam.engine.stages.geometry import face_geometry, place
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.track import BLENDSHAPE_NAMES, FaceTracker
+from mimicam.engine.types import Face, Float, HeadPose, Image, MotionCode
 
 SECOND_NS = 1_000_000_000
 NAMES = list(BLENDSHAPE_NAMES)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.stages.composite import Composite
-from engine.types import CropBox, Image
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.types import CropBox, Image
 
 PICTURE = np.zeros((200, 200, 3), np.uint8)
 PICTURE[..., 1] = np.arange(200, dtype=np.uint8)[None]  # green grows to the right

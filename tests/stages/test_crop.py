@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.stages.crop import HEAD_SCALE, HEAD_Y, DriverBox, cut, portrait_box
-from engine.stages.geometry import head_pose
-from engine.types import CropBox, Face
+from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y, DriverBox, cut, portrait_box
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.types import CropBox, Face
 from tests.stages.material import SECOND_NS, driver_clip, face_at, first_face
 
 FRAME_NS = SECOND_NS // 30

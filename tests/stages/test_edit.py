@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.stages.edit import (
+from mimicam.engine.stages.edit import (
     MotionEdit,
     absolute_expression,
     edit_pose,
@@ -13,9 +13,9 @@ from engine.stages.edit import (
     relative_expression,
     residual_displacement,
 )
-from engine.stages.motion import Drive, make_drive, pose_vector, shape_change
-from engine.stages.neutral import Neutral, read_expression, resting_face
-from engine.types import EditSettings, Float, Mode, MotionCode, MotionReference
+from mimicam.engine.stages.motion import Drive, make_drive, pose_vector, shape_change
+from mimicam.engine.stages.neutral import Neutral, read_expression, resting_face
+from mimicam.engine.types import EditSettings, Float, Mode, MotionCode, MotionReference
 from tests.stages.material import NAMES, motion, pose
 
 PORTRAIT = motion(pose(yaw=5, pitch=-4, roll=2, at=(0.02, -0.2), scale=0.42), eyeBlinkLeft=0.12, jawOpen=0.02)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.stages.crop import portrait_box
-from engine.stages.encode import Crop, TrackerEncoder
-from engine.types import Face
+from mimicam.engine.stages.crop import portrait_box
+from mimicam.engine.stages.encode import Crop, TrackerEncoder
+from mimicam.engine.types import Face
 from tests.stages.material import driver_clip, face_at, first_face, shapes
 
 BOX = portrait_box(face_at(300, 200, 80))

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.stages.composite import Composite
-from engine.stages.layered import LayeredComposite
-from engine.types import CropBox, Image, Layers
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.layered import LayeredComposite
+from mimicam.engine.types import CropBox, Image, Layers
 
 S = 64
 SIZES = [None, (96, 72), (72, 96), (64, 64), (130, 67), (321, 243)]
@@ -125,7 +125,7 @@ def test_beside_the_crop_motion_comes_to_rest_and_nothing_is_painted(size: tuple
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     torch = pytest.importorskip("torch", reason="the kernel's reference needs torch")
-    from kernels.layers import layers
+    from mimicam.kernels.layers import layers
 
     scene, wild = Composite(PICTURE, BOX, size).scene(S), _wild()
     maps = (wild.painted / np.float32(127.5) - 1, wild.mask[..., None], wild.flow)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S, LostFace
-from engine.stages.motion import Drive, make_drive
+from mimicam.engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S, LostFace
+from mimicam.engine.stages.motion import Drive, make_drive
 from tests.stages.material import SECOND_NS, motion, pose
 
 OWN = motion()

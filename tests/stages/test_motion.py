@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
-from engine.stages.geometry import face_geometry, place
-from engine.stages.motion import (
+from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
+from mimicam.engine.stages.geometry import face_geometry, place
+from mimicam.engine.stages.motion import (
     CONTROL,
     Departure,
     draw_openings,

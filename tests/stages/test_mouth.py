@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.stages.geometry import place
-from engine.stages.motion import Departure, draw_openings, read_mouth_colours, shape_change
-from engine.stages.mouth import LAYERS, MouthPainter
-from engine.stages.mouth_light import GUMS, TEETH, WHITE_LIGHT, light_on, mouth_colours
-from engine.types import Float, Image, MotionCode
+from mimicam.engine.stages.geometry import place
+from mimicam.engine.stages.motion import Departure, draw_openings, read_mouth_colours, shape_change
+from mimicam.engine.stages.mouth import LAYERS, MouthPainter
+from mimicam.engine.stages.mouth_light import GUMS, TEETH, WHITE_LIGHT, light_on, mouth_colours
+from mimicam.engine.types import Float, Image, MotionCode
 from tests.stages.material import motion, pose, shapes
 
 SIZE = 128

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.stages.neutral import (
+from mimicam.engine.stages.neutral import (
     DriverNeutral,
     IdentityFilter,
     NeutralFinder,
@@ -16,7 +16,7 @@ from engine.stages.neutral import (
     rest_mapped,
     resting_face,
 )
-from engine.types import MotionCode
+from mimicam.engine.types import MotionCode
 from tests.stages.material import NAMES, SECOND_NS, motion, pose
 
 JAW, BLINK = NAMES.index("jawOpen"), NAMES.index("eyeBlinkLeft")

@@ -12,23 +12,23 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the device's arithmetic is PyTorch's")
 
-from benchmarks.host_gpu import HostGpu  # noqa: E402
-from engine.models.base import Features, LatentCodes, check_own  # noqa: E402
-from engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
-from engine.models.dpe.model import portrait_codes  # noqa: E402
-from engine.models.frame_graph import Canvas, LiveFrame  # noqa: E402
-from engine.pipeline import Pipeline  # noqa: E402
-from engine.portrait import Portrait  # noqa: E402
-from engine.stages.composite import Composite  # noqa: E402
-from engine.stages.crop import cut, image_from_crop  # noqa: E402
-from engine.stages.encode import Crop  # noqa: E402
-from engine.stages.on_device import (  # noqa: E402
+from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
+from mimicam.engine.models.base import Features, LatentCodes, check_own  # noqa: E402
+from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
+from mimicam.engine.models.dpe.model import portrait_codes  # noqa: E402
+from mimicam.engine.models.frame_graph import Canvas, LiveFrame  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import Portrait  # noqa: E402
+from mimicam.engine.stages.composite import Composite  # noqa: E402
+from mimicam.engine.stages.crop import cut, image_from_crop  # noqa: E402
+from mimicam.engine.stages.encode import Crop  # noqa: E402
+from mimicam.engine.stages.on_device import (  # noqa: E402
     DeviceEdit,
     DeviceEncoder,
     Fetched,
     Shown,
 )
-from engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionReference  # noqa: E402
+from mimicam.engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionReference  # noqa: E402
 from tests.stages.material import SECOND_NS, face_at, shapes  # noqa: E402
 
 SIDE, L = 64, 6
@@ -246,7 +246,7 @@ def test_eased_drives_remember_no_pictures_of_the_past() -> None:
 
 @pytest.mark.parametrize("mirror", [False, True])
 def test_the_devices_crop_is_where_the_hosts_is(mirror: bool) -> None:
-    from kernels.crop_normalize import crop_normalize
+    from mimicam.kernels.crop_normalize import crop_normalize
 
     rng = np.random.default_rng(2)
     image = np.repeat(np.repeat(rng.integers(0, 255, (20, 24, 3), np.uint8), 8, 0), 8, 1)
@@ -266,7 +266,7 @@ def test_the_devices_crop_is_where_the_hosts_is(mirror: bool) -> None:
 
 @pytest.mark.parametrize("size", [None, (96, 64), (64, 100), (128, 72)])
 def test_the_devices_paste_is_where_the_hosts_is(size: tuple[int, int] | None) -> None:
-    from kernels.paste_back import paste_back
+    from mimicam.kernels.paste_back import paste_back
 
     rng = np.random.default_rng(3)
     picture = np.repeat(np.repeat(rng.integers(0, 255, (12, 12, 3), np.uint8), 10, 0), 10, 1)
@@ -339,6 +339,6 @@ def _neutral_taken(model: DeviceModel) -> tuple[Pipeline, Track]:
 
 
 def _crop_of(image: Image, face: Face) -> Image:
-    from engine.stages.crop import portrait_box
+    from mimicam.engine.stages.crop import portrait_box
 
     return cut(image, portrait_box(face), SIDE)

@@ -6,15 +6,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from engine.stages.motion import read_motion, shape_change
-from engine.stages.reading import (
+from mimicam.engine.stages.motion import read_motion, shape_change
+from mimicam.engine.stages.reading import (
     displacement_of_one_person,
     displacements,
     expression_displacement,
     view_terms,
 )
-from engine.stages.track import FaceTracker
-from engine.types import CropBox, Float, MotionCode
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import CropBox, Float, MotionCode
 from tests.stages.material import driver_clip, motion, pose, shapes
 
 LIPS = [13, 14, 61, 291, 78, 308, 81, 178, 311, 402]

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from engine.stages.smooth import OneEuro
-from engine.types import Float
+from mimicam.engine.stages.smooth import OneEuro
+from mimicam.engine.types import Float
 
 FRAME_NS = 33_333_333
 

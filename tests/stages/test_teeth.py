@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.stages.geometry import place
-from engine.stages.motion import draw_openings, shape_change
-from engine.stages.teeth import draw_teeth, teeth_points
-from engine.types import Float, MotionCode
+from mimicam.engine.stages.geometry import place
+from mimicam.engine.stages.motion import draw_openings, shape_change
+from mimicam.engine.stages.teeth import draw_teeth, teeth_points
+from mimicam.engine.types import Float, MotionCode
 from tests.stages.material import motion, pose, shapes
 
 

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.stages.geometry import face_geometry, head_pose
-from engine.stages.track import FaceDetector, FaceTracker, region_of_landmarks
-from engine.types import Face, Image
+from mimicam.engine.stages.geometry import face_geometry, head_pose
+from mimicam.engine.stages.track import FaceDetector, FaceTracker, region_of_landmarks
+from mimicam.engine.types import Face, Image
 from tests.stages.material import NAMES, bundled, driver_clip, first_face
 
 PORTRAITS = ["astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg"]

@@ -12,8 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from engine.errors import EngineError  # noqa: E402
-from training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
 
 
 class Line:

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.pipeline import PipelineStatus
-from engine.portrait import Portrait
-from engine.types import EditSettings, Frame
-from engine.web import timecode
-from engine.web.book import PortraitBook
-from engine.web.options import Options
-from engine.web.rooms import NullRoom, Room
-from engine.web.server import Server
+from mimicam.engine.pipeline import PipelineStatus
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.types import EditSettings, Frame
+from mimicam.engine.web import timecode
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.rooms import NullRoom, Room
+from mimicam.engine.web.server import Server
 from tests.web.conftest import OPTIONS
 
 CAMERA_FRAMES = 90

@@ -12,8 +12,8 @@ import numpy as np
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from av import VideoFrame
 
-from benchmarks.bad_network import BadNetwork
-from engine.web import timecode
+from mimicam.benchmarks.bad_network import BadNetwork
+from mimicam.engine.web import timecode
 
 
 class Painted(VideoStreamTrack):

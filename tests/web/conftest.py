@@ -18,11 +18,11 @@ pytest.importorskip("aiohttp", reason="the webrtc extra is not installed")
 
 import aiohttp
 
-from engine.web.book import PortraitBook
-from engine.web.options import Options
-from engine.web.rooms import NullRoom, Room
-from engine.web.server import Server
-from engine.web.studio import Studio
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.options import Options
+from mimicam.engine.web.rooms import NullRoom, Room
+from mimicam.engine.web.server import Server
+from mimicam.engine.web.studio import Studio
 
 TOKEN = "a token that only tests know"
 OPTIONS = Options(port=0, token=TOKEN, drain_s=0.2)

@@ -13,9 +13,9 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from OpenSSL import SSL
 
-from engine.web import aiortc_patches
-from engine.web.aiortc_patches import jitter_buffer, nack, playout_delay, rsa, udp_drain
-from engine.web.aiortc_patches.jitter_buffer import VideoJitterBuffer
+from mimicam.engine.web import aiortc_patches
+from mimicam.engine.web.aiortc_patches import jitter_buffer, nack, playout_delay, rsa, udp_drain
+from mimicam.engine.web.aiortc_patches.jitter_buffer import VideoJitterBuffer
 
 _AIORTC_NACK = "the generator that aiortc would have used"
 _PATCHED = (

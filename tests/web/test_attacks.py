@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.web import timecode
+from mimicam.engine.web import timecode
 from tests.web.attacks import TWO_GIGABYTES
 from tests.web.clients import Driver
 from tests.web.conftest import TOKEN, Run, studio_running

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from benchmarks.bad_network import BadNetwork, Weather
-from engine.web import timecode
+from mimicam.benchmarks.bad_network import BadNetwork, Weather
+from mimicam.engine.web import timecode
 from tests.web.browser import TintRoom
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits

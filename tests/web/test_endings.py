@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.types import Image
-from engine.web.book import PortraitBook
-from engine.web.call import Call
-from engine.web.call_worker import CallWorker, Shown
-from engine.web.protocol import Settings
-from engine.web.rooms import NullRoom
+from mimicam.engine.types import Image
+from mimicam.engine.web.book import PortraitBook
+from mimicam.engine.web.call import Call
+from mimicam.engine.web.call_worker import CallWorker, Shown
+from mimicam.engine.web.protocol import Settings
+from mimicam.engine.web.rooms import NullRoom
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import OPTIONS, Hidden, Run, studio_running, with_limits
 
@@ -127,7 +127,7 @@ def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
             await _until(lambda: live.studio.calls == [])
             await driver.hang_up()
 
-    with caplog.at_level(logging.ERROR, "engine.web"):
+    with caplog.at_level(logging.ERROR, "mimicam.engine.web"):
         run(work())
     assert "event=call_broken error=RuntimeError" in caplog.text
 
@@ -223,7 +223,7 @@ def test_an_upload_that_is_removed_while_it_is_worked_on_leaves_nothing_in_memor
 def test_of_many_portraits_only_the_last_used_are_kept_ready(
     drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.web.book._MAX_ENROLLED", 3)
+    monkeypatch.setattr("mimicam.engine.web.book._MAX_ENROLLED", 3)
     enrolled: list[str] = []
 
     class Counting(NullRoom):
@@ -268,7 +268,7 @@ def test_an_offer_that_fails_in_any_way_takes_no_place(
         ) as live:
             driver = Driver(live.http, live.url)
             with monkeypatch.context() as patched:
-                patched.setattr("engine.web.peer.RTCPeerConnection.setRemoteDescription", fail)
+                patched.setattr("mimicam.engine.web.peer.RTCPeerConnection.setRemoteDescription", fail)
                 for _ in range(3):
                     assert await Driver(live.http, live.url).call() == 400
             assert not live.studio.calls
@@ -277,7 +277,7 @@ def test_an_offer_that_fails_in_any_way_takes_no_place(
             viewer = await watcher_offer()
             sdp = viewer.localDescription.sdp
             with monkeypatch.context() as patched:
-                patched.setattr("engine.web.peer.RTCPeerConnection.setRemoteDescription", fail)
+                patched.setattr("mimicam.engine.web.peer.RTCPeerConnection.setRemoteDescription", fail)
                 for _ in range(3):
                     async with live.http.post(f"{live.url}/whep", data=sdp, headers=view) as response:
                         assert response.status == 400

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.web_loopback import write_camera
-from engine.models.compact.bundle_facts import COMPACT_DIR
-from engine.stages.geometry import head_pose
-from engine.stages.track import FaceTracker
-from engine.types import Image
-from engine.web import timecode
-from engine.web.rooms import ModelRoom
+from mimicam.benchmarks.web_loopback import write_camera
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import Image
+from mimicam.engine.web import timecode
+from mimicam.engine.web.rooms import ModelRoom
 from tests.web.browser import Page, browser_with, serving
 
 _SAMPLES = 40

@@ -13,16 +13,16 @@ import pytest
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
-from benchmarks.bad_network import Weather
-from engine.web.aiortc_patches import jitter_buffer
-from engine.web.aiortc_patches.jitter_buffer import (
+from mimicam.benchmarks.bad_network import Weather
+from mimicam.engine.web.aiortc_patches import jitter_buffer
+from mimicam.engine.web.aiortc_patches.jitter_buffer import (
     KEY_AFTER_S,
     MAX_UNDECODED,
     PATIENCE_S,
     VideoJitterBuffer,
     is_key,
 )
-from engine.web.aiortc_patches.nack import HISTORY, NackGenerator
+from mimicam.engine.web.aiortc_patches.nack import HISTORY, NackGenerator
 from tests.web.packets import DELTA, KEY, Clock, frame_packets
 
 CLEAR = Weather(loss=0.0, delay_ms=5.0, jitter_ms=0.0)

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from benchmarks.bad_network import Weather, _first_candidate, _led_to
-from benchmarks.web_bad_network import growth, recovery, summary
-from benchmarks.web_loopback import _minutes, rate, summarise
-from engine.errors import EngineError
+from mimicam.benchmarks.bad_network import Weather, _first_candidate, _led_to
+from mimicam.benchmarks.web_bad_network import growth, recovery, summary
+from mimicam.benchmarks.web_loopback import _minutes, rate, summarise
+from mimicam.engine.errors import EngineError
 
 
 def _steady(age: float, count: int = 90, from_ms: float = 0.0) -> list[tuple[float, float | None]]:

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from engine.web.aiortc_patches.jitter_buffer import PATIENCE_S
-from engine.web.aiortc_patches.nack import ASK_AGAIN_S, REORDER_S, NackGenerator
+from mimicam.engine.web.aiortc_patches.jitter_buffer import PATIENCE_S
+from mimicam.engine.web.aiortc_patches.nack import ASK_AGAIN_S, REORDER_S, NackGenerator
 from tests.web.packets import Clock, frame_packets
 
 

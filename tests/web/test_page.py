@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.web.rooms import NullRoom
-from engine.web.server import Server
+from mimicam.engine.web.rooms import NullRoom
+from mimicam.engine.web.server import Server
 from tests.web.browser import Page, browser_with, serving, write_painted_camera
 from tests.web.conftest import OPTIONS, TOKEN
 

@@ -17,17 +17,17 @@ from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import EngineError
-from engine.types import Frame, Mode
-from engine.web import certificate, command, pictures, timecode
-from engine.web.call_worker import RateMeter
-from engine.web.command import Serve
-from engine.web.guard import OneTimeCodes
-from engine.web.log import KeyValueFormatter, without_request
-from engine.web.options import is_loopback
-from engine.web.protocol import SCHEMA, MessageError, Settings, parse
-from engine.web.rooms import spare_threads
-from engine.web.sink import WebRtcSink
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Frame, Mode
+from mimicam.engine.web import certificate, command, pictures, timecode
+from mimicam.engine.web.call_worker import RateMeter
+from mimicam.engine.web.command import Serve
+from mimicam.engine.web.guard import OneTimeCodes
+from mimicam.engine.web.log import KeyValueFormatter, without_request
+from mimicam.engine.web.options import is_loopback
+from mimicam.engine.web.protocol import SCHEMA, MessageError, Settings, parse
+from mimicam.engine.web.rooms import spare_threads
+from mimicam.engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run
 
@@ -56,12 +56,12 @@ def test_a_core_is_left_to_connections_and_browser_where_there_are_several() -> 
 
 def test_log_lines_are_key_value_with_a_time_without_spaces_and_foreign_text_is_quoted() -> None:
     def line(text: str, *args: object) -> str:
-        record = logging.LogRecord("engine.web.studio", logging.INFO, "", 0, text, args, None)
+        record = logging.LogRecord("mimicam.engine.web.studio", logging.INFO, "", 0, text, args, None)
         record.created, record.msecs = 1_795_273_200.5, 500.0
         return KeyValueFormatter().format(record)
 
     assert line("event=call_started calls=%d", 2) == (
-        "time=2026-11-21T15:00:00.500Z level=info logger=engine.web.studio event=call_started calls=2"
+        "time=2026-11-21T15:00:00.500Z level=info logger=mimicam.engine.web.studio event=call_started calls=2"
     )
     assert line('it "failed"\nbadly').endswith('message="it \\"failed\\"\\nbadly"')
 
@@ -85,7 +85,7 @@ def test_a_request_that_cannot_be_read_is_logged_without_its_words() -> None:
 
 def test_a_rate_is_that_of_the_last_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now_ns = [0]
-    monkeypatch.setattr("engine.web.call_worker.time.monotonic_ns", lambda: now_ns[0])
+    monkeypatch.setattr("mimicam.engine.web.call_worker.time.monotonic_ns", lambda: now_ns[0])
     meter = RateMeter()
     for step_ms, count in ((33, 300), (500, 6)):
         for _ in range(count):

@@ -6,7 +6,7 @@ from aiortc import rtp
 from aiortc.codecs import HEADER_EXTENSIONS
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 
-from engine.web.aiortc_patches import playout_delay
+from mimicam.engine.web.aiortc_patches import playout_delay
 
 _MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.web import timecode
-from engine.web.app import make_app
-from engine.web.guard import Rate
-from engine.web.keys import Keys
-from engine.web.protocol import STATIC
-from engine.web.rooms import NullRoom
+from mimicam.engine.errors import EngineError
+from mimicam.engine.web import timecode
+from mimicam.engine.web.app import make_app
+from mimicam.engine.web.guard import Rate
+from mimicam.engine.web.keys import Keys
+from mimicam.engine.web.protocol import STATIC
+from mimicam.engine.web.rooms import NullRoom
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
 
@@ -485,7 +485,7 @@ def test_keys_give_one_right_only_and_forged_ones_none() -> None:
 
 
 def test_an_empty_folder_of_portraits_is_an_error_with_its_remedy(tmp_path: Path) -> None:
-    from engine.web.book import PortraitBook
+    from mimicam.engine.web.book import PortraitBook
 
     with pytest.raises(EngineError, match="--portraits"):
         PortraitBook(NullRoom(), folder=tmp_path / "missing")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.web.protocol import STATIC
+from mimicam.engine.web.protocol import STATIC
 
 _IMPORT = re.compile(r"^(?:import|export)\b[^;]*? from '\./([\w.]+)';", re.M)
 _ENTRY = re.compile(r'<script type="module" src="/static/([\w.]+)"')

@@ -9,7 +9,7 @@ import socket
 import pytest
 from aioice.ice import StunProtocol
 
-from engine.web.aiortc_patches import udp_drain
+from mimicam.engine.web.aiortc_patches import udp_drain
 from tests.web.conftest import Run
 
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.compact.landmark_flow import pixel_grid
-from engine.stages.motion import CONTROL
-from training.compact.losses import middle
-from training.daegan.discriminator import Judgement, PatchDiscriminator
-from training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
-from training.optimiser import guarded_adam, step_if_finite
-from training.trainer import channels_last
+from mimicam.engine.models.compact.landmark_flow import pixel_grid
+from mimicam.engine.stages.motion import CONTROL
+from mimicam.training.compact.losses import middle
+from mimicam.training.daegan.discriminator import Judgement, PatchDiscriminator
+from mimicam.training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
+from mimicam.training.optimiser import guarded_adam, step_if_finite
+from mimicam.training.trainer import channels_last
 
 _CONTROL = CONTROL.tolist()
 _LIPS = [_CONTROL.index(i) for i in (13, 14, 61, 291)]

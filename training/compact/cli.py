@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import torch
 
-from engine.errors import EngineError
-from training.compact.recipe import CompactOptions, CompactRecipe
-from training.data.pairs import FramePack, Mixture, PairSampler
-from training.trainer import Trainer, TrainerOptions
-from training.weights import load_average
+from mimicam.engine.errors import EngineError
+from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.data.pairs import FramePack, Mixture, PairSampler
+from mimicam.training.trainer import Trainer, TrainerOptions
+from mimicam.training.weights import load_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Train:
     synthetic_share: float = 0.125
     """Of each batch."""
     fitted: Path | None = None
-    """Pack of portraits with other expressions put on them, written by 'python -m training.synthetic fitted'."""
+    """Pack of portraits with other expressions put on them, written by 'python -m mimicam.training.synthetic fitted'."""
     fitted_share: float = 0.125
     """Of each batch."""
     out: Path

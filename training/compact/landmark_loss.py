@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.compact.landmark_flow import pixel_grid
-from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
-from training.published.onnx_graph import OnnxGraph
+from mimicam.engine.models.compact.landmark_flow import pixel_grid
+from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.training.published.onnx_graph import OnnxGraph
 
 _SIDE = 256
 _ROI_SCALE = 1.5

@@ -11,18 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from engine.models.compact.network import Compact
-from engine.models.compact.spec import CompactConfig
-from engine.stages.geometry import face_geometry
-from engine.stages.motion import CONTROL
-from training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
-from training.compact.landmark_loss import LandmarkLoss
-from training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
-from training.data.pairs import STRANGER, TRAINED
-from training.optimiser import guarded_adam, step_if_finite
-from training.perceptual import MobileNetDistance
-from training.trainer import channels_last
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.network import Compact
+from mimicam.engine.models.compact.spec import CompactConfig
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.stages.motion import CONTROL
+from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
+from mimicam.training.compact.landmark_loss import LandmarkLoss
+from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
+from mimicam.training.data.pairs import STRANGER, TRAINED
+from mimicam.training.optimiser import guarded_adam, step_if_finite
+from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.trainer import channels_last
 
 Batch = dict[str, Tensor]
 

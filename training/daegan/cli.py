@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import torch
 
-from engine.errors import EngineError
-from engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
-from engine.models.daegan.weights import save_daegan
-from training.daegan.recipe import DaeGanOptions, DaeGanRecipe
-from training.daegan.videos import VideoSampler
-from training.data.pairs import FramePack
-from training.trainer import Trainer, TrainerOptions
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
+from mimicam.engine.models.daegan.weights import save_daegan
+from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.videos import VideoSampler
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.trainer import Trainer, TrainerOptions
 
 _PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBUG)}
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from engine.models.daegan.network import DaeGanConfig
+from mimicam.engine.models.daegan.network import DaeGanConfig
 
 
 class Judgement(NamedTuple):

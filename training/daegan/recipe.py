@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
-from training.daegan import losses
-from training.daegan.discriminator import MultiScaleDiscriminator
+from mimicam.engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
+from mimicam.training.daegan import losses
+from mimicam.training.daegan.discriminator import MultiScaleDiscriminator
 
 Batch = dict[str, Tensor]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from training.data.pack import Packer, Segment, packed_files, read_clip_folder, read_clip_index
-from training.data.split import VALIDATION, read_people, validation_people
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.training.data.pack import Packer, Segment, packed_files, read_clip_folder, read_clip_index
+from mimicam.training.data.split import VALIDATION, read_people, validation_people
 
 __all__ = ["VALIDATION", "Pack", "PackSynthetic"]
 

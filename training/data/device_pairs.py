@@ -22,16 +22,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.errors import EngineError
-from engine.models.compact.landmark_flow import pixel_grid
-from engine.stages.edit import edit_pose
-from engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from engine.stages.motion import CONTROL
-from engine.stages.reading import displacements
-from engine.types import Float, HeadPose, MotionCode
-from training.data.geometry import mirrored_blendshapes, pose_rows
-from training.data.openings import OpeningsPainter
-from training.data.pairs import (
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.landmark_flow import pixel_grid
+from mimicam.engine.stages.edit import edit_pose
+from mimicam.engine.stages.geometry import RIGID, face_geometry, fit_similarity
+from mimicam.engine.stages.motion import CONTROL
+from mimicam.engine.stages.reading import displacements
+from mimicam.engine.types import Float, HeadPose, MotionCode
+from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
+from mimicam.training.data.openings import OpeningsPainter
+from mimicam.training.data.pairs import (
     FAR_SHARE,
     FIRST,
     PAIR_WEIGHTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.stages.geometry import RIGID, fit_similarity
-from engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.stages.geometry import RIGID, fit_similarity
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
 
 _SIDES = ((33, 263), (133, 362), (61, 291), (234, 454), (127, 356), (54, 284), (129, 358))
 """Landmarks of the person's right and left side."""

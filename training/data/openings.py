@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from engine.runtime.cores import usable_cores
-from engine.stages.geometry import place
-from engine.stages.motion import paint_openings
-from engine.stages.raster import Canvas
-from engine.stages.teeth import paint_teeth
-from engine.types import Float, MotionCode
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.stages.geometry import place
+from mimicam.engine.stages.motion import paint_openings
+from mimicam.engine.stages.raster import Canvas
+from mimicam.engine.stages.teeth import paint_teeth
+from mimicam.engine.types import Float, MotionCode
 
 _PAINTERS = 4
 """Threads that draw at most: most of the work is OpenCV's, which lets others run, but its calls are short."""

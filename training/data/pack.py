@@ -19,11 +19,11 @@ import av
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.files import Aside
-from engine.stages.track import FaceTracker
-from engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
-from training.data.split import identity_of
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import Aside
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
+from mimicam.training.data.split import identity_of
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _CLIPS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})

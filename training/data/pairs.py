@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import torch
 
-from engine.errors import EngineError
-from engine.models.compact.spec import CONDITIONING
-from engine.stages.edit import edit_pose
-from engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.stages.motion import Drive, make_drive
-from engine.stages.reading import expression_displacement
-from engine.types import MotionCode
-from training.data.geometry import mirrored_blendshapes, pose_rows
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.spec import CONDITIONING
+from mimicam.engine.stages.edit import edit_pose
+from mimicam.engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.stages.motion import Drive, make_drive
+from mimicam.engine.stages.reading import expression_displacement
+from mimicam.engine.types import MotionCode
+from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 T = TypeVar("T")
 Batch = dict[str, torch.Tensor]

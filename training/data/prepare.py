@@ -16,14 +16,14 @@ import av
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.files import write_atomically
-from engine.sinks.video_writer import VideoWriter, h264_encoder
-from engine.stages.crop import cut, portrait_box
-from engine.stages.geometry import head_pose
-from engine.stages.track import FaceTracker
-from engine.types import CropBox, Face, Image
-from training.data.split import identity_of
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.engine.sinks.video_writer import VideoWriter, h264_encoder
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import CropBox, Face, Image
+from mimicam.training.data.split import identity_of
 
 VIDEOS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
 COLUMNS = ("file", "identity", "source", "start_s", "seconds", "box_px", "yaw_range_deg", "pitch_range_deg")

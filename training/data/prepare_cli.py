@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from engine.errors import EngineError
-from training.data.prepare import PrepareOptions, Preparer, find_videos, prepare_all
+from mimicam.engine.errors import EngineError
+from mimicam.training.data.prepare import PrepareOptions, Preparer, find_videos, prepare_all
 
 
 @dataclass(frozen=True, kw_only=True)

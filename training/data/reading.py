@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.stages.geometry import RIGID, fit_similarity
-from engine.stages.reading import view_terms
-from training.data.geometry import mirrored_blendshapes, pose_rows
+from mimicam.engine.stages.geometry import RIGID, fit_similarity
+from mimicam.engine.stages.reading import view_terms
+from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 MODES = 80
 _EVERY = 11

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from training.data.reading import Maps, Readings, displacements
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.training.data.reading import Maps, Readings, displacements
 
 _QUANTILE = 0.2
 """People rest a fifth of the time at least; `engine.stages.neutral` takes the same quantile of a driver."""

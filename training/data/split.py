@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path, PurePath
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 VALIDATION = frozenset("P001 P080 P108 P122 P126 P138 P139 P148 P151 P152 P186 P206 P207 P212".split())
 """Never trained on. Chosen for a spread of head motion and expression, sex, age, skin and camera; the

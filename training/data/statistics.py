@@ -1,4 +1,4 @@
-"""``python -m training.data.statistics``: the statistics of faces that the engine ships (``face_geometry.npz``)."""
+"""``python -m mimicam.training.data.statistics``: the statistics of faces that the engine ships (``face_geometry.npz``)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from engine.errors import EngineError
-from training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
-from training.data.reading import (
+from mimicam.engine.errors import EngineError
+from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
+from mimicam.training.data.reading import (
     Maps,
     Readings,
     displacements,
@@ -20,7 +20,7 @@ from training.data.reading import (
     read_pack,
     view_bias_of_shapes,
 )
-from training.data.resting import resting_statistics
+from mimicam.training.data.resting import resting_statistics
 
 _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
           "cheeks": [205, 425], "chin": [152]}  # fmt: skip

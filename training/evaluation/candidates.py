@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from engine.models.base import Features, LiveModel, PictureModel, TrackerModel
-from engine.stages.composite import Composite
-from engine.stages.crop import cut, whole_box
-from engine.stages.edit import MotionEdit
-from engine.stages.encode import Crop
-from engine.stages.generate import CompactGenerate
-from engine.stages.layered import LayeredComposite
-from engine.stages.motion import Departure, read_mouth_colours
-from engine.stages.reenact import PictureReenactor
-from engine.types import EditSettings, Image, Mode, MotionCode
+from mimicam.engine.models.base import Features, LiveModel, PictureModel, TrackerModel
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import cut, whole_box
+from mimicam.engine.stages.edit import MotionEdit
+from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.generate import CompactGenerate
+from mimicam.engine.stages.layered import LayeredComposite
+from mimicam.engine.stages.motion import Departure, read_mouth_colours
+from mimicam.engine.stages.reenact import PictureReenactor
+from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
 """portrait, its motion, driver, its motion, mode -> result, of the portrait's size."""

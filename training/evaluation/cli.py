@@ -8,21 +8,21 @@ from pathlib import Path
 
 import cv2
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from engine.models.base import LiveModel, PictureModel
-from engine.models.load import load_model
-from engine.types import EditSettings, Mode
-from training.data.pairs import FramePack
-from training.evaluation.candidates import Candidate, floors, model_candidate
-from training.evaluation.clips import Clip, load_clips
-from training.evaluation.dlib_points import DlibPoints
-from training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
-from training.evaluation.identity import IdentityDistance
-from training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
-from training.evaluation.show import draw_grid, show
-from training.evaluation.still import evaluate_still
-from training.evaluation.synthetic import evaluate_synthetic, load_quadruples
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.load import load_model
+from mimicam.engine.types import EditSettings, Mode
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.candidates import Candidate, floors, model_candidate
+from mimicam.training.evaluation.clips import Clip, load_clips
+from mimicam.training.evaluation.dlib_points import DlibPoints
+from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.identity import IdentityDistance
+from mimicam.training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
+from mimicam.training.evaluation.show import draw_grid, show
+from mimicam.training.evaluation.still import evaluate_still
+from mimicam.training.evaluation.synthetic import evaluate_synthetic, load_quadruples
 
 Figures = dict[str, dict[str, dict[str, float]]]
 """Column, setting, figure."""
@@ -114,7 +114,7 @@ class Evaluate:
         identity = IdentityDistance() if self.identity else None
         if self.perceptual is None:
             return Meters(identity=identity)
-        from training.evaluation.perceptual import PictureFeatures  # PyTorch is not needed without it
+        from mimicam.training.evaluation.perceptual import PictureFeatures  # PyTorch is not needed without it
 
         return Meters(identity=identity, pictures=PictureFeatures(self.perceptual))
 

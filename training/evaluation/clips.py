@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.stages.motion import read_motion
-from engine.types import Float, Image, MotionCode
-from training.data.pairs import FramePack
-from training.data.split import LIVELY
-from training.evaluation import metrics
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.types import Float, Image, MotionCode
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.data.split import LIVELY
+from mimicam.training.evaluation import metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import EngineError
-from engine.types import Float, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Float, Image
 
 _LIDS = ((37, 41, 36, 39), (38, 40, 36, 39), (43, 47, 42, 45), (44, 46, 42, 45))
 """Upper lid, lower lid, and the corners that the opening is measured by."""

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.stages.geometry import head_pose
-from engine.stages.track import FaceTracker, region_of_landmarks
-from engine.types import Face, Float, Image, Mode
-from training.evaluation import metrics
-from training.evaluation.candidates import Generate
-from training.evaluation.clips import Clip, calmest, cross_pairs
-from training.evaluation.identity import IdentityDistance
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.track import FaceTracker, region_of_landmarks
+from mimicam.engine.types import Face, Float, Image, Mode
+from mimicam.training.evaluation import metrics
+from mimicam.training.evaluation.candidates import Generate
+from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
+from mimicam.training.evaluation.identity import IdentityDistance
 
 if TYPE_CHECKING:
-    from training.evaluation.perceptual import PictureFeatures  # needs PyTorch
+    from mimicam.training.evaluation.perceptual import PictureFeatures  # needs PyTorch
 
 _EVERY = 3
 """Of the results, every third goes through the networks of `Meters`: 0.1 s each."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import EngineError
-from engine.types import Float, Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Float, Image
 
 # dlib's 5-point model: outer and inner corner of the left eye, of the right eye, base of the nose; MediaPipe's numbers.
 _FIVE_POINTS = (263, 362, 33, 133, 2)

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import EngineError
-from engine.models.base import LiveModel
-from engine.pipeline import Pipeline
-from engine.portrait import Portrait, enroll
-from engine.stages.geometry import head_pose
-from engine.stages.motion import read_motion
-from engine.stages.neutral import calmness_cost
-from engine.types import EditSettings, Face, Float, Frame, Image
-from training.data.pairs import FramePack
-from training.data.split import LIVELY
-from training.evaluation import metrics
-from training.evaluation.dlib_points import DlibPoints
-from training.evaluation.evaluate import Tally, read_results
-from training.evaluation.identity import IdentityDistance
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.pipeline import Pipeline
+from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.neutral import calmness_cost
+from mimicam.engine.types import EditSettings, Face, Float, Frame, Image
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.data.split import LIVELY
+from mimicam.training.evaluation import metrics
+from mimicam.training.evaluation.dlib_points import DlibPoints
+from mimicam.training.evaluation.evaluate import Tally, read_results
+from mimicam.training.evaluation.identity import IdentityDistance
 
 _DRIVERS = 10
 _FRAME_NS = 80_000_000

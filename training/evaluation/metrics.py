@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.types import Float, Image
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.types import Float, Image
 
 _NAMES = list(BLENDSHAPE_NAMES)
 GROUPS = {

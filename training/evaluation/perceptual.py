@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.types import Float, Image
-from training.evaluation import metrics
-from training.perceptual import MobileNetDistance
+from mimicam.engine.types import Float, Image
+from mimicam.training.evaluation import metrics
+from mimicam.training.perceptual import MobileNetDistance
 
 
 class PictureFeatures:

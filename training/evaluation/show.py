@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engine.types import Image, Mode
-from training.evaluation.candidates import Candidate
-from training.evaluation.clips import Clip, calmest, cross_pairs
+from mimicam.engine.types import Image, Mode
+from mimicam.training.evaluation.candidates import Candidate
+from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
 
 
 def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:

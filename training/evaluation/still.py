@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.stages.encode import Crop, TrackerEncoder
-from engine.stages.track import region_of_landmarks
-from engine.types import CropBox, Float, Image, Mode, MotionCode
-from training.evaluation.candidates import FRAME_NS, Candidate, Generate
-from training.evaluation.clips import Clip, calmest, cross_pairs
-from training.evaluation.evaluate import Tally, read_results, the_tracker
+from mimicam.engine.stages.encode import Crop, TrackerEncoder
+from mimicam.engine.stages.track import region_of_landmarks
+from mimicam.engine.types import CropBox, Float, Image, Mode, MotionCode
+from mimicam.training.evaluation.candidates import FRAME_NS, Candidate, Generate
+from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
+from mimicam.training.evaluation.evaluate import Tally, read_results, the_tracker
 
 NOISE_LEVELS = 2.0
 """Standard deviation of the sensor's noise, grey levels of 255: a webcam in a lit room."""

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.stages.motion import read_motion
-from engine.stages.track import FaceTracker
-from engine.types import CropBox, Face, Float, Image, Mode
-from training.evaluation import metrics
-from training.evaluation.candidates import Generate
-from training.evaluation.evaluate import Tally, read_results
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import CropBox, Face, Float, Image, Mode
+from mimicam.training.evaluation import metrics
+from mimicam.training.evaluation.candidates import Generate
+from mimicam.training.evaluation.evaluate import Tally, read_results
 
 TRUTH = {Mode.EXP: 1, Mode.POSE: 2, Mode.BOTH: 3}
 _DRIVER = 3

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.models.dpe.network import Dpe
-from engine.types import Mode
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.types import Mode
 
 Edit = Callable[[Tensor, Tensor, Mode], Tensor]
 """Source and driving pictures and a mode (``exp`` or ``pose``) to pictures."""

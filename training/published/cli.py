@@ -13,18 +13,18 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from engine.models.dpe.config import PRESETS, DpeConfig
-from engine.models.dpe.weights import initialise_from_lia
-from training.data.pairs import FramePack, PairSampler
-from training.perceptual import MobileNetDistance
-from training.published.branches import measure_branches
-from training.published.face import TrackerFeatures
-from training.published.losses import LossWeights
-from training.published.perceptual import VggDistance
-from training.published.recipe import PublishedOptions, PublishedRecipe, any_process
-from training.trainer import Trainer, TrainerOptions
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.engine.models.dpe.config import PRESETS, DpeConfig
+from mimicam.engine.models.dpe.weights import initialise_from_lia
+from mimicam.training.data.pairs import FramePack, PairSampler
+from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.published.branches import measure_branches
+from mimicam.training.published.face import TrackerFeatures
+from mimicam.training.published.losses import LossWeights
+from mimicam.training.published.perceptual import VggDistance
+from mimicam.training.published.recipe import PublishedOptions, PublishedRecipe, any_process
+from mimicam.training.trainer import Trainer, TrainerOptions
 
 
 @dataclass(frozen=True, kw_only=True)

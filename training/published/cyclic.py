@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.network import Dpe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dpe.config import DpeConfig
-from engine.models.dpe.network import ConvBlock, ResidualBlock
-from engine.models.dpe.stylegan2 import GAIN, SLOPE, EqualLinear
+from mimicam.engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.network import ConvBlock, ResidualBlock
+from mimicam.engine.models.dpe.stylegan2 import GAIN, SLOPE, EqualLinear
 
 _GROUP = 4
 """Pictures whose spread is measured together (StyleGAN2)."""

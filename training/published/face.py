@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.stages.landmarks import BLENDSHAPE_LANDMARKS
-from training.published.branches import Reading
-from training.published.onnx_graph import OnnxGraph
+from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.training.published.branches import Reading
+from mimicam.training.published.onnx_graph import OnnxGraph
 
 _SIDE = 256
 """Of the landmark network's picture."""

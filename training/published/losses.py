@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.published.cyclic import Cycle
+from mimicam.training.published.cyclic import Cycle
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Two batches of pictures to a scalar; gradients go to the first."""

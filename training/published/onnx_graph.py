@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 Attributes = dict[str, Any]
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from training.perceptual import read_weights
+from mimicam.engine.errors import EngineError
+from mimicam.training.perceptual import read_weights
 
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
 """VGG19 up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, configuration E)."""

@@ -11,15 +11,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from engine.models.dpe.config import PUBLISHED, DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import ImportReport, save_dpe
-from engine.types import Mode
-from training.published import losses
-from training.published.branches import BranchReport, name_branches
-from training.published.cyclic import Cycle, run_cycle
-from training.published.discriminator import Discriminator
-from training.published.losses import Distance, FaceFeatures, LossWeights
+from mimicam.engine.models.dpe.config import PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import ImportReport, save_dpe
+from mimicam.engine.types import Mode
+from mimicam.training.published import losses
+from mimicam.training.published.branches import BranchReport, name_branches
+from mimicam.training.published.cyclic import Cycle, run_cycle
+from mimicam.training.published.discriminator import Discriminator
+from mimicam.training.published.losses import Distance, FaceFeatures, LossWeights
 
 Batch = dict[str, Tensor]
 

@@ -1,12 +1,12 @@
-"""``python -m training.synthetic --count N --seed S --out FILE.npz``, and ``python -m training.synthetic fitted``."""
+"""``python -m mimicam.training.synthetic --count N --seed S --out FILE.npz``, or ``... fitted``."""
 
 import sys
 
 import tyro
 
-from engine.errors import EngineError
-from training.synthetic.cli import Synthesize
-from training.synthetic.fitted_cli import Fitted
+from mimicam.engine.errors import EngineError
+from mimicam.training.synthetic.cli import Synthesize
+from mimicam.training.synthetic.fitted_cli import Fitted
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``mimicam synthesize`` and ``python -m training.synthetic``."""
+"""``mimicam synthesize`` and ``python -m mimicam.training.synthetic``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from training.synthetic import pack
-from training.synthetic.model import FaceModel
-from training.synthetic.quadruple import Generator
-from training.synthetic.render import Renderer
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.training.synthetic import pack
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.quadruple import Generator
+from mimicam.training.synthetic.render import Renderer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from engine.errors import EngineError
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from training.synthetic.marks import SKIN_MARKS, LandmarkMap
-from training.synthetic.model import FaceModel, Float
-from training.synthetic.scene import CROP_FROM_HEAD, FACE_CENTRE
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.training.synthetic.marks import SKIN_MARKS, LandmarkMap
+from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.scene import CROP_FROM_HEAD, FACE_CENTRE
 
 DISTANCE_CM = 90.0
 """From the camera to the face: what the crop tells about it is less than the identity modes can imitate."""

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.files import write_atomically
-from engine.stages.geometry import head_pose
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from training.data.pack import Packer, Segment
-from training.data.split import VALIDATION
-from training.synthetic.portrait_pairs import MOST_TURN_DEG, PortraitSet, PortraitStudio
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.training.data.pack import Packer, Segment
+from mimicam.training.data.split import VALIDATION
+from mimicam.training.synthetic.portrait_pairs import MOST_TURN_DEG, PortraitSet, PortraitStudio
 
 Image = npt.NDArray[np.uint8]
 VERSION = 1

@@ -1,4 +1,4 @@
-"""``python -m training.synthetic fitted``: real portraits re-rendered with other expressions."""
+"""``python -m mimicam.training.synthetic fitted``: real portraits re-rendered with other expressions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ import cv2
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs
-from training.data.pack import packed_files
-from training.synthetic.fitted import FittedJob, Portrait, Tally, choose, make_parts, sets_of, write_pack
-from training.synthetic.marks import landmark_map
-from training.synthetic.model import FaceModel
-from training.synthetic.portrait_pairs import PortraitStudio
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.training.data.pack import packed_files
+from mimicam.training.synthetic.fitted import (
+    FittedJob,
+    Portrait,
+    Tally,
+    choose,
+    make_parts,
+    sets_of,
+    write_pack,
+)
+from mimicam.training.synthetic.marks import landmark_map
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.portrait_pairs import PortraitStudio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.model import Float, Int
-from training.synthetic.places import FINE, SKIN, Places
+from mimicam.training.synthetic.model import Float, Int
+from mimicam.training.synthetic.places import FINE, SKIN, Places
 
 Mask = npt.NDArray[np.bool_]
 _BEHIND_CM = 0.25

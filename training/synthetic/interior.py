@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.stages.motion import LEFT_LIDS, RIGHT_LIDS
-from engine.stages.mouth_light import GUMS, bright_skin, light_on, linear, teeth_colour
-from training.synthetic.model import Float
-from training.synthetic.places import Places
+from mimicam.engine.stages.motion import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.stages.mouth_light import GUMS, bright_skin, light_on, linear, teeth_colour
+from mimicam.training.synthetic.model import Float
+from mimicam.training.synthetic.places import Places
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

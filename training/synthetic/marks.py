@@ -2,7 +2,7 @@
 
 The model names 68 landmark vertices, the tracker reads 478 points of a mesh of its own. Rendered heads, whose vertices
 are known to a fraction of a pixel, are shown to the tracker; a landmark is the point of the skin that stays nearest to it
-over all of them, expressions included. ``python -m training.synthetic.marks`` makes the bundled file again.
+over all of them, expressions included. ``python -m mimicam.training.synthetic.marks`` makes the bundled file again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from engine.errors import EngineError
-from engine.stages.track import FaceTracker
-from training.synthetic.mesh import build_mesh
-from training.synthetic.model import FaceModel, Float, Int
-from training.synthetic.people import draw_person
-from training.synthetic.render import Renderer
-from training.synthetic.sample import ExpressionSampler, draw_pose
-from training.synthetic.scene import project
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.training.synthetic.mesh import build_mesh
+from mimicam.training.synthetic.model import FaceModel, Float, Int
+from mimicam.training.synthetic.people import draw_person
+from mimicam.training.synthetic.render import Renderer
+from mimicam.training.synthetic.sample import ExpressionSampler, draw_pose
+from mimicam.training.synthetic.scene import project
 
 SKIN_MARKS = 468
 """Of the tracker's landmarks; the last ten lie on the irises."""
@@ -59,7 +59,7 @@ def landmark_map(path: Path = MAP_FILE) -> LandmarkMap:
         EngineError: the file is missing.
     """
     if not path.is_file():
-        raise EngineError(f"no {path.name}: run 'python -m training.synthetic.marks'")
+        raise EngineError(f"no {path.name}: run 'python -m mimicam.training.synthetic.marks'")
     with np.load(path) as npz:
         return LandmarkMap(
             corners=npz["corners"].astype(np.int32), weights=npz["weights"], noise=npz["noise"]

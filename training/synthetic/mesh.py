@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.synthetic.model import FaceModel, Float, Int
+from mimicam.training.synthetic.model import FaceModel, Float, Int
 
 PARTS = {
     "skin": ("M_Face", "M_BackHead"),

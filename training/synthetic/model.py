@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 Float: TypeAlias = npt.NDArray[np.floating[Any]]
 """float32 wherever it is kept or uploaded; sampling and set-up may be float64."""

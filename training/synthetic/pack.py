@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.files import write_atomically
-from training.synthetic.quadruple import FIELDS, ORDER, Generator
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.training.synthetic.quadruple import FIELDS, ORDER, Generator
 
 PART = 25
 VERSION = 1

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.model import FaceModel, Float
 
 Image = npt.NDArray[np.uint8]
 SIZE = 1024

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.paint import BrowShape
-from training.synthetic.scene import Clothes, Colour, Eyes, Hair, Lens, Light, Person, Skin
-from training.synthetic.surfaces import BodyShape, HairShape
+from mimicam.training.synthetic.paint import BrowShape
+from mimicam.training.synthetic.scene import Clothes, Colour, Eyes, Hair, Lens, Light, Person, Skin
+from mimicam.training.synthetic.surfaces import BodyShape, HairShape
 
 Image = npt.NDArray[np.uint8]
 

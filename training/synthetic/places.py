@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from training.synthetic.mesh import RenderMesh
-from training.synthetic.model import Float
-from training.synthetic.render import SHADERS, create_context
+from mimicam.training.synthetic.mesh import RenderMesh
+from mimicam.training.synthetic.model import Float
+from mimicam.training.synthetic.render import SHADERS, create_context
 
 FINE = 2
 """Samples per pixel and axis."""

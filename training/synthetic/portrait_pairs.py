@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from engine.stages.track import FaceTracker
-from engine.types import Face
-from training.synthetic.fit import Fit, Fitter
-from training.synthetic.interior import EYELIDS, INNER_LIPS
-from training.synthetic.marks import LandmarkMap
-from training.synthetic.model import FaceModel, Float
-from training.synthetic.rerender import Rerendered, Rerenderer
-from training.synthetic.sample import ExpressionSampler
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import Face
+from mimicam.training.synthetic.fit import Fit, Fitter
+from mimicam.training.synthetic.interior import EYELIDS, INNER_LIPS
+from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.rerender import Rerendered, Rerenderer
+from mimicam.training.synthetic.sample import ExpressionSampler
 
 Image = npt.NDArray[np.uint8]
 MOST_RESIDUAL = 0.012

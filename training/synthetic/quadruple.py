@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.model import FaceModel, Float
-from training.synthetic.people import draw_person
-from training.synthetic.render import Renderer
-from training.synthetic.sample import Expression, ExpressionSampler, draw_pose
-from training.synthetic.scene import Person, Pose, project
+from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.people import draw_person
+from mimicam.training.synthetic.render import Renderer
+from mimicam.training.synthetic.sample import Expression, ExpressionSampler, draw_pose
+from mimicam.training.synthetic.scene import Person, Pose, project
 
 ORDER = ((0, 0), (1, 0), (0, 1), (1, 1))
 """(expression, pose) of the four pictures: source, exp target, pose target, both target."""

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import EngineError
-from training.synthetic import paint
-from training.synthetic.mesh import PARTS, build_mesh
-from training.synthetic.model import FaceModel, Float, Int, NormalPlan, eyeball_centre
-from training.synthetic.scene import Person, Pose
-from training.synthetic.surfaces import BODY_GRID, HAIR_GRID, HairRig, grid_triangles, lay_body
+from mimicam.engine.errors import EngineError
+from mimicam.training.synthetic import paint
+from mimicam.training.synthetic.mesh import PARTS, build_mesh
+from mimicam.training.synthetic.model import FaceModel, Float, Int, NormalPlan, eyeball_centre
+from mimicam.training.synthetic.scene import Person, Pose
+from mimicam.training.synthetic.surfaces import BODY_GRID, HAIR_GRID, HairRig, grid_triangles, lay_body
 
 Image = npt.NDArray[np.uint8]
 SHADERS = Path(__file__).parent / "shaders"

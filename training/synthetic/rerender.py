@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.fit import Fit
-from training.synthetic.hidden import Neighbours, visible, with_ring
-from training.synthetic.interior import Openings, paint_eyes, paint_mouth
-from training.synthetic.marks import LandmarkMap
-from training.synthetic.mesh import RenderMesh, build_mesh
-from training.synthetic.model import FaceModel, Float, NormalPlan
-from training.synthetic.places import EYES, FINE, MOUTH, SKIN, PlaceRasteriser, Places
-from training.synthetic.sealing import Spread, seal
+from mimicam.training.synthetic.fit import Fit
+from mimicam.training.synthetic.hidden import Neighbours, visible, with_ring
+from mimicam.training.synthetic.interior import Openings, paint_eyes, paint_mouth
+from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.mesh import RenderMesh, build_mesh
+from mimicam.training.synthetic.model import FaceModel, Float, NormalPlan
+from mimicam.training.synthetic.places import EYES, FINE, MOUTH, SKIN, PlaceRasteriser, Places
+from mimicam.training.synthetic.sealing import Spread, seal
 
 Image = npt.NDArray[np.uint8]
 _REACH_PX = 32.0

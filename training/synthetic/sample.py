@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.synthetic.model import FaceModel, Float
-from training.synthetic.scene import Pose, head_rotation
+from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.scene import Pose, head_rotation
 
 Weights = dict[str, float]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from training.synthetic.model import Float
-from training.synthetic.paint import BrowShape
-from training.synthetic.surfaces import BodyShape, HairShape
+from mimicam.training.synthetic.model import Float
+from mimicam.training.synthetic.paint import BrowShape
+from mimicam.training.synthetic.surfaces import BodyShape, HairShape
 
 Colour = tuple[float, float, float]
 """Linear RGB, 0..1."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.synthetic.fit import Fit
-from training.synthetic.marks import LandmarkMap
-from training.synthetic.model import FaceModel, Float, Int
+from mimicam.training.synthetic.fit import Fit
+from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.model import FaceModel, Float, Int
 
 LIPS = ((191, 95), (80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318), (415, 324))
 """The tracker's inner lips, upper over lower."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.synthetic.mesh import HEAD_CENTRE, above_hairline
-from training.synthetic.model import FaceModel, Float, Int
+from mimicam.training.synthetic.mesh import HEAD_CENTRE, above_hairline
+from mimicam.training.synthetic.model import FaceModel, Float, Int
 
 HAIR_GRID = (28, 81)
 BODY_GRID = (18, 49)

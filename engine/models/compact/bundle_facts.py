@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import EngineError
-from engine.models.compact.spec import CompactConfig
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.spec import CompactConfig
 
 COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
 """The bundle that comes with mimicam."""

@@ -6,33 +6,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.models.base import LiveModel
-from engine.models.family import Family, Form
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.family import Family, Form
 
 if TYPE_CHECKING:
-    from engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.gpu_networks import Engine
 
 
 def _openvino(path: Path, threads: int | None) -> LiveModel:
-    from engine.models.compact.model import open_bundle_openvino
+    from mimicam.engine.models.compact.model import open_bundle_openvino
 
     return open_bundle_openvino(path, threads=threads)
 
 
 def _torch(path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.compact.model import open_bundle_torch
+    from mimicam.engine.models.compact.model import open_bundle_torch
 
     return open_bundle_torch(path)
 
 
 def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.compact.frame_graph import open_compact_half
+    from mimicam.engine.models.compact.frame_graph import open_compact_half
 
     return open_compact_half(path, engine=engine)
 
 
 def _plans(path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.compact.plans import start_compact
+    from mimicam.engine.models.compact.plans import start_compact
 
     return start_compact(path)
 

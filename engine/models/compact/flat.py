@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.models.compact.network import Compact
-from engine.models.compact.spec import FEATURES, generator_spec
+from mimicam.engine.models.compact.network import Compact
+from mimicam.engine.models.compact.spec import FEATURES, generator_spec
 
 
 class CompactEncoder(nn.Module):

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
-from engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
-from engine.backends.networks import ModelInfo
-from engine.models.base import Features, as_layers, as_network_input, check_own
-from engine.models.compact.layered_surface import LayeredSurface
-from engine.models.compact.model import load_compact
-from engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
-from engine.models.frame_graph import CanvasDrawer, Scene
-from engine.types import Float, Image, Layers
+from mimicam.engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
+from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.models.base import Features, as_layers, as_network_input, check_own
+from mimicam.engine.models.compact.layered_surface import LayeredSurface
+from mimicam.engine.models.compact.model import load_compact
+from mimicam.engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
+from mimicam.engine.models.frame_graph import CanvasDrawer, Scene
+from mimicam.engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
-    from engine.models.compact.network import Compact
+    from mimicam.engine.models.compact.network import Compact
 
 
 class GpuCompact:
@@ -163,7 +163,7 @@ def compact_networks(
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
-    from engine.models.compact.flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
+    from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     specs = encoder_spec(model.config), generator_spec(model.config)
     examples = [{t.name: torch.zeros(t.shape) for t in spec.inputs} for spec in specs]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Download, Gpu
-from engine.backends.gpu_networks import copy_all
-from engine.models.frame_graph import Scene
+from mimicam.engine.backends.cuda_gpu import Download, Gpu
+from mimicam.engine.backends.gpu_networks import copy_all
+from mimicam.engine.models.frame_graph import Scene
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kernels._pixels import Pixels
+    from mimicam.kernels._pixels import Pixels
 
 
 class LayeredSurface:
@@ -52,7 +52,7 @@ class LayeredSurface:
             outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
             mouth_14SS: see `engine.stages.mouth.LAYERS`.
         """
-        from kernels.layers import layers
+        from mimicam.kernels.layers import layers
 
         painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
         covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends.networks import ModelInfo, Networks, Resident
-from engine.errors import EngineError
-from engine.models.base import Features, as_network_input, check_own
-from engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
-from engine.runtime.cores import usable_cores
-from engine.types import Float, Image, Layers
+from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import Features, as_network_input, check_own
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
+from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
-    from engine.models.compact.network import Compact
+    from mimicam.engine.models.compact.network import Compact
 
 _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
 
@@ -54,9 +54,9 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     Raises:
         EngineError: the folder is not complete, or does not load.
     """
-    from engine.backends.openvino_networks import OpenVinoNetworks
-    from engine.backends.openvino_runtime import Network, has_bf16
-    from engine.models.compact.spec import encoder_spec, pixel_generator_spec
+    from mimicam.engine.backends.openvino_networks import OpenVinoNetworks
+    from mimicam.engine.backends.openvino_runtime import Network, has_bf16
+    from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
@@ -90,9 +90,9 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     model, facts = load_compact(folder)
     from torch import nn
 
-    from engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
-    from engine.models.compact.flat import CompactEncoder, PixelGenerator
-    from engine.models.compact.spec import encoder_spec, pixel_generator_spec
+    from mimicam.engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
+    from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
+    from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 
     modules = nn.ModuleDict({"encoder": CompactEncoder(model), "generator": PixelGenerator(model)})
     specs = {"encoder": encoder_spec(model.config), "generator": pixel_generator_spec(model.config)}
@@ -110,7 +110,7 @@ def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        from engine.models.compact.network import Compact
+        from mimicam.engine.models.compact.network import Compact
     except ImportError as error:
         raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
     if not (folder / "weights.safetensors").is_file():

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.compact.landmark_flow import LandmarkFlow, warp
-from engine.models.compact.spec import CompactConfig
+from mimicam.engine.models.compact.landmark_flow import LandmarkFlow, warp
+from mimicam.engine.models.compact.spec import CompactConfig
 
 SLOPE = 0.1
 _NOISE = 0.004

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import CudaGpu, Gpu
-from engine.backends.networks import ModelInfo
-from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import is_built, open_network
-from engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
-from engine.errors import EngineError
-from engine.models.base import LiveModel
-from engine.models.compact.bundle_facts import COMPACT_DIR, read_facts
-from engine.models.compact.frame_graph import GpuCompact
-from engine.models.compact.model import open_bundle_openvino
-from engine.models.hot_swap import CanvasMeanwhile
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.backends.plan_cache import PlanCache
+from mimicam.engine.backends.tensorrt import is_built, open_network
+from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, read_facts
+from mimicam.engine.models.compact.frame_graph import GpuCompact
+from mimicam.engine.models.compact.model import open_bundle_openvino
+from mimicam.engine.models.hot_swap import CanvasMeanwhile
 
 
 class TensorRtCompact(GpuCompact):

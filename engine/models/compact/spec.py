@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from engine.network_spec import NetworkSpec, TensorSpec, named
+from mimicam.engine.network_spec import NetworkSpec, TensorSpec, named
 
 
 @dataclass(frozen=True, kw_only=True)

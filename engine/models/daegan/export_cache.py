@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends import network_cache
-from engine.backends.manifest import Array, NetworkFile
-from engine.models.daegan.model import NETWORKS
-from engine.models.daegan.torch_model import load_parts
+from mimicam.engine.backends import network_cache
+from mimicam.engine.backends.manifest import Array, NetworkFile
+from mimicam.engine.models.daegan.model import NETWORKS
+from mimicam.engine.models.daegan.torch_model import load_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from engine.models.daegan.inference import DaeGanParts
+    from mimicam.engine.models.daegan.inference import DaeGanParts
 
 _KIND = "daegan-1"
 """Another number when the networks' form changes, so that what older versions made is not used."""
@@ -36,7 +36,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
         parts = network_cache.load_for_export(path, load_parts)
         import torch
 
-        from engine.backends.onnx_export import OPSET
+        from mimicam.engine.backends.onnx_export import OPSET
 
         picture = network_cache.soft_picture(parts.config.size)
         other = np.ascontiguousarray(-picture[..., ::-1])
@@ -48,7 +48,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
 
 def _entry(parts: DaeGanParts, name: str, inputs: dict[str, Tensor], folder: Path) -> NetworkFile:
-    from engine.backends.onnx_export import write_network
+    from mimicam.engine.backends.onnx_export import write_network
 
     path = folder / f"{name}.onnx"
     write_network(parts.get_submodule(name), path, inputs, parts.specs[name].output_names, dynamic=False)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engine.models.daegan.network import DaeGan, DaeGanConfig
-from engine.network_spec import NetworkSpec, Shapes, named
+from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
+from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from engine.backends.networks import ModelInfo, Networks, Resident
-from engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
-from engine.types import Float, Image, Mode
+from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
+from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 """Inputs and outputs are those of ``engine.models.daegan.inference``."""

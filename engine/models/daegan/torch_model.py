@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
-from engine.files import sha256_of
-from engine.models.daegan.model import DaeGanModel
+from mimicam.engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from mimicam.engine.files import sha256_of
+from mimicam.engine.models.daegan.model import DaeGanModel
 
 if TYPE_CHECKING:
-    from engine.models.daegan.inference import DaeGanParts
+    from mimicam.engine.models.daegan.inference import DaeGanParts
 
 
 def load_parts(path: Path) -> DaeGanParts:
@@ -20,8 +20,8 @@ def load_parts(path: Path) -> DaeGanParts:
         EngineError: PyTorch is not installed, or the file is no such model.
     """
     with needs_torch(path):
-        from engine.models.daegan.inference import DaeGanParts
-        from engine.models.daegan.weights import load_daegan
+        from mimicam.engine.models.daegan.inference import DaeGanParts
+        from mimicam.engine.models.daegan.weights import load_daegan
     return DaeGanParts(load_daegan(path))
 
 

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from engine.errors import EngineError
-from engine.files import write_atomically
-from engine.models.daegan.network import DaeGan, DaeGanConfig
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import write_atomically
+from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
 
 FORMAT = "mimicam-daegan"
 

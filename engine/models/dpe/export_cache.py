@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends import network_cache
-from engine.backends.manifest import Array
-from engine.models.dpe.model import NETWORKS
-from engine.models.dpe.torch_model import load_folded
+from mimicam.engine.backends import network_cache
+from mimicam.engine.backends.manifest import Array
+from mimicam.engine.models.dpe.model import NETWORKS
+from mimicam.engine.models.dpe.torch_model import load_folded
 
 if TYPE_CHECKING:
-    from engine.models.dpe.folded import FoldedDpe
+    from mimicam.engine.models.dpe.folded import FoldedDpe
 
 _KIND = "dpe-1"
 """Another number when the folded form changes, so that what older versions made is not used."""
@@ -30,8 +30,8 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
     def make(folder: Path, sha256: str) -> None:
         folded = network_cache.load_for_export(path, load_folded)
-        from engine.backends.onnx_export import OPSET
-        from engine.models.dpe.spec import write_onnx
+        from mimicam.engine.backends.onnx_export import OPSET
+        from mimicam.engine.models.dpe.spec import write_onnx
 
         paths = write_onnx(folded, folder)
         entries = (network_cache.entry(paths[name], *_example(folded, name)) for name in NETWORKS)
@@ -44,7 +44,7 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
     """Inputs as the network meets them, a soft picture or what the encoder makes of one, and its outputs."""
     import torch
 
-    from engine.models.dpe.spec import dpe_specs
+    from mimicam.engine.models.dpe.spec import dpe_specs
 
     specs = dpe_specs(folded.config)
     with torch.inference_mode():

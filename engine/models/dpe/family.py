@@ -6,54 +6,54 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.models.base import LiveModel
-from engine.models.dpe.model import NETWORKS
-from engine.models.family import Family, Form, torch_has_gpu
+from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.dpe.model import NETWORKS
+from mimicam.engine.models.family import Family, Form, torch_has_gpu
 
 if TYPE_CHECKING:
-    from engine.backends.gpu_networks import Engine
-    from engine.models.dpe.gpu.batch import SharedModel
+    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 
 def _torch(path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.dpe.torch_model import open_torch
+    from mimicam.engine.models.dpe.torch_model import open_torch
 
     return open_torch(path)
 
 
 def _export_openvino(path: Path, threads: int | None) -> LiveModel:
-    from engine.backends.openvino_networks import open_export
-    from engine.models.dpe.model import DpeModel
+    from mimicam.engine.backends.openvino_networks import open_export
+    from mimicam.engine.models.dpe.model import DpeModel
 
     return DpeModel(*open_export(path, "encoder", threads))
 
 
 def _weights_openvino(path: Path, threads: int | None) -> LiveModel:
-    from engine.models.dpe.export_cache import exported
+    from mimicam.engine.models.dpe.export_cache import exported
 
     return _export_openvino(exported(path), threads)
 
 
 def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.dpe.gpu.networks import open_half
+    from mimicam.engine.models.dpe.gpu.networks import open_half
 
     return open_half(path, engine=engine)
 
 
 def _plans(path: Path, _threads: int | None) -> LiveModel:
-    from engine.models.dpe.gpu.plans import start_dpe
+    from mimicam.engine.models.dpe.gpu.plans import start_dpe
 
     return start_dpe(path)
 
 
 def _share_half(engine: Engine, path: Path, *, slots: int, wait_s: float) -> SharedModel:
-    from engine.models.dpe.gpu.batch import share_half
+    from mimicam.engine.models.dpe.gpu.batch import share_half
 
     return share_half(path, engine, slots=slots, wait_s=wait_s)
 
 
 def _share_plans(path: Path, *, slots: int, wait_s: float) -> SharedModel:
-    from engine.models.dpe.gpu.batch import share_plans
+    from mimicam.engine.models.dpe.gpu.batch import share_plans
 
     return share_plans(path, slots=slots, wait_s=wait_s)
 

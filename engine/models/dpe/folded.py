@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dpe import network as dpe
-from engine.models.dpe import stylegan2 as layers
-from engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOPE
+from mimicam.engine.models.dpe import network as dpe
+from mimicam.engine.models.dpe import stylegan2 as layers
+from mimicam.engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOPE
 
 _HALF = 1.0 / math.sqrt(2.0)
 

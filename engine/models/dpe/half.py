@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dpe import network as dpe
-from engine.models.dpe.folded import (
+from mimicam.engine.models.dpe import network as dpe
+from mimicam.engine.models.dpe.folded import (
     FoldedConv,
     FoldedDpe,
     FoldedEncoder,
@@ -24,8 +24,8 @@ from engine.models.dpe.folded import (
     FoldedResidualBlock,
     FoldedStyledConv,
 )
-from engine.models.dpe.half_parts import Double, Form, as_phases, blur, narrow, with_blur
-from engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOPE
+from mimicam.engine.models.dpe.half_parts import Double, Form, as_phases, blur, narrow, with_blur
+from mimicam.engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOPE
 
 
 class MixedConv(nn.Module):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import kernels.torch_ops  # noqa: F401 - registers the operators
-from engine.models.dpe.stylegan2 import blur_kernel
+import mimicam.kernels.torch_ops  # noqa: F401 - registers the operators
+from mimicam.engine.models.dpe.stylegan2 import blur_kernel
 
 _BLUR = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1] / 8, along one axis."""

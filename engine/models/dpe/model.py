@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.backends.networks import ModelInfo, Networks, Resident
-from engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
-from engine.types import Float, Image, Mode
+from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
+from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
 """Their inputs and outputs are those of ``engine.models.dpe.spec``."""

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.models.dpe import stylegan2 as layers
-from engine.models.dpe.config import DpeConfig
-from engine.models.dpe.stylegan2 import (
+from mimicam.engine.models.dpe import stylegan2 as layers
+from mimicam.engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.stylegan2 import (
     BiasedLeakyReLU,
     Blur,
     EqualConv2d,
@@ -23,7 +23,7 @@ from engine.models.dpe.stylegan2 import (
     ModulatedConv2d,
     Upsample,
 )
-from engine.types import Mode
+from mimicam.engine.types import Mode
 
 
 class Encoded(NamedTuple):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.config import DpeConfig
 
 MAPPING_VERSION = 1
 """Goes into the file beside a converted checkpoint; counts up when names in ``Dpe`` change."""

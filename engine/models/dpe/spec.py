@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.backends.onnx_export import OPSET, write_network
-from engine.models.dpe.config import DpeConfig
-from engine.models.dpe.folded import FoldedDpe
-from engine.network_spec import NetworkSpec, Shapes, named
+from mimicam.engine.backends.onnx_export import OPSET, write_network
+from mimicam.engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 _log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
-from engine.files import sha256_of
-from engine.models.dpe.model import DpeModel
+from mimicam.engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe.model import DpeModel
 
 if TYPE_CHECKING:
-    from engine.models.dpe.folded import FoldedDpe
+    from mimicam.engine.models.dpe.folded import FoldedDpe
 
 
 def load_folded(path: Path) -> FoldedDpe:
@@ -20,8 +20,8 @@ def load_folded(path: Path) -> FoldedDpe:
         EngineError: PyTorch is not installed, or the file is no such model.
     """
     with needs_torch(path):
-        from engine.models.dpe.folded import FoldedDpe
-        from engine.models.dpe.weights import load_dpe
+        from mimicam.engine.models.dpe.folded import FoldedDpe
+        from mimicam.engine.models.dpe.weights import load_dpe
     return FoldedDpe(load_dpe(path))
 
 
@@ -32,7 +32,7 @@ def open_torch(path: Path) -> DpeModel:
         EngineError: see `load_folded`.
     """
     folded = load_folded(path)
-    from engine.models.dpe.spec import dpe_specs
+    from mimicam.engine.models.dpe.spec import dpe_specs
 
     networks = TorchNetworks(folded, dpe_specs(folded.config), torch_device())
     return DpeModel(networks, torch_info(path.name, sha256_of(path), folded.config.size))

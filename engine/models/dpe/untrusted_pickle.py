@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
 
 LIMIT_BYTES = 2 << 30
 """A DPE training checkpoint with discriminator and both optimisers is 1.2 GB."""

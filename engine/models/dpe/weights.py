@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.files import refuse_to_overwrite_inputs, sha256_of, write_atomically
-from engine.models.dpe.config import PUBLISHED, DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.published_names import MAPPING_VERSION, Entry, entries, lia_name
-from engine.models.dpe.stylegan2 import blur_kernel
-from engine.models.dpe.untrusted_pickle import generator_state
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of, write_atomically
+from mimicam.engine.models.dpe.config import PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.published_names import MAPPING_VERSION, Entry, entries, lia_name
+from mimicam.engine.models.dpe.stylegan2 import blur_kernel
+from mimicam.engine.models.dpe.untrusted_pickle import generator_state
 
 FORMAT = "mimicam-dpe"
 

@@ -10,7 +10,7 @@ import logging
 import aiortc
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
-from engine.web.aiortc_patches import bitrate, jitter_buffer, nack, playout_delay, rsa, udp_drain
+from mimicam.engine.web.aiortc_patches import bitrate, jitter_buffer, nack, playout_delay, rsa, udp_drain
 
 _KNOWN = ((1, 10), (1, 16))
 """First and last minor version of aiortc whose receiver was read, 2026-11."""

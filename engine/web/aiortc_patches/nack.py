@@ -15,7 +15,7 @@ from collections.abc import Callable
 from aiortc import rtcrtpreceiver, rtcrtpsender
 from aiortc.rtp import RtpPacket
 
-from engine.web.aiortc_patches.jitter_buffer import MAX_WAITING, PATIENCE_S, unwrapped
+from mimicam.engine.web.aiortc_patches.jitter_buffer import MAX_WAITING, PATIENCE_S, unwrapped
 
 HISTORY = 1024
 """Packets that a sender keeps for requests of its peer: five seconds at 200 a second."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels import _launch
+from mimicam.kernels import _launch
 
 _HERE = Path(__file__).parent
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}

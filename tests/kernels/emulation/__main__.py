@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from kernels import _pixels, crop_normalize, edit_codes, layers, paste_back, upsample_blur, warp_blend
+from mimicam.kernels import _pixels, crop_normalize, edit_codes, layers, paste_back, upsample_blur, warp_blend
 from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 from tests.kernels.emulation import on_cpu
 

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from engine.sinks.virtual_camera import VirtualCameraSink
-from engine.types import Frame
+from mimicam.engine.sinks.virtual_camera import VirtualCameraSink
+from mimicam.engine.types import Frame
 
 sink = VirtualCameraSink(os.environ["FAKE_V4L2_DEVICE"])
 sink.open((320, 240), 30)

@@ -5,11 +5,11 @@ import threading
 import cv2
 import numpy as np
 
-from engine.doctor import self_test
-from engine.sinks.virtual_camera import VirtualCameraSink
-from engine.sources.devices import list_cameras
-from engine.sources.pattern import paint_code, read_code
-from engine.types import Frame
+from mimicam.engine.doctor import self_test
+from mimicam.engine.sinks.virtual_camera import VirtualCameraSink
+from mimicam.engine.sources.devices import list_cameras
+from mimicam.engine.sources.pattern import paint_code, read_code
+from mimicam.engine.types import Frame
 
 DEVICE, SIZE, FRAMES = "/dev/video10", (640, 480), 40
 

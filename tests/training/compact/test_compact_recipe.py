@@ -7,12 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from engine.models.compact.spec import CompactConfig  # noqa: E402
-from engine.stages.motion import make_drive  # noqa: E402
+from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
+from mimicam.engine.stages.motion import make_drive  # noqa: E402
+from mimicam.training.compact.recipe import CompactOptions, CompactRecipe  # noqa: E402
+from mimicam.training.data.pairs import TRAINED  # noqa: E402
+from mimicam.training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
 from tests.stages.material import bundled, motion, pose  # noqa: E402
-from training.compact.recipe import CompactOptions, CompactRecipe  # noqa: E402
-from training.data.pairs import TRAINED  # noqa: E402
-from training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
 
 TINY = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
 CANCELLED = {"codes.expression.2.bias", "codes.pose.2.bias"}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.cli import main
-from engine.errors import EngineError
-from engine.models.daegan.weights import load_daegan
+from mimicam.engine.cli import main
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.daegan.weights import load_daegan
+from mimicam.training.daegan.cli import TrainDaeGan
 from tests.training.published.conftest import blob
-from training.daegan.cli import TrainDaeGan
 
 
 @pytest.fixture

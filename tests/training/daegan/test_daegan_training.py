@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.daegan.network import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
+from mimicam.training.daegan import losses
+from mimicam.training.daegan.discriminator import Judgement, MultiScaleDiscriminator
+from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.published.conftest import blob
-from training.daegan import losses
-from training.daegan.discriminator import Judgement, MultiScaleDiscriminator
-from training.daegan.recipe import DaeGanOptions, DaeGanRecipe
-from training.trainer import Trainer, TrainerOptions
 
 Batch = dict[str, Tensor]
 

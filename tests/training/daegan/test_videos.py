@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.daegan.videos import VideoSampler
+from mimicam.training.daegan.videos import VideoSampler
 
 
 def videos(lengths: tuple[int, ...], allowed: tuple[int, ...]) -> SimpleNamespace:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.stages.crop import cut, portrait_box
-from engine.stages.geometry import face_geometry, place
-from engine.types import CropBox
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.stages.geometry import face_geometry, place
+from mimicam.engine.types import CropBox
+from mimicam.training.data.pack import Packer, Segment
 from tests.stages.material import bundled, driver_clip, first_face, pose, shapes
-from training.data.pack import Packer, Segment
 
 PEOPLE = {"driver": False, "samir": False, "rosa": True, "anna": False, "astronaut": True}
 """Who is kept out of training."""

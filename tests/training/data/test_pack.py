@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.stages.crop import cut, portrait_box
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.types import Image
+from mimicam.training.data.pack import Packer, Segment, read_clip_index, read_frames
+from mimicam.training.data.pairs import FramePack
 from tests.stages.material import driver_clip, first_face
 from tests.videos import grey, write_video
-from training.data.pack import Packer, Segment, read_clip_index, read_frames
-from training.data.pairs import FramePack
 
 
 def _faces(count: int, size: int = 160) -> list[Image]:

@@ -8,12 +8,20 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from engine.errors import EngineError  # noqa: E402
-from engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
+from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
+from mimicam.training.data.geometry import mirrored_blendshapes  # noqa: E402
+from mimicam.training.data.pairs import (  # noqa: E402
+    STRANGER,
+    TRAINED,
+    Augmentation,
+    FramePack,
+    Mixture,
+    PairSampler,
+    rows_to_draw,
+)
 from tests.stages.material import NAMES  # noqa: E402
 from tests.training.data.material import PEOPLE, write_faces, write_flat  # noqa: E402
-from training.data.geometry import mirrored_blendshapes  # noqa: E402
-from training.data.pairs import STRANGER, TRAINED, Augmentation, FramePack, Mixture, PairSampler, rows_to_draw  # noqa: E402
 
 PLAIN = Augmentation(roll_deg=0.0, scale=(1.0, 1.0), shift=0.0, colour=0.0, gamma=0.0)
 SEGMENTS = [
@@ -217,7 +225,7 @@ def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> N
 
 
 def test_a_strangers_landmarks_are_where_the_drive_sends_them(faces: Path) -> None:
-    from engine.stages.motion import CONTROL
+    from mimicam.engine.stages.motion import CONTROL
 
     batch = _strangers(faces, 4)
     assert torch.equal(batch[f"{STRANGER}landmarks"][:, CONTROL], batch[f"{STRANGER}target_points"])

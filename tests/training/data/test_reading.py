@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.stages.geometry import face_geometry
-from training.data.reading import displacements, explained_share, fit_maps, read_pack
-from training.data.statistics import Statistics
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.training.data.reading import displacements, explained_share, fit_maps, read_pack
+from mimicam.training.data.statistics import Statistics
 
 LIP = [14]
 SPOKEN = 14

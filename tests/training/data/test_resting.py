@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from training.data.reading import Maps, Readings
-from training.data.resting import resting_statistics
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.training.data.reading import Maps, Readings
+from mimicam.training.data.resting import resting_statistics
 
 JAW = list(BLENDSHAPE_NAMES).index("jawOpen")
 BLINK = list(BLENDSHAPE_NAMES).index("eyeBlinkLeft")

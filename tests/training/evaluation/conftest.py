@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from engine.stages.crop import cut, portrait_box
-from engine.types import CropBox, Image
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.types import CropBox, Image
+from mimicam.training.data.pack import Packer, Segment
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.clips import Clip, load_clips
 from tests.stages.material import bundled, driver_clip, first_face
-from training.data.pack import Packer, Segment
-from training.data.pairs import FramePack
-from training.evaluation.clips import Clip, load_clips
 
 FRAMES = 8
 

@@ -5,14 +5,14 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from engine.types import Image, Mode, MotionCode
+from mimicam.engine.types import Image, Mode, MotionCode
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.candidates import TrackerGenerator, copy_driver, copy_source
+from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs, load_clips
+from mimicam.training.evaluation.evaluate import Tally, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.metrics import GROUPS
 from tests.pipeline.fake_model import FakeModel
 from tests.training.evaluation.conftest import FRAMES
-from training.data.pairs import FramePack
-from training.evaluation.candidates import TrackerGenerator, copy_driver, copy_source
-from training.evaluation.clips import Clip, calmest, cross_pairs, load_clips
-from training.evaluation.evaluate import Tally, evaluate_cross, evaluate_same
-from training.evaluation.metrics import GROUPS
 
 
 def test_only_validation_people_with_enough_frames_are_measured(pack: FramePack, clips: list[Clip]) -> None:

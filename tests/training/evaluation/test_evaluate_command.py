@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import EngineError
-from engine.models.base import Model, PictureModel
-from engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
-from engine.models.daegan.weights import save_daegan
-from engine.models.dpe.config import DEBUG
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import save_dpe
-from engine.models.load import load_model
-from engine.stages.crop import cut
-from engine.stages.picture import CodeDrive
-from engine.types import CropBox, Image, Mode
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import Model, PictureModel
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.weights import save_daegan
+from mimicam.engine.models.dpe.config import DEBUG
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import save_dpe
+from mimicam.engine.models.load import load_model
+from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.picture import CodeDrive
+from mimicam.engine.types import CropBox, Image, Mode
+from mimicam.training.evaluation.candidates import model_candidate
+from mimicam.training.evaluation.cli import Evaluate
+from mimicam.training.evaluation.clips import Clip
 from tests.training.evaluation.conftest import FRAMES
-from training.evaluation.candidates import model_candidate
-from training.evaluation.cli import Evaluate
-from training.evaluation.clips import Clip
 
 
 @pytest.fixture(scope="session")

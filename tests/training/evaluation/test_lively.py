@@ -5,17 +5,17 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
-from engine.types import EditSettings, Mode, MotionReference
-from tests.pipeline.fake_model import FakeModel
-from training.data.pairs import FramePack
-from training.evaluation import lively
-from training.evaluation.lively import (
+from mimicam.engine.types import EditSettings, Mode, MotionReference
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation import lively
+from mimicam.training.evaluation.lively import (
     SecondOpinions,
     evaluate_lively,
     expressive_sources,
     lively_drivers,
     lively_pairs,
 )
+from tests.pipeline.fake_model import FakeModel
 
 FRAMES = 6
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from engine.stages.geometry import face_geometry
-from tests.stages.material import NAMES, bundled, first_face, shapes
-from training.evaluation.metrics import (
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.training.evaluation.metrics import (
     blendshape_distance,
     cosine,
     expression_groups,
@@ -19,6 +18,7 @@ from training.evaluation.metrics import (
     sharpness,
     ssim,
 )
+from tests.stages.material import NAMES, bundled, first_face, shapes
 
 
 def test_psnr_of_known_errors() -> None:

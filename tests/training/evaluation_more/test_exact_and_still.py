@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import EngineError
-from engine.stages.crop import cut, portrait_box
-from engine.stages.motion import read_motion
-from engine.stages.track import FaceTracker
-from engine.types import CropBox, Image, Mode, MotionCode
-from training import perceptual
-from training.evaluation.candidates import Candidate, Generate, copy_driver, copy_source
-from training.evaluation.clips import Clip
-from training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
-from training.evaluation.perceptual import PictureFeatures
-from training.evaluation.still import evaluate_still, noisy
-from training.evaluation.synthetic import (
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.crop import cut, portrait_box
+from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import CropBox, Image, Mode, MotionCode
+from mimicam.training import perceptual
+from mimicam.training.evaluation.candidates import Candidate, Generate, copy_driver, copy_source
+from mimicam.training.evaluation.clips import Clip
+from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.perceptual import PictureFeatures
+from mimicam.training.evaluation.still import evaluate_still, noisy
+from mimicam.training.evaluation.synthetic import (
     TRUTH,
     Quadruple,
     evaluate_synthetic,

@@ -12,13 +12,13 @@ import av
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.stages.track import FaceTracker
-from engine.types import Image
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.types import Image
+from mimicam.training.data.cli import Pack
+from mimicam.training.data.prepare import PrepareOptions, Preparer, prepare_all, resampled
+from mimicam.training.data.prepare_cli import Prepare
 from tests.videos import grey, write_video
-from training.data.cli import Pack
-from training.data.prepare import PrepareOptions, Preparer, prepare_all, resampled
-from training.data.prepare_cli import Prepare
 
 DEMO = Path(__file__).parents[3] / "engine" / "assets" / "demo" / "driver.mp4"
 
@@ -114,7 +114,7 @@ def test_an_interrupted_video_leaves_no_clip_and_is_not_done(
             raise KeyboardInterrupt
         return np.zeros((128, 128, 3), np.uint8)
 
-    monkeypatch.setattr("training.data.prepare.cut", stop)
+    monkeypatch.setattr("mimicam.training.data.prepare.cut", stop)
     with pytest.raises(KeyboardInterrupt):
         preparer(Path("ben.mp4"))
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.stages.crop import portrait_box
-from engine.stages.geometry import face_geometry
-from engine.types import Face, Image
-from training.data.prepare import Clip, PrepareOptions, find_clips
+from mimicam.engine.stages.crop import portrait_box
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.types import Face, Image
+from mimicam.training.data.prepare import Clip, PrepareOptions, find_clips
 
 OPTIONS = PrepareOptions(min_s=0.4, max_s=2.0)
 WIDTH, HEIGHT = 1280, 720

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from engine.errors import EngineError
-from training.data.split import VALIDATION, identity_of, read_people, validation_people
+from mimicam.engine.errors import EngineError
+from mimicam.training.data.split import VALIDATION, identity_of, read_people, validation_people
 
 STRANGERS = {f"id{n:05d}" for n in range(2000)}
 

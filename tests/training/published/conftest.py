@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from engine.models.dpe.config import DEBUG, DpeConfig
+from mimicam.engine.models.dpe.config import DEBUG, DpeConfig
 
 TINY = DpeConfig(name="tiny", size=32, latent=16, directions=4, channels=(12, 12, 8, 8))
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.models.dpe.config import DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.types import Mode
-from tests.training.published.conftest import blob
-from training.published.branches import (
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.types import Mode
+from mimicam.training.published.branches import (
     BranchReport,
     Edit,
     Reading,
@@ -19,6 +18,7 @@ from training.published.branches import (
     measure_branches,
     name_branches,
 )
+from tests.training.published.conftest import blob
 
 
 def read(image_N3SS: Tensor) -> Reading:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.stages.track import BLENDSHAPE_LANDMARKS
+from mimicam.engine.stages.track import BLENDSHAPE_LANDMARKS
+from mimicam.training.published.face import TrackerFeatures
 from tests.training.published.conftest import PER_POINT, WEIGHT
-from training.published.face import TrackerFeatures
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from engine.errors import EngineError
-from training.perceptual import MobileNetDistance
-from training.published.onnx_graph import OnnxGraph
-from training.published.perceptual import RandomFeatures, VggDistance
+from mimicam.engine.errors import EngineError
+from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.published.onnx_graph import OnnxGraph
+from mimicam.training.published.perceptual import RandomFeatures, VggDistance
 
 RNG = np.random.default_rng(0)
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.cli import main
-from engine.errors import EngineError
+from mimicam.engine.cli import main
+from mimicam.engine.errors import EngineError
+from mimicam.training import perceptual
+from mimicam.training.published import cli
+from mimicam.training.published.branches import BranchReport
+from mimicam.training.published.cli import TrainPublished, WritePublished
 from tests.training.published.conftest import blob
-from training import perceptual
-from training.published import cli
-from training.published.branches import BranchReport
-from training.published.cli import TrainPublished, WritePublished
 
 NONE = Path("none")
 

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.models.dpe.config import DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.types import Mode
-from training.published import losses
-from training.published.cyclic import Cycle, run_cycle
-from training.published.discriminator import Discriminator, spread_channel
-from training.published.perceptual import RandomFeatures
+from mimicam.engine.models.dpe.config import DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.types import Mode
+from mimicam.training.published import losses
+from mimicam.training.published.cyclic import Cycle, run_cycle
+from mimicam.training.published.discriminator import Discriminator, spread_channel
+from mimicam.training.published.perceptual import RandomFeatures
 
 
 def level(value: float) -> Tensor:

@@ -14,22 +14,22 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from engine.errors import EngineError
-from engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
-from engine.models.dpe.network import Dpe
-from engine.models.dpe.weights import load_dpe
-from engine.types import Mode
-from tests.training.published.conftest import TINY
-from training.published.branches import BranchReport
-from training.published.perceptual import RandomFeatures
-from training.published.recipe import (
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.dpe.config import DEBUG, PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import load_dpe
+from mimicam.engine.types import Mode
+from mimicam.training.published.branches import BranchReport
+from mimicam.training.published.perceptual import RandomFeatures
+from mimicam.training.published.recipe import (
     PublishedOptions,
     PublishedRecipe,
     adam,
     any_process,
     stage_two_parts,
 )
-from training.trainer import Trainer, TrainerOptions
+from mimicam.training.trainer import Trainer, TrainerOptions
+from tests.training.published.conftest import TINY
 
 Batch = dict[str, Tensor]
 CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1, second_pose=0.9)

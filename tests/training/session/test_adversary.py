@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.errors import EngineError
-from engine.models.compact.spec import CompactConfig
-from engine.stages.motion import CONTROL
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.spec import CompactConfig
+from mimicam.engine.stages.motion import CONTROL
+from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
+from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.data.pairs import FramePack, PairSampler
+from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.session.packs import write_pack
-from training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
-from training.compact.recipe import CompactOptions, CompactRecipe
-from training.data.pairs import FramePack, PairSampler
-from training.trainer import Trainer, TrainerOptions
 
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from engine.stages.geometry import place
-from engine.stages.motion import make_drive
+from mimicam.engine.stages.geometry import place
+from mimicam.engine.stages.motion import make_drive
+from mimicam.training.data import pairs
+from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
+from mimicam.training.data.openings import OpeningsPainter
+from mimicam.training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression, stranger_drives
 from tests.training.session.packs import write_pack
-from training.data import pairs
-from training.data.device_pairs import DevicePack, DeviceSampler, device_stream
-from training.data.openings import OpeningsPainter
-from training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression, stranger_drives
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.compact.spec import CompactConfig
+from mimicam.engine.models.compact.spec import CompactConfig
+from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.data.pairs import FramePack, PairSampler
+from mimicam.training.weights import load_average
 from scripts.gpu_train import main
 from scripts.remote_training.pack import PackOptions, write_folder
 from scripts.remote_training.session import Deadline
@@ -22,9 +25,6 @@ from scripts.remote_training.snapshots import FILES, Progress, Snapshots
 from scripts.remote_training.step_count import find_step_count
 from tests import bare
 from tests.training.session.packs import write_pack
-from training.compact.recipe import CompactOptions, CompactRecipe
-from training.data.pairs import FramePack, PairSampler
-from training.weights import load_average
 
 ROOT = Path(__file__).parents[3]
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)

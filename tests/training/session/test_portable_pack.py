@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import EngineError
+from mimicam.engine.errors import EngineError
+from mimicam.training.compact.recipe import CompactRecipe
+from mimicam.training.weights import load_average, save_half
 from scripts.remote_training.pack import PackOptions, main, write_folder
 from scripts.remote_training.portable import choose_frames, read_packs, write_packs
 from tests.training.session.packs import write_pack
-from training.compact.recipe import CompactRecipe
-from training.weights import load_average, save_half
 
 
 def _write(folder: Path, packs: list[Path], limit: int = 1 << 22) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.errors import EngineError
-from training.synthetic.model import FaceModel
+from mimicam.engine.errors import EngineError
+from mimicam.training.synthetic.model import FaceModel
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def face_model() -> FaceModel:
 
 @pytest.fixture(scope="session")
 def renderer(face_model: FaceModel) -> Iterator[object]:
-    from training.synthetic.render import Renderer
+    from mimicam.training.synthetic.render import Renderer
 
     try:
         made = Renderer(face_model, 128)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from training.synthetic.mesh import HEAD_CENTRE, above_hairline, build_mesh
-from training.synthetic.model import FaceModel, NormalPlan, find_model, gaze_rotation
+from mimicam.engine.errors import EngineError
+from mimicam.training.synthetic.mesh import HEAD_CENTRE, above_hairline, build_mesh
+from mimicam.training.synthetic.model import FaceModel, NormalPlan, find_model, gaze_rotation
 
 AHEAD = np.zeros(2, np.float32)
 CHIN, NOSE_TIP, EYE_CORNER = 8, 30, 36

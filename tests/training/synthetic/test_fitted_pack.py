@@ -9,16 +9,24 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.stages.geometry import face_geometry
-from engine.stages.landmarks import BLENDSHAPE_NAMES
-from engine.types import BLENDSHAPES
-from training.data.pairs import FramePack
-from training.data.split import VALIDATION
-from training.synthetic.__main__ import main
-from training.synthetic.fit import Camera, Fit
-from training.synthetic.fitted import ITSELF, FittedJob, Portrait, choose, make_parts, sets_of, write_pack
-from training.synthetic.portrait_pairs import PortraitSet, Variant
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.types import BLENDSHAPES
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.data.split import VALIDATION
+from mimicam.training.synthetic.__main__ import main
+from mimicam.training.synthetic.fit import Camera, Fit
+from mimicam.training.synthetic.fitted import (
+    ITSELF,
+    FittedJob,
+    Portrait,
+    choose,
+    make_parts,
+    sets_of,
+    write_pack,
+)
+from mimicam.training.synthetic.portrait_pairs import PortraitSet, Variant
 
 ASSETS = Path(__file__).parents[3] / "engine" / "assets" / "portraits"
 SIZE = 256

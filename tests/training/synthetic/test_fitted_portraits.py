@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from engine.stages.track import FaceTracker
-from training.synthetic.fit import DISTANCE_CM, Camera, Fit
-from training.synthetic.hidden import Neighbours, with_ring
-from training.synthetic.marks import SKIN_MARKS, landmark_map
-from training.synthetic.model import FaceModel
-from training.synthetic.people import draw_person
-from training.synthetic.places import MOUTH, Places
-from training.synthetic.portrait_pairs import CHECKED, PortraitStudio
-from training.synthetic.scene import Lens, Person, project, still
+from mimicam.engine.errors import EngineError
+from mimicam.engine.stages.track import FaceTracker
+from mimicam.training.synthetic.fit import DISTANCE_CM, Camera, Fit
+from mimicam.training.synthetic.hidden import Neighbours, with_ring
+from mimicam.training.synthetic.marks import SKIN_MARKS, landmark_map
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.people import draw_person
+from mimicam.training.synthetic.places import MOUTH, Places
+from mimicam.training.synthetic.portrait_pairs import CHECKED, PortraitStudio
+from mimicam.training.synthetic.scene import Lens, Person, project, still
 
 SIZE = 256
 ASTRONAUT = Path(__file__).parents[3] / "engine" / "assets" / "portraits" / "astronaut.jpg"
@@ -27,7 +27,7 @@ OPEN = {"jawOpen": 0.35, "mouthSmile": 0.7, "mouthUpperUp": 0.4, "mouthLowerDown
 
 @pytest.fixture(scope="module")
 def large(face_model: FaceModel):
-    from training.synthetic.render import Renderer
+    from mimicam.training.synthetic.render import Renderer
 
     try:
         made = Renderer(face_model, SIZE)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import EngineError
-from training.synthetic import pack
-from training.synthetic.__main__ import main
-from training.synthetic.cli import Synthesize
-from training.synthetic.quadruple import FIELDS, Quadruple
+from mimicam.engine.errors import EngineError
+from mimicam.training.synthetic import pack
+from mimicam.training.synthetic.__main__ import main
+from mimicam.training.synthetic.cli import Synthesize
+from mimicam.training.synthetic.quadruple import FIELDS, Quadruple
 
 
 class FakeGenerator:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.synthetic.mesh import HEAD_CENTRE
-from training.synthetic.model import FaceModel
-from training.synthetic.people import draw_person
-from training.synthetic.quadruple import Generator
-from training.synthetic.render import SUPERSAMPLE, Renderer
-from training.synthetic.sample import Expression
-from training.synthetic.scene import Hair, Lens, Person, project, still
+from mimicam.training.synthetic.mesh import HEAD_CENTRE
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.people import draw_person
+from mimicam.training.synthetic.quadruple import Generator
+from mimicam.training.synthetic.render import SUPERSAMPLE, Renderer
+from mimicam.training.synthetic.sample import Expression
+from mimicam.training.synthetic.scene import Hair, Lens, Person, project, still
 
 AHEAD = np.zeros(2, np.float32)
 EYES, MOUTH = 2, 3

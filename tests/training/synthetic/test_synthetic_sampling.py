@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.types import HeadPose
-from training.synthetic.model import FaceModel
-from training.synthetic.people import SKIN_SRGB, draw_person
-from training.synthetic.sample import GAZE_LIMIT_RAD, ExpressionSampler, draw_pose
-from training.synthetic.scene import Lens, head_rotation, project, still
+from mimicam.engine.types import HeadPose
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.people import SKIN_SRGB, draw_person
+from mimicam.training.synthetic.sample import GAZE_LIMIT_RAD, ExpressionSampler, draw_pose
+from mimicam.training.synthetic.scene import Lens, head_rotation, project, still
 
 
 def _many(model: FaceModel, count: int = 400) -> np.ndarray:

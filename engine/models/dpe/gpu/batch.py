@@ -10,19 +10,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends import manifest as manifests
-from engine.backends.networks import ModelInfo
-from engine.errors import EngineError
-from engine.files import sha256_of
-from engine.models.base import Features, LatentCodes, check_own
-from engine.models.dpe.gpu.slots import SlotRequest, SlotStep
-from engine.models.dpe.model import portrait_codes
-from engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
-from engine.runtime.batching import Batcher
-from engine.types import Float, Image, Mode
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
+from mimicam.engine.models.base import Features, LatentCodes, check_own
+from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
+from mimicam.engine.models.dpe.model import portrait_codes
+from mimicam.engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
+from mimicam.engine.runtime.batching import Batcher
+from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
-    from engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.gpu_networks import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -155,11 +155,11 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
     Raises:
         EngineError: what it needs is missing.
     """
-    from engine.backends.cuda_gpu import CudaGpu
-    from engine.backends.gpu_networks import prepare_kernels
-    from engine.models.dpe.gpu.networks import torch_networks
-    from engine.models.dpe.half_parts import Form
-    from engine.models.dpe.torch_model import load_folded
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.gpu_networks import prepare_kernels
+    from mimicam.engine.models.dpe.gpu.networks import torch_networks
+    from mimicam.engine.models.dpe.half_parts import Form
+    from mimicam.engine.models.dpe.torch_model import load_folded
 
     gpu = CudaGpu()
     prepare_kernels(gpu)
@@ -180,11 +180,11 @@ def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
     Raises:
         EngineError: what it needs is missing.
     """
-    from engine.backends.cuda_gpu import CudaGpu
-    from engine.backends.gpu_networks import prepare_kernels
-    from engine.backends.plan_cache import PlanCache
-    from engine.backends.tensorrt_api import find_tensorrt
-    from engine.models.dpe.gpu.networks import plan_networks
+    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.gpu_networks import prepare_kernels
+    from mimicam.engine.backends.plan_cache import PlanCache
+    from mimicam.engine.backends.tensorrt_api import find_tensorrt
+    from mimicam.engine.models.dpe.gpu.networks import plan_networks
 
     gpu = CudaGpu()
     prepare_kernels(gpu)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Gpu, Upload
-from engine.models.base import Features, LatentCodes
-from engine.models.dpe.model import portrait_codes
-from engine.models.frame_graph import IDENTITY, CodeEdit
-from engine.types import Float
+from mimicam.engine.backends.cuda_gpu import Gpu, Upload
+from mimicam.engine.models.base import Features, LatentCodes
+from mimicam.engine.models.dpe.model import portrait_codes
+from mimicam.engine.models.frame_graph import IDENTITY, CodeEdit
+from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ class CodeState:
         """
         import torch
 
-        from kernels.edit_codes import FIELDS, PAST
+        from mimicam.kernels.edit_codes import FIELDS, PAST
 
         self._gpu, self._slots, self._fields = gpu, slots, len(FIELDS)
         D = 2 * latent
@@ -77,7 +77,7 @@ class CodeState:
 
     def enqueue(self, expression_NL: Tensor, pose_NL: Tensor) -> None:
         """Queue the edit of what the encoder read; the result lies in ``out``, ``[N, D]``."""
-        from kernels.edit_codes import edit_codes
+        from mimicam.kernels.edit_codes import edit_codes
 
         codes = [_plain(v, own) for v, own in zip((expression_NL, pose_NL), self._codes, strict=True)]
         numbers = self._numbers.target[: self._slots * self._fields].view(self._slots, self._fields)

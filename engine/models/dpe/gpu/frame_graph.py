@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Gpu
-from engine.backends.gpu_networks import FixedNetwork, HeldInputs
-from engine.models.base import Features, LatentCodes
-from engine.models.dpe.gpu.code_state import CodeState
-from engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
-from engine.models.dpe.model import portrait_maps
-from engine.models.frame_graph import Canvas, LiveFrame
-from engine.types import Image, Mode
+from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.gpu_networks import FixedNetwork, HeldInputs
+from mimicam.engine.models.base import Features, LatentCodes
+from mimicam.engine.models.dpe.gpu.code_state import CodeState
+from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.model import portrait_maps
+from mimicam.engine.models.frame_graph import Canvas, LiveFrame
+from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
     from torch import Tensor

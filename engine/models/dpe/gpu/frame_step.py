@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
-from engine.backends.gpu_networks import FixedNetwork, copy_all
-from engine.models.dpe.gpu.code_state import CodeState
-from engine.models.frame_graph import IDENTITY, Canvas, CodeEdit
-from engine.types import Float, Image, Mode
+from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from mimicam.engine.backends.gpu_networks import FixedNetwork, copy_all
+from mimicam.engine.models.dpe.gpu.code_state import CodeState
+from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeEdit
+from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kernels._pixels import Pixels
+    from mimicam.kernels._pixels import Pixels
 
 FIRST = {Mode.EXP: "expression", Mode.POSE: "pose", Mode.BOTH: "expression"}
 """The branch that reads the portrait's maps."""
@@ -81,7 +81,7 @@ class Surface:
 
     def paste(self, face_13SS: Tensor) -> None:
         """Queue the blend."""
-        from kernels.paste_back import paste_back
+        from mimicam.kernels.paste_back import paste_back
 
         inputs = (self._picture, face_13SS.contiguous(), self._mask, self._matrix, self._colour)
         paste_back(*inputs, out=self.result.source, pixels=self._pixels)
@@ -99,7 +99,7 @@ class CameraInput:
 
     def crop(self, image_from_crop: Tensor) -> None:
         """Queue the cut of the face into the motion encoder's input."""
-        from kernels.crop_normalize import crop_normalize
+        from mimicam.kernels.crop_normalize import crop_normalize
 
         crop_normalize(self.frame.target, image_from_crop, out=self._cut, pixels=self.camera.pixels)
         self._image.copy_(self._cut)

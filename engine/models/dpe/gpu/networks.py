@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import CudaGpu, Gpu
-from engine.backends.gpu_networks import (
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
+from mimicam.engine.backends.gpu_networks import (
     Engine,
     FixedNetwork,
     GpuNetworks,
@@ -15,19 +15,19 @@ from engine.backends.gpu_networks import (
     laid_out,
     prepare_kernels,
 )
-from engine.backends.networks import ModelInfo
-from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import open_network
-from engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
-from engine.files import sha256_of
-from engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
-from engine.models.dpe.model import NETWORKS, DpeModel
-from engine.models.dpe.torch_model import load_folded
-from engine.models.frame_graph import FrameDrawer
+from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.backends.plan_cache import PlanCache
+from mimicam.engine.backends.tensorrt import open_network
+from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
+from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
+from mimicam.engine.models.dpe.torch_model import load_folded
+from mimicam.engine.models.frame_graph import FrameDrawer
 
 if TYPE_CHECKING:
-    from engine.models.dpe.folded import FoldedDpe
-    from engine.models.dpe.half_parts import Form
+    from mimicam.engine.models.dpe.folded import FoldedDpe
+    from mimicam.engine.models.dpe.half_parts import Form
 
 _ALGORITHMS = 4
 """That cuDNN times of each convolution; it lists its guess of the best ones first."""
@@ -45,8 +45,8 @@ def torch_networks(
     """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
     import torch
 
-    from engine.models.dpe.half import MixedDpe
-    from engine.models.dpe.spec import dpe_specs, example_inputs
+    from mimicam.engine.models.dpe.half import MixedDpe
+    from mimicam.engine.models.dpe.spec import dpe_specs, example_inputs
 
     # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
     # thread that draws makes it anew: with all algorithms that took seconds.
@@ -143,7 +143,7 @@ def open_half(
     Raises:
         EngineError: no GPU, or no such model.
     """
-    from engine.models.dpe.half_parts import Form
+    from mimicam.engine.models.dpe.half_parts import Form
 
     folded, gpu = load_folded(path), gpu or CudaGpu()
     form = Form(fused=engine == "compile")

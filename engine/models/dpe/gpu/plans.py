@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from engine.backends import manifest as manifests
-from engine.backends.cuda_gpu import CudaGpu, Gpu
-from engine.backends.gpu_networks import prepare_kernels
-from engine.backends.openvino_networks import open_export
-from engine.backends.plan_cache import PlanCache
-from engine.backends.tensorrt import is_built
-from engine.backends.tensorrt_api import TensorRt, find_tensorrt
-from engine.models.base import PictureModel
-from engine.models.dpe.gpu.networks import open_plans
-from engine.models.dpe.model import DpeModel
-from engine.models.hot_swap import PictureMeanwhile
+from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
+from mimicam.engine.backends.gpu_networks import prepare_kernels
+from mimicam.engine.backends.openvino_networks import open_export
+from mimicam.engine.backends.plan_cache import PlanCache
+from mimicam.engine.backends.tensorrt import is_built
+from mimicam.engine.backends.tensorrt_api import TensorRt, find_tensorrt
+from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.dpe.gpu.networks import open_plans
+from mimicam.engine.models.dpe.model import DpeModel
+from mimicam.engine.models.hot_swap import PictureMeanwhile
 
 
 def start_dpe(

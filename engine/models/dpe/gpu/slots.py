@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.backends.cuda_gpu import Download, Gpu, Step, Upload
-from engine.backends.gpu_networks import FixedNetwork
-from engine.models.base import Features, LatentCodes
-from engine.models.dpe.gpu.code_state import CodeState
-from engine.models.dpe.gpu.frame_step import FIRST, chain
-from engine.models.dpe.model import portrait_maps
-from engine.models.frame_graph import CodeEdit
-from engine.types import Image, Mode
+from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from mimicam.engine.backends.gpu_networks import FixedNetwork
+from mimicam.engine.models.base import Features, LatentCodes
+from mimicam.engine.models.dpe.gpu.code_state import CodeState
+from mimicam.engine.models.dpe.gpu.frame_step import FIRST, chain
+from mimicam.engine.models.dpe.model import portrait_maps
+from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ class SlotStep:
         self._show(last.outputs["image"])
 
     def _crop(self) -> None:
-        from kernels.crop_normalize import crop_normalize
+        from mimicam.kernels.crop_normalize import crop_normalize
 
         crop_normalize(self._crops.target, self._codes.matrices, out=self._cut)
         self._networks["motion_encoder"].inputs["image"].copy_(self._cut)

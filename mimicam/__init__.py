@@ -1,0 +1,92 @@
+"""A face drives a portrait: expression, head pose, or both.
+
+Load a model, enroll a portrait with it, then draw frames or render a file::
+
+    from pathlib import Path
+
+    import mimicam
+
+    model = mimicam.load_model("compact")
+    portrait = mimicam.load_portrait(mimicam.portrait_path(Path("astronaut")), model=model)
+    mimicam.render(portrait, Path("driver.mp4"), Path("out.mp4"), model=model)
+
+Frames of a camera go through a pipeline. It remembers the driver, so give it frames in order::
+
+    edit = mimicam.EditSettings(mode=mimicam.Mode.EXP)
+    pipeline = mimicam.Pipeline(model=model, portrait=portrait, edit=edit, size=(640, 480))
+    for seq, rgb in enumerate(frames):                    # uint8 [height, width, 3]
+        frame = mimicam.Frame(image=rgb, seq=seq, captured_ns=time.monotonic_ns())
+        result = pipeline.step(frame).image               # uint8 [480, 640, 3]
+
+Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are not
+listed in ``mimicam.__all__`` are internal and may change with any release.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mimicam.engine.assets_manifest import portrait_path
+    from mimicam.engine.errors import EngineError
+    from mimicam.engine.models.base import LiveModel
+    from mimicam.engine.models.load import load_model
+    from mimicam.engine.pipeline import Pipeline
+    from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
+    from mimicam.engine.render import Rendered, render
+    from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference
+
+__all__ = [
+    "EditSettings",
+    "EngineError",
+    "Frame",
+    "LiveModel",
+    "Mode",
+    "MotionReference",
+    "Pipeline",
+    "Portrait",
+    "Rendered",
+    "enroll",
+    "load_model",
+    "load_portrait",
+    "portrait_path",
+    "render",
+    "save_portrait",
+]
+
+_MODULES = {
+    "EditSettings": "types",
+    "EngineError": "errors",
+    "Frame": "types",
+    "LiveModel": "models.base",
+    "Mode": "types",
+    "MotionReference": "types",
+    "Pipeline": "pipeline",
+    "Portrait": "portrait",
+    "Rendered": "render",
+    "enroll": "portrait",
+    "load_model": "models.load",
+    "load_portrait": "portrait",
+    "portrait_path": "assets_manifest",
+    "render": "render",
+    "save_portrait": "portrait",
+}
+"""Module of each public name, below ``mimicam.engine``. Loaded on first use, so that ``import mimicam`` is instant."""
+
+if not (Path(__file__).parent / "engine").exists():
+    # In a checkout the packages lie beside this folder; an installed wheel has them inside.
+    __path__.append(str(Path(__file__).resolve().parents[1]))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mimicam' has no attribute '{name}'")
+    value = getattr(import_module(f"mimicam.engine.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

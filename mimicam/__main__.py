@@ -1,0 +1,8 @@
+"""``python -m mimicam``: the ``mimicam`` command where the folder of scripts is not on the path."""
+
+import sys
+
+from mimicam.engine.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
