@@ -83,7 +83,7 @@ class Session:
         self._lanes = [Lane(sink, self._clock, self._drops) for sink in parts.sinks]
         self._stop = threading.Event()
         self._loop = FrameLoop(
-            parts.pipeline.look,
+            parts.pipeline.observe,
             parts.pipeline.draw,
             self._hand_out,
             pace=Pace(self._clock),

@@ -18,7 +18,7 @@ ReferenceName = Literal["absolute", "relative"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
+    """Conditioning a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
     source: str = "camera"
     """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""

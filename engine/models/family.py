@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 
 
 class Form(str, Enum):
@@ -22,7 +22,7 @@ class Form(str, Enum):
     """A folder of ``mimicam export``."""
 
 
-Opener = Callable[[Path, int | None], LiveModel]
+Opener = Callable[[Path, int | None], Model]
 """Takes the path, and the inference threads where the backend has any."""
 
 

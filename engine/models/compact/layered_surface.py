@@ -9,7 +9,7 @@ import numpy as np
 
 from mimicam.engine.backends.cuda_gpu import Download, Gpu
 from mimicam.engine.backends.gpu_networks import copy_all
-from mimicam.engine.models.frame_graph import Scene
+from mimicam.engine.stages.surroundings import PortraitTexture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 class LayeredSurface:
     """A portrait's pixels in device memory that keeps its addresses, and the result on its way to the host."""
 
-    def __init__(self, gpu: Gpu, scene: Scene, pixels: Pixels = "rgb") -> None:
-        """Take memory for scenes of this size; ``pixels``: what the sink wants."""
+    def __init__(self, gpu: Gpu, texture: PortraitTexture, pixels: Pixels = "rgb") -> None:
+        """Take memory for textures of this size; ``pixels``: what the sink wants."""
         import torch
 
-        self._gpu, self._pixels, self._key = gpu, pixels, (scene.texture.shape, scene.size)
-        self._texture = gpu.empty((1, *scene.texture.shape), torch.uint8)
-        self._numbers = gpu.empty((1, scene.numbers().size), torch.float32)
-        width, height = scene.size
+        self._gpu, self._pixels, self._key = gpu, pixels, (texture.texture.shape, texture.size)
+        self._texture = gpu.empty((1, *texture.texture.shape), torch.uint8)
+        self._numbers = gpu.empty((1, texture.numbers().size), torch.float32)
+        width, height = texture.size
         shape = (1, height, width, 3) if pixels in ("rgb", "bgr") else (1, height * 3 // 2, width)
         self.result = Download(gpu, gpu.empty(shape, torch.uint8))
-        self.show(scene)
+        self.show(texture)
 
-    def fits(self, scene: Scene) -> bool:
-        """Whether a scene has this size."""
-        return self._key == (scene.texture.shape, scene.size)
+    def fits(self, texture: PortraitTexture) -> bool:
+        """Whether a texture has this size."""
+        return self._key == (texture.texture.shape, texture.size)
 
-    def show(self, scene: Scene) -> None:
+    def show(self, texture: PortraitTexture) -> None:
         """Let this be the portrait. Between frames."""
         import torch
 
-        values = (np.ascontiguousarray(scene.texture[None]), scene.numbers()[None])
+        values = (np.ascontiguousarray(texture.texture[None]), texture.numbers()[None])
         pairs = zip((self._texture, self._numbers), map(torch.from_numpy, values), strict=True)
         copy_all(self._gpu, list(pairs))
         self._gpu.mark()()
@@ -50,7 +50,7 @@ class LayeredSurface:
 
         Args:
             outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
-            mouth_14SS: see `engine.stages.mouth.LAYERS`.
+            mouth_14SS: see `engine.models.compact.mouth.LAYERS`.
         """
         from mimicam.kernels.layers import layers
 

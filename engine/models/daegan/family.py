@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.daegan.model import NETWORKS
 from mimicam.engine.models.family import Family, Form, torch_has_gpu
 
 
-def _torch(path: Path, _threads: int | None) -> LiveModel:
+def _torch(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.daegan.torch_model import open_daegan_torch
 
     return open_daegan_torch(path)
 
 
-def _export_openvino(path: Path, threads: int | None) -> LiveModel:
+def _export_openvino(path: Path, threads: int | None) -> Model:
     from mimicam.engine.backends.openvino_networks import open_export
     from mimicam.engine.models.daegan.model import DaeGanModel
 
     return DaeGanModel(*open_export(path, "face_embedder", threads))
 
 
-def _weights_openvino(path: Path, threads: int | None) -> LiveModel:
+def _weights_openvino(path: Path, threads: int | None) -> Model:
     from mimicam.engine.models.daegan.export_cache import exported
 
     return _export_openvino(exported(path), threads)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.dpe.model import NETWORKS
 from mimicam.engine.models.family import Family, Form, torch_has_gpu
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 
-def _torch(path: Path, _threads: int | None) -> LiveModel:
+def _torch(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.torch_model import open_torch
 
     return open_torch(path)
 
 
-def _export_openvino(path: Path, threads: int | None) -> LiveModel:
+def _export_openvino(path: Path, threads: int | None) -> Model:
     from mimicam.engine.backends.openvino_networks import open_export
     from mimicam.engine.models.dpe.model import DpeModel
 
     return DpeModel(*open_export(path, "encoder", threads))
 
 
-def _weights_openvino(path: Path, threads: int | None) -> LiveModel:
+def _weights_openvino(path: Path, threads: int | None) -> Model:
     from mimicam.engine.models.dpe.export_cache import exported
 
     return _export_openvino(exported(path), threads)
 
 
-def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
+def _half(engine: Engine, path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.gpu.networks import open_half
 
     return open_half(path, engine=engine)
 
 
-def _plans(path: Path, _threads: int | None) -> LiveModel:
+def _plans(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.gpu.plans import start_dpe
 
     return start_dpe(path)

@@ -19,7 +19,8 @@ import numpy as np
 from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
 from mimicam.engine.backends.gpu_networks import FixedNetwork, copy_all
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeEdit
+from mimicam.engine.models.frame_graph import IDENTITY, CodeEdit
+from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Camera:
 class Surface:
     """What a face is pasted on, in device memory that keeps its addresses, and the result on its way to the host."""
 
-    def __init__(self, gpu: Gpu, canvas: Canvas, pixels: Pixels = "rgb") -> None:
+    def __init__(self, gpu: Gpu, canvas: OutputCanvas, pixels: Pixels = "rgb") -> None:
         """Take memory for canvases of this size; ``pixels``: what the sink wants."""
         import torch
 
@@ -65,11 +66,11 @@ class Surface:
         gpu.queue(lambda: self._colour.fill_(127.5))  # type: ignore[arg-type]
         self.show(canvas)
 
-    def fits(self, canvas: Canvas) -> bool:
+    def fits(self, canvas: OutputCanvas) -> bool:
         """Whether a canvas has this size."""
         return self.key == (canvas.picture.shape, canvas.mask.shape)
 
-    def show(self, canvas: Canvas) -> None:
+    def show(self, canvas: OutputCanvas) -> None:
         """Let this be what lies around the face. Between frames."""
         import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimicam.engine.backends import manifest as manifests
 from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
@@ -20,10 +20,12 @@ from mimicam.engine.backends.plan_cache import PlanCache
 from mimicam.engine.backends.tensorrt import open_network
 from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
 from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
 from mimicam.engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.dpe.torch_model import load_folded
-from mimicam.engine.models.frame_graph import FrameDrawer
+from mimicam.engine.models.frame_graph import FrameGraph
+from mimicam.engine.models.reenactor import Reenactor
 
 if TYPE_CHECKING:
     from mimicam.engine.models.dpe.folded import FoldedDpe
@@ -84,7 +86,7 @@ def plan_networks(
 
 
 class GpuDpeModel(DpeModel):
-    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`."""
+    """See `engine.models.base.ImageDrivenModel`. It draws finished frames where its networks run."""
 
     def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
         """``networks`` are of the weights that ``info`` names."""
@@ -92,8 +94,17 @@ class GpuDpeModel(DpeModel):
         self._gpu_networks = networks
         self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
 
-    def open_frames(self) -> FrameDrawer | None:
-        """See `engine.models.frame_graph.FrameModel`.
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
+        """See `engine.models.base.LiveModel.reenactor`.
+
+        Raises:
+            KernelBuildError: a kernel does not compile on this machine.
+        """
+        neutral = None if previous is None else previous.neutral
+        return DeviceReenactor(self, self.open_frames(), smooth=smooth, neutral=neutral)
+
+    def open_frames(self) -> FrameGraph:
+        """Make the frame graph of one session.
 
         Raises:
             KernelBuildError: a kernel does not compile on this machine.

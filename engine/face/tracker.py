@@ -1,0 +1,239 @@
+"""Find the face and read it: 478 landmarks and 52 blendshapes, followed from frame to frame.
+
+The three networks are MediaPipe's face landmarker (Apache-2.0): BlazeFace short range, face mesh V2 with
+irises, and the blendshape head. Their input and output conventions are those of MediaPipe's face landmarker task.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mimicam.engine.backends.openvino_runtime import Network, core
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
+from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
+
+__all__ = [
+    "BLENDSHAPE_LANDMARKS",
+    "BLENDSHAPE_NAMES",
+    "Detection",
+    "FaceDetector",
+    "FaceReader",
+    "FaceTracker",
+    "Region",
+    "region_of_landmarks",
+]
+
+TRACKER_DIR = Path(__file__).parents[1] / "assets" / "tracker"
+
+_DETECTOR_PX = 128
+_MESH_PX = 256
+_ROI_SCALE = 1.5
+"""Side of the landmark network's picture over the face box, as the network was trained."""
+_DETECTION_MIN = 0.5
+_PRESENCE_MIN = 0.5
+_EYE_CORNERS = (33, 263)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A rotated square of the image: what a network looks at."""
+
+    x_px: float
+    """Centre."""
+    y_px: float
+    """Centre."""
+    size_px: float
+    """Side."""
+    roll_rad: float
+    """Clockwise on the screen."""
+
+    def image_from_net(self, net_px: int) -> Float:
+        """``[2, 3]``: network pixels (x, y, 1) to image pixels."""
+        cos, sin = math.cos(self.roll_rad), math.sin(self.roll_rad)
+        scale = self.size_px / net_px
+        half = net_px / 2
+        a = np.array([[cos * scale, -sin * scale, 0.0], [sin * scale, cos * scale, 0.0]], np.float32)
+        a[:, 2] = (self.x_px, self.y_px) - a[:, :2] @ np.array([half, half], np.float32)
+        return a
+
+    def cut(self, image: Image, net_px: int, out: Image | None = None) -> Image:
+        """The region, upright, ``[net_px, net_px, 3]``; black outside the image."""
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(image, self.image_from_net(net_px), (net_px, net_px), dst=out, flags=flags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """A face box with the eyes, image pixels."""
+
+    region: Region
+    score: float
+
+
+class FaceDetector:
+    """BlazeFace short range: faces larger than about a tenth of the picture's longer side."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._net = Network(TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector")
+        self._anchors = _anchors()
+        self._cut = np.empty((_DETECTOR_PX, _DETECTOR_PX, 3), np.uint8)
+        self._input = np.empty((1, _DETECTOR_PX, _DETECTOR_PX, 3), np.float32)
+
+    def __call__(self, image: Image) -> list[Detection]:
+        """All faces, best first, overlapping ones merged to the best."""
+        height, width = image.shape[:2]
+        side = float(max(height, width))
+        whole = Region(x_px=width / 2, y_px=height / 2, size_px=side, roll_rad=0.0)
+        np.copyto(self._input[0], whole.cut(image, _DETECTOR_PX, self._cut))
+        self._input /= 127.5
+        self._input -= 1.0
+        boxes, logits = self._net(self._input)
+        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
+        keep = np.flatnonzero(scores > _DETECTION_MIN)
+        keep = keep[np.argsort(-scores[keep])]
+        points = boxes[0, keep].reshape(-1, 8, 2) / _DETECTOR_PX
+        points[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
+        points *= side
+        points[:, [0, 2, 3, 4, 5, 6, 7]] += np.array([(width - side) / 2, (height - side) / 2], np.float32)
+        found: list[Detection] = []
+        for index, p in zip(keep, points, strict=True):
+            if all(_apart(p[0], p[1].max(), d.region) for d in found):
+                found.append(Detection(region=_region_of_detection(p), score=float(scores[index])))
+        return found
+
+
+class FaceReader:
+    """Landmarks and blendshapes of the face in a region."""
+
+    def __init__(self, threads: int = 1) -> None:
+        mesh = core().read_model(TRACKER_DIR / "face_landmarks_detector.tflite")
+        mesh.reshape(ov.PartialShape([1, _MESH_PX, _MESH_PX, 3]))
+        self._mesh = Network(mesh, threads=threads, name="the landmark network")
+        self._shapes = Network(
+            TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
+        )
+        self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)
+        self._input = np.empty((1, _MESH_PX, _MESH_PX, 3), np.float32)
+
+    def __call__(self, image: Image, region: Region) -> Face:
+        """Read the face; ``presence`` says whether there is one."""
+        np.copyto(self._input[0], region.cut(image, _MESH_PX, self._cut))
+        self._input *= np.float32(1 / 255)
+        points, presence, _ = self._mesh(self._input)
+        net = points.reshape(LANDMARKS, 3)
+        landmarks = np.empty((LANDMARKS, 3), np.float32)
+        to_image = region.image_from_net(_MESH_PX)
+        landmarks[:, :2] = net[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        landmarks[:, 2] = net[:, 2] * (region.size_px / _MESH_PX)
+        shapes = self._shapes(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
+        return Face(
+            landmarks=landmarks,
+            blendshapes=np.array(shapes, np.float32).reshape(BLENDSHAPES),
+            presence=float(1.0 / (1.0 + np.exp(-np.clip(presence.item(), -50, 50)))),
+        )
+
+
+class FaceTracker:
+    """Follows one face; looks for it again when it is lost. Not thread-safe."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._detect = FaceDetector(threads)
+        self._read = FaceReader(threads)
+        self._region: Region | None = None
+        self._last: Region | None = None
+
+    def reset(self) -> None:
+        """Forget the face: the next frame is searched anew."""
+        self._region = self._last = None
+
+    def start(self, region: Region) -> None:
+        """Look here first at the next frame."""
+        self._region = self._last = region
+
+    def __call__(self, image: Image) -> Face | None:
+        """The followed face, or None.
+
+        Args:
+            image: uint8 ``[H, W, 3]``, RGB.
+        """
+        if self._region is not None:
+            face = self._read(image, self._region)
+            if face.presence >= _PRESENCE_MIN:
+                return self._follow(face)
+        region = self._search(image)
+        if region is None:
+            self._region = None
+            return None
+        face = self._read(image, region)
+        # The detector's box is coarse: a second look from the landmarks' own region is what tracking would see.
+        if face.presence >= _PRESENCE_MIN:
+            face = self._read(image, region_of_landmarks(face.landmarks))
+        if face.presence < _PRESENCE_MIN:
+            self._region = None
+            return None
+        return self._follow(face)
+
+    def _follow(self, face: Face) -> Face:
+        self._region = self._last = region_of_landmarks(face.landmarks)
+        return face
+
+    def _search(self, image: Image) -> Region | None:
+        found = self._detect(image)
+        if not found:
+            return None
+        last = self._last
+        if last is None:
+            return found[0].region
+
+        def distance(d: Detection) -> float:
+            return math.hypot(d.region.x_px - last.x_px, d.region.y_px - last.y_px)
+
+        return min(found, key=distance).region
+
+
+def region_of_landmarks(landmarks: Float) -> Region:
+    """The square that the landmark network wants around these landmarks (image pixels)."""
+    left, right = landmarks[_EYE_CORNERS[0], :2], landmarks[_EYE_CORNERS[1], :2]
+    roll = math.atan2(float(right[1] - left[1]), float(right[0] - left[0]))
+    cos, sin = math.cos(roll), math.sin(roll)
+    upright = landmarks[:, :2] @ np.array([[cos, -sin], [sin, cos]], np.float32)
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    mid = (low + high) / 2
+    return Region(
+        x_px=float(cos * mid[0] - sin * mid[1]),
+        y_px=float(sin * mid[0] + cos * mid[1]),
+        size_px=float((high - low).max()) * _ROI_SCALE,
+        roll_rad=roll,
+    )
+
+
+def _region_of_detection(p: Float) -> Region:
+    """``p``: ``[8, 2]``, image pixels: centre, size, right eye, left eye, nose, mouth, ears."""
+    eyes = p[3] - p[2]
+    return Region(
+        x_px=float(p[0, 0]),
+        y_px=float(p[0, 1]),
+        size_px=float(p[1].max()) * _ROI_SCALE,
+        roll_rad=math.atan2(float(eyes[1]), float(eyes[0])),
+    )
+
+
+def _apart(centre: Float, size: float, other: Region) -> bool:
+    distance = math.hypot(float(centre[0]) - other.x_px, float(centre[1]) - other.y_px)
+    return distance > 0.5 * max(float(size), other.size_px / _ROI_SCALE)
+
+
+def _anchors() -> Float:
+    """Anchor centres of BlazeFace short range, ``[896, 2]`` in 0..1: 2 per cell at 16x16, 6 at 8x8."""
+    rows = []
+    for cells, each in ((16, 2), (8, 6)):
+        y, x = np.mgrid[0:cells, 0:cells]
+        centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
+        rows.append(np.repeat((centres + 0.5) / cells, each, axis=1).reshape(-1, 2))
+    return np.concatenate(rows).astype(np.float32)

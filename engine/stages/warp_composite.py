@@ -1,0 +1,239 @@
+"""Put the layers of a generated face together, at the result's own size, from the portrait's own pixels.
+
+The networks draw at 256 pixels; the portrait usually has more, and more around the crop. So the last warp of DPE's
+equation 5 samples the portrait itself: what moves stays as sharp as the picture is, and a head that moves brings along
+what lay outside the crop. Painted is what the portrait does not show (inside of a mouth, closed lids, what a turn lays
+bare).
+
+Shape letters: S side of the networks' picture, h side of their flow, a side of the crop on the canvas, in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from mimicam.engine.maths import smoothstep
+from mimicam.engine.runtime.buffers import BufferPool
+from mimicam.engine.stages.surroundings import BEYOND, EDGE, FADE, PortraitTexture
+from mimicam.engine.types import Float, Image, WarpFields
+
+_STILL_PX = 0.1
+_OPAQUE = 0.99
+"""More hides what is painted: to a grey level, where the two are no farther apart than skin and its shadow."""
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_BANDS = 16
+"""Paint is blended in so many bands, each as wide as it has paint."""
+
+
+class WarpComposite:
+    """Draws one portrait's results at one size. Not thread-safe. Each result is the caller's to keep."""
+
+    def __init__(self, scene: PortraitTexture, crop_px: int) -> None:
+        """``crop_px``: S."""
+        self._scene, self._crop_px, self._cells = scene, crop_px, crop_px // 2
+        width, height = scene.size
+        self._pool: BufferPool[np.uint8] = BufferPool((height, width, 3), np.uint8)
+        # OpenCV samples four channels more than twice as fast as three.
+        self._texture = cv2.cvtColor(scene.texture, cv2.COLOR_RGB2RGBA)
+        self._moved = np.empty((height, width, 4), np.uint8)
+        self._field = _Field(scene, self._cells)
+        self._mask = np.empty((crop_px, crop_px), np.float32)
+        self._edge = _edge(crop_px, beside=self._field.beside, above=self._field.above)
+        self._paint = np.empty((scene.side, scene.side, 3), np.uint8)
+        self._weights = np.empty((2, scene.side, scene.side), np.float32)
+        self._least = np.empty((crop_px, crop_px), np.float32)
+
+    def __call__(self, fields: WarpFields) -> Image:
+        """The result, uint8 ``[height, width, 3]``."""
+        out = self._pool.take()
+        self._move(fields.flow, out)
+        self._cover(self._shown(fields), fields.inpaint, out)
+        return out
+
+    def _move(self, flow: Float, out: Image) -> None:
+        """The portrait's pixels to where they went, in the rectangle where any did."""
+        field = self._field(flow)
+        part = field.moving()
+        if part != field.whole or field.size != self._scene.size:
+            np.copyto(out, self._scene.canvas)
+        if part is None:
+            return
+        y, x = part
+        target = out[field.top + y.start : field.top + y.stop, field.left + x.start : field.left + x.stop]
+        moved, places = self._moved[: len(target), : target.shape[1]], field.places(y, x)
+        flags = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
+        cv2.remap(self._texture, places, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
+        cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB, dst=target)
+
+    def _shown(self, fields: WarpFields) -> Float:
+        """How much of the portrait is shown, ``[S, S]``: the networks' mask, and what only who has its pixels knows."""
+        mask = fields.visibility
+        beyond = self._field.beyond(fields.flow)
+        if beyond is not None:
+            wide = cv2.resize(
+                beyond, (self._crop_px, self._crop_px), dst=self._mask, interpolation=cv2.INTER_LINEAR
+            )
+            mask = np.maximum(mask, wide, out=self._mask)
+        if self._edge is not None:
+            mask = np.maximum(mask, self._edge, out=self._mask)
+        return mask
+
+    def _cover(self, mask: Float, painted: Image, out: Image) -> None:
+        """Paint over what the portrait does not show."""
+        side, scene = self._scene.side, self._scene
+        parts = list(self._open(mask))
+        if not parts:
+            return
+        warped, cover = self._weights
+        if side == self._crop_px:
+            np.copyto(warped, mask)
+            paint = painted
+        else:
+            cv2.resize(mask, (side, side), dst=warped, interpolation=cv2.INTER_LINEAR)
+            paint = cv2.resize(painted, (side, side), dst=self._paint, interpolation=cv2.INTER_LINEAR)
+        canvas = out[scene.top : scene.top + side, scene.left : scene.left + side]
+        for part in parts:
+            cv2.subtract(1.0, warped[part], dst=cover[part])
+            cv2.blendLinear(canvas[part], paint[part], warped[part], cover[part], dst=canvas[part])
+
+    def _open(self, mask: Float) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of the crop on the canvas that show paint, a band at a time."""
+        side, cells = self._scene.side, self._crop_px
+        # With a cell around each, since the mask is enlarged between its cells.
+        least = cv2.erode(mask, _NEIGHBOURS, dst=self._least)
+        height = cells // _BANDS
+        columns = least.reshape(_BANDS, height, cells).min(axis=1) < _OPAQUE
+        for band, wanted in enumerate(columns):
+            x = _span(wanted, side / cells, slice(0, side))
+            if x is not None:
+                first, last = (round(n * height * side / cells) for n in (band, band + 1))
+                yield slice(first, last), x
+
+
+class _Field:
+    """The flow of one frame over the crop and a little beyond it, in pixels of the canvas."""
+
+    def __init__(self, scene: PortraitTexture, cells: int) -> None:
+        a = scene.side
+        self._cell, self._cells = a / cells, cells
+        self._known = tuple(map(np.float32, scene.known))
+        self.beside, self.above = (_rim(extra, a, cells) for extra in (scene.left, scene.top))
+        whole_x, whole_y = (round(n * self._cell) for n in (self.beside, self.above))
+        seen_x, seen_y = min(whole_x, scene.left), min(whole_y, scene.top)
+        self.left, self.top = scene.left - seen_x, scene.top - seen_y
+        """Of the field on the canvas."""
+        self.size = (a + 2 * seen_x, a + 2 * seen_y)
+        self.whole = (slice(0, self.size[1]), slice(0, self.size[0]))
+        self._corner = (scene.margin + self.left, scene.margin + self.top)
+        self._seen = (
+            slice(whole_y - seen_y, whole_y + a + seen_y),
+            slice(whole_x - seen_x, whole_x + a + seen_x),
+        )
+        self._small = np.zeros((cells + 2 * self.above, cells + 2 * self.beside, 2), np.float32)
+        self._rims = [
+            *_rims(self._small, self.beside, cells, axis=1), *_rims(self._small, self.above, cells, axis=0),
+        ]  # fmt: skip
+        self._full = np.empty((a + 2 * whole_y, a + 2 * whole_x, 2), np.float32)
+        axis = (np.arange(0, cells, 2, dtype=np.float32) + 1.0) * (2.0 / cells) - 1.0
+        self._own = np.stack(np.meshgrid(axis, axis), axis=-1)
+        self._places = np.empty_like(self._own)
+        self._offset, self._speed = np.empty_like(self._small), np.empty_like(self._small)
+        self._planes = [np.empty(self._own.shape[:2], np.float32) for _ in range(5)]
+
+    def __call__(self, flow: Float) -> _Field:
+        """Take the flow ``[h, h, 2]`` of this frame, crop units."""
+        n, small = len(flow), self._small
+        pixels = (n * self._cell / 2,) * 2
+        # By OpenCV: NumPy takes 64 KB for what is not contiguous.
+        own = small[self.above : self.above + n, self.beside : self.beside + n]
+        cv2.multiply(flow, (*pixels, 0, 0), dst=own)
+        for part, edge, fade in self._rims:
+            np.copyto(part, edge)
+            cv2.multiply(part, fade, dst=part)
+        return self
+
+    def moving(self) -> tuple[slice, slice] | None:
+        """Rows and columns of the field, pixels, outside of which nothing moves."""
+        corners = self._small[self.above :: self._cells - 1, self.beside :: self._cells - 1][:2, :2]
+        if abs(corners).max(axis=2).min() > _STILL_PX:
+            return self.whole
+        speed = cv2.absdiff(self._small, (0.0, 0.0, 0.0, 0.0), dst=self._speed)
+        rows, columns = speed.max(axis=(1, 2)), speed.max(axis=0).max(axis=1)
+        y, x = (
+            _span(found > _STILL_PX, self._cell, seen)
+            for found, seen in zip((rows, columns), self._seen, strict=True)
+        )
+        return None if y is None or x is None else (y, x)
+
+    def places(self, y: slice, x: slice) -> Float:
+        """Where in the texture the pixels of a part come from, less where in the part they are, ``[.., .., 2]``."""
+        corner = (self._corner[0] + x.start, self._corner[1] + y.start, 0, 0)
+        cv2.add(self._small, corner, dst=self._offset)
+        cv2.resize(self._offset, self._full.shape[1::-1], dst=self._full, interpolation=cv2.INTER_LINEAR)
+        return self._full[self._seen][y, x]
+
+    def beyond(self, flow: Float) -> Float | None:
+        """Where the portrait's pixels come from outside the crop and are known, ``[h/2, h/2]`` in 0..1; None: nowhere."""
+        # A smooth flow: every second cell will do.
+        every = cv2.resize(flow, self._own.shape[1::-1], dst=self._places, interpolation=cv2.INTER_NEAREST)
+        places = cv2.add(every, self._own, dst=self._places)
+        if max(places.max(), -places.min()) <= 1.0:
+            return None
+        x, y, outside, inside, other = self._planes
+        cv2.split(places, self._planes[:2])
+        left, top, right, bottom = self._known
+        cv2.max(cv2.absdiff(x, 0.0, dst=outside), cv2.absdiff(y, 0.0, dst=other), dst=outside)
+        np.subtract(outside, 1.0, out=outside)
+        cv2.min(np.subtract(x, left, out=inside), np.subtract(right, x, out=other), dst=inside)
+        cv2.min(inside, np.subtract(y, top, out=other), dst=inside)
+        cv2.min(inside, np.subtract(bottom, y, out=other), dst=inside)
+        found = cv2.min(outside, inside, dst=outside)
+        np.multiply(found, 1 / BEYOND, out=found)
+        return np.clip(found, 0.0, 1.0, out=found)
+
+
+def _span(wanted: np.ndarray, cell: float, seen: slice) -> slice | None:
+    """From the first to the last cell that is wanted, with one more on both sides, in pixels from where ``seen`` begins."""
+    found = np.flatnonzero(wanted)
+    if not found.size:
+        return None
+    first, last = int((found[0] - 1) * cell), int(np.ceil((found[-1] + 2) * cell))
+    first, last = max(first - seen.start, 0), min(last, seen.stop) - seen.start
+    return slice(first, last) if first < last else None
+
+
+def _rim(extra_px: int, side: int, cells: int) -> int:
+    """Cells beyond the crop in which motion fades, on a canvas that goes on by so many pixels."""
+    least = min(int(np.ceil(extra_px * cells / side)), int(FADE * cells))
+    # As near to whole pixels as can be had: the field is enlarged as a whole.
+    return (
+        min(range(least, least + 9), key=lambda n: abs(n * side / cells - round(n * side / cells)))
+        if least
+        else 0
+    )
+
+
+def _rims(field: Float, rim: int, cells: int, *, axis: int) -> Iterator[tuple[Float, Float, Float]]:
+    """Cells before and after the crop's, the crop's own beside them, and how much of its motion they keep."""
+    if not rim:
+        return
+    distance = (np.arange(rim, 0, -1, dtype=np.float32) - 0.5) / (FADE * cells)
+    kept = smoothstep(1.0 - distance)
+    for cut, own, share in ((slice(rim), rim, kept), (slice(-rim, None), -rim - 1, kept[::-1])):
+        part = field[cut] if axis == 0 else field[:, cut]
+        edge = field[own, None] if axis == 0 else field[:, own, None]
+        wide = share[:, None, None] if axis == 0 else share[None, :, None]
+        yield part, edge, np.ascontiguousarray(np.broadcast_to(wide, part.shape))
+
+
+def _edge(size: int, *, beside: int, above: int) -> Float | None:
+    """1 on the edges beyond which the canvas goes on, 0 from `EDGE` on, ``[S, S]``; None: it goes on nowhere."""
+    if not beside and not above:
+        return None
+    place = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE * size)
+    ramp = smoothstep((1.0 - place).astype(np.float32))
+    none = np.zeros_like(ramp)
+    return np.maximum((ramp if above else none)[:, None], (ramp if beside else none)[None])
