@@ -67,6 +67,7 @@ def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
             assert sharp.score.mean() > soft.score.mean()
 
 
+@pytest.mark.slow
 def test_its_gradient_sharpens_a_blurred_picture() -> None:
     torch.manual_seed(0)
     judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
