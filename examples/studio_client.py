@@ -33,7 +33,7 @@ async def drive(link: str, source: str, result: str, seconds: float, settings: d
     @channel.on("message")
     def heard(text: str) -> None:
         message = json.loads(text)
-        if message["type"] == "figures":
+        if message["type"] == "stats":
             print(f"{message['face']}: {message['fps_out']} fps, {message['age_p50_ms']} ms on the server")
         elif message["type"] == "error":
             print(message["message"])

@@ -12,16 +12,23 @@ from urllib.parse import quote
 from aiohttp import web
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.web import aiortc_patches, bodies, pictures
-from mimicam.engine.web.book import Entry, PortraitBook
+from mimicam.engine.web import aiortc_patches, pictures, request_body
+from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
 from mimicam.engine.web.files import PageFiles
-from mimicam.engine.web.guard import Guard, Handler, OneTimeCodes, Refused
 from mimicam.engine.web.metrics import CONTENT_TYPE, Metrics
 from mimicam.engine.web.options import Options
 from mimicam.engine.web.peer import OfferError
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
 from mimicam.engine.web.protocol import SCHEMA, STATIC, MessageError
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.studio import Draining, Full, Started, Studio, Taken
+from mimicam.engine.web.studio import (
+    CallSuperseded,
+    Draining,
+    StartedCall,
+    Studio,
+    TooManyCalls,
+    TooManyViewers,
+)
 
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
@@ -32,14 +39,16 @@ STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
 
 
-def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
-    """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
+def make_app(
+    options: Options, pool: FramePathPool | None, library: PortraitLibrary | None
+) -> web.Application:
+    """The application; its studio is under the key `STUDIO`. Without a library it only shows what is published."""
     aiortc_patches.install()
-    guard, handlers = Guard(options), Handlers(options, room, book)
+    auth, handlers = Auth(options), Handlers(options, pool, library)
 
     @web.middleware
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await guard.middleware(request, handler)
+        response = await auth.middleware(request, handler)
         resource = request.match_info.route.resource
         handlers.metrics.requests[(resource.canonical if resource else "other", response.status)] += 1
         return response
@@ -47,8 +56,8 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     app = web.Application(middlewares=[counted], client_max_size=options.limits.upload_bytes)
     app.on_startup.append(handlers.start)
     app.on_cleanup.append(handlers.stop)
-    handlers.guard = guard
-    app[CODES] = guard.codes
+    handlers.auth = auth
+    app[CODES] = auth.codes
     app.add_routes(handlers.routes())
     app.router.add_get("/static/{name}", PageFiles().serve)
     return app
@@ -57,10 +66,10 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
 class Handlers:
     """One method per route."""
 
-    guard: Guard
+    auth: Auth
 
-    def __init__(self, options: Options, room: Room | None, book: PortraitBook | None) -> None:
-        self._options, self._limits, self._room, self._book = options, options.limits, room, book
+    def __init__(self, options: Options, pool: FramePathPool | None, library: PortraitLibrary | None) -> None:
+        self._options, self._limits, self._pool, self._library = options, options.limits, pool, library
         self.metrics = Metrics()
         self._studio: Studio | None = None
         self._uploading = asyncio.Semaphore(2)
@@ -80,11 +89,11 @@ class Handlers:
             web.post("/offer", self.offer), web.post("/whip", self.whip),
             web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
         ]  # fmt: skip
-        return always + (with_camera if self._book is not None else [])
+        return always + (with_camera if self._library is not None else [])
 
     async def start(self, app: web.Application) -> None:
         """When the loop runs."""
-        self._studio = app[STUDIO] = Studio(self._options, self._room, self._book)
+        self._studio = app[STUDIO] = Studio(self._options, self._pool, self._library)
 
     async def stop(self, _: web.Application) -> None:
         """When the server ends."""
@@ -97,24 +106,24 @@ class Handlers:
         return self._studio
 
     @property
-    def book(self) -> PortraitBook:
+    def library(self) -> PortraitLibrary:
         """Where there are camera routes, there is one."""
-        assert self._book is not None, "these routes exist only with a book"
-        return self._book
+        assert self._library is not None, "these routes exist only with a library"
+        return self._library
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """``GET /``: the page; without token a form for it."""
         try:
-            if not (self._by_code(request) or self.guard.authorised(request)):
+            if not (self._by_code(request) or self.auth.authorised(request)):
                 return _login(_login_words(request))
-        except Refused as refusal:  # too many wrong ones: a person reads this, so no JSON
+        except HttpRefusal as refusal:  # too many wrong ones: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("index.html" if self._book is not None else "view.html")
-        self.guard.sign_in(response)
+        response = _html("index.html" if self._library is not None else "view.html")
+        self.auth.sign_in(response)
         return response
 
     def _by_code(self, request: web.Request) -> bool:
-        return "code" in request.query and self.guard.codes.take(request.query["code"])
+        return "code" in request.query and self.auth.codes.take(request.query["code"])
 
     async def view_page(self, _: web.Request) -> web.StreamResponse:
         """``GET /view``: the result alone. Holds no secret: its key is in the link's fragment."""
@@ -140,18 +149,20 @@ class Handlers:
 
     async def portraits(self, _: web.Request) -> web.Response:
         """``GET /portraits``."""
-        shared = [_described(entry) for entry in self.book.shared()]
-        return web.json_response({"portraits": shared, "default": self.book.default})
+        shared = [_described(entry) for entry in self.library.shared()]
+        return web.json_response({"portraits": shared, "default": self.library.default})
 
     async def upload(self, request: web.Request) -> web.Response:
         """``POST /portraits``: a picture as the body."""
         if request.content_type not in _IMAGES:
-            raise Refused(415, "type", "send a JPEG, PNG or WebP picture as the body")
+            raise HttpRefusal(415, "type", "send a JPEG, PNG or WebP picture as the body")
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
-            raise Refused(400, "title", f"a title may have {_MAX_TITLE} characters")
+            raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
         async with self._uploading:
-            data = await bodies.read(request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s)
+            data = await request_body.read(
+                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
+            )
             entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
@@ -161,28 +172,30 @@ class Handlers:
         """``GET /portraits/{portrait}``: a small JPEG."""
         name = self._known(request)
         try:
-            jpeg = await self._in_thread(self.book.thumbnail, name)
+            jpeg = await self._in_thread(self.library.thumbnail, name)
         except EngineError as error:
-            raise Refused(404, "portrait", str(error)) from error
+            raise HttpRefusal(404, "portrait", str(error)) from error
         return web.Response(
             body=jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
         )
 
     async def forget(self, request: web.Request) -> web.Response:
         """``DELETE /portraits/{portrait}``: only uploads."""
-        if not self.book.remove(self._known(request)):
-            raise Refused(403, "portrait", "only uploaded portraits can be removed")
+        if not self.library.remove(self._known(request)):
+            raise HttpRefusal(403, "portrait", "only uploaded portraits can be removed")
         return web.Response(status=204)
 
     async def offer(self, request: web.Request) -> web.Response:
         """``POST /offer``: the page's camera call."""
-        self.guard.limit_offers(request)
-        body = await bodies.read_json(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        self.auth.limit_offers(request)
+        body = await request_body.read_json(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
         sdp, kind, own = body.get("sdp"), body.get("type"), body.get("own")
         if not isinstance(sdp, str) or kind != "offer":
-            raise Refused(400, "offer", "give 'sdp' (text) and 'type' ('offer')")
+            raise HttpRefusal(400, "offer", "give 'sdp' (text) and 'type' ('offer')")
         if not isinstance(own, str | None) or not isinstance(body.get("settings", {}), dict):
-            raise Refused(400, "offer", "'own' must be text and 'settings' an object")
+            raise HttpRefusal(400, "offer", "'own' must be text and 'settings' an object")
         started = await self._start(sdp, own=own, settings=body.get("settings"))
         return web.json_response(
             {"sdp": started.sdp, "type": "answer", "own": started.own, "view": started.view}
@@ -190,8 +203,10 @@ class Handlers:
 
     async def whip(self, request: web.Request) -> web.Response:
         """``POST /whip`` (RFC 9725): a camera from OBS or another program; the result is for WHEP."""
-        self.guard.limit_offers(request)
-        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        self.auth.limit_offers(request)
+        sdp = await request_body.read_sdp(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
         settings = {name: request.query[name] for name in _SETTINGS_IN_QUERY if name in request.query}
         started = await self._start(sdp, settings=settings, sends=False)
         headers = {"Location": f"/whip/{quote(started.own)}", "X-Mimicam-View": f"/view#{started.view}"}
@@ -200,57 +215,61 @@ class Handlers:
     async def whip_end(self, request: web.Request) -> web.Response:
         """``DELETE /whip/{call}``."""
         if not await self.studio.stop_call(request.match_info["call"]):
-            raise Refused(404, "call", "there is no such call")
+            raise HttpRefusal(404, "call", "there is no such call")
         return web.Response(status=200)
 
     async def whep(self, request: web.Request) -> web.Response:
         """``POST /whep``: watch a result, by its view key or, with the token, the newest that was pushed."""
         view = self._view_key(request)
         if self.studio.shows_driver:
-            raise Refused(403, "null", "the null model shows the driver's own picture: only to the driver")
-        self.guard.limit_offers(request)
-        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+            raise HttpRefusal(
+                403, "null", "the null model shows the driver's own picture: only to the driver"
+            )
+        self.auth.limit_offers(request)
+        sdp = await request_body.read_sdp(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
         try:
             name, answer = await self.studio.watch(sdp, view)
         except KeyError as error:
-            raise Refused(404, "view", "nobody is on this stage, or the link is wrong") from error
-        except Full as error:
+            raise HttpRefusal(404, "view", "nobody is on this stage, or the link is wrong") from error
+        except TooManyViewers as error:
             raise _full(
                 f"all {self._limits.viewers} viewers' places are taken: close one and try again"
             ) from error
         except Draining as error:
             raise _draining() from error
         except OfferError as error:
-            raise Refused(400, "offer", str(error)) from error
+            raise HttpRefusal(400, "offer", str(error)) from error
         headers = {"Location": f"/whep/{quote(name)}"}
         return web.Response(status=201, text=answer, content_type=_SDP, headers=headers)
 
     async def whep_end(self, request: web.Request) -> web.Response:
         """``DELETE /whep/{viewer}``: the id is a secret of the viewer."""
         if not await self.studio.stop_viewer(request.match_info["viewer"]):
-            raise Refused(404, "viewer", "there is no such viewer")
+            raise HttpRefusal(404, "viewer", "there is no such viewer")
         return web.Response(status=200)
 
     async def describe_sdp(self, _: web.Request) -> web.Response:
         """``OPTIONS`` of WHIP and WHEP. No cross-origin headers: other sites are refused."""
         return web.Response(status=204, headers={"Accept-Post": _SDP, "Allow": "OPTIONS, POST"})
 
-    async def _start(self, sdp: str, **options: Any) -> Started:
+    async def _start(self, sdp: str, **options: Any) -> StartedCall:
         try:
             return await self.studio.start_call(sdp, **options)
-        except Full as error:
+        except TooManyCalls as error:
             places = (
                 "the only place is" if self._limits.calls == 1 else f"all {self._limits.calls} places are"
             )
             raise _full(f"{places} taken: wait until somebody leaves") from error
-        except Taken as error:
-            raise Refused(409, "taken", "a newer call of yours has taken this place") from error
+        except CallSuperseded as error:
+            raise HttpRefusal(409, "taken", "a newer call of yours has taken this place") from error
         except Draining as error:
             raise _draining() from error
         except (OfferError, MessageError) as error:
-            raise Refused(400, "offer", str(error)) from error
+            raise HttpRefusal(400, "offer", str(error)) from error
         except EngineError as error:
-            raise Refused(422, "portrait", str(error)) from error
+            raise HttpRefusal(422, "portrait", str(error)) from error
 
     def _view_key(self, request: web.Request) -> str | None:
         """The view key, which needs no token; None for somebody with the token."""
@@ -259,20 +278,20 @@ class Handlers:
             return bearer.strip()
         if "view" in request.query:
             return request.query["view"]
-        if not self.guard.authorised(request):
-            raise Refused(401, "token", "give the token, or the view key of a result")
+        if not self.auth.authorised(request):
+            raise HttpRefusal(401, "token", "give the token, or the view key of a result")
         return None
 
     def _enrolled(self, data: bytes, title: str) -> Entry:
         try:
-            return self.book.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
+            return self.library.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
         except EngineError as error:
-            raise Refused(422, "picture", str(error)) from error
+            raise HttpRefusal(422, "picture", str(error)) from error
 
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]
-        if self.book.entry(name) is None:
-            raise Refused(404, "portrait", "there is no such portrait")
+        if self.library.entry(name) is None:
+            raise HttpRefusal(404, "portrait", "there is no such portrait")
         return name
 
     async def _in_thread(self, work: Any, *args: Any) -> Any:
@@ -283,12 +302,14 @@ def _described(entry: Entry) -> dict[str, str]:
     return {"id": entry.id, "title": entry.title, "origin": entry.origin}
 
 
-def _full(message: str) -> Refused:
-    return Refused(503, "full", message, retry_s=10)
+def _full(message: str) -> HttpRefusal:
+    return HttpRefusal(503, "full", message, retry_s=10)
 
 
-def _draining() -> Refused:
-    return Refused(503, "draining", "the server is about to stop: try again when it runs again", retry_s=10)
+def _draining() -> HttpRefusal:
+    return HttpRefusal(
+        503, "draining", "the server is about to stop: try again when it runs again", retry_s=10
+    )
 
 
 def _login_words(request: web.Request) -> str:
@@ -297,7 +318,7 @@ def _login_words(request: web.Request) -> str:
     return "This link was used already, or is older than a minute." if "code" in request.query else ""
 
 
-def _login(words: str, refusal: Refused | None = None) -> web.Response:
+def _login(words: str, refusal: HttpRefusal | None = None) -> web.Response:
     response = _html("login.html", status=refusal.status if refusal else 401)
     assert response.text is not None, "a page has text"
     response.text = response.text.replace("<!-- words -->", f'<p role="alert">{words}</p>' if words else "")

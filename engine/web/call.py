@@ -18,18 +18,18 @@ from aiortc.sdp import SessionDescription
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.web.book import PortraitBook
-from mimicam.engine.web.call_worker import CallWorker, Shown
+from mimicam.engine.web.broadcast import ResultBroadcast, ResultTrack
+from mimicam.engine.web.call_worker import CallState, CallWorker
 from mimicam.engine.web.options import Limits
 from mimicam.engine.web.peer import OfferError, Peer
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.protocol import MessageError, Settings, parse
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.stage import Stage, ViewerTrack
 
 CHANNEL = "mimicam"
-_FIGURES_S = 0.5
+_STATS_S = 0.5
 _MAX_BUFFERED = 65_536
-"""Bytes a channel may hold back before figures are skipped: a slow reader must not grow our memory."""
+"""Bytes a channel may hold back before stats are skipped: a slow reader must not grow our memory."""
 _MAX_WAITING = 64
 """Messages a call may leave unanswered."""
 _GONE = "that portrait is not there any more: choose another"
@@ -37,11 +37,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class CallServices:
     """What calls share."""
 
-    room: Room
-    book: PortraitBook
+    pool: FramePathPool
+    library: PortraitLibrary
     executor: Executor
     """For what takes longer than a millisecond."""
     limits: Limits
@@ -53,37 +53,43 @@ class Call:
     """One driver. Everything happens on the event loop, except the worker's threads."""
 
     def __init__(
-        self, tools: Tools, stage: Stage, shown: Shown, *, sends: bool, on_close: Callable[[Call, str], None]
+        self,
+        services: CallServices,
+        broadcast: ResultBroadcast,
+        state: CallState,
+        *,
+        sends: bool,
+        on_close: Callable[[Call, str], None],
     ) -> None:
         """Prepare.
 
         Args:
-            tools: shared.
-            stage: where results are shown.
-            shown: settings and portrait to begin with.
+            services: shared.
+            broadcast: where results are shown.
+            state: settings and portrait to begin with.
             sends: the driver gets the result back on the same connection (not so in WHIP).
             on_close: told once, with the reason.
         """
-        self._tools, self.stage, self._shown, self._sends = tools, stage, shown, sends
+        self._services, self.broadcast, self._state, self._sends = services, broadcast, state, sends
         self._loop = asyncio.get_running_loop()
         self._on_close = on_close
         self.began_s = time.monotonic()
-        limits = tools.limits
+        limits = services.limits
         self.peer = Peer(connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=self._closed)
-        self.worker = CallWorker(tools.room, shown, publish=stage.publish, on_fail=self._worker_failed)
+        self.worker = CallWorker(services.pool, state, publish=broadcast.publish, on_fail=self._worker_failed)
         self._channel: RTCDataChannel | None = None
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self.ended = ""
         """Why it ended; empty while it runs."""
-        self.own_view: ViewerTrack | None = None
+        self.own_view: ResultTrack | None = None
         self.peer.pc.on("track", self._on_track)
         self.peer.pc.on("datachannel", self._on_channel)
 
     @property
     def settings(self) -> Settings:
         """In use."""
-        return self._shown.settings
+        return self._state.settings
 
     async def answer(self, sdp: str) -> str:
         """Begin with an offer.
@@ -96,14 +102,14 @@ class Call:
             raise OfferError("the call was closed before it began")
         self.worker.start()
         self._spawn(self._serve_messages())
-        self._spawn(self._tell_figures())
+        self._spawn(self._send_stats())
         return answer
 
     async def close(self, reason: str) -> None:
         """End the call and wait for it, thread included."""
         self.send({"type": "bye", "reason": reason if reason in ("drain", "taken") else "failed"})
         await self.peer.close(reason)
-        await self._loop.run_in_executor(self._tools.executor, self.worker.join, 2.0)
+        await self._loop.run_in_executor(self._services.executor, self.worker.join, 2.0)
 
     async def change(self, changes: Mapping[str, Any]) -> None:
         """Change settings; enrols a portrait first if need be.
@@ -112,12 +118,12 @@ class Call:
             MessageError: neither the schema nor the model allows it, or there is no such portrait.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = self.settings.changed(changes).within(self._tools.room.modes)
-        portrait = self._shown.portrait
+        settings = self.settings.changed(changes).within(self._services.pool.modes)
+        portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
-            portrait = await load(self._tools, settings)
-        self._shown = Shown(settings=settings, portrait=portrait)
-        self.worker.change(self._shown)
+            portrait = await load(self._services, settings)
+        self._state = CallState(settings=settings, portrait=portrait)
+        self.worker.change(self._state)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """A message to the driver's page, if it listens."""
@@ -125,12 +131,12 @@ class Call:
         if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MAX_BUFFERED:
             channel.send(json.dumps(message, separators=(",", ":")))
 
-    def figures(self) -> dict[str, Any]:
+    def stats(self) -> dict[str, Any]:
         """The message that tells how it goes."""
         status, worker = self.worker.status, self.worker
         age = None if self.own_view is None else self.own_view.age.percentiles()
         return {
-            "type": "figures",
+            "type": "stats",
             "face": "standby" if status is None else status.face,
             "backend": "" if status is None else status.backend,
             "fps_in": round(worker.came_in.per_s(), 1),
@@ -139,8 +145,8 @@ class Call:
             "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
             "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
             "dropped": worker.drops.total(),
-            "calls": self._tools.calls(),
-            "viewers": max(0, self.stage.viewers - int(self.own_view is not None)),
+            "calls": self._services.calls(),
+            "viewers": max(0, self.broadcast.viewers - int(self.own_view is not None)),
             "driver_size": list(worker.driver_size),
             "result_size": list(self.settings.size()),
             "stages_ms": {} if status is None else {k: round(v, 2) for k, v in status.stages.items()},
@@ -148,7 +154,7 @@ class Call:
 
     def _prepare(self, _: SessionDescription) -> None:
         if self._sends:
-            self.own_view = self.stage.viewer()
+            self.own_view = self.broadcast.viewer()
         self.peer.add_video("sendrecv" if self._sends else "recvonly", self.own_view)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
@@ -201,10 +207,10 @@ class Call:
     def _public_settings(self) -> dict[str, Any]:
         return {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
 
-    async def _tell_figures(self) -> None:
+    async def _send_stats(self) -> None:
         while True:
-            await asyncio.sleep(_FIGURES_S)
-            self.send(self.figures())
+            await asyncio.sleep(_STATS_S)
+            self.send(self.stats())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -238,21 +244,21 @@ class Call:
             task.cancel()
         if self.own_view is not None:
             self.own_view.stop()
-        self.stage.clear()
+        self.broadcast.clear()
         self._on_close(self, reason)
 
 
-async def load(tools: Tools, settings: Settings) -> Portrait:
+async def load(services: CallServices, settings: Settings) -> Portrait:
     """The enrolled portrait that settings name, off the event loop.
 
     Raises:
         MessageError: there is none.
         EngineError: it cannot be enrolled.
     """
-    if tools.book.entry(settings.portrait) is None:
+    if services.library.entry(settings.portrait) is None:
         raise MessageError(_GONE)
-    work = partial(tools.book.portrait, settings.portrait, settings.background)
+    work = partial(services.library.portrait, settings.portrait, settings.background)
     try:
-        return await asyncio.get_running_loop().run_in_executor(tools.executor, work)
+        return await asyncio.get_running_loop().run_in_executor(services.executor, work)
     except KeyError as error:  # removed meanwhile
         raise MessageError(_GONE) from error

@@ -24,10 +24,10 @@ from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.runtime.pace import LatePace
 from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
-from mimicam.engine.web.badge import BadgePainter
+from mimicam.engine.web.broadcast import Result
+from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.protocol import Settings
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.stage import Result
+from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 _JOIN_S = 2.0
 _RATE_FRAMES = 256
@@ -37,8 +37,8 @@ _Camera = tuple[Any, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What is to be shown, complete: settings and the portrait they name."""
+class CallState:
+    """What is to be state, complete: settings and the portrait they name."""
 
     settings: Settings
     portrait: Portrait
@@ -83,24 +83,24 @@ class _CallPath:
     set from any thread.
     """
 
-    def __init__(self, room: Room, wanted: Shown) -> None:
+    def __init__(self, pool: FramePathPool, wanted: CallState) -> None:
         self.wanted = wanted
         self.calibrate = threading.Event()
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
-        self._room, self._in_use = room, wanted
-        self._badge = BadgePainter()
+        self._pool, self._in_use = pool, wanted
+        self._label = SyntheticLabel()
         self._seq = 0
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Borrow a path from the room, which takes time; give the last one back at the end."""
+        """Borrow a path from the pool, which takes time; give the last one back at the end."""
         self._in_use = self.wanted
         self._path = self._open(self._in_use)
         try:
             yield
         finally:
-            self._room.close(self._path)
+            self._pool.close(self._path)
             # Call, worker and thread refer to each other. Native memory does not make Python's
             # collector hurry, so the networks (35 MB a call) go here.
             del self._path
@@ -115,18 +115,18 @@ class _CallPath:
         return _Seen(what=self._path.look(frame), number=number)
 
     def draw(self, seen: _Seen) -> Result:
-        """The result, badge included, ready to encode."""
+        """The result, label included, ready to encode."""
         self._apply_changes()
         result = self._path.draw(seen.what)
-        self._badge(result.image, self._in_use.settings.badge)
+        self._label(result.image, self._in_use.settings.badge)
         if seen.number is not None:
             timecode.paint(result.image, seen.number)
         self.status = self._path.status
         return Result(yuv=_to_i420(result.image), captured_ns=result.captured_ns)
 
-    def _open(self, shown: Shown) -> LivePath:
-        path = self._room.open(shown.portrait, shown.settings.edit(), shown.settings.size())
-        path.set_standby(shown.settings.standby)
+    def _open(self, state: CallState) -> LivePath:
+        path = self._pool.open(state.portrait, state.settings.edit(), state.settings.size())
+        path.set_standby(state.settings.standby)
         self.status = path.status
         return path
 
@@ -140,8 +140,8 @@ class _CallPath:
             return
         self._in_use = new
         if new.settings.size() != old.settings.size():
-            # The other thread may still observe through it: that needs none of the room's models.
-            self._room.close(self._path)
+            # The other thread may still observe through it: that needs none of the pool's models.
+            self._pool.close(self._path)
             self._path = self._open(new)
             return
         if new.portrait is not old.portrait:
@@ -156,8 +156,8 @@ class CallWorker:
 
     def __init__(
         self,
-        room: Room,
-        shown: Shown,
+        pool: FramePathPool,
+        state: CallState,
         *,
         publish: Callable[[Result], None],
         on_fail: Callable[[BaseException], None],
@@ -165,12 +165,12 @@ class CallWorker:
         """Prepare the threads; `start` runs them.
 
         Args:
-            room: lends the frame path; opened on the drawing thread, since that takes time.
-            shown: settings and portrait to begin with.
+            pool: lends the frame path; opened on the drawing thread, since that takes time.
+            state: settings and portrait to begin with.
             publish: gets each result, on the drawing thread.
             on_fail: called once with the error, on the thread that failed.
         """
-        self._path, self._publish = _CallPath(room, shown), publish
+        self._path, self._publish = _CallPath(pool, state), publish
         self.drops = Drops()
         self.came_in, self.went_out = RateMeter(), RateMeter()
         self._pace = LatePace(MonotonicClock())
@@ -208,9 +208,9 @@ class CallWorker:
         self.came_in.tick()
         self._loop.put((picture, captured_ns))
 
-    def change(self, shown: Shown) -> None:
+    def change(self, state: CallState) -> None:
         """Show this from the next frame on."""
-        self._path.wanted = shown
+        self._path.wanted = state
 
     def calibrate(self) -> None:
         """Take the driver's next face as neutral."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
 
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
-    from mimicam.engine.web.rooms import Room
+    from mimicam.engine.web.pipeline_pool import FramePathPool
     from mimicam.engine.web.server import Server
 
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
@@ -116,21 +116,21 @@ class Serve:
         )  # fmt: skip
 
     def _server(self) -> Server:
-        from mimicam.engine.web.book import PortraitBook
+        from mimicam.engine.web.portrait_library import PortraitLibrary
         from mimicam.engine.web.server import Server
 
         options = self.options()
-        room = self._room(options.limits.calls)
-        book = PortraitBook(room, folder=self.portraits, uploads=options.limits.uploads_kept)
-        book.portrait(book.default)  # the first call begins at once
-        return Server(options, room, book, tls=self._tls(options), on_ready=self._say_ready)
+        pool = self._pool(options.limits.calls)
+        library = PortraitLibrary(pool, folder=self.portraits, uploads=options.limits.uploads_kept)
+        library.portrait(library.default)  # the first call begins at once
+        return Server(options, pool, library, tls=self._tls(options), on_ready=self._say_ready)
 
-    def _room(self, calls: int) -> Room:
-        from mimicam.engine.web.rooms import ModelRoom, NullRoom
+    def _room(self, calls: int) -> FramePathPool:
+        from mimicam.engine.web.pipeline_pool import EchoPool, PipelinePool
 
         if self.model == _NULL:
-            return NullRoom()
-        return ModelRoom(self.model, self.backend, threads=self.threads, shared=self._shared(calls))
+            return EchoPool()
+        return PipelinePool(self.model, self.backend, threads=self.threads, shared=self._shared(calls))
 
     def _shared(self, calls: int) -> SharedModel | None:
         """The model that all calls share on a GPU; None: each has its own."""

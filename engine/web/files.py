@@ -7,7 +7,7 @@ import mimetypes
 
 from aiohttp import web
 
-from mimicam.engine.web.guard import Refused
+from mimicam.engine.web.auth import HttpRefusal
 from mimicam.engine.web.protocol import STATIC
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -27,11 +27,11 @@ class PageFiles:
         """``GET /static/{name}``; a browser that has the file already is told so.
 
         Raises:
-            Refused: 404.
+            HttpRefusal: 404.
         """
         found = self._files.get(request.match_info["name"])
         if found is None:
-            raise Refused(404, "file", "there is no such file")
+            raise HttpRefusal(404, "file", "there is no such file")
         data, kind, tag = found
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if any(known.value == tag for known in request.if_none_match or ()):

@@ -45,7 +45,7 @@ class Limits:
     upload_s: float = 30.0
     """An upload that is slower is cut off."""
     uploads_kept: int = 24
-    """Pictures in memory; the oldest that nobody uses makes room."""
+    """Pictures in memory; the oldest that nobody uses makes pool."""
     sdp_bytes: int = 65_536
     connect_s: float = 20.0
     """A call that is not connected by then is closed."""

@@ -17,10 +17,10 @@ from aiohttp import web
 from mimicam.engine.errors import EngineError
 from mimicam.engine.runtime.threads import Worker
 from mimicam.engine.web.app import CODES, STUDIO, make_app
-from mimicam.engine.web.book import PortraitBook
-from mimicam.engine.web.guard import OneTimeCodes
+from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.studio import Studio
 
 _START_LIMIT_S = 30.0
@@ -35,8 +35,8 @@ class Server:
     def __init__(
         self,
         options: Options,
-        room: Room | None,
-        book: PortraitBook | None,
+        pool: FramePathPool | None,
+        library: PortraitLibrary | None,
         *,
         tls: ssl.SSLContext | None = None,
         on_ready: Callable[[Server], None] = lambda _: None,
@@ -45,12 +45,12 @@ class Server:
 
         Args:
             options: port 0 takes a free one; `options` then says which.
-            room: lends pipelines; None for a server that only shows what is published.
-            book: portraits; None likewise.
+            pool: lends pipelines; None for a server that only shows what is published.
+            library: portraits; None likewise.
             tls: makes it HTTPS.
             on_ready: called on the loop once requests are accepted.
         """
-        self.options, self._room, self._book, self._tls = options, room, book, tls
+        self.options, self._pool, self._library, self._tls = options, pool, library, tls
         self._on_ready = on_ready
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -79,7 +79,7 @@ class Server:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         listener = self._listener()
         self.options = replace(self.options, port=listener.getsockname()[1])
-        app = make_app(self.options, self._room, self._book)
+        app = make_app(self.options, self._pool, self._library)
         # No access log: its lines would hold the token. Who goes on sending after a refusal is listened to briefly.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, lingering_time=_LINGER_S)
         await runner.setup()

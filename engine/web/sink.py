@@ -9,10 +9,10 @@ import cv2
 from mimicam.engine.errors import EngineError
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import Frame
-from mimicam.engine.web.badge import BadgePainter
 from mimicam.engine.web.command import require_webrtc
 from mimicam.engine.web.options import Options
 from mimicam.engine.web.protocol import Badge
+from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 
 class WebRtcSink:
@@ -41,7 +41,7 @@ class WebRtcSink:
         from mimicam.engine.web.server import Server
 
         self.name, self.main_thread, self.stop_limit_s = "webrtc", False, STOP_LIMIT_S
-        self._badge, self._where = BadgePainter(), badge
+        self._label, self._where = SyntheticLabel(), badge
         options = Options(port=port) if token is None else Options(port=port, token=token)
         self._server = Server(options, None, None)
         self._on_url = on_url
@@ -57,24 +57,24 @@ class WebRtcSink:
         if size[0] % 2 or size[1] % 2:
             raise EngineError(f"a browser needs even sides, got {size[0]}x{size[1]}: choose another --size")
         self._server.start()
-        self._server.on_loop(self._take_stage)
+        self._server.on_loop(self._open_broadcast)
         self._on_url(self.url)
 
-    def _take_stage(self) -> None:
+    def _open_broadcast(self) -> None:
         studio = self._server.studio
         assert studio is not None, "a started server has one"
-        self._stage, key = studio.publish_to(studio.new_identity())
+        self._broadcast, key = studio.publish_to(studio.new_identity())
         self.url = f"{self._server.url}/view#{key}"
 
     def write(self, frame: Frame) -> None:
         """Show one frame to everybody who watches."""
-        from mimicam.engine.web.stage import Result
+        from mimicam.engine.web.broadcast import Result
 
         image = frame.image
         if self._where != "off":
             image = image.copy()  # other sinks share the frame
-            self._badge(image, self._where)
-        self._stage.publish(
+            self._label(image, self._where)
+        self._broadcast.publish(
             Result(yuv=cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), captured_ns=frame.captured_ns)
         )
 

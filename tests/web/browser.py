@@ -19,9 +19,9 @@ from mimicam.engine.pipeline import PipelineStatus
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.types import EditSettings, Frame
 from mimicam.engine.web import timecode
-from mimicam.engine.web.book import PortraitBook
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.rooms import NullRoom, Room
+from mimicam.engine.web.pipeline_pool import EchoPool, FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.server import Server
 from tests.web.conftest import OPTIONS
 
@@ -77,7 +77,7 @@ def browser_with(camera: Path) -> Iterator[Any]:
             browser.close()
 
 
-class TintRoom(NullRoom):
+class TintPool(EchoPool):
     """Results in the portrait's colour, with the driver's brightness in the middle."""
 
     shows_driver = False
@@ -120,10 +120,12 @@ class _TintPath:
 
 
 @contextmanager
-def serving(folder: Path, *, room: Room | None = None, options: Options = OPTIONS) -> Iterator[Server]:
+def serving(
+    folder: Path, *, pool: FramePathPool | None = None, options: Options = OPTIONS
+) -> Iterator[Server]:
     """A server on a thread of its own."""
-    room = room or TintRoom()
-    server = Server(options, room, PortraitBook(room, folder=folder))
+    pool = pool or TintPool()
+    server = Server(options, pool, PortraitLibrary(pool, folder=folder))
     server.start()
     try:
         yield server

@@ -10,7 +10,7 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from mimicam.benchmarks.bad_network import BadNetwork, Weather
 from mimicam.engine.web import timecode
-from tests.web.browser import TintRoom
+from tests.web.browser import TintPool
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits
 
@@ -133,14 +133,14 @@ def test_the_background_changes_during_the_call_and_the_portrait_stays(
     run: Run, drawn_portraits: Path
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=TintRoom()) as live:
+        async with studio_running(drawn_portraits, pool=TintPool()) as live:
             async with live.http.get(f"{live.url}/portraits") as response:
                 blue = next(p for p in (await response.json())["portraits"] if p["title"] == "Blue one")
             driver = Driver(live.http, live.url)
             await driver.call(settings={**PLAIN, "portrait": blue["id"]})
             await driver.frame_where(lambda image: image[-20, -20, 2] > 100 > image[-20, -20, 1] + 60)
             await driver.message("settings")
-            driver.send(type="set", settings={"background": "green"})  # the room shows the picture's corner
+            driver.send(type="set", settings={"background": "green"})  # the pool shows the picture's corner
             await driver.frame_where(lambda image: image[-20, -20, 1] > image[-20, -20, 2] + 60)
             driver.send(type="set", settings={"background": "kept"})
             await driver.frame_where(lambda image: image[-20, -20, 2] > image[-20, -20, 1] + 60)
@@ -153,7 +153,7 @@ def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
     run: Run, drawn_portraits: Path
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden()) as live:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
             driver = Driver(live.http, live.url)
             await driver.call(settings=PLAIN)
             pc, location = await _watch(live, driver.answer["view"])
@@ -180,7 +180,7 @@ def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
     run: Run, drawn_portraits: Path
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden(), options=with_limits(calls=1)) as live:
+        async with studio_running(drawn_portraits, pool=Hidden(), options=with_limits(calls=1)) as live:
             first = Driver(live.http, live.url)
             await first.call(settings=PLAIN)
             pc, _ = await _watch(live, first.answer["view"])
@@ -249,7 +249,7 @@ def test_stopping_tells_the_driver_and_refuses_newcomers(run: Run, drawn_portrai
 
 def test_a_whip_call_is_seen_by_whep_with_the_token_alone(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden()) as live:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
             pusher = Driver(live.http, live.url).pc
             await pusher.setLocalDescription(await pusher.createOffer())
             headers = {"Content-Type": "application/sdp"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.browser import TintRoom, serving
+from tests.web.browser import TintPool, serving
 from tests.web.conftest import OPTIONS, TOKEN
 
 
@@ -23,7 +23,7 @@ def test_invented_requests_get_only_answers_that_the_description_allows(
     if program is None:
         pytest.skip("the program st of schemathesis is not on the path")
     limits = replace(OPTIONS.limits, offers_per_minute=10**6, failures_per_minute=10**6)
-    with serving(drawn_portraits, room=TintRoom(), options=replace(OPTIONS, limits=limits)) as server:
+    with serving(drawn_portraits, pool=TintPool(), options=replace(OPTIONS, limits=limits)) as server:
         done = subprocess.run(
             [
                 program, "run", f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",

@@ -15,7 +15,7 @@ from mimicam.engine.stages.geometry import head_pose
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import Image
 from mimicam.engine.web import timecode
-from mimicam.engine.web.rooms import ModelRoom
+from mimicam.engine.web.pipeline_pool import PipelinePool
 from tests.web.browser import Page, browser_with, serving
 
 _SAMPLES = 40
@@ -48,11 +48,11 @@ def _driver_pictures(camera: Path) -> list[Image]:
 def test_the_portraits_head_turns_with_the_drivers(drawn_portraits: Path, tmp_path: Path) -> None:
     camera = tmp_path / "camera.mjpeg"
     write_camera(camera)
-    room = ModelRoom("compact", "auto", threads=1)
+    pool = PipelinePool("compact", "auto", threads=1)
     grabbed: dict[int, Image] = {}
     with (
         browser_with(camera) as browser,
-        serving(drawn_portraits, room=room) as server,
+        serving(drawn_portraits, pool=pool) as server,
         Page(browser, server) as page,
     ):
         page.open().page.click("#mirror", force=True)

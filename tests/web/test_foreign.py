@@ -37,7 +37,7 @@ def _python_with_gstreamer() -> str:
 
 def test_gstreamer_sends_by_whip_and_watches_by_whep(drawn_portraits: Path) -> None:
     python = _python_with_gstreamer()
-    with serving(drawn_portraits, room=Hidden()) as server:
+    with serving(drawn_portraits, pool=Hidden()) as server:
         done = subprocess.run(
             [python, str(_SCRIPT), server.url, TOKEN, "--pictures", "20", "--seconds", "60"],
             capture_output=True, text=True, timeout=100, check=False,

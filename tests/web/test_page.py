@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.web.rooms import NullRoom
+from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.server import Server
 from tests.web.browser import Page, browser_with, serving, write_painted_camera
 from tests.web.conftest import OPTIONS, TOKEN
@@ -65,7 +65,7 @@ def test_the_page_starts_shows_the_result_and_complains_about_nothing(page: Page
 
 def test_the_frame_age_is_measured_by_numbers_that_come_back(page: Page) -> None:
     page.start()
-    page.page.click("#figures summary")
+    page.page.click("#stats summary")
     page.page.click("#measure")
     page.until(lambda: "(p50)" in page.page.inner_text("#measure-text"), "a measurement is told")
     assert (
@@ -327,7 +327,7 @@ def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server:
 
 
 def test_the_null_model_shows_the_driver_only_to_the_driver(browser: Any, drawn_portraits: Path) -> None:
-    with serving(drawn_portraits, room=NullRoom()) as server, Page(browser, server) as page:
+    with serving(drawn_portraits, pool=EchoPool()) as server, Page(browser, server) as page:
         page.open().start()
         key = page.page.evaluate("window.mimicam.link.view")
         with Page(browser, server, camera=False) as viewer:
@@ -432,10 +432,10 @@ def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page:
 def test_fewer_pictures_are_sent_when_asked_and_all_again_later(page: Page) -> None:
     page.start()
     page.page.evaluate("window.mimicam.link.limitRate(4)")
-    page.until(lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") < 6, "four a second come")
+    page.until(lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") < 6, "four a second come")
     page.page.evaluate("window.mimicam.link.limitRate(Infinity)")
     page.until(
-        lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") > 7, "the camera's ten come"
+        lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") > 7, "the camera's ten come"
     )
     assert page.complaints == []
 

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Frame, Mode
 from mimicam.engine.web import certificate, command, pictures, timecode
+from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.call_worker import RateMeter
 from mimicam.engine.web.command import Serve
-from mimicam.engine.web.guard import OneTimeCodes
 from mimicam.engine.web.log import KeyValueFormatter, without_request
 from mimicam.engine.web.options import is_loopback
+from mimicam.engine.web.pipeline_pool import spare_threads
 from mimicam.engine.web.protocol import SCHEMA, MessageError, Settings, parse
-from mimicam.engine.web.rooms import spare_threads
 from mimicam.engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run

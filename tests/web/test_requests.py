@@ -18,10 +18,10 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
-from mimicam.engine.web.guard import Rate
-from mimicam.engine.web.keys import Keys
+from mimicam.engine.web.auth import Rate
+from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.protocol import STATIC
-from mimicam.engine.web.rooms import NullRoom
+from mimicam.engine.web.view_keys import ViewKeys
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
 
@@ -243,7 +243,7 @@ def test_damaged_offers_are_refused_and_leave_nothing_behind(
     run: Run, drawn_portraits: Path, sdp: str
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=_Shared()) as live:
+        async with studio_running(drawn_portraits, pool=_Shared()) as live:
             assert (await _status(live, "POST", "/offer", json={"sdp": sdp, "type": "offer"}))[0] == 400
             headers = {"Content-Type": "application/sdp"}
             for path in ("/whip", f"/whep?view={live.studio.publish_to(live.studio.new_identity())[1]}"):
@@ -253,7 +253,7 @@ def test_damaged_offers_are_refused_and_leave_nothing_behind(
     run(work())
 
 
-class _Shared(NullRoom):
+class _Shared(EchoPool):
     shows_driver = False
 
 
@@ -423,7 +423,7 @@ def test_the_pages_files_are_typed_and_not_sent_twice(run: Run, drawn_portraits:
 
 def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> None:
     async def work() -> None:
-        app = make_app(OPTIONS, NullRoom(), _no_book())
+        app = make_app(OPTIONS, EchoPool(), _no_book())
         described = json.loads((STATIC / "openapi.json").read_text())["paths"]
         methods = {
             (m.upper(), p)
@@ -473,19 +473,19 @@ def test_a_rate_lets_a_burst_through_and_then_one_at_a_time() -> None:
 
 
 def test_keys_give_one_right_only_and_forged_ones_none() -> None:
-    keys = Keys("a")
+    keys = ViewKeys("a")
     identity = keys.new_identity()
     own, view = keys.key("own", identity), keys.key("view", identity)
     assert (keys.identity("own", own), keys.identity("view", view)) == (identity, identity)
     assert keys.identity("own", view) is None
-    assert Keys("a").identity("own", own) == identity, "a restarted server with the same token knows it"
-    assert Keys("b").identity("own", own) is None
+    assert ViewKeys("a").identity("own", own) == identity, "a restarted server with the same token knows it"
+    assert ViewKeys("b").identity("own", own) is None
     for forged in ("", ".", "x.y", own[:-1], own + "A", "é." + own, own.replace(".", "..")):
         assert keys.identity("own", forged) is None
 
 
 def test_an_empty_folder_of_portraits_is_an_error_with_its_remedy(tmp_path: Path) -> None:
-    from mimicam.engine.web.book import PortraitBook
+    from mimicam.engine.web.portrait_library import PortraitLibrary
 
     with pytest.raises(EngineError, match="--portraits"):
-        PortraitBook(NullRoom(), folder=tmp_path / "missing")
+        PortraitLibrary(EchoPool(), folder=tmp_path / "missing")

@@ -1,6 +1,6 @@
 // What buttons and keys do.
 
-import { changed, figures, gallery, link, recorder, settings, toggleStandby } from './call.js';
+import { changed, gallery, link, recorder, settings, stats, toggleStandby } from './call.js';
 import { $, kept, make, toast } from './dom.js';
 import { measure } from './measure.js';
 import { showSettings } from './states.js';
@@ -58,9 +58,9 @@ export async function measureAge() {
   scrollTo({ top: 0 }); // browsers do not draw videos that are out of sight
   $('measure-text').textContent = 'Measuring …';
   try {
-    const estimate = figures.now.ageMs - figures.biasMs;
+    const estimate = stats.now.ageMs - stats.biasMs;
     const found = await measure(link, $('camera'), $('result'));
-    if (found) figures.biasMs = found.p50 - estimate;
+    if (found) stats.biasMs = found.p50 - estimate;
     $('measure-text').textContent = measuredWords(found);
   } finally {
     $('measure').disabled = link.state !== 'live';
@@ -125,7 +125,7 @@ function pressed(key) {
   if (button) {
     if (!$(button).disabled) $(button).click();
   } else if (key === 'm') nextMode();
-  else if (key === 'g') $('figures').open = !$('figures').open;
+  else if (key === 'g') $('stats').open = !$('stats').open;
   else if (key === '?') $('help').showModal();
   else if (/^[1-9]$/.test(key)) gallery.pick(Number(key) - 1);
   else return false;

@@ -9,7 +9,7 @@ const BUSY = 0.6;
 /**
  * Title, text and which button, or null when it is fast enough.
  *
- * server: its figures. shown: pictures a second on the screen. sent: those that this browser sends.
+ * server: its stats. shown: pictures a second on the screen. sent: those that this browser sends.
  * limited: whether the browser was set to send fewer. height: lines of the result.
  */
 export function slowness({ server, shown, sent, limited, height }) {

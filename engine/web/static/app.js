@@ -1,6 +1,6 @@
 // The studio's page: brings back what was chosen, connects the events and loads the gallery.
 
-import { figures, gallery, link, recorder } from './call.js';
+import { gallery, link, recorder, stats } from './call.js';
 import * as camera from './camera.js';
 import { $, kept } from './dom.js';
 import { sentence } from './gallery.js';
@@ -28,4 +28,4 @@ async function begin() {
 }
 
 begin();
-if (navigator.webdriver) window.mimicam = { link, figures, recorder, gallery }; // for tests
+if (navigator.webdriver) window.mimicam = { link, stats, recorder, gallery }; // for tests

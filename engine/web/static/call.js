@@ -4,7 +4,7 @@ import { slowness, usefulRate } from './advice.js';
 import { Refused } from './api.js';
 import * as camera from './camera.js';
 import { $, kept, toast } from './dom.js';
-import { Figures } from './figures.js';
+import { Stats } from './stats.js';
 import { Gallery, sentence } from './gallery.js';
 import { Link } from './link.js';
 import { Recorder } from './record.js';
@@ -15,9 +15,9 @@ const SLOW_READINGS = 16;
 const RATE_READINGS = 4; // two seconds, which is how long the server's rates look back
 
 export const gallery = new Gallery();
-export const figures = new Figures();
+export const stats = new Stats();
 export const link = new Link(settings);
-export const recorder = new Recorder(() => figures.now.ageMs);
+export const recorder = new Recorder(() => stats.now.ageMs);
 const call = {
   standby: false,
   noFace: 0,
@@ -116,7 +116,7 @@ export function linkChanged({ state, error, tries }) {
   if (state === 'live') {
     states.quiet();
     states.pill('busy', 'Waiting for the picture');
-    figures.reset();
+    stats.reset();
     call.rate = Infinity;
   }
   if (state === 'waiting' || state === 'refused') recorder.stop();
@@ -148,8 +148,8 @@ export function pictureCame() {
 
 /** Take a message of the server. */
 export function messageCame(message) {
-  if (message.type === 'figures') {
-    figures.server = message;
+  if (message.type === 'stats') {
+    stats.server = message;
     judge(message);
   }
   if (message.type === 'error') {
@@ -183,7 +183,7 @@ function judge(server) {
 }
 
 function slownessNow(server) {
-  const { fps, sent } = figures.now;
+  const { fps, sent } = stats.now;
   if (!fps || document.hidden) return null; // browsers draw hidden pages slowly
   const limited = Number.isFinite(call.rate);
   return slowness({ server, shown: fps, sent, limited, height: Number($('height').value) });

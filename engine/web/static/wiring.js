@@ -7,7 +7,7 @@ import { $, kept } from './dom.js';
 import { snapshot } from './record.js';
 import { CHOICES, closeHint, LISTS, NUMBERS, radios } from './states.js';
 
-const FIGURES_MS = 500;
+const STATS_MS = 500;
 
 /** Controls that concern this browser alone, and not the server. */
 export const LOCAL = ['voice', 'transparent'];
@@ -56,7 +56,7 @@ function wireControls() {
 }
 
 function wireCall() {
-  const { gallery, figures, link } = call;
+  const { gallery, stats, link } = call;
   link.addEventListener('state', ({ detail }) => call.linkChanged(detail));
   link.addEventListener('result', ({ detail }) => call.resultCame(detail));
   link.addEventListener('message', ({ detail }) => call.messageCame(detail));
@@ -65,7 +65,7 @@ function wireCall() {
   gallery.addEventListener('choose', ({ detail }) => {
     link.send({ type: 'set', settings: { portrait: detail } });
   });
-  setInterval(() => link.state === 'live' && figures.update(link.pc), FIGURES_MS);
+  setInterval(() => link.state === 'live' && stats.update(link.pc), STATS_MS);
 }
 
 function wireDrop() {

@@ -14,7 +14,7 @@ _ID_BYTES = 16
 _MAC_BYTES = 16
 
 
-class Keys:
+class ViewKeys:
     """Makes and checks keys ``identity.signature``; a key for viewing does not reveal the one for owning."""
 
     def __init__(self, token: str) -> None:

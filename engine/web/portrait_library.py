@@ -16,7 +16,7 @@ from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.types import Image
 from mimicam.engine.web import backdrop, pictures
 from mimicam.engine.web.backdrop import Background
-from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.pipeline_pool import FramePathPool
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_FOLDER = 200
@@ -34,14 +34,14 @@ class Entry:
     origin: Origin
 
 
-class PortraitBook:
+class PortraitLibrary:
     """Thread-safe. Pictures of a folder are read when somebody wants them, and enrolled once."""
 
-    def __init__(self, room: Room, *, folder: Path | None = None, uploads: int = 24) -> None:
+    def __init__(self, pool: FramePathPool, *, folder: Path | None = None, uploads: int = 24) -> None:
         """List what there is.
 
         Args:
-            room: enrols.
+            pool: enrols.
             folder: pictures to offer besides the bundled ones.
             uploads: how many uploaded ones are kept.
 
@@ -50,7 +50,7 @@ class PortraitBook:
         """
         if folder is not None and not folder.is_dir():
             raise EngineError(f"{folder} is no folder: give one with pictures to --portraits")
-        self._room, self._uploads = room, uploads
+        self._pool, self._uploads = pool, uploads
         self._lock = threading.Lock()
         self._files: dict[str, tuple[Entry, Path]] = {}
         self._pictures: dict[str, tuple[Entry, Image]] = {}
@@ -82,7 +82,7 @@ class PortraitBook:
         Raises:
             EngineError: no face, or several.
         """
-        portrait = self._room.enroll(image, title)
+        portrait = self._pool.enroll(image, title)
         entry = Entry(id=secrets.token_urlsafe(16), title=title, origin="upload")
         with self._lock:
             while len(self._pictures) >= self._uploads:
@@ -109,7 +109,7 @@ class PortraitBook:
         found = self._thumbs.get(portrait_id)
         if found is None:
             _, image = self._titled(portrait_id)
-            found = pictures.thumbnail(image, self._room.find_face(image))
+            found = pictures.thumbnail(image, self._pool.find_face(image))
             with self._lock:
                 if self.entry(portrait_id) is not None:  # it may have been removed meanwhile
                     self._thumbs[portrait_id] = found
@@ -130,8 +130,8 @@ class PortraitBook:
         if found is None:
             entry, image = self._titled(portrait_id)
             if background != "kept":
-                image = backdrop.replaced(image, self._room.find_face(image), background)
-            found = self._room.enroll(image, entry.title)
+                image = backdrop.replaced(image, self._pool.find_face(image), background)
+            found = self._pool.enroll(image, entry.title)
             with self._lock:
                 if self.entry(portrait_id) is not None:  # likewise
                     self._keep(key, found)

@@ -30,12 +30,12 @@ class Result:
     captured_ns: int
 
 
-class Stage:
+class ResultBroadcast:
     """Fans results out. Lives on the event loop; only `publish` may be called from elsewhere."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._viewers: set[ViewerTrack] = set()
+        self._viewers: set[ResultTrack] = set()
         self._newest: Result | None = None
         self.used_s = time.monotonic()
         """When somebody last came or went."""
@@ -45,9 +45,9 @@ class Stage:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody watches any more
             self._loop.call_soon_threadsafe(self._show, result)
 
-    def viewer(self) -> ViewerTrack:
+    def viewer(self) -> ResultTrack:
         """A new viewer's track; it starts with the newest result."""
-        track = ViewerTrack(self._leave)
+        track = ResultTrack(self._leave)
         self._viewers.add(track)
         self.used_s = time.monotonic()
         if self._newest is not None:
@@ -68,17 +68,17 @@ class Stage:
         for viewer in self._viewers:
             viewer.show(result)
 
-    def _leave(self, track: ViewerTrack) -> None:
+    def _leave(self, track: ResultTrack) -> None:
         self._viewers.discard(track)
         self.used_s = time.monotonic()
 
 
-class ViewerTrack(MediaStreamTrack):
+class ResultTrack(MediaStreamTrack):
     """The newest result for one encoder; results that come while it encodes are replaced."""
 
     kind = "video"
 
-    def __init__(self, on_stop: Callable[[ViewerTrack], None]) -> None:
+    def __init__(self, on_stop: Callable[[ResultTrack], None]) -> None:
         super().__init__()
         self._on_stop = on_stop
         self._newest: Result | None = None

@@ -11,7 +11,7 @@ from mimicam.engine.web.protocol import Badge
 _TEXT = "synthetic"
 
 
-class BadgePainter:
+class SyntheticLabel:
     """Draws the badge into results, in place. The picture of it is made once per size."""
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ function read(report) {
 const ratio = (now, before, top, bottom) =>
   now[bottom] > before[bottom] ? (now[top] - before[top]) / (now[bottom] - before[bottom]) : 0;
 
-export class Figures {
+export class Stats {
   constructor() {
     this.server = {};
     this.history = [];
@@ -110,10 +110,10 @@ export class Figures {
       ? `${server.driver_size.join('×')} → ${now.width || 0}×${now.height || 0}`
       : '–';
     $('f-backend').textContent = server.backend || '–';
-    $('figures-short').textContent = now.fps
+    $('stats-short').textContent = now.fps
       ? `${round(now.fps)} fps · ${round(now.ageMs)} ms`
       : '';
-    if ($('figures').open) this.graph($('graph'));
+    if ($('stats').open) this.graph($('graph'));
   }
 
   graph(canvas) {

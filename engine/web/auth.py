@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 class Rate:
-    """A token bucket per key. Keys that are full again are forgotten, so memory stays bounded."""
+    """A token bucket per key. ViewKeys that are full again are forgotten, so memory stays bounded."""
 
     def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
         self._size, self._per_s, self._now = float(per_minute), per_minute / 60.0, now
@@ -83,7 +83,7 @@ class OneTimeCodes:
         return self._now() < self._ends_s.pop(code, -math.inf)
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
+class HttpRefusal(Exception):  # noqa: N818 - an answer, not a fault
     """A request that ends with a status and a JSON body ``{"error", "message"}``."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_s: float | None = None) -> None:
@@ -99,7 +99,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         return web.json_response(body, status=self.status, headers=headers)
 
 
-class Guard:
+class Auth:
     """Checks each request before its handler; an aiohttp middleware factory."""
 
     def __init__(self, options: Options) -> None:
@@ -125,14 +125,14 @@ class Guard:
         """Whether the request carries the token or the cookie made from it.
 
         Raises:
-            Refused: 429, too many wrong tokens from this address.
+            HttpRefusal: 429, too many wrong tokens from this address.
         """
         given = self._given(request)
         if given is None or self._by_cookie(request):
             return self._by_cookie(request)
         remote = request.remote or ""
         if (wait_s := self._failures.wait_s(remote)) > 0:
-            raise Refused(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
+            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
         if hmac.compare_digest(given.encode(), self._options.token.encode()):
             return True
         self._failures.take(remote)
@@ -142,20 +142,22 @@ class Guard:
         """Count one new connection.
 
         Raises:
-            Refused: 429.
+            HttpRefusal: 429.
         """
         if (wait_s := self._offers.take(request.remote or "")) > 0:
-            raise Refused(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
+            raise HttpRefusal(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
 
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Host, Origin, token; then the handler; then the headers."""
         try:
             self._check(request)
             response = await handler(request)
-        except Refused as refusal:
+        except HttpRefusal as refusal:
             response = refusal.response()
         except web.HTTPException as plain:
-            response = Refused(plain.status, plain.reason.lower().replace(" ", "_"), plain.reason).response()
+            response = HttpRefusal(
+                plain.status, plain.reason.lower().replace(" ", "_"), plain.reason
+            ).response()
             if "Allow" in plain.headers:
                 response.headers["Allow"] = plain.headers["Allow"]
         for name, value in _HEADERS.items():
@@ -165,14 +167,14 @@ class Guard:
 
     def _check(self, request: web.Request) -> None:
         if _host_name(request.host) not in self._options.names:
-            raise Refused(421, "host", "this server does not answer to that name: see --allow-host")
+            raise HttpRefusal(421, "host", "this server does not answer to that name: see --allow-host")
         origin = request.headers.get("Origin")
         if (origin is not None and not self._own_origin(request, origin)) or _is_embedded(request):
-            raise Refused(403, "origin", "requests from other sites are refused")
+            raise HttpRefusal(403, "origin", "requests from other sites are refused")
         if request.path in _PUBLIC or request.path.startswith(("/static/", "/whep/")):
             return
         if not self.authorised(request):
-            raise Refused(
+            raise HttpRefusal(
                 401, "token", "the token is missing or wrong: open the link that the server printed"
             )
 

@@ -29,7 +29,7 @@ from mimicam.engine.types import (
 )
 
 
-class Room(Protocol):
+class FramePathPool(Protocol):
     """Loads models once and lends them to calls. Thread-safe; every method may take seconds."""
 
     shows_driver: bool
@@ -62,7 +62,7 @@ class Room(Protocol):
         ...
 
 
-class ModelRoom:
+class PipelinePool:
     """Pipelines over one set of weights. A model serves one thread, so each call borrows its own copy."""
 
     shows_driver = False
@@ -102,18 +102,18 @@ class ModelRoom:
         self._lent: dict[int, LiveModel] = {}
 
     def enroll(self, picture: Image, name: str) -> Portrait:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._enrolling:
             return enroll(picture, model=self._enroller, name=name)
 
     def find_face(self, picture: Image) -> Region | None:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._enrolling:
             found = self._detect(picture)
         return found[0].region if found else None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._lock:
             model = self._free.pop() if self._free else None
         model = model or self._load()
@@ -124,7 +124,7 @@ class ModelRoom:
         return path
 
     def close(self, path: LivePath) -> None:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._lock:
             model = self._lent.pop(id(path), None)  # None: closed before, when the next one failed to open
             if model is not None:
@@ -151,7 +151,7 @@ def spare_threads(cores: int) -> int:
     return max(1, min(cores - 1, 4))
 
 
-class NullRoom:
+class EchoPool:
     """Gives the driver's picture back: for measuring transport alone, and for tests of the server."""
 
     shows_driver = True
@@ -161,20 +161,20 @@ class NullRoom:
         """Any picture will do; nothing of it is used but its thumbnail."""
         return _blank_portrait(picture, name)
 
-    def find_face(self, picture: Image) -> Region | None:  # noqa: ARG002 - the room's contract
+    def find_face(self, picture: Image) -> Region | None:  # noqa: ARG002 - the pool's contract
         """It knows no faces."""
         return None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
-        """See `Room`."""
-        return _NullPath(size, edit, portrait)
+        """See `FramePathPool`."""
+        return _EchoPath(size, edit, portrait)
 
     def close(self, path: LivePath) -> None:
         """Nothing was borrowed."""
 
 
 @dataclass(slots=True)
-class _NullPath:
+class _EchoPath:
     modes: ClassVar[tuple[Mode, ...]] = tuple(Mode)
     size: tuple[int, int]
     edit: EditSettings
