@@ -1,26 +1,27 @@
-"""The HTTP side: routes, and what each answers. ``static/openapi.json`` describes them."""
+"""The HTTP side: routes, and what each answers. ``openapi.json`` describes them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import aiortc_patches, pictures, request_body
 from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
 from mimicam.engine.web.files import PageFiles
 from mimicam.engine.web.metrics import CONTENT_TYPE, Metrics
 from mimicam.engine.web.options import Options
+from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.peer import OfferError
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
-from mimicam.engine.web.protocol import SCHEMA, STATIC, MessageError
+from mimicam.engine.web.protocol import SCHEMA, STATIC, from_query, openapi
+from mimicam.engine.web.settings import MessageError
 from mimicam.engine.web.studio import (
     CallSuperseded,
     Draining,
@@ -33,7 +34,6 @@ from mimicam.engine.web.studio import (
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 _MAX_TITLE = 40
-_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "background", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
@@ -118,7 +118,7 @@ class Handlers:
                 return _login(_login_words(request))
         except HttpRefusal as refusal:  # too many wrong ones: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("index.html" if self._library is not None else "view.html")
+        response = _html("view.html") if self._library is None else _page(self._options.edit)
         self.auth.sign_in(response)
         return response
 
@@ -141,7 +141,7 @@ class Handlers:
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
         """``GET /openapi.json``."""
-        return web.json_response(json.loads((STATIC / "openapi.json").read_text(encoding="utf-8")))
+        return web.json_response(openapi())
 
     async def schema(self, _: web.Request) -> web.Response:
         """``GET /schema.json``: messages on the data channel."""
@@ -207,8 +207,7 @@ class Handlers:
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
-        settings = {name: request.query[name] for name in _SETTINGS_IN_QUERY if name in request.query}
-        started = await self._start(sdp, settings=settings, sends=False)
+        started = await self._start(sdp, settings=_settings_in(request), sends=False)
         headers = {"Location": f"/whip/{quote(started.own)}", "X-Mimicam-View": f"/view#{started.view}"}
         return web.Response(status=201, text=started.sdp, content_type=_SDP, headers=headers)
 
@@ -327,6 +326,17 @@ def _login(words: str, refusal: HttpRefusal | None = None) -> web.Response:
     return response
 
 
+def _settings_in(request: web.Request) -> dict[str, Any]:
+    try:
+        return from_query(request.query)
+    except MessageError as error:
+        raise HttpRefusal(400, "offer", str(error)) from error
+
+
+def _page(edit: EditSettings) -> web.Response:
+    return web.Response(text=studio_page(edit), content_type="text/html")
+
+
 def _html(name: str, status: int = 200) -> web.Response:
-    text = Path(STATIC / name).read_text(encoding="utf-8")
+    text = (STATIC / name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type="text/html", status=status)

@@ -24,7 +24,8 @@ from mimicam.engine.web.options import Limits
 from mimicam.engine.web.peer import OfferError, Peer
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import PortraitLibrary
-from mimicam.engine.web.protocol import MessageError, Settings, parse
+from mimicam.engine.web.protocol import changed, parse
+from mimicam.engine.web.settings import MessageError, Settings
 
 CHANNEL = "mimicam"
 _STATS_S = 0.5
@@ -118,7 +119,7 @@ class Call:
             MessageError: neither the schema nor the model allows it, or there is no such portrait.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = self.settings.changed(changes).within(self._services.pool.modes)
+        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._services, settings)
@@ -148,7 +149,7 @@ class Call:
             "calls": self._services.calls(),
             "viewers": max(0, self.broadcast.viewers - int(self.own_view is not None)),
             "driver_size": list(worker.driver_size),
-            "result_size": list(self.settings.size()),
+            "result_size": list(self.settings.size),
             "stages_ms": {} if status is None else {k: round(v, 2) for k, v in status.stages.items()},
         }
 
@@ -176,7 +177,7 @@ class Call:
             return
         self._channel = channel
         channel.on("message", self._on_message)
-        self.send({"type": "settings", "settings": self._public_settings()})
+        self.send({"type": "settings", "settings": self.settings.values()})
 
     def _on_message(self, message: str | bytes) -> None:
         try:
@@ -202,10 +203,7 @@ class Call:
             self.worker.calibrate()
         else:
             await self.change(message["settings"])
-            self.send({"type": "settings", "settings": self._public_settings()})
-
-    def _public_settings(self) -> dict[str, Any]:
-        return {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
+            self.send({"type": "settings", "settings": self.settings.values()})
 
     async def _send_stats(self) -> None:
         while True:

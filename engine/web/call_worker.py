@@ -26,7 +26,7 @@ from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.broadcast import Result
 from mimicam.engine.web.pipeline_pool import FramePathPool
-from mimicam.engine.web.protocol import Settings
+from mimicam.engine.web.settings import Settings
 from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 _JOIN_S = 2.0
@@ -125,7 +125,7 @@ class _CallPath:
         return Result(yuv=_to_i420(result.image), captured_ns=result.captured_ns)
 
     def _open(self, state: CallState) -> LivePath:
-        path = self._pool.open(state.portrait, state.settings.edit(), state.settings.size())
+        path = self._pool.open(state.portrait, state.settings.edit, state.settings.size)
         path.set_standby(state.settings.standby)
         self.status = path.status
         return path
@@ -139,14 +139,14 @@ class _CallPath:
         if new is old:
             return
         self._in_use = new
-        if new.settings.size() != old.settings.size():
+        if new.settings.size != old.settings.size:
             # The other thread may still observe through it: that needs none of the pool's models.
             self._pool.close(self._path)
             self._path = self._open(new)
             return
         if new.portrait is not old.portrait:
             self._path.set_portrait(new.portrait)
-        self._path.set_edit(new.settings.edit())
+        self._path.set_edit(new.settings.edit)
         if new.settings.standby != old.settings.standby:
             self._path.set_standby(new.settings.standby)
 

@@ -8,10 +8,13 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import STUDIO_EDIT, Mode
 from mimicam.engine.errors import EngineError
 from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.web import log
@@ -33,6 +36,7 @@ loop then waits longer than packets are apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(STUDIO_EDIT)
 class Serve:
     """Open the studio: a page on which a browser's camera drives a portrait."""
 
@@ -111,7 +115,7 @@ class Serve:
         options = {} if given is None else {"token": given}
         return Options(
             host=self.host, port=self.port, names=names | frozenset(name.lower() for name in self.allow_host),
-            secure=self._has_tls, drain_s=self.drain_s,
+            secure=self._has_tls, drain_s=self.drain_s, edit=edit_of(self),
             limits=Limits(calls=self.max_calls or calls_for(usable_cores()), viewers=self.max_viewers), **options,
         )  # fmt: skip
 
@@ -121,6 +125,7 @@ class Serve:
 
         options = self.options()
         pool = self._pool(options.limits.calls)
+        _require_mode(options.edit.mode, pool.modes)
         library = PortraitLibrary(pool, folder=self.portraits, uploads=options.limits.uploads_kept)
         library.portrait(library.default)  # the first call begins at once
         return Server(options, pool, library, tls=self._tls(options), on_ready=self._say_ready)
@@ -163,6 +168,13 @@ class Serve:
             address = server.one_time_url()
             # On a thread: some browsers only come back when they are closed.
             threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
+
+
+def _require_mode(mode: Mode, modes: Sequence[Mode]) -> None:
+    """Refuse a mode that the model lacks, before a call is refused for it."""
+    if mode not in modes:
+        able = " or ".join(each.value for each in modes)
+        raise EngineError(f"this model cannot be driven in mode {mode.value}: use --mode {able}")
 
 
 def _has_screen() -> bool:

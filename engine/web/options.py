@@ -6,6 +6,8 @@ import ipaddress
 import secrets
 from dataclasses import dataclass, field
 
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings
+
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -66,5 +68,7 @@ class Options:
     secure: bool = False
     """TLS."""
     limits: Limits = Limits()
+    edit: EditSettings = STUDIO_EDIT
+    """With which calls begin, and the page, until the person changes it."""
     drain_s: float = 5.0
     """How long running calls may go on after SIGTERM."""

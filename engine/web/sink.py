@@ -11,7 +11,7 @@ from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import Frame
 from mimicam.engine.web.command import require_webrtc
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.protocol import Badge
+from mimicam.engine.web.settings import Badge
 from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 

@@ -18,7 +18,8 @@ from mimicam.engine.web.options import Options
 from mimicam.engine.web.peer import OfferError, Peer
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import PortraitLibrary
-from mimicam.engine.web.protocol import Settings
+from mimicam.engine.web.protocol import changed
+from mimicam.engine.web.settings import Settings
 from mimicam.engine.web.view_keys import ViewKeys
 
 _FORGET_AFTER_S = 600.0
@@ -246,7 +247,8 @@ class Studio:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
-        settings = Settings(portrait=services.library.default).changed(changes).within(services.pool.modes)
+        first = Settings(portrait=services.library.default, edit=self._options.edit)
+        settings = changed(first, changes).require_mode(services.pool.modes)
         return CallState(settings=settings, portrait=await load(services, settings))
 
     async def _answered(self, call: Call, sdp: str) -> str:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.types import Image
-from mimicam.engine.web.protocol import Badge
+from mimicam.engine.web.settings import Badge
 
 _TEXT = "synthetic"
 

@@ -9,6 +9,7 @@ import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from mimicam.benchmarks.bad_network import BadNetwork, Weather
+from mimicam.engine.types import Mode
 from mimicam.engine.web import timecode
 from tests.web.browser import TintPool
 from tests.web.clients import Driver, watcher_offer
@@ -95,7 +96,7 @@ def test_settings_are_confirmed_and_bad_ones_are_explained(run: Run, drawn_portr
             changed = await driver.message("settings")
             assert (changed["settings"]["mode"], changed["settings"]["expression_gain"]) == ("exp", 1.5)
             for bad, word in (
-                ({"mode": "sideways"}, "exp, pose, both"), ({"expression_gain": 3}, "0..2"),
+                ({"mode": "sideways"}, "both, exp, pose"), ({"expression_gain": 3}, "0..2"),
                 ({"mirror": 1}, "boolean"), ({"portrait": "nobody"}, "not there"), ({"path": "/etc"}, "path"),
             ):  # fmt: skip
                 driver.send(type="set", settings=bad)
@@ -253,12 +254,19 @@ def test_a_whip_call_is_seen_by_whep_with_the_token_alone(run: Run, drawn_portra
             pusher = Driver(live.http, live.url).pc
             await pusher.setLocalDescription(await pusher.createOffer())
             headers = {"Content-Type": "application/sdp"}
-            url = f"{live.url}/whip?mode=exp&badge=off"
+            url = f"{live.url}/whip?mode=exp&badge=off&expression_gain=1.5&mirror=false&height=480"
+            async with live.http.post(f"{live.url}/whip?mirror=no", data="v=0", headers=headers) as response:
+                assert (response.status, (await response.json())["message"]) == (
+                    400,
+                    "mirror must be of type boolean",
+                )
             async with live.http.post(url, data=pusher.localDescription.sdp, headers=headers) as response:
                 assert response.status == 201
                 location = response.headers["Location"]
                 answer = RTCSessionDescription(sdp=await response.text(), type="answer")
             assert "a=recvonly" in answer.sdp
+            edit = live.studio.calls[0].settings.edit
+            assert (edit.mode, edit.expression_gain, edit.mirror) == (Mode.EXP, 1.5, False)
             await pusher.setRemoteDescription(answer)
             pc = await watcher_offer()
             async with live.http.post(

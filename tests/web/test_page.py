@@ -80,10 +80,10 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     _tile(page, "Blue one").check()
     page.until(lambda: page.colour()[2] > page.colour()[1] + 60, "the result is blue")
     page.page.get_by_role("radio", name="Head").check(force=True)
-    page.until(lambda: page.settings().mode == "pose", "the mode has reached the server")
+    page.until(lambda: page.settings().edit.mode == "pose", "the mode has reached the server")
     page.page.focus("#expression_gain")
     page.page.keyboard.press("End")
-    page.until(lambda: page.settings().expression_gain == 2.0, "the gain has reached the server")
+    page.until(lambda: page.settings().edit.expression_gain == 2.0, "the gain has reached the server")
     page.page.get_by_role("radio", name="Square").check(force=True)
     page.until(
         lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 256, "it is square"
@@ -97,9 +97,9 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
 
 def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     page.start()
-    page.until(lambda: page.settings().mode == "both", "the call has begun")
+    page.until(lambda: page.settings().edit.mode == "both", "the call has begun")
     page.page.keyboard.press("m")
-    page.until(lambda: page.settings().mode == "exp", "m takes the next mode")
+    page.until(lambda: page.settings().edit.mode == "exp", "m takes the next mode")
     page.page.keyboard.press("s")
     page.until(lambda: page.settings().standby, "s is standby")
     page.until(lambda: max(page.colour()) < 40, "standby is shown")
@@ -434,9 +434,7 @@ def test_fewer_pictures_are_sent_when_asked_and_all_again_later(page: Page) -> N
     page.page.evaluate("window.mimicam.link.limitRate(4)")
     page.until(lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") < 6, "four a second come")
     page.page.evaluate("window.mimicam.link.limitRate(Infinity)")
-    page.until(
-        lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") > 7, "the camera's ten come"
-    )
+    page.until(lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") > 7, "the camera's ten come")
     assert page.complaints == []
 
 

@@ -26,7 +26,8 @@ from mimicam.engine.web.command import Serve
 from mimicam.engine.web.log import KeyValueFormatter, without_request
 from mimicam.engine.web.options import is_loopback
 from mimicam.engine.web.pipeline_pool import spare_threads
-from mimicam.engine.web.protocol import SCHEMA, MessageError, Settings, parse
+from mimicam.engine.web.protocol import SCHEMA, changed, parse
+from mimicam.engine.web.settings import MessageError, Settings
 from mimicam.engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run
@@ -133,17 +134,14 @@ def test_a_code_opens_once_and_for_a_minute() -> None:
 
 def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:
     settings = Settings(portrait="x")
-    assert set(SCHEMA["$defs"]["settings"]["properties"]) == set(Settings.__dataclass_fields__)
-    assert (
-        settings.changed({name: getattr(settings, name) for name in Settings.__dataclass_fields__})
-        == settings
-    )
+    assert set(SCHEMA["$defs"]["settings"]["properties"]) == set(settings.values())
+    assert changed(settings, settings.values()) == settings
 
 
 @pytest.mark.parametrize("framing", ["wide", "square", "tall"])
 @pytest.mark.parametrize("height", [256, 360, 480, 720])
 def test_results_have_even_sides_and_their_shorter_one_as_asked(framing: str, height: int) -> None:
-    size = Settings(portrait="x").changed({"framing": framing, "height": height}).size()
+    size = changed(Settings(portrait="x"), {"framing": framing, "height": height}).size
     assert min(size) == height
     assert all(side % 2 == 0 for side in size)
 
@@ -166,10 +164,10 @@ def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
 
 
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
-    asked = Settings(portrait="x").changed({"mode": "exp"})
-    assert asked.within(tuple(Mode)) is asked
+    asked = changed(Settings(portrait="x"), {"mode": "exp"})
+    assert asked.require_mode(tuple(Mode)) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.within((Mode.BOTH,))
+        asked.require_mode((Mode.BOTH,))
 
 
 @settings(deadline=None)

@@ -1,11 +1,9 @@
 // What buttons and keys do.
 
 import { changed, gallery, link, recorder, settings, stats, toggleStandby } from './call.js';
+import { choicesOf, setControls } from './controls.js';
 import { $, kept, make, toast } from './dom.js';
 import { measure } from './measure.js';
-import { showSettings } from './states.js';
-
-const MODES = ['both', 'exp', 'pose'];
 
 /** The key of each button. */
 const BUTTON_KEYS = {
@@ -106,8 +104,9 @@ export function addFile(file) {
 }
 
 function nextMode() {
-  const now = MODES.indexOf(settings().mode);
-  showSettings({ mode: MODES[(now + 1) % MODES.length] });
+  const modes = choicesOf('mode');
+  const now = modes.indexOf(settings().mode);
+  setControls({ mode: modes[(now + 1) % modes.length] });
   changed('mode');
 }
 

@@ -2,17 +2,17 @@
 
 import { gallery, link, recorder, stats } from './call.js';
 import * as camera from './camera.js';
+import { restoreControls } from './controls.js';
 import { $, kept } from './dom.js';
 import { sentence } from './gallery.js';
-import { notice, setLive, showSettings } from './states.js';
-import { LOCAL, wire } from './wiring.js';
+import { notice, setLive } from './states.js';
+import { wire } from './wiring.js';
 
 function restore() {
   const theme = kept.get('theme', '');
   if (theme) document.documentElement.dataset.theme = theme;
   if (location.search) history.replaceState(null, '', '/'); // from now on the cookie opens the page
-  showSettings(kept.get('settings', {}));
-  for (const name of LOCAL) $(name).checked = kept.get(name, false);
+  restoreControls();
   setLive(false);
 }
 

@@ -3,6 +3,7 @@
 import { slowness, usefulRate } from './advice.js';
 import { Refused } from './api.js';
 import * as camera from './camera.js';
+import { readControls, refreshLabels, setControls } from './controls.js';
 import { $, kept, toast } from './dom.js';
 import { Stats } from './stats.js';
 import { Gallery, sentence } from './gallery.js';
@@ -30,12 +31,12 @@ const call = {
 
 /** Every setting, as the server's first message wants it. */
 export function settings() {
-  return { portrait: gallery.chosen, standby: call.standby, ...states.readControls() };
+  return { portrait: gallery.chosen, standby: call.standby, ...readControls() };
 }
 
 /** Keep and send a setting that was changed by hand. */
 export function changed(name) {
-  states.refreshLabels();
+  refreshLabels();
   const all = settings();
   kept.set('settings', { ...all, standby: undefined, portrait: undefined });
   link.send({ type: 'set', settings: { [name]: all[name] } });
@@ -190,7 +191,7 @@ function slownessNow(server) {
 }
 
 function useFewerLines() {
-  states.showSettings({ height: 256 });
+  setControls({ height: 256 });
   changed('height');
   call.slow = 0;
 }

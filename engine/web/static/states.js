@@ -1,13 +1,10 @@
-// What the page shows in each state: controls, status, notices, hints.
+// What the page shows in each state: status, notices, hints.
 
 import { Refused } from './api.js';
 import { $, kept } from './dom.js';
 import { sentence } from './gallery.js';
 import { Unreachable } from './link.js';
 
-export const CHOICES = ['mode', 'framing'];
-export const LISTS = ['badge', 'background', 'expression_motion', 'pose_motion'];
-export const NUMBERS = ['expression_gain', 'pose_gain', 'height'];
 const NEED_A_CALL = [
   'calibrate',
   'standby',
@@ -25,38 +22,6 @@ const FACES = {
   standby: 'No face',
 };
 const HINT_MS = 12_000;
-
-/** The radio buttons of one choice. */
-export const radios = (name) => document.querySelectorAll(`input[name="${name}"]`);
-
-/** What the controls are set to, by the names that the server uses. */
-export function readControls() {
-  const values = { mirror: $('mirror').checked };
-  for (const name of LISTS) values[name] = $(name).value;
-  for (const name of CHOICES) values[name] = [...radios(name)].find((input) => input.checked).value;
-  for (const name of NUMBERS) values[name] = Number($(name).value);
-  return values;
-}
-
-/** Set the controls; names that are not given stay as they are. */
-export function showSettings(values) {
-  for (const name of CHOICES) {
-    for (const input of radios(name)) if (input.value === values[name]) input.checked = true;
-  }
-  for (const name of NUMBERS) if (values[name] !== undefined) $(name).value = String(values[name]);
-  for (const name of LISTS) if (values[name]) $(name).value = values[name];
-  if (values.mirror !== undefined) $('mirror').checked = values.mirror;
-  refreshLabels();
-}
-
-/** Bring everything that repeats a control's value up to date. */
-export function refreshLabels() {
-  document.querySelectorAll('.slider output').forEach((output) => {
-    output.value = `${Math.round($(output.htmlFor.value).value * 100)} %`;
-  });
-  $('camera').classList.toggle('mirrored', $('mirror').checked);
-  $('stage').dataset.badge = $('badge').value; // texts over the picture keep away from the badge
-}
 
 /** Show the status beside the title. */
 export function pill(state, text) {

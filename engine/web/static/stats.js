@@ -110,9 +110,7 @@ export class Stats {
       ? `${server.driver_size.join('×')} → ${now.width || 0}×${now.height || 0}`
       : '–';
     $('f-backend').textContent = server.backend || '–';
-    $('stats-short').textContent = now.fps
-      ? `${round(now.fps)} fps · ${round(now.ageMs)} ms`
-      : '';
+    $('stats-short').textContent = now.fps ? `${round(now.fps)} fps · ${round(now.ageMs)} ms` : '';
     if ($('stats').open) this.graph($('graph'));
   }
 

@@ -3,14 +3,12 @@
 import * as actions from './actions.js';
 import * as call from './call.js';
 import * as camera from './camera.js';
+import { inputsIn } from './controls.js';
 import { $, kept } from './dom.js';
 import { snapshot } from './record.js';
-import { CHOICES, closeHint, LISTS, NUMBERS, radios } from './states.js';
+import { closeHint } from './states.js';
 
 const STATS_MS = 500;
-
-/** Controls that concern this browser alone, and not the server. */
-export const LOCAL = ['voice', 'transparent'];
 
 const CLICKS = {
   start: call.start,
@@ -39,14 +37,11 @@ export function wire() {
 }
 
 function wireControls() {
-  for (const name of CHOICES) {
-    radios(name).forEach((one) => one.addEventListener('change', () => call.changed(name)));
+  for (const input of inputsIn('call')) {
+    input.addEventListener('input', () => call.changed(input.dataset.control));
   }
-  for (const name of [...NUMBERS, ...LISTS, 'mirror']) {
-    $(name).addEventListener('input', () => call.changed(name));
-  }
-  for (const name of LOCAL) {
-    $(name).addEventListener('change', () => kept.set(name, $(name).checked));
+  for (const input of inputsIn('browser')) {
+    input.addEventListener('change', () => kept.set(input.dataset.control, input.checked));
   }
   $('cameras').addEventListener('change', call.switchCamera);
   $('file').addEventListener('change', () => {
