@@ -36,7 +36,7 @@ def edit_of(command: Any) -> EditSettings:
     """Collect the settings from a command that `with_edit_options` extended.
 
     Raises:
-        EngineError: a number lies outside its range.
+        EngineError: a number is outside its range.
     """
     rows = controls_of(EditSettings)
     values = {row.name: getattr(command, row.name) for row in rows}
@@ -51,7 +51,7 @@ def edit_of(command: Any) -> EditSettings:
 
 
 def _type_of(row: Control) -> Any:
-    """The annotation of an option, as tyro reads it."""
+    """Return the annotation of an option, as tyro reads it."""
     if isinstance(row.default, bool):
         return Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(help=row.help)]
     if row.choices:

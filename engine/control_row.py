@@ -21,7 +21,7 @@ class Control:
 
     name: str = ""
     default: Any = None
-    """Also decides the type: bool is a switch, float a number, an enumeration or text a choice."""
+    """Its type decides the kind: bool is a switch, float a number, others are choices."""
     help: str
     """Help of the option, description in the schema, tooltip on the page."""
     label: str = ""
@@ -54,10 +54,10 @@ class Control:
         return [self.plain(choice) for choice in self.choices]
 
     def check(self, value: Any) -> None:
-        """Hold a value against the row.
+        """Check a value.
 
         Raises:
-            ValueError: it lies outside the range, or is none of the choices.
+            ValueError: it is outside the range, or none of the choices.
         """
         if self.choices and self.plain(value) not in self.values:
             names = ", ".join(map(str, self.values))
@@ -67,14 +67,14 @@ class Control:
 
 
 def control(default: T, **row: Any) -> T:
-    """Declare a field of a settings class as a row; see `Control` for the arguments."""
+    """Declare a field of a settings class as a row, with the arguments of `Control`."""
     declared: T = field(default=default, metadata={_ROW: Control(**row)})
     return declared
 
 
 @cache
-def controls_of(settings: type[Any]) -> tuple[Control, ...]:
-    """List the rows of a settings class, in order."""
+def controls_of(settings: Any) -> tuple[Control, ...]:
+    """List the rows of a settings class, in its order."""
     return tuple(
         replace(each.metadata[_ROW], name=each.name, default=each.default)
         for each in fields(settings)
@@ -83,7 +83,7 @@ def controls_of(settings: type[Any]) -> tuple[Control, ...]:
 
 
 def values_of(settings: Any) -> dict[str, Value]:
-    """The values of settings by name, as they are outside of Python."""
+    """Return all values of settings by name, as they are outside of Python."""
     return {row.name: row.plain(getattr(settings, row.name)) for row in controls_of(type(settings))}
 
 
@@ -103,7 +103,7 @@ def with_values(settings: S, values: Mapping[str, Value]) -> S:
 
 
 def check_all(rows: Iterable[Control], values: Mapping[str, Any]) -> None:
-    """Hold values against their rows.
+    """Check values by their rows.
 
     Raises:
         ValueError: see `Control.check`.

@@ -1,9 +1,9 @@
 """The table of controls: what a user can set about the motion, each in one row.
 
-A row is a field of `EditSettings`, declared with `control`. From the rows are generated the
-options of the command line (`engine.control_options`), the schema of the studio's messages
-(`engine.web.protocol`) and the sliders and choices of its page (`engine.web.page`).
-`engine.web.settings` adds the rows that only a studio has.
+A row is a field of `EditSettings`, declared with `control`. The rows generate the options of the
+command line (`engine.control_options`). They also generate the schema of the studio's messages
+(`engine.web.protocol`) and the inputs of its page (`engine.web.page`). `engine.web.settings` adds
+the rows that only a studio has.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class WindowKeys:
         self._edit = pipeline.edit
 
     def key(self, key: str) -> None:
-        """Apply a key; keys without a meaning are ignored."""
+        """Apply a key. Keys without a meaning are ignored."""
         actions: dict[str, Callable[[], None]] = {
             "m": self.next_mode,
             "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
@@ -77,6 +77,6 @@ class WindowKeys:
         return f"{edit.mode.value}  expression x{edit.expression_gain:.1f}  pose x{edit.pose_gain:.1f}"
 
     def _change(self, edit: EditSettings) -> None:
-        # Kept here as well: the pipeline applies changes at its next frame, and keys may come faster.
+        # Kept here as well: the pipeline applies changes at its next frame, keys may be faster.
         self._edit = edit
         self._pipeline.set_edit(edit)

@@ -1,4 +1,4 @@
-"""The HTTP side: routes, and what each answers. ``openapi.json`` describes them."""
+"""Defines the HTTP routes and their answers, as ``openapi.json`` describes them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
 def make_app(
     options: Options, pool: FramePathPool | None, library: PortraitLibrary | None
 ) -> web.Application:
-    """The application; its studio is under the key `STUDIO`. Without a library it only shows what is published."""
+    """Build the application. Its studio is under the key `STUDIO`.
+
+    Without a portrait library there are no camera routes, only those of viewers.
+    """
     aiortc_patches.install()
     auth, handlers = Auth(options), Handlers(options, pool, library)
 
@@ -64,7 +67,7 @@ def make_app(
 
 
 class Handlers:
-    """One method per route."""
+    """Handles requests, with one method per route."""
 
     auth: Auth
 
@@ -75,7 +78,7 @@ class Handlers:
         self._uploading = asyncio.Semaphore(2)
 
     def routes(self) -> list[web.RouteDef]:
-        """All of them."""
+        """List the routes, those of a camera only where there are portraits."""
         always = [
             web.get("/", self.page), web.get("/view", self.view_page),
             web.get("/healthz", self.health), web.get("/metrics", self.show_metrics),
@@ -92,31 +95,31 @@ class Handlers:
         return always + (with_camera if self._library is not None else [])
 
     async def start(self, app: web.Application) -> None:
-        """When the loop runs."""
+        """Create the studio, once the event loop runs."""
         self._studio = app[STUDIO] = Studio(self._options, self._pool, self._library)
 
     async def stop(self, _: web.Application) -> None:
-        """When the server ends."""
+        """Close the studio when the server ends."""
         await self.studio.close()
 
     @property
     def studio(self) -> Studio:
-        """Once started."""
+        """The studio of a started application."""
         assert self._studio is not None, "handlers run only after start"
         return self._studio
 
     @property
     def library(self) -> PortraitLibrary:
-        """Where there are camera routes, there is one."""
+        """The portrait library, which camera routes require."""
         assert self._library is not None, "these routes exist only with a library"
         return self._library
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """``GET /``: the page; without token a form for it."""
+        """``GET /``: the page, or a form for the token."""
         try:
             if not (self._by_code(request) or self.auth.authorised(request)):
                 return _login(_login_words(request))
-        except HttpRefusal as refusal:  # too many wrong ones: a person reads this, so no JSON
+        except HttpRefusal as refusal:  # too many wrong tokens: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
         response = _html("view.html") if self._library is None else _page(self._options.edit)
         self.auth.sign_in(response)
@@ -126,34 +129,34 @@ class Handlers:
         return "code" in request.query and self.auth.codes.take(request.query["code"])
 
     async def view_page(self, _: web.Request) -> web.StreamResponse:
-        """``GET /view``: the result alone. Holds no secret: its key is in the link's fragment."""
+        """``GET /view``: the result alone. Public, since the key is in the link's fragment."""
         return _html("view.html")
 
     async def health(self, _: web.Request) -> web.Response:
-        """``GET /healthz``."""
+        """``GET /healthz``: whether new calls are accepted."""
         state = "draining" if self.studio.draining else "ok"
         return web.json_response({"status": state}, status=503 if self.studio.draining else 200)
 
     async def show_metrics(self, _: web.Request) -> web.Response:
-        """``GET /metrics``."""
+        """``GET /metrics``: counters for Prometheus."""
         text = self.metrics.render(self.studio)
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
-        """``GET /openapi.json``."""
+        """``GET /openapi.json``: description of these routes."""
         return web.json_response(openapi())
 
     async def schema(self, _: web.Request) -> web.Response:
-        """``GET /schema.json``: messages on the data channel."""
+        """``GET /schema.json``: messages of the data channel."""
         return web.json_response(SCHEMA)
 
     async def portraits(self, _: web.Request) -> web.Response:
-        """``GET /portraits``."""
+        """``GET /portraits``: those that every page may show."""
         shared = [_described(entry) for entry in self.library.shared()]
         return web.json_response({"portraits": shared, "default": self.library.default})
 
     async def upload(self, request: web.Request) -> web.Response:
-        """``POST /portraits``: a picture as the body."""
+        """``POST /portraits``: enrol the picture in the body."""
         if request.content_type not in _IMAGES:
             raise HttpRefusal(415, "type", "send a JPEG, PNG or WebP picture as the body")
         title = request.query.get("title", "").strip() or "My picture"
@@ -180,13 +183,13 @@ class Handlers:
         )
 
     async def forget(self, request: web.Request) -> web.Response:
-        """``DELETE /portraits/{portrait}``: only uploads."""
+        """``DELETE /portraits/{portrait}``: remove an upload."""
         if not self.library.remove(self._known(request)):
             raise HttpRefusal(403, "portrait", "only uploaded portraits can be removed")
         return web.Response(status=204)
 
     async def offer(self, request: web.Request) -> web.Response:
-        """``POST /offer``: the page's camera call."""
+        """``POST /offer``: start a call, camera in and result out."""
         self.auth.limit_offers(request)
         body = await request_body.read_json(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
@@ -202,7 +205,7 @@ class Handlers:
         )
 
     async def whip(self, request: web.Request) -> web.Response:
-        """``POST /whip`` (RFC 9725): a camera from OBS or another program; the result is for WHEP."""
+        """``POST /whip`` (RFC 9725): start a call whose result goes to viewers only."""
         self.auth.limit_offers(request)
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
@@ -212,17 +215,20 @@ class Handlers:
         return web.Response(status=201, text=started.sdp, content_type=_SDP, headers=headers)
 
     async def whip_end(self, request: web.Request) -> web.Response:
-        """``DELETE /whip/{call}``."""
+        """``DELETE /whip/{call}``: hang up."""
         if not await self.studio.stop_call(request.match_info["call"]):
             raise HttpRefusal(404, "call", "there is no such call")
         return web.Response(status=200)
 
     async def whep(self, request: web.Request) -> web.Response:
-        """``POST /whep``: watch a result, by its view key or, with the token, the newest that was pushed."""
+        """``POST /whep``: watch the result of a view key.
+
+        With the token and no view key, the newest result of WHIP or of a program.
+        """
         view = self._view_key(request)
         if self.studio.shows_driver:
             raise HttpRefusal(
-                403, "null", "the null model shows the driver's own picture: only to the driver"
+                403, "null", "the null model returns the driver's own picture, which only the driver may see"
             )
         self.auth.limit_offers(request)
         sdp = await request_body.read_sdp(
@@ -231,10 +237,12 @@ class Handlers:
         try:
             name, answer = await self.studio.watch(sdp, view)
         except KeyError as error:
-            raise HttpRefusal(404, "view", "nobody is on this stage, or the link is wrong") from error
+            raise HttpRefusal(
+                404, "view", "there is no such result: the call has ended, or the link is wrong"
+            ) from error
         except TooManyViewers as error:
             raise _full(
-                f"all {self._limits.viewers} viewers' places are taken: close one and try again"
+                f"all {self._limits.viewers} viewers' places are taken: close a viewer and try again"
             ) from error
         except Draining as error:
             raise _draining() from error
@@ -244,13 +252,13 @@ class Handlers:
         return web.Response(status=201, text=answer, content_type=_SDP, headers=headers)
 
     async def whep_end(self, request: web.Request) -> web.Response:
-        """``DELETE /whep/{viewer}``: the id is a secret of the viewer."""
+        """``DELETE /whep/{viewer}``: hang up. The viewer's id is its secret."""
         if not await self.studio.stop_viewer(request.match_info["viewer"]):
             raise HttpRefusal(404, "viewer", "there is no such viewer")
         return web.Response(status=200)
 
     async def describe_sdp(self, _: web.Request) -> web.Response:
-        """``OPTIONS`` of WHIP and WHEP. No cross-origin headers: other sites are refused."""
+        """``OPTIONS`` of WHIP and WHEP. No CORS headers, since other sites are refused."""
         return web.Response(status=204, headers={"Accept-Post": _SDP, "Allow": "OPTIONS, POST"})
 
     async def _start(self, sdp: str, **options: Any) -> StartedCall:
@@ -260,9 +268,9 @@ class Handlers:
             places = (
                 "the only place is" if self._limits.calls == 1 else f"all {self._limits.calls} places are"
             )
-            raise _full(f"{places} taken: wait until somebody leaves") from error
+            raise _full(f"{places} taken: wait until a call ends") from error
         except CallSuperseded as error:
-            raise HttpRefusal(409, "taken", "a newer call of yours has taken this place") from error
+            raise HttpRefusal(409, "taken", "a newer call with your key has taken this place") from error
         except Draining as error:
             raise _draining() from error
         except (OfferError, MessageError) as error:
@@ -271,7 +279,7 @@ class Handlers:
             raise HttpRefusal(422, "portrait", str(error)) from error
 
     def _view_key(self, request: web.Request) -> str | None:
-        """The view key, which needs no token; None for somebody with the token."""
+        """The view key of a request. None: it carries the token instead."""
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
             return bearer.strip()
@@ -306,15 +314,13 @@ def _full(message: str) -> HttpRefusal:
 
 
 def _draining() -> HttpRefusal:
-    return HttpRefusal(
-        503, "draining", "the server is about to stop: try again when it runs again", retry_s=10
-    )
+    return HttpRefusal(503, "draining", "the server is stopping: try again when it runs", retry_s=10)
 
 
 def _login_words(request: web.Request) -> str:
     if "token" in request.query:
         return "That token is not the right one."
-    return "This link was used already, or is older than a minute." if "code" in request.query else ""
+    return "This link was used before, or is older than a minute." if "code" in request.query else ""
 
 
 def _login(words: str, refusal: HttpRefusal | None = None) -> web.Response:

@@ -1,4 +1,4 @@
-"""Who may ask what: Host, Origin, token, rates, and the headers that go with every answer."""
+"""Authorises requests: Host, Origin, token and rate limits. Adds security headers to answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mimicam.engine.web.options import Options
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _PUBLIC = frozenset({"/", "/view", "/healthz", "/openapi.json", "/schema.json", "/whep"})
-"""Open without the token, or checked by their own handlers (the page shows a login, WHEP has view keys)."""
+"""Paths without a token check. The page shows a login form, and WHEP has view keys."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -35,21 +35,22 @@ _HEADERS = {
 }
 
 
-class Rate:
-    """A token bucket per key. ViewKeys that are full again are forgotten, so memory stays bounded."""
+class RateLimit:
+    """A token bucket per key. Full buckets are dropped, so that memory stays bounded."""
 
     def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
         self._size, self._per_s, self._now = float(per_minute), per_minute / 60.0, now
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait_s(self, key: str) -> float:
-        """Seconds until ``key`` may act; 0 when it may now. Takes nothing."""
+        """Seconds until ``key`` may act, 0 for now. The bucket stays as it is."""
         return max(0.0, (1.0 - self._level(key)) / self._per_s)
 
     def take(self, key: str) -> float:
-        """Act once: 0 when allowed, else the seconds to wait."""
+        """Take one token. Returns 0 if there was one, else the seconds to wait."""
         wait_s = self.wait_s(key)
         if not wait_s:
+            # Addresses are cheap (IPv6), so full buckets are dropped before memory grows.
             if len(self._buckets) > 4096:
                 self._forget()
             self._buckets[key] = (self._level(key) - 1.0, self._now())
@@ -64,7 +65,11 @@ class Rate:
 
 
 class OneTimeCodes:
-    """Codes that open the page once, within a minute: a browser's command line and history keep what it is started with."""
+    """Codes that open the page once, within a minute.
+
+    A browser is started with a code, not with the token: other users can read its command line,
+    and its history keeps the address.
+    """
 
     LIFE_S = 60.0
 
@@ -73,17 +78,17 @@ class OneTimeCodes:
         self._ends_s: dict[str, float] = {}
 
     def make(self) -> str:
-        """A new code."""
+        """Return a new code."""
         code = secrets.token_urlsafe(24)
         self._ends_s[code] = self._now() + self.LIFE_S
         return code
 
     def take(self, code: str) -> bool:
-        """Whether ``code`` opens the page now; it never does again."""
+        """Use a code up. Returns whether it was valid."""
         return self._now() < self._ends_s.pop(code, -math.inf)
 
 
-class HttpRefusal(Exception):  # noqa: N818 - an answer, not a fault
+class HttpRefusal(Exception):  # noqa: N818 - an answer, not an error of ours
     """A request that ends with a status and a JSON body ``{"error", "message"}``."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_s: float | None = None) -> None:
@@ -91,7 +96,7 @@ class HttpRefusal(Exception):  # noqa: N818 - an answer, not a fault
         self.status, self.code, self.message, self.retry_s = status, code, message, retry_s
 
     def response(self) -> web.Response:
-        """The answer."""
+        """Convert it to an HTTP response."""
         headers = {} if self.retry_s is None else {"Retry-After": str(int(self.retry_s) + 1)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="mimicam"'
@@ -100,22 +105,22 @@ class HttpRefusal(Exception):  # noqa: N818 - an answer, not a fault
 
 
 class Auth:
-    """Checks each request before its handler; an aiohttp middleware factory."""
+    """Checks each request before its handler. `middleware` is for aiohttp."""
 
     def __init__(self, options: Options) -> None:
         self.codes = OneTimeCodes()
         self._options = options
-        self._failures = Rate(options.limits.failures_per_minute)
-        self._offers = Rate(options.limits.offers_per_minute)
+        self._failures = RateLimit(options.limits.failures_per_minute)
+        self._offers = RateLimit(options.limits.offers_per_minute)
         self._cookie_value = hmac.new(options.token.encode(), b"cookie", hashlib.sha256).hexdigest()
 
     @property
     def cookie_name(self) -> str:
-        """Cookies do not tell ports apart, so the name does."""
+        """Name of the cookie, with the port, since browsers share cookies between ports."""
         return f"mimicam_{self._options.port}"
 
     def sign_in(self, response: web.StreamResponse) -> None:
-        """Let the browser come back without the token in its address bar."""
+        """Set the cookie with which the browser returns without the token in its address."""
         response.set_cookie(
             self.cookie_name, self._cookie_value,
             httponly=True, samesite="Strict", secure=self._options.secure, path="/",
@@ -133,13 +138,14 @@ class Auth:
         remote = request.remote or ""
         if (wait_s := self._failures.wait_s(remote)) > 0:
             raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
+        # In constant time: its duration must not reveal a prefix of the token.
         if hmac.compare_digest(given.encode(), self._options.token.encode()):
             return True
         self._failures.take(remote)
         return False
 
     def limit_offers(self, request: web.Request) -> None:
-        """Count one new connection.
+        """Count one new connection of the request's address.
 
         Raises:
             HttpRefusal: 429.
@@ -148,7 +154,7 @@ class Auth:
             raise HttpRefusal(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
 
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Host, Origin, token; then the handler; then the headers."""
+        """Check the request, call its handler, and add headers to the answer."""
         try:
             self._check(request)
             response = await handler(request)
@@ -167,7 +173,7 @@ class Auth:
 
     def _check(self, request: web.Request) -> None:
         if _host_name(request.host) not in self._options.names:
-            raise HttpRefusal(421, "host", "this server does not answer to that name: see --allow-host")
+            raise HttpRefusal(421, "host", "this server has another name: see --allow-host")
         origin = request.headers.get("Origin")
         if (origin is not None and not self._own_origin(request, origin)) or _is_embedded(request):
             raise HttpRefusal(403, "origin", "requests from other sites are refused")
@@ -183,7 +189,11 @@ class Auth:
         return origin.lower() == f"{scheme}://{request.host}".lower()
 
     def _by_cookie(self, request: web.Request) -> bool:
-        """A cookie travels by itself, so what changes something must also say that our page sent it."""
+        """Whether the cookie authorises the request.
+
+        Browsers add cookies to requests of other sites, too. Requests that change something also
+        need an Origin, which was checked.
+        """
         value = request.cookies.get(self.cookie_name, "")
         if not hmac.compare_digest(value.encode(), self._cookie_value.encode()):
             return False
@@ -198,9 +208,10 @@ class Auth:
 
 
 def _is_embedded(request: web.Request) -> bool:
-    """Whether another site's page asks for it, as for a picture: such requests carry no Origin. Links are welcome.
+    """Whether a page of another site embeds the address, as a picture for instance.
 
-    Else any page could use up the wrong tokens that this machine's own browser may try. See W3C, Fetch Metadata.
+    Such requests carry no Origin. They could use up the wrong tokens that this browser's address
+    may try. Links from other sites are allowed. See W3C, Fetch Metadata.
     """
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return False
@@ -208,7 +219,7 @@ def _is_embedded(request: web.Request) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets; empty when it is none."""
+    """The name in a Host header, without port and brackets. Empty: it cannot be parsed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

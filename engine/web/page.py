@@ -1,4 +1,4 @@
-"""Renders the studio's page: fills the inputs that the table of controls describes into the HTML."""
+"""Renders the studio's page: generates its inputs from the table of controls."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mimicam.engine.web.protocol import STATIC
 from mimicam.engine.web.settings import BrowserSettings, Settings, call_controls
 
 _PLACE = re.compile(r"<!-- controls: (\w+) -->")
-"""Where a section's inputs stand in ``static/index.html``."""
+"""Place of a section's inputs in ``static/index.html``."""
 
 
 def studio_page(edit: EditSettings) -> str:
-    """The page as HTML; ``edit`` holds the values with which its inputs start."""
+    """Render the page as HTML. ``edit`` holds the initial values of its inputs."""
     rows = [(row, "call") for row in call_controls()]
     rows += [(row, "browser") for row in controls_of(BrowserSettings)]
     values = Settings(portrait="", edit=edit).values() | values_of(BrowserSettings())
@@ -28,7 +28,7 @@ def studio_page(edit: EditSettings) -> str:
 
 
 def _input(row: Control, scope: str, values: Mapping[str, Value]) -> str:
-    # The scripts find inputs by these two attributes and know none by name.
+    # The scripts find inputs by these two attributes, so they name none.
     marks = f'data-control="{row.name}" data-scope="{scope}"'
     value = values[row.name]
     if isinstance(row.default, bool):

@@ -16,7 +16,7 @@ from mimicam.engine.web.settings import MessageError, Settings, call_controls
 
 STATIC = Path(__file__).parent / "static"
 MAX_MESSAGE = 4096
-"""Characters."""
+"""Longest message, in characters."""
 _PORTRAIT = {
     "type": "string",
     "minLength": 1,
@@ -49,7 +49,7 @@ def _message_schema() -> dict[str, Any]:
 
 
 SCHEMA = _message_schema()
-"""What ``GET /schema.json`` returns; see https://json-schema.org."""
+"""JSON Schema of all messages, returned by ``GET /schema.json``."""
 SETTINGS: dict[str, dict[str, Any]] = SCHEMA["$defs"]["settings"]["properties"]
 
 
@@ -93,19 +93,19 @@ def _from_text(text: str, schema: Mapping[str, Any], name: str) -> Any:
 
 
 def parse(text: str | bytes) -> dict[str, Any]:
-    """A message to the server.
+    """Parse a message to the server.
 
     Raises:
-        MessageError: too long, no JSON, or not in the schema.
+        MessageError: it is too long, not JSON, or does not fit the schema.
     """
     if not isinstance(text, str):
-        raise MessageError("messages are text, this one is binary")
+        raise MessageError("a message must be text, this one is binary")
     if len(text) > MAX_MESSAGE:
         raise MessageError(f"a message may have {MAX_MESSAGE} characters, this one has {len(text)}")
     try:
         message = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise MessageError("the message is no JSON") from error
+        raise MessageError("the message is not JSON") from error
     kinds = {kind["properties"]["type"]["const"]: kind for kind in SCHEMA["$defs"]["to_server"]["oneOf"]}
     kind = message.get("type") if isinstance(message, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
@@ -115,10 +115,10 @@ def parse(text: str | bytes) -> dict[str, Any]:
 
 
 def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
-    """Hold a value against the parts of JSON Schema that ``schema.json`` uses.
+    """Validate a value by the parts of JSON Schema that ``schema.json`` uses.
 
     Raises:
-        MessageError: with the place and the rule.
+        MessageError: names the place and the rule.
     """
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]]
@@ -163,4 +163,4 @@ def _check_range(value: float, low: float | None, high: float | None, where: str
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

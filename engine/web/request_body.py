@@ -1,4 +1,4 @@
-"""Read what clients send, with a limit on bytes and on time."""
+"""Reads request bodies, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mimicam.engine.web.auth import HttpRefusal
 
 
 async def read(request: web.Request, *, limit: int, seconds: float) -> bytes:
-    """The body.
+    """Read the body.
 
     Raises:
-        HttpRefusal: 413 too large (before anything is read when the header says so), 408 too slow.
+        HttpRefusal: 413, it is too large (Content-Length is checked first). 408, it is too slow.
     """
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
@@ -26,7 +26,7 @@ async def read(request: web.Request, *, limit: int, seconds: float) -> bytes:
 
 
 async def read_json(request: web.Request, *, limit: int, seconds: float) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
         HttpRefusal: as `read`, and 415 or 400.
@@ -36,14 +36,14 @@ async def read_json(request: web.Request, *, limit: int, seconds: float) -> dict
     try:
         value = json.loads(await read(request, limit=limit, seconds=seconds))
     except (ValueError, RecursionError) as error:
-        raise HttpRefusal(400, "json", "the body is no JSON") from error
+        raise HttpRefusal(400, "json", "the body is not JSON") from error
     if not isinstance(value, dict):
         raise HttpRefusal(400, "json", "the body must be a JSON object")
     return value
 
 
 async def read_sdp(request: web.Request, *, limit: int, seconds: float) -> str:
-    """An SDP body, as WHIP and WHEP send it.
+    """Read an SDP body, as WHIP and WHEP have it.
 
     Raises:
         HttpRefusal: as `read`, and 415 or 400.
@@ -53,7 +53,7 @@ async def read_sdp(request: web.Request, *, limit: int, seconds: float) -> str:
     try:
         return (await read(request, limit=limit, seconds=seconds)).decode()
     except UnicodeDecodeError as error:
-        raise HttpRefusal(400, "sdp", "the offer is no text") from error
+        raise HttpRefusal(400, "sdp", "the offer is not text") from error
 
 
 async def _limited(request: web.Request, limit: int) -> bytes:

@@ -23,7 +23,7 @@ class Settings:
     """Everything a person may change during a call."""
 
     portrait: str
-    """Its id."""
+    """Id of the portrait."""
     edit: EditSettings = STUDIO_EDIT
     framing: Framing = control(
         "wide",
@@ -73,7 +73,7 @@ class Settings:
         return shapes[self.framing]
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
-        """Replace some values by name; they were checked against the schema."""
+        """Replace values by name. They were checked against the schema."""
         settings = replace(self, portrait=values.get("portrait", self.portrait))
         return with_values(replace(settings, edit=with_values(self.edit, values)), values)
 
@@ -95,7 +95,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserSettings:
-    """Settings that the page keeps in the browser; the server never receives them."""
+    """Settings that the browser keeps and never sends to the server."""
 
     voice: bool = control(
         False,

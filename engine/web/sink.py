@@ -1,4 +1,4 @@
-"""``mimicam run --sink webrtc``: shows results of any source to browsers and WHEP players."""
+"""The sink ``webrtc``: sends results to browsers and WHEP players."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 
 class WebRtcSink:
-    """See `engine.sinks.Sink`. Listens on this machine only; the link is on ``url`` once it is open."""
+    """See `engine.sinks.Sink`. Listens on this machine only, at ``url`` once it is open."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class WebRtcSink:
         token: str | None = None,
         on_url: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing listens yet.
+        """Prepare the server. It does not listen yet.
 
         Args:
             port: 0 takes a free one.
-            badge: where "synthetic" stands, or ``off``.
-            token: opens the page; by default a new one.
-            on_url: told the page's address once it is open.
+            badge: corner of the word "synthetic", or ``off``.
+            token: secret of the page. None makes a new one.
+            on_url: called with the page's address once it is open.
 
         Raises:
             EngineError: the webrtc extra is missing.
@@ -46,10 +46,10 @@ class WebRtcSink:
         self._server = Server(options, None, None)
         self._on_url = on_url
         self.url = ""
-        """Page of the result, with a view key instead of the token."""
+        """Address of the result's page, with a view key instead of the token."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:  # noqa: ARG002 - the sinks' contract
-        """Listen.
+        """Start to listen.
 
         Raises:
             EngineError: the port is taken, or the size is odd.
@@ -67,7 +67,7 @@ class WebRtcSink:
         self.url = f"{self._server.url}/view#{key}"
 
     def write(self, frame: Frame) -> None:
-        """Show one frame to everybody who watches."""
+        """Send one frame to all viewers."""
         from mimicam.engine.web.broadcast import Result
 
         image = frame.image
@@ -79,8 +79,8 @@ class WebRtcSink:
         )
 
     def poll(self) -> None:
-        """Nothing to look after: viewers have a thread of their own."""
+        """Do nothing, since the server has its own thread."""
 
     def close(self) -> None:
-        """Hang up and stop listening."""
+        """Hang up on all viewers and stop the server."""
         self._server.stop()

@@ -122,7 +122,7 @@ def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
             await driver.call()
             await driver.message("settings")
             driver.send(type="set", settings={"background": "plain"})
-            assert "made a mistake" in (await driver.message("error"))["message"]
+            assert "an error in the server" in (await driver.message("error"))["message"]
             assert (await driver.message("bye"))["reason"] == "failed"
             await _until(lambda: live.studio.calls == [])
             await driver.hang_up()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import struct
 import zlib
@@ -18,9 +17,9 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
-from mimicam.engine.web.auth import Rate
+from mimicam.engine.web.auth import RateLimit
 from mimicam.engine.web.pipeline_pool import EchoPool
-from mimicam.engine.web.protocol import STATIC
+from mimicam.engine.web.protocol import openapi
 from mimicam.engine.web.view_keys import ViewKeys
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
@@ -152,7 +151,7 @@ def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterward
                 assert response.status == 200, "the cookie opens the rest"
             async with aiohttp.ClientSession() as thief, thief.get(link) as response:
                 assert response.status == 401
-                assert "used already" in await response.text()
+                assert "used before" in await response.text()
             async with aiohttp.ClientSession() as thief, thief.get(f"{live.url}/portraits") as response:
                 assert response.status == 401
 
@@ -423,8 +422,8 @@ def test_the_pages_files_are_typed_and_not_sent_twice(run: Run, drawn_portraits:
 
 def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> None:
     async def work() -> None:
-        app = make_app(OPTIONS, EchoPool(), _no_book())
-        described = json.loads((STATIC / "openapi.json").read_text())["paths"]
+        app = make_app(OPTIONS, EchoPool(), _no_library())
+        described = openapi()["paths"]
         methods = {
             (m.upper(), p)
             for p, item in described.items()
@@ -442,7 +441,7 @@ def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> No
     run(work())
 
 
-def _no_book():  # type: ignore[no-untyped-def]
+def _no_library():  # type: ignore[no-untyped-def]
     return object()
 
 
@@ -465,7 +464,7 @@ def test_metrics_count_calls_and_answers(run: Run, drawn_portraits: Path) -> Non
 
 def test_a_rate_lets_a_burst_through_and_then_one_at_a_time() -> None:
     now = [100.0]
-    rate = Rate(60, now=lambda: now[0])
+    rate = RateLimit(60, now=lambda: now[0])
     assert sum(rate.take("a") == 0 for _ in range(100)) == 60
     assert rate.take("b") == 0
     now[0] += 1.0
