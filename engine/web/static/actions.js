@@ -1,4 +1,4 @@
-// What buttons and keys do.
+// Actions of buttons and keys.
 
 import { changed, gallery, link, recorder, settings, stats, toggleStandby } from './call.js';
 import { choicesOf, setControls } from './controls.js';
@@ -15,7 +15,7 @@ const BUTTON_KEYS = {
   f: 'full',
 };
 
-/** Take the face of this moment as neutral. */
+/** Use the face of this moment as the neutral one. */
 export function calibrate() {
   if (link.send({ type: 'calibrate' })) toast('Calibrated: this is your neutral face.');
 }
@@ -31,7 +31,7 @@ export function record() {
   else recorder.start($('result').srcObject, $('voice').checked);
 }
 
-/** Copy the link that OBS shows the result with. */
+/** Copy the link with which OBS shows the result. */
 export async function share() {
   const background = $('transparent').checked ? '?background=none' : '';
   const url = `${location.origin}/view${background}#${link.view}`;
@@ -53,7 +53,7 @@ export function fullScreen() {
 /** Measure the frame age by painted numbers, and correct the estimate by the difference. */
 export async function measureAge() {
   $('measure').disabled = true;
-  scrollTo({ top: 0 }); // browsers do not draw videos that are out of sight
+  scrollTo({ top: 0 }); // browsers do not draw videos outside of the window
   $('measure-text').textContent = 'Measuring …';
   try {
     const estimate = stats.now.ageMs - stats.biasMs;
@@ -68,8 +68,8 @@ export async function measureAge() {
 function measuredWords(found) {
   if (!found) {
     return (
-      'The number could not be read off the result. ' +
-      'Keep camera and result in sight, and try again.'
+      'The number could not be read in the result. ' +
+      'Keep camera and result visible, and try again.'
     );
   }
   const [p50, p95] = [Math.round(found.p50), Math.round(found.p95)];
@@ -97,7 +97,7 @@ export function stillOfCamera() {
 export function addFile(file) {
   if (!file) return;
   if (!file.type.startsWith('image/')) {
-    toast('That is no picture. Choose a JPEG, PNG or WebP.', true);
+    toast('This file is not a picture. Choose a JPEG, PNG or WebP.', true);
   } else {
     gallery.add(file, file.name.replace(/\.[^.]+$/, '') || 'My picture');
   }
@@ -110,7 +110,7 @@ function nextMode() {
   changed('mode');
 }
 
-/** Do what a key stands for, unless it belongs to a control or to the browser. */
+/** Handle a key, unless an input has the focus or the browser uses the key. */
 export function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $('help').open) return;
   const typing = 'input:not([type="radio"]):not([type="checkbox"]), select, textarea';
@@ -118,7 +118,7 @@ export function press(event) {
   if (pressed(event.key.toLowerCase())) event.preventDefault();
 }
 
-/** Returns whether the key stands for anything. */
+/** Returns whether the key has an action. */
 function pressed(key) {
   const button = BUTTON_KEYS[key];
   if (button) {

@@ -1,4 +1,4 @@
-// The studio's page: brings back what was chosen, connects the events and loads the gallery.
+// The studio's page: restores the settings, connects the events and loads the gallery.
 
 import { gallery, link, recorder, stats } from './call.js';
 import * as camera from './camera.js';
@@ -11,7 +11,7 @@ import { wire } from './wiring.js';
 function restore() {
   const theme = kept.get('theme', '');
   if (theme) document.documentElement.dataset.theme = theme;
-  if (location.search) history.replaceState(null, '', '/'); // from now on the cookie opens the page
+  if (location.search) history.replaceState(null, '', '/'); // the cookie replaces the token
   restoreControls();
   setLive(false);
 }

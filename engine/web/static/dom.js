@@ -21,14 +21,14 @@ export function icon(name) {
   return svg;
 }
 
-/** A line at the bottom that goes away by itself. */
+/** Show a message at the bottom, which disappears by itself. */
 export function toast(text, bad = false) {
   const line = make('div', { className: bad ? 'toast bad' : 'toast', textContent: text });
   $('toasts').append(line);
   setTimeout(() => line.remove(), bad ? 7000 : 3500);
 }
 
-/** Hand a file to the person. */
+/** Download a file. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
   make('a', { href: url, download: name }).click();
@@ -41,7 +41,7 @@ export function fileName(ending) {
   return `mimicam-${now.replaceAll(':', '').replace('T', '-')}.${ending}`;
 }
 
-/** Read and write preferences; a browser that keeps nothing is fine. */
+/** Preferences in the browser's storage, where it allows it. */
 export const kept = {
   get(name, otherwise) {
     try {
@@ -54,12 +54,12 @@ export const kept = {
     try {
       localStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
     } catch {
-      /* private window: forget it */
+      /* private window: not stored */
     }
   },
 };
 
-/** The same for this tab alone. */
+/** The same, for this tab only. */
 export const tab = {
   get(name, otherwise) {
     try {

@@ -1,4 +1,4 @@
-// Which event leads to which action.
+// Connects events to actions.
 
 import * as actions from './actions.js';
 import * as call from './call.js';
@@ -92,6 +92,6 @@ function wirePage() {
   });
   addEventListener('pagehide', () => call.link.stop());
   addEventListener('beforeunload', (event) => {
-    if (call.recorder.busy) event.preventDefault(); // the recording would be lost
+    if (call.recorder.busy) event.preventDefault(); // or the recording would be lost
   });
 }
