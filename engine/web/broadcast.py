@@ -84,16 +84,11 @@ class ResultTrack(MediaStreamTrack):
         self._newest: Result | None = None
         self._wake = asyncio.Event()
         self._last_pts = -1
-        self.replaced = 0
-        """Results that this viewer did not get because a newer one replaced them."""
-        self.sent = 0
         self.age = Ring(_AGES)
         """Milliseconds from reception by the server to the encoder."""
 
     def show(self, result: Result) -> None:
         """Offer a result to the encoder."""
-        if self._wake.is_set():
-            self.replaced += 1
         self._newest = result
         self._wake.set()
 
@@ -104,7 +99,6 @@ class ResultTrack(MediaStreamTrack):
             raise MediaStreamError
         self._wake.clear()
         result = self._newest
-        self.sent += 1
         self.age.add((time.monotonic_ns() - result.captured_ns) / 1e6)
         return self._as_frame(result)
 

@@ -172,14 +172,16 @@ class EchoPool:
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
-        return _EchoPath(size, edit, portrait)
+        return EchoPath(size, edit, portrait)
 
     def close(self, path: LivePath) -> None:
         """Do nothing, since nothing was lent."""
 
 
 @dataclass(slots=True)
-class _EchoPath:
+class EchoPath:
+    """Frame path that returns the driver's picture."""
+
     modes: ClassVar[tuple[Mode, ...]] = tuple(Mode)
     size: tuple[int, int]
     edit: EditSettings

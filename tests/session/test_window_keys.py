@@ -39,7 +39,7 @@ def _press(keys: str) -> list[Any]:
     return pipeline.asked
 
 
-def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> None:
+def test_m_steps_through_modes_faster_than_frames() -> None:
     assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
 
 

@@ -1,4 +1,4 @@
-"""A studio for each test that wants one, with drawn portraits and the null model."""
+"""A studio with drawn portraits and the null model, for tests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPTIONS = Options(port=0, token=TOKEN, drain_s=0.2)
 
 @pytest.fixture(scope="session")
 def drawn_portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two pictures of one colour each."""
+    """Folder with two pictures of one colour each."""
     folder = tmp_path_factory.mktemp("portraits")
     for name, colour in (("Green one", (0, 160, 0)), ("Blue one", (160, 0, 0))):
         cv2.imwrite(str(folder / f"{name}.png"), np.full((96, 96, 3), colour, np.uint8))
@@ -38,7 +38,7 @@ def drawn_portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Hidden(EchoPool):
-    """The null model's results, but taken for a portrait's, so that viewers may see them."""
+    """The null model, with results that viewers may see."""
 
     shows_driver = False
 
@@ -64,7 +64,7 @@ class Live:
 async def studio_running(
     folder: Path, *, pool: FramePathPool | None = None, options: Options = OPTIONS
 ) -> AsyncIterator[Live]:
-    """A server on this event loop, stopped at the end."""
+    """Run a server on this event loop, and stop it at the end."""
     pool = pool or EchoPool()
     ready = asyncio.Event()
     library = PortraitLibrary(pool, folder=folder, uploads=options.limits.uploads_kept)

@@ -1,4 +1,4 @@
-"""Calls as programs make them: aiortc on both sides, over real sockets."""
+"""Calls of programs: aiortc on both sides, over real sockets."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def test_the_result_carries_the_numbers_painted_into_the_camera(run: Run, drawn_
     run(work())
 
 
-def test_pictures_keep_coming_over_a_bad_network_and_get_young_again_after_it(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_frame_age_recovers_after_a_bad_network(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         with BadNetwork(weather=CLEAR) as network:
             async with studio_running(drawn_portraits) as live:
@@ -69,9 +67,7 @@ def test_pictures_keep_coming_over_a_bad_network_and_get_young_again_after_it(
     run(work())
 
 
-def test_the_result_has_the_size_that_was_asked_for_and_changes_during_the_call(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_size_of_the_result_follows_the_settings(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)
@@ -130,9 +126,7 @@ def test_the_badge_is_on_by_default_and_moves(run: Run, drawn_portraits: Path) -
     run(work())
 
 
-def test_the_background_changes_during_the_call_and_the_portrait_stays(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_background_changes_during_a_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, pool=TintPool()) as live:
             async with live.http.get(f"{live.url}/portraits") as response:
@@ -150,9 +144,7 @@ def test_the_background_changes_during_the_call_and_the_portrait_stays(
     run(work())
 
 
-def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_viewers_see_results_but_not_those_of_the_null_model(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, pool=Hidden()) as live:
             driver = Driver(live.http, live.url)
@@ -177,9 +169,7 @@ def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
     run(work())
 
 
-def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_viewers_stay_when_the_driver_reconnects(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, pool=Hidden(), options=with_limits(calls=1)) as live:
             first = Driver(live.http, live.url)
@@ -200,7 +190,7 @@ def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
     run(work())
 
 
-def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Path) -> None:
+def test_a_call_beyond_the_limit_is_refused_with_a_reason(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(calls=1)) as live:
             first, second = Driver(live.http, live.url), Driver(live.http, live.url)
@@ -214,7 +204,7 @@ def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Pa
     run(work())
 
 
-def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, drawn_portraits: Path) -> None:
+def test_a_call_and_its_threads_end_when_the_driver_leaves(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)
@@ -229,7 +219,7 @@ def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, dra
     run(work())
 
 
-def test_stopping_tells_the_driver_and_refuses_newcomers(run: Run, drawn_portraits: Path) -> None:
+def test_stopping_notifies_the_driver_and_refuses_new_calls(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)

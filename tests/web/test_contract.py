@@ -1,4 +1,4 @@
-"""The OpenAPI description against the server: schemathesis invents requests and checks the answers."""
+"""Tests the server against its OpenAPI description with schemathesis."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from tests.web.browser import TintPool, serving
 from tests.web.conftest import OPTIONS, TOKEN
 
 
-def test_invented_requests_get_only_answers_that_the_description_allows(
-    drawn_portraits: Path, tmp_path: Path
-) -> None:
+def test_generated_requests_get_described_answers(drawn_portraits: Path, tmp_path: Path) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     program = shutil.which("st", path=str(Path(sys.executable).parent)) or shutil.which("st")
     if program is None:

@@ -1,4 +1,4 @@
-"""How calls end: races, peers that vanish, failures inside, and a server that is told to stop."""
+"""Ends of calls: races, vanished peers, internal errors, and a server that stops."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ async def _until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_of_two_offers_with_one_key_at_once_one_call_is_left_and_nothing_runs_beside_it(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_concurrent_offers_with_one_key_leave_one_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             first = Driver(live.http, live.url)
@@ -58,7 +56,7 @@ def _drawing_threads() -> int:
 
 
 def _wait_for_threads(most: int) -> None:
-    """Until no more than that many draw; the test's own time limit ends a wait in vain."""
+    """Wait until at most this many calls draw. The test's own time limit applies."""
     for thread in threading.enumerate():
         if thread.name == "drawing" and _drawing_threads() > most:
             thread.join(5.0)
@@ -66,13 +64,13 @@ def _wait_for_threads(most: int) -> None:
 
 
 def _kill(driver: Driver) -> None:
-    """Nothing comes out of its sockets any more, as if its process had been killed."""
+    """Silence a peer's sockets, as if its process had been killed."""
     for transceiver in driver.pc.getTransceivers():
         for protocol in transceiver.receiver.transport.transport._connection._protocols:
             protocol.transport.sendto = lambda *_: None
 
 
-def test_who_vanishes_without_a_word_makes_room_soon(run: Run, drawn_portraits: Path) -> None:
+def test_a_vanished_driver_frees_its_place(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         options = with_limits(calls=1, viewers=1, silent_s=1.0)
         async with studio_running(drawn_portraits, pool=Hidden(), options=options) as live:
@@ -91,7 +89,7 @@ def test_who_vanishes_without_a_word_makes_room_soon(run: Run, drawn_portraits: 
     run(work())
 
 
-def test_a_driver_who_only_looks_away_is_not_taken_for_gone(run: Run, drawn_portraits: Path) -> None:
+def test_a_driver_without_a_face_stays_connected(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(silent_s=6.0)) as live:
             driver = Driver(live.http, live.url)
@@ -107,13 +105,13 @@ def test_a_driver_who_only_looks_away_is_not_taken_for_gone(run: Run, drawn_port
 
 
 class _Breaks(EchoPool):
-    """Its portraits cannot be cut out: stands for any mistake of ours."""
+    """Fails when a background is replaced, as an example of an internal error."""
 
     def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the pool's contract
         raise RuntimeError("a mistake")
 
 
-def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
+def test_an_error_while_handling_a_message_ends_the_call(
     run: Run, drawn_portraits: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work() -> None:
@@ -132,9 +130,7 @@ def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
     assert "event=call_broken error=RuntimeError" in caplog.text
 
 
-def test_a_server_that_stops_says_so_to_newcomers_and_does_not_call_itself_full(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_stopping_server_is_draining_and_not_full(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, pool=Hidden()) as live:
             live.studio.draining = True
@@ -152,7 +148,7 @@ def test_a_server_that_stops_says_so_to_newcomers_and_does_not_call_itself_full(
     run(work())
 
 
-def test_a_call_whose_answer_comes_after_the_server_was_told_to_stop_is_closed(
+def test_a_call_answered_after_the_stop_is_closed(
     run: Run, drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = Call.answer
@@ -175,7 +171,7 @@ def test_a_call_whose_answer_comes_after_the_server_was_told_to_stop_is_closed(
     run(work())
 
 
-def test_told_twice_to_stop_it_waits_for_nobody(run: Run, drawn_portraits: Path) -> None:
+def test_a_second_stop_ends_the_draining(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=replace(OPTIONS, drain_s=3600.0)) as live:
             driver = Driver(live.http, live.url)
@@ -192,9 +188,7 @@ def test_told_twice_to_stop_it_waits_for_nobody(run: Run, drawn_portraits: Path)
 
 
 @pytest.mark.parametrize("what", ["portrait", "thumbnail"])
-def test_an_upload_that_is_removed_while_it_is_worked_on_leaves_nothing_in_memory(
-    drawn_portraits: Path, what: str
-) -> None:
+def test_an_upload_removed_during_enrolment_leaves_no_memory(drawn_portraits: Path, what: str) -> None:
     class Removing(EchoPool):
         now = False
 
@@ -220,7 +214,7 @@ def test_an_upload_that_is_removed_while_it_is_worked_on_leaves_nothing_in_memor
     assert entry.id not in library._thumbs
 
 
-def test_of_many_portraits_only_the_last_used_are_kept_ready(
+def test_only_recently_used_portraits_stay_enrolled(
     drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mimicam.engine.web.portrait_library._MAX_ENROLLED", 3)
@@ -246,7 +240,7 @@ def test_of_many_portraits_only_the_last_used_are_kept_ready(
 
 
 def _fmtp_without_rtpmap(sdp: str) -> str:
-    """aiortc ends this with 'RuntimeError: coroutine raised StopIteration'."""
+    """aiortc raises 'RuntimeError: coroutine raised StopIteration' here."""
     kept = [line for line in sdp.splitlines() if not line.startswith("a=rtpmap:97 ")]
     return (
         "\r\n".join(line for line in kept if not line.startswith("a=fmtp:97 ")) + "\r\na=fmtp:97 apt=96\r\n"
@@ -306,7 +300,7 @@ def test_an_offer_with_an_fmtp_but_no_rtpmap_takes_no_place(run: Run, drawn_port
 
 
 def test_a_call_that_has_ended_keeps_no_model_in_memory(drawn_portraits: Path) -> None:
-    """Without the cycle collector: it does not hurry for memory that it does not see, and a call is 35 MB of that."""
+    """Runs without the cycle collector, which does not count the 35 MB native memory of a call."""
     opened: list[weakref.ref[FakePath]] = []
 
     class ConstantPool(EchoPool):
@@ -336,9 +330,9 @@ def test_a_call_that_has_ended_keeps_no_model_in_memory(drawn_portraits: Path) -
 
 
 class FakePath:
-    """Stands for a pipeline: what a call holds while it runs."""
+    """Stands for the pipeline that a call holds."""
 
     status = None
 
     def set_standby(self, standby: bool) -> None:
-        """Nothing."""
+        """Do nothing in this test."""

@@ -1,4 +1,4 @@
-"""Who is let in, and what happens to requests that are too many, too large, too slow or damaged."""
+"""Authorisation, and requests that are too many, too large, too slow or damaged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_l
 
 
 def _png(width: int, height: int) -> bytes:
-    """A PNG that declares a size and holds rows of zeros: a few kB that decode to gigabytes."""
+    """Make a PNG of a few kB that decodes to gigabytes of zeros."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -42,7 +42,7 @@ async def _status(live: Live, method: str, path: str, **options: object) -> tupl
         return response.status, (await response.json()) if is_json else {}
 
 
-def test_without_the_token_only_the_login_and_public_facts_are_given(run: Run, drawn_portraits: Path) -> None:
+def test_without_a_token_only_public_routes_answer(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession() as stranger:
             for method, path in (
@@ -62,9 +62,7 @@ def test_without_the_token_only_the_login_and_public_facts_are_given(run: Run, d
     run(work())
 
 
-def test_the_link_signs_in_and_the_cookie_needs_our_own_page_to_change_anything(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_cookie_changes_things_only_from_our_own_page(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession(cookie_jar=jar) as browser:
@@ -108,9 +106,7 @@ def test_other_host_names_are_refused_before_anything_else(
     run(work())
 
 
-def test_every_answer_carries_the_security_headers_and_none_opens_it_to_other_sites(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_every_answer_has_security_headers_and_no_cors(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             for path in ("/", "/view", "/static/app.css", "/portraits", "/nothing"):
@@ -125,7 +121,7 @@ def test_every_answer_carries_the_security_headers_and_none_opens_it_to_other_si
     run(work())
 
 
-def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portraits: Path) -> None:
+def test_too_many_wrong_tokens_have_to_wait(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(failures_per_minute=3)) as live:
             seen = [
@@ -137,9 +133,7 @@ def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portrait
     run(work())
 
 
-def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterwards(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_one_time_link_works_once(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession(cookie_jar=jar) as browser:
@@ -158,7 +152,7 @@ def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterward
     run(work())
 
 
-def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_portraits: Path) -> None:
+def test_the_login_page_explains_a_wrong_token(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         options = with_limits(failures_per_minute=2)
         async with (
@@ -178,9 +172,7 @@ def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_port
     run(work())
 
 
-def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_other_sites_cannot_use_up_wrong_tokens(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         options = with_limits(failures_per_minute=3)
@@ -207,9 +199,7 @@ def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
     run(work())
 
 
-def test_a_thousand_offers_are_held_back_while_a_running_call_goes_on(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_thousand_offers_do_not_disturb_a_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(offers_per_minute=10)) as live:
             driver = Driver(live.http, live.url)
@@ -266,7 +256,7 @@ class _Shared(EchoPool):
         (b" " * 70_000, 413),
     ],
 )  # fmt: skip
-def test_bodies_that_are_no_offer_are_refused(
+def test_bodies_that_are_not_offers_are_refused(
     run: Run, drawn_portraits: Path, body: bytes, status: int
 ) -> None:
     async def work() -> None:
@@ -318,7 +308,7 @@ def test_an_upload_becomes_a_portrait_known_only_by_its_id(run: Run, drawn_portr
         (b"<svg/>", "image/svg+xml", 415, "JPEG"),
     ],
 )  # fmt: skip
-def test_uploads_that_are_no_reasonable_picture_are_refused(
+def test_uploads_that_are_not_usable_pictures_are_refused(
     run: Run, drawn_portraits: Path, data: bytes, kind: str, status: int, word: str
 ) -> None:
     async def work() -> None:
@@ -330,7 +320,7 @@ def test_uploads_that_are_no_reasonable_picture_are_refused(
     run(work())
 
 
-def test_an_upload_that_says_it_has_two_gigabytes_is_refused_unread(run: Run, drawn_portraits: Path) -> None:
+def test_an_upload_of_two_gigabytes_is_refused_unread(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             reader, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
@@ -345,7 +335,7 @@ def test_an_upload_that_says_it_has_two_gigabytes_is_refused_unread(run: Run, dr
     run(work())
 
 
-def test_an_upload_that_hides_its_size_is_cut_off_at_the_limit(run: Run, drawn_portraits: Path) -> None:
+def test_an_upload_without_a_length_is_cut_at_the_limit(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(upload_bytes=100_000)) as live:
             sent = 0
@@ -364,7 +354,7 @@ def test_an_upload_that_hides_its_size_is_cut_off_at_the_limit(run: Run, drawn_p
     run(work())
 
 
-def test_an_upload_that_trickles_is_cut_off_in_time(run: Run, drawn_portraits: Path) -> None:
+def test_a_slow_upload_is_aborted_in_time(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(upload_s=0.2)) as live:
             reader, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
@@ -420,7 +410,7 @@ def test_the_pages_files_are_typed_and_not_sent_twice(run: Run, drawn_portraits:
     run(work())
 
 
-def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> None:
+def test_the_description_lists_exactly_the_routes(run: Run) -> None:
     async def work() -> None:
         app = make_app(OPTIONS, EchoPool(), _no_library())
         described = openapi()["paths"]
@@ -483,7 +473,7 @@ def test_keys_give_one_right_only_and_forged_ones_none() -> None:
         assert keys.identity("own", forged) is None
 
 
-def test_an_empty_folder_of_portraits_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+def test_an_empty_folder_of_portraits_is_an_error(tmp_path: Path) -> None:
     from mimicam.engine.web.portrait_library import PortraitLibrary
 
     with pytest.raises(EngineError, match="--portraits"):

@@ -41,38 +41,26 @@ export function fileName(ending) {
   return `mimicam-${now.replaceAll(':', '').replace('T', '-')}.${ending}`;
 }
 
-/** Preferences in the browser's storage, where it allows it. */
-export const kept = {
+/** Values by name in one of the browser's stores, where it allows that. */
+const storedIn = (store) => ({
   get(name, otherwise) {
     try {
-      return JSON.parse(localStorage.getItem(`mimicam.${name}`)) ?? otherwise;
+      return JSON.parse(window[store].getItem(`mimicam.${name}`)) ?? otherwise;
     } catch {
       return otherwise;
     }
   },
   set(name, value) {
     try {
-      localStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
+      window[store].setItem(`mimicam.${name}`, JSON.stringify(value));
     } catch {
       /* private window: not stored */
     }
   },
-};
+});
 
-/** The same, for this tab only. */
-export const tab = {
-  get(name, otherwise) {
-    try {
-      return JSON.parse(sessionStorage.getItem(`mimicam.${name}`)) ?? otherwise;
-    } catch {
-      return otherwise;
-    }
-  },
-  set(name, value) {
-    try {
-      sessionStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
-    } catch {
-      /* see above */
-    }
-  },
-};
+/** Values that the browser keeps. */
+export const kept = storedIn('localStorage');
+
+/** Values that this tab alone keeps. */
+export const tab = storedIn('sessionStorage');
