@@ -72,9 +72,13 @@ def control(default: T, **row: Any) -> T:
     return declared
 
 
-@cache
 def controls_of(settings: Any) -> tuple[Control, ...]:
     """List the rows of a settings class, in its order."""
+    return _rows_of(settings)
+
+
+@cache
+def _rows_of(settings: Any) -> tuple[Control, ...]:
     return tuple(
         replace(each.metadata[_ROW], name=each.name, default=each.default)
         for each in fields(settings)
@@ -99,7 +103,8 @@ def with_values(settings: S, values: Mapping[str, Value]) -> S:
     """
     known = [row for row in controls_of(type(settings)) if row.name in values]
     check_all(known, values)
-    return replace(settings, **{row.name: row.typed(values[row.name]) for row in known})  # type: ignore[type-var]
+    changes = {row.name: row.typed(values[row.name]) for row in known}
+    return replace(settings, **changes)  # type: ignore[type-var]
 
 
 def check_all(rows: Iterable[Control], values: Mapping[str, Any]) -> None:

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.control_row import controls_of
+from mimicam.engine.control_row import controls_of, with_values
 from mimicam.engine.controls import EditSettings
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.pipeline import LivePath
 
 GAIN_STEP = 0.1
-_GAINS = ("expression_gain", "pose_gain")
 _QUIT = ("q", "\x1b")
 
 
@@ -60,11 +59,13 @@ class WindowKeys:
 
     def add_gain(self, step: float) -> None:
         """Raise or lower both gains together, each within its range."""
-        rows = [row for row in controls_of(EditSettings) if row.name in _GAINS]
-        gains = {row.name: getattr(self._edit, row.name) + step for row in rows}
-        limits = {row.name: (row.minimum, row.maximum) for row in rows}
-        clipped = {name: round(float(np.clip(gain, *limits[name])), 3) for name, gain in gains.items()}
-        self._change(replace(self._edit, **clipped))
+        ranges = {row.name: (row.minimum, row.maximum) for row in controls_of(EditSettings)}
+
+        def moved(name: str) -> float:
+            return round(float(np.clip(getattr(self._edit, name) + step, *ranges[name])), 3)
+
+        gains = {"expression_gain": moved("expression_gain"), "pose_gain": moved("pose_gain")}
+        self._change(with_values(self._edit, gains))
 
     def toggle_standby(self) -> None:
         """Hide the driver's motion, or show it again."""

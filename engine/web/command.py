@@ -135,7 +135,7 @@ class Serve:
         library.portrait(library.default)  # so that the first call starts without delay
         return Server(options, pool, library, tls=self._tls(options), on_ready=self._say_ready)
 
-    def _room(self, calls: int) -> FramePathPool:
+    def _pool(self, calls: int) -> FramePathPool:
         from mimicam.engine.web.pipeline_pool import EchoPool, PipelinePool
 
         if self.model == _NULL:

@@ -216,6 +216,17 @@ def test_unsafe_or_impossible_options_are_refused(options: dict[str, object], wo
         Serve(**options)  # type: ignore[arg-type]
 
 
+def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) -> None:
+    serve = Serve(model="null", port=0, portraits=drawn_portraits, pose_gain=0.5, mirror=False)  # type: ignore[call-arg]
+    edit = serve._server().options.edit
+    assert (edit.pose_gain, edit.mirror, edit.expression_gain) == (0.5, False, 1.0)
+
+
+def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
+    with pytest.raises(EngineError, match="use --mode both"):
+        command._require_mode(Mode.EXP, (Mode.BOTH,))
+
+
 def test_a_short_token_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
