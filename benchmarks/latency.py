@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mimicam.benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
-from mimicam.engine.cli.run import ReferenceName
+from mimicam.engine.commands.run import ReferenceName
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
 from mimicam.engine.models.base import BackendName
 from mimicam.engine.types import EditSettings, Frame, Image, Mode, MotionReference
@@ -132,7 +132,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     Raises:
         EngineError: source, portrait or model cannot be used.
     """
-    from mimicam.engine.cli.live import check_rates, load_all, parse_size
+    from mimicam.engine.commands.live import check_rates, load_all, parse_size
     from mimicam.engine.pipeline import Pipeline
     from mimicam.engine.runtime.timings import Timings
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
-from mimicam.engine.cli.live import load_all
+from mimicam.engine.commands.live import load_all
 from mimicam.engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.render import write_picture

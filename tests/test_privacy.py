@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mimicam.engine.assets_manifest import bundled_portraits
-from mimicam.engine.cli import COMMANDS, GROUP
+from mimicam.engine.commands import COMMANDS, GROUP
 from mimicam.engine.runtime import silent_imports
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)
 """
 _COMMAND = """
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 codes = [main(arguments) for arguments in json.loads(sys.argv[1])]
 print("\\nWATCHED " + json.dumps([codes, _SEEN]))
 """

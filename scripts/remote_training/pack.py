@@ -17,8 +17,8 @@ import torch
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.training.perceptual import MobileNetDistance
-from mimicam.training.weights import load_average, save_half
+from mimicam.training.compact.weights import load_average, save_half
+from mimicam.training.losses.perceptual import MobileNetDistance
 from scripts.remote_training.portable import write_packs
 
 _WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}

@@ -15,10 +15,10 @@ import torch
 
 from mimicam.engine.errors import EngineError
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.compact.weights import load_average
 from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
 from mimicam.training.data.pairs import Batch
 from mimicam.training.trainer import Losses, Trainer, TrainerOptions
-from mimicam.training.weights import load_average
 from scripts.remote_training.drawn import drawn_pack
 from scripts.remote_training.portable import PortablePack, read_packs
 from scripts.remote_training.snapshots import Progress, Snapshots

@@ -14,8 +14,8 @@ import torch
 
 from mimicam.engine.files import write_atomically
 from mimicam.training.compact.recipe import CompactRecipe
+from mimicam.training.compact.weights import save_half
 from mimicam.training.data.pairs import Batch
-from mimicam.training.weights import save_half
 
 FILES = ("weights.pt", "curve.csv", "samples.jpg", "report.json", "report.md")
 _SHOWN = 10

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
 from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.losses import middle
-from mimicam.training.daegan.discriminator import Judgement, PatchDiscriminator
 from mimicam.training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss
+from mimicam.training.losses.discriminator import Judgement, PatchDiscriminator
 from mimicam.training.optimiser import guarded_adam, step_if_finite
 from mimicam.training.trainer import channels_last
 

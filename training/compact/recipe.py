@@ -17,11 +17,11 @@ from mimicam.engine.models.compact.spec import CompactConfig
 from mimicam.engine.stages.geometry import face_geometry
 from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
-from mimicam.training.compact.landmark_loss import LandmarkLoss
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
 from mimicam.training.data.pairs import STRANGER, TRAINED
+from mimicam.training.losses.landmarks import LandmarkLoss
+from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.optimiser import guarded_adam, step_if_finite
-from mimicam.training.perceptual import MobileNetDistance
 from mimicam.training.trainer import channels_last
 
 Batch = dict[str, Tensor]

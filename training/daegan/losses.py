@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mimicam.training.daegan.discriminator import Judgement
+from mimicam.training.losses.discriminator import Judgement
 
 
 def reconstruction_loss(image: Tensor, target: Tensor) -> Tensor:

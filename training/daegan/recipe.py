@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
 from mimicam.training.daegan import losses
-from mimicam.training.daegan.discriminator import MultiScaleDiscriminator
+from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 
 Batch = dict[str, Tensor]
 

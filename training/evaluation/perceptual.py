@@ -10,11 +10,11 @@ import torch
 
 from mimicam.engine.types import Float, Image
 from mimicam.training.evaluation import metrics
-from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.losses.perceptual import MobileNetDistance
 
 
 class PictureFeatures:
-    """Of pictures uint8 ``[S, S, 3]``, RGB; see `training.perceptual`."""
+    """Of pictures uint8 ``[S, S, 3]``, RGB; see `training.losses.perceptual`."""
 
     def __init__(self, weights: Path) -> None:
         """Raises EngineError when the weights are missing."""

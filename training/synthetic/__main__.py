@@ -5,8 +5,8 @@ import sys
 import tyro
 
 from mimicam.engine.errors import EngineError
-from mimicam.training.synthetic.cli import Synthesize
-from mimicam.training.synthetic.fitted_cli import Fitted
+from mimicam.training.commands.data.reexpress import Fitted
+from mimicam.training.commands.data.render import Synthesize
 
 
 def main(argv: list[str] | None = None) -> int:

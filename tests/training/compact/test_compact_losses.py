@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from mimicam.engine.models.compact.landmark_flow import pixel_grid, warp  # noqa: E402
 from mimicam.engine.stages.motion import CONTROL, make_drive  # noqa: E402
 from mimicam.engine.stages.track import region_of_landmarks  # noqa: E402
-from mimicam.training.compact.landmark_loss import _region  # noqa: E402
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1  # noqa: E402
+from mimicam.training.losses.landmarks import _region  # noqa: E402
 from tests.stages.material import first_face, motion, pose  # noqa: E402
 
 ONES = torch.ones(1, 1, 32, 32)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
-from mimicam.training.daegan.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.losses.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.trainer import Trainer, TrainerOptions
-from tests.training.published.conftest import blob
+from tests.training.dpe.conftest import blob
 
 Batch = dict[str, Tensor]
 

@@ -21,8 +21,8 @@ from mimicam.engine.models.load import load_model
 from mimicam.engine.stages.crop import cut
 from mimicam.engine.stages.picture import CodeDrive
 from mimicam.engine.types import CropBox, Image, Mode
+from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.evaluation.candidates import model_candidate
-from mimicam.training.evaluation.cli import Evaluate
 from mimicam.training.evaluation.clips import Clip
 from tests.training.evaluation.conftest import FRAMES
 

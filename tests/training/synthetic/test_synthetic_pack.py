@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
+from mimicam.training.commands.data.render import Synthesize
 from mimicam.training.synthetic import pack
 from mimicam.training.synthetic.__main__ import main
-from mimicam.training.synthetic.cli import Synthesize
 from mimicam.training.synthetic.quadruple import FIELDS, Quadruple
 
 

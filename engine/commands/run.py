@@ -1,0 +1,143 @@
+"""``mimicam run``: the live engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.base import BackendName
+from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
+
+ModeName = Literal["exp", "pose", "both"]
+ReferenceName = Literal["absolute", "relative"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
+
+    source: str = "camera"
+    """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""
+    portrait: tuple[Path, ...] = ()
+    """Pictures, folders written by enroll, or names of bundled ones; on the keys 1 to 9. By default all bundled ones."""
+    mode: ModeName = "both"
+    """What of the driver reaches the portrait: expression, head pose, or both."""
+    sink: tuple[str, ...] = ("virtual-camera",)
+    """One or more of virtual-camera, window, file:PATH, webrtc, null."""
+    backend: BackendName = "auto"
+    """What computes; auto chooses by what the machine has, and says which."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    """Frames a second: of the camera (30), or instead of the file's own."""
+    seconds: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
+    """Stop after this long; by default at the end of the source, at q or Ctrl-C."""
+    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    """Of the result. By default the model's own; 640x480 for a virtual camera."""
+    expression_gain: float = 1.0
+    """How strongly expressions are applied, 0 to 2."""
+    pose_gain: float = 1.0
+    """How strongly the head turns, 0 to 1.5."""
+    expression_motion: ReferenceName = "absolute"
+    """absolute: the portrait's expression becomes yours; relative: what you do beyond your neutral is added to its own."""
+    pose_motion: ReferenceName = "relative"
+    """relative: the head turns from its own pose, as you turn from your neutral; absolute: it turns as you do."""
+    mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Move as a mirror image would."""
+    loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Start a video again at its end."""
+
+    def run(self) -> int:
+        """Run until the end; print what happened."""
+        from rich.console import Console
+
+        from mimicam.engine.commands.live import check_rates, exit_code, parse_size
+        from mimicam.engine.report import render_report
+
+        check_rates(self.fps, self.seconds)
+        live = _Live(self, parse_size(self.size))
+        console = Console()
+        console.print(live.describe(), highlight=False)
+        report = live.session.run(self.seconds)
+        console.print(render_report(report, live.backend), highlight=False)
+        return exit_code(report)
+
+
+class _Live:
+    """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
+
+    def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
+        from mimicam.engine.commands.live import (
+            file_outputs,
+            inputs_of,
+            load_gallery,
+            make_sinks,
+            open_source,
+            result_size,
+            tell_lost,
+            tell_slow,
+        )
+        from mimicam.engine.controls import Controls
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.pipeline import Pipeline
+        from mimicam.engine.runtime.clock import MonotonicClock
+        from mimicam.engine.runtime.mailbox import Drops
+        from mimicam.engine.runtime.timings import Timings
+        from mimicam.engine.session import Parts, Session
+
+        sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
+        refuse_to_overwrite_inputs(
+            file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
+        )
+        edit = _edit(options)
+        clock, drops, timings = MonotonicClock(), Drops(), Timings()
+        source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
+        model, gallery = load_gallery(options.model, options.backend, options.portrait)
+        size = result_size(size, options.sink, model)
+        self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
+        self._model = model
+        parts = Parts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
+        self._parts = parts
+        self.session = Session(
+            parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
+        )
+        self._controls = Controls(self._pipeline, gallery, stop=self.session.stop)
+
+    @property
+    def backend(self) -> str:
+        """What draws now: another than at the start, once a plan is built."""
+        return self._model.backend
+
+    def describe(self) -> str:
+        """What runs, in a line."""
+        sinks = ", ".join(sink.name for sink in self._parts.sinks)
+        width, height = self._parts.size
+        return f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
+
+    def _key(self, key: str) -> None:
+        self._controls.key(key)
+
+    def _figures(self) -> list[str]:
+        status = self._pipeline.status
+        return [f"{status.backend}  {status.face}", *self.session.figures(), self._controls.describe()]
+
+
+def _edit(options: Run) -> EditSettings:
+    for name, value, limit in (
+        ("--expression-gain", options.expression_gain, EXPRESSION_GAIN_MAX),
+        ("--pose-gain", options.pose_gain, POSE_GAIN_MAX),
+    ):
+        if not 0 <= value <= limit:
+            raise EngineError(f"{name} must lie between 0 and {limit:g}, not {value:g}")
+    return EditSettings(
+        mode=Mode(options.mode),
+        expression_gain=options.expression_gain,
+        pose_gain=options.pose_gain,
+        mirror=options.mirror,
+        expression_motion=MotionReference(options.expression_motion),
+        pose_motion=MotionReference(options.pose_motion),
+    )
