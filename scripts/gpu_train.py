@@ -28,7 +28,7 @@ from scripts.remote_training.step_count import find_step_count  # noqa: E402
 
 _SNAPSHOT_S = 45.0
 _GUESS_STEPS_PER_S = 15.0
-_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "strangers": 1, "warmup": 1, "snapshot_s": 4.0}
+_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "cross_identity": 1, "warmup": 1, "snapshot_s": 4.0}
 _REHEARSED_SMOKE_S = 3.0
 _REHEARSED_STEPS = 10
 
@@ -54,7 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--batch", type=int, default=96)
     add("--size", type=int, default=256, help="side of the pictures, pixels")
-    add("--strangers", type=int, default=8, help="portraits of each batch that another person drives as well")
+    add(
+        "--cross-identity",
+        "--strangers",  # the name of before version 0.2
+        type=int,
+        default=8,
+        metavar="N",
+        help="portraits per batch that another person drives as well",
+    )
     add("--other-share", type=float, default=0.125, help="of each batch, for each pack after the first")
     add("--snapshot-s", type=float, default=_SNAPSHOT_S, help="how often the files are written, at most 60")
     add("--seed", type=int, default=0, help="give another one when going on: it draws other batches")
@@ -94,7 +101,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
 def _training(options: argparse.Namespace, deadline: Deadline, steps: int) -> RemoteTraining:
     o = options
     session = SessionOptions(
-        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, strangers=o.strangers, seed=o.seed,
+        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, cross_identity=o.cross_identity, seed=o.seed,
         device=o.device,
     )  # fmt: skip
     compact = CompactOptions(

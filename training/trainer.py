@@ -45,7 +45,8 @@ class Recipe(Protocol):
     """What is trained and how one step goes; the trainer does the rest."""
 
     name: str
-    """A recipe may also have ``late``, the names of modules that a later stage adds: an older checkpoint lacks them."""
+    """Name that a checkpoint is checked against. A recipe may also have ``optional_modules``, names of modules that a
+    checkpoint may lack because a later stage adds them."""
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything a checkpoint must hold, by name (averages included)."""
@@ -112,7 +113,7 @@ class Trainer:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
             )
-        new = set(getattr(self._recipe, "late", ())) - state["modules"].keys()
+        new = set(getattr(self._recipe, "optional_modules", ())) - state["modules"].keys()
         for name, module in self._recipe.modules().items():
             if name not in new:
                 module.load_state_dict(state["modules"][name])
@@ -160,8 +161,8 @@ class Trainer:
         curve = _Curve(self._options.out / "curve.csv", self.step, self._curve)
         with _StopOnSignal(self):
             for batch in batches(self.step):
-                late = limit is not None and time.monotonic() > limit
-                if self._agreed(self.step >= self._options.steps or self._stop or late):
+                timed_out = limit is not None and time.monotonic() > limit
+                if self._agreed(self.step >= self._options.steps or self._stop or timed_out):
                     break
                 curve.add(self._recipe.step(self.step, batch))
                 self.step += 1

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import version
 from typing import Any
 
 import tyro
 
-from mimicam.engine.commands.demo import Demo
-from mimicam.engine.commands.devices import Devices
-from mimicam.engine.commands.doctor import Doctor
-from mimicam.engine.commands.enroll import Enroll
-from mimicam.engine.commands.models import MODELS, Models
+from mimicam.engine.commands.old_names import with_new_names
 from mimicam.engine.commands.output import print_whatever_happens
-from mimicam.engine.commands.render import Render
-from mimicam.engine.commands.run import Run
+from mimicam.engine.commands.registry import Registry
 from mimicam.engine.errors import EngineError, KernelBuildError
 from mimicam.engine.runtime.interrupts import end_like_ctrl_c
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
-GROUP = "mimicam.commands"
-"""Entry points of this group add a command: a frozen dataclass whose ``run`` gives None or an exit code."""
-COMMANDS: dict[str, Any] = {
-    "run": Run,
-    "demo": Demo,
-    "render": Render,
-    "enroll": Enroll,
-    "devices": Devices,
-    "doctor": Doctor,
-    "models": Models,
-}
-_DESCRIPTION = "A webcam drives a portrait: expression, head pose, or both, in real time."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except SystemExit as end:  # the parser's: help, or a wrong option
+    except SystemExit as end:  # raised by the parser after --help or a wrong option
         return REFUSED if end.code else DONE
 
 
@@ -58,22 +41,25 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"mimicam {version('mimicam')}")
         return DONE
-    if arguments[:1] == ["models"]:
-        command = _parse(MODELS, arguments[1:], "mimicam models")
-    else:
-        command = _parse({**COMMANDS, **_added(arguments)}, arguments, "mimicam")
+    command = _parse(with_new_names(arguments))
     end_like_ctrl_c()
     return command.run() or DONE
 
 
-def _parse(commands: dict[str, Any], arguments: list[str], program: str) -> Any:
+def _parse(arguments: list[str]) -> Any:
+    """Build the command that the arguments name, or print an overview and exit."""
+    registry = Registry()
+    words = registry.command_words(arguments)
+    program, rest = " ".join(["mimicam", *words]), gather_repeats(arguments[len(words) :])
+    if registry.is_command(words):
+        return tyro.cli(registry.load(words), args=rest, prog=program)
     return tyro.extras.subcommand_cli_from_dict(
-        commands, args=gather_repeats(arguments), prog=program, description=_DESCRIPTION
+        registry.overview(words), args=rest, prog=program, description=registry.description(words)
     )
 
 
 def gather_repeats(arguments: list[str], names: tuple[str, ...] = ("--sink", "--portrait")) -> list[str]:
-    """``--sink a --sink b`` as ``--sink a b``: of a repeated option the parser keeps only the last."""
+    """Rewrite ``--sink a --sink b`` as ``--sink a b``: the parser keeps only the last of repeated options."""
     gathered: dict[str, list[str]] = {name: [] for name in names}
     rest: list[str] = []
     current: list[str] = rest
@@ -88,30 +74,3 @@ def gather_repeats(arguments: list[str], names: tuple[str, ...] = ("--sink", "--
                 current = rest
             current.append(argument)
     return rest + [word for name, words in gathered.items() if words for word in (name, *words)]
-
-
-def _added(arguments: list[str]) -> dict[str, Any]:
-    """Commands of other packages: all of them for the overview, otherwise only the one that is meant."""
-    found = entry_points(group=GROUP)
-    named = [point for point in found if point.name == arguments[0]] if arguments else []
-    points = named if arguments and not arguments[0].startswith("-") else found
-    return {point.name: _load(point, required=bool(named)) for point in points}
-
-
-def _load(point: EntryPoint, *, required: bool) -> Any:
-    try:
-        return point.load()
-    except ImportError as error:
-        if required:
-            raise EngineError(
-                f"'mimicam {point.name}' needs a package that is missing ({error}); "
-                "run: pip install 'mimicam[torch,train]'"
-            ) from error
-        return _Unavailable
-
-
-class _Unavailable:
-    """Not installed: pip install 'mimicam[torch,train]'."""
-
-    def run(self) -> int:
-        raise AssertionError("a command that is called is loaded for real")

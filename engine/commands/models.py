@@ -1,10 +1,10 @@
-"""``mimicam models``: what is bundled, whether it is whole, and importing published weights."""
+"""``mimicam models``: list and verify what is bundled, and import published weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -13,16 +13,11 @@ from mimicam.engine.errors import EngineError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
-    """list, verify or import models; see mimicam models --help."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ListModels:
     """List the presets that --model takes, and the bundled files with licence and origin."""
 
     def run(self) -> int:
-        """Print a line for each."""
+        """Print the presets, then one line per file."""
         from mimicam.engine.assets_manifest import entries
 
         for name, (description, how) in _PRESETS.items():
@@ -49,13 +44,17 @@ class VerifyModels:
     """Compare every bundled file with the hash in the manifest."""
 
     def run(self) -> int:
-        """Raises EngineError when a file is missing or was changed."""
+        """Compare all files.
+
+        Raises:
+            EngineError: a file is missing or was changed.
+        """
         from mimicam.engine.assets_manifest import entries, problems
 
         found = problems()
         if found:
             raise EngineError("; ".join(found) + "; run: pip install --force-reinstall --no-deps mimicam")
-        print(f"{len(entries())} bundled files are as they were made")
+        print(f"{len(entries())} bundled files match the manifest")
         return 0
 
 
@@ -64,12 +63,12 @@ class ImportModel:
     """Convert a published DPE checkpoint to safetensors. Nothing in it is executed."""
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE.pt")]
-    """The checkpoint, dpe.pt."""
+    """The published checkpoint, dpe.pt."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT.safetensors")]
-    """The safetensors file to write; a JSON file lands beside it."""
+    """The safetensors file to write; a JSON file is written beside it."""
 
     def run(self) -> int:
-        """Convert."""
+        """Convert the file."""
         try:
             from mimicam.engine.models.dpe.weights import import_published
         except ModuleNotFoundError as error:
@@ -90,18 +89,16 @@ _PRESETS = {
         "--model compact",
     ),
     "published": (
-        "DPE as published, 69 M values; for a GPU, or offline; bring its weights",
+        "DPE as published, 69 M parameters; for a GPU, or offline; its weights are not bundled",
         "mimicam models import dpe.pt -o dpe.safetensors, then --model dpe.safetensors",
     ),
     "daegan": (
-        "DAE-GAN, trained by you; expression and pose together, --mode both only",
-        "mimicam train-daegan --out DIR, then --model DIR/model.safetensors",
+        "DAE-GAN, trained by you; moves expression and pose together, --mode both only",
+        "mimicam train daegan --out DIR, then --model DIR/model.safetensors",
     ),
     "debug": (
-        "the published networks at toy size, random, for tests",
+        "DPE's networks at toy size with random weights, for tests",
         "mimicam export --model random:debug -o DIR, then --model DIR",
     ),
 }
-"""What there is to animate with, and how to get it."""
-
-MODELS: dict[str, Any] = {"list": ListModels, "verify": VerifyModels, "import": ImportModel}
+"""Description of each preset, and how to use it."""

@@ -1,4 +1,4 @@
-"""``mimicam bundle``: trained compact weights to the folder that runs."""
+"""``mimicam models bundle``: write trained compact weights as a folder that runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Bundle:
     """Write a folder that --model takes, from a training checkpoint or safetensors of the compact preset."""
 
     weights: Path
-    """``checkpoint.pt`` of a run, or ``weights.safetensors`` of a bundle."""
+    """checkpoint.pt of a run of 'mimicam train compact', or weights.safetensors of a bundle."""
     out: Path
-    """Folder to write: OpenVINO files, safetensors, model.json."""
+    """Folder to write: OpenVINO files, safetensors and model.json."""
     facts: Path | None = None
-    """JSON whose entries are added to model.json: training data, steps, figures."""
+    """JSON file whose entries are added to model.json, such as training data, steps and figures."""
 
     def run(self) -> None:
-        """Write it."""
+        """Write the folder."""
         for path in filter(None, (self.weights, self.facts)):
             if not path.is_file():
                 raise EngineError(f"{path} does not exist")

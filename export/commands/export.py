@@ -1,4 +1,4 @@
-"""``mimicam export``: a model as ONNX files, and as plans for a GPU."""
+"""``mimicam export``: write a model as ONNX files, and build plans for a GPU from them."""
 
 from __future__ import annotations
 
@@ -20,36 +20,39 @@ from mimicam.engine.errors import EngineError
 
 _OPSETS = (17, 20)
 _THRESHOLD = 1e-3
-"""``export.sensitivity.THRESHOLD``, without what that module needs."""
+"""Copy of ``export.sensitivity.THRESHOLD``: that module imports PyTorch, which --help does not need."""
 _FRAMES = 2
-"""Of the clip, that layers are measured on unless asked for: a minute or two for the published networks on two cores."""
+"""Number of frames of the bundled clip that layers are measured on, unless --sensitivity is given.
+
+Two take a minute or two for the published networks on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a model's networks as ONNX, compared with PyTorch, and build plans for a GPU from them."""
+    """Write a model's networks as ONNX, compare them with PyTorch, and build plans for a GPU from them."""
 
     model: str
-    """compact, a bundle's folder, a .safetensors ('models import', 'train-daegan'), a .pt of training, random:<preset>."""
+    """compact, a folder of 'models bundle', a .safetensors of 'models import', 'train name-branches' or 'train daegan', a
+    checkpoint.pt of 'train compact', or random:PRESET."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Folder for the files."""
+    """Folder to write."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"
-    """onnx runs anywhere; the others build plans as well, torch-tensorrt with our kernel in them."""
+    """onnx runs anywhere. The others also build plans; torch-tensorrt puts our kernel into them."""
     precision: Literal["fp32", "fp16", "fp16-turing", "int8"] = "fp32"
-    """fp16 keeps sampling grids and modulation in fp32; fp16-turing is what an RTX 20 needs, a little less exact."""
+    """fp16 keeps sampling grids and modulation in fp32. fp16-turing runs on RTX 20 cards and is slightly less exact."""
     sensitivity: float | None = None
-    """With fp16: measure each layer on the bundled clip, keep those in fp32 that lose more than this share. By default 0.001
-    for trained weights; 0 measures nothing."""
+    """With fp16: largest relative error of a layer, measured on the bundled clip; worse layers stay in fp32. By default
+    0.001 for trained weights; 0 measures nothing."""
     warp: Literal["gridsample", "plugin"] = "gridsample"
-    """How generators sample: an operator that every runtime has, or our kernel as a plug-in of TensorRT."""
+    """How generators sample: gridsample runs everywhere; plugin is our kernel as a TensorRT plug-in."""
     opset: int = 20
-    """17 for TensorRT 8.6."""
+    """ONNX operator set; TensorRT 8.6 needs 17."""
     limit: float | None = None
-    """Largest error against PyTorch, as a share of the largest value; the default goes by precision."""
+    """Largest accepted error against PyTorch, relative to the largest value; the default depends on the precision."""
     compute_capability: tuple[str, ...] = ()
-    """tensorrt-rtx without a GPU: what to build for, such as 8.6 8.9 12.0."""
+    """GPUs that tensorrt-rtx builds for where there is none, such as 8.6 8.9 12.0."""
     gpu: int = 0
-    """Which GPU plans are built for."""
+    """Number of the GPU that plans are built for."""
 
     def __post_init__(self) -> None:
         if self.opset not in _OPSETS:
@@ -75,13 +78,16 @@ class Export:
 
     @property
     def threshold(self) -> float | None:
-        """What a layer may lose in fp16; None: nothing is measured. Random weights say nothing of trained ones."""
+        """Return the error that a layer may have in fp16; None measures nothing.
+
+        Random weights are not measured by default: their errors do not predict those of trained weights.
+        """
         trained = not self.model.startswith("random:") and self.target != "torch-tensorrt"
         default = _THRESHOLD if trained and self.precision.startswith("fp16") else None
         return default if self.sensitivity is None else self.sensitivity or None
 
     def run(self) -> int:
-        """Export; 0 when every file and every plan agrees with PyTorch."""
+        """Export; return 0 when every file and every plan agrees with PyTorch."""
         console = Console(stderr=True)
         if self.target == "torch-tensorrt":
             return self._build_with_torch(console)
@@ -94,7 +100,7 @@ class Export:
         return self._build_unchecked(manifest, api, console)
 
     def _build_checked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
-        """Plans for this machine's GPU, each compared with PyTorch, into the user's plan cache."""
+        """Build plans for this machine's GPU, compare each with PyTorch, and keep them in the user's plan cache."""
         gpu, cache = cuda_gpu.CudaGpu(self.gpu), PlanCache()
         for network in manifest.networks:
             with Bar(console=console, transient=True) as bar:
@@ -104,7 +110,7 @@ class Export:
         return 0
 
     def _build_with_torch(self, console: Console) -> int:
-        """Plans by torch-tensorrt, compared like the others, kept where TensorRT's own would lie."""
+        """Build plans with torch-tensorrt, compare them likewise, and keep them in the same cache."""
         from mimicam.export import torch_tensorrt_plans as plans
         from mimicam.export.networks import load_networks
 
@@ -120,7 +126,7 @@ class Export:
         return 0
 
     def _build_unchecked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
-        """Plans without a GPU: shows that the networks build. Nobody has run them, so mimicam never loads them."""
+        """Build plans without a GPU, to show that the networks build. They were never run, so mimicam does not load them."""
         if api.flavour != "tensorrt-rtx":
             raise EngineError(
                 "tensorrt builds on the GPU it builds for, and there is none here: use tensorrt-rtx"

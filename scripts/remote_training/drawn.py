@@ -24,8 +24,8 @@ def drawn_pack(size: int) -> PortablePack:
         landmarks=_landmarks(blendshapes, rng),
         blendshapes=blendshapes,
         segment=person,
-        pose_group=np.arange(count),
-        made=np.zeros(count, bool),
+        same_pose_group=np.arange(count),
+        is_synthetic=np.zeros(count, bool),
         validation=person == _PEOPLE - 1,
     )
 

@@ -31,7 +31,7 @@ class PackOptions:
     """One folder."""
 
     packs: tuple[Path, ...]
-    """Packs of 'mimicam pack'; the first is the main one."""
+    """Packs of 'mimicam data pack'; the first is the main one."""
     out: Path
     """Folder to write; an older one is replaced."""
     weights: Path | None = None
@@ -113,7 +113,7 @@ def _parse(given: Sequence[str]) -> PackOptions:
         type=Path,
         nargs="+",
         required=True,
-        help="packs of 'mimicam pack'; the first is the main one",
+        help="packs of 'mimicam data pack'; the first is the main one",
     )
     add("--out", type=Path, required=True, help="folder to write; an older one is replaced")
     add("--weights", type=Path, help="checkpoint of a run to go on from")

@@ -22,6 +22,7 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image
+from mimicam.training.data.pack_folder import check_pack
 
 _STEPS = 4096
 _TABLE_BYTES = 1400
@@ -44,9 +45,9 @@ class PortablePack:
     blendshapes: np.ndarray
     segment: np.ndarray
     """int ``[N]``, ascending."""
-    pose_group: np.ndarray
+    same_pose_group: np.ndarray
     """int ``[N]``; see `training.data.pack`."""
-    made: np.ndarray
+    is_synthetic: np.ndarray
     """bool ``[N]``; likewise."""
     validation: np.ndarray
     """bool ``[N]``"""
@@ -80,8 +81,7 @@ class PackWriter:
 
     def __init__(self, folder: Path, *, out: Path, quality: int, size_px: int) -> None:
         """Raises EngineError where ``folder`` is no pack."""
-        if not (folder / "frames.npy").is_file():
-            raise EngineError(f"{folder} is not a pack: make one with 'mimicam pack'")
+        check_pack(folder)
         self._name, self._out, self._quality, self._size = folder.name, out, quality, size_px
         self._frames = np.load(folder / "frames.npy", mmap_mode="r")
         self._segments = json.loads((folder / "segments.json").read_text())
@@ -137,8 +137,8 @@ class PackWriter:
             landmarks=np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1])),
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
-            pose_group=self._tables["pose_group"][rows],
-            made=self._tables["made"][rows],
+            same_pose_group=self._tables["pose_group"][rows],
+            is_synthetic=self._tables["made"][rows],
             validation=self._validation[rows],
             offsets=offsets,
         )
@@ -177,8 +177,8 @@ def _read_pack(folder: Path, name: str) -> PortablePack:
         landmarks=landmarks,
         blendshapes=t["blendshapes"].astype(np.float32),
         segment=t["segment"],
-        pose_group=t["pose_group"],
-        made=t["made"],
+        same_pose_group=t["pose_group"],
+        is_synthetic=t["made"],
         validation=t["validation"],
     )
 

@@ -41,8 +41,8 @@ class SessionOptions:
     size: int
     other_share: float
     """Of each batch, for each pack after the first."""
-    strangers: int
-    """Portraits of each batch that another person drives as well; see `training.data.pairs.stranger_drives`."""
+    cross_identity: int
+    """Portraits of each batch that another person drives as well; see `training.data.pairs.cross_identity_drives`."""
     seed: int
     device: str
 
@@ -102,11 +102,13 @@ class RemoteTraining:
         samplers = []
         for number, pack in enumerate(self._packs):
             count = o.batch - other * (len(self._packs) - 1) if number == 0 else other
-            strangers = min(o.strangers, count) if number == 0 else 0
+            cross_identity = min(o.cross_identity, count) if number == 0 else 0
             if count > 0:
                 loaded = self._to_device(pack, validation=False)
                 samplers.append(
-                    DeviceSampler(loaded, size=o.size, batch=count, seed=o.seed, strangers=strangers)
+                    DeviceSampler(
+                        loaded, size=o.size, batch=count, seed=o.seed, cross_identity=cross_identity
+                    )
                 )
         return samplers
 
@@ -123,7 +125,7 @@ class RemoteTraining:
 
     def _to_device(self, pack: PortablePack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
-        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.pose_group, pack.made)
+        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.same_pose_group, pack.is_synthetic)
         return DevicePack(pack.frames[rows], *(table[rows] for table in tables), device=self.device)
 
     def train(self, out: Path, *, steps: int | None, every_s: float, **facts: object) -> int:
@@ -139,7 +141,7 @@ class RemoteTraining:
         scratch = Path(tempfile.mkdtemp(prefix="training-"))
         progress = Progress(self.options.batch)
         snapshots = Snapshots(self.recipe, self.shown, out, progress, curve=scratch / "curve.csv")
-        snapshots.add_facts(every_loss=self.complete, strangers=self.options.strangers, **facts)
+        snapshots.add_facts(every_loss=self.complete, cross_identity=self.options.cross_identity, **facts)
         keep = TrainerOptions(
             out=scratch,
             steps=sys.maxsize if steps is None else steps,
@@ -175,7 +177,7 @@ class _Writing:
     def __init__(self, recipe: CompactRecipe, snapshots: Snapshots, every_s: float) -> None:
         self._recipe, self._snapshots, self._every_s = recipe, snapshots, every_s
         self._written = time.monotonic()
-        self.name, self.late = recipe.name, recipe.late
+        self.name, self.optional_modules = recipe.name, recipe.optional_modules
         self.modules, self.optimisers = recipe.modules, recipe.optimisers
         self.sample_grid = recipe.sample_grid
 

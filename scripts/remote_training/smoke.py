@@ -49,7 +49,7 @@ def _report(training: RemoteTraining, progress: Progress) -> dict[str, Any]:
     facts = {
         "batch": o.batch,
         "size": o.size,
-        "strangers": o.strangers,
+        "cross_identity": o.cross_identity,
         "every_loss": training.complete,
         "skipped_steps": int(training.recipe.skipped),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import mimicam.engine.commands
-from mimicam.engine.commands import COMMANDS, gather_repeats, main
-from mimicam.engine.commands.models import MODELS
+from mimicam.engine.commands import gather_repeats, main, registry
+from mimicam.engine.commands.registry import COMMANDS, ENTRY_POINTS
 from mimicam.engine.sources.devices import CameraInfo
 from tests.videos import grey, levels, write_video
 
@@ -30,7 +30,6 @@ OPTIONS = {
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},
     "doctor": {"json"},
-    "models": set(),
     "models list": set(),
     "models verify": set(),
     "models import": {"file", "out"},
@@ -48,8 +47,9 @@ sys.meta_path.insert(0, Blocked())
 
 
 def test_the_options_are_the_contract() -> None:
-    commands = {**COMMANDS, **{f"models {name}": command for name, command in MODELS.items()}}
-    have = {name: {f.name for f in dataclasses.fields(command)} for name, command in commands.items()}
+    have = {
+        point.name.replace(".", " "): {f.name for f in dataclasses.fields(point.load())} for point in COMMANDS
+    }
     assert have == OPTIONS
 
 
@@ -112,20 +112,16 @@ def test_repeated_options_are_gathered() -> None:
 
 
 def test_a_command_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("hello", "tests.commands.hello:Hello", mimicam.engine.commands.GROUP)
-    monkeypatch.setattr(
-        mimicam.engine.commands,
-        "entry_points",
-        lambda group: [point] if group == mimicam.engine.commands.GROUP else [],
-    )
+    point = EntryPoint("hello", "tests.commands.hello:Hello", ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == ENTRY_POINTS else [])
     assert main(["hello", "--times", "3"]) == 3
 
 
 def test_a_command_whose_package_is_missing_names_the_extra(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    point = EntryPoint("hello", "nowhere_at_all:Hello", mimicam.engine.commands.GROUP)
-    monkeypatch.setattr(mimicam.engine.commands, "entry_points", lambda group: [point])  # noqa: ARG005
+    point = EntryPoint("hello", "nowhere_at_all:Hello", ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])  # noqa: ARG005
     assert main(["hello"]) == 1
     assert "needs a package that is missing (No module named 'nowhere_at_all')" in capsys.readouterr().err
     assert main(["--help"]) == 0, "a missing package must not break the overview"

@@ -225,7 +225,7 @@ def test_the_host_waits_for_nothing_inside_a_step() -> None:
     from scripts.remote_training.session import RemoteTraining, SessionOptions
 
     options = SessionOptions(
-        pack=None, batch=4, size=32, other_share=0.125, strangers=1, seed=0, device="cpu"
+        pack=None, batch=4, size=32, other_share=0.125, cross_identity=1, seed=0, device="cpu"
     )  # fmt: skip
     compact = CompactOptions(warmup=1, gan=0.01, gan_parts=0.01, gan_warmup=0)
     training = RemoteTraining(options, compact, Deadline(math.inf))

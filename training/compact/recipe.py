@@ -18,7 +18,7 @@ from mimicam.engine.stages.geometry import face_geometry
 from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
-from mimicam.training.data.pairs import STRANGER, TRAINED
+from mimicam.training.data.pairs import CROSS, TRAINED
 from mimicam.training.losses.landmarks import LandmarkLoss
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.optimiser import guarded_adam, step_if_finite
@@ -48,8 +48,8 @@ class CompactOptions:
     landmark: float = 2.0
     landmark_samples: int = 3
     """Of each batch: the landmark network costs half as much as the model's own step."""
-    stranger: float = 1.0
-    """Weight of the landmarks of portraits that another person drives (where a batch has such), over ``landmark``."""
+    cross_identity: float = 1.0
+    """Weight of the landmark loss of portraits that another person drives, relative to ``landmark``."""
     gan: float = 0.0
     """Weight of the opinion of the whole picture's discriminator; 0 trains without one."""
     gan_parts: float = 0.0
@@ -76,8 +76,8 @@ class CompactRecipe:
     """See `training.trainer.Recipe`."""
 
     name = "compact"
-    late = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
-    """A later stage's modules: a checkpoint of before may lack them."""
+    optional_modules = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
+    """Discriminators, under the names that checkpoints have for them. Runs without --gan lack them."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class CompactRecipe:
 
     def modules(self) -> dict[str, nn.Module]:
         """The weights, their running average, and the discriminators where there are any."""
-        judges = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
-        return {"model": self.model, "average": self.average, **judges}
+        discriminators = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
+        return {"model": self.model, "average": self.average, **discriminators}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """One Adam a module that learns."""
-        judges = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
-        return {"model": self._optimiser, **judges}
+        discriminators = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
+        return {"model": self._optimiser, **discriminators}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Begin with another run's averaged weights; optimisers start anew, so give the run a warm-up.
@@ -153,11 +153,11 @@ class CompactRecipe:
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.model, batch)
         losses = self._losses(out, batch)
-        strangers = self._strangers(batch)
-        if strangers is not None:
-            losses |= self._stranger_loss(strangers, batch)
+        cross_identity = self._cross_identity(batch)
+        if cross_identity is not None:
+            losses |= self._cross_identity_loss(cross_identity, batch)
         result = Drawn(image=out["image"], points=batch["target_points"], head=batch["head"])
-        seen = (result, batch["target"], strangers)
+        seen = (result, batch["target"], cross_identity)
         for adversary in self._adversaries:
             losses |= adversary.losses(*seen)
         total = torch.stack(list(losses.values())).sum()
@@ -168,7 +168,7 @@ class CompactRecipe:
         self.skipped += step_if_finite(self._optimiser, norm + total.detach())
         self._follow(step)
         for adversary in self._adversaries:
-            losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
+            losses[f"discriminator_{adversary.part}"] = adversary.update(*seen)
         return {"total": total.detach(), "norm": norm, **{k: v.detach() for k, v in losses.items()}}
 
     @torch.no_grad()
@@ -219,9 +219,9 @@ class CompactRecipe:
             losses["landmark"] = o.landmark * found
         return losses
 
-    def _strangers(self, batch: Batch) -> Drawn | None:
-        """Portraits as another person drives them; see `training.data.pairs.stranger_drives`."""
-        drive = {n.removeprefix(STRANGER): v for n, v in batch.items() if n.startswith(STRANGER)}
+    def _cross_identity(self, batch: Batch) -> Drawn | None:
+        """Portraits as another person drives them; see `training.data.pairs.cross_identity_drives`."""
+        drive = {n.removeprefix(CROSS): v for n, v in batch.items() if n.startswith(CROSS)}
         if not drive:
             return None
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -230,13 +230,13 @@ class CompactRecipe:
             ]
         return Drawn(image=image, points=drive["target_points"], head=drive["head"])
 
-    def _stranger_loss(self, strangers: Drawn, batch: Batch) -> dict[str, Tensor]:
+    def _cross_identity_loss(self, cross_identity: Drawn, batch: Batch) -> dict[str, Tensor]:
         """The expression loss (equation 10) across people: the result's landmarks are where they were sent."""
         if self._landmarks is None:
             return {}
         o = self._options
-        found = self._landmarks(strangers.image, batch[f"{STRANGER}landmarks"])
-        return {"stranger": o.stranger * o.landmark * found}
+        found = self._landmarks(cross_identity.image, batch[f"{CROSS}landmarks"])
+        return {"cross_identity": o.cross_identity * o.landmark * found}
 
     def _rate(self, step: int) -> float:
         o = self._options

@@ -36,7 +36,7 @@ def load_average(path: Path) -> State:
 
 
 def save_half(average: State, path: Path, *, step: int = 0) -> None:
-    """Averaged weights in fp16, in the form of a checkpoint that 'mimicam bundle' reads too; complete or absent."""
+    """Averaged weights in fp16, in the form of a checkpoint that 'mimicam models bundle' reads too; complete or absent."""
     half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in average.items()}
     with write_atomically(path) as part:
         torch.save({"recipe": "compact", "step": step, "modules": {"average": half}}, part)

@@ -10,9 +10,12 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
 from mimicam.training.daegan import losses
+from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 
 Batch = dict[str, Tensor]
+_SCALES = 3
+"""Sizes that the discriminator scores: full, half and a quarter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class DaeGanRecipe:
         self.options = options or DaeGanOptions()
         self._device = torch.device(device)
         self.model = DaeGan(config).to(self._device)
-        self.discriminator = MultiScaleDiscriminator(config).to(self._device)
+        self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
         o, betas = self.options, (0.0, 0.9)
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
@@ -120,9 +123,9 @@ class DaeGanRecipe:
             image = self.model.generator(face, code)
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
-                "adversarial": losses.generator_loss(fake),
+                "adversarial": adversarial.generator_loss(fake),
                 "content": losses.reconstruction_loss(image, target),
-                "matching": losses.feature_matching_loss(real, fake),
+                "matching": adversarial.feature_matching_loss(real, fake),
             }
             figures.update({name: value.item() for name, value in terms.items()})
             o = self.options
@@ -136,7 +139,7 @@ class DaeGanRecipe:
     def _judge(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             image = self.model.generator(face, code)
-        return losses.discriminator_loss(self.discriminator(target), self.discriminator(image))
+        return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
 
     def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
         for name, network in self._networks.items():

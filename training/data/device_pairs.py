@@ -32,16 +32,16 @@ from mimicam.engine.types import Float, HeadPose, MotionCode
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 from mimicam.training.data.openings import OpeningsPainter
 from mimicam.training.data.pairs import (
-    FAR_SHARE,
-    FIRST,
+    CROSS,
+    EXPRESSION_ONLY_PROBABILITY,
+    FAR_PAIR_PROBABILITY,
     PAIR_WEIGHTS,
-    STILL_SHARE,
-    STILL_STRANGERS,
-    STRANGER,
+    SAME_POSE_BONUS,
+    SAME_POSE_PROBABILITY,
     Augmentation,
     Batch,
     read_ahead,
-    rows_to_draw,
+    target_rows,
 )
 
 _TRIES = 5
@@ -148,18 +148,18 @@ class DevicePack:
         landmarks_NL3: np.ndarray,
         blendshapes: np.ndarray,
         segment: np.ndarray,
-        pose_group: np.ndarray,
-        made: np.ndarray,
+        same_pose_group: np.ndarray,
+        is_synthetic: np.ndarray,
         *,
         device: torch.device,
     ) -> None:
         """``segment`` int ``[N]``, ascending: frames of one person without a cut.
-        ``pose_group``, ``made``: see `training.data.pack`."""
+        ``same_pose_group``, ``is_synthetic``: see `training.data.pack`."""
         self.device = device
         self.frames = torch.from_numpy(frames_NSS3).to(device)
-        pose_row = pose_rows(pose_group)
-        tables = (pose_row, rows_to_draw(segment, made))
-        self.pose_row, self.to_draw = (torch.from_numpy(table).to(device) for table in tables)
+        pose_row = pose_rows(same_pose_group)
+        tables = (pose_row, target_rows(segment, is_synthetic))
+        self.pose_row, self.target_row = (torch.from_numpy(table).to(device) for table in tables)
         motions = read_motions(landmarks_NL3, blendshapes, pose_row)
         self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
         weights = np.concatenate(
@@ -185,21 +185,26 @@ class DeviceSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
-        strangers: int = 0,
+        cross_identity: int = 0,
     ) -> None:
-        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
+        """Args:
+        cross_identity: number of portraits per batch that also get another person's motion; see
+            `cross_identity_drives`.
+        """
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
-        self._strangers = strangers
+        self._cross_identity = cross_identity
         self._augmentation = augmentation or Augmentation()
         weights = pack.lengths.sqrt() * (pack.lengths > 1)
         if not bool(weights.any()):
             raise EngineError("a pack has no person with two frames in one clip: leave it out")
         self._chances = weights.cumsum(0) / weights.sum()
         """Of the segments, added up."""
-        self._shares = torch.tensor([FAR_SHARE, STILL_SHARE], device=pack.device)[:, None, None]
+        self._shares = torch.tensor([FAR_PAIR_PROBABILITY, SAME_POSE_PROBABILITY], device=pack.device)[
+            :, None, None
+        ]
         self._row = torch.arange(batch, device=pack.device)
         self._openings = OpeningsPainter(batch, size // 2, pack.device)
-        self._stranger_openings = OpeningsPainter(max(strangers, 1), size // 2, pack.device)
+        self._cross_openings = OpeningsPainter(max(cross_identity, 1), size // 2, pack.device)
 
     @property
     def device(self) -> torch.device:
@@ -220,9 +225,9 @@ class DeviceSampler:
             "target": images[:, 1],
             **self.drive(pair_B2, matrix_B23, mirror_B, by_expression_B),
         }
-        if self._strangers:
-            still_S = self._uniform(random, self._strangers) < STILL_STRANGERS
-            batch |= self.stranger_drives(*self._motions(pair_B2, matrix_B23, mirror_B), still_S)
+        if self._cross_identity:
+            still_S = self._uniform(random, self._cross_identity) < EXPRESSION_ONLY_PROBABILITY
+            batch |= self.cross_identity_drives(*self._motions(pair_B2, matrix_B23, mirror_B), still_S)
         return batch
 
     def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
@@ -246,8 +251,8 @@ class DeviceSampler:
         arrays = self._arrays(source, replace(target, shape=shape), self._openings)
         return {**arrays, "target_landmarks": target.placed()}
 
-    def stranger_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
-        """Drives of the first sources by the pair after each; see `training.data.pairs.stranger_drives`.
+    def cross_identity_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
+        """Drives of the first sources by the pair after each; see `training.data.pairs.cross_identity_drives`.
 
         ``still_S``: which strangers lend their expression only.
         """
@@ -259,8 +264,8 @@ class DeviceSampler:
             shape=portrait.shape + driver.displacement - portrait.displacement,
             **_edited_poses(portrait, driver, still_S.cpu().numpy()),
         )
-        arrays = self._arrays(portrait, moved, self._stranger_openings) | {"landmarks": moved.placed()}
-        return {STRANGER + name: value for name, value in arrays.items()}
+        arrays = self._arrays(portrait, moved, self._cross_openings) | {"landmarks": moved.placed()}
+        return {CROSS + name: value for name, value in arrays.items()}
 
     def _motions(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> tuple[Motions, Motions]:
         """Of the pairs' sources and targets, after augmentation."""
@@ -292,10 +297,10 @@ class DeviceSampler:
         pose = pack.pose_row[draws]
         alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
         wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
-        far = (wish[0] * distance + wish[1] * FIRST * alike).argmax(dim=1)
+        far = (wish[0] * distance + wish[1] * SAME_POSE_BONUS * alike).argmax(dim=1)
         source, target = draws[self._row, far].unbind(1)
-        to_draw = pack.to_draw[target]
-        return torch.stack([torch.where(source == to_draw, target, source), to_draw], dim=1)
+        target_row = pack.target_row[target]
+        return torch.stack([torch.where(source == target_row, target, source), target_row], dim=1)
 
     def _matrices(self, random: torch.Generator) -> Tensor:
         a = self._augmentation

@@ -11,12 +11,12 @@ _SIDES = ((33, 263), (133, 362), (61, 291), (234, 454), (127, 356), (54, 284), (
 """Landmarks of the person's right and left side."""
 
 
-def pose_rows(pose_group: np.ndarray) -> np.ndarray:
+def pose_rows(same_pose_group: np.ndarray) -> np.ndarray:
     """The row that each frame's head pose is read from, int ``[N]``: the first of its group (see `training.data.pack`).
 
     The tracker reads another pose off another expression; where the truth is that the head kept still, it shall be still.
     """
-    _, first, group = np.unique(pose_group, return_index=True, return_inverse=True)
+    _, first, group = np.unique(same_pose_group, return_index=True, return_inverse=True)
     rows: np.ndarray = first[group.reshape(-1)]
     return rows
 

@@ -31,21 +31,21 @@ Motions = tuple[MotionCode, MotionCode]
 
 TRAINED = tuple(name for name in CONDITIONING if name != "own_teeth")
 """Inputs of the generator that a batch holds. Networks learn to do without the mouth that is drawn."""
-STRANGER = "stranger_"
-"""What the names of `stranger_drives` begin with."""
+CROSS = "cross_"
+"""What the names of `cross_identity_drives` begin with."""
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
 PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
 """How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
 
 
-FAR_SHARE = 0.7
+FAR_PAIR_PROBABILITY = 0.7
 """Of the pairs are chosen for their difference, the others as they fall."""
-STILL_SHARE = 0.5
+SAME_POSE_PROBABILITY = 0.5
 """Of the pairs of a pack that holds expressions at one pose: so many show them."""
-FIRST = 1e3
+SAME_POSE_BONUS = 1e3
 """Beyond any difference."""
-STILL_STRANGERS = 0.6
+EXPRESSION_ONLY_PROBABILITY = 0.6
 """Of the strangers lend their expression only."""
 
 
@@ -72,9 +72,9 @@ class FramePack:
             self.blendshapes = track["blendshapes"]
             self.segment = track["segment"]
             group = track["pose_group"] if "pose_group" in track else np.arange(len(self.segment))
-            made = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
-        self.made = made
-        self.pose_row, self.to_draw = pose_rows(group), rows_to_draw(self.segment, made)
+            is_synthetic = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
+        self.is_synthetic = is_synthetic
+        self.pose_row, self.target_row = pose_rows(group), target_rows(self.segment, is_synthetic)
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -92,11 +92,14 @@ class PairSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
-        strangers: int = 0,
+        cross_identity: int = 0,
     ) -> None:
-        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
+        """Args:
+        cross_identity: number of portraits per batch that also get another person's motion; see
+            `cross_identity_drives`.
+        """
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
-        self._strangers = strangers
+        self._cross_identity = cross_identity
         self._augmentation = augmentation or Augmentation()
         self._mirror_points = face_geometry().mirror
         self._mirror_shapes = mirrored_blendshapes()
@@ -119,9 +122,9 @@ class PairSampler:
         rng = np.random.default_rng((self._seed, step))
         drawn = [self._sample(rng) for _ in range(self._batch)]
         batch = _stacked([arrays for arrays, _ in drawn])
-        if self._strangers:
+        if self._cross_identity:
             motions = [motion for _, motion in drawn]
-            batch |= stranger_drives(motions, self._strangers, rng, map_px=self._size // 2)
+            batch |= cross_identity_drives(motions, self._cross_identity, rng, map_px=self._size // 2)
         return batch
 
     def stream(self, first_step: int) -> Iterator[Batch]:
@@ -159,10 +162,12 @@ class PairSampler:
         )
         pose = self._pack.pose_row[draws]
         alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
-        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * alike
+        score = (rng.random() < FAR_PAIR_PROBABILITY) * distance + (
+            rng.random() < SAME_POSE_PROBABILITY
+        ) * SAME_POSE_BONUS * alike
         source, target = draws[int(np.argmax(score))]
-        to_draw = self._pack.to_draw[target]
-        return int(target if source == to_draw else source), int(to_draw)
+        target_row = self._pack.target_row[target]
+        return int(target if source == target_row else source), int(target_row)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:
         """``[2, 3]``: crop space after augmentation from crop space before."""
@@ -212,38 +217,40 @@ def _trained(drive: Drive) -> Arrays:
     return {name: conditioning[name] for name in TRAINED}
 
 
-def stranger_drives(
+def cross_identity_drives(
     motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
 ) -> Batch:
     """Drives of the first ``count`` sources by the pair after each: what live use asks for across people.
 
     No picture tells what is right, but where the landmarks must be found is known: `engine.stages.motion.Drive` by array
-    with `STRANGER` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
+    with `CROSS` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
     """
     drawn = []
     for number in range(count):
         source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
         target = _by_expression(source, driver)
         pose = (
-            source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+            source.pose
+            if rng.random() < EXPRESSION_ONLY_PROBABILITY
+            else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
         arrays = _trained(make_drive(source, target, map_px=map_px))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
-    return {STRANGER + name: value for name, value in _stacked(drawn).items()}
+    return {CROSS + name: value for name, value in _stacked(drawn).items()}
 
 
-def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
+def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
     """The row that is drawn where a row was chosen for it, int ``[N]``.
 
-    Itself or, for a made picture, its segment's first real one: made pictures are good enough to start from, but learning
+    Itself or, for a synthetic picture, its segment's first real one: synthetic pictures are good enough to start from, but learning
     to draw them would be learning their faults.
     """
     rows = np.arange(len(segment))
-    for number in np.unique(segment[made]):
+    for number in np.unique(segment[is_synthetic]):
         own = segment == number
-        if (real := rows[own & ~made]).size:
-            rows[own & made] = real[0]
+        if (real := rows[own & ~is_synthetic]).size:
+            rows[own & is_synthetic] = real[0]
     return rows
 
 

@@ -238,7 +238,7 @@ class Preparer:
         return len(rows)
 
     def write_index(self) -> Path:
-        """``clips.csv`` of everything done so far, for 'mimicam pack'."""
+        """``clips.csv`` of everything done so far, for 'mimicam data pack'."""
         rows: list[dict[str, object]] = []
         for note in sorted((self.out / ".done").rglob("*.json")):
             rows += json.loads(note.read_text())["rows"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
-from mimicam.training.data.reading import Maps, Readings, displacements
+from mimicam.training.data.expression_filter import Maps, TrackedFrames, displacements
 
 _QUANTILE = 0.2
 """People rest a fifth of the time at least; `engine.stages.neutral` takes the same quantile of a driver."""
@@ -18,7 +18,7 @@ _MOVING = [
 ]  # fmt: skip
 
 
-def resting_statistics(frames: Readings, maps: Maps) -> dict[str, np.ndarray]:
+def resting_statistics(frames: TrackedFrames, maps: Maps) -> dict[str, np.ndarray]:
     """Average people's resting values; every person counts once.
 
     Args:

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from mimicam.engine.errors import EngineError
-from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
-from mimicam.training.data.reading import (
+from mimicam.training.data.expression_filter import (
     Maps,
-    Readings,
+    TrackedFrames,
     displacements,
     explained_share,
     fit_maps,
     read_pack,
     view_bias_of_shapes,
 )
+from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
+from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.resting import resting_statistics
 
 _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
@@ -31,9 +31,9 @@ class Statistics:
     """Compute the mean face, and how landmarks and blendshapes tell expression, from the training people of packs."""
 
     pack: Path
-    """Clips of many people; see ``mimicam pack``."""
+    """Clips of many people; see ``mimicam data pack``."""
     synthetic: Path | None = None
-    """Rendered quadruples; see ``mimicam pack-synthetic``."""
+    """Rendered quadruples; see ``mimicam data pack-rendered``."""
     synthetic_share: float = 10.0
     """Weight of a pair of rendered pictures, where a person weighs 100."""
     keep: Path | None = None
@@ -88,8 +88,7 @@ class Statistics:
 
 def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """What the tracker read, who it is, and whether they are kept out of training."""
-    if not (pack / "track.npz").is_file():
-        raise EngineError(f"{pack} holds no pack: make one with 'mimicam pack'")
+    check_pack(pack)
     segments = json.loads((pack / "segments.json").read_text())
     with np.load(pack / "track.npz") as file:
         track = dict(file)
@@ -97,7 +96,7 @@ def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     return track, names, np.array([bool(s["validation"]) for s in segments])[track["segment"]]
 
 
-def _explained(frames: Readings, predicted: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+def _explained(frames: TrackedFrames, predicted: np.ndarray, bias: np.ndarray) -> dict[str, float]:
     shares = {name: explained_share(frames, predicted, bias, landmarks) for name, landmarks in _PARTS.items()}
     return {name: round(share, 3) for name, share in shares.items()}
 

@@ -31,7 +31,7 @@ For the generator only Adam's correction remains: DPE has no regularisation of i
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedOptions:
+class DpeOptions:
     """The paper's settings; batches of 32."""
 
     stage_one_steps: int = 100_000
@@ -62,7 +62,7 @@ def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.A
     return torch.optim.Adam(parameters, lr=lr * ratio, betas=(0.0, 0.99**ratio))
 
 
-class PublishedRecipe:
+class DpeRecipe:
     """See ``training.trainer.Recipe``. Batches hold ``source`` and ``target``, two frames of one clip each.
 
     Pictures are ``[N, 3, S, S]``: uint8, or float in -1..1.
@@ -74,7 +74,7 @@ class PublishedRecipe:
         self,
         distance: Distance,
         features: FaceFeatures,
-        options: PublishedOptions | None = None,
+        options: DpeOptions | None = None,
         *,
         config: DpeConfig = PUBLISHED,
         device: str = "cpu",
@@ -83,7 +83,7 @@ class PublishedRecipe:
         distance: the perceptual distance of equation 9.
         features: the face network of equation 10.
         """
-        self.options = options or PublishedOptions()
+        self.options = options or DpeOptions()
         self._device = torch.device(device)
         self._distance, self._features = distance, features
         self.model = Dpe(config).to(self._device)

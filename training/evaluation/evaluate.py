@@ -17,9 +17,9 @@ from mimicam.engine.stages.geometry import head_pose
 from mimicam.engine.stages.track import FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
-from mimicam.training.evaluation.candidates import Generate
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
 from mimicam.training.evaluation.identity import IdentityDistance
+from mimicam.training.evaluation.methods import Generate
 
 if TYPE_CHECKING:
     from mimicam.training.evaluation.perceptual import PictureFeatures  # needs PyTorch

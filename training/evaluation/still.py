@@ -7,9 +7,9 @@ import numpy as np
 from mimicam.engine.stages.encode import Crop, TrackerEncoder
 from mimicam.engine.stages.track import region_of_landmarks
 from mimicam.engine.types import CropBox, Float, Image, Mode, MotionCode
-from mimicam.training.evaluation.candidates import FRAME_NS, Candidate, Generate
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
 from mimicam.training.evaluation.evaluate import Tally, read_results, the_tracker
+from mimicam.training.evaluation.methods import FRAME_NS, Generate, Method
 
 NOISE_LEVELS = 2.0
 """Standard deviation of the sensor's noise, grey levels of 255: a webcam in a lit room."""
@@ -17,9 +17,7 @@ _SETTLE = 4
 """First frames left out: the tracker's region, and the filter, come to rest."""
 
 
-def evaluate_still(
-    clips: list[Clip], candidate: Candidate, pairs: int = 4, frames: int = 16
-) -> dict[str, float]:
+def evaluate_still(clips: list[Clip], method: Method, pairs: int = 4, frames: int = 16) -> dict[str, float]:
     """Standard deviation of the results' landmarks in pixels, mean over landmarks: as read, and as the product smooths.
 
     The figure holds the tracker's own trembling on the results; copying the driver shows how much that is.
@@ -29,8 +27,8 @@ def evaluate_still(
         images = noisy(driver.images[calmest(driver)], frames, seed=number)
         landmarks = driver.landmarks[calmest(driver)]
         plain, calm = (_read(images, landmarks, smooth=smooth) for smooth in (False, True))
-        tally.add("jitter_px", _jitter(portrait, candidate.generate, images, plain))
-        tally.add("jitter_smoothed_px", _jitter(portrait, candidate.smoothed, images, calm))
+        tally.add("jitter_px", _jitter(portrait, method.generate, images, plain))
+        tally.add("jitter_smoothed_px", _jitter(portrait, method.smoothed, images, calm))
     return tally.means()
 
 

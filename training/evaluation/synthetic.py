@@ -1,4 +1,4 @@
-"""Error against exact truth: rendered heads with two expressions by two poses (``mimicam synthesize``).
+"""Error against exact truth: rendered heads with two expressions by two poses (``mimicam data render``).
 
 The portrait is the first picture, the driver the fourth, in which both expression and pose differ. Each mode has one
 right answer: the second picture for expression only, the third for pose only, the fourth for both.
@@ -17,8 +17,8 @@ from mimicam.engine.stages.motion import read_motion
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import CropBox, Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
-from mimicam.training.evaluation.candidates import Generate
 from mimicam.training.evaluation.evaluate import Tally, read_results
+from mimicam.training.evaluation.methods import Generate
 
 TRUTH = {Mode.EXP: 1, Mode.POSE: 2, Mode.BOTH: 3}
 _DRIVER = 3
@@ -41,11 +41,11 @@ def load_quadruples(file: Path, count: int) -> tuple[list[Quadruple], int]:
         EngineError: the file is missing, or holds no quadruples.
     """
     if not file.is_file():
-        raise EngineError(f"{file} does not exist: render it with 'mimicam synthesize --out {file}'")
+        raise EngineError(f"{file} does not exist: render it with 'mimicam data render --out {file}'")
     with np.load(file) as data:
         images: np.ndarray = data["images"] if "images" in data else np.empty(0, np.uint8)
     if images.ndim != 5 or images.shape[1] != 4:
-        raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam synthesize'")
+        raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam data render'")
     tracker = FaceTracker()
     found = []
     for four in images[:count]:

@@ -1,4 +1,4 @@
-"""A discriminator at several sizes, each judging patches (Wang et al., pix2pixHD, CVPR 2018)."""
+"""Discriminators that score patches of pictures, at several sizes (pix2pixHD, Wang et al., CVPR 2018)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mimicam.engine.models.daegan.network import DaeGanConfig
-
 
 class Judgement(NamedTuple):
-    """Of one size."""
+    """Output of a discriminator for pictures of one size."""
 
     score: Tensor
-    """``[N, 1, h, w]``, a patch each; higher is more real."""
+    """``[N, 1, h, w]``, one score per patch; higher is more real."""
     features: list[Tensor]
-    """Of the layers before, for feature matching."""
+    """Outputs of the layers before the score, for feature matching."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -36,15 +34,16 @@ class PatchDiscriminator(nn.Module):
         features = [image_N3SS]
         for layer in self.layers:
             features.append(F.leaky_relu(layer(features[-1]), 0.2))
+        # The picture itself is no feature: matching it would be a reconstruction loss.
         return Judgement(self.score(features[-1]), features[1:])
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """The same at full size, half and a quarter of it."""
+    """Patch discriminators of the full size and of halved ones; each has weights of its own."""
 
-    def __init__(self, config: DaeGanConfig, scales: int = 3) -> None:
+    def __init__(self, width: int, most: int, scales: int) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(PatchDiscriminator(config.width, config.most) for _ in range(scales))
+        self.scales = nn.ModuleList(PatchDiscriminator(width, most) for _ in range(scales))
 
     def forward(self, image_N3SS: Tensor) -> list[Judgement]:
         judgements = []

@@ -1,7 +1,7 @@
-"""Perceptual distances for equation 9, and a stand-in for tests.
+"""The perceptual distance of DPE's equation 9: features of VGG19, on a pyramid of four sizes.
 
-The paper's is VGG19's, on a pyramid of four sizes. Its weights ship in no package: give the file
-torchvision calls ``vgg19``; or use ``training.losses.perceptual.MobileNetDistance``, which has its own name.
+No package ships its weights: give torchvision's ``vgg19`` file. `training.losses.perceptual.MobileNetDistance` does
+without them, under its own name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from mimicam.engine.errors import EngineError
 from mimicam.training.losses.perceptual import read_weights
 
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
-"""VGG19 up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, configuration E)."""
+"""Channels of VGG19's convolutions up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, table 1)."""
 _TAPS = frozenset((1, 6, 11, 20, 29))
-"""relu1_1, relu2_1, ... relu5_1 (Johnson et al., ECCV 2016; as the first-order motion model uses them)."""
+"""Layers that are compared: relu1_1 to relu5_1 (Johnson et al., ECCV 2016), as in the first-order motion model."""
 _LEAST_PX = 16
+"""Smallest side of a picture, pixels: relu5_1 has a sixteenth of it."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -42,7 +43,7 @@ class VggDistance(nn.Module):
         self.requires_grad_(False)
 
     def maps(self, image_N3SS: Tensor) -> list[Tensor]:
-        """The five feature maps of pictures in -1..1."""
+        """Compute the five feature maps of pictures in -1..1."""
         x, taken = ((image_N3SS + 1) / 2 - self.mean) / self.std, []
         for index, layer in enumerate(self.features):
             x = layer(x)
@@ -62,31 +63,6 @@ class VggDistance(nn.Module):
             pairs = zip(self.maps(image_N3SS), wanted, strict=True)
             total = total + torch.stack([F.l1_loss(a, b) for a, b in pairs]).sum()
         return total
-
-
-class RandomFeatures(nn.Module):
-    """A small frozen network of random weights, always the same: for debug runs and tests only.
-
-    It knows nothing of faces. Called with one batch it gives features ``[N, 128]``, with two their
-    distance.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.kernels = nn.ParameterList(
-            torch.randn(8, n, 3, 3, generator=generator) / (n * 9) ** 0.5 for n in (3, 8, 8)
-        )
-        self.requires_grad_(False)
-
-    def forward(self, image_N3SS: Tensor, target_N3SS: Tensor | None = None) -> Tensor:
-        features = self._features(image_N3SS)
-        return features if target_N3SS is None else F.l1_loss(features, self._features(target_N3SS))
-
-    def _features(self, x: Tensor) -> Tensor:
-        for kernel in self.kernels:
-            x = F.leaky_relu(F.conv2d(x, kernel, stride=2, padding=1), 0.2)
-        return F.adaptive_avg_pool2d(x, 4).flatten(1)
 
 
 def _vgg_layers() -> list[nn.Module]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
-from mimicam.training.synthetic.marks import SKIN_MARKS, LandmarkMap
+from mimicam.training.synthetic.landmark_map import SKIN_MARKS, LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
 from mimicam.training.synthetic.scene import CROP_FROM_HEAD, FACE_CENTRE
 
@@ -221,7 +221,7 @@ def _bounded(matrix: Float, vector: Float, lowest: Float, highest: Float) -> Flo
 
 
 def _project(state: _State, points: Float, basis: Float) -> tuple[Float, Float]:
-    """Places ``[468, 2]`` in half sides, y up, and their derivatives ``[936, 6 + M]``."""
+    """Project to ``[468, 2]`` in half sides, y up, and their derivatives ``[936, 6 + M]``."""
     turned = points @ state.rotation.T
     depth = DISTANCE_CM - turned[:, 2]
     over = turned[:, :2] + state.shift

@@ -16,9 +16,9 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import Face
 from mimicam.training.synthetic.fit import Fit, Fitter
-from mimicam.training.synthetic.interior import EYELIDS, INNER_LIPS
-from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.landmark_map import LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.mouth_eye_interior import EYELIDS, INNER_LIPS
 from mimicam.training.synthetic.rerender import Rerendered, Rerenderer
 from mimicam.training.synthetic.sample import ExpressionSampler
 

@@ -14,14 +14,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.training.synthetic.correspondence import (
+    EYES,
+    FINE,
+    MOUTH,
+    SKIN,
+    Correspondence,
+    CorrespondenceRasteriser,
+)
 from mimicam.training.synthetic.fit import Fit
-from mimicam.training.synthetic.hidden import Neighbours, visible, with_ring
-from mimicam.training.synthetic.interior import Openings, paint_eyes, paint_mouth
-from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.landmark_map import LandmarkMap
+from mimicam.training.synthetic.lip_lid_closure import Spread, seal
 from mimicam.training.synthetic.mesh import RenderMesh, build_mesh
 from mimicam.training.synthetic.model import FaceModel, Float, NormalPlan
-from mimicam.training.synthetic.places import EYES, FINE, MOUTH, SKIN, PlaceRasteriser, Places
-from mimicam.training.synthetic.sealing import Spread, seal
+from mimicam.training.synthetic.mouth_eye_interior import Openings, paint_eyes, paint_mouth
+from mimicam.training.synthetic.occluded_skin import Neighbours, visible, with_ring
 
 Image = npt.NDArray[np.uint8]
 _REACH_PX = 32.0
@@ -57,7 +64,7 @@ class Rerenderer:
     def __init__(self, model: FaceModel, marks: LandmarkMap, size_px: int = 256) -> None:
         self._model, self._marks, self._size = model, marks, size_px
         mesh = _face_only(build_mesh(model), model)
-        self._rasterise = PlaceRasteriser(mesh, size_px)
+        self._rasterise = CorrespondenceRasteriser(mesh, size_px)
         self._normals = NormalPlan.build(model.triangles)
         faces = model.material_triangles("M_Face")
         self._skin = model.triangles[faces]
@@ -124,7 +131,7 @@ class Rerenderer:
         cv2.fillConvexPoly(beside, hull, 0)
         return _fade(beside, _LIMIT_PX * FINE * self._size / 256)
 
-    def _compose(self, seen: Places, limit: Float) -> tuple[Image, float]:
+    def _compose(self, seen: Correspondence, limit: Float) -> tuple[Image, float]:
         flow, moved = self._flow(seen, limit)
         grid = _grid(self._size)
         source = (grid + flow).astype(np.float32)
@@ -146,7 +153,7 @@ class Rerenderer:
         mixed = self._portrait * (1 - share) + drawn * share
         return np.clip(mixed + 0.5, 0, 255).astype(np.uint8), painted
 
-    def _flow(self, seen: Places, limit: Float) -> tuple[Float, Float]:
+    def _flow(self, seen: Correspondence, limit: Float) -> tuple[Float, Float]:
         """From a sample to the portrait's pixel, ``[S, S, 2]``, and where anything moves ``[S, S]`` in 0..1."""
         skin = seen.part == SKIN
         inner = (seen.part == EYES) | (seen.part == MOUTH)

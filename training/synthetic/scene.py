@@ -179,4 +179,4 @@ class Person:
     backdrop: npt.NDArray[np.uint8] | None = None
     """``[h, w, 3]`` RGB, stretched over the picture; None: middle grey."""
     paint_seed: int = 0
-    """Places the brow hairs."""
+    """Seed of the places of the brow hairs."""

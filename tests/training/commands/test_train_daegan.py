@@ -45,7 +45,7 @@ def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.Capture
     first = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
     command(pack, steps=4).run()
     second = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
-    assert "going on at step 2" in capsys.readouterr().out
+    assert "continuing at step 2" in capsys.readouterr().out
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 

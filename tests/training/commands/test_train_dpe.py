@@ -13,8 +13,9 @@ import torch
 
 from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
-from mimicam.training.commands.train import dpe as cli
-from mimicam.training.commands.train.dpe import TrainPublished, WritePublished
+from mimicam.training.commands.train import name_branches
+from mimicam.training.commands.train.dpe import TrainDpe
+from mimicam.training.commands.train.name_branches import NameBranches
 from mimicam.training.dpe.branches import BranchReport
 from mimicam.training.losses import perceptual
 from tests.training.dpe.conftest import blob
@@ -22,7 +23,7 @@ from tests.training.dpe.conftest import blob
 NONE = Path("none")
 
 
-def train(tmp_path: Path, **options: object) -> TrainPublished:
+def train(tmp_path: Path, **options: object) -> TrainDpe:
     files = {
         "pack": tmp_path,
         "out": tmp_path / "run",
@@ -30,7 +31,7 @@ def train(tmp_path: Path, **options: object) -> TrainPublished:
         "blendshapes": NONE,
         "device": "cpu",
     }
-    return TrainPublished(**(files | {"preset": "debug"} | options))
+    return TrainDpe(**(files | {"preset": "debug"} | options))
 
 
 @pytest.mark.parametrize("given", [{}, {"vgg": NONE, "mobilenet": NONE}], ids=["neither", "both"])
@@ -45,7 +46,7 @@ def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_face_networks_are_refused(tmp_path: Path) -> None:
-    command = WritePublished(
+    command = NameBranches(
         run_folder=tmp_path, out=tmp_path / "m.safetensors", pack=tmp_path, landmarks=NONE, blendshapes=NONE
     )
     with pytest.raises(EngineError, match="none is missing"):
@@ -85,14 +86,16 @@ def test_a_run_goes_on_is_written_and_renders(
     faces = dict(zip(("landmarks", "blendshapes"), face_files, strict=True))
     for steps in (5, 20):
         train(tmp_path, pack=pack, mobilenet=mobilenet, batch=1, steps=steps, bf16=steps == 5, **faces).run()
-    assert "going on at step 5" in capsys.readouterr().out
+    assert "continuing at step 5" in capsys.readouterr().out
     (row,) = csv.DictReader((tmp_path / "run" / "curve.csv").open(newline=""))
     assert row["step"] == "20"
     assert float(row["perceptual"]) > 0
     clear = BranchReport(first_expression=0.9, first_pose=0.0, second_expression=0.0, second_pose=0.9)
-    monkeypatch.setattr(cli, "measure_branches", lambda *_: clear)  # twenty steps tell nothing apart
+    monkeypatch.setattr(
+        name_branches, "measure_branches", lambda *_: clear
+    )  # twenty steps tell nothing apart
     model, out = tmp_path / "dpe.safetensors", tmp_path / "out.png"
-    WritePublished(run_folder=tmp_path / "run", out=model, pack=pack, preset="debug", **faces).run()
+    NameBranches(run_folder=tmp_path / "run", out=model, pack=pack, preset="debug", **faces).run()
     driver = tmp_path / "driver.png"
     assert cv2.imwrite(str(driver), np.load(pack / "frames.npy")[12][:, :, ::-1])
     render = ["render", str(driver), str(driver), "-o", str(out), "--aligned", "--backend", "torch"]

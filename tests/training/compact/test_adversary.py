@@ -56,7 +56,7 @@ def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
     torch.manual_seed(0)
     judge = _judge(weight=0.1, features=1.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
-    losses = [float(judge.learn(_drawn(fake), real)) for _ in range(25)]
+    losses = [float(judge.update(_drawn(fake), real)) for _ in range(25)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.5 * losses[0]
     unseen_real, unseen_fake = _pictures(1)
@@ -72,7 +72,7 @@ def test_its_gradient_sharpens_a_blurred_picture() -> None:
     judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
     for _ in range(25):
-        judge.learn(_drawn(fake), real)
+        judge.update(_drawn(fake), real)
     picture = fake.clone().requires_grad_()
     optimiser = torch.optim.Adam([picture], lr=0.02)
     for _ in range(10):
@@ -91,11 +91,11 @@ def test_it_is_not_heard_while_it_warms_up_and_then_comes_in_slowly() -> None:
     real, fake = _pictures(0)
     heard = []
     for _ in range(5):
-        heard.append(judge.heard())
+        heard.append(judge.gan_ramp())
         losses = judge.losses(_drawn(fake), real)
         assert set(losses) == {"gan_picture", "features_picture"}
-        assert (float(losses["features_picture"]) == 0.0) == (judge.heard() == 0.0)
-        judge.learn(_drawn(fake), real)
+        assert (float(losses["features_picture"]) == 0.0) == (judge.gan_ramp() == 0.0)
+        judge.update(_drawn(fake), real)
     assert heard == [0.0, 0.0, 0.0, 0.5, 1.0]
 
 
@@ -103,7 +103,7 @@ def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
     recipe = _recipe(0.05)
     before = {n: p.clone() for n, p in recipe.modules()["judge_picture"].named_parameters()}
     curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(12)]
-    assert {"gan_picture", "features_picture", "judge_picture"} <= curves[-1].keys()
+    assert {"gan_picture", "features_picture", "discriminator_picture"} <= curves[-1].keys()
     assert curves[-1]["l1"] < curves[0]["l1"]
     after = dict(recipe.modules()["judge_picture"].named_parameters())
     # Inside the hinge's margin the gradients of the score's bias cancel.
@@ -115,13 +115,16 @@ def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
 def test_without_it_nothing_changes(pairs: PairSampler) -> None:
     recipe = _recipe(0.0)
     assert set(recipe.modules()) == set(recipe.optimisers()) | {"average"} == {"model", "average"}
-    assert not {"gan_picture", "features_picture", "judge_picture"} & recipe.step(0, pairs.batch(0)).keys()
+    assert (
+        not {"gan_picture", "features_picture", "discriminator_picture"}
+        & recipe.step(0, pairs.batch(0)).keys()
+    )
 
 
 def test_mouth_and_eyes_have_judges_of_their_own(pairs: PairSampler) -> None:
     recipe = _recipe(0.0, parts=0.05)
     curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(5)]
-    assert {"judge_mouth", "judge_eyes", "gan_mouth", "features_eyes"} <= curves[-1].keys()
+    assert {"discriminator_mouth", "discriminator_eyes", "gan_mouth", "features_eyes"} <= curves[-1].keys()
     assert curves[0]["features_mouth"] == 0.0
     assert curves[-1]["features_mouth"] > 0.0
     assert "judge_picture" not in recipe.modules()
@@ -176,11 +179,11 @@ def test_a_checkpoint_that_lacks_the_model_itself_is_not_taken(pairs: PairSample
 
 def test_portraits_that_strangers_drive_are_judged_too(pairs: PairSampler) -> None:
     recipe = _recipe(0.0, parts=0.05)
-    batch = PairSampler(pairs._pack, size=32, batch=4, strangers=2).batch(0)
+    batch = PairSampler(pairs._pack, size=32, batch=4, cross_identity=2).batch(0)
     for step in range(4):
         curve = recipe.step(step, batch)
     assert curve["gan_mouth"] != 0.0
-    assert "stranger" not in curve, "nothing says where the landmarks are without the network"
+    assert "cross_identity" not in curve, "nothing says where the landmarks are without the network"
 
 
 def test_a_judge_learns_from_strangers_and_its_opinion_counts_them_by_their_number() -> None:
@@ -191,5 +194,5 @@ def test_a_judge_learns_from_strangers_and_its_opinion_counts_them_by_their_numb
     alone, both = (float(judge.losses(_drawn(fake), real, s)["gan_picture"]) for s in (None, few))
     other = float(judge.losses(_drawn(real[:2]), real[:2])["gan_picture"])
     assert both == pytest.approx(0.8 * alone + 0.2 * other, abs=2e-3)
-    losses = [float(judge.learn(_drawn(fake), real, few)) for _ in range(25)]
+    losses = [float(judge.update(_drawn(fake), real, few)) for _ in range(25)]
     assert losses[-1] < losses[0], "though two of the fakes are real pictures"

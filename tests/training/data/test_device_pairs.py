@@ -11,7 +11,7 @@ from mimicam.engine.stages.motion import make_drive
 from mimicam.training.data import pairs
 from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
 from mimicam.training.data.openings import OpeningsPainter
-from mimicam.training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression, stranger_drives
+from mimicam.training.data.pairs import TRAINED, FramePack, PairSampler, _by_expression, cross_identity_drives
 from tests.training.packs import write_pack
 
 
@@ -28,7 +28,7 @@ def _device(pack: FramePack) -> DevicePack:
         pack.blendshapes[rows],
         pack.segment[rows],
         pack.pose_row[rows],
-        pack.made[rows],
+        pack.is_synthetic[rows],
         device=torch.device("cpu"),
     )
 
@@ -70,12 +70,12 @@ def test_a_strangers_drive_is_that_of_the_cpus_sampler(
     cpu = PairSampler(pack, size=48, batch=1)
     rows = pack.indices[[[1, 4], [7, 9]]]
     motions = [tuple(cpu._frame(int(i), matrix, False)[1] for i in pair) for pair in rows]
-    monkeypatch.setattr(pairs, "STILL_STRANGERS", float(still))
-    wanted = stranger_drives(motions, 2, np.random.default_rng(0), map_px=24)
-    sampler = DeviceSampler(_device(pack), size=48, batch=2, strangers=2)
+    monkeypatch.setattr(pairs, "EXPRESSION_ONLY_PROBABILITY", float(still))
+    wanted = cross_identity_drives(motions, 2, np.random.default_rng(0), map_px=24)
+    sampler = DeviceSampler(_device(pack), size=48, batch=2, cross_identity=2)
     turn = torch.from_numpy(matrix).expand(2, 2, 3)
     own = sampler._motions(torch.tensor([[1, 4], [7, 9]]), turn, torch.tensor([0, 0]))
-    got = sampler.stranger_drives(*own, torch.tensor([still, still]))
+    got = sampler.cross_identity_drives(*own, torch.tensor([still, still]))
     assert got.keys() == wanted.keys()
     for name, value in wanted.items():
         limit = 0.26 if name.endswith("openings") else 5e-4
@@ -84,9 +84,9 @@ def test_a_strangers_drive_is_that_of_the_cpus_sampler(
 
 def test_strangers_are_of_the_first_portraits_and_nothing_else_changes(pack: FramePack) -> None:
     plain = DeviceSampler(_device(pack), size=32, batch=4, seed=3).batch(2)
-    batch = DeviceSampler(_device(pack), size=32, batch=4, seed=3, strangers=2).batch(2)
+    batch = DeviceSampler(_device(pack), size=32, batch=4, seed=3, cross_identity=2).batch(2)
     assert all(torch.equal(batch[name], value) for name, value in plain.items())
-    more = {name.removeprefix("stranger_"): v for name, v in batch.items() if name not in plain}
+    more = {name.removeprefix("cross_"): v for name, v in batch.items() if name not in plain}
     assert set(more) == {*TRAINED, "landmarks"}
     assert torch.equal(more["source_points"], batch["source_points"][:2])
     assert not torch.equal(more["target_points"], batch["target_points"][:2])

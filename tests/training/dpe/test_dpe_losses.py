@@ -16,7 +16,7 @@ from mimicam.engine.types import Mode
 from mimicam.training.dpe import losses
 from mimicam.training.dpe.cyclic import Cycle, run_cycle
 from mimicam.training.dpe.discriminator import Discriminator, spread_channel
-from mimicam.training.losses.vgg import RandomFeatures
+from tests.training.random_features import RandomFeatures
 
 
 def level(value: float) -> Tensor:

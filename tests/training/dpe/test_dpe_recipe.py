@@ -21,26 +21,26 @@ from mimicam.engine.models.dpe.weights import load_dpe
 from mimicam.engine.types import Mode
 from mimicam.training.dpe.branches import BranchReport
 from mimicam.training.dpe.recipe import (
-    PublishedOptions,
-    PublishedRecipe,
+    DpeOptions,
+    DpeRecipe,
     adam,
     any_process,
     stage_two_parts,
 )
-from mimicam.training.losses.vgg import RandomFeatures
 from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.dpe.conftest import TINY
+from tests.training.random_features import RandomFeatures
 
 Batch = dict[str, Tensor]
 CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1, second_pose=0.9)
 
 
-def recipe(config: DpeConfig, **options: object) -> PublishedRecipe:
+def recipe(config: DpeConfig, **options: object) -> DpeRecipe:
     torch.manual_seed(0)
-    return PublishedRecipe(RandomFeatures(1), RandomFeatures(2), PublishedOptions(**options), config=config)
+    return DpeRecipe(RandomFeatures(1), RandomFeatures(2), DpeOptions(**options), config=config)
 
 
-def state(made: PublishedRecipe) -> dict[str, Tensor]:
+def state(made: DpeRecipe) -> dict[str, Tensor]:
     return {
         f"{m}.{k}": v.clone() for m, module in made.modules().items() for k, v in module.state_dict().items()
     }
@@ -86,7 +86,7 @@ def test_stage_one_trains_everything(tiny: DpeConfig, batch: Batch) -> None:
 
 
 def test_the_settings_are_the_papers() -> None:
-    o = PublishedOptions()
+    o = DpeOptions()
     assert (o.stage_one_steps, o.lr_one, o.lr_two) == (100_000, 0.002, 0.0008)
     assert (o.weights.perceptual, o.weights.expression) == (20.0, 20.0)
     group = adam([nn.Parameter(torch.zeros(1))], 0.002, 4).param_groups[0]
@@ -114,7 +114,7 @@ def test_a_resumed_run_is_bit_equal_across_the_stages(tmp_path: Path, tiny: DpeC
         for k in itertools.count(step):
             yield {name: value.roll(k, 0) for name, value in batch.items()}
 
-    def train(folder: Path, until: int) -> PublishedRecipe:
+    def train(folder: Path, until: int) -> DpeRecipe:
         made = recipe(tiny, stage_one_steps=3)
         trainer = Trainer(made, TrainerOptions(out=folder, steps=until, log_every=1, samples_every=2))
         trainer.resume()

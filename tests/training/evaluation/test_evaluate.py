@@ -7,9 +7,9 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.types import Image, Mode, MotionCode
 from mimicam.training.data.pairs import FramePack
-from mimicam.training.evaluation.candidates import TrackerGenerator, copy_driver, copy_source
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs, load_clips
 from mimicam.training.evaluation.evaluate import Tally, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.methods import TrackerGenerator, copy_driver, copy_source
 from mimicam.training.evaluation.metrics import GROUPS
 from tests.pipeline.fake_model import FakeModel
 from tests.training.evaluation.conftest import FRAMES

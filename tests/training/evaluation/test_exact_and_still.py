@@ -14,9 +14,9 @@ from mimicam.engine.stages.crop import cut, portrait_box
 from mimicam.engine.stages.motion import read_motion
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import CropBox, Image, Mode, MotionCode
-from mimicam.training.evaluation.candidates import Candidate, Generate, copy_driver, copy_source
 from mimicam.training.evaluation.clips import Clip
 from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.methods import Generate, Method, copy_driver, copy_source
 from mimicam.training.evaluation.perceptual import PictureFeatures
 from mimicam.training.evaluation.still import evaluate_still, noisy
 from mimicam.training.evaluation.synthetic import (
@@ -112,8 +112,8 @@ def clips(pictures: list[Image]) -> list[Clip]:
     return [_clip(pictures, "a"), _clip([np.ascontiguousarray(p[:, ::-1]) for p in pictures], "b")]
 
 
-def _alone(generate: Generate) -> Candidate:
-    return Candidate(generate=generate, smoothed=generate)
+def _alone(generate: Generate) -> Method:
+    return Method(generate=generate, smoothed=generate)
 
 
 def test_a_picture_that_does_not_move_does_not_tremble_and_a_shaking_one_does(clips: list[Clip]) -> None:

@@ -14,7 +14,8 @@ from onnx.reference import ReferenceEvaluator
 from mimicam.engine.errors import EngineError
 from mimicam.training.losses.onnx_graph import OnnxGraph
 from mimicam.training.losses.perceptual import MobileNetDistance
-from mimicam.training.losses.vgg import RandomFeatures, VggDistance
+from mimicam.training.losses.vgg import VggDistance
+from tests.training.random_features import RandomFeatures
 
 RNG = np.random.default_rng(0)
 

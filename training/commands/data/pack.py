@@ -1,19 +1,17 @@
-"""``mimicam pack``: decode and track clips and pictures into a pack."""
+"""``mimicam data pack``: decode and track clips and pictures into a pack."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from rich.progress import Progress
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.training.data.pack import Packer, Segment, packed_files, read_clip_folder, read_clip_index
-from mimicam.training.data.split import VALIDATION, read_people, validation_people
-
-__all__ = ["VALIDATION", "Pack", "PackSynthetic"]
+from mimicam.training.data.pack import Packer, Segment, read_clip_folder, read_clip_index
+from mimicam.training.data.pack_folder import pack_files
+from mimicam.training.data.split import read_people, validation_people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,28 +19,28 @@ class Pack:
     """Decode clips or pictures once, track every face, and write a pack that training reads."""
 
     folder: Path
-    """Folder of mp4 files or pictures, square crops with the face free to move inside."""
+    """Folder of mp4 files or pictures: square crops in which the face moves freely."""
     index: Path | None = None
-    """CSV with the columns file, identity and, where clips jump, jump_cuts_s; 'mimicam prepare' writes one. Without
-    it every clip below the folder is taken: person/video/clip.mp4 (VoxCeleb) or person.mp4 (HDTF)."""
+    """CSV with the columns file, identity and, for clips with jump cuts, jump_cuts_s; 'mimicam data prepare' writes
+    one. By default every clip below the folder is packed: person/video/clip.mp4 (VoxCeleb) or person.mp4 (HDTF)."""
     out: Path
     """Folder to write."""
     size: int = 256
     """Side of the stored pictures, pixels."""
     every: int = 2
-    """Keep every n-th frame: neighbours at 25 fps teach the same twice."""
+    """Keep every n-th frame; at 25 fps neighbours hardly differ."""
     validation: Path | None = None
-    """Text file of the people kept out of training, one a line. Without it the project's own list where it names
-    anyone here, else a share of the people by a hash of their name."""
+    """Text file of the people kept out of training, one per line. By default the project's own list if it names anyone
+    here, otherwise a share of the people by a hash of their name."""
     validation_percent: int = 5
-    """Of the people, where the hash decides."""
+    """Percentage of the people that the hash keeps out of training."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_percent <= 100:
             raise EngineError(f"--validation-percent must lie in 0..100, got {self.validation_percent}")
 
     def segments(self) -> list[Segment]:
-        """What is packed, split by person."""
+        """List what is packed, split by person."""
         if self.index is None:
             found = read_clip_folder(self.folder, frozenset())
         else:
@@ -53,8 +51,8 @@ class Pack:
 
     def run(self) -> None:
         """Pack everything that was found."""
-        read = filter(None, (self.folder, self.index, self.validation))
-        refuse_to_overwrite_inputs(packed_files(self.out), read)
+        inputs = filter(None, (self.folder, self.index, self.validation))
+        refuse_to_overwrite_inputs(pack_files(self.out), inputs)
         segments = self.segments()
         people = {s.identity: s.validation for s in segments}
         print(
@@ -66,34 +64,4 @@ class Pack:
             for segment in segments:
                 packer.add(self.folder / segment.file, segment)
                 progress.advance(task)
-        packer.close()
-
-
-_POSE_OF = (0, 0, 1, 1)
-"""Which of a quadruple's two poses a picture has; see `training.synthetic.quadruple.ORDER`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackSynthetic:
-    """Track rendered quadruples, written by 'mimicam synthesize', and write a pack: one segment a head."""
-
-    quadruples: Path
-    """The npz file: ``images`` uint8 ``[N, 4, S, S, 3]``."""
-    out: Path
-    """Folder to write."""
-    size: int = 256
-    validation: bool = False
-    """Keep these heads out of training."""
-
-    def run(self) -> None:
-        """Pack all heads."""
-        refuse_to_overwrite_inputs(packed_files(self.out), [self.quadruples])
-        packer = Packer(self.out, size=self.size)
-        with np.load(self.quadruples) as data, Progress() as progress:
-            images = data["images"]
-            for number in progress.track(range(len(images)), description="packing"):
-                name = f"{self.quadruples.stem}-{number}"
-                packer.begin(Segment(file=name, identity=name, validation=self.validation))
-                for place, image in enumerate(images[number]):
-                    packer.keep(image, pose_group=2 * number + _POSE_OF[place])
         packer.close()

@@ -1,4 +1,4 @@
-"""``mimicam prepare``: full videos to clips that 'mimicam pack' reads."""
+"""``mimicam data prepare``: cut full videos into clips that ``mimicam data pack`` reads."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from mimicam.training.data.prepare import PrepareOptions, Preparer, find_videos,
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Cut face clips (one fixed box each, 256x256, 25 fps) from full videos. Run again to go on."""
+    """Cut face clips (one fixed box each, 256x256, 25 fps) from full videos. Run it again to continue."""
 
     videos: Path
     """Folder of videos: ``person/.../video.mp4``, or ``person.mp4``."""
     out: Path
     """Folder that receives the clips and ``clips.csv``."""
     size_px: int = 256
+    """Side of the clips, pixels."""
     fps: float = 25.0
+    """Frame rate of the clips."""
     min_s: float = 2.0
-    """Shorter clips are left out."""
+    """Length of the shortest clip that is kept, seconds."""
     max_s: float = 30.0
-    """Longer ones are split."""
+    """Length at which a clip is split, seconds."""
     min_box_px: float = 128.0
-    """Smaller faces are left out: side of the box in the video."""
+    """Side of the smallest face box that is kept, pixels of the video."""
     shard: int = 0
-    """With --shards N, this process takes every N-th video, from this one on."""
+    """Number of this process, 0 to --shards minus 1: it takes every n-th video from this one on."""
     shards: int = 1
-    """How many processes share the work."""
+    """Number of processes that share the work."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shard < self.shards:
@@ -41,7 +43,7 @@ class Prepare:
             raise EngineError("--fps must be positive, and --min-s positive and at most --max-s")
 
     def run(self) -> int:
-        """Prepare what is missing. Returns 1 if videos could not be read."""
+        """Prepare what is missing; return 1 if videos could not be read."""
         found = find_videos(self.videos)[self.shard :: self.shards]
         if not found:
             raise EngineError(

@@ -1,4 +1,4 @@
-"""``python -m mimicam.training.synthetic fitted``: real portraits re-rendered with other expressions."""
+"""``mimicam data reexpress``: re-render real portraits with other expressions."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.training.data.pack import packed_files
-from mimicam.training.synthetic.fitted import (
-    FittedJob,
+from mimicam.training.data.pack_folder import pack_files
+from mimicam.training.synthetic.landmark_map import landmark_map
+from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.portrait_pairs import PortraitStudio
+from mimicam.training.synthetic.reexpressed import (
     Portrait,
+    ReexpressionJob,
     Tally,
     choose,
     make_parts,
     sets_of,
     write_pack,
 )
-from mimicam.training.synthetic.marks import landmark_map
-from mimicam.training.synthetic.model import FaceModel
-from mimicam.training.synthetic.portrait_pairs import PortraitStudio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """Fit the face model to people of packs and re-render them with other expressions. Run again to resume."""
+class Reexpress:
+    """Fit the head model to people of packs and re-render them with other expressions. Run it again to continue."""
 
     packs: tuple[Path, ...]
-    """Packs of clips or photos, 256 pixels, written by 'mimicam pack'."""
+    """Packs of clips or photos, 256 pixels, written by 'mimicam data pack'."""
     out: Path
     """Folder of the new pack."""
     photos: Path | None = None
-    """CSV with the columns file and notes of a pack's pictures: those whose notes name no photo are left out."""
+    """CSV with the columns file and notes about a pack's pictures. Only those whose notes contain "photo" are used."""
     frames: int = 6
-    """Most frames of a person."""
+    """Largest number of frames per person."""
     variants: int = 4
-    """Expressions a frame."""
+    """Number of expressions per frame."""
     seed: int = 1
     """The same seed gives the same expressions."""
     minutes: float | None = None
-    """Stop fitting after this long and pack what is finished; run again to go on."""
+    """Stop fitting after this many minutes and pack what is finished; run it again to continue."""
     sheet: Path | None = None
-    """A picture of some of the results."""
+    """Write a picture with some of the results here."""
     model: Path | None = None
-    """ict_face_model.npz; without it $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
+    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.variants < 1:
@@ -58,14 +58,13 @@ class Fitted:
             )
 
     def run(self) -> int:
-        """Make what is missing, then the pack. Returns the exit code."""
+        """Make what is missing, then the pack; return the exit code."""
         read = list(filter(None, (*self.packs, self.photos, self.model)))
-        refuse_to_overwrite_inputs([*packed_files(self.out), *filter(None, [self.sheet])], read)
+        refuse_to_overwrite_inputs([*pack_files(self.out), *filter(None, [self.sheet])], read)
         found = [p for pack in self.packs for p in self._portraits(pack)]
-        order = np.random.default_rng(self.seed).permutation(
-            len(found)
-        )  # so that a part of them is of all kinds
-        job = FittedJob(
+        # Shuffled, so that a run that is stopped early has portraits of every pack.
+        order = np.random.default_rng(self.seed).permutation(len(found))
+        job = ReexpressionJob(
             portraits=tuple(found[i] for i in order), variants=self.variants, seed=self.seed, out=self.out
         )
         self._make(job, FaceModel.load(self.model))
@@ -74,7 +73,7 @@ class Fitted:
             write_sheet(self.out, self.sheet)
         return 0
 
-    def _make(self, job: FittedJob, model: FaceModel) -> None:
+    def _make(self, job: ReexpressionJob, model: FaceModel) -> None:
         until = np.inf if self.minutes is None else time.monotonic() + 60 * self.minutes
         columns = (TextColumn("portraits"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns) as bar:

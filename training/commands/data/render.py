@@ -1,4 +1,4 @@
-"""``mimicam synthesize`` and ``python -m mimicam.training.synthetic``."""
+"""``mimicam data render``: render heads with exact truth."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mimicam.training.synthetic.render import Renderer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesize:
-    """Render heads with exact truth: two expressions by two poses each. Run again to resume."""
+class RenderHeads:
+    """Render heads with exact truth: two expressions by two poses each. Run it again to continue."""
 
     out: Path
-    """A .npz file, or a folder that receives parts of 25 quadruples."""
+    """The .npz file to write, or a folder that receives parts of 25 heads."""
     count: int = 1000
-    """Quadruples (four pictures each)."""
+    """Number of heads, four pictures each."""
     seed: int = 1
     """The same seed gives the same heads."""
     size_px: int = 256
-    """Side of the pictures."""
+    """Side of the pictures, pixels."""
     model: Path | None = None
-    """ict_face_model.npz; without it $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
+    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -38,7 +38,7 @@ class Synthesize:
             raise EngineError(f"--size-px must lie in 64..2048, got {self.size_px}")
 
     def run(self) -> int:
-        """Render what is missing, then merge. Returns the exit code."""
+        """Render what is missing, then merge; return the exit code."""
         refuse_to_overwrite_inputs([self.out], [self.model] if self.model else [])
         folder = pack.parts_folder(self.out)
         job = pack.Job(count=self.count, seed=self.seed, size_px=self.size_px, folder=folder)

@@ -1,4 +1,4 @@
-"""``mimicam train``: train the compact preset on packs."""
+"""``mimicam train compact``: train the compact preset on packs."""
 
 from __future__ import annotations
 
@@ -12,88 +12,84 @@ import torch
 from mimicam.engine.errors import EngineError
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.compact.weights import load_average
+from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack, Mixture, PairSampler
 from mimicam.training.trainer import Trainer, TrainerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train the compact preset; run it again with the same --out to go on where it stopped."""
+class TrainCompact:
+    """Train the compact preset. Run it again with the same --out to continue where it stopped."""
 
     pack: Path
-    """Pack of clips, written by 'mimicam pack'."""
+    """Pack of clips, written by 'mimicam data pack'."""
     synthetic: Path | None = None
-    """Pack of rendered quadruples, written by 'mimicam pack-synthetic'."""
+    """Pack of rendered heads, written by 'mimicam data pack-rendered'."""
     synthetic_share: float = 0.125
-    """Of each batch."""
-    fitted: Path | None = None
-    """Pack of portraits with other expressions put on them, written by 'python -m mimicam.training.synthetic fitted'."""
-    fitted_share: float = 0.125
-    """Of each batch."""
+    """Share of each batch that comes from --synthetic, 0 to 1."""
+    reexpressed: Path | None = None
+    """Pack of portraits re-rendered with other expressions, written by 'mimicam data reexpress'."""
+    reexpressed_share: float = 0.125
+    """Share of each batch that comes from --reexpressed, 0 to 1."""
     out: Path
-    """Folder of the run: checkpoint, curve, sample grids."""
+    """Folder of the run: checkpoint, loss curve, sample grids."""
     size: int = 256
-    """Side of the training pictures."""
+    """Side of the training pictures, pixels."""
     batch: int = 16
+    """Pairs per step."""
     steps: int = 20_000
+    """Step at which the run ends and the learning rate reaches --lr-final."""
     first_step: int = 0
-    """Where this stage's learning-rate curve begins."""
+    """Step at which the learning-rate schedule of this stage begins."""
     lr: float = 4e-4
+    """Learning rate after the warm-up."""
     lr_final: float = 5e-5
+    """Learning rate at the last step."""
     minutes: float | None = None
-    """Stop after this long."""
+    """Stop after this many minutes."""
     perceptual: Path | None = None
-    """torchvision's mobilenet_v2 weights."""
+    """torchvision's mobilenet_v2 weights, for the perceptual loss."""
     perceptual_weight: float = 0.1
+    """Weight of the perceptual loss."""
     landmarks: Path | None = None
-    """The tracker's landmark network as ONNX, for the expression loss."""
+    """The tracker's landmark network as ONNX, for the landmark loss."""
     landmark_weight: float = 2.0
-    strangers: int = 0
-    """So many portraits of each batch are also driven by another person; their landmarks are held to where they were
-    sent. Wants --landmarks."""
-    stranger_weight: float = 1.0
-    """Of that, over --landmark-weight."""
+    """Weight of the landmark loss."""
+    cross_identity: int = 0
+    """Number of portraits per batch that another person drives as well. Only their landmarks are compared, since no
+    true picture exists. Needs --landmarks."""
+    cross_identity_weight: float = 1.0
+    """Weight of the cross-identity loss, relative to --landmark-weight."""
     gan: float = 0.0
-    """Weight of a discriminator's opinion, for a last stage (0.02 is a start); 0 trains without one."""
+    """Weight of the adversarial loss, for a last stage (0.02 is a start). 0 trains without a discriminator."""
     gan_parts: float = 0.0
-    """Weight of the opinions of two more, of the mouth and of the eyes."""
+    """Weight of the adversarial losses of the mouth and of the eyes, which have discriminators of their own."""
     gan_features: float = 1.0
-    """Weight of matching a discriminator's features, where there is one."""
+    """Weight of feature matching, where there is a discriminator."""
     weights: Path | None = None
-    """Start a new run from these averaged weights: a checkpoint, also a small one of a GPU session."""
+    """Checkpoint whose averaged weights a new run starts from; the small one of a remote GPU works too."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """PyTorch device that trains."""
     threads: int = 0
-    """CPU threads; 0 takes all."""
+    """CPU threads of PyTorch; 0 uses all cores."""
     seed: int = 0
+    """Seed of the initial weights and of the batches."""
 
     def run(self) -> None:
-        """Train."""
-        if not (self.pack / "frames.npy").is_file():
-            raise EngineError(f"{self.pack} is not a pack: make one with 'mimicam pack'")
-        if self.strangers and self.landmarks is None:
-            raise EngineError("--strangers wants --landmarks: nothing else says how they should look")
+        """Train until the last step, the time limit, or Ctrl-C."""
+        check_pack(self.pack)
+        if self.cross_identity and self.landmarks is None:
+            raise EngineError("--cross-identity needs --landmarks: no other loss compares its results")
         if self.threads:
             torch.set_num_threads(self.threads)
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
-        options = CompactOptions(
-            lr=self.lr,
-            lr_final=self.lr_final,
-            steps=self.steps,
-            first_step=self.first_step,
-            perceptual=self.perceptual_weight,
-            landmark=self.landmark_weight,
-            stranger=self.stranger_weight,
-            gan=self.gan,
-            gan_parts=self.gan_parts,
-            gan_features=self.gan_features,
-        )
         recipe = CompactRecipe(
-            options, perceptual=self.perceptual, landmarks=self.landmarks, device=self.device
+            self._options(), perceptual=self.perceptual, landmarks=self.landmarks, device=self.device
         )
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
-            print(f"going on at step {trainer.step}")
+            print(f"continuing at step {trainer.step}")
         elif self.weights is not None:
             recipe.start_from(load_average(self.weights))
         pairs = self._pairs()
@@ -101,15 +97,34 @@ class Train:
         reached = trainer.run(pairs.stream, shown.batch(0))
         print(f"stopped at step {reached}; the run is in {self.out}")
 
+    def _options(self) -> CompactOptions:
+        return CompactOptions(
+            lr=self.lr,
+            lr_final=self.lr_final,
+            steps=self.steps,
+            first_step=self.first_step,
+            perceptual=self.perceptual_weight,
+            landmark=self.landmark_weight,
+            cross_identity=self.cross_identity_weight,
+            gan=self.gan,
+            gan_parts=self.gan_parts,
+            gan_features=self.gan_features,
+        )
+
     def _pairs(self) -> Mixture:
         draw = partial(PairSampler, size=self.size, seed=self.seed)
-        beside = [
+        others = [
             (pack, round(self.batch * share))
-            for pack, share in ((self.synthetic, self.synthetic_share), (self.fitted, self.fitted_share))
+            for pack, share in (
+                (self.synthetic, self.synthetic_share),
+                (self.reexpressed, self.reexpressed_share),
+            )
             if pack is not None and round(self.batch * share)
         ]
-        left = self.batch - sum(count for _, count in beside)
+        left = self.batch - sum(count for _, count in others)
         if left < 1:
             raise EngineError("the shares of rendered pictures leave no clips in a batch: lower them")
-        clips = draw(FramePack(self.pack, validation=False), batch=left, strangers=min(self.strangers, left))
-        return Mixture([clips, *(draw(FramePack(p, validation=False), batch=count) for p, count in beside)])
+        clips = draw(
+            FramePack(self.pack, validation=False), batch=left, cross_identity=min(self.cross_identity, left)
+        )
+        return Mixture([clips, *(draw(FramePack(p, validation=False), batch=count) for p, count in others)])

@@ -1,4 +1,4 @@
-"""``mimicam train-daegan``: train DAE-GAN on packs, and write what runs."""
+"""``mimicam train daegan``: train DAE-GAN on packs, and write the model that the engine loads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mimicam.engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SM
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
+from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.trainer import Trainer, TrainerOptions
 
@@ -21,55 +22,58 @@ _PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBU
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDaeGan:
-    """Train DAE-GAN on clips; run again with the same --out to go on. Ends with model.safetensors in --out."""
+    """Train DAE-GAN on clips, then write model.safetensors to --out. Run it again with the same --out to continue."""
 
     pack: Path
-    """Pack of clips, written by 'mimicam pack'."""
+    """Pack of clips, written by 'mimicam data pack'."""
     out: Path
-    """Folder of the run."""
+    """Folder of the run: checkpoint, loss curve, sample grids, model.safetensors."""
     preset: str = "daegan"
+    """Size of the networks: daegan (256 pixels), daegan-small (64 pixels) or daegan-debug."""
     frames: int = 8
-    """Frames of a video that are fused into one face."""
+    """Frames of one video that the embedder fuses into one face."""
     batch: int = 8
+    """Videos per step."""
     steps: int = 100_000
+    """Step at which the run ends and the learning rates reach 0."""
     stage_one_steps: int = 30_000
-    """Embedders only, up to here."""
+    """Steps of the first stage, which trains the embedders only."""
     lr: float = 1e-4
-    """Of the embedders and the generator (section 4); the discriminator's is four times that."""
+    """Learning rate of the embedders and the generator (section 4). The discriminator's is four times as high."""
     minutes: float | None = None
-    """Stop after this long."""
+    """Stop after this many minutes."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """PyTorch device that trains."""
     seed: int = 0
+    """Seed of the initial weights and of the batches."""
 
     def run(self) -> None:
         """Train, then write the model."""
         if self.preset not in _PRESETS:
             raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(_PRESETS)}")
-        if not (self.pack / "frames.npy").is_file():
-            raise EngineError(f"{self.pack} is not a pack: make one with 'mimicam pack'")
+        check_pack(self.pack)
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
-        config = _PRESETS[self.preset]
         options = DaeGanOptions(
             steps=self.steps,
             stage_one_steps=self.stage_one_steps,
             lr=self.lr,
             lr_discriminator=4 * self.lr,
         )
-        recipe = DaeGanRecipe(options, config=config, device=self.device)
+        recipe = DaeGanRecipe(options, config=_PRESETS[self.preset], device=self.device)
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
-            print(f"going on at step {trainer.step}")
-        sampler, shown = (
-            VideoSampler(
-                FramePack(self.pack, validation=validation),
-                size=config.size,
-                frames=self.frames,
-                batch=self.batch,
-                seed=self.seed,
-            )
-            for validation in (False, True)
-        )
+            print(f"continuing at step {trainer.step}")
+        sampler, shown = (self._sampler(validation=validation) for validation in (False, True))
         reached = trainer.run(sampler.stream, shown.batch(0))
         save_daegan(recipe.model, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
+
+    def _sampler(self, *, validation: bool) -> VideoSampler:
+        return VideoSampler(
+            FramePack(self.pack, validation=validation),
+            size=_PRESETS[self.preset].size,
+            frames=self.frames,
+            batch=self.batch,
+            seed=self.seed,
+        )

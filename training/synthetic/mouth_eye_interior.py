@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from mimicam.engine.stages.motion import LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.stages.mouth_light import GUMS, bright_skin, light_on, linear, teeth_colour
+from mimicam.training.synthetic.correspondence import Correspondence
 from mimicam.training.synthetic.model import Float
-from mimicam.training.synthetic.places import Places
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -158,7 +158,7 @@ def _shadow(mask: Mask, depth_px: float) -> Float:
     return np.asarray(_LIP_SHADOW + (1 - _LIP_SHADOW) * t * t * (3 - 2 * t))
 
 
-def paint_mouth(seen: Places, mask: Mask, openings: Openings) -> tuple[Float, Float]:
+def paint_mouth(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Float, Float]:
     """Teeth, gums and tongue, ``[n, 3]`` sRGB 0..255, darker the deeper they lie; and what share was fetched, ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
     depth = np.clip((rest[:, 2] - 3.0) / 7.6, 0, 1)
@@ -173,7 +173,7 @@ def paint_mouth(seen: Places, mask: Mask, openings: Openings) -> tuple[Float, Fl
     return painted + (fetched - painted) * share[:, None], share
 
 
-def paint_eyes(seen: Places, mask: Mask, openings: Openings) -> tuple[Float, Float]:
+def paint_eyes(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Float, Float]:
     """Eyeballs, ``[n, 3]`` sRGB 0..255, and what share was fetched, ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
     shade = 0.75 * openings.eyes_light * seen.shade[mask] * _shadow(mask, 1.5)

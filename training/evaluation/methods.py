@@ -27,7 +27,7 @@ FRAME_NS = 40_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Method:
     """One column of the tables."""
 
     generate: Generate
@@ -38,19 +38,19 @@ class Candidate:
     """What it can be driven in; the others are left out of its column."""
 
 
-def model_candidate(model: LiveModel) -> Candidate:
+def model_method(model: LiveModel) -> Method:
     """The product's own path: motion from the tracker, or from the driver's picture, as the model wants it."""
     if isinstance(model, PictureModel):
         plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
-        return Candidate(generate=plain, smoothed=smoothed, modes=model.modes)
+        return Method(generate=plain, smoothed=smoothed, modes=model.modes)
     generate = TrackerGenerator(model)
-    return Candidate(generate=generate, smoothed=generate)
+    return Method(generate=generate, smoothed=generate)
 
 
-def floors() -> dict[str, Candidate]:
+def baselines() -> dict[str, Method]:
     """Nothing moves; everything moves, and the person changes."""
     named: dict[str, Generate] = {"copy source": copy_source, "copy driver": copy_driver}
-    return {name: Candidate(generate=copy, smoothed=copy) for name, copy in named.items()}
+    return {name: Method(generate=copy, smoothed=copy) for name, copy in named.items()}
 
 
 def copy_source(portrait: Image, *_: object) -> Image:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mimicam.training.synthetic.fit import Fit
-from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.landmark_map import LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float, Int
 
 LIPS = ((191, 95), (80, 88), (81, 178), (82, 87), (13, 14), (312, 317), (311, 402), (310, 318), (415, 324))
@@ -31,7 +31,7 @@ _LOCAL_CM = 0.9
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """Linear maps from landmarks to vertices. Distances are taken on the face with mouth and eyes wide open, so that
-    upper and lower lip are strangers."""
+    upper and lower lip are cross_identity."""
 
     vertices: Int
     """``[v]`` those that are drawn."""

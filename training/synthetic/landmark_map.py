@@ -2,7 +2,7 @@
 
 The model names 68 landmark vertices, the tracker reads 478 points of a mesh of its own. Rendered heads, whose vertices
 are known to a fraction of a pixel, are shown to the tracker; a landmark is the point of the skin that stays nearest to it
-over all of them, expressions included. ``python -m mimicam.training.synthetic.marks`` makes the bundled file again.
+over all of them, expressions included. ``python -m mimicam.training.synthetic.landmark_map`` makes the bundled file again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def landmark_map(path: Path = MAP_FILE) -> LandmarkMap:
         EngineError: the file is missing.
     """
     if not path.is_file():
-        raise EngineError(f"no {path.name}: run 'python -m mimicam.training.synthetic.marks'")
+        raise EngineError(f"no {path.name}: run 'python -m mimicam.training.synthetic.landmark_map'")
     with np.load(path) as npz:
         return LandmarkMap(
             corners=npz["corners"].astype(np.int32), weights=npz["weights"], noise=npz["noise"]
@@ -133,7 +133,7 @@ def _mix(points_8N: Float, target_N: Float) -> Float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnMarks:
+class LearnLandmarkMap:
     """Learn the correspondence between the tracker's landmarks and the model, and write it."""
 
     out: Path = MAP_FILE
@@ -162,7 +162,7 @@ class LearnMarks:
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 done, 1 refused."""
     try:
-        return tyro.cli(LearnMarks, args=argv).run()
+        return tyro.cli(LearnLandmarkMap, args=argv).run()
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -10,12 +10,12 @@ import pytest
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.stages.track import FaceTracker
+from mimicam.training.synthetic.correspondence import MOUTH, Correspondence
 from mimicam.training.synthetic.fit import DISTANCE_CM, Camera, Fit
-from mimicam.training.synthetic.hidden import Neighbours, with_ring
-from mimicam.training.synthetic.marks import SKIN_MARKS, landmark_map
+from mimicam.training.synthetic.landmark_map import SKIN_MARKS, landmark_map
 from mimicam.training.synthetic.model import FaceModel
+from mimicam.training.synthetic.occluded_skin import Neighbours, with_ring
 from mimicam.training.synthetic.people import draw_person
-from mimicam.training.synthetic.places import MOUTH, Places
 from mimicam.training.synthetic.portrait_pairs import CHECKED, PortraitStudio
 from mimicam.training.synthetic.scene import Lens, Person, project, still
 
@@ -133,9 +133,9 @@ def test_what_lies_beside_the_face_is_kept_to_the_bit(face_model, large, studio)
     assert np.abs(made.image.astype(int) - portrait).max() > 40, "nothing moved at all"
 
 
-def _watched(studio: PortraitStudio, monkeypatch) -> list[Places]:
+def _watched(studio: PortraitStudio, monkeypatch) -> list[Correspondence]:
     """Receives what the rasteriser saw."""
-    seen: list[Places] = []
+    seen: list[Correspondence] = []
     compose = studio._rerender._compose
     monkeypatch.setattr(studio._rerender, "_compose", lambda at, limit: seen.append(at) or compose(at, limit))
     return seen

@@ -26,7 +26,7 @@ _FRAMES_OF_A_PERSON = 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readings:
+class TrackedFrames:
     """Frames as the tracker reads them, each beside its mirror picture. N frames, flattened shapes."""
 
     shape: np.ndarray
@@ -37,7 +37,7 @@ class Readings:
     """``[N, 9]``; see `engine.stages.reading.view_terms`."""
     person: np.ndarray
     """``[N]``, any labels; the mirror picture is another person."""
-    pose_group: np.ndarray
+    same_pose_group: np.ndarray
     """int ``[N]``; see `training.data.pack`."""
     own_pose_shape: np.ndarray
     """``[N, 1434]``: as ``shape``, by the pose of the frame's pose group."""
@@ -54,7 +54,7 @@ class Maps:
 
 def read_pack(
     track: dict[str, np.ndarray], people: np.ndarray, mean: np.ndarray, mirror: np.ndarray
-) -> Readings:
+) -> TrackedFrames:
     """Frames of a pack's ``track.npz``, plain and mirrored. ``people``: a label for each frame."""
     group = track["pose_group"] if "pose_group" in track else np.arange(len(people))
     sides = [(track["landmarks"], track["blendshapes"], people, group)]
@@ -62,7 +62,7 @@ def read_pack(
     names = np.char.add(people.astype(str), " mirrored")
     sides.append((flipped, track["blendshapes"][:, mirrored_blendshapes()], names, group + group.max() + 1))
     parts = [_read(*side, mean) for side in sides]
-    return Readings(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    return TrackedFrames(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def _read(
@@ -81,20 +81,23 @@ def _read(
         "expression": expression,
         "view": view_terms(rotation),
         "person": people.astype(str),
-        "pose_group": group,
+        "same_pose_group": group,
         "own_pose_shape": canonical(rotation[rows], scale[rows], at),
     }
 
 
 def fit_maps(
-    people: Readings, shape_from_expression: np.ndarray, rendered: Readings | None, rendered_share: float
+    people: TrackedFrames,
+    shape_from_expression: np.ndarray,
+    rendered: TrackedFrames | None,
+    rendered_share: float,
 ) -> Maps:
     """The maps of real people, and of rendered heads where given.
 
     Args:
         people: training people, many frames each.
         shape_from_expression: see `engine.stages.geometry.FaceGeometry`.
-        rendered: heads of exactly two expressions by two poses each, by ``pose_group``, in the order of
+        rendered: heads of exactly two expressions by two poses each, by ``same_pose_group``, in the order of
             `training.synthetic.quadruple.ORDER`.
         rendered_share: weight of a pair of rendered pictures, where a person weighs 100.
     """
@@ -115,7 +118,7 @@ def fit_maps(
     return Maps(modes=modes, view_bias=bias @ modes.T, displacement=displacement)
 
 
-def displacements(frames: Readings, maps: Maps) -> np.ndarray:
+def displacements(frames: TrackedFrames, maps: Maps) -> np.ndarray:
     """``[N, 1434]`` from a face without expression; only differences mean anything."""
     modes = frames.shape @ maps.modes.T - frames.view @ maps.view_bias
     result: np.ndarray = np.concatenate([frames.expression, modes], axis=1) @ maps.displacement
@@ -123,7 +126,7 @@ def displacements(frames: Readings, maps: Maps) -> np.ndarray:
 
 
 def explained_share(
-    frames: Readings, predicted: np.ndarray, view_bias: np.ndarray, landmarks: list[int]
+    frames: TrackedFrames, predicted: np.ndarray, view_bias: np.ndarray, landmarks: list[int]
 ) -> float:
     """Of the variance of landmarks' x and y within people, what a prediction of their displacement explains."""
     columns = np.array([3 * i + axis for i in landmarks for axis in (0, 1)])
@@ -132,7 +135,7 @@ def explained_share(
     return float(1 - (error**2).sum() / (truth**2).sum())
 
 
-def view_bias_of_shapes(frames: Readings) -> np.ndarray:
+def view_bias_of_shapes(frames: TrackedFrames) -> np.ndarray:
     """``[9, 1434]``: what the tracker reads differently of turned faces.
 
     Regressed beside the blendshapes, so that what people do when they turn is not taken for the turn.
@@ -144,7 +147,7 @@ def view_bias_of_shapes(frames: Readings) -> np.ndarray:
     return bias
 
 
-def _features(frames: Readings, bias: np.ndarray, modes: np.ndarray) -> np.ndarray:
+def _features(frames: TrackedFrames, bias: np.ndarray, modes: np.ndarray) -> np.ndarray:
     expression = frames.expression.copy()
     expression[:, 0] = 0  # MediaPipe's "neutral" is not a shape
     return np.concatenate([expression, (frames.shape - frames.view @ bias) @ modes.T], axis=1)
@@ -166,7 +169,7 @@ def _identity(features: np.ndarray, person: np.ndarray) -> np.ndarray:
     return scatter
 
 
-def _rendered_pairs(frames: Readings, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rendered_pairs(frames: TrackedFrames, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """From either picture of one expression to either of the other: features' change, and the true one."""
     order = np.argsort(frames.person, kind="stable")
     names, counts = np.unique(frames.person, return_counts=True)

@@ -23,7 +23,7 @@ _NEAR_CM, _FAR_CM = 50.0, 130.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class Correspondence:
     """What is seen at each sample; S = picture's side times FINE."""
 
     portrait: Float
@@ -38,7 +38,7 @@ class Places:
     """``[S, S]`` index of the model's material."""
 
 
-class PlaceRasteriser:
+class CorrespondenceRasteriser:
     """Draws the skin, eyes and mouth of one topology."""
 
     def __init__(self, mesh: RenderMesh, size_px: int) -> None:
@@ -61,7 +61,7 @@ class PlaceRasteriser:
             for part in _PARTS
         }
 
-    def __call__(self, places_V3: Float, portrait_V2: Float, shade_V: Float) -> Places:
+    def __call__(self, places_V3: Float, portrait_V2: Float, shade_V: Float) -> Correspondence:
         """Draw.
 
         Args:
@@ -81,7 +81,7 @@ class PlaceRasteriser:
                 self._program["part"].value = float(code)
                 self._arrays[part].render()
             first, second = self._read(0), self._read(1)
-        return Places(
+        return Correspondence(
             portrait=first[..., :2],
             part=first[..., 2].round(),
             shade=first[..., 3],

@@ -10,7 +10,7 @@ import pytest
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.stages.geometry import face_geometry
-from mimicam.training.data.reading import displacements, explained_share, fit_maps, read_pack
+from mimicam.training.data.expression_filter import displacements, explained_share, fit_maps, read_pack
 from mimicam.training.data.statistics import Statistics
 
 LIP = [14]
@@ -73,6 +73,6 @@ def test_the_file_is_written_from_packs_and_says_how_much_is_explained(tmp_path:
 
 
 def test_a_folder_that_is_no_pack_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="mimicam pack") as refused:
+    with pytest.raises(EngineError, match="mimicam data pack") as refused:
         Statistics(pack=tmp_path, out=tmp_path / "faces.npz").run()
     assert "\n" not in str(refused.value)

@@ -21,6 +21,7 @@ from mimicam.engine.files import write_atomically
 from mimicam.engine.stages.geometry import head_pose
 from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.data.pack import Packer, Segment
+from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.split import VALIDATION
 from mimicam.training.synthetic.portrait_pairs import MOST_TURN_DEG, PortraitSet, PortraitStudio
 
@@ -73,8 +74,7 @@ def choose(pack: Path, most: int, files: frozenset[str] | None = None) -> list[P
     Raises:
         EngineError: the folder is not a pack.
     """
-    if not (pack / "track.npz").is_file():
-        raise EngineError(f"{pack} is not a pack: make one with 'mimicam pack'")
+    check_pack(pack)
     segments = json.loads((pack / "segments.json").read_text())
     with np.load(pack / "track.npz") as track:
         landmarks, shapes, segment = track["landmarks"], track["blendshapes"], track["segment"]
@@ -136,7 +136,7 @@ def _pick(rows: npt.NDArray[np.int_], score: npt.NDArray[np.floating], picked: l
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedJob:
+class ReexpressionJob:
     """What is to be made."""
 
     portraits: tuple[Portrait, ...]
@@ -153,7 +153,7 @@ class FittedJob:
         return np.array([VERSION, self.seed, self.variants], np.int64)
 
 
-def make_parts(job: FittedJob, make: Callable[[], PortraitStudio], go_on: Callable[[int], bool]) -> int:
+def make_parts(job: ReexpressionJob, make: Callable[[], PortraitStudio], go_on: Callable[[int], bool]) -> int:
     """Fit and re-render what is missing; returns how many portraits were worked on now.
 
     Args:
@@ -177,7 +177,9 @@ def make_parts(job: FittedJob, make: Callable[[], PortraitStudio], go_on: Callab
     return worked
 
 
-def _attempt(studio: PortraitStudio, picture: Image, job: FittedJob, portrait: Portrait) -> PortraitSet | str:
+def _attempt(
+    studio: PortraitStudio, picture: Image, job: ReexpressionJob, portrait: Portrait
+) -> PortraitSet | str:
     """The portrait's set, or why there is none."""
     name = [ord(c) for c in portrait.pack.name]
     try:
@@ -186,7 +188,7 @@ def _attempt(studio: PortraitStudio, picture: Image, job: FittedJob, portrait: P
         return str(refusal)
 
 
-def _is_done(path: Path, job: FittedJob) -> bool:
+def _is_done(path: Path, job: ReexpressionJob) -> bool:
     if not path.is_file():
         return False
     with np.load(path) as part:
@@ -197,7 +199,7 @@ def _is_done(path: Path, job: FittedJob) -> bool:
     return True
 
 
-def _write(path: Path, job: FittedJob, made: PortraitSet | str) -> None:
+def _write(path: Path, job: ReexpressionJob, made: PortraitSet | str) -> None:
     arrays: dict[str, npt.NDArray[np.generic]] = {"stamp": job.stamp()}
     if isinstance(made, str):
         arrays["refused"] = np.array(made)
@@ -210,7 +212,7 @@ def _write(path: Path, job: FittedJob, made: PortraitSet | str) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def write_pack(job: FittedJob) -> Tally:
+def write_pack(job: ReexpressionJob) -> Tally:
     """Track the finished parts and write the pack; a portrait without any re-rendering is left out.
 
     Raises:
@@ -227,7 +229,7 @@ def write_pack(job: FittedJob) -> Tally:
             Segment(file=f"{portrait.file}#{portrait.row}", identity=portrait.identity, validation=False)
         )
         for image, share in zip(images, shares, strict=True):
-            if packer.keep(image, pose_group=number, made=share != ITSELF):
+            if packer.keep(image, same_pose_group=number, is_synthetic=share != ITSELF):
                 painted.append(share)
     packer.close()
     _add_array(job.out / "track.npz", "painted", np.array(painted, np.float32))

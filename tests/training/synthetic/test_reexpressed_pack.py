@@ -9,24 +9,24 @@ import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.stages.geometry import face_geometry
 from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.types import BLENDSHAPES
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.data.split import VALIDATION
-from mimicam.training.synthetic.__main__ import main
 from mimicam.training.synthetic.fit import Camera, Fit
-from mimicam.training.synthetic.fitted import (
+from mimicam.training.synthetic.portrait_pairs import PortraitSet, Variant
+from mimicam.training.synthetic.reexpressed import (
     ITSELF,
-    FittedJob,
     Portrait,
+    ReexpressionJob,
     choose,
     make_parts,
     sets_of,
     write_pack,
 )
-from mimicam.training.synthetic.portrait_pairs import PortraitSet, Variant
 
 ASSETS = Path(__file__).parents[3] / "engine" / "assets" / "portraits"
 SIZE = 256
@@ -81,8 +81,8 @@ def _fit() -> Fit:
     )
 
 
-def _job(pack: Path, out: Path, seed: int = 1) -> FittedJob:
-    return FittedJob(portraits=tuple(choose(pack, 2)), variants=3, seed=seed, out=out)
+def _job(pack: Path, out: Path, seed: int = 1) -> ReexpressionJob:
+    return ReexpressionJob(portraits=tuple(choose(pack, 2)), variants=3, seed=seed, out=out)
 
 
 def test_nobody_who_is_kept_out_of_training_is_taken(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_pack_holds_each_portrait_first_and_one_pose_a_portrait(tmp_path: Pa
 
 
 def test_the_command_refuses_in_one_line(tmp_path: Path, capsys) -> None:
-    words = ["fitted", "--packs", str(tmp_path), "--out", str(tmp_path / "out")]
+    words = ["data", "reexpress", "--packs", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main(words) == 1
     assert "is not a pack" in capsys.readouterr().err
     assert main([*words, "--frames", "0"]) == 1
@@ -162,5 +162,5 @@ def test_a_portrait_keeps_its_place_among_the_parts(tmp_path: Path) -> None:
     portraits = tuple(
         Portrait(pack=Path(p), row=r, file="a", identity="a") for p, r in (("x", 1), ("y", 1), ("x", 2))
     )
-    job = FittedJob(portraits=portraits, variants=1, seed=1, out=tmp_path)
+    job = ReexpressionJob(portraits=portraits, variants=1, seed=1, out=tmp_path)
     assert len({job.part(p) for p in portraits}) == 3

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.training.synthetic.correspondence import FINE, SKIN, Correspondence
 from mimicam.training.synthetic.model import Float, Int
-from mimicam.training.synthetic.places import FINE, SKIN, Places
 
 Mask = npt.NDArray[np.bool_]
 _BEHIND_CM = 0.25
@@ -21,7 +21,7 @@ _FACING = 0.05
 _ROUNDS = 150
 
 
-def visible(places_V3: Float, normals_V3: Float, seen: Places) -> Mask:
+def visible(places_V3: Float, normals_V3: Float, seen: Correspondence) -> Mask:
     """``[V]``: turned to the camera and nothing before it.
 
     Args:
