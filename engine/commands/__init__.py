@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from mimicam.engine.commands.old_names import with_new_names
-from mimicam.engine.commands.output import print_whatever_happens
+from mimicam.engine.commands.output import make_output_safe
 from mimicam.engine.commands.registry import Registry
 from mimicam.engine.errors import EngineError, KernelBuildError
 from mimicam.engine.runtime.interrupts import end_like_ctrl_c
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         0 done, 1 refused (``error: ...`` on stderr), 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    print_whatever_happens()
+    make_output_safe()
     try:
         return _dispatch(arguments)
     except (EngineError, KernelBuildError) as error:
@@ -59,7 +59,8 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def gather_repeats(arguments: list[str], names: tuple[str, ...] = ("--sink", "--portrait")) -> list[str]:
-    """Rewrite ``--sink a --sink b`` as ``--sink a b``: the parser keeps only the last of repeated options."""
+    """Rewrite ``--sink a --sink b`` as ``--sink a b``: the parser keeps only the last of repeated
+    options."""
     gathered: dict[str, list[str]] = {name: [] for name in names}
     rest: list[str] = []
     current: list[str] = rest

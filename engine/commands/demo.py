@@ -1,4 +1,4 @@
-"""``mimicam demo``: the main job on the bundled clip, without a camera."""
+"""``mimicam demo``: animate the bundled portraits by the bundled clip, without a camera."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from mimicam.engine.sinks import Sink
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Let the bundled clip of a real person drive the bundled portraits, in real time, into a video.
+    """Let the bundled clip of a real person drive the bundled portraits, in real time, into a
+    video.
 
-    Driver, expression, pose and both stand side by side. A window shows it too where there is a display.
+    Driver, expression, pose and both stand side by side. A window shows it too where there is a
+    display.
     """
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo.mp4")
-    """The video to write."""
+    """The video file to write."""
 
     def run(self) -> int:
         """Play the clip once; print what happened."""

@@ -1,4 +1,4 @@
-"""``mimicam devices``: cameras and virtual cameras."""
+"""``mimicam devices``: list cameras and virtual cameras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Devices:
     """Print JSON."""
 
     def run(self) -> int:
-        """Print the lists."""
+        """Print cameras, then virtual cameras."""
         from mimicam.engine.doctor import virtual_cameras
         from mimicam.engine.sources.devices import list_cameras
 

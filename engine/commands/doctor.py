@@ -1,4 +1,4 @@
-"""``mimicam doctor``: can the main job run here, and what is missing."""
+"""``mimicam doctor``: check whether ``mimicam run`` can work here, and what is missing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _MARKS = {True: "ok     ", False: "missing"}
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Look at Python, packages, CPU, GPUs, cameras, virtual cameras, bundled files and back-ends.
+    """Check Python, packages, CPU, GPUs, cameras, virtual cameras, bundled files and backends.
 
-    Ends with 0 only when the main job can run.
+    The exit code is 0 only if 'mimicam run' can work.
     """
 
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print JSON."""
 
     def run(self) -> int:
-        """Print each finding, with the command that mends it."""
+        """Print each finding, with the command that fixes it."""
         from mimicam.engine.doctor import examine
 
         checks = examine()
@@ -38,12 +38,12 @@ class Doctor:
             print(f"{mark}  {check.name}: {check.detail}")
             if check.remedy:
                 print(f"         -> {check.remedy}")
-        print(_verdict(checks) if able else "the main job cannot run yet: see what is missing above")
+        print(_verdict(checks) if able else "not ready: see what is missing above")
         return 0 if able else 1
 
 
 def _verdict(checks: list[Check]) -> str:
-    """The command that shows the main job here: `mimicam run` alone wants a virtual camera."""
+    """Return the command that works here: `mimicam run` alone needs a virtual camera."""
     works = {check.name.partition(" ")[0] for check in checks if check.ok}
     options = "" if "virtual" in works else " --sink window" if "window" in works else " --sink file:OUT.mp4"
-    return f"the main job can run: mimicam run{options}"
+    return f"ready: mimicam run{options}"

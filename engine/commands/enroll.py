@@ -21,7 +21,7 @@ class Enroll:
     """compact, or the path of a model."""
 
     def run(self) -> int:
-        """Enrol and save."""
+        """Enroll the portrait and save it."""
         from mimicam.engine.assets_manifest import portrait_path
         from mimicam.engine.commands.live import note_turned
         from mimicam.engine.files import refuse_to_overwrite_inputs

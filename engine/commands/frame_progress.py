@@ -13,10 +13,11 @@ from mimicam.engine.sources.video import VideoFile
 
 
 class FrameProgress:
-    """Shows how many frames of a video are done, how fast, and how long the rest takes; nothing for a picture."""
+    """Shows the number of finished frames of a video, the speed and the time left; shows nothing
+    for a picture."""
 
     def __init__(self, label: str, driving: Path) -> None:
-        """``label`` stands before the bar; the number of frames is read from ``driving``."""
+        """Show ``label`` before the bar; the number of frames is read from ``driving``."""
         self._bar = Progress(
             TextColumn(label),
             BarColumn(),
@@ -29,7 +30,7 @@ class FrameProgress:
 
     @property
     def console(self) -> Console:
-        """Prints lines above the bar."""
+        """Return the console that prints lines above the bar."""
         return self._bar.console
 
     def __enter__(self) -> FrameProgress:

@@ -1,4 +1,4 @@
-"""From options to the parts of a session: shared by the commands."""
+"""Make the parts of a session from options; shared by several commands."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from mimicam.engine.sources.pattern import PatternSource
 
 CAMERA_FPS = 30.0
 VIRTUAL_CAMERA_SIZE = (640, 480)
-"""What every program that shows cameras accepts."""
+"""Size of a virtual camera, pixels; every program that shows cameras accepts it."""
 OWN_SIDE = 512
 """Side of a result in a window or a file, pixels, where no size was asked for."""
 _TURNED_DEG = 25.0
-"""Yaw of a portrait from which turns show what it does not: at 20 a painting still turns well, at 35 one breaks
-(looked at: 20 portraits by 8 turns, 2026-11)."""
+"""Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
+turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _SIDE_MIN, _SIDE_MAX = 64, 4096
 _FPS_MAX = 240.0
 _PORT_MAX = 65535
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """``WxH`` in pixels.
+    """Parse ``WxH`` in pixels.
 
     Raises:
-        EngineError: it is not that.
+        EngineError: the text is something else, or the size is not supported.
     """
     if text is None:
         return None
@@ -60,10 +60,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def check_rates(fps: float | None, seconds: float | None) -> None:
-    """Both positive, if given.
+    """Check that both are positive, if given.
 
     Raises:
-        EngineError: they are not.
+        EngineError: one is not, or is too large.
     """
     if fps is not None and not 0 < fps <= _FPS_MAX:
         raise EngineError(f"--fps must lie between 0 and {_FPS_MAX:g}, not {fps:g}")
@@ -72,7 +72,7 @@ def check_rates(fps: float | None, seconds: float | None) -> None:
 
 
 def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loop: bool = False) -> Source:
-    """``camera``, ``camera:N``, ``camera:NAME``, ``pattern``, or a path.
+    """Open ``camera``, ``camera:N``, ``camera:NAME``, ``pattern``, or a path.
 
     Raises:
         EngineError: it cannot be opened.
@@ -88,10 +88,11 @@ def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loo
 def make_sinks(
     specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
 ) -> list[Sink]:
-    """``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``webrtc[:PORT]``, ``null``.
+    """Make ``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``webrtc[:PORT]`` or ``null``
+    sinks.
 
     Raises:
-        EngineError: an unknown one, twice the same, or one that cannot work here.
+        EngineError: a sink is unknown, given twice, or cannot work here.
     """
     if not specs or len(set(specs)) != len(specs):
         raise EngineError(
@@ -106,12 +107,12 @@ def make_sinks(
 
 
 def file_outputs(specs: Sequence[str]) -> list[Path]:
-    """Files that the sinks write."""
+    """List the files that the sinks write."""
     return [Path(spec.removeprefix("file:")) for spec in specs if spec.startswith("file:")]
 
 
 def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
-    """Files and folders that a session reads, as far as these options name them."""
+    """List the files and folders that a session reads, as far as these options name them."""
     given = [
         Path(source),
         Path(model),
@@ -145,17 +146,17 @@ def _webrtc_sink(port: str) -> Sink:
 
 
 def tell_lost(reason: str) -> None:
-    """A sink broke; said at once, since nobody looks at a report before the end."""
+    """Print at once that a sink broke: the report comes only at the end."""
     print(f"error: {reason} (the other sinks go on)", file=sys.stderr, flush=True)
 
 
 def tell_slow(names: str) -> None:
-    """Sinks still write at the end; said at once, since a person waits."""
+    """Print at once that sinks still write at the end, because the user is waiting."""
     print(f"{names} still writes; Ctrl-C gives it up", file=sys.stderr, flush=True)
 
 
 def exit_code(report: Report) -> int:
-    """0 only where every sink has what it was to have, and 130 after Ctrl-C likewise; else 1."""
+    """Return 0, or 130 after Ctrl-C, if every sink received all that it should; otherwise 1."""
     if report.lost or report.stuck:
         return 1
     return 130 if report.interrupted else 0
@@ -164,9 +165,9 @@ def exit_code(report: Report) -> int:
 def result_size(
     size: tuple[int, int] | None, sinks: Sequence[str], model: LiveModel
 ) -> tuple[int, int] | None:
-    """The size asked for; for a virtual camera or a browser one that programs accept; None for the model's own.
+    """Choose the result's size: the given one, or one that fits the sinks. None is the model's own.
 
-    A tracker-driven model has none: it draws as large as is asked.
+    A tracker-driven model has no size of its own: it draws at any size.
     """
     if size is not None:
         return size
@@ -176,7 +177,7 @@ def result_size(
 
 
 def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, list[Portrait]]:
-    """The model, and the portraits (files, folders, or names of bundled ones) enrolled with it.
+    """Load the model, and enroll the portraits (files, folders, or names of bundled ones) with it.
 
     Raises:
         EngineError: one of them cannot be used.
@@ -189,9 +190,10 @@ def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveM
 
 
 def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, Gallery]:
-    """The model, and what can be shown: the portraits asked for, else the bundled ones.
+    """Load the model and the gallery: the given portraits, otherwise the bundled ones.
 
-    Those asked for are all enrolled here, so that mistakes show at the start; of the bundled ones only the first.
+    Given portraits are all enrolled here, so that mistakes show at the start. Of the bundled ones
+    only the first is.
 
     Raises:
         EngineError: one of them cannot be used.
@@ -207,13 +209,14 @@ def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[L
 
 
 def note_turned(portrait: Portrait) -> None:
-    """A face seen from the side can be animated, but not turned well: said once, when it is enrolled."""
+    """Print a note if the portrait shows its face from the side: it can be animated, but not turned
+    well."""
     if portrait.motion is None:
         return
     degrees = abs(math.degrees(portrait.motion.pose.angles_rad()[0]))
     if degrees > _TURNED_DEG:
         print(
-            f"note: the face in {portrait.name} is turned by {degrees:.0f} degrees: its far side is invented when it "
+            f"note: the face in {portrait.name} is turned by {degrees:.0f} degrees: its hidden side is made up when it "
             "turns back; use --mode exp, or a picture from the front",
             file=sys.stderr,
             flush=True,
@@ -221,5 +224,5 @@ def note_turned(portrait: Portrait) -> None:
 
 
 def tell_not_shown(reason: str) -> None:
-    """A portrait cannot be used; said at once."""
+    """Print at once that a portrait cannot be used."""
     print(f"error: {reason} (the portrait in use stays)", file=sys.stderr, flush=True)

@@ -6,34 +6,36 @@ import errno
 import io
 import sys
 
-_NOBODY_READS = {errno.EPIPE, errno.EIO, errno.EBADF, *([errno.EINVAL] if sys.platform == "win32" else [])}
-"""A closed pipe; a closed terminal; a closed descriptor. Windows calls the first an invalid argument."""
+_NO_READER = {errno.EPIPE, errno.EIO, errno.EBADF, *([errno.EINVAL] if sys.platform == "win32" else [])}
+"""Error numbers of a closed pipe, terminal or descriptor. Windows reports a closed pipe as an
+invalid argument."""
 
 
 class _Forgiving(io.FileIO):
-    """Throws away what nobody reads any more: a program that records goes on, one that prints ends as usual."""
+    """Discards output that has no reader any more: a recording continues, and a program that prints
+    ends as usual."""
 
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
-            if error.errno not in _NOBODY_READS:
+            if error.errno not in _NO_READER:
                 raise
             return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
-def print_whatever_happens() -> None:
-    """Replace standard output and error.
+def make_output_safe() -> None:
+    """Replace standard output and error by ones that never fail.
 
-    A reader that goes away (``| head``, a closed terminal) is no error. Nor is a letter that the encoding lacks: a pipe
-    on Windows takes those of one code page, and a camera's name in others would end the program.
+    A reader may go away (``| head``, a closed terminal). A character may be missing in the
+    encoding: on Windows a pipe takes one code page, and the name of a camera would end the program.
     """
     sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
 
 
 def _forgiving(stream: object) -> io.TextIOWrapper:
     if not isinstance(stream, io.TextIOWrapper):
-        return stream  # type: ignore[return-value]  # somebody's own: a test's, a notebook's
+        return stream  # type: ignore[return-value]  # not a file: replaced by a test or a notebook
     raw = getattr(stream.buffer, "raw", stream.buffer)  # with PYTHONUNBUFFERED there is no buffer
     if type(raw) is not io.FileIO:
         stream.reconfigure(errors="backslashreplace")

@@ -12,7 +12,8 @@ from typing import Any
 from mimicam.engine.errors import EngineError
 
 ENTRY_POINTS = "mimicam.commands"
-"""Entry points of this group add commands: a frozen dataclass whose ``run`` returns None or an exit code.
+"""Entry points of this group add commands: a frozen dataclass whose ``run`` returns None or an exit
+code.
 
 A dot separates a group from its command: the entry point ``train.dpe`` is ``mimicam train dpe``.
 """
@@ -52,7 +53,8 @@ class Registry:
         return list(self._points)
 
     def command_words(self, arguments: Sequence[str]) -> tuple[str, ...]:
-        """Return the leading words that name a command, or else a group; empty if they name neither."""
+        """Return the leading words that name a command, or else a group; empty if they name
+        neither."""
         found = (tuple(arguments[:count]) for count in (2, 1))
         return next((words for words in found if words in self._points or words in self._groups), ())
 
@@ -75,7 +77,8 @@ class Registry:
             ) from error
 
     def overview(self, group: tuple[str, ...]) -> dict[str, Any]:
-        """Return a stand-in with a summary for each command of a group, or for each command and group."""
+        """Return a stand-in with a summary for each command of a group, or for each command and
+        group."""
         here = {words: point for words, point in self._points.items() if words[:-1] == group}
         summaries = {words[-1]: _summary(point) for words, point in here.items()}
         if not group:

@@ -1,4 +1,4 @@
-"""``mimicam render``: offline, every frame."""
+"""``mimicam render``: animate a portrait offline, every frame."""
 
 from __future__ import annotations
 
@@ -19,31 +19,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Render:
-    """Animate a portrait by a video or a picture, frame by frame, into a file. The sound is kept."""
+    """Animate a portrait by a video or a picture, frame by frame, into a file.
+
+    The sound is kept.
+    """
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
     """Picture, folder written by enroll, or name of a bundled portrait."""
     driving: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DRIVING")]
     """Video or picture of the driver."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
-    """Where the result goes; a video for a video, a picture for a picture."""
+    """The file to write: a video for a video, a picture for a picture."""
     mode: ModeName = "both"
-    """What of the driver reaches the portrait: expression, head pose, or both."""
+    """Part of the driver's motion that is transferred: expression, head pose, or both."""
     backend: BackendName = "auto"
-    """What computes."""
+    """Backend that runs the model; auto chooses by what the machine has."""
     model: str = "compact"
     """compact, or the path of a model."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
-    """Of the result; by default the portrait's crop, as large as its pixels allow, up to 1024."""
+    """Size of the result. By default that of the portrait's crop, as large as its pixels allow, up
+    to 1024."""
     expression_motion: ReferenceName = "absolute"
-    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
+    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are
+    added to its own."""
     pose_motion: ReferenceName = "absolute"
-    """absolute: the head turns as the driver's; relative: from its own pose, as the driver's turns from theirs."""
+    """absolute: the head turns as the driver's; relative: it turns from its own pose, as the driver
+    turns from neutral."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Both inputs are square face crops already: they are resized, not searched for a box."""
+    """Both inputs are square face crops already: resize them, without looking for a face box."""
 
     def run(self) -> int:
-        """Render; print how much and how fast."""
+        """Render, and print progress and the written file."""
         from mimicam.engine.assets_manifest import portrait_path
         from mimicam.engine.commands.live import parse_size
         from mimicam.engine.files import refuse_to_overwrite_inputs

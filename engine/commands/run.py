@@ -1,4 +1,4 @@
-"""``mimicam run``: the live engine."""
+"""``mimicam run``: drive a portrait live."""
 
 from __future__ import annotations
 
@@ -21,38 +21,41 @@ class Run:
     """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
     source: str = "camera"
-    """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""
+    """camera, camera:N, camera:NAME, the path of a video or picture, or pattern (a drawn face)."""
     portrait: tuple[Path, ...] = ()
-    """Pictures, folders written by enroll, or names of bundled ones; on the keys 1 to 9. By default all bundled ones."""
+    """Pictures, folders written by enroll, or names of bundled portraits, on the keys 1 to 9. By
+    default all bundled ones."""
     mode: ModeName = "both"
-    """What of the driver reaches the portrait: expression, head pose, or both."""
+    """Part of the driver's motion that is transferred: expression, head pose, or both."""
     sink: tuple[str, ...] = ("virtual-camera",)
     """One or more of virtual-camera, window, file:PATH, webrtc, null."""
     backend: BackendName = "auto"
-    """What computes; auto chooses by what the machine has, and says which."""
+    """Backend that runs the model; auto chooses by what the machine has, and prints its choice."""
     model: str = "compact"
     """compact, or the path of a model."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
-    """Frames a second: of the camera (30), or instead of the file's own."""
+    """Frame rate: by default 30 for a camera, and a file's own."""
     seconds: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
-    """Stop after this long; by default at the end of the source, at q or Ctrl-C."""
+    """Stop after this many seconds; by default at the end of the source, at q or Ctrl-C."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
-    """Of the result. By default the model's own; 640x480 for a virtual camera."""
+    """Size of the result. By default the model's own; 640x480 for a virtual camera."""
     expression_gain: float = 1.0
-    """How strongly expressions are applied, 0 to 2."""
+    """Factor on expressions, 0 to 2."""
     pose_gain: float = 1.0
-    """How strongly the head turns, 0 to 1.5."""
+    """Factor on head turns, 0 to 1.5."""
     expression_motion: ReferenceName = "absolute"
-    """absolute: the portrait's expression becomes yours; relative: what you do beyond your neutral is added to its own."""
+    """absolute: the portrait's expression becomes yours; relative: your change from neutral is
+    added to its own."""
     pose_motion: ReferenceName = "relative"
-    """relative: the head turns from its own pose, as you turn from your neutral; absolute: it turns as you do."""
+    """relative: the head turns from its own pose, as you turn from your neutral; absolute: it takes
+    your pose."""
     mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Move as a mirror image would."""
+    """Mirror the driver's motion."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Start a video again at its end."""
+    """Restart a video at its end."""
 
     def run(self) -> int:
-        """Run until the end; print what happened."""
+        """Run until the end, then print a report."""
         from rich.console import Console
 
         from mimicam.engine.commands.live import check_rates, exit_code, parse_size
@@ -68,7 +71,10 @@ class Run:
 
 
 class _Live:
-    """The parts of one run, connected. Sinks and source come first: what they lack is known at once."""
+    """The connected parts of one run.
+
+    Sinks and source are opened first, so that their errors come at once.
+    """
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
         from mimicam.engine.commands.live import (
@@ -109,11 +115,11 @@ class _Live:
 
     @property
     def backend(self) -> str:
-        """What draws now: another than at the start, once a plan is built."""
+        """Backend that draws now. It changes when a plan has been built."""
         return self._model.backend
 
     def describe(self) -> str:
-        """What runs, in a line."""
+        """Describe the run in one line."""
         sinks = ", ".join(sink.name for sink in self._parts.sinks)
         width, height = self._parts.size
         return f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"

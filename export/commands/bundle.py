@@ -14,7 +14,8 @@ from mimicam.export.compact_bundle import bundle_files, write_bundle
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """Write a folder that --model takes, from a training checkpoint or safetensors of the compact preset."""
+    """Write a folder that --model takes, from a training checkpoint or safetensors of the compact
+    preset."""
 
     weights: Path
     """checkpoint.pt of a run of 'mimicam train compact', or weights.safetensors of a bundle."""

@@ -20,7 +20,8 @@ from mimicam.engine.errors import EngineError
 
 _OPSETS = (17, 20)
 _THRESHOLD = 1e-3
-"""Copy of ``export.sensitivity.THRESHOLD``: that module imports PyTorch, which --help does not need."""
+"""Copy of ``export.sensitivity.THRESHOLD``: that module imports PyTorch, which --help does not
+need."""
 _FRAMES = 2
 """Number of frames of the bundled clip that layers are measured on, unless --sensitivity is given.
 
@@ -29,26 +30,30 @@ Two take a minute or two for the published networks on two cores."""
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a model's networks as ONNX, compare them with PyTorch, and build plans for a GPU from them."""
+    """Write a model's networks as ONNX, compare them with PyTorch, and build plans for a GPU from
+    them."""
 
     model: str
-    """compact, a folder of 'models bundle', a .safetensors of 'models import', 'train name-branches' or 'train daegan', a
-    checkpoint.pt of 'train compact', or random:PRESET."""
+    """compact, a folder of 'models bundle', a .safetensors of 'models import', 'train
+    name-branches' or 'train daegan', a checkpoint.pt of 'train compact', or random:PRESET."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder to write."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"
     """onnx runs anywhere. The others also build plans; torch-tensorrt puts our kernel into them."""
     precision: Literal["fp32", "fp16", "fp16-turing", "int8"] = "fp32"
-    """fp16 keeps sampling grids and modulation in fp32. fp16-turing runs on RTX 20 cards and is slightly less exact."""
+    """fp16 keeps sampling grids and modulation in fp32. fp16-turing runs on RTX 20 cards and is
+    slightly less exact."""
     sensitivity: float | None = None
-    """With fp16: largest relative error of a layer, measured on the bundled clip; worse layers stay in fp32. By default
-    0.001 for trained weights; 0 measures nothing."""
+    """With fp16: largest relative error of a layer, measured on the bundled clip; worse layers stay
+    in fp32. By default 0.001 for trained weights; 0 measures nothing."""
     warp: Literal["gridsample", "plugin"] = "gridsample"
-    """How generators sample: gridsample runs everywhere; plugin is our kernel as a TensorRT plug-in."""
+    """How generators sample: gridsample runs everywhere; plugin is our kernel as a TensorRT
+    plug-in."""
     opset: int = 20
     """ONNX operator set; TensorRT 8.6 needs 17."""
     limit: float | None = None
-    """Largest accepted error against PyTorch, relative to the largest value; the default depends on the precision."""
+    """Largest accepted error against PyTorch, relative to the largest value; the default depends on
+    the precision."""
     compute_capability: tuple[str, ...] = ()
     """GPUs that tensorrt-rtx builds for where there is none, such as 8.6 8.9 12.0."""
     gpu: int = 0
@@ -80,7 +85,8 @@ class Export:
     def threshold(self) -> float | None:
         """Return the error that a layer may have in fp16; None measures nothing.
 
-        Random weights are not measured by default: their errors do not predict those of trained weights.
+        Random weights are not measured by default: their errors do not predict those of trained
+        weights.
         """
         trained = not self.model.startswith("random:") and self.target != "torch-tensorrt"
         default = _THRESHOLD if trained and self.precision.startswith("fp16") else None
@@ -100,7 +106,8 @@ class Export:
         return self._build_unchecked(manifest, api, console)
 
     def _build_checked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
-        """Build plans for this machine's GPU, compare each with PyTorch, and keep them in the user's plan cache."""
+        """Build plans for this machine's GPU, compare each with PyTorch, and keep them in the
+        user's plan cache."""
         gpu, cache = cuda_gpu.CudaGpu(self.gpu), PlanCache()
         for network in manifest.networks:
             with Bar(console=console, transient=True) as bar:
@@ -110,7 +117,8 @@ class Export:
         return 0
 
     def _build_with_torch(self, console: Console) -> int:
-        """Build plans with torch-tensorrt, compare them likewise, and keep them in the same cache."""
+        """Build plans with torch-tensorrt, compare them likewise, and keep them in the same
+        cache."""
         from mimicam.export import torch_tensorrt_plans as plans
         from mimicam.export.networks import load_networks
 
@@ -126,7 +134,10 @@ class Export:
         return 0
 
     def _build_unchecked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
-        """Build plans without a GPU, to show that the networks build. They were never run, so mimicam does not load them."""
+        """Build plans without a GPU, to show that the networks build.
+
+        They were never run, so mimicam does not load them.
+        """
         if api.flavour != "tensorrt-rtx":
             raise EngineError(
                 "tensorrt builds on the GPU it builds for, and there is none here: use tensorrt-rtx"

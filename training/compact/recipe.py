@@ -1,4 +1,5 @@
-"""The compact preset's recipe: pairs of one person, multi-scale reconstruction, perceptual features."""
+"""Recipe of the compact preset: pairs of one person, multi-scale reconstruction, perceptual
+features."""
 
 from __future__ import annotations
 
@@ -29,16 +30,16 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class CompactOptions:
-    """Rates and weights; the comments say what was measured."""
+    """Learning rates and weights of the losses."""
 
     lr: float = 4e-4
-    """At 1e-3 without clipping the prototype diverged."""
+    """Learning rate after the warm-up. At 1e-3 without gradient clipping, training diverged."""
     lr_final: float = 5e-5
     warmup: int = 100
     steps: int = 20_000
     """Length of the cosine from ``lr`` to ``lr_final``."""
     first_step: int = 0
-    """Where this cosine begins: a later stage starts its own."""
+    """Step at which the cosine begins; each stage has its own."""
     clip: float = 1.0
     ema: float = 0.998
     perceptual: float = 0.1
@@ -47,15 +48,17 @@ class CompactOptions:
     rough: float = 0.01
     landmark: float = 2.0
     landmark_samples: int = 3
-    """Of each batch: the landmark network costs half as much as the model's own step."""
+    """Pictures of each batch that it is computed for: the landmark network costs half as much as
+    the model's own step."""
     cross_identity: float = 1.0
-    """Weight of the landmark loss of portraits that another person drives, relative to ``landmark``."""
+    """Weight of the landmark loss of portraits that another person drives, relative to
+    ``landmark``."""
     gan: float = 0.0
-    """Weight of the opinion of the whole picture's discriminator; 0 trains without one."""
+    """Weight of the adversarial loss of the whole picture; 0 trains without a discriminator."""
     gan_parts: float = 0.0
-    """The same of the mouth's and the eyes'."""
+    """Weight of the adversarial losses of mouth and eyes."""
     gan_features: float = 1.0
-    """Weight of feature matching, where there is a discriminator."""
+    """Weight of feature matching, if there is a discriminator."""
     gan_lr: float = 2e-4
     gan_warmup: int = 300
 
@@ -73,11 +76,12 @@ def fit_sharpness(model: Compact, head_scale: float = 0.4) -> None:
 
 
 class CompactRecipe:
-    """See `training.trainer.Recipe`."""
+    """Trains the compact preset; implements `training.trainer.Recipe`."""
 
     name = "compact"
     optional_modules = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
-    """Discriminators, under the names that checkpoints have for them. Runs without --gan lack them."""
+    """Discriminators, under the names that checkpoints have for them. Runs without --gan lack
+    them."""
 
     def __init__(
         self,
@@ -89,7 +93,10 @@ class CompactRecipe:
         device: str = "cpu",
         time_share: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``time_share``: of the time there is, 0..1: the rate has fallen when either steps or time are over."""
+        """Args:
+        time_share: share of the available time that has passed, 0..1. The learning rate follows the
+            steps or the time, whichever is further.
+        """
         self._options = options or CompactOptions()
         self._time_share = time_share
         self._device = torch.device(device)
@@ -101,7 +108,7 @@ class CompactRecipe:
         self._weights: list[Tensor] = list(self.model.parameters())
         self._averaged: list[Tensor] = list(self.average.parameters())
         self.skipped = torch.zeros((), device=self._device)
-        """Steps that were not taken because their gradients were not finite."""
+        """Number of steps skipped because their gradients were not finite."""
         self._distance = (
             None if perceptual is None else channels_last(MobileNetDistance(perceptual), self._device)
         )
@@ -122,20 +129,21 @@ class CompactRecipe:
         ]
 
     def modules(self) -> dict[str, nn.Module]:
-        """The weights, their running average, and the discriminators where there are any."""
+        """Return the weights, their running average, and the discriminators, if any."""
         discriminators = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
         return {"model": self.model, "average": self.average, **discriminators}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam a module that learns."""
+        """Return one Adam per module that is trained."""
         discriminators = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
         return {"model": self._optimiser, **discriminators}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with another run's averaged weights; optimisers start anew, so give the run a warm-up.
+        """Load another run's averaged weights. The optimisers start from zero, so a warm-up is
+        needed.
 
         Raises:
-            EngineError: they are of other widths.
+            EngineError: the weights are of other widths.
         """
         try:
             for module in (self.model, self.average):
@@ -146,7 +154,10 @@ class CompactRecipe:
             ) from error
 
     def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
-        """One update. The losses stay on the device: reading them would make the host wait for the step."""
+        """Update the weights once.
+
+        The losses stay on the device: reading them would make the host wait for the step.
+        """
         batch = self._prepare(batch)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
@@ -164,7 +175,8 @@ class CompactRecipe:
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
-        # Both: the gradient of an absolute value is finite where the value is not.
+        # Check norm and loss: the gradient of an absolute value is finite even where the value is
+        # not.
         self.skipped += step_if_finite(self._optimiser, norm + total.detach())
         self._follow(step)
         for adversary in self._adversaries:
@@ -173,7 +185,7 @@ class CompactRecipe:
 
     @torch.no_grad()
     def figures(self, batch: Batch) -> dict[str, float]:
-        """PSNR in dB of the averaged weights on a batch, and of copying the source."""
+        """Compute the PSNR in dB of the averaged weights on a batch, and of copying the source."""
         batch = self._prepare(batch)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.average, batch)
@@ -182,7 +194,7 @@ class CompactRecipe:
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Rows: source, target, result, warped picture, mask."""
+        """Draw rows: source, target, result, warped picture, mask."""
         batch = self._prepare(batch)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.average, batch)
@@ -220,7 +232,8 @@ class CompactRecipe:
         return losses
 
     def _cross_identity(self, batch: Batch) -> Drawn | None:
-        """Portraits as another person drives them; see `training.data.pairs.cross_identity_drives`."""
+        """Draw portraits driven by another person; see
+        `training.data.pairs.cross_identity_drives`."""
         drive = {n.removeprefix(CROSS): v for n, v in batch.items() if n.startswith(CROSS)}
         if not drive:
             return None
@@ -231,7 +244,8 @@ class CompactRecipe:
         return Drawn(image=image, points=drive["target_points"], head=drive["head"])
 
     def _cross_identity_loss(self, cross_identity: Drawn, batch: Batch) -> dict[str, Tensor]:
-        """The expression loss (equation 10) across people: the result's landmarks are where they were sent."""
+        """Compute the landmark loss across people: the result's landmarks against where the motion
+        sends them."""
         if self._landmarks is None:
             return {}
         o = self._options
@@ -251,6 +265,6 @@ class CompactRecipe:
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:
-    """Mean over the batch, dB; pictures in [-1, 1]."""
+    """Mean PSNR over the batch, dB; pictures in [-1, 1]."""
     error = ((image.float() - target.float()) ** 2).mean(dim=(1, 2, 3)) / 4
     return float((-10 * error.clamp_min(1e-8).log10()).mean())

@@ -1,4 +1,5 @@
-"""Weights of the compact preset apart from a run: small files that travel, and the start of another run."""
+"""Weights of the compact preset without the rest of a run: small files, and the start of another
+run."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ State = dict[str, Tensor]
 
 
 def load_average(path: Path) -> State:
-    """The averaged weights of a checkpoint, full or small, in fp32.
+    """Read the averaged weights of a checkpoint, full or small, as fp32.
 
     Raises:
         EngineError: the file is missing, damaged, or of another recipe.
@@ -36,7 +37,8 @@ def load_average(path: Path) -> State:
 
 
 def save_half(average: State, path: Path, *, step: int = 0) -> None:
-    """Averaged weights in fp16, in the form of a checkpoint that 'mimicam models bundle' reads too; complete or absent."""
+    """Write averaged weights in fp16 as a checkpoint that 'mimicam models bundle' reads too;
+    complete or absent."""
     half = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in average.items()}
     with write_atomically(path) as part:
         torch.save({"recipe": "compact", "step": step, "modules": {"average": half}}, part)

@@ -1,4 +1,7 @@
-"""DAE-GAN's own objectives, one function per equation. Pictures ``[N, 3, S, S]`` in -1..1; each loss is a scalar."""
+"""DAE-GAN's own objectives, one function per equation.
+
+Pictures ``[N, 3, S, S]`` in -1..1; each loss is a scalar.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ def reconstruction_loss(image: Tensor, target: Tensor) -> Tensor:
 
 
 def smoothness_loss(*fields: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours along both axes, of each field ``[..., 2, H, W]``: equation 4."""
+    """Mean absolute difference of neighbours along both axes, of each field ``[..., 2, H, W]``:
+    equation 4."""
     total = fields[0].new_zeros(())
     for field in fields:
         along_u = (field[..., :, 1:] - field[..., :, :-1]).abs().mean()

@@ -1,4 +1,4 @@
-"""The ``daegan`` recipe: embedders alone first, then all four networks one by one (section 3.3)."""
+"""Recipe of DAE-GAN: embedders alone first, then all four networks one by one (section 3.3)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SCALES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class DaeGanOptions:
-    """The paper's settings (sections 3 and 4); it counts stages in epochs, we in steps."""
+    """The paper's settings (sections 3 and 4), with stages counted in steps instead of epochs."""
 
     stage_one_steps: int = 30_000
-    """Embedders only, up to here (the paper: 30 epochs)."""
+    """Steps of the first stage, which trains the embedders only (the paper: 30 epochs)."""
     steps: int = 100_000
-    """Where the linear fall of all rates ends."""
+    """Step at which all learning rates reach 0."""
     lr: float = 1e-4
     lr_discriminator: float = 4e-4
     smoothness: float = 1.0
@@ -34,10 +34,11 @@ class DaeGanOptions:
 
 
 class DaeGanRecipe:
-    """See ``training.trainer.Recipe``.
+    """Trains DAE-GAN; implements ``training.trainer.Recipe``.
 
-    Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video, uint8 or float
-    in -1..1; a batch with ``source`` ``[N, 3, S, S]`` instead is one frame a video (K = 1).
+    Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video,
+    uint8 or float in -1..1. A batch may have ``source`` ``[N, 3, S, S]`` instead of ``frames``: one
+    frame per video (K = 1).
     """
 
     name = "daegan"
@@ -63,15 +64,16 @@ class DaeGanRecipe:
         }
 
     def modules(self) -> dict[str, nn.Module]:
-        """Model and discriminator."""
+        """Return the model and the discriminator."""
         return {"model": self.model, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One a network."""
+        """Return one optimiser per network."""
         return dict(self._optimisers)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Stage 1: both embedders. Stage 2: each of the four in turn, the others frozen."""
+        """Update both embedders in stage 1; in stage 2 each of the four networks in turn, the
+        others frozen."""
         frames, target = self._prepare(batch)
         figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
         if step < self.options.stage_one_steps:
@@ -84,13 +86,14 @@ class DaeGanRecipe:
             code = self.model.pose_embedder.encode(target)
         figures |= self._update_generator(step, face, code, target)
         figures["discriminator"] = self._update(
-            step, ("discriminator",), lambda: self._judge(face, code, target)
+            step, ("discriminator",), lambda: self._discriminate(face, code, target)
         )
         return figures
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Rows: a frame, the target, the embedded face, the warped reconstruction, the generator's picture."""
+        """Draw rows: a frame, the target, the embedded face, the warped reconstruction, the
+        generator's picture."""
         frames, target = self._prepare(batch)
         face, reading = self.model.embed(frames).face, self.model.pose_embedder(target)
         rows = [
@@ -119,7 +122,7 @@ class DaeGanRecipe:
         figures: dict[str, float] = {}
 
         def objective() -> Tensor:
-            """Equation 6."""
+            """Compute the generator's objective: equation 6."""
             image = self.model.generator(face, code)
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
@@ -136,7 +139,7 @@ class DaeGanRecipe:
         self._update(step, ("generator",), objective)
         return figures
 
-    def _judge(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
+    def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             image = self.model.generator(face, code)
         return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
@@ -154,7 +157,10 @@ class DaeGanRecipe:
         return loss.item()
 
     def rate(self, step: int, network: str) -> float:
-        """Falls linearly; generator and discriminator start with stage 2, where the embedders drop to a tenth."""
+        """Return a network's learning rate.
+
+        It falls linearly; the embedders' drops to a tenth when stage 2 starts the others.
+        """
         o = self.options
         if network in ("face", "pose"):
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0

@@ -1,4 +1,5 @@
-"""Several frames of one video and another of it to reach: what the face embedder is trained on."""
+"""Samples that the face embedder is trained on: several frames of a video, and another one as
+target."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ Batch = dict[str, Tensor]
 
 
 class Videos(Protocol):
-    """What is read of ``training.data.pairs.FramePack``."""
+    """The part of ``training.data.pairs.FramePack`` that is read."""
 
     @property
     def frames(self) -> npt.NDArray[np.uint8]:
@@ -24,7 +25,7 @@ class Videos(Protocol):
 
     @property
     def segment(self) -> npt.NDArray[Any]:
-        """``[F]``: which segment a frame belongs to; no segment reaches across a jump cut."""
+        """``[F]``: segment of each frame. No segment contains a jump cut."""
 
     @property
     def indices(self) -> npt.NDArray[Any]:
@@ -32,10 +33,11 @@ class Videos(Protocol):
 
 
 class VideoSampler:
-    """Batches ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]``, uint8; a step's is always the same.
+    """Draws batches ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]``, uint8, a
+    function of the step.
 
-    The K + 1 frames of a sample are drawn from one segment, without repetition where it is long enough, and
-    mirrored all or none.
+    The K + 1 frames of a sample are drawn from one segment, without repetition where it is long
+    enough, and mirrored all or none.
     """
 
     def __init__(self, videos: Videos, *, size: int, frames: int, batch: int, seed: int = 0) -> None:
@@ -46,13 +48,13 @@ class VideoSampler:
             raise ValueError("videos must hold at least one frame that may be drawn")
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """Draw the batch of a step."""
         rng = np.random.default_rng((self._seed, step))
         drawn = torch.from_numpy(np.stack([self._sample(rng) for _ in range(self._batch)]))
         return {"frames": drawn[:, :-1].contiguous(), "target": drawn[:, -1].contiguous()}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on, one ahead in a thread."""
+        """Yield batches from ``first_step`` on; a thread draws one ahead."""
         with ThreadPoolExecutor(1) as pool:
             step, waiting = first_step, pool.submit(self.batch, first_step)
             while True:

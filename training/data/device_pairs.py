@@ -1,13 +1,15 @@
-"""`training.data.pairs` on the GPU: frames stay there as bytes, and a batch is drawn, moved and coloured there.
+"""Draw the batches of `training.data.pairs` on a GPU: frames stay there as bytes, and are warped
+and coloured there.
 
-Every augmentation is a similarity of the picture's plane, which moves a head's pose and leaves its canonical shape as it
-is. So all frames are read once, plain and mirrored, and a batch needs no fitting. Only the maps of openings are drawn on the
-CPU, by the functions that the live path uses, in threads and three steps ahead. The same pair with the same augmentation
-gives the same arrays as `PairSampler`'s; a test holds the two together.
+Every augmentation is a similarity of the picture's plane. It changes the head pose but not the
+canonical shape. So all frames are fitted once, plain and mirrored, and a batch needs no fitting.
+Only the opening masks are drawn on the CPU, by the functions of the live path, in threads and three
+steps ahead. The same pair with the same augmentation gives the same arrays as `PairSampler`
+(tested).
 
-On a GPU batches are drawn on a stream of their own: on that of the training step each copy to the host would wait until the
-step is done, and only then the drawing begin. For the same reason nothing here asks the device for errors or numbers: no
-checked linear algebra, no ``.item()``, no index that lies on the host.
+On a GPU, batches are drawn on a stream of their own. On the stream of the training step, each copy
+to the host would wait for the end of that step. For the same reason nothing here reads results or
+errors from the device: no checked linear algebra, no ``.item()``, no index that lies on the host.
 
 Shape letters: N frames of the pack, B batch, L = 478 landmarks.
 """
@@ -45,9 +47,12 @@ from mimicam.training.data.pairs import (
 )
 
 _TRIES = 5
+"""Candidate pairs per chosen pair, as in `PairSampler`."""
 _BY_EXPRESSION_SHARE = 0.5
+"""Probability of moving the source's own shape by the expression that was read, as live use
+does."""
 _AHEAD = 3
-"""Batches drawn before they are asked for, on a GPU."""
+"""Number of batches drawn ahead on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +70,15 @@ class Motions:
     expression: Tensor
     """``[..., 52]``"""
     displacement: Tensor
-    """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See `engine.stages.reading`."""
+    """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See
+    `engine.stages.reading`."""
 
     def at(self, *index: Tensor) -> Motions:
-        """Some of them."""
+        """Return the motions at these indices."""
         return Motions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def moved(self, matrix_B23: Tensor) -> Motions:
-        """After a similarity of the picture's plane: crop space after from crop space before."""
+        """Apply a similarity of the picture's plane: crop space after from crop space before."""
         linear, shift = matrix_B23[:, :, :2], matrix_B23[:, :, 2]
         scale = _determinant(linear).sqrt()
         turn = torch.zeros_like(self.rotation)
@@ -88,12 +94,12 @@ class Motions:
         )
 
     def placed(self) -> Tensor:
-        """``[B, 478, 3]``; see `engine.stages.geometry.place`."""
+        """Place the landmarks, ``[B, 478, 3]``; see `engine.stages.geometry.place`."""
         points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
         return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
 
     def codes(self) -> list[MotionCode]:
-        """Each as the live path has it, on the CPU."""
+        """Copy the motions to the CPU, in the form of the live path."""
         parts = (
             self.rotation.flatten(1),
             self.translation,
@@ -106,7 +112,7 @@ class Motions:
         return [_code(*np.split(row, ends)) for row in rows]
 
     def pose_vector(self) -> Tensor:
-        """``[B, 12]``; see `engine.stages.motion.pose_vector`."""
+        """Compute ``[B, 12]``; see `engine.stages.motion.pose_vector`."""
         size = self.scale.log()[:, None] + 1
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
 
@@ -117,9 +123,10 @@ def _code(rotation: Float, translation: Float, scale: Float, shape: Float, expre
 
 
 def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: np.ndarray) -> Motions:
-    """All frames, plain at index 0 of the first axis and mirrored at index 1, on the CPU.
+    """Fit all frames on the CPU: plain at index 0 of the first axis, mirrored at index 1.
 
-    ``pose_row`` int ``[N]``: the frame that each one's head pose is read from.
+    Args:
+        pose_row: int ``[N]``, the frame whose head pose each frame takes.
     """
     geometry = face_geometry()
     mirrored = landmarks_NL3[:, geometry.mirror] * np.array([-1, 1, 1], np.float32)
@@ -140,7 +147,7 @@ def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: n
 
 
 class DevicePack:
-    """Frames and readings on one device."""
+    """A pack on one device: frames, and what the tracker read of them."""
 
     def __init__(
         self,
@@ -153,8 +160,13 @@ class DevicePack:
         *,
         device: torch.device,
     ) -> None:
-        """``segment`` int ``[N]``, ascending: frames of one person without a cut.
-        ``same_pose_group``, ``is_synthetic``: see `training.data.pack`."""
+        """Move a pack to the device.
+
+        Args:
+            segment: int ``[N]``, ascending: frames of one person without a cut.
+            same_pose_group: see `training.data.pack`.
+            is_synthetic: see `training.data.pack`.
+        """
         self.device = device
         self.frames = torch.from_numpy(frames_NSS3).to(device)
         pose_row = pose_rows(same_pose_group)
@@ -167,7 +179,7 @@ class DevicePack:
         )
         weights[:, blendshapes.shape[1] :] *= 5 / landmarks_NL3[:, ::20].shape[1] / 3
         self.places = torch.from_numpy(weights.astype(np.float32)).to(device)
-        """The L1 distance of two rows is how much a pair moves; see `PairSampler`."""
+        """Features whose L1 distance measures how much a pair moves; see `PairSampler`."""
         _, starts, lengths = np.unique(segment, return_index=True, return_counts=True)
         self.starts = torch.from_numpy(starts).to(device)
         self.lengths = torch.from_numpy(lengths).to(device)
@@ -175,7 +187,8 @@ class DevicePack:
 
 
 class DeviceSampler:
-    """Draws batches on the device; the batch of a step is always the same for the same seed and device."""
+    """Draws batches on the device; the batch of a step is always the same for the same seed and
+    device."""
 
     def __init__(
         self,
@@ -198,7 +211,7 @@ class DeviceSampler:
         if not bool(weights.any()):
             raise EngineError("a pack has no person with two frames in one clip: leave it out")
         self._chances = weights.cumsum(0) / weights.sum()
-        """Of the segments, added up."""
+        """Cumulative probabilities of the segments."""
         self._shares = torch.tensor([FAR_PAIR_PROBABILITY, SAME_POSE_PROBABILITY], device=pack.device)[
             :, None, None
         ]
@@ -208,11 +221,11 @@ class DeviceSampler:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are."""
+        """Return the device that holds the batches."""
         return self._pack.device
 
     def batch(self, step: int) -> Batch:
-        """As `PairSampler.batch`."""
+        """Draw the batch of a step; see `PairSampler.batch`."""
         random = torch.Generator(self._pack.device).manual_seed(self._seed * 1_000_003 + step)
         pair_B2 = self._far_pairs(random)
         matrix_B23 = self._matrices(random)
@@ -231,20 +244,19 @@ class DeviceSampler:
         return batch
 
     def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
-        """``[B, 2, 3, size, size]``, 0..255, resampled once."""
+        """Warp the pairs' pictures, ``[B, 2, 3, size, size]``, 0..255, resampled once."""
         frames = self._pack.frames[pair_B2.flatten()].permute(0, 3, 1, 2).float()
         linear_B22 = matrix_B23[:, :, :2]
         at = pixel_grid(self._size, matrix_B23)[None] - matrix_B23[:, None, :, 2]
-        at = (
-            at @ linear_B22 / _determinant(linear_B22)[:, None, None]
-        )  # the inverse of a scaled rotation, transposed
+        # Row vectors times a scaled rotation, over its determinant, apply the inverse.
+        at = at @ linear_B22 / _determinant(linear_B22)[:, None, None]
         flip = torch.stack([1.0 - 2.0 * mirror_B, torch.ones_like(matrix_B23[:, 0, 0])], dim=-1)
         grid = (at * flip[:, None]).view(-1, self._size, self._size, 2).repeat_interleave(2, dim=0)
         moved = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
         return moved.view(-1, 2, *moved.shape[1:])
 
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
-        """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
+        """Compute the arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
         source, target = self._motions(pair_B2, matrix_B23, mirror_B)
         change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
@@ -252,9 +264,10 @@ class DeviceSampler:
         return {**arrays, "target_landmarks": target.placed()}
 
     def cross_identity_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
-        """Drives of the first sources by the pair after each; see `training.data.pairs.cross_identity_drives`.
+        """Drive the first sources by the next pair's target; see
+        `training.data.pairs.cross_identity_drives`.
 
-        ``still_S``: which strangers lend their expression only.
+        ``still_S``: the drivers that lend their expression only, not their head pose.
         """
         count = len(still_S)
         rows = torch.arange(count, device=self._pack.device)
@@ -268,7 +281,7 @@ class DeviceSampler:
         return {CROSS + name: value for name, value in arrays.items()}
 
     def _motions(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> tuple[Motions, Motions]:
-        """Of the pairs' sources and targets, after augmentation."""
+        """Return the motions of the pairs' sources and targets, after augmentation."""
         source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
         return source, target
 
@@ -289,7 +302,7 @@ class DeviceSampler:
     def _far_pairs(self, random: torch.Generator) -> Tensor:
         pack = self._pack
         chance = self._uniform(random, self._batch)
-        # Rounding may put the last sum below 1.
+        # Rounding may leave the last cumulative probability below 1.
         segment = torch.searchsorted(self._chances, chance, right=True).clamp(max=len(self._chances) - 1)
         share = self._uniform(random, self._batch, _TRIES, 2)
         draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
@@ -312,7 +325,7 @@ class DeviceSampler:
         return torch.stack(rows, dim=1)
 
     def _recoloured(self, random: torch.Generator, images: Tensor) -> Tensor:
-        """uint8; the two pictures of a pair alike."""
+        """Change colour and gamma, alike in the two pictures of a pair; returns uint8."""
         a = self._augmentation
         shared, channel, gamma = (2 * self._uniform(random, self._batch, n) - 1 for n in (1, 3, 1))
         gain = 1 + a.colour * (shared + channel / 3)
@@ -325,7 +338,7 @@ class DeviceSampler:
 
 
 def _edited_poses(portrait: Motions, driver: Motions, still: np.ndarray) -> dict[str, Tensor]:
-    """Rotation, translation and scale of each portrait, turned as the live path turns it, or left as it is."""
+    """Compute each portrait's pose: turned as in live use, or unchanged where ``still``."""
     device = portrait.scale.device
     own, other = ([code.pose for code in motions.codes()] for motions in (portrait, driver))
     poses = [a if keep else edit_pose(a, b, None, 1.0) for a, b, keep in zip(own, other, still, strict=True)]
@@ -337,13 +350,14 @@ def _edited_poses(portrait: Motions, driver: Motions, still: np.ndarray) -> dict
 
 
 def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterator[Batch]:
-    """Batches from ``first_step`` on, the first sampler's pairs first; on a GPU, ready for the current stream."""
+    """Yield batches from ``first_step`` on, the first sampler's pairs first; on a GPU, ready for
+    the current stream."""
     device = samplers[0].device
     if device.type != "cuda":
         yield from read_ahead(lambda step: _together(samplers, step), first_step)
         return
     own, main = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-    own.wait_stream(main)  # the packs may still be on their way
+    own.wait_stream(main)  # the copies of the packs may not have finished
 
     def draw(step: int) -> tuple[Batch, torch.cuda.Event]:
         with torch.cuda.stream(own):
@@ -352,7 +366,8 @@ def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterato
     for batch, ready in read_ahead(draw, first_step, ahead=_AHEAD):
         main.wait_event(ready)
         for value in batch.values():
-            value.record_stream(main)  # or its memory would be given to a later batch while this one is read
+            # Otherwise a later batch could be given its memory while this step still reads it.
+            value.record_stream(main)
         yield batch
 
 
@@ -364,7 +379,8 @@ def _together(samplers: Sequence[DeviceSampler], step: int) -> Batch:
 
 
 def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
-    """``[B, 2, 3]``; see `engine.stages.motion.fit_affine`. About the points' means, so that two unknowns are left."""
+    """Fit ``[B, 2, 3]`` about the points' means, which leaves two unknowns; see
+    `engine.stages.motion.fit_affine`."""
     mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
     centred = source_BK2 - mean_B12
     turned = centred.transpose(-1, -2)

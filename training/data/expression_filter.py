@@ -1,10 +1,11 @@
-"""Compute the maps that ``engine.stages.reading`` ships, from packs of tracked frames.
+"""Fit the maps of `engine.stages.reading`, which separate expression from identity, to packs of
+tracked frames.
 
-A frame's features ``f`` are its blendshapes and the modes of its canonical shape. Within one person, the shape changes by
-expression only: regressing its change on the features' change would give the displacement, were there no other people.
-Between people the modes differ though nobody moves. That is noise to this regression, known by its covariance, and is
-added to the normal equations as such (a Wiener filter; Wiener, "Extrapolation, Interpolation, and Smoothing of
-Stationary Time Series", 1949).
+A frame's features are its blendshapes and the modes of its canonical shape. Within one person the
+shape changes by expression only, so a regression of its change on the features' change gives the
+displacement. Between people the modes differ without any expression. To the regression this is
+noise of known covariance, and it is added to the normal equations as such: a Wiener filter (Wiener,
+"Extrapolation, Interpolation, and Smoothing of Stationary Time Series", 1949).
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 MODES = 80
 _EVERY = 11
-"""The modes are those of every n-th frame: neighbours are alike."""
+"""Step between the frames that the modes are computed from: neighbours are nearly equal."""
 _RIDGE = 1.0
 _FRAMES_OF_A_PERSON = 100.0
-"""People weigh alike, each as this many frames."""
+"""Weight of each person, in frames: people with more frames do not count more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedFrames:
-    """Frames as the tracker reads them, each beside its mirror picture. N frames, flattened shapes."""
+    """What the tracker read of N frames and of their mirror pictures, with flattened shapes."""
 
     shape: np.ndarray
     """``[N, 1434]``, canonical, less the mean face."""
@@ -36,16 +37,16 @@ class TrackedFrames:
     view: np.ndarray
     """``[N, 9]``; see `engine.stages.reading.view_terms`."""
     person: np.ndarray
-    """``[N]``, any labels; the mirror picture is another person."""
+    """``[N]``, any labels; the mirror picture counts as another person."""
     same_pose_group: np.ndarray
     """int ``[N]``; see `training.data.pack`."""
     own_pose_shape: np.ndarray
-    """``[N, 1434]``: as ``shape``, by the pose of the frame's pose group."""
+    """``[N, 1434]``: as ``shape``, but fitted by the pose of the frame's pose group."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """See `engine.stages.reading.FaceReading`."""
+    """The fitted maps; see `engine.stages.reading.FaceReading`."""
 
     modes: np.ndarray
     view_bias: np.ndarray
@@ -55,7 +56,7 @@ class Maps:
 def read_pack(
     track: dict[str, np.ndarray], people: np.ndarray, mean: np.ndarray, mirror: np.ndarray
 ) -> TrackedFrames:
-    """Frames of a pack's ``track.npz``, plain and mirrored. ``people``: a label for each frame."""
+    """Read a pack's ``track.npz``, plain and mirrored. ``people``: a label for each frame."""
     group = track["pose_group"] if "pose_group" in track else np.arange(len(people))
     sides = [(track["landmarks"], track["blendshapes"], people, group)]
     flipped = track["landmarks"][:, mirror] * np.array([-1, 1, 1], np.float32)
@@ -92,14 +93,14 @@ def fit_maps(
     rendered: TrackedFrames | None,
     rendered_share: float,
 ) -> Maps:
-    """The maps of real people, and of rendered heads where given.
+    """Fit the maps to real people, and to rendered heads where given.
 
     Args:
         people: training people, many frames each.
         shape_from_expression: see `engine.stages.geometry.FaceGeometry`.
-        rendered: heads of exactly two expressions by two poses each, by ``same_pose_group``, in the order of
-            `training.synthetic.quadruple.ORDER`.
-        rendered_share: weight of a pair of rendered pictures, where a person weighs 100.
+        rendered: heads of two expressions by two poses each, in
+            `training.synthetic.quadruple.ORDER`; equal poses share a ``same_pose_group``.
+        rendered_share: weight of a pair of rendered pictures; that of a person is 100.
     """
     bias = view_bias_of_shapes(people)
     unbiased = people.shape - people.view @ bias
@@ -119,7 +120,8 @@ def fit_maps(
 
 
 def displacements(frames: TrackedFrames, maps: Maps) -> np.ndarray:
-    """``[N, 1434]`` from a face without expression; only differences mean anything."""
+    """Compute displacements ``[N, 1434]`` from a face without expression; only differences are
+    meaningful."""
     modes = frames.shape @ maps.modes.T - frames.view @ maps.view_bias
     result: np.ndarray = np.concatenate([frames.expression, modes], axis=1) @ maps.displacement
     return result
@@ -128,7 +130,8 @@ def displacements(frames: TrackedFrames, maps: Maps) -> np.ndarray:
 def explained_share(
     frames: TrackedFrames, predicted: np.ndarray, view_bias: np.ndarray, landmarks: list[int]
 ) -> float:
-    """Of the variance of landmarks' x and y within people, what a prediction of their displacement explains."""
+    """Share of the variance within people of the landmarks' x and y that a predicted displacement
+    explains."""
     columns = np.array([3 * i + axis for i in landmarks for axis in (0, 1)])
     truth = _centred(frames.shape[:, columns] - frames.view @ view_bias[:, columns], frames.person)
     error = truth - _centred(predicted[:, columns], frames.person)
@@ -136,9 +139,10 @@ def explained_share(
 
 
 def view_bias_of_shapes(frames: TrackedFrames) -> np.ndarray:
-    """``[9, 1434]``: what the tracker reads differently of turned faces.
+    """Fit ``[9, 1434]``: the tracker's bias on turned faces.
 
-    Regressed beside the blendshapes, so that what people do when they turn is not taken for the turn.
+    The blendshapes are regressed along with it, so that expressions that go with a turn are not
+    taken for the bias.
     """
     x = _within(np.concatenate([frames.expression[:, 1:], frames.view], axis=1), frames.person)
     y = _within(frames.shape, frames.person)
@@ -154,13 +158,14 @@ def _features(frames: TrackedFrames, bias: np.ndarray, modes: np.ndarray) -> np.
 
 
 def _unmoved(residual: np.ndarray, modes: np.ndarray) -> np.ndarray:
-    """Features of what blendshapes do not explain."""
+    """Compute the features of the residual that blendshapes do not explain."""
     z = residual @ modes.T
     return np.concatenate([np.zeros((len(z), 52)), z], axis=1)
 
 
 def _identity(features: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Scatter of the people's means: what differs though nobody moves."""
+    """Compute the scatter of the people's means: the differences that are identity, not
+    expression."""
     names, number, counts = np.unique(person, return_inverse=True, return_counts=True)
     means = np.zeros((len(names), features.shape[1]))
     np.add.at(means, number, features)
@@ -170,7 +175,8 @@ def _identity(features: np.ndarray, person: np.ndarray) -> np.ndarray:
 
 
 def _rendered_pairs(frames: TrackedFrames, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From either picture of one expression to either of the other: features' change, and the true one."""
+    """Pair either picture of one expression with either of the other: changes of the features, and
+    the true changes."""
     order = np.argsort(frames.person, kind="stable")
     names, counts = np.unique(frames.person, return_counts=True)
     whole = np.isin(frames.person[order], names[counts == 4])
@@ -181,7 +187,7 @@ def _rendered_pairs(frames: TrackedFrames, features: np.ndarray) -> tuple[np.nda
 
 
 def _within(values: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Less the person's mean, and weighed so that people count alike."""
+    """Subtract each person's mean, and weight people equally."""
     _, number, counts = np.unique(person, return_inverse=True, return_counts=True)
     weighed: np.ndarray = _centred(values, person) * (_FRAMES_OF_A_PERSON / np.sqrt(counts))[number, None]
     return weighed

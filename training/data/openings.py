@@ -1,4 +1,5 @@
-"""Maps of openings for training batches, drawn by the functions that the live path uses."""
+"""Opening masks (lips, lids, teeth) of training batches, drawn by the functions of the live
+path."""
 
 from __future__ import annotations
 
@@ -16,14 +17,16 @@ from mimicam.engine.stages.teeth import paint_teeth
 from mimicam.engine.types import Float, MotionCode
 
 _PAINTERS = 4
-"""Threads that draw at most: most of the work is OpenCV's, which lets others run, but its calls are short."""
+"""Largest number of drawing threads. OpenCV releases the interpreter lock, but its calls here are
+short."""
 
 
 class OpeningsPainter:
-    """Draws the maps of openings of a batch on the CPU, in a few threads, and brings them to the device."""
+    """Draws the opening masks of a batch on the CPU, in a few threads, and copies them to the
+    device."""
 
     def __init__(self, batch: int, side: int, device: torch.device) -> None:
-        """Take memory for ``[batch, 6, side, side]``, pinned where the device is a GPU."""
+        """Allocate ``[batch, 6, side, side]``, pinned if the device is a GPU."""
         pinned = device.type == "cuda"
         self._device = device
         self._maps = torch.zeros(batch, 6, side, side, pin_memory=pinned)
@@ -31,10 +34,11 @@ class OpeningsPainter:
         self._pool, self._canvases = ThreadPoolExecutor(workers), [Canvas(side) for _ in range(workers)]
 
     def __call__(self, source: Sequence[MotionCode], target: Sequence[MotionCode]) -> Tensor:
-        """``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
+        """Draw ``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
 
-        On a GPU the copy is queued on the current stream. Whoever calls again has copied the next batch's codes to the host
-        on that stream, and so waited for it: the pinned memory is free again.
+        On a GPU the copy is queued on the current stream. The caller copies the next batch's codes
+        to the host on the same stream before the next call, which waits for this copy: the pinned
+        memory is then free again.
         """
         pairs, maps = list(zip(source, target, strict=True)), self._maps.numpy()
         count = len(self._canvases)
@@ -49,7 +53,8 @@ class OpeningsPainter:
 
 
 def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
-    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``; it also draws a mouth: six times as long."""
+    """Draw the masks of `engine.stages.motion.make_drive`, ``[6, side, side]``, without its mouth
+    (six times as fast)."""
     paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
     paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
     paint_teeth(target, out[0], canvas=canvas, out=out[4:])

@@ -3,10 +3,11 @@
 A pack is a folder of three files:
 
 - ``frames.npy``: uint8 ``[N, size, size, 3]``, RGB.
-- ``track.npz``: ``landmarks`` float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in the same unit);
-  ``blendshapes`` float32 ``[N, 52]``; ``segment`` int32 ``[N]``, the frames of one clip between two jump cuts;
-  ``pose_group`` int32 ``[N]``, equal where the head pose is equal by construction (each frame of a clip has its own);
-  ``made`` bool ``[N]``, true for pictures that were re-rendered from another one.
+- ``track.npz``: ``landmarks`` float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in
+  the same unit); ``blendshapes`` float32 ``[N, 52]``; ``segment`` int32 ``[N]``, the frames of one
+  clip between two jump cuts; ``pose_group`` int32 ``[N]``, equal where the head pose is equal by
+  construction (each frame of a clip has its own); ``made`` bool ``[N]``, true for pictures that
+  were re-rendered from another one.
 - ``segments.json``: file, identity and split of each segment.
 """
 
@@ -44,7 +45,8 @@ class Segment:
 
 
 def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> list[Segment]:
-    """Read a csv with the columns ``file``, ``identity`` and, for clips with jump cuts, ``jump_cuts_s``.
+    """Read a csv with the columns ``file``, ``identity`` and, for clips with jump cuts,
+    ``jump_cuts_s``.
 
     Raises:
         EngineError: the csv is missing, lacks a column, or names a file that is not there.
@@ -80,7 +82,8 @@ def _cuts(index: Path, row: dict[str, str]) -> tuple[float, ...]:
 
 
 def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
-    """List every clip and picture below a folder; the identity comes from the path, see `identity_of`.
+    """List every clip and picture below a folder; the identity comes from the path, see
+    `identity_of`.
 
     Raises:
         EngineError: there is none.
@@ -95,7 +98,8 @@ def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
 
 
 def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
-    """Yield time in seconds and RGB picture of every n-th frame of a video, or of a picture file."""
+    """Yield time in seconds and RGB picture of every n-th frame of a video, or of a picture
+    file."""
     if path.suffix.lower() in PICTURES:
         picture = cv2.imread(str(path))
         if picture is None:
@@ -145,8 +149,10 @@ class Packer:
 
         Args:
             image: RGB.
-            same_pose_group: number of the caller's choice, shared by pictures with the same head pose.
-            is_synthetic: re-rendered from a real picture of the segment; see `training.data.pairs.target_rows`.
+            same_pose_group: number of the caller's choice, shared by pictures with the same head
+                pose.
+            is_synthetic: re-rendered from a real picture of the segment; see
+                `training.data.pairs.target_rows`.
         """
         face = self._tracker(image)
         if face is None:

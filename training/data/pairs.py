@@ -1,4 +1,5 @@
-"""Pairs of frames of one person from a pack, augmented alike, as the arrays a compact model trains on."""
+"""Pairs of frames of one person from a pack, augmented alike, as the arrays a compact model trains
+on."""
 
 from __future__ import annotations
 
@@ -27,26 +28,29 @@ T = TypeVar("T")
 Batch = dict[str, torch.Tensor]
 Arrays = dict[str, np.ndarray]
 Motions = tuple[MotionCode, MotionCode]
-"""Of a pair's source and of its target."""
+"""Motion of a pair's source, and of its target."""
 
 TRAINED = tuple(name for name in CONDITIONING if name != "own_teeth")
-"""Inputs of the generator that a batch holds. Networks learn to do without the mouth that is drawn."""
+"""Inputs of the generator that a batch holds. The mouth is drawn after the networks, so it is not
+trained."""
 CROSS = "cross_"
-"""What the names of `cross_identity_drives` begin with."""
+"""Prefix of the names that `cross_identity_drives` adds to a batch."""
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
 PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
-"""How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
+"""Weight of each blendshape's difference when pairs are chosen. Blinks and open mouths are rare, so
+they count more."""
 
 
 FAR_PAIR_PROBABILITY = 0.7
-"""Of the pairs are chosen for their difference, the others as they fall."""
+"""Probability of choosing the most different of five candidate pairs; otherwise the first is
+taken."""
 SAME_POSE_PROBABILITY = 0.5
-"""Of the pairs of a pack that holds expressions at one pose: so many show them."""
+"""Probability of preferring two expressions at one pose, in packs that have them."""
 SAME_POSE_BONUS = 1e3
-"""Beyond any difference."""
+"""Score added to such a pair; larger than any difference."""
 EXPRESSION_ONLY_PROBABILITY = 0.6
-"""Of the strangers lend their expression only."""
+"""Probability that a cross-identity driver lends the expression only, not the head pose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,13 @@ class Augmentation:
     roll_deg: float = 12.0
     scale: tuple[float, float] = (0.85, 1.15)
     shift: float = 0.08
-    """Of the picture's side."""
+    """Largest shift, as a share of the picture's side."""
     colour: float = 0.25
     gamma: float = 0.25
 
 
 class FramePack:
-    """Memory-mapped frames with their readings."""
+    """A pack: memory-mapped frames, and what the tracker read of them."""
 
     def __init__(self, folder: Path, *, validation: bool) -> None:
         self.frames = np.load(folder / "frames.npy", mmap_mode="r")
@@ -82,7 +86,8 @@ class FramePack:
 
 
 class PairSampler:
-    """Draws batches of training pairs; one generator state per step, so that a step can be drawn again."""
+    """Draws batches of training pairs; one generator state per step, so that a step can be drawn
+    again."""
 
     def __init__(
         self,
@@ -106,7 +111,8 @@ class PairSampler:
         self._segment_weights = self._weights()
 
     def _weights(self) -> np.ndarray:
-        """Square root of the length: long clips matter more, but people matter most."""
+        """Weight segments by the square root of their length: long clips count more, but less than
+        more people do."""
         present = np.unique(self._pack.segment[self._pack.indices])
         lengths = np.diff(self._pack.starts)
         weights = np.zeros(len(lengths))
@@ -118,7 +124,7 @@ class PairSampler:
         return weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, always the same for the same seed."""
+        """Draw the batch of a step: always the same for the same seed."""
         rng = np.random.default_rng((self._seed, step))
         drawn = [self._sample(rng) for _ in range(self._batch)]
         batch = _stacked([arrays for arrays, _ in drawn])
@@ -128,7 +134,7 @@ class PairSampler:
         return batch
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on."""
+        """Yield the batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
     def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
@@ -147,7 +153,8 @@ class PairSampler:
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
-        """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
+        """Draw five pairs and choose the one that differs most in expression and pose: equal frames
+        teach nothing.
 
         Half of the time two expressions of one pose win, where the pack has them.
         """
@@ -162,15 +169,16 @@ class PairSampler:
         )
         pose = self._pack.pose_row[draws]
         alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
-        score = (rng.random() < FAR_PAIR_PROBABILITY) * distance + (
-            rng.random() < SAME_POSE_PROBABILITY
-        ) * SAME_POSE_BONUS * alike
+        prefer_far = rng.random() < FAR_PAIR_PROBABILITY
+        prefer_same_pose = rng.random() < SAME_POSE_PROBABILITY
+        # With neither, all scores are 0 and argmax takes the first pair.
+        score = prefer_far * distance + prefer_same_pose * SAME_POSE_BONUS * alike
         source, target = draws[int(np.argmax(score))]
         target_row = self._pack.target_row[target]
         return int(target if source == target_row else source), int(target_row)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:
-        """``[2, 3]``: crop space after augmentation from crop space before."""
+        """Draw a similarity ``[2, 3]``: crop space after augmentation from crop space before."""
         a = self._augmentation
         roll, scale = np.deg2rad(rng.uniform(-a.roll_deg, a.roll_deg)), rng.uniform(*a.scale)
         cos, sin = scale * np.cos(roll), scale * np.sin(roll)
@@ -194,7 +202,7 @@ class PairSampler:
         return picture, MotionCode(expression=blendshapes, pose=pose, shape=shape)
 
     def _landmarks(self, index: int, matrix: np.ndarray, mirror: bool) -> np.ndarray:
-        """``[478, 3]`` after augmentation."""
+        """Move the landmarks ``[478, 3]`` as the picture is moved."""
         landmarks = self._pack.landmarks[index]
         if mirror:
             landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
@@ -220,10 +228,15 @@ def _trained(drive: Drive) -> Arrays:
 def cross_identity_drives(
     motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
 ) -> Batch:
-    """Drives of the first ``count`` sources by the pair after each: what live use asks for across people.
+    """Drive the first ``count`` sources by the next pair's target: by another person, as in live
+    use.
 
-    No picture tells what is right, but where the landmarks must be found is known: `engine.stages.motion.Drive` by array
-    with `CROSS` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
+    There is no true picture, but it is known where the landmarks must be found.
+
+    Returns:
+        The arrays of `engine.stages.motion.Drive`, their names prefixed with `CROSS`, and
+            ``cross_landmarks``
+        ``[count, 478, 3]``.
     """
     drawn = []
     for number in range(count):
@@ -241,10 +254,11 @@ def cross_identity_drives(
 
 
 def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
-    """The row that is drawn where a row was chosen for it, int ``[N]``.
+    """Return the row that replaces each row as a target, int ``[N]``.
 
-    Itself or, for a synthetic picture, its segment's first real one: synthetic pictures are good enough to start from, but learning
-    to draw them would be learning their faults.
+    A real picture is its own target. A synthetic one is replaced by its segment's first real
+    picture: synthetic pictures are good enough as sources, but as targets the networks would learn
+    their faults.
     """
     rows = np.arange(len(segment))
     for number in np.unique(segment[is_synthetic]):
@@ -255,23 +269,23 @@ def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
 
 
 class Mixture:
-    """Batches put together from several samplers, the first sampler's pairs first."""
+    """Concatenates the batches of several samplers, the first sampler's pairs first."""
 
     def __init__(self, samplers: Sequence[PairSampler]) -> None:
         self._samplers = samplers
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, always the same for the same seeds."""
+        """Draw the batch of a step: always the same for the same seeds."""
         parts = [sampler.batch(step) for sampler in self._samplers]
         return {key: torch.cat([part[key] for part in parts if key in part]) for key in parts[0]}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on."""
+        """Yield the batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
 
 def read_ahead(draw: Callable[[int], T], first_step: int, *, ahead: int = 2) -> Iterator[T]:
-    """``draw`` of each step from ``first_step`` on, some ahead in a thread."""
+    """Yield ``draw(step)`` from ``first_step`` on; a thread draws some steps ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(draw, first_step + i) for i in range(ahead)]
         step = first_step + ahead
@@ -286,12 +300,14 @@ def _stacked(samples: Sequence[Arrays]) -> Batch:
 
 
 def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
-    """The target as the live path would know it: the source's own shape, moved by what was read of the expressions."""
+    """Return the target as the live path knows it: the source's shape, moved by the displacement
+    that was read."""
     return replace(target, shape=source.shape + expression_displacement(target, source))
 
 
 def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
-    """Crop-space map to the pixel map that warpAffine wants (pixel centres at integers)."""
+    """Convert a crop-space map to the pixel map that warpAffine expects (pixel centres at
+    integers)."""
     to_pixel = np.array(
         [[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]]
     )

@@ -1,7 +1,7 @@
-"""Measure which branch carries expression and which pose, and give both their true names.
+"""Measure which branch carries expression and which pose, and name both accordingly.
 
-Nothing in the cyclic losses alone says which generator does what (the published checkpoint has its
-branches under swapped names), so a trained model is measured before it is written.
+The cyclic losses alone do not decide which generator does what: in the published checkpoint the
+names are swapped. So a trained model is measured before it is written.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.types import Mode
 
 Edit = Callable[[Tensor, Tensor, Mode], Tensor]
-"""Source and driving pictures and a mode (``exp`` or ``pose``) to pictures."""
+"""Maps source and driving pictures and a mode (``exp`` or ``pose``) to pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Expression and pose read off pictures by something that was trained elsewhere."""
+class FaceMeasure:
+    """Expression and pose of pictures, measured by a network that was trained elsewhere."""
 
     expression: Tensor
     """``[N, E]``"""
@@ -30,12 +30,12 @@ class Reading:
     """``[N, P]``"""
 
 
-Reader = Callable[[Tensor], Reading]
+Reader = Callable[[Tensor], FaceMeasure]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BranchReport:
-    """How much of the driver's change each branch reproduces: 1 all of it, 0 nothing."""
+    """Gain of each branch: the share of the driver's change that it reproduces, 0 to 1."""
 
     first_expression: float
     """Expression gain of the branch now called expression."""
@@ -46,22 +46,25 @@ class BranchReport:
 
     @property
     def preference(self) -> float:
-        """Above 0: the names are right. Below: swapped. The gains' differences, added up."""
+        """Sum of the differences of the gains: above 0 the names are right, below 0 they are
+        swapped."""
         return (self.first_expression - self.first_pose) + (self.second_pose - self.second_expression)
 
     @property
     def swapped(self) -> bool:
-        """Whether the branches bear each other's names."""
+        """True if the branches have each other's names."""
         return self.preference < 0
 
 
 def measure_branches(edit: Edit, read: Reader, pairs: Iterable[tuple[Tensor, Tensor]]) -> BranchReport:
-    """Run both branches over batches of pairs (source, driving) and see whom the results follow.
+    """Run both branches over batches of pairs (source, driving), and measure how far the results
+    follow the driver.
 
-    Readings of results are explained, in the least-squares sense, as ``a * driver + b * source + mean``; the gain
-    is ``a``. A branch that always gives the same picture has gain 0, one that copies its source too.
+    Measures of results are fitted by least squares as ``a * driver + b * source + mean``; the gain
+    is ``a``. A branch that always gives the same picture has gain 0, and so has one that copies its
+    source.
     """
-    seen: dict[str, list[Reading]] = {}
+    seen: dict[str, list[FaceMeasure]] = {}
     with torch.no_grad():
         for source, driving in pairs:
             seen.setdefault("source", []).append(read(source))
@@ -81,10 +84,13 @@ def measure_branches(edit: Edit, read: Reader, pairs: Iterable[tuple[Tensor, Ten
 
 
 def name_branches(model: Dpe, report: BranchReport, *, least: float = 0.5) -> bool:
-    """Exchange the branches in place if they bear each other's names; whether that was done.
+    """Exchange the branches in place if their names are swapped; return whether they were.
 
-    Raises EngineError where the measurement does not tell them apart by at least ``least``: a perfect model has
-    2, an untrained one was measured at 0.3 over 24 pairs and 0.6 over 8.
+    A perfect model has a preference of 2; an untrained one was measured at 0.3 over 24 pairs and
+    0.6 over 8.
+
+    Raises:
+        EngineError: the preference is smaller than ``least``, so the branches cannot be told apart.
     """
     if abs(report.preference) < least:
         raise EngineError(
@@ -104,7 +110,7 @@ def exchange(model: Dpe) -> None:
 
 
 def _centred(readings: list[Tensor]) -> Tensor:
-    """All values of all pairs in one row, each without its mean over the pairs."""
+    """Flatten all values of all pairs, each minus its mean over the pairs."""
     values = torch.cat(readings).double()
     return (values - values.mean(0)).flatten()
 

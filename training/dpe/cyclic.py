@@ -1,7 +1,8 @@
 """The bidirectional cyclic strategy of DPE (section 3.2, figure 3).
 
-Expression then pose from driver to source, pose then expression from source to driver, and each
-generator alone on its own picture. Shape letters: N pairs, S side of the picture.
+It applies the driver's expression, then its pose, to the source. It applies the source's pose, then
+its expression, to the driver. And it runs each generator on its own picture. Shape letters: N
+pairs, S side of the picture.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Cycle:
 
 
 def run_cycle(model: Dpe, source: Tensor, driving: Tensor) -> Cycle:
-    """One pass over pairs of frames of one clip each, with gradients."""
+    """Run one pass over pairs of frames of one clip each, with gradients."""
     s, d = model.encode(source), model.encode(driving)
     of_s, of_d = model.codes(s.latent), model.codes(d.latent)
     source_1 = model.generate_expression(s.latent + of_d.expression, s.features)

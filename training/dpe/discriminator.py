@@ -13,13 +13,13 @@ from mimicam.engine.models.dpe.network import ConvBlock, ResidualBlock
 from mimicam.engine.models.dpe.stylegan2 import GAIN, SLOPE, EqualLinear
 
 _GROUP = 4
-"""Pictures whose spread is measured together (StyleGAN2)."""
+"""Number of pictures whose standard deviation is measured together (StyleGAN2)."""
 
 
 def spread_channel(x_NCHW: Tensor) -> Tensor:
-    """One more channel: the mean standard deviation over groups of up to four pictures.
+    """Append a channel: the mean standard deviation over groups of up to four pictures.
 
-    With it the discriminator sees that a generator makes the same picture again and again.
+    It shows the discriminator when a generator draws the same picture again and again.
     """
     N, _, H, W = x_NCHW.shape
     group = max(g for g in range(1, _GROUP + 1) if N % g == 0)
@@ -29,7 +29,7 @@ def spread_channel(x_NCHW: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Pictures ``[N, 3, size, size]`` to scores ``[N]``; higher is more real."""
+    """Maps pictures ``[N, 3, size, size]`` to scores ``[N]``; higher is more real."""
 
     def __init__(self, config: DpeConfig) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The face network of equation 10: the tracker's, run with gradients.
+"""The face network of equation 10: the tracker's networks, run with gradients.
 
-The paper takes the features of an expression recognition network (its reference 10); the tracker's
-52 blendshapes stand in for them. Also reads head pose, to tell branches apart.
+The paper uses the features of an expression recognition network (its reference 10). The tracker's
+52 blendshapes take their place. Head pose is measured too, to tell the branches apart.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS
-from mimicam.training.dpe.branches import Reading
+from mimicam.training.dpe.branches import FaceMeasure
 from mimicam.training.losses.onnx_graph import OnnxGraph
 
 _SIDE = 256
-"""Of the landmark network's picture."""
+"""Side of the landmark network's picture, pixels."""
 _POSE_POINTS = (33, 263, 168, 1, 152, 10)
-"""Outer eye corners, nose bridge and tip, chin, forehead: expression moves them little, but for the chin."""
+"""Outer eye corners, nose bridge and tip, chin, forehead. Of these, expression moves only the chin
+much."""
 
 
 class TrackerFeatures(nn.Module):
-    """Pictures of one face each, filling the frame as in training clips, to 52 blendshapes."""
+    """Maps pictures of one face each, as large as in training clips, to 52 blendshapes."""
 
     def __init__(self, landmarks: Path, blendshapes: Path) -> None:
         """Args:
@@ -37,7 +38,7 @@ class TrackerFeatures(nn.Module):
         self.requires_grad_(False)
 
     def landmarks(self, image_N3SS: Tensor) -> Tensor:
-        """``[N, 478, 3]`` in pixels of a 256-pixel picture, from pictures in -1..1."""
+        """Find ``[N, 478, 3]`` in pixels of a 256-pixel picture, from pictures in -1..1."""
         image = F.interpolate(image_N3SS, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
         NHWC = ((image + 1) / 2).permute(0, 2, 3, 1)
         points: Tensor = self._landmarks(NHWC)[0]
@@ -47,11 +48,14 @@ class TrackerFeatures(nn.Module):
         return self.blendshapes(self.landmarks(image_N3SS))
 
     def blendshapes(self, points_NK3: Tensor) -> Tensor:
-        """``[N, 52]`` from ``[N, 478, 3]``; the network takes one face at a time."""
+        """Compute ``[N, 52]`` from ``[N, 478, 3]``; the network takes one face at a time."""
         chosen = points_NK3[:, self._points, :2]
         return torch.stack([self._blendshapes(one[None])[0].reshape(-1) for one in chosen])
 
-    def read(self, image_N3SS: Tensor) -> Reading:
-        """For ``branches.measure_branches``: blendshapes, and six rigid points in units of the side."""
+    def read(self, image_N3SS: Tensor) -> FaceMeasure:
+        """Measure pictures for ``branches.measure_branches``: blendshapes, and six nearly rigid
+        points in units of the side."""
         points = self.landmarks(image_N3SS)
-        return Reading(expression=self.blendshapes(points), pose=points[:, _POSE_POINTS].flatten(1) / _SIDE)
+        return FaceMeasure(
+            expression=self.blendshapes(points), pose=points[:, _POSE_POINTS].flatten(1) / _SIDE
+        )

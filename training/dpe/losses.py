@@ -1,7 +1,7 @@
-"""The objective of DPE, one function an equation (section 3.3).
+"""The objective of DPE, one function per equation (section 3.3).
 
-Pictures are ``[N, 3, S, S]`` in -1..1; every loss is a scalar. The pair <S', D'> has no truth: its losses
-must not teach the pose generator, so D' is cut from the graph there ("asymmetric back-propagation",
+Pictures are ``[N, 3, S, S]`` in -1..1; every loss is a scalar. The pair <S', D'> has no truth. Its
+losses must not train the pose generator, so D' is detached there ("asymmetric back-propagation",
 section 3.2).
 """
 
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 from mimicam.training.dpe.cyclic import Cycle
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Two batches of pictures to a scalar; gradients go to the first."""
+"""Maps two batches of pictures to a scalar; gradients go to the first."""
 FaceFeatures = Callable[[Tensor], Tensor]
-"""Pictures to expression features ``[N, E]``."""
+"""Maps pictures to expression features ``[N, E]``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """The trade-offs of equation 12 (section 4.1: both 20)."""
+    """Weights of the losses in equation 12 (section 4.1: both 20)."""
 
     perceptual: float = 20.0
     expression: float = 20.0
 
 
 def intermediate_pair(cycle: Cycle) -> tuple[Tensor, Tensor]:
-    """<S', D'> with D' cut from the graph: what compares them teaches nothing that made D'."""
+    """Return <S', D'> with D' detached: losses between them do not train what drew D'."""
     return cycle.source_1, cycle.driving_1.detach()
 
 
@@ -58,7 +58,7 @@ def perceptual_loss(cycle: Cycle, distance: Distance) -> Tensor:
 def expression_loss(cycle: Cycle, features: FaceFeatures) -> Tensor:
     """Equation 10: S' has the driver's expression, and D' keeps it.
 
-    This is what says which branch is expression: e(S, D) must change it, p(D, S) must not.
+    Only this loss decides which branch is expression: e(S, D) must change it, p(D, S) must not.
     """
     with torch.no_grad():
         wanted = features(cycle.driving)
@@ -73,7 +73,7 @@ def adversarial_loss(cycle: Cycle, discriminator: nn.Module) -> Tensor:
 
 
 def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
-    """Equation 12, from the four terms by name."""
+    """Equation 12: the weighted sum of the four terms, which are given by name."""
     return (
         terms["reconstruction"]
         + weights.perceptual * terms["perceptual"]
@@ -83,12 +83,13 @@ def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
 
 
 def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's side of equation 11; ``fake`` must not carry a graph."""
+    """Equation 11 for the discriminator; ``fake`` must be detached."""
     return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake)).mean()
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real pictures."""
+    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real
+    pictures."""
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

@@ -1,4 +1,4 @@
-"""The ``published`` recipe: both stages with the paper's settings (section 4.1)."""
+"""Recipe of DPE: both stages with the paper's settings (section 4.1)."""
 
 from __future__ import annotations
 
@@ -25,50 +25,56 @@ Batch = dict[str, Tensor]
 
 GENERATOR_EVERY = 4
 DISCRIMINATOR_EVERY = 16
-"""Steps between regularisations, StyleGAN2's figures, as the published training code has them.
+"""Steps between regularisations, as in StyleGAN2 and the published training code.
 
-For the generator only Adam's correction remains: DPE has no regularisation of its own there."""
+For the generator only Adam's correction remains: DPE does not regularise it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DpeOptions:
-    """The paper's settings; batches of 32."""
+    """The paper's settings, for batches of 32."""
 
     stage_one_steps: int = 100_000
-    """All of the model is trained up to here; then for 50,000 steps what ``stage_two_parts`` names."""
+    """Steps of the first stage, which trains the whole model. The second trains what
+    ``stage_two_parts`` returns."""
     lr_one: float = 0.002
     lr_two: float = 0.0008
     weights: LossWeights = field(default_factory=LossWeights)
     r1: float = 10.0
-    """StyleGAN2's weight of the gradient penalty."""
+    """Weight of the gradient penalty, as in StyleGAN2."""
     ema: float = 0.999
     accumulate: int = 1
-    """Parts a batch is split into, one after another, to save memory. The discriminator's spread
-    channel then sees a part, so this is not bit-equal to one part."""
+    """Number of parts that a batch is split into, one after another, to save memory. The
+    discriminator's spread channel then sees one part, so the result is not bit-equal to an unsplit
+    batch."""
     bf16: bool = False
-    """bfloat16 where autocast allows; sampling grids then have its 8 bits, so pictures are rougher."""
+    """Compute in bfloat16 where autocast allows. Sampling grids then have 8 bits, which makes
+    pictures coarser."""
 
 
 def stage_two_parts(model: Dpe) -> list[nn.Parameter]:
-    """What stage 2 trains: the expression generator and the motion module's MLPs (section 4.1)."""
+    """Return the parameters that stage 2 trains: the expression generator and the motion module's
+    MLPs (section 4.1)."""
     motion = model.motion
     modules = (model.expression_generator, motion.trunk, motion.expression, motion.pose)
     return [p for module in modules for p in module.parameters()]
 
 
 def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.Adam:
-    """Adam with betas (0, 0.99) and StyleGAN2's correction for regularising once in ``every`` steps."""
+    """Make Adam with betas (0, 0.99) and StyleGAN2's correction for regularising once in ``every``
+    steps."""
     ratio = every / (every + 1)
     return torch.optim.Adam(parameters, lr=lr * ratio, betas=(0.0, 0.99**ratio))
 
 
 class DpeRecipe:
-    """See ``training.trainer.Recipe``. Batches hold ``source`` and ``target``, two frames of one clip each.
+    """Trains DPE; implements ``training.trainer.Recipe``.
 
-    Pictures are ``[N, 3, S, S]``: uint8, or float in -1..1.
+    Batches hold ``source`` and ``target``, two frames of one clip each. Pictures are
+    ``[N, 3, S, S]``: uint8, or float in -1..1.
     """
 
-    name = "published"
+    name = "published"  # as in the checkpoints of earlier versions
 
     def __init__(
         self,
@@ -98,15 +104,15 @@ class DpeRecipe:
         self._penalty = 0.0
 
     def modules(self) -> dict[str, nn.Module]:
-        """Model, its running average, discriminator."""
+        """Return the model, its running average and the discriminator."""
         return {"model": self.model, "average": self.average, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One for each stage, and the discriminator's."""
+        """Return an optimiser for each stage, and the discriminator's."""
         return dict(self._optimisers)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """One update of the model, then one of the discriminator with the same pictures."""
+        """Update the model, then the discriminator with the same pictures."""
         stage = "stage_1" if step < self.options.stage_one_steps else "stage_2"
         self._freeze(stage)
         parts = list(self._parts(batch))
@@ -117,15 +123,21 @@ class DpeRecipe:
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Rows: source, driver, then the source with expression, pose, both. ``[3, 5 S, N S]``."""
+        """Draw rows: source, driver, then the source with expression, pose, both.
+
+        ``[3, 5 S, N S]``.
+        """
         source, driving = (self._picture(batch[key]) for key in ("source", "target"))
         rows = [source, driving, *(self.average.edit(source, driving, mode) for mode in Mode)]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
     def write_model(self, out: Path, report: BranchReport, *, least: float = 0.5) -> ImportReport:
-        """The running average as a file the engine loads, its branches named by their measurement.
+        """Write the running average as a file that the engine loads, its branches named by their
+        measurement.
 
-        Raises EngineError where the measurement does not tell them apart, or the file cannot be written.
+        Raises:
+            EngineError: the measurement cannot tell the branches apart, or the file cannot be
+                written.
         """
         model = copy.deepcopy(self.average)
         name_branches(model, report, least=least)
@@ -197,7 +209,7 @@ class DpeRecipe:
         return {"discriminator": total, "penalty": self._penalty}
 
     def _regularise(self, parts: list[tuple[Tensor, Tensor]]) -> float:
-        """A step of its own for the gradient penalty, weighted by the steps it stands for."""
+        """Take a step for the gradient penalty alone, weighted by the steps that it stands for."""
         optimiser = self._optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
@@ -217,14 +229,15 @@ class DpeRecipe:
 
 
 def any_process(stop: bool, device: str) -> bool:
-    """Whether any of the processes says ``stop``; all must ask."""
+    """Tell whether any process wants to stop. Every process must call it at the same step."""
     flag = torch.tensor(float(stop), device=device)
     dist.all_reduce(flag, dist.ReduceOp.MAX)
     return bool(flag.item())
 
 
 def average_gradients(module: nn.Module) -> None:
-    """Under torchrun: replace every gradient by its mean over the processes. Alone: nothing."""
+    """Replace every gradient by its mean over the processes of torchrun; do nothing in a single
+    process."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
     for parameter in module.parameters():

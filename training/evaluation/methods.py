@@ -1,4 +1,4 @@
-"""What is measured: any model that the engine loads, and the floors beside it."""
+"""The methods that are measured: any model that the engine loads, and two baselines."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from mimicam.engine.stages.reenact import PictureReenactor
 from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
-"""portrait, its motion, driver, its motion, mode -> result, of the portrait's size."""
+"""Maps portrait, its motion, driver, its motion and mode to a result of the portrait's size."""
 
 FRAME_NS = 40_000_000
-"""From one driver's frame to the next, where a filter asks: 25 fps."""
+"""Time between a driver's frames, for filters, ns: 25 fps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One column of the tables."""
+    """A method that draws pictures: one column of the tables."""
 
     generate: Generate
-    """Motion as it is, without filter and anchor."""
+    """Draws with the motion as it is, without filter and neutral."""
     smoothed: Generate
-    """The same behind the product's filter: frames of one driver in a row, for motions that were filtered."""
+    """Draws with the product's filter: successive frames of one driver, whose motions were
+    filtered."""
     modes: tuple[Mode, ...] = tuple(Mode)
-    """What it can be driven in; the others are left out of its column."""
+    """Modes that it can be driven in; its column has no others."""
 
 
 def model_method(model: LiveModel) -> Method:
-    """The product's own path: motion from the tracker, or from the driver's picture, as the model wants it."""
+    """Wrap a model in the product's own path: motion from the tracker or from the driver's
+    picture."""
     if isinstance(model, PictureModel):
         plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
         return Method(generate=plain, smoothed=smoothed, modes=model.modes)
@@ -48,23 +50,26 @@ def model_method(model: LiveModel) -> Method:
 
 
 def baselines() -> dict[str, Method]:
-    """Nothing moves; everything moves, and the person changes."""
+    """Return the two baselines: copying the source, and copying the driver."""
     named: dict[str, Generate] = {"copy source": copy_source, "copy driver": copy_driver}
     return {name: Method(generate=copy, smoothed=copy) for name, copy in named.items()}
 
 
 def copy_source(portrait: Image, *_: object) -> Image:
-    """Floor: nothing moves."""
+    """Baseline that copies the source: nothing moves."""
     return portrait
 
 
 def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
-    """Floor: everything moves, and the person changes."""
+    """Baseline that copies the driver: everything moves, and the person changes."""
     return driver
 
 
 class TrackerGenerator:
-    """A model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
+    """Runs a model that is driven by the tracker's motion; see `Generate`.
+
+    A portrait is encoded once.
+    """
 
     def __init__(self, model: TrackerModel) -> None:
         self._model = model
@@ -83,7 +88,10 @@ class TrackerGenerator:
 
 
 class PictureGenerator:
-    """A model that reads motion off the driver's picture; see `Generate`. A portrait is encoded once."""
+    """Runs a model that encodes the driver's picture; see `Generate`.
+
+    A portrait is encoded once.
+    """
 
     def __init__(self, model: PictureModel, *, smooth: bool) -> None:
         self._model = model
@@ -104,10 +112,10 @@ class PictureGenerator:
 
 
 def _input(image: Image, size: int) -> Image:
-    """A square picture as the product cuts it out for a network of ``size`` pixels."""
+    """Resize a square picture as the product does for a network of ``size`` pixels."""
     return image if len(image) == size else cut(image, whole_box(image), size)
 
 
 def _sized(image: Image, size: int) -> Image:
-    """A result at the size of the pictures that it is compared with."""
+    """Resize a result to the size of the pictures that it is compared with."""
     return image if len(image) == size else np.asarray(cv2.resize(image, (size, size)))

@@ -1,4 +1,4 @@
-"""Figures as tables, and results as a grid of pictures."""
+"""Print figures as tables, and draw results as a grid of pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mimicam.training.evaluation.methods import Method
 
 
 def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
-    """One table a setting, one column a method; a dash where a method lacks the figure."""
+    """Print one table per setting, with a column per method; a dash where a method lacks the
+    figure."""
     settings = dict.fromkeys(itertools.chain.from_iterable(figures.values()))
     for setting in settings:
         table = Table("figure", *figures, title=setting)
@@ -26,7 +27,8 @@ def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
 
 
 def draw_grid(clips: list[Clip], methods: list[Method], columns: int = 6, rows: int = 4) -> Image:
-    """Per pair of people: the driver, then a row for each method and mode, the portrait first."""
+    """Draw, per pair of people, the driver, then a row for each method and mode, the portrait
+    first."""
     lines = []
     pairs = cross_pairs(clips, len(clips) * 3)
     for portrait, driver in pairs[min(2, len(pairs) - 1) :: max(len(clips) // 2, 1)][:rows]:

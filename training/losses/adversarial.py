@@ -1,4 +1,7 @@
-"""Hinge losses and feature matching (DAE-GAN, equations 6 and 7). Each loss is a scalar, the mean over the scales."""
+"""Hinge losses and feature matching (DAE-GAN, equations 6 and 7).
+
+Each loss is a scalar, the mean over the scales.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Discriminators that score patches of pictures, at several sizes (pix2pixHD, Wang et al., CVPR 2018)."""
+"""Discriminators that score patches of pictures, at several sizes (pix2pixHD, Wang et al., CVPR
+2018)."""
 
 from __future__ import annotations
 

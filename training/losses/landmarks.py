@@ -1,7 +1,8 @@
 """The expression loss (DPE, equation 10) with the tracker's landmark network as the face network.
 
-The result is read by the same network that reads drivers, with gradients, and its 478 landmarks are held to
-those of the true picture: a mouth that opens half way is an error of its own, however few pixels it has.
+The network that reads drivers also reads the result, with gradients. Its 478 landmarks are compared
+with those of the true picture. So a mouth that opens half way is an error of its own, however few
+pixels it has.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ _SIDE = 256
 _ROI_SCALE = 1.5
 _EYE_CORNERS = (33, 263)
 _LIDS = [159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373]
-"""Upper and lower lids: a few pixels decide whether an eye is shut."""
+"""Upper and lower lids. They count double: a few pixels decide whether an eye is closed."""
 _EXPRESSIVE = 4.0
-"""Weight of the points that the blendshape network reads (lids, lips, brows, irises) over the others."""
+"""Weight of the points that the blendshape network reads (lids, lips, brows, irises), relative to
+the others."""
 
 
 class LandmarkLoss(nn.Module):
-    """Frozen landmark network; the mean weighted distance of its points, in parts of the region's side."""
+    """Frozen landmark network; computes the weighted mean distance of its points, in half sides of
+    the network's square."""
 
     def __init__(self, network: Path) -> None:
         super().__init__()
@@ -39,9 +42,11 @@ class LandmarkLoss(nn.Module):
         self.register_buffer("_weight", torch.from_numpy(weight / weight.mean()))
 
     def forward(self, image_N3SS: Tensor, landmarks_NL3: Tensor) -> Tensor:
-        """Args:
-        image_N3SS: results, -1..1.
-        landmarks_NL3: where the 478 points are in the true picture, crop space.
+        """Compare results with the true landmarks.
+
+        Args:
+            image_N3SS: results, -1..1.
+            landmarks_NL3: the 478 points of the true picture, crop space.
         """
         centre_N2, axes_N22 = _region(landmarks_NL3)
         grid_P2 = pixel_grid(_SIDE, landmarks_NL3)
@@ -55,13 +60,17 @@ class LandmarkLoss(nn.Module):
 
 
 def inverse_of_axes(axes_N22: Tensor) -> Tensor:
-    """Inverse of scaled rotations: ``torch.linalg.inv`` asks the device for errors, and the host waits for the answer."""
+    """Invert scaled rotations.
+
+    ``torch.linalg.inv`` would check for errors, which makes the host wait for the device.
+    """
     square_N11 = (axes_N22[:, :1] ** 2).sum(-1, keepdim=True)
     return axes_N22.transpose(-1, -2) / square_N11
 
 
 def _region(landmarks_NL3: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre ``[N, 2]`` and axes ``[N, 2, 2]`` (rows: region x and y in crop space) of the landmark network's square."""
+    """Compute centre ``[N, 2]`` and axes ``[N, 2, 2]`` (rows: x and y in crop space) of the
+    landmark network's square."""
     right, left = (landmarks_NL3[:, i, :2] for i in _EYE_CORNERS)
     x_N2 = F.normalize(left - right, dim=-1)
     y_N2 = torch.stack([-x_N2[:, 1], x_N2[:, 0]], dim=-1)

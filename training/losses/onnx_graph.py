@@ -1,6 +1,6 @@
-"""Run an ONNX file in PyTorch so that gradients flow through it: the tracker's networks as a loss.
+"""Run an ONNX file in PyTorch with gradients, so that the tracker's networks can be a loss.
 
-Knows the operators those two networks use, and says so when it meets another.
+It implements the operators of those two networks, and refuses any other with an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Attributes = dict[str, Any]
 
 
 class OnnxGraph(nn.Module):
-    """One network, frozen; called with its inputs in order, gives its outputs in order."""
+    """A frozen network. It is called with its inputs in order, and returns its outputs in order."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -49,7 +49,8 @@ class OnnxGraph(nn.Module):
 
 
 class _Node:
-    """One operator; its shapes, axes and pads are read when the file is, since a tensor's numbers cost a synchronisation."""
+    """One operator; its shapes, axes and pads are read when the file is, since a tensor's numbers
+    cost a synchronisation."""
 
     def __init__(self, node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], file: str) -> None:
         self.kind, self.inputs, self.output = node.op_type, list(node.input), node.output[0]
@@ -83,7 +84,7 @@ _NUMBERS = {
     "ReduceSum": (1,),
     "Squeeze": (1,),
 }
-"""Which inputs of an operator are numbers."""
+"""Inputs of an operator that are constants, not tensors."""
 
 
 def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -1,8 +1,8 @@
 """A perceptual distance from MobileNetV2's ImageNet features.
 
-The paper's perceptual loss (equation 9) uses VGG19, whose weights no package ships; this is the same idea
-(Johnson et al., "Perceptual losses for real-time style transfer", ECCV 2016) under its own name. Weights:
-torchvision's ``mobilenet_v2`` state dict, given as a file.
+DPE's perceptual loss (equation 9) uses VGG19, whose weights no package ships. This is the same
+method (Johnson et al., "Perceptual losses for real-time style transfer", ECCV 2016) with another
+network. Weights: torchvision's ``mobilenet_v2`` state dict, given as a file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MobileNetDistance(nn.Module):
 
     @staticmethod
     def last_block(depth: int = 3) -> int:
-        """The deepest block whose weights are read."""
+        """Return the number of the deepest block that is used."""
         return _TAPS[depth - 1]
 
     def _load(self, weights: Path) -> None:
@@ -60,11 +60,11 @@ class MobileNetDistance(nn.Module):
         _fuse(self.features)
 
     def train(self, mode: bool = True) -> MobileNetDistance:  # noqa: ARG002
-        """Stays in evaluation mode: its batch statistics are part of the measure."""
+        """Stay in evaluation mode: the distance must not depend on batch statistics."""
         return super().train(False)
 
     def forward(self, image_N3SS: Tensor, target_N3SS: Tensor) -> Tensor:
-        """Distance, a scalar; pictures in [-1, 1]."""
+        """Compute the distance, a scalar, of pictures in [-1, 1]."""
         with torch.no_grad():
             wanted = self.maps(target_N3SS)
         got = self.maps(image_N3SS)
@@ -73,7 +73,7 @@ class MobileNetDistance(nn.Module):
         )
 
     def maps(self, image_N3SS: Tensor) -> list[Tensor]:
-        """The features that are compared, from fine to coarse."""
+        """Compute the features that are compared, from fine to coarse."""
         x = ((image_N3SS + 1) / 2 - self.mean) / self.std
         maps = []
         for index, block in enumerate(self.features):
@@ -84,10 +84,10 @@ class MobileNetDistance(nn.Module):
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict of a file that ``torch.save`` wrote, on the CPU.
+    """Read a state dict that ``torch.save`` wrote, to the CPU.
 
     Raises:
-        EngineError: it is damaged, or something else.
+        EngineError: the file is damaged, or holds something else.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -136,7 +136,8 @@ def _features(last: int) -> nn.Sequential:
 
 
 def _fuse(module: nn.Module) -> None:
-    """Fold every batch norm into the convolution before it: the networks are frozen, and it halves their cost."""
+    """Fold every batch norm into the convolution before it, which halves the cost of a frozen
+    network."""
     for child in module.children():
         _fuse(child)
     if not isinstance(module, nn.Sequential):

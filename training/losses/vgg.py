@@ -1,7 +1,7 @@
 """The perceptual distance of DPE's equation 9: features of VGG19, on a pyramid of four sizes.
 
-No package ships its weights: give torchvision's ``vgg19`` file. `training.losses.perceptual.MobileNetDistance` does
-without them, under its own name.
+No package ships its weights: give torchvision's ``vgg19`` file.
+`training.losses.perceptual.MobileNetDistance` does without them, under its own name.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from mimicam.engine.errors import EngineError
 from mimicam.training.losses.perceptual import read_weights
 
 _WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
-"""Channels of VGG19's convolutions up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR 2015, table 1)."""
+"""Channels of VGG19's convolutions up to relu5_1; 0 is a max-pooling (Simonyan and Zisserman, ICLR
+2015, table 1)."""
 _TAPS = frozenset((1, 6, 11, 20, 29))
-"""Layers that are compared: relu1_1 to relu5_1 (Johnson et al., ECCV 2016), as in the first-order motion model."""
+"""Layers that are compared: relu1_1 to relu5_1 (Johnson et al., ECCV 2016), as in the first-order
+motion model."""
 _LEAST_PX = 16
 """Smallest side of a picture, pixels: relu5_1 has a sixteenth of it."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

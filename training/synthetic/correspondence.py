@@ -1,6 +1,7 @@
-"""Rasterise where each pixel of a re-rendered face comes from: its place in the portrait, its part, its light.
+"""Rasterise where each pixel of a re-rendered face comes from: its position in the portrait, its
+part, its light.
 
-The counterpart of `training.synthetic.render`, which paints: here every pixel keeps numbers, and
+`training.synthetic.render` paints colours; here every pixel keeps numbers.
 `training.synthetic.rerender` turns them into a picture with the portrait's own skin.
 """
 
@@ -24,18 +25,18 @@ _NEAR_CM, _FAR_CM = 50.0, 130.0
 
 @dataclass(frozen=True, kw_only=True)
 class Correspondence:
-    """What is seen at each sample; S = picture's side times FINE."""
+    """Surface seen at each sample. S = picture's side times FINE."""
 
     portrait: Float
-    """``[S, S, 2]`` the portrait's pixel (x, y) that lies on the surface seen here."""
+    """``[S, S, 2]``: the portrait's pixel (x, y) that shows this point of the surface."""
     part: Float
-    """``[S, S]`` NOTHING, SKIN, EYES or MOUTH."""
+    """``[S, S]``: NOTHING, SKIN, EYES or MOUTH."""
     shade: Float
-    """``[S, S]`` light, as given for the vertices."""
+    """``[S, S]``: light, interpolated from the vertices."""
     rest: Float
-    """``[S, S, 3]`` the surface's place on the template, head space, cm."""
+    """``[S, S, 3]``: position of this point on the template, head space, cm."""
     material: Float
-    """``[S, S]`` index of the model's material."""
+    """``[S, S]``: index of the model's material."""
 
 
 class CorrespondenceRasteriser:
@@ -62,11 +63,11 @@ class CorrespondenceRasteriser:
         }
 
     def __call__(self, places_V3: Float, portrait_V2: Float, shade_V: Float) -> Correspondence:
-        """Draw.
+        """Rasterise the mesh.
 
         Args:
-            places_V3: pixel x, y and distance in cm of the model's vertices, here.
-            portrait_V2: pixel x, y of the same vertices in the portrait.
+            places_V3: pixel x, y and distance in cm of the model's vertices.
+            portrait_V2: pixel x, y of these vertices in the portrait.
             shade_V: light at the vertices.
         """
         source = self._mesh.source

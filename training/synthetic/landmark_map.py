@@ -1,8 +1,9 @@
-"""Which points of the model's skin the face tracker's landmarks are.
+"""The map from the face tracker's landmarks to points of the head model's skin.
 
-The model names 68 landmark vertices, the tracker reads 478 points of a mesh of its own. Rendered heads, whose vertices
-are known to a fraction of a pixel, are shown to the tracker; a landmark is the point of the skin that stays nearest to it
-over all of them, expressions included. ``python -m mimicam.training.synthetic.landmark_map`` makes the bundled file again.
+The model names 68 landmark vertices; the tracker finds 478 points of another mesh. To match them,
+heads are rendered, with vertices known to a fraction of a pixel, and tracked. A landmark is the
+point of the skin that stays nearest to it over all heads and expressions.
+``python -m mimicam.training.synthetic.landmark_map`` makes the bundled file again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mimicam.training.synthetic.sample import ExpressionSampler, draw_pose
 from mimicam.training.synthetic.scene import project
 
 SKIN_MARKS = 468
-"""Of the tracker's landmarks; the last ten lie on the irises."""
+"""Number of the tracker's landmarks on the skin; the last ten lie on the irises."""
 MAP_FILE = Path(__file__).with_name("landmark_map.npz")
 _NEIGHBOURS = 8
 _RIDGE = 30.0
@@ -43,17 +44,17 @@ class LandmarkMap:
     weights: Float
     """``[468, 8]``, each row sums to 1."""
     noise: Float
-    """``[468]`` how far the tracker's landmark strays from that point, root mean square over heads, in parts of the
-    picture's side at the sampled heads' size."""
+    """``[468]``: distance of the tracker's landmark from that point, root mean square over heads,
+    in picture sides at the size of the sampled heads."""
 
     def points(self, vertices: Float) -> Float:
-        """``[468, C]`` of per-vertex values ``[V, C]``."""
+        """Interpolate per-vertex values ``[V, C]`` at the landmarks, ``[468, C]``."""
         return np.asarray(np.einsum("kj,kjc->kc", self.weights, vertices[self.corners]))
 
 
 @cache
 def landmark_map(path: Path = MAP_FILE) -> LandmarkMap:
-    """The bundled correspondence.
+    """Read the bundled map.
 
     Raises:
         EngineError: the file is missing.
@@ -66,10 +67,10 @@ def landmark_map(path: Path = MAP_FILE) -> LandmarkMap:
         )
 
 
-def learn(
+def fit_landmark_map(
     model: FaceModel, renderer: Renderer, count: int, seed: int, tick: Callable[[], None]
 ) -> LandmarkMap:
-    """Render ``count`` heads, track them, and find the skin's points nearest to the landmarks.
+    """Render ``count`` heads, track them, and find the points of the skin nearest to the landmarks.
 
     Raises:
         EngineError: the tracker finds no face on any of them.
@@ -83,7 +84,8 @@ def learn(
 def _observe(
     model: FaceModel, renderer: Renderer, skin: Int, count: int, seed: int, tick: Callable[[], None]
 ) -> tuple[Float, Float]:
-    """Skin vertices ``[n, S, 2]`` and landmarks ``[n, 468, 2]`` of the heads that were tracked, in picture sides."""
+    """Render and track heads; return skin vertices ``[n, S, 2]`` and landmarks ``[n, 468, 2]`` in
+    picture sides."""
     sampler, tracker = ExpressionSampler(model), FaceTracker()
     places, tracked = [], []
     for number in range(count):
@@ -119,7 +121,8 @@ def _nearest(skin: Int, places: Float, tracked: Float) -> LandmarkMap:
 
 
 def _mix(points_8N: Float, target_N: Float) -> Float:
-    """Weights ``[8]`` of sum 1 that lay a mixture of points on the target, not far from the nearest alone."""
+    """Weights ``[8]`` of sum 1 that move a mixture of points to the target; a ridge keeps it near
+    the nearest one."""
     unit = np.zeros(len(points_8N))
     unit[0] = 1.0
     away = points_8N[1:] - points_8N[0]
@@ -134,21 +137,21 @@ def _mix(points_8N: Float, target_N: Float) -> Float:
 
 @dataclass(frozen=True, kw_only=True)
 class LearnLandmarkMap:
-    """Learn the correspondence between the tracker's landmarks and the model, and write it."""
+    """Fit the map between the tracker's landmarks and the model, and write it."""
 
     out: Path = MAP_FILE
     """File to write."""
     count: int = 400
-    """Heads to render and track."""
+    """Number of heads to render and track."""
     seed: int = 5
     """The same seed gives the same heads."""
     model: Path | None = None
-    """ict_face_model.npz."""
+    """The head model, ict_face_model.npz."""
 
     def run(self) -> int:
-        """Learn and write. Returns the exit code."""
+        """Fit and write; return the exit code."""
         model = FaceModel.load(self.model)
-        learnt = learn(model, Renderer(model, _SIZE_PX), self.count, self.seed, lambda: None)
+        learnt = fit_landmark_map(model, Renderer(model, _SIZE_PX), self.count, self.seed, lambda: None)
         np.savez_compressed(
             self.out,
             corners=learnt.corners.astype(np.int16 if len(model.neutral) < 2**15 else np.int32),
@@ -160,7 +163,7 @@ class LearnLandmarkMap:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit codes: 0 done, 1 refused."""
+    """Run the command; return 0 if done, 1 if refused."""
     try:
         return tyro.cli(LearnLandmarkMap, args=argv).run()
     except EngineError as error:

@@ -1,4 +1,5 @@
-"""Carry what landmarks say to the whole mesh, and make lips and lids meet where the expression closes them.
+"""Spread corrections at landmarks over the mesh, and make lips and lids meet where the expression
+closes them.
 
 Shape letters: V = vertices, K = 468 landmarks.
 """
@@ -21,20 +22,25 @@ LIDS = (
 )  # fmt: skip
 """Upper over lower lid."""
 _OPEN = 0.016
-"""Of the picture's side: opened by the expression this far, an opening keeps what the portrait says about its size."""
+"""Opening, in picture sides, from which on a gap keeps the portrait's own difference from the
+model."""
 _OVERLAP = 0.004
-"""Of the picture's side: what is closed overlaps, or what lies behind would shine through the seam."""
+"""Overlap of closed lips and lids, in picture sides: without it the inside would show through the
+seam."""
 _STIFFNESS = 0.05
 _LOCAL_CM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Linear maps from landmarks to vertices. Distances are taken on the face with mouth and eyes wide open, so that
-    upper and lower lip are cross_identity."""
+    """Linear maps from landmarks to vertices.
+
+    Distances are measured on the face with mouth and eyes wide open, so that upper and lower lip
+    are far apart.
+    """
 
     vertices: Int
-    """``[v]`` those that are drawn."""
+    """``[v]``: indices of the vertices that are drawn."""
     carry: Float
     """``[v, 468]`` for `smooth`."""
     stick: Float
@@ -44,7 +50,7 @@ class Spread:
 
     @classmethod
     def build(cls, model: FaceModel, marks: LandmarkMap, vertices: Int) -> Spread:
-        """Biharmonic splines (kernel r, with an affine part) and a local Gaussian one."""
+        """Compute biharmonic splines (kernel r, with an affine part) and local Gaussian ones."""
         gaping = model.neutral + (model.weights(jawOpen=1.0, eyeWide=1.0) @ model.expression_shapes).reshape(
             -1, 3
         )
@@ -58,11 +64,12 @@ class Spread:
         )
 
     def smooth(self, values_K2: Float) -> Float:
-        """``[V, 2]``; goes on as an affine map where there are no landmarks."""
+        """Spread values smoothly, ``[V, 2]``; away from landmarks they continue as an affine
+        map."""
         return self._scatter(self.carry @ values_K2)
 
     def local(self, values_K2: Float) -> Float:
-        """``[V, 2]``; vanishes a finger's breadth away."""
+        """Spread values locally, ``[V, 2]``; they vanish within 2 cm or so."""
         return self._scatter(self.stick @ values_K2)
 
     def _scatter(self, values: Float) -> Float:
@@ -93,10 +100,10 @@ def _gaussian(points: Float, centres: Float) -> Float:
 
 
 def seal(fit: Fit, model: FaceModel, marks: LandmarkMap, expression: Float) -> Float:
-    """Where landmarks must still go, ``[468, 2]`` px, so that what this expression closes is closed.
+    """Compute the shift of landmarks, ``[468, 2]`` px, that closes what this expression closes.
 
-    The portrait's strays say how its lips and lids differ from the model's. Where the model opens them that is right;
-    the less it does, the less of the difference stays.
+    The strays are the difference of the portrait's lips and lids from the model's. Where the model
+    opens them, the difference stays. The less it opens them, the less of the difference stays.
     """
     down = -fit.camera.rotation[:2, 1] * np.array([1.0, -1.0])
     down /= np.linalg.norm(down)

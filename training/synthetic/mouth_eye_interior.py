@@ -1,4 +1,5 @@
-"""What lies inside lips and lids: fetched from the portrait where it shows it, else painted in its light.
+"""Draw the inside of mouth and eyes: taken from the portrait where it shows them, otherwise painted
+in its light.
 
 Shape letters: H = the portrait's side, S = samples a side, n = samples painted.
 """
@@ -28,41 +29,42 @@ _IRIS = np.array([0.07, 0.04, 0.025])
 _LIP_SHADOW = 0.25
 _IRIS_SIZE, _PUPIL = 0.40, 0.15
 _EYE_CENTRE = np.array([3.094, 3.614, 7.866])
-"""Of the template's left eyeball; the right one mirrors x."""
+"""Centre of the template's left eyeball, head space, cm; the right one has -x."""
 _SHIFT = 4
 _OPEN_EYE = 0.15
-"""Height over width above which an eye shows enough of itself to be a texture."""
+"""Smallest height over width of an eye that is used as texture."""
 _OPEN_MOUTH = 0.0006
-"""Of the picture: the opening from which on a mouth is a texture (39 pixels at 256)."""
+"""Smallest opening of a mouth that is used as texture, as a share of the picture (39 pixels at
+256)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Openings:
-    """What the portrait shows inside its lips and lids."""
+    """What the portrait shows inside lips and lids, and the colours to paint the rest with."""
 
     portrait: Image
     skin: Image
-    """``[H, H, 3]`` the portrait with its openings filled by the skin around them."""
+    """``[H, H, 3]``: the portrait, its openings filled by the skin around them."""
     eyes: Image
-    """``[H, H, 3]`` the portrait with the lids filled by the eyes between them."""
+    """``[H, H, 3]``: the portrait, its lids filled by the eyes between them."""
     hidden: Mask
-    """``[H, H]`` where ``skin`` had to be filled."""
+    """``[H, H]``: where ``skin`` was filled."""
     mouth: Image
-    """``[H, H, 3]`` the portrait with the lips' inner edge filled by what lies between them."""
+    """``[H, H, 3]``: the portrait, the lips' inner edge filled by what lies between them."""
     mouth_seen: Float
-    """``[H, H]`` 0..1: where ``mouth`` can be believed."""
+    """``[H, H]`` 0..1: confidence of ``mouth``."""
     eyes_seen: Float
-    """``[H, H]`` 0..1: where ``eyes`` can be believed."""
+    """``[H, H]`` 0..1: confidence of ``eyes``."""
     light: Float
-    """``[3]`` linear: what a white surface in front of the face shows, roughly."""
+    """``[3]`` linear: approximate colour of a white surface in front of the face."""
     eyes_light: float
-    """Of that light, what reaches the eyes."""
+    """Share of that light that reaches the eyes."""
     teeth: Float
-    """``[3]`` linear."""
+    """``[3]``: linear colour of the teeth."""
 
     @classmethod
     def read(cls, portrait: Image, landmarks_px: Float) -> Openings:
-        """From the picture and the tracker's landmarks on it."""
+        """Read them from the picture and the tracker's landmarks on it."""
         size = portrait.shape[0]
         points = landmarks_px[:, :2]
         mouth = _polygon(points[list(INNER_LIPS)], size)
@@ -86,7 +88,7 @@ class Openings:
         )
 
     def within(self, places_V2: Float) -> Mask:
-        """``[V]``: which pixel positions lie inside lips or lids."""
+        """Find the pixel positions that lie inside lips or lids, ``[V]``."""
         side = self.portrait.shape[0]
         column, row = (np.clip(places_V2[:, i].round(), 0, side - 1).astype(int) for i in (0, 1))
         return np.asarray(self.hidden[row, column])
@@ -104,7 +106,8 @@ def _grown(mask: Float) -> Float:
 
 
 def _inner_texture(portrait: Image, mask: Float, reach: int) -> tuple[Image, Mask]:
-    """What a mask shows, carried on by ``reach`` pixels beyond its border; and where that is."""
+    """Extend a mask's pixels by ``reach`` pixels beyond its border; return the picture and the
+    extended mask."""
     around = cv2.dilate((mask > 0.05).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
     core = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0.6
     filled = cv2.inpaint(portrait, (around & ~core).astype(np.uint8), 3, cv2.INPAINT_TELEA)
@@ -112,7 +115,7 @@ def _inner_texture(portrait: Image, mask: Float, reach: int) -> tuple[Image, Mas
 
 
 def _eye_texture(portrait: Image, points: Float, lids: list[Float]) -> tuple[Image, Float]:
-    """Eyes that show enough are carried on under their lids."""
+    """Extend the eyes that are open enough under their lids."""
     out, seen = portrait.copy(), np.zeros(portrait.shape[:2], np.float32)
     for mask, loop in zip(lids, EYELIDS, strict=True):
         width = float(np.linalg.norm(points[loop[8]] - points[loop[0]]))
@@ -126,7 +129,7 @@ def _eye_texture(portrait: Image, points: Float, lids: list[Float]) -> tuple[Ima
 
 
 def _mouth_texture(portrait: Image, mouth: Float) -> tuple[Image, Float]:
-    """What an open mouth shows, carried on a little under the lips."""
+    """Extend the inside of an open mouth a little under the lips."""
     if mouth.sum() < _OPEN_MOUTH * mouth.size:
         return portrait, np.zeros_like(mouth)
     filled, _ = _inner_texture(portrait, mouth, 4)
@@ -139,7 +142,7 @@ def _srgb(linear: Float) -> Float:
 
 
 def _eyes_light(portrait: Image, bright: Float, lids: list[Float]) -> float:
-    """How bright the lids are beside bright skin; at most 1."""
+    """Brightness of the lids relative to bright skin; at most 1."""
     around = cv2.dilate((np.maximum(*lids) > 0.05).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     skin = np.percentile(linear(portrait[around]).mean(1), 75)  # lashes and open eyes are no measure
     return float(np.clip(1.3 * skin / bright.mean(), 0.15, 1.0))
@@ -152,14 +155,16 @@ def _fetch(picture: npt.NDArray[np.generic], places_n2: Float) -> Float:
 
 
 def _shadow(mask: Mask, depth_px: float) -> Float:
-    """``[n]``: lips and lids darken what lies just behind them; ``depth_px`` for a picture of 256."""
+    """Shadow ``[n]`` of lips and lids on what lies just behind them; ``depth_px`` is for a picture
+    of 256."""
     reach = depth_px * mask.shape[0] / 256
     t = np.clip(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)[mask] / reach, 0, 1)
     return np.asarray(_LIP_SHADOW + (1 - _LIP_SHADOW) * t * t * (3 - 2 * t))
 
 
 def paint_mouth(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Float, Float]:
-    """Teeth, gums and tongue, ``[n, 3]`` sRGB 0..255, darker the deeper they lie; and what share was fetched, ``[n]``."""
+    """Paint teeth, gums and tongue, ``[n, 3]`` sRGB 0..255, darker with depth; also return the
+    fetched share ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
     depth = np.clip((rest[:, 2] - 3.0) / 7.6, 0, 1)
     depth = depth * depth * (3 - 2 * depth)
@@ -174,7 +179,7 @@ def paint_mouth(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[F
 
 
 def paint_eyes(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Float, Float]:
-    """Eyeballs, ``[n, 3]`` sRGB 0..255, and what share was fetched, ``[n]``."""
+    """Paint eyeballs, ``[n, 3]`` sRGB 0..255; also return the fetched share ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
     shade = 0.75 * openings.eyes_light * seen.shade[mask] * _shadow(mask, 1.5)
     painted = _srgb(_eye_colours(rest) * openings.light * shade[:, None])
@@ -184,7 +189,7 @@ def paint_eyes(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Fl
 
 
 def _eye_colours(rest: Float) -> Float:
-    """Linear, by the angle from each eye's axis."""
+    """Linear colours of white, iris and pupil, by the angle from each eye's axis."""
     out = np.empty((len(rest), 3))
     for side in (rest[:, 0] > 0, rest[:, 0] <= 0):
         if not side.any():

@@ -1,8 +1,8 @@
-"""Give skin that the portrait hides a place in it: its own would show what hides it.
+"""Give skin that is occluded in the portrait a texture position there.
 
-Under the chin, behind the lips and in the folds of the lids lie vertices whose projection falls on other skin. Where an
-expression uncovers them, they shall show what lies between the visible skin around them: their places are spread out
-evenly between their neighbours' (the discrete Laplace equation on the mesh).
+Vertices under the chin, behind the lips and in the folds of the lids project onto other skin. Where
+an expression uncovers them, they take the texture between the visible skin around them: their
+positions solve the discrete Laplace equation on the mesh, with visible vertices as the boundary.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _ROUNDS = 150
 
 
 def visible(places_V3: Float, normals_V3: Float, seen: Correspondence) -> Mask:
-    """``[V]``: turned to the camera and nothing before it.
+    """Find the visible vertices ``[V]``: turned to the camera, with nothing in front.
 
     Args:
         places_V3: pixel x, y and distance.
         normals_V3: in the camera's axes, z towards it.
-        seen: rasterised from the same places, its shade the distance.
+        seen: rasterised from the same positions, with the distance as shade.
     """
     side = seen.part.shape[0]
     x, y = ((places_V3[:, i] + 0.5) * FINE for i in (0, 1))
@@ -39,7 +39,7 @@ def visible(places_V3: Float, normals_V3: Float, seen: Correspondence) -> Mask:
 
 
 def with_ring(triangles: Int, chosen: Mask) -> Mask:
-    """The chosen vertices ``[V]`` and all that share a triangle with one."""
+    """Add all vertices that share a triangle with a chosen one, ``[V]``."""
     out = chosen.copy()
     out[triangles[chosen[triangles].any(1)].reshape(-1)] = True
     return out
@@ -56,7 +56,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, triangles: Int, free: Mask) -> Neighbours:
-        """Of ``[T, 3]`` triangles; ``free`` ``[V]``."""
+        """Collect the edges of ``[T, 3]`` triangles; ``free`` is ``[V]``."""
         a = triangles[:, [0, 1, 2, 1, 2, 0]].reshape(-1)
         b = triangles[:, [1, 2, 0, 0, 1, 2]].reshape(-1)
         edges = np.unique(np.stack([a, b], 1)[free[a]], axis=0)
@@ -66,7 +66,8 @@ class Neighbours:
         )
 
     def relax(self, values_V2: Float) -> Float:
-        """Solve for the free vertices' values; over-relaxed Jacobi steps, enough for bands some vertices wide."""
+        """Solve for the free vertices' values by Jacobi iteration; enough rounds for bands a few
+        vertices wide."""
         out = values_V2.copy()
         if not len(self.free):
             return out

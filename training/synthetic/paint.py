@@ -1,4 +1,7 @@
-"""What is painted on the skin: masks over the face's texture tile. Pictures are ``[S, S]``, row 0 = v 0."""
+"""Masks over the face's texture tile, for what is painted on the skin.
+
+Pictures are ``[S, S]``, row 0 = v 0.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,21 @@ NOISE_SIZE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class BrowShape:
-    """How a person's brows look."""
+    """Shape of a person's brows."""
 
     thickness: float = 1.0
     density: float = 1.0
     arch: float = 0.0
-    """Lifts the middle, in parts of the brow's length."""
+    """Lift of the middle, in lengths of the brow."""
     length: float = 1.0
     drop: float = 27.0
-    """Texture pixels below the model's brow landmarks. Measured with the face tracker on eight people: at 4 a
-    neutral face reads as browInnerUp 0.67, at 28 as 0.16, and only there browDown registers (0.31)."""
+    """Distance below the model's brow landmarks, texture pixels. Measured with the face tracker on
+    eight people: at 4 a neutral face has browInnerUp 0.67, at 28 it has 0.16. Only at 28 does the
+    tracker see browDown (0.31)."""
 
 
 def landmark_uv(model: FaceModel) -> Float:
-    """Texture positions ``[68, 2]`` of the landmarks, in pixels of the tile."""
+    """Return the texture positions ``[68, 2]`` of the landmarks, in pixels of the tile."""
     faces = model.material_triangles("M_Face")
     place = dict(
         zip(model.triangles[faces].ravel().tolist(), model.triangle_uv[faces].ravel().tolist(), strict=True)
@@ -39,13 +43,13 @@ def landmark_uv(model: FaceModel) -> Float:
 
 
 def face_map(marks: Float) -> Image:
-    """``[S, S, 4]``: lips, beard region, redness, shade around the eyes."""
+    """Draw ``[S, S, 4]``: lips, beard region, redness, shade around the eyes."""
     channels = [_lips(marks), _beard(marks), _redness(marks), _eye_shade(marks)]
     return np.stack(channels, 2)
 
 
 def _spline(points: Float, closed_loop: bool, samples: int = 12) -> Float:
-    """Catmull-Rom through ``[n, 2]`` points."""
+    """Interpolate ``[n, 2]`` points by Catmull-Rom splines."""
     if closed_loop:
         p = np.concatenate([points[-1:], points, points[:2]])
     else:
@@ -105,7 +109,7 @@ def _eye_shade(marks: Float) -> Image:
 
 
 def brow_map(marks: Float, shape: BrowShape, rng: np.random.Generator) -> Image:
-    """Opacity ``[S, S]`` of both brows, painted hair by hair."""
+    """Draw the opacity ``[S, S]`` of both brows, hair by hair."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for points, sign in ((marks[17:22][::-1], -1.0), (marks[22:27], 1.0)):
         _paint_brow(mask, _spline(points.astype(np.float32), False, 16), sign, shape, rng)
@@ -113,7 +117,10 @@ def brow_map(marks: Float, shape: BrowShape, rng: np.random.Generator) -> Image:
 
 
 def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: np.random.Generator) -> None:
-    """One brow from its inner end outwards. Hairs rise at the inner end and lie along the curve outside."""
+    """Draw one brow from its inner end outwards.
+
+    Hairs rise at the inner end and lie along the curve outside.
+    """
     count = int(330 * shape.density)
     t = rng.triangular(-0.14, 0.3, shape.length, count)
     half = (
@@ -136,7 +143,7 @@ def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: n
 
 
 def noise_texture(seed: int = 7) -> Image:
-    """Tileable noise ``[256, 256, 4]``: coarse, middle, fine, white, each spread over 0..255."""
+    """Make tileable noise ``[256, 256, 4]``: coarse, middle, fine and white, each over 0..255."""
     rng = np.random.default_rng(seed)
     white = rng.normal(size=(4, NOISE_SIZE, NOISE_SIZE)).astype(np.float32)
     layers = []

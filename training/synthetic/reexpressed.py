@@ -1,8 +1,9 @@
-"""Portraits out of packs, re-rendered with other expressions, as a pack that training reads.
+"""Re-render portraits of packs with other expressions, and write them as a pack.
 
-A segment is one portrait: the picture as it is, then what was made of it. ``track.npz`` has one more array than other
-packs, ``painted`` float32 ``[N]``: -1 for the portraits themselves, else the share of the picture that the portrait did
-not show. Finished portraits are kept in ``parts`` beside the pack while it is made, so that it resumes.
+A segment is one portrait: first the picture itself, then its re-renderings. ``track.npz`` has an
+extra array, ``painted`` float32 ``[N]``: -1 for portraits, otherwise the share of the picture that
+the portrait did not show. Finished portraits are kept in ``parts`` beside the pack, so that an
+interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from mimicam.training.synthetic.portrait_pairs import MOST_TURN_DEG, PortraitSet
 
 Image = npt.NDArray[np.uint8]
 VERSION = 1
-"""Raise it when the same portrait and seed give other pictures."""
+"""Version of the pictures. Raise it when the same portrait and seed give other pictures."""
 ITSELF = -1.0
-"""``painted`` of a portrait that was not re-rendered."""
+"""Value of ``painted`` for a portrait itself."""
 _APART = 6
-"""Frames between two chosen ones."""
+"""Smallest distance between two chosen frames."""
 _CLOSED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Portrait:
-    """One frame of a pack."""
+class SourcePicture:
+    """A frame of a pack that is re-rendered."""
 
     pack: Path
     row: int
@@ -46,8 +47,8 @@ class Portrait:
 
 
 @dataclass(kw_only=True)
-class Tally:
-    """What became of the portraits."""
+class Outcome:
+    """Counts of portraits and re-renderings, by what happened to them."""
 
     portraits: int = 0
     pictures: int = 0
@@ -56,20 +57,21 @@ class Tally:
     missed: int = 0
     """Re-renderings in which the tracker did not find what was asked for."""
     refused: Counter[str] = field(default_factory=Counter)
-    """Portraits by what was wrong with them."""
+    """Number of refused portraits by reason."""
     residuals: list[float] = field(default_factory=list)
-    """Of the fits, picture sides."""
+    """Residuals of the fits, picture sides."""
     misses: list[float] = field(default_factory=list)
-    """Of the re-renderings, picture sides."""
+    """Misses of the re-renderings, picture sides."""
 
 
-def choose(pack: Path, most: int, files: frozenset[str] | None = None) -> list[Portrait]:
-    """Up to ``most`` telling frames of every person of a pack who may be trained on.
+def choose(pack: Path, most: int, files: frozenset[str] | None = None) -> list[SourcePicture]:
+    """Choose up to ``most`` expressive frames of every person in a pack's training split.
 
-    Widest laugh, widest open mouth, closed eyes where there are any, calmest face, then what differs most from these.
+    In order: widest laugh, widest open mouth, closed eyes if there are any, calmest face, then
+    whatever differs most.
 
     Args:
-        files: only frames of these.
+        files: use only frames of these files.
 
     Raises:
         EngineError: the folder is not a pack.
@@ -84,18 +86,18 @@ def choose(pack: Path, most: int, files: frozenset[str] | None = None) -> list[P
         wanted = files is None or about["file"] in files
         if wanted and not about["validation"] and about["identity"] not in VALIDATION:
             people.setdefault(about["identity"], []).append(row)
-    chosen: list[Portrait] = []
+    chosen: list[SourcePicture] = []
     for identity, rows in people.items():
         near = [r for r in rows if len(rows) <= most or _frontal(landmarks[r])]
         for row in _telling(np.array(near, int), shapes, most):
             chosen.append(
-                Portrait(pack=pack, row=row, file=segments[segment[row]]["file"], identity=identity)
+                SourcePicture(pack=pack, row=row, file=segments[segment[row]]["file"], identity=identity)
             )
     return chosen
 
 
 def _frontal(landmarks: npt.NDArray[np.float32]) -> bool:
-    """Well inside what a fit accepts."""
+    """Tell whether the head is turned clearly less than a fit accepts."""
     yaw, pitch, _ = np.rad2deg(head_pose(landmarks).angles_rad())
     return bool(abs(yaw) < 0.8 * MOST_TURN_DEG[0] and abs(pitch) < 0.8 * MOST_TURN_DEG[1])
 
@@ -121,13 +123,13 @@ def _telling(rows: npt.NDArray[np.int_], shapes: npt.NDArray[np.float32], most: 
 def _difference(
     shapes: npt.NDArray[np.float32], rows: npt.NDArray[np.int_], picked: list[int]
 ) -> npt.NDArray[np.float32]:
-    """To the most alike of the picked frames, ``[n]``."""
+    """Distance to the most similar of the picked frames, ``[n]``."""
     far = np.abs(shapes[rows][:, None] - shapes[picked][None]).sum(2)
     return np.asarray(far.min(1))
 
 
 def _pick(rows: npt.NDArray[np.int_], score: npt.NDArray[np.floating], picked: list[int]) -> bool:
-    """Append the best row that is not beside a picked one; False when there is none."""
+    """Append the best row that is not close to a picked one; return False if there is none."""
     free = np.array([all(abs(r - p) >= _APART for p in picked) for r in rows])
     if not free.any():
         return False
@@ -137,27 +139,28 @@ def _pick(rows: npt.NDArray[np.int_], score: npt.NDArray[np.floating], picked: l
 
 @dataclass(frozen=True, kw_only=True)
 class ReexpressionJob:
-    """What is to be made."""
+    """Portraits to re-render, and where to."""
 
-    portraits: tuple[Portrait, ...]
+    portraits: tuple[SourcePicture, ...]
     variants: int
     seed: int
     out: Path
 
-    def part(self, portrait: Portrait) -> Path:
-        """The file of a portrait."""
+    def part(self, portrait: SourcePicture) -> Path:
+        """Return the file of a portrait's part."""
         return self.out / "parts" / f"{portrait.pack.name}-{portrait.row:06d}.npz"
 
     def stamp(self) -> npt.NDArray[np.int64]:
-        """A part with another stamp belongs to another job."""
+        """Return version, seed and number of variants: a part with another stamp belongs to another
+        job."""
         return np.array([VERSION, self.seed, self.variants], np.int64)
 
 
 def make_parts(job: ReexpressionJob, make: Callable[[], PortraitStudio], go_on: Callable[[int], bool]) -> int:
-    """Fit and re-render what is missing; returns how many portraits were worked on now.
+    """Fit and re-render what is missing; return the number of portraits that were processed now.
 
     Args:
-        go_on: is told how many are done and says whether to do more.
+        go_on: called with the number of finished portraits; returns whether to continue.
 
     Raises:
         EngineError: the folder holds parts of another seed, version or number of variants.
@@ -178,9 +181,9 @@ def make_parts(job: ReexpressionJob, make: Callable[[], PortraitStudio], go_on: 
 
 
 def _attempt(
-    studio: PortraitStudio, picture: Image, job: ReexpressionJob, portrait: Portrait
+    studio: PortraitStudio, picture: Image, job: ReexpressionJob, portrait: SourcePicture
 ) -> PortraitSet | str:
-    """The portrait's set, or why there is none."""
+    """Return the portrait's set, or the reason why there is none."""
     name = [ord(c) for c in portrait.pack.name]
     try:
         return studio(picture, np.random.default_rng([job.seed, portrait.row, *name]), job.variants)
@@ -212,13 +215,13 @@ def _write(path: Path, job: ReexpressionJob, made: PortraitSet | str) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def write_pack(job: ReexpressionJob) -> Tally:
-    """Track the finished parts and write the pack; a portrait without any re-rendering is left out.
+def write_pack(job: ReexpressionJob) -> Outcome:
+    """Track the finished parts and write the pack; leave out portraits without any re-rendering.
 
     Raises:
-        EngineError: nothing is left.
+        EngineError: no portrait has one.
     """
-    tally, packer, painted = Tally(), Packer(job.out), []
+    tally, packer, painted = Outcome(), Packer(job.out), []
     finished = [p for p in job.portraits if _is_done(job.part(p), job)]
     for number, portrait in enumerate(finished):
         with np.load(job.part(portrait)) as part:
@@ -237,8 +240,8 @@ def write_pack(job: ReexpressionJob) -> Tally:
     return tally
 
 
-def _count(tally: Tally, part: np.lib.npyio.NpzFile) -> bool:
-    """Add a part to the tally; whether it has something to pack."""
+def _count(tally: Outcome, part: np.lib.npyio.NpzFile) -> bool:
+    """Count a part; return whether it has something to pack."""
     if "refused" in part:
         tally.refused[_kind(str(part["refused"]))] += 1
         return False
@@ -255,7 +258,7 @@ def _count(tally: Tally, part: np.lib.npyio.NpzFile) -> bool:
 
 
 def _kind(refusal: str) -> str:
-    """A refusal without its figures."""
+    """Return a refusal's reason without its numbers."""
     return "".join(c for c in refusal.split(":")[0] if not c.isdigit())
 
 
@@ -266,7 +269,7 @@ def _add_array(path: Path, name: str, values: npt.NDArray[np.float32]) -> None:
 
 
 def sets_of(out: Path) -> Iterator[npt.NDArray[np.uint8]]:
-    """``[1 + variants, size, size, 3]`` of each segment of a written pack."""
+    """Yield the pictures ``[1 + variants, size, size, 3]`` of each segment of a written pack."""
     frames = np.load(out / "frames.npy", mmap_mode="r")
     with np.load(out / "track.npz") as track:
         segment = track["segment"]

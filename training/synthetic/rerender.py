@@ -1,9 +1,10 @@
-"""Re-render a fitted portrait over itself with another expression, its own picture as the texture.
+"""Re-render a fitted portrait over itself with another expression, with its own picture as texture.
 
-Every sample of the new picture asks the rasteriser which surface it shows and where the portrait shows that surface.
-Skin is fetched from there. Teeth, tongue and eyes are fetched where the portrait shows them, painted where it does not.
-Beside the face the motion of its border fades to nothing, and from there on the portrait's pixels are kept as they are.
-Pixels count from the first pixel's centre. Shape letters: V = vertices, K = 468 landmarks, S = samples a side.
+For every sample of the new picture, the rasteriser finds the surface that it shows, and where the
+portrait shows it. Skin is taken from there. Teeth, tongue and eyes are taken from the portrait
+where it shows them, otherwise painted. Outside the face the motion of its border fades out; beyond
+that the portrait's pixels are unchanged. Pixel (0, 0) is the centre of the first pixel. Shape
+letters: V = vertices, K = 468 landmarks, S = samples per side.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ from mimicam.training.synthetic.occluded_skin import Neighbours, visible, with_r
 
 Image = npt.NDArray[np.uint8]
 _REACH_PX = 32.0
-"""At 256 pixels: so far beside the face its motion fades to nothing."""
+"""Distance outside the face, pixels at 256, over which its motion fades out."""
 _LIMIT_PX = 40.0
-"""At 256 pixels: beyond this distance from the landmarks' hull the portrait is kept to the bit."""
+"""Distance from the landmarks' hull, pixels at 256, from which on the portrait is bit-identical."""
 _STILL_PX = 0.03
 _SINK_CM = 0.6
-"""More than `training.synthetic.model` needs: the lids of a fitted face meet less exactly."""
+"""Depth, cm, of eyes under closed lids. Larger than in `training.synthetic.model`: fitted lids meet
+less exactly."""
 _CHIN = (-8.1, 10.5)
 _JAW_RISE = 0.42
-"""The template's jawline from the side: height and depth of the chin, and how it rises towards the ear."""
+"""The template's jawline from the side: height and depth of the chin, cm, and its slope towards the
+ear."""
 _FRONT_CM = -1.0
-"""Rest depth in front of which hidden skin may come to light."""
+"""Depth on the template, cm, in front of which hidden skin may be uncovered."""
 _LIGHT = np.array([0.25, 0.45, 0.86])
 
 
@@ -53,9 +56,10 @@ class Rerendered:
     image: Image
     """``[size, size, 3]`` RGB."""
     landmarks_px: Float
-    """``[468, 2]`` where the tracker's landmarks must be found."""
+    """``[468, 2]``: where the tracker must find its landmarks."""
     painted: float
-    """Share of the picture that the portrait does not show and that was painted: teeth, tongue, eyes."""
+    """Share of the picture that the portrait does not show and that was painted: teeth, tongue,
+    eyes."""
 
 
 class Rerenderer:
@@ -74,14 +78,15 @@ class Rerenderer:
         self._spread = Spread.build(model, marks, np.unique(mesh.source))
 
     def enter(self, portrait: Image, fit: Fit, landmarks_px: Float) -> None:
-        """Take a portrait ``[size, size, 3]``, its fit, and the tracker's ``[468 or more, 2 or more]`` landmarks."""
+        """Set the portrait ``[size, size, 3]``, its fit, and the tracker's landmarks
+        ``[468 or more, 2 or more]``."""
         self._portrait, self._fit = portrait, fit
         self._correction = self._spread.smooth(fit.strays_px)
         self._openings = Openings.read(portrait, landmarks_px)
         self._base = self._uncovered(self._place(fit.expression, np.zeros_like(fit.strays_px)))
 
     def draw(self, expression: Float) -> Rerendered:
-        """The portrait with applied weights ``[57]``."""
+        """Draw the portrait with weights ``[57]``."""
         sealing = seal(self._fit, self._model, self._marks, expression)
         places = self._place(expression, sealing)
         vertices = self._vertices(expression)
@@ -91,7 +96,8 @@ class Rerenderer:
         return Rerendered(image=image, landmarks_px=marks.astype(np.float32), painted=painted)
 
     def _uncovered(self, places: Float) -> Float:
-        """``[V, 2]``: the portrait's pixel of each vertex; hidden skin lies between the visible skin around it."""
+        """Compute the portrait's pixel of each vertex, ``[V, 2]``; hidden skin lies between the
+        visible skin around it."""
         seen = self._rasterise(places, places[:, :2], places[:, 2])
         normals = self._normals.normals(self._vertices(self._fit.expression)) @ self._fit.camera.rotation.T
         inside = with_ring(self._skin, self._may_hide & self._openings.within(places[:, :2]))
@@ -104,13 +110,13 @@ class Rerenderer:
         return np.asarray(self._fit.neutral + moved)
 
     def _place(self, expression: Float, sealing_K2: Float) -> Float:
-        """``[V, 3]`` pixel x, y and distance."""
+        """Project the vertices to ``[V, 3]``: pixel x, y and distance."""
         places = self._fit.camera.place(self._vertices(expression))
         places[:, :2] += self._correction + self._spread.local(sealing_K2)
         return places
 
     def _sunk(self, places: Float, expression: Float) -> Float:
-        """Closed lids are linear shapes that do not know the cornea: the eyes step back."""
+        """Move eyes back under closed lids, whose linear shapes ignore the cornea."""
         out = places.copy()
         travel = self._model.lid_travel(self._fit.neutral)
         for vertices, side, most in zip(self._model.eye_vertices, "LR", travel, strict=True):
@@ -124,7 +130,7 @@ class Rerenderer:
         return np.asarray(0.45 + 0.55 * np.clip(normals @ light, 0, 1))
 
     def _limit(self, marks_K2: Float) -> Float:
-        """``[S, S]``: 1 on the face, in the portrait or here, 0 from a fixed distance on."""
+        """Mask ``[S, S]``: 1 on the face before or after, falling to 0 at a fixed distance."""
         both = np.concatenate([self._marks.points(self._base), marks_K2]).astype(np.float32)
         hull = ((cv2.convexHull(both) + 0.5) * FINE).round().astype(np.int32)
         beside = np.ones((self._size * FINE,) * 2, np.uint8)
@@ -154,7 +160,8 @@ class Rerenderer:
         return np.clip(mixed + 0.5, 0, 255).astype(np.uint8), painted
 
     def _flow(self, seen: Correspondence, limit: Float) -> tuple[Float, Float]:
-        """From a sample to the portrait's pixel, ``[S, S, 2]``, and where anything moves ``[S, S]`` in 0..1."""
+        """Compute the flow to the portrait's pixels, ``[S, S, 2]``, and a mask of what moves,
+        ``[S, S]`` in 0..1."""
         skin = seen.part == SKIN
         inner = (seen.part == EYES) | (seen.part == MOUTH)
         flow: Float = np.where(skin[..., None], seen.portrait - _grid(self._size), 0).astype(np.float32)
@@ -165,8 +172,11 @@ class Rerenderer:
 
 
 def _face_only(mesh: RenderMesh, model: FaceModel) -> RenderMesh:
-    """Without neck and back of the head: a real chin ends some pixels off the model's, and a neck that kept still
-    would show it twice. What lies beside the face follows its border instead."""
+    """Remove neck and back of the head from the mesh.
+
+    A real chin ends some pixels off the model's, and a neck that stays still would show it twice.
+    The surroundings of the face follow its border instead.
+    """
     rest = mesh.attributes[:, :3]
     jaw = _CHIN[0] + _JAW_RISE * (_CHIN[1] - rest[:, 2])
     face = (mesh.attributes[:, 5] == model.materials.index("M_Face")) & (rest[:, 1] > jaw)
@@ -175,18 +185,22 @@ def _face_only(mesh: RenderMesh, model: FaceModel) -> RenderMesh:
 
 
 def _grid(size_px: int) -> Float:
-    """Pixel coordinates ``[S, S, 2]`` of the samples."""
+    """Make the pixel coordinates ``[S, S, 2]`` of the samples."""
     along = (np.arange(size_px * FINE, dtype=np.float32) + 0.5) / FINE - 0.5
     return np.stack(np.meshgrid(along, along), 2)
 
 
 def _extended(flow: Float, known: npt.NDArray[np.bool_], size_px: int) -> Float:
-    """Carry the motion of the face's border outwards, smoothly, and let it fade. Worked out at the picture's size."""
+    """Extend the motion of the face's border outwards, smoothly, and fade it out.
+
+    Computed at the picture's size.
+    """
     unit = size_px / 256
     weighted = np.concatenate([flow, np.ones_like(flow[..., :1])], 2) * known[..., None]
     base = cv2.resize(weighted.astype(np.float32), (size_px,) * 2, interpolation=cv2.INTER_AREA)
     filled = base[..., 2] > 0.5
     out: Float = base[..., :2] / np.maximum(base[..., 2:], 1e-6) * filled[..., None]
+    # Fill from near to far: each wider blur fills only what the narrower ones have not reached.
     for sigma in (1.5, 4.0, 10.0, 24.0):
         blurred = _blur(base, sigma * unit, max(1, int(sigma * unit / 3)))
         take = ~filled & (blurred[..., 2] > 0.02)
@@ -199,13 +213,13 @@ def _extended(flow: Float, known: npt.NDArray[np.bool_], size_px: int) -> Float:
 
 
 def _fade(beside: npt.NDArray[np.uint8], reach: float) -> Float:
-    """1 where ``beside`` is 0, falling smoothly to 0 at a distance of ``reach`` samples."""
+    """Return 1 where ``beside`` is 0, falling smoothly to 0 at a distance of ``reach`` samples."""
     t = np.clip(1 - cv2.distanceTransform(beside, cv2.DIST_L2, 3) / reach, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _blur(values: Float, sigma: float, shrink: int) -> Float:
-    """Gaussian, on a smaller picture where the blur allows it."""
+    """Blur by a Gaussian, on a smaller picture where sigma allows it."""
     side = values.shape[0]
     small = cv2.resize(values, (side // shrink,) * 2, interpolation=cv2.INTER_AREA) if shrink > 1 else values
     small = cv2.GaussianBlur(small, (0, 0), sigma / shrink)

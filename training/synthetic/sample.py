@@ -1,7 +1,7 @@
-"""Draw people, expressions, gaze and poses the way they occur, from a numpy generator.
+"""Draw plausible expressions, gaze and poses from a numpy generator.
 
-Expressions are built from layers that move together on real faces: a viseme while talking, a mood that
-engages mouth, cheeks and brows at once, brows, lids (with full closure in blinks), and gaze, which the lids follow.
+Expressions are sums of layers that move together on real faces: a viseme while talking; a mood of
+mouth, cheeks and brows; brows; lids, which close fully in blinks; and gaze, which the lids follow.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ MOODS: dict[str, Weights] = {
 
 SIDEWAYS = ("jaw", "mouth")
 GAZE_LIMIT_RAD = (0.55, 0.42)
-"""Yaw and pitch at which the eyeLook shapes reach 1."""
+"""Yaw and pitch, rad, at which the eyeLook shapes reach 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """One expression."""
+    """Weights of the shapes, and gaze."""
 
     weights: Float
     """``[57]``, 0..1."""
@@ -96,7 +96,7 @@ class ExpressionSampler:
         ]
 
     def draw(self, rng: np.random.Generator) -> Expression:
-        """Any expression: about a fifth near neutral, a sixth with closed eyes."""
+        """Draw any expression: about a fifth are near neutral, a sixth have closed eyes."""
         weights = np.zeros(len(self._names), np.float32)
         if rng.random() < 0.62:
             weights += self._mouth(rng)
@@ -108,7 +108,8 @@ class ExpressionSampler:
         return self.with_eyes(weights, rng)
 
     def change(self, from_: Expression, rng: np.random.Generator) -> Expression:
-        """Another expression of the same person: mostly unrelated, at times only mouth or only eyes differ."""
+        """Draw another expression of the same person: mostly unrelated, sometimes only the mouth or
+        the eyes differ."""
         kind = rng.random()
         if kind < 0.7:
             return self.draw(rng)
@@ -132,7 +133,7 @@ class ExpressionSampler:
         return self._model.expression_index[name]
 
     def _mouth(self, rng: np.random.Generator) -> Float:
-        """Two visemes blended, as between two sounds, at the stress of the moment."""
+        """Blend two visemes, as between two sounds, with a random stress."""
         first, second = (self._visemes[k] for k in rng.choice(list(self._visemes), 2))
         blend, stress = rng.random(), rng.uniform(0.35, 1.25)
         return stress * (blend * first + (1 - blend) * second)
@@ -161,7 +162,7 @@ class ExpressionSampler:
             weights[self._index("jawForward")] += 0.6 * rng.random()
 
     def _asymmetry(self, weights: Float, rng: np.random.Generator) -> None:
-        """One side moves more; on some faces a smirk or one raised brow."""
+        """Make one side move more; on some faces a smirk or one raised brow."""
         overall = rng.normal(0, 0.06)
         smirk = rng.choice([-1, 1]) * rng.uniform(0.3, 0.9) if rng.random() < 0.12 else 0.0
         for left, right in self._twins:
@@ -177,7 +178,7 @@ class ExpressionSampler:
         return np.clip(gaze, [-0.5, -0.4], [0.5, 0.3]).astype(np.float32)
 
     def _look(self, weights: Float, gaze: Float) -> None:
-        """Lids and skin around the eyes follow the eyeballs."""
+        """Make lids and the skin around the eyes follow the eyeballs."""
         yaw, pitch = gaze / np.array(GAZE_LIMIT_RAD)
         to_left, to_right, up, down = max(yaw, 0), max(-yaw, 0), max(pitch, 0), max(-pitch, 0)
         values = {
@@ -191,7 +192,10 @@ class ExpressionSampler:
             weights[self._index(name)] = value
 
     def _blink(self, weights: Float, rng: np.random.Generator) -> None:
-        """Closed in one of six, half-way in one of seven, winking now and then; a closed lid is nothing else."""
+        """Close the eyes in one of six draws, half-way in one of seven, and wink rarely.
+
+        A closed lid has no other shape.
+        """
         kind = rng.random()
         level = 1.0 if kind < 0.16 else rng.uniform(0.25, 0.95) if kind < 0.30 else rng.uniform(0, 0.12)
         sides = {"L": level, "R": np.clip(level + rng.normal(0, 0.02), 0, 1) if level < 1 else 1.0}
@@ -208,7 +212,7 @@ class ExpressionSampler:
 
 
 def draw_pose(rng: np.random.Generator, spread: float = 1.0) -> Pose:
-    """A head turned by about 14, 8 and 6 degrees (yaw, pitch, roll; one standard deviation) and moved a little."""
+    """Draw a head pose; standard deviations are about 14, 8 and 6 degrees (yaw, pitch, roll)."""
     angles = np.deg2rad(np.clip(rng.normal(0, [15, 8, 6]) * spread, [-42, -22, -20], [42, 24, 20]))
     move = np.clip(rng.normal(0, [1.3, 0.9, 2.0]) * spread, -5, 5)
     lean = np.deg2rad(np.clip(rng.normal(0, [5, 2, 2]), -10, 10)) + angles * [0.25, 0.0, 0.15]

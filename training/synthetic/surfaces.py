@@ -1,4 +1,7 @@
-"""Hair and clothes: grid surfaces laid around a head. Space: head, cm. Shape letters: S = rows, A = columns."""
+"""Hair and clothes: grid surfaces laid around a head.
+
+Space: head, cm. Shape letters: S = rows, A = columns.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ class HairShape:
     thickness: float = 0.9
     """Volume over the scalp."""
     hairline: float = 0.0
-    """Raises the line on the forehead (receding) or lowers it (negative: a fringe)."""
+    """Shift of the line on the forehead: positive recedes, negative is a fringe."""
     length: float = 0.0
-    """How far hair hangs below the head at the sides and the back; 0: short hair."""
+    """Length of hair below the head at the sides and the back; 0 is short hair."""
     edge: float = 0.15
-    """Thickness kept at the hairline, as a part of the volume."""
+    """Thickness at the hairline, as a share of the volume."""
     parting: float = 0.0
-    """Shifts the crown sideways, -1..1."""
+    """Sideways shift of the crown, -1..1."""
     wave: float = 0.0
     """Amplitude of waves."""
     open_front: float = 0.85
@@ -44,7 +47,7 @@ class Surface:
 
 
 def grid_triangles(rows: int, columns: int) -> Int:
-    """``[2 * (rows - 1) * (columns - 1), 3]`` of a row-major grid."""
+    """Return the triangles ``[2 * (rows - 1) * (columns - 1), 3]`` of a row-major grid."""
     first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
     lower = np.stack([first, first + columns, first + 1], 1)
     upper = np.stack([first + 1, first + columns, first + columns + 1], 1)
@@ -83,7 +86,7 @@ class HairRig:
         self._fit = np.linalg.solve(ridge, basis.T).astype(np.float32)
 
     def lay(self, neutral: Float, shape: HairShape) -> Surface:
-        """Hair of this shape on the head ``[V, 3]``."""
+        """Lay hair of this shape on the head ``[V, 3]``."""
         radii = np.linalg.norm(neutral[self._scalp] - HEAD_CENTRE, axis=1)
         coefficients = self._fit @ radii
         theta, directions = _strands(shape)
@@ -93,14 +96,15 @@ class HairRig:
 
 
 def _basis(d: Float) -> Float:
-    """Monomials of a direction up to degree 4."""
+    """Compute monomials of a direction up to degree 4."""
     x, y, z = d[:, 0], d[:, 1], d[:, 2]
     terms = [x**i * y**j * z**k for i in range(0, 5, 2) for j in range(5) for k in range(5) if i + j + k <= 4]
     return np.stack(terms, 1).astype(np.float32)
 
 
 def _strands(shape: HairShape) -> tuple[Float, Float]:
-    """Fraction along the strand ``[S, A]`` and unit directions ``[S, A, 3]`` from crown to hairline."""
+    """Compute fractions along the strands ``[S, A]`` and unit directions ``[S, A, 3]`` from crown
+    to hairline."""
     rows, columns = HAIR_GRID
     tilt, lean = _CROWN_TILT_RAD, 0.35 * shape.parting
     pole = np.array([np.sin(lean), np.cos(tilt) * np.cos(lean), -np.sin(tilt) * np.cos(lean)])
@@ -138,7 +142,7 @@ def _volume(fraction: Float, shape: HairShape) -> Float:
 
 
 def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
-    """Bend the strands of long hair down: from the widest place of the head they fall."""
+    """Bend the strands of long hair: below the widest part of the head they fall."""
     if shape.length <= 0:
         return points
     rows = len(points)
@@ -177,20 +181,20 @@ def _step(low: float, high: float, x: Float) -> Float:
 
 @dataclass(frozen=True, kw_only=True)
 class BodyShape:
-    """Clothed shoulders, cm."""
+    """Shape of clothed shoulders; lengths in cm."""
 
     width: float = 21.0
     """Half the width at the shoulders."""
     slope: float = 5.0
-    """How far the shoulders lie below the neck."""
+    """Height of the neck above the shoulders."""
     collar: float = 0.0
-    """Raises the neckline."""
+    """Rise of the neckline."""
     neckline: float = 2.0
-    """How deep the front of the neckline is cut."""
+    """Depth of the cut at the front of the neckline."""
 
 
 def lay_body(shape: BodyShape) -> Surface:
-    """Shoulders and chest around the model's neck, from the neckline outwards and down."""
+    """Lay shoulders and chest around the model's neck, from the neckline outwards and down."""
     rows, columns = BODY_GRID
     angle = np.linspace(-np.pi, np.pi, columns)
     s = np.linspace(0, 1, rows)[:, None]

@@ -13,7 +13,7 @@ from mimicam.engine.types import Mode
 from mimicam.training.dpe.branches import (
     BranchReport,
     Edit,
-    Reading,
+    FaceMeasure,
     exchange,
     measure_branches,
     name_branches,
@@ -21,13 +21,13 @@ from mimicam.training.dpe.branches import (
 from tests.training.dpe.conftest import blob
 
 
-def read(image_N3SS: Tensor) -> Reading:
+def read(image_N3SS: Tensor) -> FaceMeasure:
     """Mouth: how much the third channel misses of the second. Place: the disc's centre of mass."""
     light = (image_N3SS + 1) / 2
     line = torch.linspace(-1, 1, image_N3SS.shape[-1])
     place = (light[:, 0] * line).sum((1, 2)) / light[:, 0].sum((1, 2))
     mouth = (light[:, 0] - light[:, 2]).mean((1, 2))
-    return Reading(expression=mouth[:, None], pose=place[:, None])
+    return FaceMeasure(expression=mouth[:, None], pose=place[:, None])
 
 
 FACES = torch.tensor([[-0.2, 0.05], [0.2, 0.25], [0.1, 0.1], [-0.1, 0.2]])

@@ -20,8 +20,8 @@ from mimicam.training.synthetic.fit import Camera, Fit
 from mimicam.training.synthetic.portrait_pairs import PortraitSet, Variant
 from mimicam.training.synthetic.reexpressed import (
     ITSELF,
-    Portrait,
     ReexpressionJob,
+    SourcePicture,
     choose,
     make_parts,
     sets_of,
@@ -160,7 +160,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, capsys) -> None:
 
 def test_a_portrait_keeps_its_place_among_the_parts(tmp_path: Path) -> None:
     portraits = tuple(
-        Portrait(pack=Path(p), row=r, file="a", identity="a") for p, r in (("x", 1), ("y", 1), ("x", 2))
+        SourcePicture(pack=Path(p), row=r, file="a", identity="a") for p, r in (("x", 1), ("y", 1), ("x", 2))
     )
     job = ReexpressionJob(portraits=portraits, variants=1, seed=1, out=tmp_path)
     assert len({job.part(p) for p in portraits}) == 3

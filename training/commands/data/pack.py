@@ -21,8 +21,9 @@ class Pack:
     folder: Path
     """Folder of mp4 files or pictures: square crops in which the face moves freely."""
     index: Path | None = None
-    """CSV with the columns file, identity and, for clips with jump cuts, jump_cuts_s; 'mimicam data prepare' writes
-    one. By default every clip below the folder is packed: person/video/clip.mp4 (VoxCeleb) or person.mp4 (HDTF)."""
+    """CSV with the columns file, identity and, for clips with jump cuts, jump_cuts_s; 'mimicam data
+    prepare' writes one. By default every clip below the folder is packed: person/video/clip.mp4
+    (VoxCeleb) or person.mp4 (HDTF)."""
     out: Path
     """Folder to write."""
     size: int = 256
@@ -30,8 +31,8 @@ class Pack:
     every: int = 2
     """Keep every n-th frame; at 25 fps neighbours hardly differ."""
     validation: Path | None = None
-    """Text file of the people kept out of training, one per line. By default the project's own list if it names anyone
-    here, otherwise a share of the people by a hash of their name."""
+    """Text file of the people kept out of training, one per line. By default the project's own list
+    if it names anyone here, otherwise a share of the people by a hash of their name."""
     validation_percent: int = 5
     """Percentage of the people that the hash keeps out of training."""
 

@@ -13,12 +13,14 @@ from mimicam.training.data.pack import Packer, Segment
 from mimicam.training.data.pack_folder import pack_files
 
 _POSE_OF = (0, 0, 1, 1)
-"""Pose, 0 or 1, of each of a quadruple's four pictures; see `training.synthetic.quadruple.ORDER`."""
+"""Pose, 0 or 1, of each of a quadruple's four pictures; see
+`training.synthetic.quadruple.ORDER`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackRendered:
-    """Track the heads that 'mimicam data render' rendered, and write a pack with one segment per head."""
+    """Track the heads that 'mimicam data render' rendered, and write a pack with one segment per
+    head."""
 
     quadruples: Path
     """The npz file: ``images`` uint8 ``[N, 4, S, S, 3]``."""

@@ -13,7 +13,10 @@ from mimicam.training.data.prepare import PrepareOptions, Preparer, find_videos,
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Cut face clips (one fixed box each, 256x256, 25 fps) from full videos. Run it again to continue."""
+    """Cut face clips (one fixed box each, 256x256, 25 fps) from full videos.
+
+    Run it again to continue.
+    """
 
     videos: Path
     """Folder of videos: ``person/.../video.mp4``, or ``person.mp4``."""

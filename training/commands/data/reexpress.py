@@ -18,9 +18,9 @@ from mimicam.training.synthetic.landmark_map import landmark_map
 from mimicam.training.synthetic.model import FaceModel
 from mimicam.training.synthetic.portrait_pairs import PortraitStudio
 from mimicam.training.synthetic.reexpressed import (
-    Portrait,
+    Outcome,
     ReexpressionJob,
-    Tally,
+    SourcePicture,
     choose,
     make_parts,
     sets_of,
@@ -30,14 +30,18 @@ from mimicam.training.synthetic.reexpressed import (
 
 @dataclass(frozen=True, kw_only=True)
 class Reexpress:
-    """Fit the head model to people of packs and re-render them with other expressions. Run it again to continue."""
+    """Fit the head model to people of packs and re-render them with other expressions.
+
+    Run it again to continue.
+    """
 
     packs: tuple[Path, ...]
     """Packs of clips or photos, 256 pixels, written by 'mimicam data pack'."""
     out: Path
     """Folder of the new pack."""
     photos: Path | None = None
-    """CSV with the columns file and notes about a pack's pictures. Only those whose notes contain "photo" are used."""
+    """CSV with the columns file and notes about a pack's pictures. Only those whose notes contain
+    "photo" are used."""
     frames: int = 6
     """Largest number of frames per person."""
     variants: int = 4
@@ -49,7 +53,8 @@ class Reexpress:
     sheet: Path | None = None
     """Write a picture with some of the results here."""
     model: Path | None = None
-    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
+    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside
+    the repository."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.variants < 1:
@@ -85,7 +90,7 @@ class Reexpress:
 
             make_parts(job, lambda: PortraitStudio(model, landmark_map()), go_on)
 
-    def _portraits(self, pack: Path) -> list[Portrait]:
+    def _portraits(self, pack: Path) -> list[SourcePicture]:
         if self.photos is None:
             return choose(pack, self.frames)
         with self.photos.open(newline="") as lines:
@@ -96,7 +101,7 @@ class Reexpress:
         return choose(pack, self.frames, frozenset(f for f, note in notes.items() if "photo" in note))
 
 
-def _report(tally: Tally, out: Path) -> None:
+def _report(tally: Outcome, out: Path) -> None:
     fits = np.array(tally.residuals) * 256
     misses = np.array(tally.misses) * 256
     print(f"{out}: {tally.portraits} portraits, {tally.pictures} pictures")
@@ -110,7 +115,7 @@ def _report(tally: Tally, out: Path) -> None:
 
 
 def write_sheet(pack: Path, out: Path, rows: int = 14) -> None:
-    """A few portraits in full size, each beside what was made of it."""
+    """Draw a few portraits at full size, each beside its re-renderings."""
     sets = list(sets_of(pack))
     shown = [sets[i] for i in np.linspace(0, len(sets) - 1, min(rows, len(sets))).astype(int)]
     wide = max(map(len, shown))

@@ -18,7 +18,10 @@ from mimicam.training.synthetic.render import Renderer
 
 @dataclass(frozen=True, kw_only=True)
 class RenderHeads:
-    """Render heads with exact truth: two expressions by two poses each. Run it again to continue."""
+    """Render heads with exact truth: two expressions by two poses each.
+
+    Run it again to continue.
+    """
 
     out: Path
     """The .npz file to write, or a folder that receives parts of 25 heads."""
@@ -29,7 +32,8 @@ class RenderHeads:
     size_px: int = 256
     """Side of the pictures, pixels."""
     model: Path | None = None
-    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside the repository."""
+    """The head model, ict_face_model.npz. By default $MIMICAM_ICT_MODEL, then ../shared/data beside
+    the repository."""
 
     def __post_init__(self) -> None:
         if self.count < 1:

@@ -56,18 +56,21 @@ class TrainCompact:
     landmark_weight: float = 2.0
     """Weight of the landmark loss."""
     cross_identity: int = 0
-    """Number of portraits per batch that another person drives as well. Only their landmarks are compared, since no
-    true picture exists. Needs --landmarks."""
+    """Number of portraits per batch that another person drives as well. Only their landmarks are
+    compared, since no true picture exists. Needs --landmarks."""
     cross_identity_weight: float = 1.0
     """Weight of the cross-identity loss, relative to --landmark-weight."""
     gan: float = 0.0
-    """Weight of the adversarial loss, for a last stage (0.02 is a start). 0 trains without a discriminator."""
+    """Weight of the adversarial loss, for a last stage (0.02 is a start). 0 trains without a
+    discriminator."""
     gan_parts: float = 0.0
-    """Weight of the adversarial losses of the mouth and of the eyes, which have discriminators of their own."""
+    """Weight of the adversarial losses of the mouth and of the eyes, which have discriminators of
+    their own."""
     gan_features: float = 1.0
     """Weight of feature matching, where there is a discriminator."""
     weights: Path | None = None
-    """Checkpoint whose averaged weights a new run starts from; the small one of a remote GPU works too."""
+    """Checkpoint whose averaged weights a new run starts from; the small one of a remote GPU works
+    too."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """PyTorch device that trains."""
     threads: int = 0

@@ -22,7 +22,10 @@ _PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBU
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDaeGan:
-    """Train DAE-GAN on clips, then write model.safetensors to --out. Run it again with the same --out to continue."""
+    """Train DAE-GAN on clips, then write model.safetensors to --out.
+
+    Run it again with the same --out to continue.
+    """
 
     pack: Path
     """Pack of clips, written by 'mimicam data pack'."""
@@ -39,7 +42,8 @@ class TrainDaeGan:
     stage_one_steps: int = 30_000
     """Steps of the first stage, which trains the embedders only."""
     lr: float = 1e-4
-    """Learning rate of the embedders and the generator (section 4). The discriminator's is four times as high."""
+    """Learning rate of the embedders and the generator (section 4). The discriminator's is four
+    times as high."""
     minutes: float | None = None
     """Stop after this many minutes."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"

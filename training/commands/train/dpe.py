@@ -39,11 +39,13 @@ class TrainDpe:
     blendshapes: Path
     """face_blendshapes_52.onnx, for the expression loss."""
     vgg: Path | None = None
-    """torchvision's vgg19 weights, for the paper's perceptual loss. Give either this or --mobilenet."""
+    """torchvision's vgg19 weights, for the paper's perceptual loss. Give either this or
+    --mobilenet."""
     mobilenet: Path | None = None
     """torchvision's mobilenet_v2 weights, for a perceptual loss without VGG19."""
     lia: Path | None = None
-    """LIA's vox.pt (non-commercial licence): initial weights of the encoder and the motion directions."""
+    """LIA's vox.pt (non-commercial licence): initial weights of the encoder and the motion
+    directions."""
     preset: str = "published"
     """Size of the networks: published (256 pixels), small (64 pixels) or debug."""
     batch: int = 32
@@ -97,7 +99,10 @@ class TrainDpe:
         )
 
     def _trainer(self, recipe: DpeRecipe, rank: int, device: str) -> Trainer:
-        """Make the trainer. Process 0 writes the checkpoint; the others only write curves, and read it."""
+        """Make the trainer.
+
+        Process 0 writes the checkpoint; the others only write curves, and read it.
+        """
         options = TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes)
         if not dist.is_initialized():
             return Trainer(recipe, options)

@@ -1,4 +1,5 @@
-"""``mimicam train name-branches``: the last step of ``mimicam train dpe``, from a run to a model."""
+"""``mimicam train name-branches``: the last step of ``mimicam train dpe``, from a run to a
+model."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _PAIRS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class NameBranches:
-    """Measure which branch of a DPE run moves expression and which pose, name them, and write the model."""
+    """Measure which branch of a DPE run moves expression and which pose, name them, and write the
+    model."""
 
     run_folder: Path
     """Folder of a run of 'mimicam train dpe'."""
@@ -40,8 +42,8 @@ class NameBranches:
     batches: int = 16
     """Number of batches of four pairs that are measured."""
     least: float = 0.5
-    """Smallest difference between the branches that is accepted. A perfect model has 2; untrained ones were measured
-    at up to 0.6 over few pairs."""
+    """Smallest difference between the branches that is accepted. A perfect model has 2; untrained
+    ones were measured at up to 0.6 over few pairs."""
 
     def run(self) -> None:
         """Measure, name, write."""
