@@ -101,7 +101,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """The run's checkpoint file."""
+        """Return the run's checkpoint file."""
         return (self._options.leader or self._options.out) / "checkpoint.pt"
 
     def resume(self) -> bool:

@@ -68,7 +68,7 @@ class ImportModel:
     """The safetensors file to write; a JSON file is written beside it."""
 
     def run(self) -> int:
-        """Convert the file."""
+        """Convert the checkpoint, and print how to use it."""
         try:
             from mimicam.engine.models.dpe.weights import import_published
         except ModuleNotFoundError as error:

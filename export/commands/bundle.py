@@ -25,7 +25,7 @@ class Bundle:
     """JSON file whose entries are added to model.json, such as training data, steps and figures."""
 
     def run(self) -> None:
-        """Write the folder."""
+        """Write the folder, and print how to use it."""
         for path in filter(None, (self.weights, self.facts)):
             if not path.is_file():
                 raise EngineError(f"{path} does not exist")

@@ -91,7 +91,7 @@ class RemoteTraining:
         if start is not None:
             self.recipe.start_from(load_average(start))
         self.complete = None not in (self._file("perceptual.pt"), self._file("landmarks.onnx"))
-        """Whether every loss is computed; without some, steps are faster than in real training."""
+        """True if every loss is computed. Without some, steps are faster than in real training."""
         self.samplers = self._samplers()
         self.shown = self._validation()
 

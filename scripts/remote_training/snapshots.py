@@ -33,7 +33,7 @@ class Progress:
         self.begin()
 
     def begin(self) -> None:
-        """Restart counting now."""
+        """Restart all counters now."""
         self._begin_s, self._waited_s, self._steps = time.monotonic(), 0.0, 0
 
     def counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:

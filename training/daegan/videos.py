@@ -21,15 +21,15 @@ class Videos(Protocol):
 
     @property
     def frames(self) -> npt.NDArray[np.uint8]:
-        """``[F, H, W, 3]``, RGB."""
+        """Return the frames ``[F, H, W, 3]``, RGB."""
 
     @property
     def segment(self) -> npt.NDArray[Any]:
-        """``[F]``: segment of each frame. No segment contains a jump cut."""
+        """Return the segment of each frame, ``[F]``. No segment contains a jump cut."""
 
     @property
     def indices(self) -> npt.NDArray[Any]:
-        """The frames that may be drawn."""
+        """Return the numbers of the frames that may be drawn."""
 
 
 class VideoSampler:

@@ -394,5 +394,8 @@ def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
 
 
 def _determinant(matrix_B22: Tensor) -> Tensor:
-    """``[B]``; ``torch.det`` factorises, and checks."""
+    """Compute determinants ``[B]``.
+
+    ``torch.det`` would check for errors, which waits for the device.
+    """
     return matrix_B22[:, 0, 0] * matrix_B22[:, 1, 1] - matrix_B22[:, 0, 1] * matrix_B22[:, 1, 0]

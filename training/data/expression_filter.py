@@ -28,7 +28,7 @@ _FRAMES_OF_A_PERSON = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedFrames:
-    """What the tracker read of N frames and of their mirror pictures, with flattened shapes."""
+    """N frames and their mirror pictures as the tracker reads them, with flattened shapes."""
 
     shape: np.ndarray
     """``[N, 1434]``, canonical, less the mean face."""

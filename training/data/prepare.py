@@ -78,7 +78,10 @@ class Shot:
     """Yaw and pitch, radians."""
 
     def box(self, picture: tuple[int, int]) -> CropBox:
-        """The square proportion is `portrait_box`'s."""
+        """Return the square around every frame's own box, in the proportion of `portrait_box`.
+
+        It is moved into the picture (height, width) as far as possible.
+        """
         wanted = float((self.high - self.low).max())
         size = min(wanted, max(_SHRINK * wanted, min(picture)))
         corner = (self.low + self.high - size) / 2

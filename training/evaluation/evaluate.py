@@ -1,8 +1,8 @@
-"""Reenactment validation people by each other and by themselves, read the results with the tracker,
-and compare.
+"""Drive validation people by each other and by themselves, and measure the results with the
+tracker.
 
-The paper's three settings, expression only, pose only, and both, each across people and within one
-person (DPE, section 4, tables 1 to 3).
+The settings are those of DPE (section 4, tables 1 to 3): expression only, pose only and both, each
+across people and within one person.
 """
 
 from __future__ import annotations

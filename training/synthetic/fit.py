@@ -116,7 +116,7 @@ class Fitter:
         self._shapes = self._at_marks(model.expression_shapes[self._fitted])
 
     def _at_marks(self, basis: Float) -> Float:
-        """``[M, V * 3]`` to ``[M, 468, 3]``."""
+        """Interpolate a basis ``[M, V * 3]`` at the landmarks, ``[M, 468, 3]``."""
         return np.stack([self._marks.points(b.reshape(-1, 3)) for b in basis]).astype(np.float64)
 
     def __call__(self, landmarks_px: Float, blendshapes: Float, size_px: int) -> Fit:

@@ -40,7 +40,7 @@ _OPEN_MOUTH = 0.0006
 
 @dataclass(frozen=True, kw_only=True)
 class Openings:
-    """What the portrait shows inside lips and lids, and the colours to paint the rest with."""
+    """Textures of the inside of lips and lids, and colours to paint the rest with."""
 
     portrait: Image
     skin: Image

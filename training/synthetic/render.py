@@ -7,7 +7,6 @@ milliseconds on one core, less than filling 50,000 triangles with numpy or OpenC
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -143,7 +142,7 @@ class Renderer:
 
     @_in_context
     def parts(self, pose: Pose) -> Image:
-        """For tests: ``[2 S, 2 S]``, the part seen at each sample: 0 backdrop, 1 skin, 2 eyes, 3
+        """Draw the part seen at each sample, ``[2 S, 2 S]``: 0 backdrop, 1 skin, 2 eyes, 3
         mouth."""
         self._place(pose)
         self._target.use()
@@ -340,14 +339,6 @@ class Renderer:
                         program[name].write(matrix)
                     else:
                         program[name].value = value
-
-    @contextmanager
-    def opened(self) -> Iterator[Renderer]:
-        """Release the context afterwards."""
-        try:
-            yield self
-        finally:
-            self._gl.release()
 
 
 def _unit(direction: tuple[float, float, float]) -> tuple[float, float, float]:

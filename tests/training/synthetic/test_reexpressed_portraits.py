@@ -33,8 +33,8 @@ def large(face_model: FaceModel):
         made = Renderer(face_model, SIZE)
     except EngineError as error:
         pytest.skip(str(error))
-    with made.opened():
-        yield made
+    yield made
+    made.context.release()
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class PackRendered:
     """Keep these heads out of training."""
 
     def run(self) -> None:
-        """Pack all heads."""
+        """Track and pack all heads."""
         refuse_to_overwrite_inputs(pack_files(self.out), [self.quadruples])
         packer = Packer(self.out, size=self.size)
         with np.load(self.quadruples) as data, Progress() as progress:

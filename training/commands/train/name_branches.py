@@ -46,7 +46,7 @@ class NameBranches:
     ones were measured at up to 0.6 over few pairs."""
 
     def run(self) -> None:
-        """Measure, name, write."""
+        """Measure and name the branches, then write the model."""
         inputs = (self.run_folder, self.pack, self.landmarks, self.blendshapes)
         refuse_to_overwrite_inputs([self.out, self.out.with_suffix(".json")], inputs)
         config = find_preset(self.preset)
