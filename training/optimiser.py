@@ -37,6 +37,8 @@ def step_if_finite(optimiser: torch.optim.Adam, witness: Tensor) -> Tensor:
         1 where the step was skipped, else 0, on the device.
     """
     broken = (~torch.isfinite(witness)).float()
+    # The fused kernel reads this flag on the device and leaves weights and moments alone where it
+    # is 1.
     optimiser.found_inf = broken  # type: ignore[attr-defined]
     optimiser.step()
     return broken

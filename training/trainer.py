@@ -152,6 +152,7 @@ class Trainer:
         with write_atomically(self.checkpoint) as part, part.open("wb") as file:
             torch.save(state, file)
             file.flush()
+            # The rename must not reach the disk before the contents.
             os.fsync(file.fileno())
 
     def run(self, batches: Callable[[int], Iterator[Batch]], samples: Batch | None = None) -> int:
@@ -210,6 +211,7 @@ class _StopOnSignal:
             self._trainer.request_stop()
 
         try:
+            # Only the main thread may set handlers.
             self._previous = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:
             _log.debug("not the main thread: signals are left alone")
@@ -246,6 +248,7 @@ class _CurveState:
     def read(self) -> dict[str, Any]:
         """Return the state as plain numbers; waits for the device to finish."""
         tensors = [v for losses in self.waiting for v in losses.values() if isinstance(v, Tensor)]
+        # One read from the device for all waiting steps.
         numbers = iter(torch.stack(tensors).tolist() if tensors else [])
         for losses in self.waiting:
             for name, value in losses.items():
@@ -300,5 +303,6 @@ def _kept_rows(path: Path, step: int) -> list[dict[str, str]]:
     if not step or not path.exists():
         return []
     with path.open(newline="") as lines:
+        # A cut-off line has None for the missing columns.
         rows = [row for row in csv.DictReader(lines) if None not in row.values()]
     return [row for row in rows if row["step"].isdecimal() and int(row["step"]) <= step]

@@ -102,7 +102,9 @@ def identify(name_or_path: str) -> ModelFile:
 
 def _family_of_export(folder: Path) -> Family:
     if not (folder / manifests.FILE).is_file():
-        raise EngineError(f"{folder} holds no model: give a folder of 'mimicam models bundle' or 'mimicam export'")
+        raise EngineError(
+            f"{folder} holds no model: give a folder of 'mimicam models bundle' or 'mimicam export'"
+        )
     names = {network.name for network in manifests.read_manifest(folder).networks}
     for family in FAMILIES:
         if family.networks == names:

@@ -37,6 +37,7 @@ def _landmarks(blendshapes: Float, rng: np.random.Generator) -> Float:
     shapes = geometry.mean + np.tensordot(blendshapes, geometry.shape_from_expression, axes=(1, 0))
     yaw = rng.uniform(-0.3, 0.3, len(shapes))
     turn = np.zeros((len(shapes), 3, 3))
+    # Rotation about the vertical axis.
     turn[:, 0, 0], turn[:, 0, 2] = np.cos(yaw), -np.sin(yaw)
     turn[:, 2, 0], turn[:, 2, 2] = np.sin(yaw), np.cos(yaw)
     turn[:, 1, 1] = 1

@@ -95,6 +95,7 @@ def _write_perceptual(weights: Path, out: Path) -> None:
     """Write the layers that the distance uses, in fp16."""
     state = torch.load(weights, map_location="cpu", weights_only=True)
     MobileNetDistance(weights)  # raises where the file is wrong
+    # Deeper blocks are most of the file and are not used.
     last = MobileNetDistance.last_block()
     names = [n for n in state if n.startswith("features.") and int(n.split(".")[1]) <= last]
     torch.save({n: state[n].half() if state[n].is_floating_point() else state[n] for n in names}, out)

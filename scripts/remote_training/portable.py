@@ -73,6 +73,7 @@ def choose_frames(segment: np.ndarray, rows: np.ndarray, count: int) -> np.ndarr
     if count >= len(rows) or not len(rows):
         return rows
     groups = np.split(rows, np.flatnonzero(np.diff(segment[rows])) + 1)
+    # Evenly spread frames of each segment keep its range of motion.
     share = count / len(rows)
     if np.median([len(g) for g in groups]) <= _SHORT:
         picked = np.linspace(0, len(groups) - 1, max(1, round(share * len(groups)))).round().astype(int)
@@ -106,6 +107,7 @@ class PackWriter:
 
     def write(self, limit_bytes: int, validation_share: float = 0.04) -> dict[str, object]:
         """Write as many frames as fit; returns the pack's entry of ``pack.json``."""
+        # The tables' compression depends on how many frames are taken: two rounds settle it.
         picture, table = self._bytes_per_frame(), float(_TABLE_BYTES)
         for _ in range(2):
             rows = self._choose(int(_SAFE * limit_bytes / (picture + table)), validation_share)
@@ -142,10 +144,12 @@ class PackWriter:
         return np.array(offsets, np.int64)
 
     def _tables_of(self, rows: np.ndarray, offsets: np.ndarray) -> bytes:
+        # 1/4096 of half a side is 1/32 pixel at 256: below the tracker's noise.
         steps = (self._tables["landmarks"][rows] * _STEPS).round().clip(-32768, 32767).astype(np.int16)
         body = io.BytesIO()
         np.savez(
             body,
+            # Differences of successive frames are small, so they compress well.
             landmarks=np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1])),
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
@@ -182,6 +186,7 @@ def _read_pack(folder: Path, name: str) -> PortablePack:
     spans = zip(t["offsets"][:-1], t["offsets"][1:], strict=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         frames = list(pool.map(_decode, (data[a:b] for a, b in spans)))
+    # Sums wrap around in int16 as the differences did.
     landmarks = np.cumsum(t["landmarks"], axis=0, dtype=np.int16).astype(np.float32) / _STEPS
     return PortablePack(
         name=name,

@@ -101,6 +101,7 @@ class RemoteTraining:
 
     def _samplers(self) -> list[DeviceSampler]:
         o = self.options
+        # The first pack takes what the others leave.
         other = round(o.batch * o.other_share)
         samplers = []
         for number, pack in enumerate(self._packs):
@@ -145,6 +146,7 @@ class RemoteTraining:
         progress = Progress(self.options.batch)
         snapshots = Snapshots(self.recipe, self.shown, out, progress, curve=scratch / "curve.csv")
         snapshots.add_facts(every_loss=self.complete, cross_identity=self.options.cross_identity, **facts)
+        # The trainer's own files go to a scratch folder: only the small ones are kept.
         keep = TrainerOptions(
             out=scratch,
             steps=sys.maxsize if steps is None else steps,

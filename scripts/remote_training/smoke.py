@@ -31,6 +31,7 @@ def run_smoke(
     counting = False
     for step in steps:
         passed = time.monotonic() - start
+        # The first step compiles and allocates: it never counts.
         if not counting and passed > _WARM_UP_SHARE * seconds and step > 0:
             _finish(training)
             progress.begin()

@@ -85,8 +85,10 @@ class Snapshots:
         """
         device = next(self._recipe.model.parameters()).device
         if device.type == "cuda":
+            # Rates are measured over finished steps only.
             torch.cuda.synchronize(device)
         average = self._recipe.average.state_dict()
+        # One read from the device for all weights.
         finite = bool(torch.stack([value.isfinite().all() for value in average.values()]).all())
         if finite:
             save_half(average, self._out / "weights.pt", step=step)

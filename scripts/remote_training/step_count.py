@@ -67,5 +67,6 @@ def _rate(file: Path, batch: int, device: str) -> float:
     except (OSError, ValueError):
         return 0.0
     found = report.get("parts", {}).get(SMOKE, {}).get("result", report)
+    # Rates of another batch or device do not transfer.
     fits = found.get("batch") == batch and found.get("device") == device
     return float(found.get("steps_per_s", 0.0)) if fits else 0.0

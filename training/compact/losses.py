@@ -23,12 +23,15 @@ def attention_map(target_NK3: Tensor, head_N3: Tensor, openings_N4hh: Tensor, si
     """
     grid = pixel_grid(size, target_NK3)
     scale = head_N3[:, 2]
+    # The wide bump lies 0.6 head scales below the head's origin: in the middle of the face.
     bumps = 1 + 2 * _bump(grid, head_N3[:, :2] + _down(head_N3, 0.6), 1.4 * scale)
     bumps = bumps + 4 * _bump(grid, middle(target_NK3, _MOUTH), 0.45 * scale)
     for eye in _EYES:
         bumps = bumps + 4 * _bump(grid, middle(target_NK3, eye), 0.28 * scale)
+    # The strongest of the opening masks counts, each of which is 0..1.
     opened = F.interpolate(openings_N4hh.float(), size=(size, size), mode="bilinear").amax(dim=1)
     bumps = bumps + 8 * opened.flatten(1)
+    # With mean 1 the learning rate does not depend on how large the face is.
     bumps = bumps / bumps.mean(dim=1, keepdim=True)
     return bumps.view(-1, 1, size, size)
 
@@ -47,6 +50,7 @@ def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int =
     for level in range(levels):
         total = total + ((image - target).abs() * weight_N1SS).mean()
         if level + 1 < levels:
+            # Coarser levels see differences that single pixels hide, such as a shifted jaw.
             image, target, weight_N1SS = (F.avg_pool2d(x, 2) for x in (image, target, weight_N1SS))
     return total / levels
 
@@ -63,6 +67,7 @@ def flow_roughness(flow_N2hw: Tensor) -> Tensor:
     """Mean absolute second difference of the flow, in crop units times the map's side."""
     xx = flow_N2hw[..., 2:] - 2 * flow_N2hw[..., 1:-1] + flow_N2hw[..., :-2]
     yy = flow_N2hw[..., 2:, :] - 2 * flow_N2hw[..., 1:-1, :] + flow_N2hw[..., :-2, :]
+    # Second differences shrink with the map's resolution; the factor makes sizes comparable.
     return (xx.abs().mean() + yy.abs().mean()) * flow_N2hw.shape[-1]
 
 

@@ -70,6 +70,7 @@ def fit_sharpness(model: Compact, head_scale: float = 0.4) -> None:
     Lids and lips stand close and must move apart; cheeks stand far apart and must move together.
     """
     points = torch.from_numpy(face_geometry().mean[CONTROL, :2]) * head_scale
+    # Mean distance of the three nearest neighbours; column 0 is the point itself.
     nearest = torch.cdist(points, points).sort(dim=1).values[:, 1:4].mean(dim=1)
     sigma = (0.7 * nearest).clamp(0.02, 0.12)
     model.generator.flow.log_sharpness.copy_(-(2 * sigma**2).log())
@@ -205,6 +206,7 @@ class CompactRecipe:
     def _prepare(self, batch: Batch) -> Batch:
         moved = {k: v.to(self._device, non_blocking=True) for k, v in batch.items()}
         for key in ("source", "target"):
+            # Pictures travel as bytes, a quarter of the size.
             image = moved[key].float() / 127.5 - 1
             moved[key] = image.to(memory_format=torch.channels_last)
         return moved
@@ -226,6 +228,7 @@ class CompactRecipe:
             with torch.autocast(self._device.type, torch.bfloat16):
                 losses["perceptual"] = o.perceptual * self._distance(out["image"], target)
         if self._landmarks is not None:
+            # The first pairs of a batch are of the main pack: real people.
             few = slice(0, o.landmark_samples)
             found = self._landmarks(out["image"][few], batch["target_landmarks"][few])
             losses["landmark"] = o.landmark * found
@@ -254,12 +257,14 @@ class CompactRecipe:
 
     def _rate(self, step: int) -> float:
         o = self._options
+        # A session with a time limit anneals by time if it is slower than planned.
         done = max((step - o.first_step) / max(o.steps - o.first_step, 1), self._time_share())
         cosine = 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
         return min(1.0, (step - o.first_step + 1) / o.warmup) * (o.lr_final + (o.lr - o.lr_final) * cosine)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
+        # A short memory at the start, or the average would keep the random weights.
         decay = min(self._options.ema, (step + 1) / (step + 10))
         torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
 

@@ -75,6 +75,7 @@ class DaeGanRecipe:
         """Update both embedders in stage 1; in stage 2 each of the four networks in turn, the
         others frozen."""
         frames, target = self._prepare(batch)
+        # All names in every step: the curve has one column per name.
         figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
         if step < self.options.stage_one_steps:
             figures["embedders"] = self._update(step, ("face", "pose"), lambda: self._embed(frames, target))
@@ -114,6 +115,7 @@ class DaeGanRecipe:
     def _embed(self, frames: Tensor, target: Tensor) -> Tensor:
         embedding = self.model.embed(frames)
         reading = self.model.pose_embedder(target)
+        # The embedded face, warped by the target's displacement, must be the target.
         image = reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
         return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
@@ -146,6 +148,7 @@ class DaeGanRecipe:
 
     def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
         for name, network in self._networks.items():
+            # Frozen networks still pass gradients on to those that are trained.
             network.requires_grad_(name in names)
         for name in names:
             self._optimisers[name].param_groups[0]["lr"] = self.rate(step, name)
@@ -166,5 +169,6 @@ class DaeGanRecipe:
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
         else:
             start, begin = (o.lr_discriminator if network == "discriminator" else o.lr), o.stage_one_steps
+        # Each network's rate falls over the steps in which it is trained.
         done = (step - begin) / max(o.steps - begin, 1)
         return start * max(1.0 - done, 0.0)

@@ -56,6 +56,7 @@ class VideoSampler:
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Yield batches from ``first_step`` on; a thread draws one ahead."""
         with ThreadPoolExecutor(1) as pool:
+            # One batch is drawn while the step before it trains.
             step, waiting = first_step, pool.submit(self.batch, first_step)
             while True:
                 step += 1
@@ -65,6 +66,7 @@ class VideoSampler:
     def _sample(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         segment = self._segments[rng.integers(len(self._segments))]
         wanted = self._count + 1
+        # Short segments repeat frames rather than being left out.
         chosen = rng.choice(segment, wanted, replace=len(segment) < wanted)
         mirror = rng.random() < 0.5
         pictures = [self._picture(int(index), mirror=bool(mirror)) for index in chosen]

@@ -82,6 +82,7 @@ class Motions:
         linear, shift = matrix_B23[:, :, :2], matrix_B23[:, :, 2]
         scale = _determinant(linear).sqrt()
         turn = torch.zeros_like(self.rotation)
+        # A similarity of the plane is a roll of the head, a scale and a shift.
         turn[:, :2, :2] = linear / scale[:, None, None]
         turn[:, 2, 2] = 1
         return Motions(
@@ -129,10 +130,12 @@ def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: n
         pose_row: int ``[N]``, the frame whose head pose each frame takes.
     """
     geometry = face_geometry()
+    # Left and right landmarks change places, and x its sign.
     mirrored = landmarks_NL3[:, geometry.mirror] * np.array([-1, 1, 1], np.float32)
     landmarks = np.stack([landmarks_NL3, mirrored]).astype(np.float32)
     fitted = fit_similarity(geometry.mean[RIGID], landmarks[:, :, RIGID])
     rotation, scale, centre = (part[:, pose_row] for part in fitted)
+    # The pose is shared within a pose group, but depth is each frame's own.
     centre[..., 2] = fitted[2][..., 2]
     placed = (landmarks - centre[:, :, None]) @ rotation / scale[..., None, None]
     shape: Float = placed.astype(np.float32, copy=False)
@@ -174,6 +177,7 @@ class DevicePack:
         self.pose_row, self.target_row = (torch.from_numpy(table).to(device) for table in tables)
         motions = read_motions(landmarks_NL3, blendshapes, pose_row)
         self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
+        # Blendshapes by their weights, and every 20th landmark, as in `PairSampler`.
         weights = np.concatenate(
             [blendshapes * PAIR_WEIGHTS, landmarks_NL3[:, ::20].reshape(len(segment), -1)], axis=1
         )
@@ -258,6 +262,7 @@ class DeviceSampler:
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
         """Compute the arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
         source, target = self._motions(pair_B2, matrix_B23, mirror_B)
+        # Live use moves the source's own shape by the change of expression.
         change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
         arrays = self._arrays(source, replace(target, shape=shape), self._openings)
@@ -287,6 +292,7 @@ class DeviceSampler:
 
     def _arrays(self, source: Motions, drawn: Motions, paint: OpeningsPainter) -> Batch:
         points, own = drawn.placed(), source.placed()
+        # The head motion alone: the source's shape at the driven pose.
         carried = replace(drawn, shape=source.shape).placed()
         rigid = self._pack.rigid
         return {
@@ -304,6 +310,7 @@ class DeviceSampler:
         chance = self._uniform(random, self._batch)
         # Rounding may leave the last cumulative probability below 1.
         segment = torch.searchsorted(self._chances, chance, right=True).clamp(max=len(self._chances) - 1)
+        # Candidates of all pairs at once; the best of each wins below.
         share = self._uniform(random, self._batch, _TRIES, 2)
         draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
         distance = (pack.places[draws[..., 0]] - pack.places[draws[..., 1]]).abs().sum(-1)
@@ -384,6 +391,7 @@ def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
     mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
     centred = source_BK2 - mean_B12
     turned = centred.transpose(-1, -2)
+    # Normal equations, solved by the adjugate: a checked solver would wait for the device.
     normal_B22 = turned @ centred + 1e-6 * torch.eye(2, device=source_BK2.device)
     (a, b), (c, d) = (row.unbind(-1) for row in normal_B22.unbind(-2))
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)

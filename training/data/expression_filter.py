@@ -103,13 +103,16 @@ def fit_maps(
         rendered_share: weight of a pair of rendered pictures; that of a person is 100.
     """
     bias = view_bias_of_shapes(people)
+    # The tracker's view bias is removed first: it would be taken for expression.
     unbiased = people.shape - people.view @ bias
     explained = people.expression @ shape_from_expression.reshape(len(shape_from_expression), -1)
+    # Modes of what blendshapes leave unexplained: identity, and motion that they do not describe.
     _, _, modes = np.linalg.svd((unbiased - explained)[::_EVERY], full_matrices=False)
     modes = modes[:MODES]
     features = _features(people, bias, modes)
     x, y = _within(features, people.person), _within(unbiased, people.person)
     normal, right = x.T @ x, x.T @ y
+    # The Wiener term: covariance of the features between people, who differ without moving.
     normal += _identity(_unmoved(unbiased - explained, modes), people.person)
     if rendered is not None:
         pairs, changes = _rendered_pairs(rendered, _features(rendered, bias, modes))
@@ -177,10 +180,12 @@ def _identity(features: np.ndarray, person: np.ndarray) -> np.ndarray:
 def _rendered_pairs(frames: TrackedFrames, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pair either picture of one expression with either of the other: changes of the features, and
     the true changes."""
+    # Only heads whose four pictures were all tracked, in the order of rendering.
     order = np.argsort(frames.person, kind="stable")
     names, counts = np.unique(frames.person, return_counts=True)
     whole = np.isin(frames.person[order], names[counts == 4])
     first, smile, turned, both = order[whole].reshape(-1, 4).T
+    # The truth is taken at one pose, so that it holds no error of the pose's reading.
     change = frames.own_pose_shape[smile] - frames.own_pose_shape[first]
     pairs = [features[b] - features[a] for a in (first, turned) for b in (smile, both)]
     return np.concatenate(pairs), np.concatenate([change] * 4)

@@ -30,6 +30,7 @@ def mean_face(landmarks: np.ndarray, rounds: int = 5) -> np.ndarray:
 
     Gower, "Generalized Procrustes analysis", Psychometrika 1975.
     """
+    # Any face can start the iteration; five rounds converge.
     mean = _normalised(landmarks[0])
     for _ in range(rounds):
         mean = _normalised(canonical_shapes(landmarks, mean).mean(axis=0))
@@ -44,6 +45,7 @@ def _upright(mean: np.ndarray) -> np.ndarray:
     x = sum(mean[left] - mean[right] for right, left in _SIDES)
     x = x / np.linalg.norm(x)
     y = mean[152] - mean[10]
+    # Orthogonalise: a face seen from the side has its chin off the middle.
     y = y - (y @ x) * x
     y = y / np.linalg.norm(y)
     turned = mean @ np.stack([x, y, np.cross(x, y)], axis=1)
@@ -78,6 +80,7 @@ def regress_shape(
         rows = group == g
         x[rows] -= x[rows].mean(axis=0)
         y[rows] -= y[rows].mean(axis=0)
+    # The ridge keeps blendshapes that hardly occur from getting arbitrary shapes.
     weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
     return weights.reshape(x.shape[1], -1, 3).astype(np.float32)
 

@@ -44,11 +44,13 @@ class OpeningsPainter:
         count = len(self._canvases)
 
         def paint(worker: int) -> None:
+            # Rows are dealt out in turn, since all take about the same time.
             for row in range(worker, len(pairs), count):
                 paint_maps(*pairs[row], canvas=self._canvases[worker], out=maps[row])
 
         list(self._pool.map(paint, range(count)))
         moved = self._maps.to(self._device, non_blocking=True)
+        # On the CPU `to` returns the buffer itself, which the next call overwrites.
         return moved.clone() if moved is self._maps else moved
 
 

@@ -79,6 +79,7 @@ class FramePack:
             is_synthetic = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
         self.is_synthetic = is_synthetic
         self.pose_row, self.target_row = pose_rows(group), target_rows(self.segment, is_synthetic)
+        # The split is by segment, whose person has it.
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -145,6 +146,7 @@ class PairSampler:
         mirror = bool(rng.random() < 0.5)
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
+        # Half of the pairs move as live use does; the others by the true shape, which is exact.
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = make_drive(motion_s, drawn, map_px=self._size // 2)
         arrays = _trained(drive)
@@ -190,6 +192,7 @@ class PairSampler:
         if mirror:
             image, blendshapes = image[:, ::-1], blendshapes[self._mirror_shapes]
         landmarks = self._landmarks(index, matrix, mirror)
+        # Frames of one pose group share a head pose; see `pose_rows`.
         pose = head_pose(self._landmarks(int(self._pack.pose_row[index]), matrix, mirror))
         picture = cv2.warpAffine(
             np.ascontiguousarray(image),
@@ -208,11 +211,13 @@ class PairSampler:
             landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
         moved = np.empty_like(landmarks)
         moved[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        # Depth scales with the picture: the square root of the determinant is the scale.
         moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
         return moved
 
     def _recolour(self, rng: np.random.Generator, *images: np.ndarray) -> tuple[np.ndarray, ...]:
         a = self._augmentation
+        # A shared gain, and a third as much per channel: light, and its colour.
         gain = 1 + rng.uniform(-a.colour, a.colour) + rng.uniform(-a.colour, a.colour, 3) / 3
         gamma = 1 + rng.uniform(-a.gamma, a.gamma)
         table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
@@ -308,6 +313,7 @@ def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
 def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
     """Convert a crop-space map to the pixel map that warpAffine expects (pixel centres at
     integers)."""
+    # Crop space has -1..1 over the picture's edges; pixel 0 has its centre half a pixel inside.
     to_pixel = np.array(
         [[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]]
     )

@@ -83,9 +83,11 @@ class Shot:
         It is moved into the picture (height, width) as far as possible.
         """
         wanted = float((self.high - self.low).max())
+        # Shrink the box a little rather than show repeated edges.
         size = min(wanted, max(_SHRINK * wanted, min(picture)))
         corner = (self.low + self.high - size) / 2
         room = np.array([picture[1], picture[0]]) - size
+        # A box larger than the picture may stick out on both sides, but leaves none of it out.
         x, y = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
         return CropBox(x_px=float(x), y_px=float(y), size_px=size)
 
@@ -132,6 +134,7 @@ def _at_rate(container: av.container.InputContainer, fps: float) -> Iterator[Ima
     for frame in container.decode(video=0):
         time_s = float(frame.time or 0.0)
         start = time_s if start is None else start
+        # Repeat the newest picture for every tick that the next one comes too late for.
         while waiting is not None and ticks / fps < time_s - start - 0.5 / fps:
             yield waiting
             ticks += 1
@@ -201,6 +204,7 @@ def _jumped(previous: CropBox | None, box: CropBox) -> bool:
         return True
     dx = box.x_px + box.size_px / 2 - previous.x_px - previous.size_px / 2
     dy = box.y_px + box.size_px / 2 - previous.y_px - previous.size_px / 2
+    # A sudden change of size is another face, even in the same place.
     ratio = box.size_px / previous.size_px
     return max(abs(dx), abs(dy)) > _JUMP * previous.size_px / 2 or not 0.75 < ratio < 1.33
 
@@ -212,6 +216,7 @@ def _is_full(shot: Shot, options: PrepareOptions) -> bool:
 def _is_good(clip: Clip, options: PrepareOptions, picture: tuple[int, int]) -> bool:
     box = clip.box
     long_enough = clip.last + 1 - clip.first >= round(options.min_s * options.fps)
+    # Pixels of the box beyond the picture's shorter side.
     outside = box.size_px - min(*picture, box.size_px)
     return long_enough and box.size_px >= options.min_box_px and outside <= _OUTSIDE * box.size_px
 
@@ -283,6 +288,7 @@ class Preparer:
         try:
             for number, image in enumerate(resampled(path, self.options.fps) if waiting else ()):
                 clip, name = waiting[0]
+                # Clips are in order and do not overlap, so one pass writes them all.
                 if number < clip.first:
                     continue
                 writer = writer or self._open(name)

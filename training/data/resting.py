@@ -33,9 +33,11 @@ def resting_statistics(frames: TrackedFrames, maps: Maps) -> dict[str, np.ndarra
         ``rest_displacement`` ``[478, 3]``: the mean over the calm frames.
     """
     read = displacements(frames, maps)
+    # Expressive frames cost, and so do turned ones, where the tracker reads expressions less well.
     cost = (
         frames.expression[:, _MOVING].sum(axis=1) + 2 * np.abs(frames.view[:, 0]) + np.abs(frames.view[:, 1])
     )
+    # One value per person, so that long clips do not count more.
     low, calm = [], []
     for person in np.unique(frames.person):
         rows = np.flatnonzero(frames.person == person)

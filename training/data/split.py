@@ -49,6 +49,7 @@ def validation_people(people: set[str], listed: frozenset[str] | None, percent: 
         if not listed & people:
             raise EngineError("none of the people in the validation list is in this data: check the names")
         return listed & people
+    # An own list that names anyone here decides alone: a hash could put its people into training.
     known = (VALIDATION | LIVELY) & people
     return known or frozenset(name for name in people if hashed_percent(name) < percent)
 

@@ -76,6 +76,7 @@ class Statistics:
         mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
         mirror = mirror_map(mean)
         weights = regress_shape(canonical_shapes(landmarks, mean), track["blendshapes"], track["segment"])
+        # Rounded to the type that is stored, so that the maps fit what the engine will load.
         weights = symmetrise(weights, mirror).astype(np.float16).astype(np.float32)
         rendered = None
         if self.synthetic is not None:

@@ -116,5 +116,6 @@ def _centred(readings: list[Tensor]) -> Tensor:
 
 
 def _gain(values: dict[str, Tensor], result: str) -> float:
+    # The source is a regressor too, or copying it would look like following a similar driver.
     causes = torch.stack((values["driver"], values["source"]), 1)
     return float((torch.linalg.pinv(causes) @ values[result])[0])

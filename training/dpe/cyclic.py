@@ -42,6 +42,7 @@ def run_cycle(model: Dpe, source: Tensor, driving: Tensor) -> Cycle:
     of_s, of_d = model.codes(s.latent), model.codes(d.latent)
     source_1 = model.generate_expression(s.latent + of_d.expression, s.features)
     driving_1 = model.generate_pose(d.latent + of_s.pose, d.features)
+    # Second half of the cycle: the edited pictures are encoded again and get the other code.
     s_1, d_1 = model.encode(source_1), model.encode(driving_1)
     return Cycle(
         source=source,

@@ -22,8 +22,11 @@ def spread_channel(x_NCHW: Tensor) -> Tensor:
     It shows the discriminator when a generator draws the same picture again and again.
     """
     N, _, H, W = x_NCHW.shape
+    # StyleGAN2 wants four pictures per group; other batch sizes take the largest group that
+    # divides.
     group = max(g for g in range(1, _GROUP + 1) if N % g == 0)
     grouped = x_NCHW.reshape(group, N // group, *x_NCHW.shape[1:])
+    # The small constant keeps the square root's gradient finite where all pictures are equal.
     deviation = (grouped.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     return torch.cat((x_NCHW, deviation.repeat(group)[:, None, None, None].expand(N, 1, H, W)), 1)
 

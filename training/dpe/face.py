@@ -50,6 +50,7 @@ class TrackerFeatures(nn.Module):
     def blendshapes(self, points_NK3: Tensor) -> Tensor:
         """Compute ``[N, 52]`` from ``[N, 478, 3]``; the network takes one face at a time."""
         chosen = points_NK3[:, self._points, :2]
+        # The ONNX file has a fixed batch of 1.
         return torch.stack([self._blendshapes(one[None])[0].reshape(-1) for one in chosen])
 
     def read(self, image_N3SS: Tensor) -> FaceMeasure:

@@ -61,6 +61,7 @@ def expression_loss(cycle: Cycle, features: FaceFeatures) -> Tensor:
     Only this loss decides which branch is expression: e(S, D) must change it, p(D, S) must not.
     """
     with torch.no_grad():
+        # The face network is a fixed measure: no gradient flows to the driver's features.
         wanted = features(cycle.driving)
     return F.l1_loss(features(cycle.source_1), wanted) + F.l1_loss(features(cycle.driving_1), wanted)
 
@@ -90,6 +91,7 @@ def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> 
 def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real
     pictures."""
+    # The penalty needs the gradient at the pictures themselves.
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

@@ -63,6 +63,7 @@ def stage_two_parts(model: Dpe) -> list[nn.Parameter]:
 def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.Adam:
     """Make Adam with betas (0, 0.99) and StyleGAN2's correction for regularising once in ``every``
     steps."""
+    # StyleGAN2 scales rate and betas for the extra step of the lazy regularisation.
     ratio = every / (every + 1)
     return torch.optim.Adam(parameters, lr=lr * ratio, betas=(0.0, 0.99**ratio))
 
@@ -182,9 +183,11 @@ class DpeRecipe:
                 cycle = run_cycle(self.model, source, driving)
                 terms = self._terms(cycle)
                 total = losses.total_loss(terms, self.options.weights)
+            # Gradients of the parts add up to those of the mean over the batch.
             torch.autograd.backward(total / len(parts))
             for name, value in ({"total": total} | terms).items():
                 figures[name] = figures.get(name, 0.0) + value.item() / len(parts)
+            # The discriminator trains on the pictures of this step, without drawing them again.
             fakes.append(torch.cat((cycle.source_2, cycle.driving_2)).detach().float())
         average_gradients(self.model)
         optimiser.step()
@@ -215,6 +218,7 @@ class DpeRecipe:
         total = 0.0
         for pair in parts:
             penalty = losses.gradient_penalty(self.discriminator, torch.cat(pair)) / len(parts)
+            # Weighted by the steps it stands for; half of r1, as the penalty is defined.
             torch.autograd.backward(penalty * (self.options.r1 / 2 * DISCRIMINATOR_EVERY))
             total += penalty.item()
         average_gradients(self.discriminator)
@@ -223,6 +227,7 @@ class DpeRecipe:
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
+        # A short memory at the start, or the average would keep the random weights.
         decay = min(self.options.ema, (step + 1) / (step + 10))
         for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)

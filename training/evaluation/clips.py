@@ -52,6 +52,8 @@ def calmest(clip: Clip) -> int:
 
 def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
     """Pair portraits and drivers of different people; every person takes both roles in turn."""
+    # By growing distance in the list, so that a short list of pairs still has every person in both
+    # roles.
     pairs = [
         (clips[i], clips[(i + shift) % len(clips)])
         for shift in range(1, len(clips))

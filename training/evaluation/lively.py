@@ -137,6 +137,7 @@ def expressive_sources(pack: FramePack) -> list[Source]:
             "closed": int(np.argmax(curves["blink"])),
             "calm": int(np.argmin(cost)) * 5,
         }
+        # Every second person gives two pictures, and the kinds take turns over the people.
         for kind in (("open", "smile", "closed")[number % 3], "calm")[: 2 if number % 2 else 1]:
             sources.append(_source(pack, identity, kind, rows[best[kind]]))
     return sources
@@ -179,6 +180,7 @@ def evaluate_lively(
             tally.add("not_enrolled", 1.0)
             continue
         results = run_pipeline(model, portrait, driver, settings)
+        # The face starts where enrolment found it, in the result's crop.
         start = portrait.box.from_image(source.landmarks)
         faces = read_results(results, to_pixels(start, len(results[0])))
         _tally_pair(tally, source, driver, results, faces, meters)
@@ -210,6 +212,7 @@ def _tally_pair(
         tally.add("all_gain", gain)
     tally.add("distance", metrics.blendshape_distance(shapes, wanted))
     tally.add("distance_copying", metrics.blendshape_distance(source.blendshapes[None], wanted))
+    # Relative to the driver, whose landmarks jitter by tracking noise as well.
     tally.add("jitter", metrics.jitter(landmarks) / max(metrics.jitter(driver.landmarks[seen]), 1e-6))
     angles = np.array([head_pose(f.landmarks).angles_rad() for f in found])
     driven = np.array([head_pose(points).angles_rad() for points in driver.landmarks[seen]])

@@ -63,5 +63,6 @@ def _jitter(portrait: Clip, generate: Generate, images: list[Image], motions: li
     faces = [f for f in read_results(results, portrait.landmarks[at]) if f is not None]
     if len(faces) < _SETTLE + 4:
         return float("nan")
+    # Deviation over time of each landmark, then the mean.
     points = np.stack([f.landmarks[:, :2] for f in faces[_SETTLE:]])
     return float(points.std(axis=0).mean())

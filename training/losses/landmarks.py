@@ -37,6 +37,7 @@ class LandmarkLoss(nn.Module):
         self._net = OnnxGraph(network).eval().requires_grad_(False)
         weight = np.ones(478, np.float32)
         weight[BLENDSHAPE_LANDMARKS] = _EXPRESSIVE
+        # Normalised below, so that the loss stays a mean distance.
         weight[_LIDS] = 2 * _EXPRESSIVE
         self._weight: Tensor
         self.register_buffer("_weight", torch.from_numpy(weight / weight.mean()))
@@ -50,11 +51,13 @@ class LandmarkLoss(nn.Module):
         """
         centre_N2, axes_N22 = _region(landmarks_NL3)
         grid_P2 = pixel_grid(_SIDE, landmarks_NL3)
+        # From the network's square to crop space: rotate and scale the grid, then shift it.
         place_NP2 = centre_N2[:, None] + grid_P2 @ axes_N22
         grid = place_NP2.view(-1, _SIDE, _SIDE, 2)
         face_N3RR = F.grid_sample(image_N3SS.float(), grid, padding_mode="border", align_corners=False)
         points = self._net(((face_N3RR + 1) / 2).permute(0, 2, 3, 1))[0].reshape(-1, 478, 3)
         found_NL2 = points[..., :2].float() * (2 / _SIDE) - 1
+        # The true landmarks in the square's own coordinates, -1..1, as the network's are.
         wanted_NL2 = (landmarks_NL3[..., :2] - centre_N2[:, None]) @ inverse_of_axes(axes_N22)
         return ((found_NL2 - wanted_NL2).abs().mean(-1) * self._weight).mean()
 
@@ -75,6 +78,7 @@ def _region(landmarks_NL3: Tensor) -> tuple[Tensor, Tensor]:
     x_N2 = F.normalize(left - right, dim=-1)
     y_N2 = torch.stack([-x_N2[:, 1], x_N2[:, 0]], dim=-1)
     turn_N22 = torch.stack([x_N2, y_N2], dim=1)
+    # The tracker's square is upright to the eyes' line, not to the picture.
     upright = landmarks_NL3[..., :2] @ turn_N22.transpose(-1, -2)
     low, high = upright.amin(1), upright.amax(1)
     half_N = (high - low).amax(-1) / 2 * _ROI_SCALE

@@ -69,7 +69,10 @@ class MobileNetDistance(nn.Module):
             wanted = self.maps(target_N3SS)
         got = self.maps(image_N3SS)
         return sum(
-            (_unit(a) - _unit(b)).abs().mean() * a.shape[1] ** 0.5 for a, b in zip(got, wanted, strict=True)
+            # Channel-normalised vectors have entries of about 1/sqrt(C): the factor makes depths
+            # comparable.
+            (_unit(a) - _unit(b)).abs().mean() * a.shape[1] ** 0.5
+            for a, b in zip(got, wanted, strict=True)
         )
 
     def maps(self, image_N3SS: Tensor) -> list[Tensor]:
@@ -143,6 +146,7 @@ def _fuse(module: nn.Module) -> None:
     if not isinstance(module, nn.Sequential):
         return
     for index in range(len(module) - 1):
+        # In a Sequential each batch norm directly follows its convolution.
         conv, norm = module[index], module[index + 1]
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module[index] = fuse_conv_bn_eval(conv, norm)

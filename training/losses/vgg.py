@@ -59,6 +59,8 @@ class VggDistance(nn.Module):
             if level:
                 if min(image_N3SS.shape[2:]) < 2 * _LEAST_PX:
                     break
+                # The pyramid of the first-order motion model: full size, a half, a quarter, an
+                # eighth.
                 image_N3SS, target_N3SS = F.avg_pool2d(image_N3SS, 2), F.avg_pool2d(target_N3SS, 2)
             with torch.no_grad():
                 wanted = self.maps(target_N3SS)

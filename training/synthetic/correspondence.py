@@ -51,6 +51,7 @@ class CorrespondenceRasteriser:
         vertex, fragment = ((SHADERS / f"places.{kind}").read_text() for kind in ("vert", "frag"))
         self._program = gl.program(vertex_shader=vertex, fragment_shader=fragment)
         self._dynamic = gl.buffer(reserve=len(mesh.source) * 24, dynamic=True)
+        # Columns: rest position and material.
         fixed = np.concatenate([mesh.attributes[:, :3], mesh.attributes[:, 5:6]], 1)
         static = gl.buffer(np.ascontiguousarray(fixed, np.float32).tobytes())
         content = [
@@ -71,6 +72,7 @@ class CorrespondenceRasteriser:
             shade_V: light at the vertices.
         """
         source = self._mesh.source
+        # Vertices are already projected: the shader only interpolates.
         clip = self._clip(places_V3[source])
         data = np.concatenate([clip, portrait_V2[source], shade_V[source, None]], 1)
         with self._gl:
@@ -99,4 +101,5 @@ class CorrespondenceRasteriser:
     def _read(self, layer: int) -> Float:
         side = self._size * FINE
         raw = self._target.read(components=4, attachment=layer, dtype="f4")
+        # GL's first row is the bottom one.
         return np.frombuffer(raw, np.float32).reshape(side, side, 4)[::-1]

@@ -134,6 +134,7 @@ class Fitter:
         target = landmarks_px[:SKIN_MARKS, :2].astype(np.float64)
         if not np.isfinite(target).all() or np.ptp(target[:, 0]) < 0.05 * size_px:
             raise EngineError("the portrait's landmarks are no face: give a picture in which one is seen")
+        # To half picture sides, y up, as the pinhole projects.
         wanted = np.stack([target[:, 0] + 0.5, size_px - 0.5 - target[:, 1]], 1) * (2 / size_px) - 1
         prior = blendshape_prior(self._model, blendshapes)[self._fitted]
         state = _State.start(wanted, len(self._modes), prior)
@@ -147,6 +148,7 @@ class Fitter:
         weight = np.repeat(self._certainty, 2)
         a, b = jacobian * weight[:, None], (wanted - projected).ravel() * weight
         modes, shapes = len(self._modes), len(self._shapes)
+        # Pose and focal length are nearly free; identity and expression are pulled to their priors.
         ridge = np.repeat([_FREE, 1 / _IDENTITY_STRAY**2, 1 / _EXPRESSION_STRAY**2], [6, modes, shapes])
         home = np.concatenate([np.zeros(6), -state.identity, prior - state.expression])
         unbounded = np.full(6 + modes, np.inf)
@@ -200,6 +202,7 @@ class _State:
         )
 
     def moved(self, step: Float, modes: int) -> _State:
+        # Limited steps: the first ones, from a frontal start, could overshoot.
         turn = cv2.Rodrigues(np.clip(step[:3], -0.4, 0.4))[0]
         return _State(
             rotation=turn @ self.rotation,
@@ -231,6 +234,7 @@ def _project(state: _State, points: Float, basis: Float) -> tuple[Float, Float]:
     turned = points @ state.rotation.T
     depth = DISTANCE_CM - turned[:, 2]
     over = turned[:, :2] + state.shift
+    # Pinhole projection; its derivative by depth gives the second term of `flat`.
     at = state.focal * over / depth[:, None]
     x, y, z = turned.T
     zero = np.zeros_like(x)

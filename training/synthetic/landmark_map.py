@@ -99,6 +99,8 @@ def _observe(
         if face is not None:
             at = project(vertices[skin], pose, person.lens, renderer.size_px)
             places.append(at / renderer.size_px)
+            # The tracker counts pixels from the corner, the projection from the first pixel's
+            # centre.
             tracked.append((face.landmarks[:SKIN_MARKS, :2] - 0.5) / renderer.size_px)
         tick()
     if not places:
@@ -110,6 +112,8 @@ def _nearest(skin: Int, places: Float, tracked: Float) -> LandmarkMap:
     samples = len(places)
     p = np.moveaxis(places, 1, 0).reshape(len(skin), -1).astype(np.float64)
     t = np.moveaxis(tracked, 1, 0).reshape(SKIN_MARKS, -1).astype(np.float64)
+    # Squared distances of all skin vertices to all landmarks over all heads, expanded to one
+    # product.
     cost = (p**2).sum(1)[:, None] - 2 * p @ t.T + (t**2).sum(1)
     corners = np.argsort(cost, axis=0)[:_NEIGHBOURS].T
     weights = np.stack([_mix(p[c], t[k]) for k, c in enumerate(corners)])
@@ -125,6 +129,7 @@ def _mix(points_8N: Float, target_N: Float) -> Float:
     the nearest one."""
     unit = np.zeros(len(points_8N))
     unit[0] = 1.0
+    # Weights sum to 1, so only offsets from the nearest vertex are free.
     away = points_8N[1:] - points_8N[0]
     typical = (away**2).sum(1).mean()
     rest = np.linalg.solve(

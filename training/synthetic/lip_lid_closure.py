@@ -87,7 +87,10 @@ def _biharmonic(points: Float, centres: Float) -> Float:
     count = len(centres)
     affine = np.concatenate([np.ones((count, 1)), centres], 1)
     system = np.zeros((count + 4, count + 4))
+    # Biharmonic kernel -r with a small stiffness on the diagonal, so that noisy landmarks are
+    # smoothed.
     system[:count, :count] = -_distances(centres, centres) + _STIFFNESS * np.eye(count)
+    # The affine part, and the side conditions that make it unique.
     system[:count, count:], system[count:, :count] = affine, affine.T
     basis = np.concatenate([-_distances(points, centres), np.ones((len(points), 1)), points], 1)
     return np.asarray(basis @ np.linalg.inv(system)[:, :count])
@@ -105,17 +108,22 @@ def seal(fit: Fit, model: FaceModel, marks: LandmarkMap, expression: Float) -> F
     The strays are the difference of the portrait's lips and lids from the model's. Where the model
     opens them, the difference stays. The less it opens them, the less of the difference stays.
     """
+    # The head's downward axis in the picture: gaps are measured along it.
     down = -fit.camera.rotation[:2, 1] * np.array([1.0, -1.0])
     down /= np.linalg.norm(down)
     resting, wanted = (_gaps(fit, model, marks, w, down) for w in (np.zeros_like(expression), expression))
+    # A gap of the lips counts from rest, since some faces' lips do not touch at rest. Lids count
+    # from closed.
     lids = np.arange(len(wanted)) >= len(LIPS)
     opened = wanted - np.where(lids, 0.0, resting)
     share = np.clip(opened / (_OPEN * fit.camera.size_px), 0, 1)
+    # Smoothstep: no kink where closing begins.
     keep = share * share * (3 - 2 * share)
     upper, lower = np.array(LIPS + LIDS).T
     stray = (fit.strays_px[lower] - fit.strays_px[upper]) @ down
     close = (1 - keep) * (stray + _OVERLAP * fit.camera.size_px)
     out = np.zeros_like(fit.strays_px)
+    # Both sides move by half, towards each other.
     out[upper] += 0.5 * close[:, None] * down
     out[lower] -= 0.5 * close[:, None] * down
     return out

@@ -61,11 +61,13 @@ def build_mesh(model: FaceModel) -> RenderMesh:
     drawn = [(part, model.material_triangles(name)) for part, names in PARTS.items() for name in names]
     faces = np.concatenate([t for _, t in drawn])
     material = np.repeat(model.triangle_material[faces], 3)
+    # A vertex is split where it has several texture positions or materials.
     keys = np.stack([model.triangles[faces].ravel(), model.triangle_uv[faces].ravel(), material], 1)
     unique, corner = np.unique(keys, axis=0, return_inverse=True)
     corners = corner.reshape(-1, 3).astype(np.int32)
     part_of = np.concatenate([np.full(len(t), i) for i, (_, t) in enumerate(drawn)])
     names = [part for part, _ in drawn]
+    # Only triangles that lie wholly below the clothes go.
     hidden = _under_clothes(model.neutral[unique[:, 0]])[corners].all(1)
     corners, part_of = corners[~hidden], part_of[~hidden]
     indices = {p: corners[np.isin(part_of, [i for i, n in enumerate(names) if n == p])] for p in PARTS}
@@ -98,6 +100,7 @@ def _under_clothes(rest: Float) -> Float:
 def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
     """Coordinates along the lid, and from root (0) to tip (1): the tip is the row farther from the
     eyeball."""
+    # Lashes are 12 separate strips in a 2 by 6 texture atlas.
     sheet = (uv[:, 0] > 0.5).astype(int) * 6 + np.clip((uv[:, 1] * 6).astype(int), 0, 5)
     distance = np.linalg.norm(rest[:, None] - eyes[None], axis=2).min(1)
     out = np.empty_like(uv)
@@ -106,6 +109,7 @@ def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
         low, high = uv[mine].min(0), uv[mine].max(0)
         out[mine] = (uv[mine] - low) / (high - low)
         t = out[mine, 1]
+        # Some strips are stored upside down.
         if distance[mine][t > 0.5].mean() < distance[mine][t <= 0.5].mean():
             out[mine, 1] = 1 - t
     return out

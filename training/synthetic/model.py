@@ -132,6 +132,7 @@ class FaceModel:
                 frame.
         """
         applied = weights.copy()
+        # Weight 1 of a blink closes every person's lids, see `lid_travel`.
         for side, factor in zip("LR", self.lid_travel(neutral), strict=True):
             applied[self.expression_index[f"eyeBlink_{side}"]] *= factor
         active = np.flatnonzero(applied)
@@ -139,8 +140,10 @@ class FaceModel:
         for vertices, side in zip(self.eye_vertices, "LR", strict=True):
             ball = neutral[vertices]
             centre = eyeball_centre(ball)
+            # Eyeballs turn about their own centres; no shape moves them.
             shaped[vertices] = (ball - centre) @ gaze_rotation(gaze_rad).T + centre
             closed = float(weights[self.expression_index[f"eyeBlink_{side}"]])
+            # Eases in with the blink: steep at first, flat when closed.
             shaped[vertices, 2] -= _SINK_CM * closed * (2 - closed)
         return shaped
 
@@ -205,6 +208,8 @@ class NormalPlan:
     @classmethod
     def build(cls, triangles: Int) -> NormalPlan:
         """Sort the corners of ``[T, 3]`` triangles by vertex."""
+        # All corners sorted by vertex: a vertex's triangles become one slice, and reduceat sums
+        # them.
         corners = triangles.T.reshape(-1)
         by_vertex = np.argsort(corners, kind="stable")
         touched, starts = np.unique(corners[by_vertex], return_index=True)
@@ -224,6 +229,7 @@ class NormalPlan:
         for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
             cross[:, i] = u[:, j] * v[:, k] - u[:, k] * v[:, j]
         sums = np.add.reduceat(cross[self.order], self.starts, axis=0)
+        # The constant guards triangles without area.
         sums /= np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None] + np.float32(1e-12)
         out = np.zeros_like(vertices)
         out[self.touched] = sums

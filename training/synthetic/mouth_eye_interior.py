@@ -69,6 +69,7 @@ class Openings:
         points = landmarks_px[:, :2]
         mouth = _polygon(points[list(INNER_LIPS)], size)
         lids = [_polygon(points[list(loop)], size) for loop in EYELIDS]
+        # The mouth is grown by a pixel: the lips' inner edge already shows it.
         hidden = (_grown(mouth) > 0.35) | (np.maximum(lids[0], lids[1]) > 0.6)
         eyes, seen = _eye_texture(portrait, points, lids)
         inside, mouth_seen = _mouth_texture(portrait, mouth)
@@ -108,6 +109,7 @@ def _grown(mask: Float) -> Float:
 def _inner_texture(portrait: Image, mask: Float, reach: int) -> tuple[Image, Mask]:
     """Extend a mask's pixels by ``reach`` pixels beyond its border; return the picture and the
     extended mask."""
+    # The core is trusted; the ring around it is filled from the core, not from the lips.
     around = cv2.dilate((mask > 0.05).astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
     core = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0.6
     filled = cv2.inpaint(portrait, (around & ~core).astype(np.uint8), 3, cv2.INPAINT_TELEA)
@@ -133,6 +135,7 @@ def _mouth_texture(portrait: Image, mouth: Float) -> tuple[Image, Float]:
     if mouth.sum() < _OPEN_MOUTH * mouth.size:
         return portrait, np.zeros_like(mouth)
     filled, _ = _inner_texture(portrait, mouth, 4)
+    # Softened, so that textures blend into painted colour without an edge.
     seen = cv2.blur(cv2.dilate(mouth, np.ones((3, 3), np.uint8)), (3, 3))
     return filled, np.asarray(seen)
 
@@ -166,6 +169,8 @@ def paint_mouth(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[F
     """Paint teeth, gums and tongue, ``[n, 3]`` sRGB 0..255, darker with depth; also return the
     fetched share ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
+    # Depth on the template, 0 at the throat to 1 at the front teeth, smoothed; likewise to the
+    # sides.
     depth = np.clip((rest[:, 2] - 3.0) / 7.6, 0, 1)
     depth = depth * depth * (3 - 2 * depth)
     aside = np.clip((np.abs(rest[:, 0]) - 1.0) / 2.1, 0, 1)
@@ -181,6 +186,7 @@ def paint_mouth(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[F
 def paint_eyes(seen: Correspondence, mask: Mask, openings: Openings) -> tuple[Float, Float]:
     """Paint eyeballs, ``[n, 3]`` sRGB 0..255; also return the fetched share ``[n]``."""
     places, rest = seen.portrait[mask], seen.rest[mask]
+    # Eyeballs lie in the shade of brows and lids.
     shade = 0.75 * openings.eyes_light * seen.shade[mask] * _shadow(mask, 1.5)
     painted = _srgb(_eye_colours(rest) * openings.light * shade[:, None])
     share = _fetch(openings.eyes_seen, places)
@@ -197,6 +203,7 @@ def _eye_colours(rest: Float) -> Float:
         sign = 1.0 if rest[side][0, 0] > 0 else -1.0
         axis = rest[side] - _EYE_CENTRE * np.array([sign, 1, 1])
         axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        # Sine of the angle from the eye's axis.
         radius = np.hypot(axis[:, 0], axis[:, 1])
         white = np.clip((radius - _IRIS_SIZE) / 0.06 + 0.5, 0, 1)[:, None]
         black = np.clip((_PUPIL - radius) / 0.05 + 0.5, 0, 1)[:, None]

@@ -33,6 +33,7 @@ def visible(places_V3: Float, normals_V3: Float, seen: Correspondence) -> Mask:
     x, y = ((places_V3[:, i] + 0.5) * FINE for i in (0, 1))
     inside = (x >= 0) & (y >= 0) & (x < side) & (y < side)
     column, row = (np.clip(c, 0, side - 1).astype(int) for c in (x, y))
+    # Infinity where no skin is drawn: nothing hides the vertex there.
     nearest = np.where(seen.part[row, column] == SKIN, seen.shade[row, column], np.inf)
     front = places_V3[:, 2] < nearest + _BEHIND_CM
     return np.asarray(inside & front & (normals_V3[:, 2] > _FACING))
@@ -59,6 +60,7 @@ class Neighbours:
         """Collect the edges of ``[T, 3]`` triangles; ``free`` is ``[V]``."""
         a = triangles[:, [0, 1, 2, 1, 2, 0]].reshape(-1)
         b = triangles[:, [1, 2, 0, 0, 1, 2]].reshape(-1)
+        # Shared edges occur once per triangle: count them once.
         edges = np.unique(np.stack([a, b], 1)[free[a]], axis=0)
         vertex, starts, counts = np.unique(edges[:, 0], return_index=True, return_counts=True)
         return cls(
@@ -72,6 +74,7 @@ class Neighbours:
         if not len(self.free):
             return out
         for _ in range(_ROUNDS):
+            # Each free vertex moves to the mean of its neighbours.
             mean = np.add.reduceat(out[self.other], self.starts, axis=0) / self.counts[:, None]
             out[self.free] = mean
         return out

@@ -113,6 +113,7 @@ def _stream(archive: zipfile.ZipFile, name: str, job: Job) -> None:
             with np.load(path) as part:
                 array = part[name]
             if number == 0:
+                # An npy header of the whole array, then the parts' bytes one after another.
                 header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
                 np.lib.format.write_array_header_1_0(file, {**header, "shape": (job.count, *array.shape[1:])})
             file.write(np.ascontiguousarray(array).tobytes())

@@ -54,6 +54,7 @@ def _spline(points: Float, closed_loop: bool, samples: int = 12) -> Float:
         p = np.concatenate([points[-1:], points, points[:2]])
     else:
         p = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    # Each segment from p[1] to p[2] needs its two outer neighbours.
     t = np.linspace(0, 1, samples, endpoint=False)[:, None]
     a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
@@ -90,6 +91,7 @@ def _beard(marks: Float) -> Image:
         np.float32,
     )
     mask = _polygon(outline, 14.0).astype(np.float32)
+    # v grows upwards: no beard further than 110 texture pixels below the chin.
     mask[: int(marks[8, 1]) - 110] = 0
     mask = cv2.GaussianBlur(mask, (0, 0), 12)
     return np.asarray((mask * (1 - _lips(marks) / 255.0)).astype(np.uint8))
@@ -122,6 +124,7 @@ def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: n
     Hairs rise at the inner end and lie along the curve outside.
     """
     count = int(330 * shape.density)
+    # Position along the brow; hairs are densest near the inner third.
     t = rng.triangular(-0.14, 0.3, shape.length, count)
     half = (
         shape.thickness
@@ -133,8 +136,10 @@ def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: n
     across = rng.uniform(-1, 1, count) * half
     at = np.clip(t, 0, 1) * (len(curve) - 1)
     spine = np.stack([np.interp(at, np.arange(len(curve)), curve[:, i]) for i in range(2)], 1)
+    # Hairs before the first landmark continue the brow's line inwards.
     spine[:, 0] += sign * np.minimum(t, 0) * 110
     spine[:, 1] += across - shape.drop + shape.arch * 60 * np.sin(np.clip(t, 0, 1) * np.pi)
+    # From nearly upright at the inner end to along the curve at the outer end.
     lean = np.deg2rad(rng.normal(62 - 70 * np.clip(t, 0, 1), 10))
     hair = np.stack([sign * np.cos(lean), np.sin(lean) - across / (half + 1e-6) * 0.35], 1)
     tips = spine + hair * rng.uniform(14, 26, count)[:, None]
@@ -154,6 +159,7 @@ def noise_texture(seed: int = 7) -> Image:
 
 
 def _wrap_blur(plane: Float, sigma: float) -> Float:
+    # Blurring a 3 by 3 tiling wraps around, so the texture has no seams.
     wide = np.tile(plane, (3, 3))
     blurred = cv2.GaussianBlur(wide, (0, 0), sigma)
     return np.asarray(blurred[NOISE_SIZE : 2 * NOISE_SIZE, NOISE_SIZE : 2 * NOISE_SIZE])

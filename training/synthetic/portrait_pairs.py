@@ -108,6 +108,7 @@ class PortraitStudio:
         face = self._look(portrait)
         if face is None:
             raise EngineError("no face is seen: give a portrait in which one is")
+        # From pixel corners to pixel centres.
         marks = face.landmarks - np.array([0.5, 0.5, 0.0], np.float32)
         fit = self._fitter(marks, face.blendshapes, self._size)
         _check(fit, marks)
@@ -128,6 +129,7 @@ class PortraitStudio:
         """
         travel = self._model.lid_travel(fit.neutral)
         blink = [self._model.expression_index[f"eyeBlink_{s}"] for s in "LR"]
+        # Relative to what closes this person's lids, which differs from 1.
         shut = bool((fit.expression[blink] / travel).mean() > _SHUT)
         drawn = self._sampler.draw(rng).weights
         kind %= 4
@@ -159,7 +161,9 @@ class PortraitStudio:
         found = face.landmarks[CHECKED, :2] - np.float32(0.5)
         asked, before = made.landmarks_px[CHECKED], self._seen[CHECKED]
         miss = float(np.linalg.norm(found - asked, axis=1).mean()) / self._size
+        # Project the motion that was found on the one that was requested: 1 is all of it.
         wanted, got = (asked - before).ravel(), (found - before).ravel()
+        # Without a clear request the ratio below would only measure noise.
         moved = float(np.abs(wanted).max()) > 2 * _MOVED * self._size
         follow = float(wanted @ got / (wanted @ wanted + 1e-9))
         if miss > MOST_MISS or (moved and follow < LEAST_FOLLOW):

@@ -71,6 +71,7 @@ class Generator:
         images = np.empty((4, size, size, 3), np.uint8)
         marks = np.empty((4, len(self._model.landmarks), 2), np.float32)
         for e, expression in enumerate(expressions):
+            # An expression is uploaded once and drawn in both poses.
             vertices = self._renderer.express(expression.weights, expression.gaze_rad)
             for p, pose in enumerate(poses):
                 place = ORDER.index((e, p))
@@ -81,6 +82,7 @@ class Generator:
             expressions=np.stack([e.weights for e in expressions]),
             gaze_rad=np.stack([e.gaze_rad for e in expressions]),
             rotations=np.stack([p.crop_rotation() for p in poses]),
+            # The model's y points up and z to the camera; the engine's point the other way.
             translations_cm=np.stack([p.translation * np.array([1, -1, -1], np.float32) for p in poses]),
             landmarks_px=marks,
         )

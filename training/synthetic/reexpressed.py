@@ -88,6 +88,7 @@ def choose(pack: Path, most: int, files: frozenset[str] | None = None) -> list[S
             people.setdefault(about["identity"], []).append(row)
     chosen: list[SourcePicture] = []
     for identity, rows in people.items():
+        # Few frames are all tried; of many only frontal ones, whose fits succeed.
         near = [r for r in rows if len(rows) <= most or _frontal(landmarks[r])]
         for row in _telling(np.array(near, int), shapes, most):
             chosen.append(
@@ -109,6 +110,7 @@ def _telling(rows: npt.NDArray[np.int_], shapes: npt.NDArray[np.float32], most: 
     smile = value["mouthSmileLeft"] + value["mouthSmileRight"]
     shown = value["mouthUpperUpLeft"] + value["mouthLowerDownLeft"] + 2 * value["jawOpen"]
     blink = np.minimum(value["eyeBlinkLeft"], value["eyeBlinkRight"])
+    # A laugh shows teeth: smile times what the lips and jaw uncover.
     scores = [smile * (0.2 + shown), value["jawOpen"], -shapes[rows, 1:].sum(1)]
     if blink.max() > _CLOSED:
         scores.insert(2, blink)
@@ -130,6 +132,7 @@ def _difference(
 
 def _pick(rows: npt.NDArray[np.int_], score: npt.NDArray[np.floating], picked: list[int]) -> bool:
     """Append the best row that is not close to a picked one; return False if there is none."""
+    # Neighbouring frames of a clip are nearly equal.
     free = np.array([all(abs(r - p) >= _APART for p in picked) for r in rows])
     if not free.any():
         return False
@@ -231,6 +234,8 @@ def write_pack(job: ReexpressionJob) -> Outcome:
         packer.begin(
             Segment(file=f"{portrait.file}#{portrait.row}", identity=portrait.identity, validation=False)
         )
+        # The tracker may find no face in a re-rendering: then the picture is left out, and its
+        # share too.
         for image, share in zip(images, shares, strict=True):
             if packer.keep(image, same_pose_group=number, is_synthetic=share != ITSELF):
                 painted.append(share)

@@ -121,6 +121,7 @@ class Renderer:
         dynamic = np.concatenate([vertices, self._plan.normals(vertices)], 1)
         self._dynamic.write(dynamic[self._mesh.source].tobytes())
         index = self.model.expression_index
+        # Light falls into the mouth by its real opening: mouthClose covers an open jaw.
         opening = weights[index["jawOpen"]] - 0.8 * weights[index["mouthClose"]]
         assert self._person is not None, "enter a person first"
         dilate = 1.0 + 0.35 * float(weights[index["PupilDilate_L"]])
@@ -184,6 +185,7 @@ class Renderer:
     def _paint(self) -> None:
         assert self._person is not None
         self._canvas.use()
+        # Colours in the atlas have gamma 2, hence the square root.
         self._gl.clear(*np.sqrt(self._person.skin.colour), 0.0)
         self._gl.enable_only(0)
         self._paint_array.render(mode=self._gl.TRIANGLE_STRIP, vertices=4)
@@ -206,6 +208,7 @@ class Renderer:
         for part in ("skin", "eyes", "mouth"):
             self._arrays[part].render()
         self._gl.enable_only(self._gl.DEPTH_TEST | self._gl.BLEND)
+        # Lashes are blended last and hide nothing.
         self._target.depth_mask = False
         self._arrays["lashes"].render()
         self._target.depth_mask = True
@@ -367,6 +370,7 @@ def _person_uniforms(person: Person) -> dict[str, Any]:
 
 def _light_from_camera(direction: Float, distance_cm: float) -> Float:
     """Compute the orthographic projection ``[4, 4]`` along the key light, centred on the face."""
+    # Orthonormal axes with z along the light.
     z = direction / np.linalg.norm(direction)
     x = np.cross([0.0, 1.0, 0.0], z)
     x /= np.linalg.norm(x)

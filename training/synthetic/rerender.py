@@ -101,6 +101,7 @@ class Rerenderer:
         seen = self._rasterise(places, places[:, :2], places[:, 2])
         normals = self._normals.normals(self._vertices(self._fit.expression)) @ self._fit.camera.rotation.T
         inside = with_ring(self._skin, self._may_hide & self._openings.within(places[:, :2]))
+        # Vertices that the portrait hides, or that lie in an opening of lips or lids.
         free = self._may_hide & (inside | ~visible(places, normals, seen))
         return Neighbours.of(self._skin, free).relax(places[:, :2])
 
@@ -112,6 +113,7 @@ class Rerenderer:
     def _place(self, expression: Float, sealing_K2: Float) -> Float:
         """Project the vertices to ``[V, 3]``: pixel x, y and distance."""
         places = self._fit.camera.place(self._vertices(expression))
+        # What the fit missed, spread smoothly, and the closing of lips and lids, spread locally.
         places[:, :2] += self._correction + self._spread.local(sealing_K2)
         return places
 
@@ -131,6 +133,7 @@ class Rerenderer:
 
     def _limit(self, marks_K2: Float) -> Float:
         """Mask ``[S, S]``: 1 on the face before or after, falling to 0 at a fixed distance."""
+        # Hull of the face before and after: neither may be cut off.
         both = np.concatenate([self._marks.points(self._base), marks_K2]).astype(np.float32)
         hull = ((cv2.convexHull(both) + 0.5) * FINE).round().astype(np.int32)
         beside = np.ones((self._size * FINE,) * 2, np.uint8)
@@ -155,6 +158,7 @@ class Rerenderer:
                 fine[mask], fetched = paint(seen, mask, self._openings)
                 painted += float((1 - fetched).sum()) / mask.size
         drawn = cv2.resize(fine, (self._size,) * 2, interpolation=cv2.INTER_AREA)
+        # Where nothing moves the portrait's own pixels stay, bit by bit.
         share = cv2.resize(moved, (self._size,) * 2, interpolation=cv2.INTER_AREA)[..., None]
         mixed = self._portrait * (1 - share) + drawn * share
         return np.clip(mixed + 0.5, 0, 255).astype(np.uint8), painted
@@ -164,6 +168,7 @@ class Rerenderer:
         ``[S, S]`` in 0..1."""
         skin = seen.part == SKIN
         inner = (seen.part == EYES) | (seen.part == MOUTH)
+        # Only skin moves by texture; eyes and mouth are painted over it below.
         flow: Float = np.where(skin[..., None], seen.portrait - _grid(self._size), 0).astype(np.float32)
         flow = _extended(flow, skin, self._size) * limit[..., None]
         moving = (np.hypot(flow[..., 0], flow[..., 1]) > _STILL_PX) | inner
@@ -196,6 +201,7 @@ def _extended(flow: Float, known: npt.NDArray[np.bool_], size_px: int) -> Float:
     Computed at the picture's size.
     """
     unit = size_px / 256
+    # Normalised convolution: blur flow times mask and the mask, then divide.
     weighted = np.concatenate([flow, np.ones_like(flow[..., :1])], 2) * known[..., None]
     base = cv2.resize(weighted.astype(np.float32), (size_px,) * 2, interpolation=cv2.INTER_AREA)
     filled = base[..., 2] > 0.5

@@ -126,6 +126,7 @@ class ExpressionSampler:
         self._look(out, gaze)
         self._blink(out, rng)
         out[[self._index("PupilDilate_L"), self._index("PupilDilate_R")]] = rng.beta(1.2, 3)
+        # mouthClose lifts the lips over an open jaw: without that opening it would cross them.
         out[self._index("mouthClose")] = min(out[self._index("mouthClose")], out[self._index("jawOpen")])
         return Expression(weights=np.clip(out, 0, 1).astype(np.float32), gaze_rad=gaze)
 
@@ -140,6 +141,7 @@ class ExpressionSampler:
 
     def _mood(self, rng: np.random.Generator) -> Float:
         names = list(self._moods)
+        # Smiles, grins and laughs are drawn more often than the other moods.
         odds = np.array([3.0, 2.0, 2.0] + [1.0] * (len(names) - 3))
         first, second = (self._moods[k] for k in rng.choice(names, 2, p=odds / odds.sum()))
         strength = rng.beta(1.6, 1.4)
@@ -163,6 +165,7 @@ class ExpressionSampler:
 
     def _asymmetry(self, weights: Float, rng: np.random.Generator) -> None:
         """Make one side move more; on some faces a smirk or one raised brow."""
+        # Faces are never symmetric: a bias for the whole face, and one per shape.
         overall = rng.normal(0, 0.06)
         smirk = rng.choice([-1, 1]) * rng.uniform(0.3, 0.9) if rng.random() < 0.12 else 0.0
         for left, right in self._twins:
@@ -173,6 +176,7 @@ class ExpressionSampler:
             weights[right] *= np.clip(1 - tilt, 0.05, 1.9)
 
     def _gaze(self, rng: np.random.Generator) -> Float:
+        # Mostly near the camera, else anywhere.
         spread = 0.07 if rng.random() < 0.55 else 0.26
         gaze = rng.normal(0, [spread, spread * 0.65])
         return np.clip(gaze, [-0.5, -0.4], [0.5, 0.3]).astype(np.float32)
@@ -215,6 +219,7 @@ def draw_pose(rng: np.random.Generator, spread: float = 1.0) -> Pose:
     """Draw a head pose; standard deviations are about 14, 8 and 6 degrees (yaw, pitch, roll)."""
     angles = np.deg2rad(np.clip(rng.normal(0, [15, 8, 6]) * spread, [-42, -22, -20], [42, 24, 20]))
     move = np.clip(rng.normal(0, [1.3, 0.9, 2.0]) * spread, -5, 5)
+    # Shoulders follow a quarter of a turn of the head.
     lean = np.deg2rad(np.clip(rng.normal(0, [5, 2, 2]), -10, 10)) + angles * [0.25, 0.0, 0.15]
     return Pose(
         rotation=head_rotation(*angles), translation=move.astype(np.float32), torso=head_rotation(*lean)

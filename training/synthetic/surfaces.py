@@ -58,6 +58,7 @@ def _surface(points: Float) -> Surface:
     """Add normals by differences; columns wrap around."""
     along = np.gradient(points, axis=0)
     around = np.roll(points, -1, 1) - np.roll(points, 1, 1)
+    # The first and last column are the same place: take the difference across the seam.
     around[:, [0, -1]] = (points[:, 1] - points[:, -2])[:, None]
     normal = np.cross(along, around)
     normal /= np.linalg.norm(normal, axis=2, keepdims=True) + 1e-9
@@ -73,6 +74,7 @@ class HairRig:
 
     def __init__(self, model: FaceModel) -> None:
         rest = model.neutral - HEAD_CENTRE
+        # Ears stick out of the scalp, and would pull its smooth fit outwards.
         ear = ((np.abs(rest) * [1, 0, 0] + (rest + HEAD_CENTRE) * [0, 1, 1]) >= _EAR_BOX[0]).all(1)
         ear &= model.neutral[:, 1] < _EAR_BOX[1, 1]
         outer = np.isin(
@@ -82,6 +84,7 @@ class HairRig:
         self._scalp = np.flatnonzero(outer & (above_hairline(rest) > -0.12) & ~ear & (rest[:, 1] > -9.5))
         directions = rest[self._scalp] / np.linalg.norm(rest[self._scalp], axis=1, keepdims=True)
         basis = _basis(directions)
+        # The ridge keeps directions without scalp vertices from getting arbitrary radii.
         ridge = basis.T @ basis + 0.05 * np.eye(basis.shape[1])
         self._fit = np.linalg.solve(ridge, basis.T).astype(np.float32)
 
@@ -115,6 +118,7 @@ def _strands(shape: HairShape) -> tuple[Float, Float]:
     outward = np.cos(turn)[:, None] * front - np.sin(turn)[:, None] * side
     search = np.linspace(0.05, 2.9, 140)
     rays = np.cos(search)[:, None, None] * pole + np.sin(search)[:, None, None] * outward
+    # The hairline moves at the front only.
     lift = shape.hairline * np.clip(rays[..., 2], 0, 1)
     below = above_hairline(rays) < lift
     end: Float = search[np.where(below.any(0), below.argmax(0), len(search) - 1)]
@@ -155,6 +159,7 @@ def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
     flat = (root - HEAD_CENTRE)[:, [0, 2]]
     reach = np.linalg.norm(flat, axis=1) + 1e-6
     widest = np.maximum(reach, 9.4 + 0.8 * shape.thickness)  # over the ears
+    # The tips of long hair fall inwards again.
     tip_pull = 0.6 + 0.03 * shape.length
     swell = reach + (widest - reach) * np.sin(np.clip(t * 2.0, 0, 1) * np.pi / 2) - tip_pull * t * t
     wave = shape.wave * np.sin(t * 11 + np.arange(points.shape[1]) * 0.35) * t
