@@ -41,7 +41,7 @@ def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path) == ["a.bin is missing"]
 
 
-def test_a_file_that_nobody_listed_is_found(tmp_path: Path) -> None:
+def test_an_unlisted_file_is_found(tmp_path: Path) -> None:
     (_bundle(tmp_path) / "b.bin").write_bytes(b"?")
     assert unlisted(tmp_path) == ["b.bin"]
 
@@ -57,7 +57,7 @@ def test_every_bundled_file_is_listed_whole_and_has_a_licence() -> None:
     assert all(asset.licence and asset.origin for asset in entries())
 
 
-def test_every_portrait_that_lies_there_has_its_place_and_the_notice_names_it() -> None:
+def test_every_portrait_file_is_listed_and_in_the_notice() -> None:
     files = sorted((ASSETS / "portraits").iterdir())
     assert sorted(bundled_portraits()) == files
     notice = (ASSETS.parents[1] / "NOTICE").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_readme_names_the_portraits_in_their_order() -> None:
     assert ", ".join(f"`{name}`" for name in PORTRAITS) in " ".join(readme.split())
 
 
-def test_a_bundled_portrait_is_known_by_its_name_unless_a_file_has_it(
+def test_a_file_takes_precedence_over_a_bundled_portrait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -197,7 +197,7 @@ def test_a_full_disk_takes_no_other_sink_with_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_errors_end_without_a_traceback_in_a_process_of_their_own(tmp_path: Path) -> None:
+def test_errors_of_a_process_have_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     command = [
         sys.executable,

@@ -170,7 +170,7 @@ def test_a_slow_disk_gets_the_time_it_needs(tmp_path: Path) -> None:
     assert levels(out)
 
 
-def test_a_second_ctrl_c_gives_up_a_disk_that_hangs_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_gives_up_on_a_hanging_disk(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     command = _command(
         "run", "--source", "pattern", "--sink", f"file:{out}", before=_SLOW_DISK.format(seconds=600)
@@ -194,9 +194,7 @@ def test_a_second_ctrl_c_gives_up_a_disk_that_hangs_and_leaves_nothing(tmp_path:
         ({"interrupted": True, "stuck": ("file:a.mp4",)}, 1), ({"interrupted": True, "lost": ("full",)}, 1),
     ],
 )  # fmt: skip
-def test_the_exit_code_says_whether_every_sink_has_what_it_was_to_have(
-    facts: dict[str, object], code: int
-) -> None:
+def test_the_exit_code_tells_whether_every_sink_is_complete(facts: dict[str, object], code: int) -> None:
     empty: dict[str, object] = {
         "seconds": 1.0, "frames_in": 0, "frames_out": 0, "drops": {}, "sinks": (), "stages": {},
         "interrupted": False, "stuck": (),

@@ -65,7 +65,7 @@ def test_the_others_are_enrolled_with_one_other_model(loads: Loads) -> None:
     assert len(loads.models) == 2
 
 
-def test_portraits_that_are_asked_for_are_all_enrolled_at_the_start(loads: Loads, tmp_path: Path) -> None:
+def test_given_portraits_are_all_enrolled_at_the_start(loads: Loads, tmp_path: Path) -> None:
     model, gallery = live.load_gallery("compact", "auto", [tmp_path / "me.jpg", Path("mona")])
     assert [path.name for path, _ in loads.portraits] == ["me.jpg", "mona.jpg"]
     assert {id(used) for _, used in loads.portraits} == {id(model)}
@@ -80,7 +80,7 @@ def test_a_face_from_the_side_is_noted(yaw: float, noted: bool, capsys: pytest.C
     assert ("--mode exp" in told) == noted
 
 
-def test_a_portrait_that_nobody_looked_at_is_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_portrait_without_motion_is_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
     live.note_turned(replace(_turned(0.0), motion=None))
     assert capsys.readouterr().err == ""
 

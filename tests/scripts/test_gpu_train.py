@@ -90,7 +90,7 @@ def test_a_second_session_goes_on_from_weights_in_the_pack(session: Path, pack: 
         assert torch.allclose(after[name], value, atol=1e-3, rtol=2e-3), name
 
 
-def test_a_session_whose_time_is_over_before_it_trains_is_refused_in_one_line(
+def test_a_session_without_time_to_train_is_refused(
     pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--pack", str(pack), "--out", str(tmp_path / "out"), "--rehearse", "--minutes", "0"]
@@ -118,7 +118,7 @@ def test_without_a_gpu_nothing_is_trained(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_rate_falls_by_time_where_steps_are_too_many_and_by_steps_where_time_is_too_long() -> None:
+def test_the_learning_rate_follows_steps_or_time() -> None:
     clock = iter([0.0, 0.0, 50.0, 99.9, 0.0, 0.0, 0.0]).__next__
     deadline = Deadline(100.0, clock)
     deadline.begin()
@@ -137,7 +137,7 @@ def _report(folder: Path, **smoke: Any) -> Path:
     return folder / "gpu_check.json"
 
 
-def test_the_number_of_steps_comes_from_the_smoke_run_beside_the_output(tmp_path: Path) -> None:
+def test_the_smoke_run_gives_the_number_of_steps(tmp_path: Path) -> None:
     def steps(**more: Any) -> int:
         options: dict[str, Any] = {"batch": 96, "device": "H", "given": None, "guess": 7} | more
         return find_step_count(tmp_path / "train", 200.0, **options).steps
@@ -168,7 +168,7 @@ def _recipe_and_batch(tmp_path: Path) -> tuple[CompactRecipe, dict[str, torch.Te
     )
 
 
-def test_a_step_that_is_not_finite_changes_nothing_and_the_next_one_counts(tmp_path: Path) -> None:
+def test_a_step_that_is_not_finite_is_skipped(tmp_path: Path) -> None:
     recipe, batch = _recipe_and_batch(tmp_path)
     recipe.step(0, batch)
     before = {name: value.clone() for name, value in recipe.model.state_dict().items()}
@@ -183,7 +183,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_the_next_one_counts(tmp_p
     assert all(value.isfinite().all() for value in recipe.average.state_dict().values())
 
 
-def test_weights_that_are_not_finite_do_not_replace_the_last_good_ones(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     recipe, batch = _recipe_and_batch(tmp_path)
     out = tmp_path / "out"
     snapshots = Snapshots(recipe, batch, out, Progress(2), curve=tmp_path / "none.csv")

@@ -45,7 +45,7 @@ def test_people_kept_out_of_training_stay_apart(tmp_path: Path) -> None:
     assert set(got.segment[got.rows(validation=False)]) == {0, 2}
 
 
-def test_what_does_not_fit_is_thinned_out_evenly_and_the_limit_holds(tmp_path: Path) -> None:
+def test_packs_are_thinned_out_evenly_to_the_limit(tmp_path: Path) -> None:
     main = write_pack(tmp_path / "clips", people=3, frames=60)
     other = write_pack(tmp_path / "heads", people=40, frames=4, validation=())
     limit = 300_000
@@ -104,6 +104,6 @@ def test_wrong_files_are_refused_with_their_remedy(tmp_path: Path) -> None:
         read_packs(tmp_path / "small")
 
 
-def test_without_a_limit_given_checkout_and_pack_stay_under_64_mib() -> None:
+def test_checkout_and_default_pack_stay_under_64_mib() -> None:
     """What a remote machine takes in: the tracked files came to 29.0 MiB, 2026-11."""
     assert PackOptions(packs=(Path("a"),), out=Path("b")).limit_mib + 29.0 < 64

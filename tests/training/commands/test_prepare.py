@@ -84,7 +84,7 @@ def test_the_box_does_not_move_within_a_clip(prepared: Path) -> None:
     assert np.abs(corners[0] - corners[-1]).mean() < 6
 
 
-def test_a_second_run_leaves_finished_videos_alone_and_tries_bad_ones_again(prepared: Path) -> None:
+def test_a_second_run_skips_finished_videos_only(prepared: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (prepared / "out").rglob("*.mp4")}
     said: list[str] = []
     options = PrepareOptions(min_s=1.0, size_px=128)

@@ -36,7 +36,7 @@ POINTS = torch.zeros(8, 176, 3)
 HEAD = torch.tensor([[0.0, 0.0, 0.4]]).repeat(8, 1)
 
 
-def _judge(*, weight: float, features: float, lr: float, warmup: int) -> Adversary:
+def _adversary(*, weight: float, features: float, lr: float, warmup: int) -> Adversary:
     options = AdversaryOptions(weight=weight, features=features, lr=lr, warmup=warmup)
     return Adversary("picture", options, torch.device("cpu"))
 
@@ -54,30 +54,30 @@ def _pictures(seed: int) -> tuple[Tensor, Tensor]:
 
 def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
     torch.manual_seed(0)
-    judge = _judge(weight=0.1, features=1.0, lr=1e-3, warmup=0)
+    adversary = _adversary(weight=0.1, features=1.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
-    losses = [float(judge.update(_drawn(fake), real)) for _ in range(25)]
+    losses = [float(adversary.update(_drawn(fake), real)) for _ in range(25)]
     assert losses[0] > 1.5
     assert losses[-1] < 0.5 * losses[0]
     unseen_real, unseen_fake = _pictures(1)
     with torch.no_grad():
         for sharp, soft in zip(
-            judge.discriminator(unseen_real), judge.discriminator(unseen_fake), strict=True
+            adversary.discriminator(unseen_real), adversary.discriminator(unseen_fake), strict=True
         ):
             assert sharp.score.mean() > soft.score.mean()
 
 
 def test_its_gradient_sharpens_a_blurred_picture() -> None:
     torch.manual_seed(0)
-    judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
+    adversary = _adversary(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
     for _ in range(25):
-        judge.update(_drawn(fake), real)
+        adversary.update(_drawn(fake), real)
     picture = fake.clone().requires_grad_()
     optimiser = torch.optim.Adam([picture], lr=0.02)
     for _ in range(10):
         optimiser.zero_grad()
-        judge.losses(_drawn(picture), real)["gan_picture"].backward()
+        adversary.losses(_drawn(picture), real)["gan_picture"].backward()
         optimiser.step()
 
     def edges(x: Tensor) -> float:
@@ -86,17 +86,17 @@ def test_its_gradient_sharpens_a_blurred_picture() -> None:
     assert edges(picture.detach()) > 1.1 * edges(fake)
 
 
-def test_it_is_not_heard_while_it_warms_up_and_then_comes_in_slowly() -> None:
-    judge = _judge(weight=1.0, features=1.0, lr=1e-4, warmup=2)
+def test_its_loss_is_ramped_in_after_the_warm_up() -> None:
+    adversary = _adversary(weight=1.0, features=1.0, lr=1e-4, warmup=2)
     real, fake = _pictures(0)
-    heard = []
+    ramp = []
     for _ in range(5):
-        heard.append(judge.gan_ramp())
-        losses = judge.losses(_drawn(fake), real)
+        ramp.append(adversary.gan_ramp())
+        losses = adversary.losses(_drawn(fake), real)
         assert set(losses) == {"gan_picture", "features_picture"}
-        assert (float(losses["features_picture"]) == 0.0) == (judge.gan_ramp() == 0.0)
-        judge.update(_drawn(fake), real)
-    assert heard == [0.0, 0.0, 0.0, 0.5, 1.0]
+        assert (float(losses["features_picture"]) == 0.0) == (adversary.gan_ramp() == 0.0)
+        adversary.update(_drawn(fake), real)
+    assert ramp == [0.0, 0.0, 0.0, 0.5, 1.0]
 
 
 def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
@@ -121,7 +121,7 @@ def test_without_it_nothing_changes(pairs: PairSampler) -> None:
     )
 
 
-def test_mouth_and_eyes_have_judges_of_their_own(pairs: PairSampler) -> None:
+def test_mouth_and_eyes_have_their_own_discriminators(pairs: PairSampler) -> None:
     recipe = _recipe(0.0, parts=0.05)
     curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(5)]
     assert {"discriminator_mouth", "discriminator_eyes", "gan_mouth", "features_eyes"} <= curves[-1].keys()
@@ -151,18 +151,18 @@ def _train(recipe: CompactRecipe, out: Path, pairs: PairSampler, steps: int) -> 
     return trainer
 
 
-def test_a_run_without_a_discriminator_goes_on_with_one_and_then_resumes_exactly(
-    pairs: PairSampler, tmp_path: Path
-) -> None:
+def test_a_run_continues_with_a_discriminator_and_resumes(pairs: PairSampler, tmp_path: Path) -> None:
     _train(_recipe(0.0), tmp_path / "stage", pairs, 2)
-    with_judge = _recipe(0.05)
-    assert _train(with_judge, tmp_path / "stage", pairs, 4).step == 4
+    with_adversary = _recipe(0.05)
+    assert _train(with_adversary, tmp_path / "stage", pairs, 4).step == 4
     straight = _recipe(0.05)
     _train(straight, tmp_path / "stage", pairs, 6)
-    saved = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in with_judge.modules().items()}
+    saved = {
+        n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in with_adversary.modules().items()
+    }
     for step in (4, 5):
-        with_judge.step(step, pairs.batch(step))
-    for name, module in with_judge.modules().items():
+        with_adversary.step(step, pairs.batch(step))
+    for name, module in with_adversary.modules().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, straight.modules()[name].state_dict()[key]), f"{name}.{key}"
     assert int(saved["judge_picture"]["age"]) == 2
@@ -177,7 +177,7 @@ def test_a_checkpoint_that_lacks_the_model_itself_is_not_taken(pairs: PairSample
         Trainer(_recipe(0.05), TrainerOptions(out=tmp_path, steps=2)).resume()
 
 
-def test_portraits_that_strangers_drive_are_judged_too(pairs: PairSampler) -> None:
+def test_cross_identity_results_get_the_adversarial_loss(pairs: PairSampler) -> None:
     recipe = _recipe(0.0, parts=0.05)
     batch = PairSampler(pairs._pack, size=32, batch=4, cross_identity=2).batch(0)
     for step in range(4):
@@ -186,13 +186,13 @@ def test_portraits_that_strangers_drive_are_judged_too(pairs: PairSampler) -> No
     assert "cross_identity" not in curve, "nothing says where the landmarks are without the network"
 
 
-def test_a_judge_learns_from_strangers_and_its_opinion_counts_them_by_their_number() -> None:
+def test_cross_identity_results_count_by_their_number() -> None:
     torch.manual_seed(0)
-    judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)
+    adversary = _adversary(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
     few = Drawn(image=real[:2], points=POINTS[:2], head=HEAD[:2])
-    alone, both = (float(judge.losses(_drawn(fake), real, s)["gan_picture"]) for s in (None, few))
-    other = float(judge.losses(_drawn(real[:2]), real[:2])["gan_picture"])
+    alone, both = (float(adversary.losses(_drawn(fake), real, s)["gan_picture"]) for s in (None, few))
+    other = float(adversary.losses(_drawn(real[:2]), real[:2])["gan_picture"])
     assert both == pytest.approx(0.8 * alone + 0.2 * other, abs=2e-3)
-    losses = [float(judge.update(_drawn(fake), real, few)) for _ in range(25)]
+    losses = [float(adversary.update(_drawn(fake), real, few)) for _ in range(25)]
     assert losses[-1] < losses[0], "though two of the fakes are real pictures"

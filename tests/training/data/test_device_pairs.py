@@ -63,7 +63,7 @@ def test_the_same_pair_gives_the_same_arrays_as_on_the_cpu(
 
 
 @pytest.mark.parametrize("still", [False, True])
-def test_a_strangers_drive_is_that_of_the_cpus_sampler(
+def test_cross_identity_equals_that_of_the_cpus_sampler(
     pack: FramePack, still: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = np.array([[0.95, -0.2, 0.1], [0.2, 0.95, -0.07]], np.float32)
@@ -82,7 +82,7 @@ def test_a_strangers_drive_is_that_of_the_cpus_sampler(
         np.testing.assert_allclose(got[name].numpy(), value.numpy(), atol=limit, err_msg=name)
 
 
-def test_strangers_are_of_the_first_portraits_and_nothing_else_changes(pack: FramePack) -> None:
+def test_cross_identity_adds_only_its_own_arrays(pack: FramePack) -> None:
     plain = DeviceSampler(_device(pack), size=32, batch=4, seed=3).batch(2)
     batch = DeviceSampler(_device(pack), size=32, batch=4, seed=3, cross_identity=2).batch(2)
     assert all(torch.equal(batch[name], value) for name, value in plain.items())
@@ -123,7 +123,7 @@ def test_batches_have_the_recipes_names_types_and_sizes(pack: FramePack) -> None
     }
 
 
-def test_both_frames_of_a_pair_are_of_one_segment_and_mostly_differ(pack: FramePack) -> None:
+def test_pairs_are_of_one_segment_and_mostly_differ(pack: FramePack) -> None:
     device = _device(pack)
     pairs = DeviceSampler(device, size=16, batch=200)._far_pairs(torch.Generator().manual_seed(0))
     segment = torch.repeat_interleave(torch.arange(len(device.lengths)), device.lengths)

@@ -59,7 +59,7 @@ def test_new_people_are_read_and_their_identity_left_out() -> None:
     assert means < 0.4 * wholes
 
 
-def test_the_file_is_written_from_packs_and_says_how_much_is_explained(tmp_path: Path) -> None:
+def test_statistics_are_written_and_report_what_they_explain(tmp_path: Path) -> None:
     track, _ = _people(6, 30, 3)
     np.savez(tmp_path / "track.npz", **track)
     rows = [{"file": f"{p}", "identity": f"p{p}", "validation": p == 0} for p in range(6)]

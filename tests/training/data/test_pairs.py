@@ -106,7 +106,7 @@ def _in_groups(pack: Path, size: int) -> FramePack:
     return found
 
 
-def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(faces: Path) -> None:
+def test_frames_of_a_pose_group_share_one_pose(faces: Path) -> None:
     together, apart = _in_groups(faces, 2), FramePack(faces, validation=False)
     draw = {"size": 32, "batch": 24, "augmentation": PLAIN}
     still = PairSampler(together, **draw).batch(0)["affine"] - torch.eye(2, 3)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(f
     assert (moving.abs().amax(dim=(1, 2)) < 1e-4).sum() <= 4, "a frame drawn twice"
 
 
-def test_a_made_picture_is_never_what_is_to_be_drawn(faces: Path) -> None:
+def test_a_synthetic_picture_is_never_a_target(faces: Path) -> None:
     pack = _in_groups(faces, 1000)
     made = np.arange(len(pack.segment)) % 4 > 0
     pack.target_row = target_rows(np.zeros_like(pack.segment), made)
@@ -202,7 +202,7 @@ def _cross_identity(faces: Path, count: int, step: int = 0) -> dict[str, torch.T
     return _sampler(faces, batch=6, size=64, cross_identity=count).batch(step)
 
 
-def test_a_stranger_drives_the_first_portraits_of_a_batch(faces: Path) -> None:
+def test_cross_identity_drives_the_first_portraits(faces: Path) -> None:
     batch = _cross_identity(faces, 4)
     assert {name.removeprefix(CROSS) for name in batch if name.startswith(CROSS)} == {
         *TRAINED,
@@ -215,7 +215,7 @@ def test_a_stranger_drives_the_first_portraits_of_a_batch(faces: Path) -> None:
     assert torch.equal(other, batch["expression"][[1, 2, 3, 4], 1]), "driven by the pair after each"
 
 
-def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> None:
+def test_cross_identity_may_leave_the_pose_alone(faces: Path) -> None:
     rests, turns = 0, 0
     for step in range(8):
         affine = _cross_identity(faces, 4, step)[f"{CROSS}affine"]
@@ -224,20 +224,20 @@ def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> N
     assert rests > turns > 4
 
 
-def test_a_strangers_landmarks_are_where_the_drive_sends_them(faces: Path) -> None:
+def test_cross_identity_landmarks_follow_the_motion(faces: Path) -> None:
     from mimicam.engine.stages.motion import CONTROL
 
     batch = _cross_identity(faces, 4)
     assert torch.equal(batch[f"{CROSS}landmarks"][:, CONTROL], batch[f"{CROSS}target_points"])
 
 
-def test_strangers_change_no_pair_of_their_batch(faces: Path) -> None:
+def test_cross_identity_changes_no_pair(faces: Path) -> None:
     with_them, without = _cross_identity(faces, 4), _cross_identity(faces, 0)
     assert not any(name.startswith(CROSS) for name in without)
     assert all(torch.equal(with_them[name], value) for name, value in without.items())
 
 
-def test_a_mixtures_strangers_are_the_first_samplers(faces: Path) -> None:
+def test_cross_identity_of_a_mixture_is_the_first_samplers(faces: Path) -> None:
     first, second = (
         _sampler(faces, batch=3, size=64, cross_identity=2),
         _sampler(faces, batch=2, size=64, seed=1),

@@ -73,7 +73,7 @@ def test_a_face_that_jumps_or_is_lost_ends_a_clip() -> None:
     assert _spans(_clips([STILL] * 15 + [None] + [STILL] * 14)) == [(0, 14), (16, 29)]
 
 
-def test_a_face_that_wanders_far_is_split_before_it_becomes_small() -> None:
+def test_a_clip_is_split_where_the_face_wanders_far() -> None:
     clips = _clips([(320.0 + 13 * n, 360.0, 60.0) for n in range(40)])
     assert _spans(clips) == [(0, 13), (14, 27), (28, 39)]
     assert all(clip.box.size_px <= 1.6 * 300 + 1 for clip in clips)
@@ -84,7 +84,7 @@ def test_long_shots_are_split_and_short_ones_left_out() -> None:
     assert _clips([STILL] * 9) == []
 
 
-def test_small_faces_and_faces_that_fill_the_picture_are_left_out() -> None:
+def test_too_small_and_too_large_faces_are_left_out() -> None:
     assert _clips([(640.0, 360.0, 20.0)] * 20) == []
     assert _clips([(640.0, 360.0, 300.0)] * 20) == []
     (clip,) = _clips([(640.0, 360.0, 160.0)] * 20)

@@ -126,9 +126,7 @@ def test_equations_8_and_9_use_the_truncated_pair(
     assert not loss.requires_grad
 
 
-def test_the_expression_loss_teaches_the_pose_generator_to_keep_expressions(
-    model: Dpe, batch: dict[str, Tensor]
-) -> None:
+def test_the_expression_loss_trains_the_pose_generator_too(model: Dpe, batch: dict[str, Tensor]) -> None:
     cycle = run_cycle(model, batch["source"], batch["target"])
     losses.expression_loss(cycle, RandomFeatures()).backward()
     assert not without_gradient(model.pose_generator)

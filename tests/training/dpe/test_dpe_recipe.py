@@ -62,7 +62,7 @@ def test_the_losses_fall_on_two_pairs(tiny: DpeConfig, batch: Batch) -> None:
     assert fallen["expression"] < 0.6
 
 
-def test_stage_two_trains_the_expression_generator_and_the_mlps_only(tiny: DpeConfig, batch: Batch) -> None:
+def test_stage_two_trains_expression_generator_and_mlps(tiny: DpeConfig, batch: Batch) -> None:
     made = recipe(tiny, stage_one_steps=1)
     made.step(0, batch)
     before = state(made)
@@ -201,9 +201,7 @@ def _process(rank: int, folder: str, batch: Batch) -> None:
 
 
 @pytest.mark.slow  # two fresh interpreters import torch
-def test_two_processes_equal_one_that_accumulates_and_stop_and_resume_together(
-    tmp_path: Path, batch: Batch
-) -> None:
+def test_two_processes_equal_one_that_accumulates(tmp_path: Path, batch: Batch) -> None:
     mp.spawn(_process, args=(str(tmp_path), batch), nprocs=2)
     for rank in range(2):
         reached = json.loads((tmp_path / f"reached-{rank}.json").read_text())

@@ -18,7 +18,7 @@ def features(face_files: tuple[Path, Path]) -> TrackerFeatures:
     return TrackerFeatures(*face_files)
 
 
-def test_pictures_reach_the_networks_in_zero_to_one_and_only_chosen_points_count(
+def test_networks_get_pictures_in_0_to_1_and_chosen_points(
     features: TrackerFeatures,
 ) -> None:
     red_green = torch.tensor([[0.25, 0.5], [1.0, 0.0]])
@@ -36,7 +36,7 @@ def test_gradients_reach_the_picture_and_nothing_else(features: TrackerFeatures)
     assert list(features.parameters()) == []
 
 
-def test_a_reading_holds_expression_and_rigid_points_in_units_of_the_side(features: TrackerFeatures) -> None:
+def test_a_measure_holds_expression_and_rigid_points(features: TrackerFeatures) -> None:
     image = torch.ones(2, 3, 32, 32)
     reading = features.read(image)
     assert torch.equal(reading.expression, features(image))

@@ -76,7 +76,7 @@ def test_copying_is_wrong_by_the_difference_of_the_pictures(quadruple: Quadruple
     )
 
 
-def test_the_generator_gets_the_first_picture_the_fourth_and_the_mode(quadruple: Quadruple) -> None:
+def test_the_generator_gets_source_driver_and_mode(quadruple: Quadruple) -> None:
     seen: list[tuple[bool, bool, Mode]] = []
 
     def look(portrait: Image, _: MotionCode, driver: Image, __: MotionCode, mode: Mode) -> Image:
@@ -116,7 +116,7 @@ def _alone(generate: Generate) -> Method:
     return Method(generate=generate, smoothed=generate)
 
 
-def test_a_picture_that_does_not_move_does_not_tremble_and_a_shaking_one_does(clips: list[Clip]) -> None:
+def test_jitter_is_zero_only_for_a_still_picture(clips: list[Clip]) -> None:
     still = evaluate_still(clips, _alone(copy_source), pairs=1, frames=8)
     assert still["jitter_px"] < 0.05
     count = 0
@@ -147,9 +147,7 @@ def test_noise_is_fresh_in_every_frame_and_the_same_for_a_seed() -> None:
     assert np.array_equal(first, noisy(image, 2, seed=1)[0])
 
 
-def test_the_perceptual_distance_enters_the_figures_under_its_own_name(
-    clips: list[Clip], tmp_path: Path
-) -> None:
+def test_the_perceptual_distance_has_its_own_name(clips: list[Clip], tmp_path: Path) -> None:
     torch.manual_seed(0)
     state = perceptual._features(perceptual._TAPS[3]).state_dict()
     torch.save({f"features.{name}": value for name, value in state.items()}, tmp_path / "weights.pth")

@@ -147,7 +147,7 @@ def test_vgg_features_are_taken_at_torchvisions_five_depths(vgg_file: Path) -> N
     assert all((m >= 0).all() for m in maps), "taken before the activation"
 
 
-def test_the_vgg_distance_is_zero_only_for_the_same_picture_and_teaches_the_first(vgg_file: Path) -> None:
+def test_the_vgg_distance_has_gradients_to_the_first_picture(vgg_file: Path) -> None:
     distance = VggDistance(vgg_file, levels=2)
     a, b = torch.rand(2, 1, 3, 32, 32)
     a.requires_grad_(True)

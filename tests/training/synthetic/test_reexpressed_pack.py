@@ -85,12 +85,12 @@ def _job(pack: Path, out: Path, seed: int = 1) -> ReexpressionJob:
     return ReexpressionJob(portraits=tuple(choose(pack, 2)), variants=3, seed=seed, out=out)
 
 
-def test_nobody_who_is_kept_out_of_training_is_taken(tmp_path: Path) -> None:
+def test_validation_people_are_not_taken(tmp_path: Path) -> None:
     pack = _pack(tmp_path / "clips", {"ann": 3, "kept": 3, KEPT_OUT: 3, "bob": 3})
     assert {p.identity for p in choose(pack, 2)} == {"ann", "bob"}
 
 
-def test_the_telling_frames_of_a_person_are_chosen_apart_from_each_other(tmp_path: Path) -> None:
+def test_expressive_frames_are_chosen_apart(tmp_path: Path) -> None:
     peaks = {
         "jawOpen": (30, 0.9),
         "mouthSmileLeft": (50, 0.9),
@@ -131,7 +131,7 @@ def test_a_stopped_run_goes_on_and_another_job_is_refused(tmp_path: Path) -> Non
         make_parts(_job(tmp_path / "clips", tmp_path / "out", seed=2), lambda: studio, _always)
 
 
-def test_the_pack_holds_each_portrait_first_and_one_pose_a_portrait(tmp_path: Path) -> None:
+def test_portraits_come_first_and_share_one_pose(tmp_path: Path) -> None:
     pack = _pack(tmp_path / "clips", {"ann": 1, "bob": 1, "dark": 1})
     frames = np.load(pack / "frames.npy")
     frames[2] = 0

@@ -94,9 +94,7 @@ def test_the_camera_of_a_fit_is_the_renderer_s(face_model: FaceModel) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 8])
-def test_a_smile_that_is_taken_away_looks_as_if_it_had_never_been(
-    face_model, large, studio, seed: int
-) -> None:
+def test_a_removed_smile_leaves_the_resting_face(face_model, large, studio, seed: int) -> None:
     person = _person(seed)
     smiling = _picture(large, face_model, person, **OPEN)
     resting = _picture(large, face_model, person)
@@ -151,9 +149,7 @@ def test_lips_that_close_show_no_teeth(face_model, large, studio, monkeypatch) -
     assert closed < 40
 
 
-def test_upper_teeth_stay_with_the_skull_and_the_tongue_follows_the_jaw(
-    face_model, large, studio, monkeypatch
-) -> None:
+def test_upper_teeth_stay_and_the_tongue_follows_the_jaw(face_model, large, studio, monkeypatch) -> None:
     fit = studio.enter(_picture(large, face_model, _person(3), **OPEN))
     seen = _watched(studio, monkeypatch)
     wider = fit.expression.copy()
