@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import make_dataclass
 from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -107,7 +108,9 @@ def _summary(point: EntryPoint) -> str:
 
 
 def _stand_in(summary: str) -> Any:
+    """Make a command without options that only shows its summary in an overview."""
+
     def run(_: object) -> int:
         raise AssertionError("a command that is called is imported, not listed")
 
-    return type("Command", (), {"__doc__": summary, "run": run})
+    return make_dataclass("Command", [], namespace={"__doc__": summary, "run": run})

@@ -43,6 +43,16 @@ def test_a_group_without_a_command_is_refused(capsys: pytest.CaptureFixture[str]
     assert "models" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["dance"], ["train", "dance"]])
+def test_an_unknown_command_is_refused_with_the_known_ones(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 1
+    text = capsys.readouterr().err
+    assert "dance" in text
+    assert "train" in text
+
+
 @pytest.mark.usefixtures("hello")
 def test_a_group_of_another_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["greet", "hello", "--times", "3"]) == 3
