@@ -16,10 +16,10 @@ import numpy as np
 from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
 from mimicam.engine.commands.live import load_all
 from mimicam.engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.render import write_picture
 from mimicam.engine.sources.video import VideoFile
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 DEMO_FRAMES = (50, 152, 210, 262, 324, 450)

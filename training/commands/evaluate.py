@@ -12,7 +12,7 @@ import tyro
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.base import ImageDrivenModel, LiveModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.types import EditSettings, Mode
 from mimicam.training.data.pack_folder import check_pack
@@ -138,7 +138,7 @@ class Evaluate:
             identity=IdentityDistance() if self.identity else None,
         )
         for column, model in models.items():
-            modes = model.modes if isinstance(model, PictureModel) else tuple(Mode)
+            modes = model.modes if isinstance(model, ImageDrivenModel) else tuple(Mode)
             for mode in modes:
                 settings = EditSettings(mode=mode)
                 figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)

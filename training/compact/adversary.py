@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.losses import middle
 from mimicam.training.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimicam.engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from mimicam.engine.stages.reading import displacements
+from mimicam.engine.face.expression_filter import displacements
+from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
 from mimicam.engine.types import Float, HeadPose, MotionCode
 from mimicam.training.data.geometry import mirrored_blendshapes
 
@@ -30,7 +30,7 @@ class Motions:
     """``[..., 52]``"""
     displacement: Tensor
     """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See
-    `engine.stages.reading`."""
+    `engine.face.expression_filter`."""
 
     def at(self, *index: Tensor) -> Motions:
         """Return the motions at these indices."""
@@ -54,7 +54,7 @@ class Motions:
         )
 
     def placed(self) -> Tensor:
-        """Place the landmarks, ``[B, 478, 3]``; see `engine.stages.geometry.place`."""
+        """Place the landmarks, ``[B, 478, 3]``; see `engine.face.geometry.place`."""
         points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
         return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
 
@@ -72,7 +72,7 @@ class Motions:
         return [_code(*np.split(row, ends)) for row in rows]
 
     def pose_vector(self) -> Tensor:
-        """Compute ``[B, 12]``; see `engine.stages.motion.pose_vector`."""
+        """Compute ``[B, 12]``; see `engine.face.motion.pose_vector`."""
         size = self.scale.log()[:, None] + 1
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
 

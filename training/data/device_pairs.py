@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import RIGID
+from mimicam.engine.models.compact.conditioning import CONTROL
+from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.edit import edit_pose
-from mimicam.engine.stages.geometry import RIGID
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.data.device_motions import Motions, determinant, read_motions
 from mimicam.training.data.geometry import pose_rows
 from mimicam.training.data.openings import OpeningsPainter
@@ -165,7 +165,7 @@ class DeviceSampler:
         return moved.view(-1, 2, *moved.shape[1:])
 
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
-        """Compute the arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
+        """Compute the arrays of `engine.models.compact.conditioning.Conditioning`, and ``target_landmarks``."""
         source, target = self._motions(pair_B2, matrix_B23, mirror_B)
         # Live use moves the source's own shape by the change of expression.
         change = target.displacement - source.displacement
@@ -174,7 +174,7 @@ class DeviceSampler:
         return {**arrays, "target_landmarks": target.placed()}
 
     def cross_identity_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
-        """Drive the first sources by the next pair's target; see
+        """Conditioning the first sources by the next pair's target; see
         `training.data.pairs.cross_identity_drives`.
 
         ``still_S``: the drivers that lend their expression only, not their head pose.
@@ -292,7 +292,7 @@ def _together(samplers: Sequence[DeviceSampler], step: int) -> Batch:
 
 def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
     """Fit ``[B, 2, 3]`` about the points' means, which leaves two unknowns; see
-    `engine.stages.motion.fit_affine`."""
+    `engine.models.compact.conditioning.fit_affine`."""
     mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
     centred = source_BK2 - mean_B12
     turned = centred.transpose(-1, -2)

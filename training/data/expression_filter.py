@@ -1,4 +1,4 @@
-"""Fit the maps of `engine.stages.reading`, which separate expression from identity, to packs of
+"""Fit the maps of `engine.face.expression_filter`, which separate expression from identity, to packs of
 tracked frames.
 
 A frame's features are its blendshapes and the modes of its canonical shape. Within one person the
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import RIGID, fit_similarity
-from mimicam.engine.stages.reading import view_terms
+from mimicam.engine.face.expression_filter import view_terms
+from mimicam.engine.face.geometry import RIGID, fit_similarity
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 MODES = 80
@@ -35,7 +35,7 @@ class TrackedFrames:
     expression: np.ndarray
     """``[N, 52]``"""
     view: np.ndarray
-    """``[N, 9]``; see `engine.stages.reading.view_terms`."""
+    """``[N, 9]``; see `engine.face.expression_filter.view_terms`."""
     person: np.ndarray
     """``[N]``, any labels; the mirror picture counts as another person."""
     same_pose_group: np.ndarray
@@ -46,7 +46,7 @@ class TrackedFrames:
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """The fitted maps; see `engine.stages.reading.FaceReading`."""
+    """The fitted maps; see `engine.face.expression_filter.ExpressionFilter`."""
 
     modes: np.ndarray
     view_bias: np.ndarray
@@ -97,7 +97,7 @@ def fit_maps(
 
     Args:
         people: training people, many frames each.
-        shape_from_expression: see `engine.stages.geometry.FaceGeometry`.
+        shape_from_expression: see `engine.face.geometry.FaceGeometry`.
         rendered: heads of two expressions by two poses each, in
             `training.synthetic.quadruple.ORDER`; equal poses share a ``same_pose_group``.
         rendered_share: weight of a pair of rendered pictures; that of a person is 100.

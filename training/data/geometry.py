@@ -1,12 +1,12 @@
-"""Functions for the face statistics that `engine.stages.geometry` ships; see
+"""Functions for the face statistics that `engine.face.geometry` ships; see
 `training.data.statistics`."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import RIGID, fit_similarity
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.geometry import RIGID, fit_similarity
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 
 _SIDES = ((33, 263), (133, 362), (61, 291), (234, 454), (127, 356), (54, 284), (129, 358))
 """Pairs of landmarks on the person's right and left side."""

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from mimicam.engine.face.geometry import place
+from mimicam.engine.models.compact.conditioning import paint_opening_masks
+from mimicam.engine.models.compact.rasterise import MaskRasteriser
+from mimicam.engine.models.compact.teeth import paint_teeth
 from mimicam.engine.runtime.cores import usable_cores
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.motion import paint_openings
-from mimicam.engine.stages.raster import Canvas
-from mimicam.engine.stages.teeth import paint_teeth
 from mimicam.engine.types import Float, MotionCode
 
 _PAINTERS = 4
@@ -31,10 +31,13 @@ class OpeningsPainter:
         self._device = device
         self._maps = torch.zeros(batch, 6, side, side, pin_memory=pinned)
         workers = min(_PAINTERS, usable_cores())
-        self._pool, self._canvases = ThreadPoolExecutor(workers), [Canvas(side) for _ in range(workers)]
+        self._pool, self._canvases = (
+            ThreadPoolExecutor(workers),
+            [MaskRasteriser(side) for _ in range(workers)],
+        )
 
     def __call__(self, source: Sequence[MotionCode], target: Sequence[MotionCode]) -> Tensor:
-        """Draw ``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
+        """Draw ``[B, 6, side, side]`` on the device; see `engine.models.compact.conditioning.Conditioning`.
 
         On a GPU the copy is queued on the current stream. The caller copies the next batch's codes
         to the host on the same stream before the next call, which waits for this copy: the pinned
@@ -54,9 +57,9 @@ class OpeningsPainter:
         return moved.clone() if moved is self._maps else moved
 
 
-def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
-    """Draw the masks of `engine.stages.motion.make_drive`, ``[6, side, side]``, without its mouth
+def paint_maps(source: MotionCode, target: MotionCode, *, canvas: MaskRasteriser, out: Float) -> None:
+    """Draw the masks of `engine.models.compact.conditioning.build_conditioning`, ``[6, side, side]``, without its mouth
     (six times as fast)."""
-    paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
-    paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
+    paint_opening_masks(place(target.shape, target.pose), canvas=canvas, out=out[:2])
+    paint_opening_masks(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
     paint_teeth(target, out[0], canvas=canvas, out=out[4:])

@@ -70,8 +70,8 @@ class Statistics:
         }
 
     def _fit(self, track: dict[str, np.ndarray], people: np.ndarray) -> dict[str, np.ndarray]:
-        """Fit the mean face and the maps; see `engine.stages.geometry` and
-        `engine.stages.reading`."""
+        """Fit the mean face and the maps; see `engine.face.geometry` and
+        `engine.face.expression_filter`."""
         landmarks = track["landmarks"]
         mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
         mirror = mirror_map(mean)

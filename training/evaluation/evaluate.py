@@ -1,4 +1,4 @@
-"""Drive validation people by each other and by themselves, and measure the results with the
+"""Conditioning validation people by each other and by themselves, and measure the results with the
 tracker.
 
 The settings are those of DPE (section 4, tables 1 to 3): expression only, pose only and both, each
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceTracker, region_of_landmarks
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.motion import read_motion
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.motion import read_motion
 from mimicam.engine.stages.neutral import calmness_cost
 from mimicam.engine.types import EditSettings, Face, Float, Frame, Image
 from mimicam.training.data.pairs import FramePack

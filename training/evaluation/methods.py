@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mimicam.engine.models.base import Features, LiveModel, PictureModel, TrackerModel
+from mimicam.engine.models.base import Features, ImageDrivenModel, LiveModel, TrackerDrivenModel
+from mimicam.engine.models.compact.conditioning import ConditioningBuilder, read_mouth_colours
+from mimicam.engine.models.compact.edit import MotionEdit
+from mimicam.engine.models.compact.reenactor import CompactGenerate
+from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.stages.composite import Composite
-from mimicam.engine.stages.crop import cut, whole_box
-from mimicam.engine.stages.edit import MotionEdit
-from mimicam.engine.stages.encode import Crop
-from mimicam.engine.stages.generate import CompactGenerate
-from mimicam.engine.stages.layered import LayeredComposite
-from mimicam.engine.stages.motion import Departure, read_mouth_colours
-from mimicam.engine.stages.reenact import PictureReenactor
+from mimicam.engine.stages.crop import Crop, cut, whole_box
+from mimicam.engine.stages.warp_composite import WarpComposite
 from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
@@ -42,7 +41,7 @@ class Method:
 def model_method(model: LiveModel) -> Method:
     """Wrap a model in the product's own path: motion from the tracker or from the driver's
     picture."""
-    if isinstance(model, PictureModel):
+    if isinstance(model, ImageDrivenModel):
         plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
         return Method(generate=plain, smoothed=smoothed, modes=model.modes)
     generate = TrackerGenerator(model)
@@ -71,16 +70,16 @@ class TrackerGenerator:
     A portrait is encoded once.
     """
 
-    def __init__(self, model: TrackerModel) -> None:
+    def __init__(self, model: TrackerDrivenModel) -> None:
         self._model = model
-        self._last: tuple[Image, Features, MotionEdit, Departure, LayeredComposite] | None = None
+        self._last: tuple[Image, Features, MotionEdit, ConditioningBuilder, WarpComposite] | None = None
 
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
             size = self._model.size
-            around = LayeredComposite(Composite(portrait, whole_box(portrait), None).scene(size), size)
+            around = WarpComposite(Composite(portrait, whole_box(portrait), None).texture(size), size)
             crop = _input(portrait, size)
-            depart = Departure(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
+            depart = ConditioningBuilder(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
             self._last = portrait, self._model.encode(crop), MotionEdit(own), depart, around
         _, features, edit, depart, composite = self._last
         drive = depart(edit(driver, None, EditSettings(mode=mode)))
@@ -93,9 +92,9 @@ class PictureGenerator:
     A portrait is encoded once.
     """
 
-    def __init__(self, model: PictureModel, *, smooth: bool) -> None:
+    def __init__(self, model: ImageDrivenModel, *, smooth: bool) -> None:
         self._model = model
-        self._stages = PictureReenactor(model, smooth=smooth)
+        self._stages = ImageDrivenReenactor(model, smooth=smooth)
         self._last: tuple[Image, Features] | None = None
         self._seq = 0
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.spec import CompactConfig
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.data.pairs import FramePack, PairSampler

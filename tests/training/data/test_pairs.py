@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.errors import EngineError  # noqa: E402
-from mimicam.engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
+from mimicam.engine.face.tracker import FaceReader, region_of_landmarks  # noqa: E402
 from mimicam.training.data.geometry import mirrored_blendshapes  # noqa: E402
 from mimicam.training.data.pairs import (  # noqa: E402
     CROSS,
@@ -225,7 +225,7 @@ def test_cross_identity_may_leave_the_pose_alone(faces: Path) -> None:
 
 
 def test_cross_identity_landmarks_follow_the_motion(faces: Path) -> None:
-    from mimicam.engine.stages.motion import CONTROL
+    from mimicam.engine.models.compact.conditioning import CONTROL
 
     batch = _cross_identity(faces, 4)
     assert torch.equal(batch[f"{CROSS}landmarks"][:, CONTROL], batch[f"{CROSS}target_points"])

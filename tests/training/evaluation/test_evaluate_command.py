@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import Model, PictureModel
+from mimicam.engine.models.base import ImageDrivenModel, Model
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import save_dpe
+from mimicam.engine.models.image_driven import BranchCodes
 from mimicam.engine.models.load import load_model
 from mimicam.engine.stages.crop import cut
-from mimicam.engine.stages.picture import CodeDrive
 from mimicam.engine.types import CropBox, Image, Mode
 from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.evaluation.clips import Clip
@@ -49,10 +49,10 @@ def _crop(image: Image, size: int) -> Image:
 
 def _by_hand(model: Model, portrait: Image, driver: Image, mode: Mode) -> Image:
     """The paper's equations 3 to 7: the driver's own codes, added."""
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     features = model.encode(_crop(portrait, model.size))
     codes = model.read_motion(_crop(driver, model.size))
-    drive = CodeDrive(
+    drive = BranchCodes(
         expression=None if mode is Mode.POSE else codes.expression,
         pose=None if mode is Mode.EXP else codes.pose,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.training.synthetic.correspondence import MOUTH, Correspondence
 from mimicam.training.synthetic.fit import DISTANCE_CM, Camera, Fit
 from mimicam.training.synthetic.landmark_map import SKIN_MARKS, landmark_map
