@@ -11,6 +11,7 @@ import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.commands import main
+from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.sources.video import VideoFile

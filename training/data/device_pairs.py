@@ -174,7 +174,7 @@ class DeviceSampler:
         return {**arrays, "target_landmarks": target.placed()}
 
     def cross_identity_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
-        """Conditioning the first sources by the next pair's target; see
+        """Drive the first sources by the next pair's target; see
         `training.data.pairs.cross_identity_drives`.
 
         ``still_S``: the drivers that lend their expression only, not their head pose.

@@ -233,7 +233,7 @@ def _trained(drive: Conditioning) -> Arrays:
 def cross_identity_drives(
     motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
 ) -> Batch:
-    """Conditioning the first ``count`` sources by the next pair's target: by another person, as in live
+    """Drive the first ``count`` sources by the next pair's target: by another person, as in live
     use.
 
     There is no true picture, but it is known where the landmarks must be found.

@@ -153,7 +153,7 @@ def _source(pack: FramePack, identity: str, kind: str, row: int) -> Source:
     )
 
 
-def run_pipeline(model: LiveModel, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
+def run_pipeline(model: Model, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
     """Run the product's pipeline over a driver, frame by frame, as live."""
     pipeline = Pipeline(model=model, portrait=portrait, edit=settings)
     frames = (
