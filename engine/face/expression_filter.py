@@ -1,9 +1,9 @@
-"""What expression did to a face, read off its landmarks, its blendshapes and the way it is turned.
+"""Estimate the displacement by expression from landmarks, blendshapes and head rotation.
 
-Blendshapes alone say four fifths of what the lips do, and the landmarks themselves hold identity too. Both
-together, weighed by how much landmarks differ between people and how much within one, say nine tenths, of people never
-seen before and without knowing their neutral (a Wiener filter; `training.data.reading` computes it and tells how well it
-does).
+Blendshapes alone explain four fifths of lip motion, and landmarks alone also hold identity. A
+Wiener filter combines both. It weighs landmarks by how much they differ between people and within
+one person. It explains nine tenths of the motion of people not seen in training, without their
+neutral. `training.data.reading` computes the filter and measures its accuracy.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from mimicam.engine.face.geometry import GEOMETRY_FILE, face_geometry
 from mimicam.engine.types import Float, MotionCode
 
 _SEEN_SHARE = 0.8
-"""Of what landmarks do between two faces of one person. Measured across 14 pairs of people (2026-11): jaws follow at
-0.90 with a gain of 0.75, where the filter alone, a share of 0, gives 0.85 and 0.61."""
+"""Weight of a person's own landmark motion against the filter's estimate, between two faces of one
+person. Measured across 14 pairs of people (2026-11): jaws follow at 0.90 with a gain of 0.75. The
+filter alone, a weight of 0, gives 0.85 and 0.61."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpressionFilter:
-    """Linear maps, of shapes flattened to ``[1434]``: 478 landmarks by x, y, z."""
+    """Linear maps of shapes flattened to ``[1434]``: 478 landmarks by x, y, z."""
 
     modes: Float
-    """``[K, 1434]``: the directions in which canonical shapes differ."""
+    """``[K, 1434]``: directions in which canonical shapes differ."""
     view_bias: Float
-    """``[9, K]``: what the tracker reads differently of a turned face, per `view_terms`, in modes."""
+    """``[9, K]``: the tracker's bias on turned faces, per entry of `view_terms`, in modes."""
     displacement: Float
-    """``[52 + K, 1434]``: the displacement per blendshape and per mode."""
+    """``[52 + K, 1434]``: displacement per unit of each blendshape and each mode."""
 
 
 @cache
 def expression_filter() -> ExpressionFilter:
-    """The bundled maps."""
+    """Load the bundled filter, once."""
     with np.load(GEOMETRY_FILE) as data:
         return ExpressionFilter(
             modes=data["reading_modes"].astype(np.float32),
@@ -45,17 +46,19 @@ def expression_filter() -> ExpressionFilter:
 
 
 def expression_displacement(face: MotionCode, other: MotionCode) -> Float:
-    """Canonical displacement ``[478, 3]`` that takes the landmarks from ``other``'s expression to ``face``'s.
+    """Return the canonical displacement ``[478, 3]`` from ``other``'s expression to ``face``'s.
 
-    They may be two people: identity is left out as far as one frame tells it. Zero for one and the same face.
+    The two may be different people: identity is removed as far as one frame allows. Zero for one
+    and the same face.
     """
     return _displacement(face.shape - other.shape, face.expression - other.expression, _turned(face, other))
 
 
 def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
-    """`expression_displacement` between two faces of one person: what the landmarks did counts for itself.
+    """Return `expression_displacement` between two faces of one person, by their landmark motion.
 
-    Nothing of identity is in it, only the tracker's noise and what a turn does to its reading. Depth is noise mostly.
+    It contains no identity, only the tracker's noise and its bias on turned faces. Depth comes from
+    the filter alone, since the tracker's depth is mostly noise.
     """
     reading = expression_filter()
     seen, view = now.shape - before.shape, _turned(now, before)
@@ -66,7 +69,7 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
 
 
 def without_view(shape: Float, rotation: Float) -> Float:
-    """A canonical shape ``[478, 3]`` without what the tracker reads differently of a turned face.
+    """Return a canonical shape ``[478, 3]`` without the tracker's bias on turned faces.
 
     ``rotation``: ``[3, 3]``, crop_from_canonical.
     """
@@ -77,7 +80,9 @@ def without_view(shape: Float, rotation: Float) -> Float:
 
 
 def displacements(shape: Float, expression: Float, rotation: Float) -> Float:
-    """``[..., 478, 3]`` of many faces; the difference of two is `expression_displacement`, by itself it means nothing.
+    """Return displacements ``[..., 478, 3]`` of many faces, up to a common zero point.
+
+    Only the difference of two is meaningful: it is `expression_displacement`.
 
     Args:
         shape: ``[..., 478, 3]``, canonical.
@@ -100,7 +105,9 @@ def _turned(face: MotionCode, other: MotionCode) -> Float:
 
 
 def view_terms(rotation: Float) -> Float:
-    """``[..., 9]``: polynomials of where the camera is, seen from the head; rolling the picture changes nothing.
+    """Return polynomials ``[..., 9]`` of the camera's direction seen from the head.
+
+    Rolling the picture does not change them.
 
     ``rotation``: ``[..., 3, 3]``, crop_from_canonical.
     """
