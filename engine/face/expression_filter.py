@@ -16,7 +16,7 @@ import numpy as np
 from mimicam.engine.face.geometry import GEOMETRY_FILE, face_geometry
 from mimicam.engine.types import Float, MotionCode
 
-_SEEN_SHARE = 0.8
+_LANDMARK_WEIGHT = 0.8
 """Weight of a person's own landmark motion against the filter's estimate, between two faces of one
 person. Measured across 14 pairs of people (2026-11): jaws follow at 0.90 with a gain of 0.75. The
 filter alone, a weight of 0, gives 0.85 and 0.61."""
@@ -51,7 +51,9 @@ def expression_displacement(face: MotionCode, other: MotionCode) -> Float:
     The two may be different people: identity is removed as far as one frame allows. Zero for one
     and the same face.
     """
-    return _displacement(face.shape - other.shape, face.expression - other.expression, _turned(face, other))
+    return _displacement(
+        face.shape - other.shape, face.expression - other.expression, _view_change(face, other)
+    )
 
 
 def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
@@ -60,11 +62,11 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
     It contains no identity, only the tracker's noise and its bias on turned faces. Depth comes from
     the filter alone, since the tracker's depth is mostly noise.
     """
-    reading = expression_filter()
-    seen, view = now.shape - before.shape, _turned(now, before)
-    displacement = _displacement(seen, now.expression - before.expression, view)
-    by_view = ((view @ reading.view_bias) @ reading.modes).reshape(-1, 3)
-    displacement[:, :2] += _SEEN_SHARE * (seen - by_view - displacement)[:, :2]
+    maps = expression_filter()
+    moved, view = now.shape - before.shape, _view_change(now, before)
+    displacement = _displacement(moved, now.expression - before.expression, view)
+    by_view = ((view @ maps.view_bias) @ maps.modes).reshape(-1, 3)
+    displacement[:, :2] += _LANDMARK_WEIGHT * (moved - by_view - displacement)[:, :2]
     return displacement
 
 
@@ -73,8 +75,8 @@ def without_view(shape: Float, rotation: Float) -> Float:
 
     ``rotation``: ``[3, 3]``, crop_from_canonical.
     """
-    reading = expression_filter()
-    by_view = (view_terms(rotation) @ reading.view_bias @ reading.modes).astype(np.float32)
+    maps = expression_filter()
+    by_view = (view_terms(rotation) @ maps.view_bias @ maps.modes).astype(np.float32)
     plain: Float = shape - by_view.reshape(shape.shape)
     return plain
 
@@ -93,13 +95,13 @@ def displacements(shape: Float, expression: Float, rotation: Float) -> Float:
 
 
 def _displacement(shape: Float, expression: Float, view: Float) -> Float:
-    reading = expression_filter()
-    modes = shape.reshape(*shape.shape[:-2], -1) @ reading.modes.T - view @ reading.view_bias
-    displacement: Float = np.concatenate([expression, modes], axis=-1) @ reading.displacement
+    maps = expression_filter()
+    modes = shape.reshape(*shape.shape[:-2], -1) @ maps.modes.T - view @ maps.view_bias
+    displacement: Float = np.concatenate([expression, modes], axis=-1) @ maps.displacement
     return displacement.reshape(shape.shape)
 
 
-def _turned(face: MotionCode, other: MotionCode) -> Float:
+def _view_change(face: MotionCode, other: MotionCode) -> Float:
     difference: Float = view_terms(face.pose.rotation) - view_terms(other.pose.rotation)
     return difference
 

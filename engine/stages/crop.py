@@ -108,7 +108,7 @@ class DriverBox:
 
     def __init__(self) -> None:
         self._box: CropBox | None = None
-        self._seen_ns = 0
+        self._last_ns = 0
 
     def reset(self) -> None:
         """Place the box again at the next face."""
@@ -120,9 +120,9 @@ class DriverBox:
         if self._box is None or _far(self._box, wanted):
             self._box = wanted
         elif _outside(self._box, wanted):
-            seconds = min(max((captured_ns - self._seen_ns) * 1e-9, 0.0), 0.2)
+            seconds = min(max((captured_ns - self._last_ns) * 1e-9, 0.0), 0.2)
             self._box = _towards(self._box, wanted, 1.0 - float(np.exp(-2 * np.pi * _FOLLOW_HZ * seconds)))
-        self._seen_ns = captured_ns
+        self._last_ns = captured_ns
         return self._box
 
 

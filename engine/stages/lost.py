@@ -39,24 +39,24 @@ class LostFace(Generic[T]):
 
     def __init__(self) -> None:
         self.state: Literal["tracking", "holding", "easing", "standby"] = "standby"
-        self._shown: T | None = None
+        self._last: T | None = None
         self._from: T | None = None
         self._lost_ns: int | None = None
         self._back_ns: int | None = None
 
     def portrait_changed(self) -> None:
         """Drop the last target: it belongs to another portrait."""
-        self._shown = self._from = None
+        self._last = self._from = None
 
     def ease(self, captured_ns: int) -> None:
         """Ease from the last target into the next one, because the neutral changed."""
         if self._from is None:
-            self._from, self._back_ns = self._shown, captured_ns
+            self._from, self._back_ns = self._last, captured_ns
 
     def follow(self, target: T, captured_ns: int) -> T:
         """Return the target for a face: as given, or eased in after a loss."""
         if self._lost_ns is not None:
-            self._from, self._back_ns, self._lost_ns = self._shown, captured_ns, None
+            self._from, self._back_ns, self._lost_ns = self._last, captured_ns, None
         self.state = "tracking"
         if self._from is not None and self._back_ns is not None:
             share = (captured_ns - self._back_ns) * 1e-9 / RETURN_S
@@ -64,22 +64,22 @@ class LostFace(Generic[T]):
                 target = blend(self._from, target, smoothstep(share))
             else:
                 self._from = None
-        self._shown = target
+        self._last = target
         return target
 
     def missing(self, rest: T, captured_ns: int, *, at_once: bool = False) -> T:
         """Return the target without a face; ``state`` becomes the phase."""
         if self._lost_ns is None:
-            self._lost_ns, self._from = captured_ns, self._shown
+            self._lost_ns, self._from = captured_ns, self._last
         gone_s = (captured_ns - self._lost_ns) * 1e-9
         if at_once or self._from is None or gone_s >= CARD_S:
-            self.state, self._shown = "standby", rest
+            self.state, self._last = "standby", rest
         elif gone_s < HOLD_S:
-            self.state, self._shown = "holding", self._from
+            self.state, self._last = "holding", self._from
         else:
             self.state = "easing"
-            self._shown = blend(self._from, rest, smoothstep((gone_s - HOLD_S) / EASE_S))
-        return self._shown
+            self._last = blend(self._from, rest, smoothstep((gone_s - HOLD_S) / EASE_S))
+        return self._last
 
     @staticmethod
     def draw_card(image: Image) -> None:

@@ -36,7 +36,7 @@ _SETTLE_S = 2.0
 _EASE_S, _EASED_S = 0.06, 1.0
 """Seconds. Time constant of each low pass (96 % after 0.3 s), and the time after which the old
 neutral is gone."""
-_SEEN_SHARE = 0.8
+_LANDMARK_WEIGHT = 0.8
 """Weight of a driver's own landmark motion against the estimate of `engine.face.expression_filter`.
 Measured across 14 pairs of people (2026-11): jaws follow at 0.90 with a gain of 0.75. A weight of 0
 gives 0.85 and 0.61."""
@@ -161,7 +161,7 @@ class IdentityFilter:
             self._count(shape - read, motion.expression, self._step(captured_ns))
         displacement = read.copy()
         # The tracker's depth is mostly noise, so the filter alone decides there.
-        displacement[:, :2] += _SEEN_SHARE * (shape - self._own - read)[:, :2]
+        displacement[:, :2] += _LANDMARK_WEIGHT * (shape - self._own - read)[:, :2]
         return Expression(
             blendshapes=rest_mapped(motion.expression, self._resting), displacement=displacement
         )
@@ -187,11 +187,11 @@ class IdentityFilter:
         """Return the quantile, kept plausible and shrunk towards the average resting face."""
         below = np.cumsum(self._histogram, axis=1)
         wanted = _RESTING_QUANTILE * below[:, -1:]
-        seen = (np.argmax(below >= wanted, axis=1) + 0.5) / _BINS
+        quantile = (np.argmax(below >= wanted, axis=1) + 0.5) / _BINS
         rest = resting_face()
         limit = _PLAUSIBLE * rest.spread
         trust = self._seconds / (self._seconds + _TRUST_S)
-        resting: Float = rest.expression + trust * np.clip(seen - rest.expression, -limit, limit)
+        resting: Float = rest.expression + trust * np.clip(quantile - rest.expression, -limit, limit)
         return resting.clip(0.0, 1.0).astype(np.float32)
 
 
@@ -252,8 +252,8 @@ class DriverNeutral:
         self._calibrating = False
         self._wanted: MotionCode | None = None
         self._wanted_ns = self._last_ns = 0
-        self._between: MotionCode | None = None
-        self._shown: MotionCode | None = None
+        self._first_pass: MotionCode | None = None
+        self._second_pass: MotionCode | None = None
 
     def calibrate(self) -> None:
         """Take the next face as the neutral."""
@@ -287,12 +287,16 @@ class DriverNeutral:
         assert wanted is not None, "the first face is always taken"
         share = 1.0 - math.exp(-max(captured_ns - self._last_ns, 0) * 1e-9 / _EASE_S)
         self._last_ns = captured_ns
-        if self._between is None or self._shown is None or captured_ns - self._wanted_ns > _EASED_S * 1e9:
-            self._between = self._shown = wanted
+        if (
+            self._first_pass is None
+            or self._second_pass is None
+            or captured_ns - self._wanted_ns > _EASED_S * 1e9
+        ):
+            self._first_pass = self._second_pass = wanted
         else:
-            self._between = between(self._between, wanted, share)
-            self._shown = between(self._shown, self._between, share)
-        return self._shown
+            self._first_pass = between(self._first_pass, wanted, share)
+            self._second_pass = between(self._second_pass, self._first_pass, share)
+        return self._second_pass
 
 
 def calmness_cost(motion: MotionCode) -> float:

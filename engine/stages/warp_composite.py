@@ -56,7 +56,7 @@ class WarpComposite:
         """Return the result, uint8 ``[height, width, 3]``."""
         out = self._pool.take()
         self._move(fields.flow, out)
-        self._cover(self._shown(fields), fields.inpaint, out)
+        self._cover(self._visibility(fields), fields.inpaint, out)
         return out
 
     def _move(self, flow: Float, out: Image) -> None:
@@ -70,12 +70,12 @@ class WarpComposite:
             return
         y, x = part
         target = out[field.top + y.start : field.top + y.stop, field.left + x.start : field.left + x.stop]
-        moved, places = self._moved[: len(target), : target.shape[1]], field.places(y, x)
+        moved, offsets = self._moved[: len(target), : target.shape[1]], field.offsets(y, x)
         flags = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
-        cv2.remap(self._texture, places, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(self._texture, offsets, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
         cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB, dst=target)
 
-    def _shown(self, fields: WarpFields) -> Float:
+    def _visibility(self, fields: WarpFields) -> Float:
         """Return the warped portrait's opacity, ``[S, S]``.
 
         The networks' mask, raised near the crop's edge and where the portrait's pixels come from
@@ -95,7 +95,7 @@ class WarpComposite:
     def _cover(self, mask: Float, painted: Image, out: Image) -> None:
         """Blend the inpainting over what the portrait does not show."""
         side, scene = self._scene.side, self._scene
-        parts = list(self._open(mask))
+        parts = list(self._inpainted(mask))
         if not parts:
             return
         warped, cover = self._weights
@@ -110,7 +110,7 @@ class WarpComposite:
             cv2.subtract(1.0, warped[part], dst=cover[part])
             cv2.blendLinear(canvas[part], paint[part], warped[part], cover[part], dst=canvas[part])
 
-    def _open(self, mask: Float) -> Iterator[tuple[slice, slice]]:
+    def _inpainted(self, mask: Float) -> Iterator[tuple[slice, slice]]:
         """Yield rows and columns of the crop that show inpainting, a band at a time."""
         side, cells = self._scene.side, self._crop_px
         # Erode by one cell, since enlarging the mask interpolates between neighbours.
@@ -138,16 +138,16 @@ class _Field:
         self.beside, self.above = (_rim(extra, a, cells) for extra in (scene.left, scene.top))
         # Width of the rim in canvas pixels, and how much of it fits on the canvas.
         whole_x, whole_y = (round(n * self._cell) for n in (self.beside, self.above))
-        seen_x, seen_y = min(whole_x, scene.left), min(whole_y, scene.top)
-        self.left, self.top = scene.left - seen_x, scene.top - seen_y
+        kept_x, kept_y = min(whole_x, scene.left), min(whole_y, scene.top)
+        self.left, self.top = scene.left - kept_x, scene.top - kept_y
         """Left and top edge of the field on the canvas, pixels."""
-        self.size = (a + 2 * seen_x, a + 2 * seen_y)
+        self.size = (a + 2 * kept_x, a + 2 * kept_y)
         self.whole = (slice(0, self.size[1]), slice(0, self.size[0]))
         self._corner = (scene.margin + self.left, scene.margin + self.top)
         # The enlarged field has the whole rim; this is the part on the canvas.
-        self._seen = (
-            slice(whole_y - seen_y, whole_y + a + seen_y),
-            slice(whole_x - seen_x, whole_x + a + seen_x),
+        self._on_canvas = (
+            slice(whole_y - kept_y, whole_y + a + kept_y),
+            slice(whole_x - kept_x, whole_x + a + kept_x),
         )
         # Flow per cell. The crop's cells come from the network, the rim's are derived from them.
         self._small = np.zeros((cells + 2 * self.above, cells + 2 * self.beside, 2), np.float32)
@@ -189,11 +189,11 @@ class _Field:
         rows, columns = speed.max(axis=(1, 2)), speed.max(axis=0).max(axis=1)
         y, x = (
             _span(found > _STILL_PX, self._cell, seen)
-            for found, seen in zip((rows, columns), self._seen, strict=True)
+            for found, seen in zip((rows, columns), self._on_canvas, strict=True)
         )
         return None if y is None or x is None else (y, x)
 
-    def places(self, y: slice, x: slice) -> Float:
+    def offsets(self, y: slice, x: slice) -> Float:
         """Return the sampling offsets of one part of the field, ``[rows, columns, 2]``, pixels.
 
         An offset leads from a pixel's position in the part to the texture pixel that it shows.
@@ -202,7 +202,7 @@ class _Field:
         corner = (self._corner[0] + x.start, self._corner[1] + y.start, 0, 0)
         cv2.add(self._small, corner, dst=self._offset)
         cv2.resize(self._offset, self._full.shape[1::-1], dst=self._full, interpolation=cv2.INTER_LINEAR)
-        return self._full[self._seen][y, x]
+        return self._full[self._on_canvas][y, x]
 
     def beyond(self, flow: Float) -> Float | None:
         """Return how far pixels come from outside the crop but inside the picture, ``[h/2, h/2]``.
