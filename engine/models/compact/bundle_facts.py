@@ -1,4 +1,4 @@
-"""``model.json`` of a folder that ``mimicam bundle`` wrote."""
+"""Header of a bundle: ``model.json`` in a folder that ``mimicam bundle`` wrote."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.spec import CompactConfig
 
 COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
-"""The bundle that comes with mimicam."""
+"""Bundle that comes with mimicam."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFacts:
-    """What a backend needs to know before it loads the weights."""
+    """Facts of a bundle that a backend reads before the weights."""
 
     name: str
     sha256: str
-    """Of the weights; portraits carry it."""
+    """SHA-256 of the weights; portraits carry it."""
     size: int
     """Side of the crop, pixels."""
     config: CompactConfig

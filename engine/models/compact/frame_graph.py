@@ -1,6 +1,7 @@
-"""The compact family on one GPU stream: one CUDA graph a frame, from conditioning to warp fields or finished picture.
+"""Compact family on one GPU stream: one CUDA graph per frame, to warp fields or finished picture.
 
-Its motion comes from the tracker, so smoothing, neutral and edit run on the host; their result is uploaded once.
+Motion comes from the tracker, so smoothing, neutral and edit run on the host. Their result is
+uploaded once.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
 
 
 class GpuCompact:
-    """See `engine.models.base.TrackerDrivenModel`. It draws finished frames where its networks run."""
+    """Draws finished frames where its networks run; see `engine.models.base.TrackerDrivenModel`."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
-        """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
+        """Allocate uploads and downloads.
+
+        ``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names.
+        """
         import torch
 
         self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
@@ -90,7 +94,9 @@ class GpuCompact:
         return CompactCanvas(self, self._gpu)
 
     def enter(self, features: Features) -> None:
-        """Move another portrait onto the GPU; its memory stays where it is, so captured steps stay valid.
+        """Move a portrait onto the GPU.
+
+        Its memory keeps its addresses, so captured steps stay valid.
 
         Raises:
             EngineError: another model encoded it.
@@ -110,7 +116,7 @@ class GpuCompact:
         self._resident = features
 
     def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:
-        """A frame of the portrait that was entered, and wait for it."""
+        """Draw a frame of the entered portrait, and wait for it."""
         for name, upload in self._uploads.items():
             np.copyto(upload.host[0], conditioning[name])
         step()()
@@ -118,7 +124,7 @@ class GpuCompact:
     def run_canvas(
         self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float], mouth: Float
     ) -> None:
-        """`run` for a step that `draw`s."""
+        """Run a step that calls `draw`, with the painted mouth; see `run`."""
         np.copyto(self._mouth.host[0], mouth)
         self.run(step, conditioning)
 
@@ -142,7 +148,10 @@ class GpuCompact:
 
 
 class CompactCanvas:
-    """See `engine.models.frame_graph.CanvasGraph`. Several may draw by one model, in turns."""
+    """Draws the frames of one session; see `engine.models.frame_graph.CanvasGraph`.
+
+    Several sessions may share a model, one frame at a time.
+    """
 
     def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
         self._model, self._gpu = model, gpu
@@ -173,14 +182,17 @@ class CompactCanvas:
 def compact_networks(
     model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
 ) -> dict[str, FixedNetwork]:
-    """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
+    """Open encoder and generator in PyTorch.
+
+    The encoder runs in float32, since its rounding would stay in every frame.
+    """
     import torch
 
     from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     specs = encoder_spec(model.config), generator_spec(model.config)
     examples = [{t.name: torch.zeros(t.shape) for t in spec.inputs} for spec in specs]
-    examples[1]["head"][:, 2] = 1.0  # a head of no size is divided by
+    examples[1]["head"][:, 2] = 1.0  # the head's scale is a divisor
     encoder = TorchNetwork(CompactEncoder(model), examples[0], specs[0].output_names, gpu)
     chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
     names = specs[1].output_names
@@ -189,7 +201,9 @@ def compact_networks(
 
 
 def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> GpuCompact:
-    """A bundle in PyTorch on the GPU, convolutions in half precision, a frame as one CUDA graph.
+    """Open a bundle in PyTorch on the GPU.
+
+    Convolutions run in half precision, a frame as one CUDA graph.
 
     Raises:
         EngineError: no GPU, or no such model.

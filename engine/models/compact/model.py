@@ -1,4 +1,4 @@
-"""The compact preset, whatever runs its networks."""
+"""Compact model on any backend that runs its networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ class CompactModel:
     native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
-        """``networks``: ``encoder``, and ``generator`` as `engine.models.compact.spec.pixel_generator_spec` lists it."""
+        """Wrap opened networks.
+
+        ``networks``: ``encoder``, and ``generator`` as in
+        `engine.models.compact.spec.pixel_generator_spec`.
+        """
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
@@ -53,7 +57,9 @@ class CompactModel:
 
 
 def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = None) -> CompactModel:
-    """A bundle on OpenVINO. Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
+    """Open a bundle on OpenVINO.
+
+    Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
 
     Args:
         folder: written by ``mimicam bundle``.
@@ -74,7 +80,8 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     precision = "bf16" if has_bf16() else "f32"
     encoder, generator = encoder_spec(facts.config), pixel_generator_spec(facts.config)
     networks = {
-        # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
+        # The encoder runs once per portrait: it may take longer, but its rounding would stay in
+        # every frame.
         "encoder": Network(
             folder / "encoder.xml", threads=threads, name="the portrait encoder", outputs=encoder.output_names
         ),
@@ -90,7 +97,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
 
 
 def open_bundle_torch(folder: Path) -> CompactModel:
-    """A bundle in eager PyTorch, on the GPU where there is one.
+    """Open a bundle in eager PyTorch, on the GPU if there is one.
 
     Raises:
         EngineError: see `load_compact`.
@@ -109,7 +116,7 @@ def open_bundle_torch(folder: Path) -> CompactModel:
 
 
 def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
-    """The weights of a bundle, in float32.
+    """Load the weights of a bundle in float32.
 
     Raises:
         EngineError: torch is not installed, or the folder is not a bundle.

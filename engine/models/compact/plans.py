@@ -1,4 +1,4 @@
-"""The compact preset as TensorRT plans."""
+"""Compact models as TensorRT plans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mimicam.engine.models.hot_swap import HotSwapModel
 
 
 class TensorRtCompact(GpuCompact):
-    """See `GpuCompact`."""
+    """Runs the plans of an exported compact model; see `GpuCompact`."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class TensorRtCompact(GpuCompact):
 def start_compact(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
 ) -> Model:
-    """An exported compact model on TensorRT; OpenVINO draws while its plans are built.
+    """Open an exported compact model on TensorRT; OpenVINO draws while its plans are built.
 
     Raises:
-        EngineError: no GPU, no TensorRT, or a damaged export; and, where no other backend holds the same weights,
-            a plan that is not the reference.
+        EngineError: no GPU, no TensorRT, or a damaged export. Without another backend of the same
+            weights, also a plan whose outputs differ from the reference.
     """
     gpu = gpu or CudaGpu()
     api, cache = api or find_tensorrt(gpu), cache or PlanCache()
@@ -82,7 +82,7 @@ def start_compact(
 
 
 def _is_bundled(folder: Path) -> bool:
-    """Whether OpenVINO has the same weights: those that came with mimicam."""
+    """Whether the export has the bundled weights, which OpenVINO can draw with."""
     try:
         return read_facts(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
     except EngineError:
