@@ -122,7 +122,7 @@ class LatentNeutral:
     """
 
     def __init__(self) -> None:
-        self._moment = NeutralFinder()
+        self._finder = NeutralFinder()
         self._codes: LatentCodes | None = None
         self._mirror = False
 
@@ -133,16 +133,16 @@ class LatentNeutral:
 
     def calibrate(self) -> None:
         """See `engine.models.reenactor.NeutralEstimator.calibrate`."""
-        self._moment.calibrate()
+        self._finder.calibrate()
 
     def study(self, motion: ImageMotion, captured_ns: int) -> None:
         """See `engine.models.reenactor.NeutralEstimator.study`."""
-        self._moment.search_everywhere()
+        self._finder.search_everywhere()
         self(motion, captured_ns)
 
     def end_study(self) -> None:
         """See `engine.models.reenactor.NeutralEstimator.end_study`."""
-        self._moment.fix()
+        self._finder.fix()
 
     def is_next(self, tracked: MotionCode | None, mirror: bool, captured_ns: int) -> bool:
         """Consider a frame; return whether its face is the neutral from now on.
@@ -155,9 +155,9 @@ class LatentNeutral:
         if tracked is None:
             raise ValueError("tracked must be known: the tracker decides which face is calm")
         if self._mirror != mirror:
-            self._moment.reset()  # codes cannot be mirrored: search again
+            self._finder.reset()  # codes cannot be mirrored: search again
         self._mirror = mirror
-        return self._moment(tracked, captured_ns)
+        return self._finder(tracked, captured_ns)
 
     def __call__(self, motion: ImageMotion, captured_ns: int) -> CodeNeutral:
         """See `engine.models.reenactor.NeutralEstimator`."""

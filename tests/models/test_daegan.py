@@ -16,7 +16,7 @@ from mimicam.engine.models.daegan.network import (
     AdaptiveNorm,
     DaeGan,
     DaeGanConfig,
-    PoseReading,
+    PoseEmbedding,
     SelfAttention,
     reconstruct,
     sample,
@@ -70,25 +70,25 @@ def test_the_order_of_frames_does_not_matter_but_each_frame_does(model: DaeGan, 
 
 def test_equation_2_adds_residuals_on_the_way_up(frames: Tensor) -> None:
     torch.manual_seed(0)
-    reading = PoseReading(
+    embedding = PoseEmbedding(
         torch.zeros(2, 1),
         0.1 * torch.randn(2, 2, S // 4, S // 4),
         torch.randn(2, 3, S // 2, S // 2),
         torch.randn(2, 3, S, S),
     )
     up = torch.nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    warped = sample(F.avg_pool2d(frames[:, 0], 4), reading.displacement)
-    want = reading.residual_high + up(reading.residual_low + up(warped))
-    torch.testing.assert_close(reconstruct(frames[:, 0], reading), want)
+    warped = sample(F.avg_pool2d(frames[:, 0], 4), embedding.displacement)
+    want = embedding.residual_high + up(embedding.residual_low + up(warped))
+    torch.testing.assert_close(reconstruct(frames[:, 0], embedding), want)
 
 
 def test_the_pose_code_is_all_the_outputs_know(model: DaeGan, frames: Tensor) -> None:
     with torch.no_grad():
-        reading = model.pose_embedder(frames[:, 0])
-        assert torch.equal(reading.code, model.pose_embedder.encode(frames[:, 0]))
-        full = model.pose_embedder.decoder(reading.code)[-1]
-        assert torch.equal(reading.residual_high, model.pose_embedder.residual_high(full))
-    assert [v.shape[-1] for v in reading[1:]] == [S // 4, S // 2, S]
+        embedding = model.pose_embedder(frames[:, 0])
+        assert torch.equal(embedding.code, model.pose_embedder.encode(frames[:, 0]))
+        full = model.pose_embedder.decoder(embedding.code)[-1]
+        assert torch.equal(embedding.residual_high, model.pose_embedder.residual_high(full))
+    assert [v.shape[-1] for v in embedding[1:]] == [S // 4, S // 2, S]
 
 
 def test_adaptive_normalisation_sets_mean_and_deviation_from_the_code() -> None:
@@ -125,8 +125,8 @@ def test_every_weight_gets_a_gradient(frames: Tensor) -> None:
     model = DaeGan(DAEGAN_DEBUG)
     model.generator.attention.strength.data.fill_(0.5)
     face = model.embed(frames).face
-    reading = model.pose_embedder(frames[:, 0])
-    (reconstruct(face, reading) + model.reenact(face, frames[:, 1])).square().mean().backward()
+    embedding = model.pose_embedder(frames[:, 0])
+    (reconstruct(face, embedding) + model.reenact(face, frames[:, 1])).square().mean().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # The key's bias shifts all of a row's scores alike, and softmax does not see that.
     assert [name for name in without if name != "generator.attention.key.bias"] == []
@@ -137,8 +137,8 @@ def test_the_full_size_is_what_the_paper_draws() -> None:
         model = DaeGan(DAEGAN)
         face, code = torch.zeros(1, 3, 256, 256), torch.zeros(1, DAEGAN.code)
         assert model.generator(face, code).shape == (1, 3, 256, 256)
-        reading = model.pose_embedder(face)
-    assert [tuple(v.shape[1:]) for v in reading[1:]] == [(2, 64, 64), (3, 128, 128), (3, 256, 256)]
+        embedding = model.pose_embedder(face)
+    assert [tuple(v.shape[1:]) for v in embedding[1:]] == [(2, 64, 64), (3, 128, 128), (3, 256, 256)]
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"width": 6}, {"reduction": 3}, {"reduction": 16}])

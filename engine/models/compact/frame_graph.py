@@ -209,7 +209,7 @@ def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None
         EngineError: no GPU, or no such model.
     """
     gpu = gpu or CudaGpu()
-    model, facts = load_compact(folder)
+    model, bundle = load_compact(folder)
     backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
-    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
-    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)
+    info = ModelInfo(name=bundle.name, sha256=bundle.sha256, size=bundle.size, backend=backend)
+    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, info)

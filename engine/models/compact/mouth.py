@@ -129,7 +129,7 @@ class MouthPainter:
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
     ) -> None:
         jaw = self._skull + _JAW * (target.shape[CHIN].mean(axis=0) - self._chin)
-        points = _seen_rows() + np.stack([jaw, jaw, self._skull, self._skull])[:, None, None]
+        points = _visible_rows() + np.stack([jaw, jaw, self._skull, self._skull])[:, None, None]
         placed = self._pixels(place(points.reshape(-1, 3), target.pose)) - corner
         lower, lower_apart, upper, upper_apart = _fixed(placed).reshape(*points.shape[:3], 2)
         # Touching teeth make the row opaque, in the tone of gaps. Separate teeth are then drawn
@@ -215,7 +215,7 @@ def _rise(x: Float, least: float) -> Float:
 @cache
 def _shades() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return grey levels of each tooth and the gap beside it, for the lower and the upper row."""
-    count = _seen_rows().shape[1]
+    count = _visible_rows().shape[1]
     middle = (count - 1) / 2
     aside = np.abs(np.arange(count) - middle) / middle
     fall = 1 - _BACK_TONE * aside**1.5
@@ -227,7 +227,7 @@ def _shades() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
 
 
 @cache
-def _seen_rows() -> Float:
+def _visible_rows() -> Float:
     """Return outlines ``[4, T, P, 3]``: lower teeth touching, lower with gaps, upper alike."""
     whole, gaps = (
         rows(Row(shown_mm=_SHOWN_AT_REST_MM, freeway_mm=_FREEWAY_MM, gap=gap, worn=True))

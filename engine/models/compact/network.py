@@ -34,7 +34,7 @@ SLOPE = 0.1
 _NOISE = 0.004
 """Crop units. Noise of the head's affine motion: half a pixel at 256."""
 _REACHED = 4.0
-"""Inverse of the landmarks' weight (`LandmarkFlow`) from which the generator moves pixels freely."""
+"""Inverse of the landmarks' weight (`LandmarkFlow`) at which the generator is free."""
 _FIRM = 8.0
 """Logit that keeps the warped picture where nothing moves."""
 _OWN_TEETH = 3.0

@@ -83,7 +83,7 @@ class FrameEmbedding(NamedTuple):
     """``[N, 2, S, S]``"""
 
 
-class PoseReading(NamedTuple):
+class PoseEmbedding(NamedTuple):
     """Output of the pose embedder for a frame (figure 4)."""
 
     code: Tensor
@@ -193,10 +193,10 @@ class PoseEmbedder(nn.Module):
         code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
         return code
 
-    def forward(self, image_N3SS: Tensor) -> PoseReading:
+    def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code = self.encode(image_N3SS)
         *_, quarter, half, full = self.decoder(code)
-        return PoseReading(
+        return PoseEmbedding(
             code,
             torch.tanh(self.displacement(quarter)),
             self.residual_low(half),
@@ -204,13 +204,13 @@ class PoseEmbedder(nn.Module):
         )
 
 
-def reconstruct(face_N3SS: Tensor, reading: PoseReading) -> Tensor:
+def reconstruct(face_N3SS: Tensor, embedding: PoseEmbedding) -> Tensor:
     """Apply equation 2: warp the face at a quarter of the size, then add both residuals going up.
 
     The face is averaged down before it is sampled, since sampling every fourth pixel would alias.
     """
-    warped = sample(F.avg_pool2d(face_N3SS, 4), reading.displacement)
-    return reading.residual_high + _double(reading.residual_low + _double(warped))
+    warped = sample(F.avg_pool2d(face_N3SS, 4), embedding.displacement)
+    return embedding.residual_high + _double(embedding.residual_low + _double(warped))
 
 
 class AdaptiveNorm(nn.Module):
@@ -282,8 +282,8 @@ class SelfAttention(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         query, key, value = (layer(x_NCHW).flatten(2) for layer in (self.query, self.key, self.value))
         weight = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
-        seen: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
-        out: Tensor = x_NCHW + self.strength * seen
+        attended: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
+        out: Tensor = x_NCHW + self.strength * attended
         return out
 
 

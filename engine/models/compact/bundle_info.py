@@ -14,7 +14,7 @@ COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleFacts:
+class BundleInfo:
     """Facts of a bundle that a backend reads before the weights."""
 
     name: str
@@ -25,19 +25,19 @@ class BundleFacts:
     config: CompactConfig
 
 
-def read_facts(folder: Path) -> BundleFacts:
+def read_info(folder: Path) -> BundleInfo:
     """Read and check ``model.json``.
 
     Raises:
         EngineError: it is missing or damaged.
     """
     try:
-        facts = json.loads((folder / "model.json").read_text())
-        return BundleFacts(
-            name=str(facts["name"]),
-            sha256=str(facts["sha256"]),
-            size=int(facts["size"]),
-            config=CompactConfig(**facts["config"]),
+        values = json.loads((folder / "model.json").read_text())
+        return BundleInfo(
+            name=str(values["name"]),
+            sha256=str(values["sha256"]),
+            size=int(values["size"]),
+            config=CompactConfig(**values["config"]),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EngineError(
