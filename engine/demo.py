@@ -51,7 +51,7 @@ class Wall:
         """
         self._portraits = list(portraits)
         self._turn_s = seconds / len(self._portraits)
-        self._shown = 0
+        self._current = 0
         self._first_ns: int | None = None
         self._view = DriverView(CELL_PX)
         track = FaceTracker()
@@ -72,19 +72,19 @@ class Wall:
         """Observe a driver's frame once for all three pipelines."""
         return self._pipelines[0].observe(frame)
 
-    def draw(self, seen: Observation) -> Frame:
+    def draw(self, observation: Observation) -> Frame:
         """Return the wall for one driver's frame."""
-        self._take_turns(seen.frame.captured_ns)
-        results = [pipeline.draw(seen).image for pipeline in self._pipelines]
-        row = np.hstack([self._view(seen), *(_cell(image) for image in results)])
-        return replace(seen.frame, image=np.vstack([self._labels, row]))
+        self._take_turns(observation.frame.captured_ns)
+        results = [pipeline.draw(observation).image for pipeline in self._pipelines]
+        row = np.hstack([self._view(observation), *(_cell(image) for image in results)])
+        return replace(observation.frame, image=np.vstack([self._labels, row]))
 
     def _take_turns(self, captured_ns: int) -> None:
         self._first_ns = captured_ns if self._first_ns is None else self._first_ns
         turn = int((captured_ns - self._first_ns) / 1e9 / self._turn_s)
         turn = min(turn, len(self._portraits) - 1)
-        if turn != self._shown:
-            self._shown = turn
+        if turn != self._current:
+            self._current = turn
             for pipeline in self._pipelines:
                 pipeline.set_portrait(self._portraits[turn])
 
@@ -97,9 +97,9 @@ class DriverView:
         self._side = side
         self._centre_px: float | None = None
 
-    def __call__(self, seen: Observation) -> Image:
+    def __call__(self, observation: Observation) -> Image:
         """Return the square, ``[side, side, 3]``."""
-        image, face = seen.frame.image, None if seen.crop is None else seen.crop.face
+        image, face = observation.frame.image, None if observation.crop is None else observation.crop.face
         height, width = image.shape[:2]
         square = min(height, width)
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2

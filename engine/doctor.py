@@ -198,12 +198,16 @@ def _camera() -> Iterator[Check]:
 def _virtual_camera() -> Iterator[Check]:
     for found in virtual_cameras():
         tested = self_test() if found.device else None
-        seen = {None: "", True: "; the test picture came back", False: "; the test picture did not come back"}
+        notes = {
+            None: "",
+            True: "; the test picture came back",
+            False: "; the test picture did not come back",
+        }
         yield Check(
             name=f"virtual camera {found.driver}",
             ok=bool(found.device) and tested is not False,
             required=False,
-            detail=(found.device or found.reason) + seen[tested],
+            detail=(found.device or found.reason) + notes[tested],
             remedy=found.remedy,
         )
 

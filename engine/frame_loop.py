@@ -64,7 +64,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
             on_drained: called on the drawing thread: there are no more results.
             on_fail: called on a thread that failed, with its error; once, if both fail.
         """
-        self._observe_item, self._draw_seen, self._on_result = observe, draw, on_result
+        self._observe_item, self._draw_item, self._on_result = observe, draw, on_result
         self._pace, self._drops, self._stop = pace, drops, stop
         self._around = around or nullcontext()
         self._on_drained, self._on_fail = on_drained, on_fail
@@ -121,8 +121,8 @@ class FrameLoop(Generic[Item, Observation, Result]):
             self._drops.count(STOPPED)
             return
         with self._pace.looking:
-            seen = self._observe_item(item)
-        self._observed.put(seen)
+            observation = self._observe_item(item)
+        self._observed.put(observation)
 
     def _drop_waiting(self) -> None:
         """Count items that will not be observed because the other thread has ended."""
@@ -141,12 +141,12 @@ class FrameLoop(Generic[Item, Observation, Result]):
 
     def _draw_all(self) -> None:
         try:
-            while (seen := self._observed.take()) is not None:
+            while (observation := self._observed.take()) is not None:
                 if self._stop.is_set():
                     self._drops.count(STOPPED)
                     continue
                 with self._pace.drawing:
-                    result = self._draw_seen(seen)
+                    result = self._draw_item(observation)
                 self._on_result(result)
         except Closed:
             return

@@ -161,7 +161,7 @@ def _find(image: Image, label: str) -> Face:
             f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
         )
     with _ENROLLING:
-        face = _look(image, label)
+        face = _read_face(image, label)
     if face is None:
         raise EngineError(
             f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
@@ -175,7 +175,7 @@ def _find(image: Image, label: str) -> Face:
     return face
 
 
-def _look(image: Image, label: str) -> Face | None:
+def _read_face(image: Image, label: str) -> Face | None:
     region = _only_face(image, label)
     _, tracker = _networks()
     tracker.reset()
@@ -201,7 +201,7 @@ def _only_face(image: Image, label: str) -> Region | None:
     found = _detect_everywhere(image)
     found.sort(key=lambda d: -d.region.size_px)
     if len(found) > 1 and found[1].region.size_px > _SAME_SIZE * found[0].region.size_px:
-        raise EngineError(f"{label} shows {len(found)} faces: cut it to the one that shall be animated")
+        raise EngineError(f"{label} shows {len(found)} faces: crop it to the one to animate")
     return found[0].region if found else None
 
 

@@ -198,9 +198,9 @@ def render_video(
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
-        with closing(one_ahead(_look(video, pipeline))) as ahead:
-            for time_s, seen in ahead:
-                writer.write(pipeline.draw(seen).image, time_s)
+        with closing(one_ahead(_observations(video, pipeline))) as ahead:
+            for time_s, observation in ahead:
+                writer.write(pipeline.draw(observation).image, time_s)
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
@@ -244,7 +244,7 @@ def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image
             yield timed.time_s, timed.image
 
 
-def _look(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
+def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
     """Yield each frame's time in seconds and its observation.
 
     Decoding and tracking run while the previous frame is drawn.

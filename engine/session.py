@@ -40,7 +40,7 @@ _WAIT_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class SessionParts:
     """Parts that a session connects."""
 
     source: Source
@@ -55,7 +55,7 @@ class Session:
 
     def __init__(
         self,
-        parts: Parts,
+        parts: SessionParts,
         *,
         clock: Clock | None = None,
         timings: Timings | None = None,
@@ -149,7 +149,7 @@ class Session:
             worker.raise_error()
         return self._report(interrupted, stuck)
 
-    def figures(self) -> list[str]:
+    def stats(self) -> list[str]:
         """Return rate, frame age and drops of the first sink, for an overlay."""
         lane = self._lanes[0]
         drops = ", ".join(f"{reason} {n}" for reason, n in self._drops.by_reason().items())

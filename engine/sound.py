@@ -71,7 +71,7 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
             return Silence()
         name = stream.codec_context.name
     except _FAILURES:
-        tell("the sound is left out: nobody here knows its format")
+        tell("the sound is left out: its format is unknown here")
         return Silence()
     kind = into.format.name
     if _holds(path, kind, stream.index):

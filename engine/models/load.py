@@ -119,7 +119,7 @@ def _family_of_export(folder: Path) -> Family:
     for family in FAMILIES:
         if family.networks == names:
             return family
-    raise EngineError(f"{folder} holds no model that this version knows: export it again")
+    raise EngineError(f"{folder} holds no model of this version: export it again")
 
 
 def _family_of_weights(path: Path) -> Family:

@@ -12,7 +12,7 @@ from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import enroll
 from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.session import Parts, Session
+from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.types import EditSettings, Face, Frame
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
@@ -80,7 +80,7 @@ def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
     weighed, source = Weighed(pipeline), ScriptedSource([], gated=True)
     source._frames = _frames()
     source.gate.release()
-    parts = Parts(source=source, pipeline=weighed, sinks=[ForgetfulSink(source)], size=(96, 64))
+    parts = SessionParts(source=source, pipeline=weighed, sinks=[ForgetfulSink(source)], size=(96, 64))
     tracemalloc.start()
     try:
         report = Session(parts, clock=FakeClock()).run()

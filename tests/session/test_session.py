@@ -13,7 +13,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
 from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.session import STOP_LIMIT_S, Parts, Session
+from mimicam.engine.session import STOP_LIMIT_S, Session, SessionParts
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
@@ -32,7 +32,7 @@ from tests.session.fakes import (
 
 
 def _session(source: Source, *sinks: Sink, pipeline: FramePath | None = None) -> Session:
-    parts = Parts(source=source, pipeline=pipeline or PassThrough(), sinks=sinks, size=(64, 48))
+    parts = SessionParts(source=source, pipeline=pipeline or PassThrough(), sinks=sinks, size=(64, 48))
     return Session(parts, clock=FakeClock())
 
 
@@ -185,7 +185,7 @@ def test_a_stalled_sink_delays_nobody() -> None:
 def test_frame_age_counts_from_capture_to_written() -> None:
     clock = FakeClock(start_ns=1_000_000_000)
     source, sink = ScriptedSource([frame(0, captured_ns=1_000_000_000)]), ListSink()
-    parts = Parts(
+    parts = SessionParts(
         source=source, pipeline=PassThrough(lambda _: clock.advance(0.040)), sinks=[sink], size=(64, 48)
     )
     report = Session(parts, clock=clock).run()
@@ -300,7 +300,7 @@ def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
         told.append(reason)
         heard.set()
 
-    parts = Parts(source=source, pipeline=PassThrough(), sinks=(good, broken), size=(64, 48))
+    parts = SessionParts(source=source, pipeline=PassThrough(), sinks=(good, broken), size=(64, 48))
     running = Running(Session(parts, clock=FakeClock(), on_lost=on_lost))
     source.gate.release()
     assert heard.wait(LIMIT_S)
@@ -377,7 +377,9 @@ def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> 
             told.append(names)
             slow.go_on.set()
 
-        parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
+        parts = SessionParts(
+            source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48)
+        )
         report = Session(parts, clock=FakeClock(), on_slow=on_slow).run(seconds=0.05)
         assert (report.stuck, told) == (stuck, [] if stuck else ["disk"])
         slow.go_on.set()
@@ -386,7 +388,9 @@ def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> 
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_cuts_a_slow_sink_short_and_raises_nothing() -> None:
     slow = SlowToClose(limit_s=LIMIT_S)
-    parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
+    parts = SessionParts(
+        source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48)
+    )
     session = Session(parts, clock=FakeClock(), on_slow=lambda _: signal.raise_signal(signal.SIGINT))
     started_s = time.monotonic()
     report = session.run(seconds=0.05)
@@ -454,7 +458,7 @@ def test_figures_name_rate_age_drops_and_what_is_wrong_with_the_source() -> None
     session = _session(source, ListSink())
     session.run()
     source.status = "camera is gone: plug it in again"
-    first, second = session.figures()
+    first, second = session.stats()
     assert "fps" in first
     assert "age" in first
     assert "drops: none" in first
