@@ -102,7 +102,7 @@ def test_the_help_of_every_command_sends_and_stores_nothing(home: Path) -> None:
     assert (seen, _files(home)) == ([], [])
 
 
-def test_using_it_sends_and_stores_nothing(home: Path) -> None:
+def test_commands_send_and_store_nothing(home: Path) -> None:
     portrait, out = str(bundled_portraits()[0]), home.parent
     commands = [
         ["enroll", portrait, "-o", str(out / "me")],
@@ -129,7 +129,7 @@ def test_importing_every_module_sends_and_stores_nothing(home: Path) -> None:
     assert (seen, _files(home)) == ([], [])
 
 
-def test_libraries_that_report_home_are_imported_in_one_place_only() -> None:
+def test_libraries_with_telemetry_are_imported_in_one_place() -> None:
     """Tests too: whoever runs them is not reported either."""
     allowed = Path(str(silent_imports.__file__))
     found = [

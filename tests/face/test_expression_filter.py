@@ -39,7 +39,7 @@ def _explained(truth: list[Float], read: list[Float]) -> float:
     return float(1 - ((wanted - got) ** 2).sum() / (wanted**2).sum())
 
 
-def test_a_strangers_lips_are_read_better_than_by_blendshapes_alone() -> None:
+def test_the_filter_reads_lips_better_than_blendshapes_alone() -> None:
     faces, stranger = _driver(), motion(pose(yaw=8))
     truth = [face.shape for face in faces]
     blendshapes = [shape_change(face.expression - stranger.expression) for face in faces]
@@ -49,7 +49,7 @@ def test_a_strangers_lips_are_read_better_than_by_blendshapes_alone() -> None:
     assert 1 - _explained(truth, read) < 0.65 * (1 - _explained(truth, blendshapes))
 
 
-def test_within_one_person_more_of_what_is_seen_counts() -> None:
+def test_within_one_person_landmarks_explain_more() -> None:
     faces = _driver()
     truth = [face.shape for face in faces]
     filtered = [expression_displacement(face, faces[0]) for face in faces]
@@ -63,7 +63,7 @@ def test_a_face_like_itself_has_no_displacement() -> None:
     assert not displacement_of_one_person(face, face).any()
 
 
-def test_the_way_there_is_the_way_back() -> None:
+def test_displacement_is_antisymmetric() -> None:
     one, other = _driver()[2], _driver()[20]
     there, back = expression_displacement(one, other), expression_displacement(other, one)
     np.testing.assert_allclose(there, -back, atol=1e-6)

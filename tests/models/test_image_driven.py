@@ -91,13 +91,13 @@ OWN = _codes(10.0, -2.0)
 DRIVER = _motion(30.0, 6.0)
 
 
-def test_without_a_neutral_the_drivers_codes_are_added_as_they_are() -> None:
+def test_without_neutral_the_drivers_codes_are_added_unchanged() -> None:
     drive = BranchEdit(OWN)(DRIVER, None, EditSettings())
     assert drive.expression is DRIVER.codes.expression
     assert drive.pose is DRIVER.codes.pose
 
 
-def test_without_a_neutral_gains_scale_the_way_from_the_portraits_own_codes() -> None:
+def test_without_neutral_gains_scale_the_distance_from_own_codes() -> None:
     edit = BranchEdit(OWN)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0, pose_gain=0))) == (10.0, -2.0)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0.5, pose_gain=1.5))) == (20.0, 10.0)
@@ -110,7 +110,7 @@ def test_the_drivers_neutral_gives_the_portrait_its_own_codes() -> None:
     assert _values(edit(_motion(31.0, 4.0), DRIVER, stronger)) == (12.0, -4.0)
 
 
-def test_expression_is_the_drivers_while_pose_counts_from_the_neutral() -> None:
+def test_expression_is_absolute_while_pose_is_relative() -> None:
     assert _values(BranchEdit(OWN)(DRIVER, _motion(20.0, 5.0), EditSettings())) == (30.0, -1.0)
 
 
@@ -121,7 +121,7 @@ def test_a_mode_runs_its_branches(mode: Mode, want: tuple[float | None, ...]) ->
     assert _values(BranchEdit(OWN)(DRIVER, None, EditSettings(mode=mode))) == want
 
 
-def test_between_two_drives_branches_are_the_later_ones() -> None:
+def test_interpolation_keeps_the_later_targets_branches() -> None:
     both = BranchCodes(expression=OWN.expression, pose=OWN.pose)
     only_pose = BranchCodes(expression=None, pose=DRIVER.codes.pose)
     assert _values(both.towards(only_pose, 0.25)) == (None, 0.0)
@@ -172,7 +172,7 @@ def test_a_mirrored_crop_is_read_turned_over() -> None:
     assert encode(_crop(_halves(40, 100), 0.04, mirror=True)).codes.pose[0] == -60
 
 
-def test_smoothing_calms_trembling_codes_and_arrives_where_they_stay() -> None:
+def test_smoothing_damps_trembling_codes_and_converges() -> None:
     encode = ImageEncoder(GreyModel())
     trembling = [
         encode(_crop(_halves(100 + i % 2, 100 + i % 2), i / 30)).codes.expression[0] for i in range(60)
@@ -262,7 +262,7 @@ def test_the_drivers_face_is_cut_from_its_box() -> None:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_lost_face_is_held_eased_to_the_portraits_own_codes_and_then_the_card(mode: Mode) -> None:
+def test_a_lost_face_holds_eases_to_own_codes_and_shows_the_card(mode: Mode) -> None:
     model, eyes = GreyModel(), Eyes(FACE)
     pipeline = _pipeline(model, eyes, mode=mode)
     start, driven = _halves(100, 130), _halves(120, 190)
@@ -304,7 +304,7 @@ def test_changing_the_mode_while_the_face_is_lost_keeps_drawing() -> None:
     assert model.last() == (None, 10)
 
 
-def test_mirroring_turns_the_drivers_picture_over_before_it_is_read() -> None:
+def test_mirroring_flips_the_drivers_picture_before_encoding() -> None:
     model = GreyModel()
     pipeline = _pipeline(model, Eyes(None), reference=MotionReference.ABSOLUTE)
     pipeline.set_edit(replace(pipeline.edit, mirror=True))

@@ -103,7 +103,7 @@ def _drives(model: KeepingModel) -> list[dict[str, Float]]:
     return model.drives
 
 
-def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
+def test_a_conditioning_in_use_is_never_overwritten() -> None:
     # A model that holds each of them leaves no buffer to use again: what it got is what was meant.
     held, passing = _drives(KeepingModel(copy=False)), _drives(KeepingModel(copy=True))
     buffers = {drive["openings"].ctypes.data for drive in held}
@@ -113,7 +113,7 @@ def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
         assert all((a[name] == b[name]).all() for name in a)
 
 
-def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictures() -> None:
+def test_results_in_flight_share_no_memory() -> None:
     model = FakeModel()
     portraits = [enroll(bundled("rosa.jpg"), model=model, name="rosa")]
     dark = {"latent": np.zeros(8), "crop": np.full((64, 64, 3), 9.0)}
@@ -138,7 +138,7 @@ def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictur
     )
 
 
-def test_the_card_is_drawn_on_the_result_and_not_on_what_it_was_made_from() -> None:
+def test_the_card_is_drawn_on_the_result_and_not_on_its_source() -> None:
     model = FakeModel()
     portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(160, 120))

@@ -81,7 +81,7 @@ def _jaw(model: FakeModel) -> float:
     return float(model.drives[-1]["expression"][1, JAW])
 
 
-def test_every_frame_gives_one_result_with_its_own_number_and_time(make: Make) -> None:
+def test_every_frame_gives_one_result_with_its_seq_and_time(make: Make) -> None:
     pipeline = make(size=(320, 240))
     for seq in (0, 1, 5, 9):
         result = pipeline.step(frame(seq, 0.1 * seq))
@@ -98,7 +98,7 @@ def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, sami
     assert (first.image == kept).all()
 
 
-def test_the_driver_drives(make: Make, model: FakeModel) -> None:
+def test_the_drivers_motion_moves_the_portrait(make: Make, model: FakeModel) -> None:
     pipeline = make()
     for jaw in (0.1, 0.6, 0.3):
         pipeline.track.face = seen(jaw)  # type: ignore[attr-defined]
@@ -132,9 +132,7 @@ def test_another_portrait_is_drawn_from_the_next_step_on(
     assert _is_all(result.image, 17)
 
 
-def test_changes_are_taken_in_the_order_they_were_asked_for(
-    make: Make, samir: Portrait, rosa: Portrait
-) -> None:
+def test_changes_apply_in_the_order_of_their_calls(make: Make, samir: Portrait, rosa: Portrait) -> None:
     pipeline = make()
     for portrait in (samir, rosa, samir):
         pipeline.set_portrait(portrait)
@@ -142,7 +140,7 @@ def test_changes_are_taken_in_the_order_they_were_asked_for(
     assert pipeline.portrait is samir
 
 
-def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make, samir: Portrait) -> None:
+def test_a_portrait_can_change_while_the_face_is_lost(make: Make, samir: Portrait) -> None:
     pipeline = make()
     pipeline.step(frame(0))
     pipeline.track.face = None  # type: ignore[attr-defined]
@@ -240,14 +238,14 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
         assert all((together[name] == apart[name]).all() for name in together)
 
 
-def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, samir: Portrait) -> None:
+def test_a_portrait_set_after_observing_is_drawn_at_once(make: Make, samir: Portrait) -> None:
     pipeline = make()
     looked = pipeline.observe(frame(0))
     pipeline.set_portrait(samir)
     assert _is_all(pipeline.draw(looked).image, 17)
 
 
-def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
+def test_standby_after_observing_hides_the_driver_at_once(
     make: Make, model: FakeModel, rosa: Portrait
 ) -> None:
     assert rosa.motion is not None
@@ -288,9 +286,7 @@ def test_the_drivers_picture_reaches_no_result(make: Make) -> None:
 
 @pytest.mark.parametrize("field", ["landmarks", "blendshapes"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_frame_without_numbers_is_a_frame_without_a_face(
-    make: Make, model: FakeModel, field: str, value: float
-) -> None:
+def test_a_face_with_nan_counts_as_no_face(make: Make, model: FakeModel, field: str, value: float) -> None:
     pipeline = make(smooth=True)
     pipeline.track.face = seen(0.5)  # type: ignore[attr-defined]
     pipeline.step(frame(0))

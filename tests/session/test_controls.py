@@ -39,11 +39,11 @@ def _press(keys: str) -> list[Any]:
     return pipeline.asked
 
 
-def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> None:
+def test_m_cycles_modes_even_if_keys_come_faster_than_frames() -> None:
     assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
 
 
-def test_m_keeps_to_what_the_model_can_do() -> None:
+def test_m_offers_only_modes_of_the_model() -> None:
     pipeline = FakePipeline()
     pipeline.modes = (Mode.BOTH,)
     Controls(pipeline, Gallery([]), stop=lambda: None).key("m")

@@ -98,7 +98,7 @@ def _sound_of(path: Path) -> tuple[str, float]:
         ("a.mp4", "aac", "out.avi", {"aac", "mp3", "mp3float"}),
     ],
 )  # fmt: skip
-def test_sound_is_copied_where_the_container_holds_it_and_re_encoded_where_not(
+def test_sound_is_copied_or_re_encoded_as_the_container_needs(
     tmp_path: Path, layout: str, driver: str, codec: str, out: str, becomes: set[str]
 ) -> None:
     driving = _driver(tmp_path / driver, codec, layout=layout)

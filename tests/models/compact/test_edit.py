@@ -77,7 +77,7 @@ def test_without_gain_the_portrait_rests() -> None:
     assert (drive.target_points == drive.source_points).all()
 
 
-def test_without_an_anchor_the_drivers_motion_is_taken_as_it_is() -> None:
+def test_without_a_neutral_motion_is_absolute() -> None:
     drive = edit(PORTRAIT, DRIVER, None, EditSettings())
     assert drive.expression[1] == pytest.approx(DRIVER.expression, abs=1e-6)
     assert drive.pose[1] == pytest.approx(pose_vector(DRIVER.pose), abs=1e-5)
@@ -168,7 +168,7 @@ def test_a_mirror_twice_is_no_mirror() -> None:
     assert (twice.pose.rotation == DRIVER.pose.rotation).all()
 
 
-def test_with_mirror_on_neutral_is_still_neutral_and_a_turn_is_turned_round() -> None:
+def test_mirroring_keeps_the_neutral_and_reverses_a_turn() -> None:
     settings = EditSettings(mirror=True)
     rest = edit(PORTRAIT, ANCHOR, ANCHOR, settings)
     assert rest.pose[1] == pytest.approx(pose_vector(PORTRAIT.pose), abs=1e-5)
@@ -177,7 +177,7 @@ def test_with_mirror_on_neutral_is_still_neutral_and_a_turn_is_turned_round() ->
     assert flipped.pose[1, 2] == pytest.approx(-plain.pose[1, 2], abs=1e-5)
 
 
-def test_what_blendshapes_do_not_say_is_taken_from_the_landmarks() -> None:
+def test_motion_beyond_blendshapes_comes_from_landmarks() -> None:
     anchor = motion()
     shape = anchor.shape.copy()
     shape[[14, 17, 87, 317], 1] += 0.1  # the lower lip
@@ -189,7 +189,7 @@ def test_what_blendshapes_do_not_say_is_taken_from_the_landmarks() -> None:
     assert np.abs(residual_displacement(replace(anchor, shape=slipped), anchor)).max() <= 0.2
 
 
-def test_a_driver_at_their_neutral_brings_nothing_of_their_own_face() -> None:
+def test_a_driver_at_rest_transfers_no_identity() -> None:
     own = motion().shape * np.array([1.1, 0.9, 1.0], np.float32)
     anchor = replace(motion(), shape=own)
     assert not residual_displacement(anchor, anchor).any()
@@ -215,7 +215,7 @@ def test_a_mirrored_drivers_mouth_goes_to_the_other_side() -> None:
     ],
     ids=["talks", "asleep", "smiles", "calm"],
 )
-def test_absolutely_the_portraits_own_expression_makes_no_difference(own: dict[str, float]) -> None:
+def test_absolute_motion_ignores_the_portraits_own_expression(own: dict[str, float]) -> None:
     """Portraits of one person, photographed with any expression, come to one and the same face."""
     portrait = _expressive(own)
     for driver in (_expressive({}), _expressive({"jawOpen": 0.6}), _expressive({"mouthPucker": 0.8})):

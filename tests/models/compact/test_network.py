@@ -57,7 +57,7 @@ def _border(difference: torch.Tensor) -> torch.Tensor:
     return torch.cat([difference[..., :6].flatten(), difference[..., -6:].flatten()])
 
 
-def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restless: Compact) -> None:
+def test_an_expression_leaves_pixels_beyond_landmarks_unchanged(restless: Compact) -> None:
     own = motion(pose(scale=0.3))
     change = shape_change(shapes(jawOpen=0.8))
     image, result = _run(restless, own, replace(own, shape=own.shape + change))
@@ -66,7 +66,7 @@ def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restl
     assert difference[..., 24:44, 24:40].max() > 0.2, "the face is drawn"
 
 
-def test_what_is_shown_is_decided_where_training_hedges(restless: Compact) -> None:
+def test_inference_decides_where_training_hedges(restless: Compact) -> None:
     shown = _mask(restless)
     hedged = _mask(restless.train())
     restless.eval()

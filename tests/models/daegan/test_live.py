@@ -118,7 +118,7 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
     )
 
 
-def test_what_depends_on_the_portrait_alone_is_computed_once(
+def test_portrait_only_networks_run_once(
     weights: Path, aligned: tuple[Image, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _open(weights, "torch")
@@ -168,7 +168,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
         assert _close(drawn(*gains), model.generate(portrait.features, expression=code, pose=None))
 
 
-def test_it_is_enrolled_with_and_run(
+def test_the_model_enrolls_and_runs(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tmp_path / "anna", tmp_path / "out.mp4"
@@ -193,7 +193,9 @@ def test_an_export_runs_as_the_weights_do(
     assert _open(weights, "openvino").backend.startswith("openvino")
 
 
-def test_what_does_not_fit_is_refused(weights: Path, aligned: tuple[Image, ...], tmp_path: Path) -> None:
+def test_wrong_codes_and_damaged_files_are_refused(
+    weights: Path, aligned: tuple[Image, ...], tmp_path: Path
+) -> None:
     model = _open(weights, "torch")
     features = model.encode(aligned[0])
     code = model.read_motion(aligned[1]).expression

@@ -61,7 +61,7 @@ def test_equation_1_sums_warped_frames_by_normalised_attention(model: DaeGan, fr
     torch.testing.assert_close(got.face, want)
 
 
-def test_the_order_of_frames_does_not_matter_but_each_frame_does(model: DaeGan, frames: Tensor) -> None:
+def test_frame_order_is_irrelevant_but_every_frame_counts(model: DaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         face = model.embed(frames).face
         torch.testing.assert_close(model.embed(frames.flip(1)).face, face, atol=1e-5, rtol=1e-5)
@@ -82,7 +82,7 @@ def test_equation_2_adds_residuals_on_the_way_up(frames: Tensor) -> None:
     torch.testing.assert_close(reconstruct(frames[:, 0], embedding), want)
 
 
-def test_the_pose_code_is_all_the_outputs_know(model: DaeGan, frames: Tensor) -> None:
+def test_the_outputs_depend_on_the_pose_code_alone(model: DaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         embedding = model.pose_embedder(frames[:, 0])
         assert torch.equal(embedding.code, model.pose_embedder.encode(frames[:, 0]))
@@ -91,7 +91,7 @@ def test_the_pose_code_is_all_the_outputs_know(model: DaeGan, frames: Tensor) ->
     assert [v.shape[-1] for v in embedding[1:]] == [S // 4, S // 2, S]
 
 
-def test_adaptive_normalisation_sets_mean_and_deviation_from_the_code() -> None:
+def test_adaptive_norm_sets_mean_and_deviation_from_the_code() -> None:
     torch.manual_seed(0)
     layer, code = AdaptiveNorm(3, 5), torch.randn(2, 5)
     out = layer(torch.randn(2, 3, 16, 16) * 7 + 4, code)
@@ -101,7 +101,7 @@ def test_adaptive_normalisation_sets_mean_and_deviation_from_the_code() -> None:
     torch.testing.assert_close(got, (1 + layer.deviation(hidden)).abs(), atol=1e-3, rtol=0)
 
 
-def test_self_attention_starts_as_the_identity_and_then_mixes_places() -> None:
+def test_self_attention_starts_as_identity_and_then_mixes() -> None:
     torch.manual_seed(0)
     layer, x = SelfAttention(16), torch.randn(1, 16, 4, 4)
     assert torch.equal(layer(x), x)

@@ -200,7 +200,7 @@ def test_a_session_on_the_device_is_the_session_on_the_host(
                 assert np.abs(a - b).max() <= LIMIT * size, f"frame {index}, branch {branch}"
 
 
-def test_the_session_above_is_one_in_which_everything_matters() -> None:
+def test_the_scripted_session_exercises_every_feature() -> None:
     """Each decision, taken away, would show."""
     whole = run(DeviceModel(), motion=(MotionReference.RELATIVE,) * 2, smooth=True)
     for name, off in {"keep": False, "take_neutral": False, "expression_share": 1.0, "seconds": 0.02,
@@ -215,7 +215,7 @@ def test_the_session_above_is_one_in_which_everything_matters() -> None:
         assert max(apart) > 1e-2, f"nothing depends on {name}"
 
 
-def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> None:
+def test_the_hosts_neutral_is_kept_when_the_device_takes_over() -> None:
     may_finish, host, device = threading.Event(), CodeModel(), DeviceModel()
 
     def build(_progress: Progress) -> DeviceModel:
@@ -240,14 +240,14 @@ def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> N
     assert np.abs(got - want).max() < 1e-4
 
 
-def test_a_drive_that_was_never_shown_cannot_be_eased_from() -> None:
+def test_a_target_that_was_never_drawn_cannot_be_eased_from() -> None:
     edit = DeviceEdit(count())
     stranger, now = edit.rest(EditSettings()), edit.rest(EditSettings())
     with pytest.raises(ValueError, match="must be what was shown last"):
         BlendHistory().next(stranger.towards(now, 0.5))
 
 
-def test_eased_drives_remember_no_pictures_of_the_past() -> None:
+def test_eased_targets_hold_no_older_targets() -> None:
     """A night of lost and found faces takes no more memory than one."""
     shown, edit = BlendHistory(), DeviceEdit(count())
     drive = edit.rest(EditSettings())
@@ -298,7 +298,7 @@ def test_the_devices_paste_is_where_the_hosts_is(size: tuple[int, int] | None) -
     assert np.abs(np.roll(got[0].numpy().astype(int), 2, 1) - want).mean() > 5
 
 
-def test_a_finished_picture_becomes_the_callers_own() -> None:
+def test_a_finished_picture_belongs_to_the_caller() -> None:
     fetched, buffer = CopyResult(), np.full((4, 6, 3), 7, np.uint8)
     first = fetched(buffer)
     buffer.fill(9)
@@ -307,7 +307,7 @@ def test_a_finished_picture_becomes_the_callers_own() -> None:
     assert (second == 9).all()
 
 
-def test_time_is_counted_as_the_filter_counts_it() -> None:
+def test_the_device_encoder_counts_time_as_the_filter_does() -> None:
     encode = DeviceEncoder(SIDE, crops=False)
     image, box = np.zeros((SIDE, SIDE, 3), np.uint8), CropBox(x_px=0.0, y_px=0.0, size_px=64.0)
 

@@ -129,7 +129,7 @@ def test_other_safetensors_are_refused(header: dict[str, str] | None, message: s
     assert message in _refused(str(path))
 
 
-def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path, weights: Path) -> None:
+def test_a_path_without_a_model_is_refused_with_a_remedy(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "dpe.pt").write_bytes(b"PK")
     (tmp_path / "bad.safetensors").write_bytes(b"not at all")
     assert "mimicam models import" in _refused(str(tmp_path / "dpe.pt"))

@@ -66,7 +66,7 @@ def test_feature_maps_are_the_published_ones(encoded: dict[str, Encoded], golden
         assert error(got, want) <= LIMIT, feature.shape
 
 
-def test_motion_and_codes_are_the_published_ones_under_their_true_names(
+def test_motion_and_codes_match_the_published_ones_by_true_name(
     published: Dpe, encoded: dict[str, Encoded], golden: dict
 ) -> None:
     latent = encoded["driving"].latent

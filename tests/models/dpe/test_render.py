@@ -135,7 +135,7 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
+def test_own_codes_equal_those_of_a_driver_with_that_face(
     backend: str, weights: Path, aligned: tuple[Image, ...]
 ) -> None:
     model = load_model(str(weights), backend)
@@ -146,7 +146,7 @@ def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
     assert np.abs(own.expression - own.pose).max() > 0.1 * np.abs(own.pose).max(), "branches that are one"
 
 
-def test_a_drive_without_any_branch_is_a_mistake(weights: Path, aligned: tuple[Image, ...]) -> None:
+def test_a_target_without_any_branch_is_refused(weights: Path, aligned: tuple[Image, ...]) -> None:
     model = load_model(str(weights), "torch")
     assert isinstance(model, ImageDrivenModel)
     with pytest.raises(ValueError, match="expression and pose"):

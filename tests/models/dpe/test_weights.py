@@ -64,7 +64,7 @@ def test_an_imported_checkpoint_gives_the_same_pictures(
         assert torch.equal(load_dpe(out).edit(source, driving, "both"), debug.edit(source, driving, "both"))
 
 
-def test_the_json_beside_names_preset_hashes_and_the_bare_file_name(file: Path, out: Path) -> None:
+def test_the_json_holds_preset_hashes_and_bare_file_name(file: Path, out: Path) -> None:
     report = import_published(file, out, config=DEBUG)
     beside = json.loads(report.sidecar.read_text())
     assert report.sidecar == out.with_suffix(".json")
