@@ -112,6 +112,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
         except Closed:
             return
         finally:
+            # The drawing thread still takes the last observation, then ends.
             self._observed.close()
             self._drop_waiting()
 
@@ -134,6 +135,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
     def _draw(self) -> None:
         try:
             with self._around:
+                # Started inside `around`, which prepares what both threads use.
                 self._observer.start()
                 self._draw_all()
         finally:
@@ -155,5 +157,6 @@ class FrameLoop(Generic[Item, Observation, Result]):
             self.close()
 
     def _report(self, worker: Worker) -> None:
+        # Both threads may fail; the first error is reported.
         if worker.error is not None and self._first_failure.acquire(blocking=False):
             self._on_fail(worker.error)

@@ -79,6 +79,7 @@ class Gallery:
                 self._on_error(str(error))
 
     def _enroll_one(self, number: int, show: Show) -> None:
+        # Loaded outside the lock, so that `show` never waits for it.
         portrait = self._ready[number] if number in self._ready else self._later[number]()
         with self._lock:
             self._ready[number] = portrait

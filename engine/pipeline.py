@@ -161,6 +161,7 @@ class Pipeline:
         self._edit = self._allowed(edit)
         self._observing = self._observe_settings()
         self._use(portrait)
+        # The event comes on another thread, so the switch happens before the next frame.
         if isinstance(model, HotSwapModel):
             model.on_ready(lambda ready: self._later(lambda: self._use_model(ready)))
 
@@ -222,6 +223,7 @@ class Pipeline:
         Raises:
             EngineError: the model cannot be driven in this mode.
         """
+        # Checked here, so that the caller gets the error.
         allowed = self._allowed(edit)
         self._later(lambda: setattr(self, "_edit", allowed))
 
@@ -246,6 +248,7 @@ class Pipeline:
 
     def end_study(self) -> None:
         """Start drawing the recording, with the neutral that was learned."""
+        # The recording starts again: filters and tracker must not remember its end.
         self._reenactor.encode.reset()
         self.track.reset()
         self._box.reset()

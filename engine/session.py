@@ -97,6 +97,7 @@ class Session:
         self._ended = threading.Event()
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
+        # The window, if any, runs on the thread that calls `run`.
         self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
         self._main_open = False
         self._lanes_left, self._broken = len(self._lanes), 0
@@ -164,6 +165,7 @@ class Session:
                 self._main_open = True
             else:
                 self._start(partial(self._run_lane, lane, size, fps), lane.sink.name)
+        # Sinks open in parallel; the source starts when all of them are open.
         for lane in self._lanes:
             if not lane.opened.wait(OPEN_LIMIT_S):
                 name = lane.sink.name
@@ -225,6 +227,7 @@ class Session:
                 self._frames_in += 1
                 self._loop.put(frame)
         finally:
+            # Also after an error: frames that wait are still drawn.
             self._loop.end()
 
     def _hand_out(self, result: Frame) -> None:
@@ -288,6 +291,7 @@ class Session:
         """Wait for the sinks' threads; those that write to a disk may take longer, until Ctrl-C."""
         stuck = _join(workers, STOP_LIMIT_S / 2)
         limits = {lane.sink.name: lane.sink.stop_limit_s for lane in self._lanes}
+        # Sinks that complete a file have a longer limit of their own.
         patient = [
             worker for worker in workers if worker.name in stuck and limits[worker.name] > STOP_LIMIT_S / 2
         ]
@@ -334,6 +338,7 @@ def _join(workers: list[Worker], limit_s: float, hurry: threading.Event | None =
     """Join workers within the limit or until ``hurry``; return the names that still run."""
     end_s = time.monotonic() + limit_s
     for worker in workers:
+        # Short waits, so that `hurry` is noticed.
         while (left_s := end_s - time.monotonic()) > 0 and not worker.join(min(left_s, _WAIT_S)):
             if hurry is not None and hurry.is_set():
                 break

@@ -66,6 +66,7 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
     moved, view = now.shape - before.shape, _view_change(now, before)
     displacement = _displacement(moved, now.expression - before.expression, view)
     by_view = ((view @ maps.view_bias) @ maps.modes).reshape(-1, 3)
+    # x and y only, since the tracker's depth is mostly noise.
     displacement[:, :2] += _LANDMARK_WEIGHT * (moved - by_view - displacement)[:, :2]
     return displacement
 
@@ -97,6 +98,7 @@ def displacements(shape: Float, expression: Float, rotation: Float) -> Float:
 def _displacement(shape: Float, expression: Float, view: Float) -> Float:
     maps = expression_filter()
     modes = shape.reshape(*shape.shape[:-2], -1) @ maps.modes.T - view @ maps.view_bias
+    # One linear map of both observations: blendshapes, and shape modes without the view's bias.
     displacement: Float = np.concatenate([expression, modes], axis=-1) @ maps.displacement
     return displacement.reshape(shape.shape)
 
@@ -113,6 +115,7 @@ def view_terms(rotation: Float) -> Float:
 
     ``rotation``: ``[..., 3, 3]``, crop_from_canonical.
     """
+    # The rotation's third row is the camera's axis in the head's frame; image roll leaves it.
     x, y = rotation[..., 2, 0], rotation[..., 2, 1]
     terms: Float = np.stack([x, y, x * x, y * y, x * y, x**3, y**3, x * x * y, x * y * y], axis=-1)
     return terms

@@ -103,6 +103,7 @@ def place(shape: Float, pose: HeadPose) -> Float:
 
 def scaled_rotation(rotation: Float, gain: float, limit_rad: float) -> Float:
     """Return the rotation ``[3, 3]`` by ``gain`` times the angle, at most ``limit_rad``."""
+    # The length of a rotation vector is the angle.
     vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
     vector = vector * gain
     angle = float(np.linalg.norm(vector))

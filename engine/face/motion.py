@@ -34,6 +34,7 @@ def pose_vector(pose: HeadPose) -> Float:
 
 def between(a: MotionCode, b: MotionCode, share: float) -> MotionCode:
     """Interpolate two motions of one face: a share of 0 gives ``a``, 1 gives ``b``."""
+    # Turn along the arc, since a mean of two matrices is no rotation.
     turn = scaled_rotation(b.pose.rotation @ a.pose.rotation.T, share, np.pi)
     part = np.float32(share)
     return MotionCode(

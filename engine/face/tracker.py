@@ -98,6 +98,7 @@ class FaceDetector:
         self._input /= 127.5
         self._input -= 1.0
         boxes, logits = self._net(self._input)
+        # Clipped, so that exp does not overflow.
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
         keep = np.flatnonzero(scores > _DETECTION_MIN)
         keep = keep[np.argsort(-scores[keep])]
@@ -136,6 +137,7 @@ class FaceReader:
         landmarks = np.empty((LANDMARKS, 3), np.float32)
         to_image = region.image_from_net(_MESH_PX)
         landmarks[:, :2] = net[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        # Depth has the scale of x and y, and an origin of its own.
         landmarks[:, 2] = net[:, 2] * (region.size_px / _MESH_PX)
         shapes = self._shapes(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
         return Face(
@@ -197,6 +199,7 @@ class FaceTracker:
         if last is None:
             return found[0].region
 
+        # After a loss the nearest face is taken, so that a second person does not take over.
         def distance(d: Detection) -> float:
             return math.hypot(d.region.x_px - last.x_px, d.region.y_px - last.y_px)
 

@@ -94,6 +94,7 @@ class ImageEncoder:
     def __call__(self, crop: Crop) -> ImageMotion:
         """See `engine.models.reenactor.Encode`."""
         if crop.mirror != self._mirror:
+            # Codes of the mirrored picture are unrelated to earlier ones, so the filter restarts.
             self._mirror = crop.mirror
             self.reset()
         picture = self._cut(crop.image, crop.box)
@@ -162,6 +163,7 @@ class LatentNeutral:
     def __call__(self, motion: ImageMotion, captured_ns: int) -> CodeNeutral:
         """See `engine.models.reenactor.NeutralEstimator`."""
         chosen, before = self.is_next(motion.tracked, motion.mirror, captured_ns), self._codes
+        # Without a neutral so far, this frame's codes are used.
         if chosen or before is None:
             self._codes = motion.codes
         assert self._codes is not None
@@ -254,6 +256,7 @@ def scaled_code(own: Float, driver: Float, base: Float | None, gain: float) -> F
             bit.
         gain: 0 leaves the portrait as it is.
     """
+    # As published: ``own + (driver - own)`` would differ by rounding.
     if base is None and gain == 1.0:
         return driver
     start = own if base is None else base

@@ -50,11 +50,13 @@ class LostFace(Generic[T]):
 
     def ease(self, captured_ns: int) -> None:
         """Ease from the last target into the next one, because the neutral changed."""
+        # An easing under way keeps its start.
         if self._from is None:
             self._from, self._back_ns = self._last, captured_ns
 
     def follow(self, target: T, captured_ns: int) -> T:
         """Return the target for a face: as given, or eased in after a loss."""
+        # The first face after a loss eases in from what was drawn meanwhile.
         if self._lost_ns is not None:
             self._from, self._back_ns, self._lost_ns = self._last, captured_ns, None
         self.state = "tracking"
@@ -72,6 +74,7 @@ class LostFace(Generic[T]):
         if self._lost_ns is None:
             self._lost_ns, self._from = captured_ns, self._last
         gone_s = (captured_ns - self._lost_ns) * 1e-9
+        # Also without an earlier target, since there is no pose to hold.
         if at_once or self._from is None or gone_s >= CARD_S:
             self.state, self._last = "standby", rest
         elif gone_s < HOLD_S:

@@ -157,6 +157,7 @@ class IdentityFilter:
         """Count this frame and return its expression."""
         read = displacements(motion.shape, motion.expression, motion.pose.rotation)
         shape = without_view(motion.shape, motion.pose.rotation)
+        # Counted first, so that the first frame already defines the driver's own face.
         if not self._fixed:
             self._count(shape - read, motion.expression, self._step(captured_ns))
         displacement = read.copy()
@@ -169,6 +170,7 @@ class IdentityFilter:
     def _step(self, captured_ns: int) -> float:
         since = _LONGEST_STEP_S if self._last_ns is None else (captured_ns - self._last_ns) * 1e-9
         self._last_ns = captured_ns
+        # A frame after a gap weighs no more than a usual one.
         return min(max(since, 0.0), _LONGEST_STEP_S)
 
     def _count(self, own: Float, blendshapes: Float, step_s: float) -> None:
@@ -187,6 +189,7 @@ class IdentityFilter:
         """Return the quantile, kept plausible and shrunk towards the average resting face."""
         below = np.cumsum(self._histogram, axis=1)
         wanted = _RESTING_QUANTILE * below[:, -1:]
+        # Centre of the first bin at which the cumulated histogram reaches the quantile.
         quantile = (np.argmax(below >= wanted, axis=1) + 0.5) / _BINS
         rest = resting_face()
         limit = _PLAUSIBLE * rest.spread
@@ -234,6 +237,7 @@ class NeutralFinder:
         settling = captured_ns - self._first_ns < self._settle_s * 1e9
         chosen = self._wanted or self._neutral is None or (settling and cost < self._cost)
         if chosen:
+            # No calmer face may replace a calibrated neutral.
             self._cost = -np.inf if self._wanted else cost
             self._neutral, self._wanted = motion, False
         return chosen
@@ -292,6 +296,7 @@ class DriverNeutral:
             or self._second_pass is None
             or captured_ns - self._wanted_ns > _EASED_S * 1e9
         ):
+            # The first face, or no visible rest of the old neutral: end the easing exactly.
             self._first_pass = self._second_pass = wanted
         else:
             self._first_pass = between(self._first_pass, wanted, share)

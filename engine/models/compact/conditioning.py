@@ -134,6 +134,8 @@ class ConditioningBuilder:
 
     def __call__(self, target: MotionCode) -> Conditioning:
         """Return the conditioning of a target."""
+        # `carried` is the source's shape in the target's pose: the affine map follows the pose
+        # alone.
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
         mouth = self._mouth(target, landmarks, self._maps.mouths.take())
         return Conditioning(
@@ -150,6 +152,7 @@ class ConditioningBuilder:
         )
 
     def _draw(self, target: MotionCode, landmarks: Float) -> Float:
+        # Two openings of the target, two of the source, two rows of the target's teeth.
         out = self._maps.openings.take()
         paint_opening_masks(landmarks, canvas=self._canvas, out=out[:2])
         out[2:4] = self._openings

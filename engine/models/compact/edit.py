@@ -122,6 +122,7 @@ def edit_pose(portrait: HeadPose, driver: HeadPose, neutral: HeadPose | None, ga
     the target.
     """
     base = portrait if neutral is None else neutral
+    # A neutral that is turned further than the limit counts only up to it.
     rest = base.rotation if neutral is None else scaled_rotation(base.rotation, 1.0, _CALM_TURN_RAD)
     turn = scaled_rotation(driver.rotation @ rest.T, gain, _MAX_TURN_RAD)
     ratio = float(np.clip((driver.scale / base.scale) ** gain, *_SCALE_LIMITS))
@@ -136,6 +137,7 @@ def edit_pose(portrait: HeadPose, driver: HeadPose, neutral: HeadPose | None, ga
 
 def mirrored(motion: MotionCode) -> MotionCode:
     """Return the same face mirrored."""
+    # Reflect x, and exchange landmarks and blendshapes of both sides.
     flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
     return replace(
         motion,

@@ -45,6 +45,7 @@ class GpuCompact:
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
         self._resident: Features | None = None
+        # Buffers of fixed address, which captured graphs keep reading and writing.
         self._uploads = {name: Upload(gpu, self._generator.inputs[name]) for name in CONDITIONING}
         self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
         self._downloads = {
@@ -65,6 +66,7 @@ class GpuCompact:
 
         self._gpu.queue(work)
         self._gpu.mark()()
+        # The outputs are complete: the event above was waited for.
         arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
@@ -119,6 +121,7 @@ class GpuCompact:
         """Draw a frame of the entered portrait, and wait for it."""
         for name, upload in self._uploads.items():
             np.copyto(upload.host[0], conditioning[name])
+        # The step enqueues its work and returns a function that waits for it.
         step()()
 
     def run_canvas(
@@ -167,6 +170,7 @@ class CompactCanvas:
         if self._surface is not None and self._surface.fits(texture):
             self._surface.show(texture)
         else:
+            # Another size needs other buffers, and with them another capture.
             surface = self._surface = LayeredSurface(self._gpu, texture)
             self._step = Step(self._gpu, lambda: self._model.draw(surface))
         self._texture = texture

@@ -61,6 +61,7 @@ def light_on(bright: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     Treats the bright skin as a 45 % grey card, after removing half of the average skin tint.
     """
     level = float(np.clip(bright.mean() / 0.45, 0.15, 1.0))
+    # The square root attributes half of the remaining tint to the light, half to the skin.
     tint = np.sqrt(np.maximum(bright, 1e-4) / max(bright.mean(), 1e-4) / _SKIN_TINT)
     return np.asarray(level * tint / tint.mean())
 
@@ -75,6 +76,7 @@ def teeth_colour(portrait: Image, inside: Float, light: npt.NDArray[np.float64])
     if len(shown) < _LEAST_PIXELS:
         return usual
     bright = shown[shown.mean(1) >= np.percentile(shown.mean(1), 80)].mean(0)
+    # Darker pixels are the cavity, not teeth.
     return np.asarray(bright if bright.mean() > 0.5 * usual.mean() else usual)
 
 

@@ -41,6 +41,7 @@ class MaskRasteriser:
         """
         fine = self.size_px * _SUPERSAMPLE
         points = ((places[..., :2] + 1) * (fine / 2) - 0.5) * (1 << SHIFT)
+        # Clamped, since OpenCV's fixed-point coordinates overflow far outside.
         found: np.ndarray = np.clip(points, -(1 << 20), 1 << 20).round().astype(np.int32)
         return found
 

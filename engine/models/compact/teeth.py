@@ -125,6 +125,7 @@ def rows(row: Row) -> tuple[Float, Float]:
     lower = _row(_LOWER_WIDTHS_MM, _LOWER_CROWNS_MM, row, edge_mm=low, up=1.0)
     upper[..., 2] += _BEHIND_LIP_MM
     lower[..., 2] += _BEHIND_LIP_MM + _OVERJET_MM
+    # From millimetres to canonical units.
     return (upper / unit_mm).astype(np.float32), (lower / unit_mm).astype(np.float32)
 
 
@@ -157,5 +158,6 @@ def _across(arc_mm: Float) -> Float:
     """Convert arc length along the parabola to x, by a table."""
     x = np.linspace(-40.0, 40.0, 1601)
     step = np.hypot(1.0, 2 * x / _ARCH_MM) * (x[1] - x[0])
+    # Arc length counted from x = 0, the middle of the table.
     length = np.cumsum(step) - np.cumsum(step)[800]
     return np.interp(arc_mm, length, x).astype(np.float32)

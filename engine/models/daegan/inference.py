@@ -80,6 +80,7 @@ class DaeGanParts(nn.Module):
         super().__init__()
         self.config: DaeGanConfig = model.config
         self.specs = daegan_specs(model.config)
+        # Wrappers of the same modules: no weight is copied.
         self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
         self.pose_encoder, self.generator = _PoseEncoder(model), _Rest(model)
         self.eval()
@@ -87,6 +88,7 @@ class DaeGanParts(nn.Module):
     @torch.no_grad()
     def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return each network's inputs by name, from one portrait frame and one driver frame."""
+        # Each network gets what the ones before it return, as in a session.
         face, _ = self.face_embedder(source_13SS)
         code, prepared = self.pose_encoder(driver_13SS), self.front(face)
         return {

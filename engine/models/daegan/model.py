@@ -80,6 +80,7 @@ class DaeGanModel:
         check_own(features, self.sha256)
         if expression is None or pose is not None:
             raise ValueError("expression must be the code that moves both, and pose None")
+        # Uploaded once per portrait; a frame uploads its code only.
         prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
         code = self._networks.load(expression[None])
         picture = self._networks.run("generator", code=code, **prepared)["picture"]

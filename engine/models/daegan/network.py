@@ -146,6 +146,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(ConvNorm(a, b) for a, b in pairs)
 
     def forward(self, code_NP: Tensor) -> list[Tensor]:
+        # The first map, 4x4, comes from the code alone.
         maps = [F.leaky_relu(self.first(code_NP), 0.2).reshape(code_NP.shape[0], -1, 4, 4)]
         for layer in self.up:
             maps.append(layer(_double(maps[-1])))
@@ -164,12 +165,14 @@ class FaceEmbedder(nn.Module):
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
         fields = self.head(self.decoder(self.code(self.encoder(image_N3SS).flatten(1)))[-1])
+        # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])
         weight = torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
 
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
         N, K = frames_NK3SS.shape[:2]
+        # All frames of all videos run as one batch.
         parts = (part.reshape(N, K, *part.shape[1:]) for part in self.frame(frames_NK3SS.flatten(0, 1)))
         warped, weight, displacement = parts
         attention = weight / weight.sum(1, keepdim=True)
@@ -195,6 +198,7 @@ class PoseEmbedder(nn.Module):
 
     def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code = self.encode(image_N3SS)
+        # The three finest maps: S/4 for the warp, S/2 and S for the residuals.
         *_, quarter, half, full = self.decoder(code)
         return PoseEmbedding(
             code,
@@ -229,6 +233,7 @@ class AdaptiveNorm(nn.Module):
     def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
         hidden = F.relu(self.shared(code_NP))
         deviation, mean = self.deviation(hidden), self.mean(hidden)
+        # Relative to 1, so that a fresh layer hardly changes the normalised map.
         scale, shift = (1 + deviation)[..., None, None], mean[..., None, None]
         out: Tensor = F.instance_norm(x_NCHW) * scale + shift
         return out
@@ -248,6 +253,7 @@ class PosedBlock(nn.Module):
     def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
         y = F.relu(self.norm_1(x_NCHW, code_NP))
         if self.up:
+            # Both paths grow before the convolution.
             x_NCHW, y = _double(x_NCHW), _double(y)
         y = self.conv_2(F.relu(self.norm_2(self.conv_1(y), code_NP)))
         out: Tensor = y + self.skip(x_NCHW)
@@ -277,10 +283,12 @@ class SelfAttention(nn.Module):
         inner = max(channels // 8, 1)
         self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, channels, 1)
+        # Starts at 0, so that training adds attention gradually (SAGAN).
         self.strength = nn.Parameter(torch.zeros(1))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         query, key, value = (layer(x_NCHW).flatten(2) for layer in (self.query, self.key, self.value))
+        # ``[N, HW, HW]``: each row weighs all positions for one.
         weight = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
         attended: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
         out: Tensor = x_NCHW + self.strength * attended
@@ -354,6 +362,7 @@ def _centres(displacement_N2HW: Tensor) -> Tensor:
     """Return each pixel's position, ``[1, H, W, 2]``, so that zero displacement is the identity."""
     H, W = displacement_N2HW.shape[2:]
     like = displacement_N2HW
+    # With ``align_corners=False``, pixel centres are odd multiples of 1 / n.
     y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) * 2 + 1) / n - 1 for n in (H, W))
     return torch.stack((x[None, :].expand(H, W), y[:, None].expand(H, W)), -1)[None]
 

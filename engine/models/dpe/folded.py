@@ -61,6 +61,7 @@ class FoldedConv(nn.Module):
         super().__init__()
         self.blur = block.blur
         self.stride, self.padding = block.conv.stride, block.conv.padding
+        # The activation's gain moves before the leaky ReLU, which is homogeneous.
         self.register_buffer("weight", block.conv.scaled_weight() * (GAIN * gain))
         self.register_buffer("bias", block.activation.bias * (GAIN * gain))
 
@@ -115,6 +116,7 @@ class FoldedEncoder(nn.Module):
     def forward(self, image_NCHW: Tensor) -> tuple[Tensor, ...]:
         maps = self.maps(image_NCHW)
         latent = F.conv2d(maps.pop(), self.head).flatten(1)
+        # From coarse to fine, as the generators take them.
         return (latent, *self.motion(latent), *reversed(maps))
 
 
@@ -160,10 +162,12 @@ class FoldedStyledConv(nn.Module):
         stored = weight_OIkk if self.blur is None else weight_OIkk.transpose(0, 1)
         # Transposed convolutions store their weight as [I, O, k, k].
         self.register_buffer("weight", stored.contiguous().clone())
+        # ``[I, O]``: squared norms of the kernels, so that demodulation is one product.
         self.register_buffer("power", weight_OIkk.double().square().sum((2, 3)).T.float().contiguous())
         self.register_buffer("bias", (styled.activation.bias * GAIN)[:, None, None])
 
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor) -> Tensor:
+        # Modulate the input channels, convolve, demodulate the output channels.
         style_NI = self.modulation(latent_NL)
         x_NCHW = x_NCHW * style_NI[:, :, None, None]
         if self.blur is None:
@@ -261,6 +265,7 @@ class FoldedDpe(nn.Module):
             self.expression_generator = FoldedGenerator(model.expression_generator)
             self.pose_generator = FoldedGenerator(model.pose_generator)
         self.config = model.config
+        # All weights are buffers: exporters store them as constants.
         self.requires_grad_(False)
         self.eval()
 

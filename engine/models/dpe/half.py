@@ -42,6 +42,7 @@ class MixedConv(nn.Module):
         self._stride, self._padding = conv.stride, conv.padding
         self._blur_padding = None if conv.blur is None else conv.blur.padding
         weight = conv.weight
+        # The merged 6x6 kernel takes over the blur's padding.
         if conv.blur is not None and form.fold:
             weight, self._padding, self._blur_padding = with_blur(weight), conv.blur.padding, None
         self.register_buffer("weight", weight.to(form.dtype))
@@ -203,6 +204,7 @@ class MixedLevel(nn.Module):
         x = self.up(state.activation, styles[0], scales[0])
         x = self.refine(x, styles[1], scales[1]).to(self._dtype)
         flow = self.flow(x, styles[2], state.flow)
+        # Offsets, mask, warp and blend in one operator.
         warped, blended = torch.ops.mimicam.warp_blend(feature_NCHW.to(self._dtype), x, flow)
         return dpe.GeneratorState(blended, flow, self.picture(warped, state.picture))
 
@@ -247,6 +249,7 @@ class _Scales(nn.Module):
         self._inputs = [int(m.weight.shape[0]) for m in modulations]
         self._outputs = [int(power.shape[1]) for power in powers]
         self._widest = widest = max(*self._inputs, *self._outputs)
+        # Padding makes one matrix of all layers; `forward` cuts the padded outputs off.
         weights = [
             F.pad(m.weight, (0, 0, 0, widest - n)) for m, n in zip(modulations, self._inputs, strict=True)
         ]

@@ -54,6 +54,7 @@ def blur(
         return F.conv2d(x_NCHW, kernel_C144, stride=stride, padding=padding, groups=x_NCHW.shape[1])
     padded = F.pad(x_NCHW.float(), (padding,) * 4)
     H, W = (n - 3 for n in padded.shape[2:])
+    # Separable: four shifted rows, then four shifted columns.
     rows = [_BLUR[i] * padded[:, :, i : i + H : stride] for i in range(4)]
     tall = rows[0] + rows[1] + rows[2] + rows[3]
     columns = [gain * _BLUR[i] * tall[:, :, :, i : i + W : stride] for i in range(4)]

@@ -65,6 +65,7 @@ class DpeModel:
         if expression is None and pose is None:
             raise ValueError("expression and pose must not both be None")
         run, load = self._networks.run, self._networks.load
+        # Uploaded once per portrait; later frames reuse it.
         maps = dict(self._resident(features, portrait_maps(features) | {"latent": features.arrays["latent"]}))
         latent = maps.pop("latent")
         if expression is not None:

@@ -51,6 +51,7 @@ class ConvBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, kernel: int, *, down: bool = False) -> None:
         super().__init__()
         self.blur = Blur(n_in, padding=(kernel + 2) // 2) if down else None
+        # Blurring before the stride avoids aliasing; the blur then does the padding.
         padding, stride = (0, 2) if down else (kernel // 2, 1)
         self.conv = EqualConv2d(n_in, n_out, kernel, stride=stride, padding=padding)
         self.activation = BiasedLeakyReLU(n_out)
@@ -74,6 +75,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         out: Tensor = self.second(self.first(x_NCHW)) + self.skip(self.skip_blur(x_NCHW))
+        # Keeps the variance of the sum of two branches.
         return out * (1.0 / math.sqrt(2.0))
 
 
@@ -91,6 +93,7 @@ class Encoder(nn.Module):
         maps = [self.stem(image_NCHW)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
+        # The 4x4 map feeds the latent only; the generators take the others.
         latent: Tensor = self.head(maps.pop()).flatten(1)
         return Encoded(latent, tuple(reversed(maps)))
 
@@ -110,6 +113,7 @@ class MotionHeads(nn.Module):
 
     def basis(self) -> Tensor:
         """Return the directions as orthonormal columns, ``[L, directions]``."""
+        # The published code adds 1e-8 before QR.
         basis: Tensor = torch.linalg.qr(self.directions + 1e-8).Q
         return basis
 
@@ -156,6 +160,7 @@ class FlowLayer(nn.Module):
         self.upsample = Upsample(3)
 
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor, coarser: Tensor | None) -> Tensor:
+        # Offsets and mask add up from coarse to fine.
         out: Tensor = self.conv(x_NCHW, latent_NL) + self.bias[:, None, None]
         return out if coarser is None else out + self.upsample(coarser)
 
@@ -219,6 +224,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, latent_NL: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        # The learned input is the same for all pictures.
         constant = self.constant.expand(latent_NL.shape[0], -1, -1, -1)
         state = GeneratorState(self.start(constant, latent_NL), None, None)
         for level, feature in zip(self.levels, features, strict=True):
@@ -265,6 +271,7 @@ class Dpe(nn.Module):
         picture = self.generate_expression(source.latent + codes.expression, source.features)
         if mode is Mode.EXP:
             return picture
+        # The pose generator gets the encoding of the expression's result.
         return self.transfer(self.encode(picture), codes, Mode.POSE)
 
     def edit(self, source_NCHW: Tensor, driving_NCHW: Tensor, mode: Mode | str) -> Tensor:

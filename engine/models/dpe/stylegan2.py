@@ -105,6 +105,7 @@ class Upsample(nn.Module):
         self.register_buffer("kernel", blur_kernel(4.0).repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        # The stride inserts the zeros. The kernel is symmetric, so it needs no flip.
         return F.conv_transpose2d(x_NCHW, self.kernel, stride=2, padding=1, groups=self.channels)
 
 
@@ -134,6 +135,7 @@ class ModulatedConv2d(nn.Module):
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor) -> Tensor:
         weight_OIkk = self.scaled_weight()
         style_NI = self.modulation(latent_NL)
+        # Scaling the input channels equals scaling the weights' input axis.
         x_NCHW = x_NCHW * style_NI[:, :, None, None]
         if self.blur is None:
             out = F.conv2d(x_NCHW, weight_OIkk, padding=weight_OIkk.shape[-1] // 2)
@@ -141,6 +143,7 @@ class ModulatedConv2d(nn.Module):
             out = self.blur(F.conv_transpose2d(x_NCHW, weight_OIkk.transpose(0, 1), stride=2))
         if not self.demodulate:
             return out
+        # Squared norm of each modulated filter, without computing the filter.
         power_NO = style_NI.square() @ weight_OIkk.square().sum((2, 3)).T
         return out * torch.rsqrt(power_NO + DEMODULATION_EPSILON)[:, :, None, None]
 
