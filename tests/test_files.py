@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and never in the place of something that was read."""
+"""Files are written completely or not at all, and never over an input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mimicam.engine.sinks.video_writer import VideoWriter
 from tests.videos import grey, levels, write_video
 
 LONGEST = 255
-"""Bytes that a name may have on ext4, APFS and NTFS."""
+"""Length limit of a name on ext4, APFS and NTFS, bytes."""
 
 
 def _names(folder: Path) -> list[str]:

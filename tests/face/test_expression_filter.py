@@ -1,4 +1,4 @@
-"""What expression did to a face, read off one frame."""
+"""Displacement by expression, from a single frame."""
 
 from dataclasses import replace
 from functools import cache
@@ -22,7 +22,7 @@ LIPS = [13, 14, 61, 291, 78, 308, 81, 178, 311, 402]
 
 @cache
 def _driver() -> tuple[MotionCode, ...]:
-    """A woman who is not among the people of the bundled maps, from grief to laughter."""
+    """Motion of a woman who is not in the filter's data, from grief to laughter."""
     tracker, faces = FaceTracker(), []
     for image in driver_clip():
         face = tracker(image)
@@ -33,7 +33,7 @@ def _driver() -> tuple[MotionCode, ...]:
 
 
 def _explained(truth: list[Float], read: list[Float]) -> float:
-    """Share of the variance that x and y of the lips have."""
+    """Return the share of the lips' variance in x and y that is explained."""
     wanted, got = (np.stack(shapes)[:, LIPS, :2] for shapes in (truth, read))
     wanted, got = wanted - wanted.mean(axis=0), got - got.mean(axis=0)
     return float(1 - ((wanted - got) ** 2).sum() / (wanted**2).sum())
@@ -45,7 +45,7 @@ def test_the_filter_reads_lips_better_than_blendshapes_alone() -> None:
     blendshapes = [shape_change(face.expression - stranger.expression) for face in faces]
     read = [expression_displacement(face, stranger) for face in faces]
     assert _explained(truth, read) > 0.75
-    # Of what blendshapes leave, more than a third (this clip is one of strong turns, which the truth holds too).
+    # More than a third of what blendshapes leave. The clip has strong turns, and so has the truth.
     assert 1 - _explained(truth, read) < 0.65 * (1 - _explained(truth, blendshapes))
 
 
@@ -71,7 +71,10 @@ def test_displacement_is_antisymmetric() -> None:
 
 
 def test_a_larger_face_of_the_same_expression_counts_for_little() -> None:
-    """A tenth more in every direction is identity: most of it is left out, none of it by the raw difference."""
+    """A tenth more in every direction is identity, which the filter mostly removes.
+
+    The raw difference removes none of it.
+    """
     plain = motion()
     larger = replace(plain, shape=plain.shape * np.float32(1.1))
     read, raw = expression_displacement(larger, plain), larger.shape - plain.shape

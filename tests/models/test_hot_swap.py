@@ -16,7 +16,7 @@ CROP = np.zeros((4, 4, 3), np.uint8)
 
 
 class Fake:
-    """Encodes its own name; reenacts with it."""
+    """Model that encodes its own name and reenacts with it."""
 
     name, size, modes = "m", 4, (Mode.EXP,)
     native_size, needs_face, smooth_recordings = True, False, False
@@ -87,7 +87,7 @@ def test_a_failed_build_is_reported_and_nothing_switches(error: Exception, note:
 
 
 def test_late_progress_is_dropped() -> None:
-    """TensorRT reports from threads of its own: the last report may come when the plan draws already."""
+    """TensorRT reports from threads of its own, so its last report may follow the switch."""
     late: list[Progress] = []
 
     def build(progress: Progress) -> Fake:

@@ -1,4 +1,4 @@
-"""Motion from the picture, stage by stage and through the pipeline: a model whose codes tests can read."""
+"""Image-driven reenactment, by stage and through the pipeline, with a model of readable codes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ CALM, SMILING = motion(), motion(jawOpen=0.6, mouthSmileLeft=0.9, mouthSmileRigh
 
 
 class GreyModel(ImageDriven):
-    """Codes: expression is the picture's mean, pose the difference of its halves; draws nothing but grey."""
+    """Model that draws grey.
+
+    Expression is the picture's mean, pose the difference of its halves.
+    """
 
     name, backend, sha256, size = "grey", "no network", "0" * 64, SIDE
 
     def __init__(self) -> None:
-        self.drives: list[tuple[Float | None, ...]] = []
+        self.targets: list[tuple[Float | None, ...]] = []
 
     def encode(self, crop: Image) -> Features:
         codes = self.read_motion(crop)
@@ -54,11 +57,11 @@ class GreyModel(ImageDriven):
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         check_own(features, self.sha256)
-        self.drives.append((expression, pose))
+        self.targets.append((expression, pose))
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
     def last(self) -> tuple[float | None, ...]:
-        return tuple(None if code is None else round(float(code[0]), 3) for code in self.drives[-1])
+        return tuple(None if code is None else round(float(code[0]), 3) for code in self.targets[-1])
 
 
 def _codes(expression: float, pose: float) -> LatentCodes:
@@ -77,9 +80,9 @@ def _halves(left: int, right: int) -> Image:
     return image
 
 
-def _values(drive: BranchCodes) -> tuple[float | None, ...]:
+def _values(target: BranchCodes) -> tuple[float | None, ...]:
     return tuple(
-        None if code is None else round(float(code[0]), 4) for code in (drive.expression, drive.pose)
+        None if code is None else round(float(code[0]), 4) for code in (target.expression, target.pose)
     )
 
 
@@ -92,9 +95,9 @@ DRIVER = _motion(30.0, 6.0)
 
 
 def test_without_neutral_the_drivers_codes_are_added_unchanged() -> None:
-    drive = BranchEdit(OWN)(DRIVER, None, EditSettings())
-    assert drive.expression is DRIVER.codes.expression
-    assert drive.pose is DRIVER.codes.pose
+    target = BranchEdit(OWN)(DRIVER, None, EditSettings())
+    assert target.expression is DRIVER.codes.expression
+    assert target.pose is DRIVER.codes.pose
 
 
 def test_without_neutral_gains_scale_the_distance_from_own_codes() -> None:
@@ -197,7 +200,7 @@ def test_unsmoothed_codes_are_the_models_own() -> None:
 
 
 class Eyes:
-    """A tracker that sees what a test says, and counts how often it is asked."""
+    """Tracker that returns the faces of a test and counts its calls."""
 
     def __init__(self, face: Face | None) -> None:
         self.face, self.asked = face, 0

@@ -1,4 +1,4 @@
-"""Enrolling, and the folder it is kept in. The model is a stand-in; the tracker is the real one."""
+"""Enrolling and enrolled folders, with a fake model and the real tracker."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def folder(enrolled: Portrait, tmp_path: Path) -> Path:
 
 
 def _face_on(canvas: tuple[int, int], *places: tuple[int, int, int]) -> Image:
-    """The astronaut's face at ``(left, top, side)`` on grey."""
+    """Return a picture with the astronaut's face at ``(left, top, side)`` on grey."""
     out = np.full((*canvas, 3), 128, np.uint8)
     for left, top, side in places:
         face = cv2.resize(
@@ -133,7 +133,7 @@ def test_enrolling_into_the_same_folder_again_replaces_it(folder: Path) -> None:
 def test_a_failure_while_replacing_never_mixes_two_portraits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
-    """The first rename takes the old folder away, the second brings the new one."""
+    """The first rename moves the old folder away, the second brings the new one."""
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     new = enroll(bundled("samir.jpg"), model=FakeModel(), name="samir")
     done: list[Path] = []

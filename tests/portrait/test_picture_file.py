@@ -41,7 +41,7 @@ def _bmp(width: int, height: int) -> bytes:
 
 
 def _jpeg(width: int, height: int, *, profile_bytes: int = 0) -> bytes:
-    """The head of a JPEG, with as much colour profile before its frame header as wanted."""
+    """Return the start of a JPEG, with a colour profile of this length before its frame header."""
     segments = b""
     while profile_bytes > 0:
         size = min(profile_bytes, 60000)

@@ -1,4 +1,4 @@
-"""Enrolling pictures, good and bad. The model is a stand-in; the face tracker is the real one."""
+"""Enrolling of good and bad pictures, with a fake model and the real tracker."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
 
 
 class FakeModel(TrackerDriven):
-    """Keeps the mean colour of the crop."""
+    """Model that keeps the mean colour of the crop."""
 
     name, backend, sha256, size = "fake", "none", "0" * 64, 64
 
@@ -52,7 +52,7 @@ def _save(path: Path, image_rgb: Image) -> Path:
 
 
 def _canvas(face: Image, side_px: int, canvas: tuple[int, int]) -> Image:
-    """The picture, ``side_px`` wide, in the middle of grey; ``canvas`` is width, height."""
+    """Return the picture, ``side_px`` wide, in the middle of grey; ``canvas`` is width, height."""
     small = cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA)
     out = np.full((canvas[1], canvas[0], 3), 128, np.uint8)
     top, left = (canvas[1] - side_px) // 2, (canvas[0] - side_px) // 2

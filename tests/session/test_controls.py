@@ -1,4 +1,4 @@
-"""Keys of the window."""
+"""Keys of the window and their effect."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mimicam.engine.types import EditSettings, Mode
 
 
 class FakePipeline:
-    """Notes what is asked of it."""
+    """Records the calls of the controls."""
 
     def __init__(self) -> None:
         self.edit = EditSettings()
@@ -18,7 +18,7 @@ class FakePipeline:
         self.asked: list[Any] = []
 
     def set_edit(self, edit: EditSettings) -> None:
-        self.asked.append(edit)  # taken at the next step, so ``edit`` itself stays
+        self.asked.append(edit)  # applied at the next step, so ``edit`` stays
 
     def set_portrait(self, portrait: Any) -> None:
         self.asked.append(portrait)

@@ -1,4 +1,4 @@
-"""Two threads, one frame apart: every frame is drawn or counted, whatever ends them."""
+"""Two threads, one frame apart: every frame is drawn or counted, however they end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.session.fakes import LIMIT_S
 
 
 class Gate:
-    """Holds whoever comes until it is opened."""
+    """Blocks its callers until it is opened."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -28,7 +28,7 @@ class Gate:
 
 
 class Running:
-    """A loop over numbers that runs; notes what comes out."""
+    """A running loop over numbers that records its results."""
 
     def __init__(
         self,

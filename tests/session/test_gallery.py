@@ -1,4 +1,4 @@
-"""Portraits that are enrolled when they are wanted. Strings stand in for portraits."""
+"""Portraits that are enrolled on first use; strings stand in for portraits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WAIT_S = 10.0
 
 
 class Slow:
-    """Enrols when it is let go, and notes each start."""
+    """Enrolls when released, and records each start."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Slow:
 
 
 class Stage:
-    """Shows portraits, and lets a test wait for one."""
+    """Records portraits that are shown, and lets a test wait for one."""
 
     def __init__(self) -> None:
         self.shown: list[Any] = []

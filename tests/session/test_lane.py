@@ -1,4 +1,4 @@
-"""What a lane counts of its sink."""
+"""Counts of a sink's worker: rate, age and drops."""
 
 import numpy as np
 import pytest

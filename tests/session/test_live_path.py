@@ -1,4 +1,4 @@
-"""Loss of the face, hot switch, standby: the real pipeline on frames with times of our own. No device, no waiting."""
+"""Loss of the face, hot switch and standby in the real pipeline, with scripted frame times."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ MAGENTA = (255, 0, 255)
 
 
 class FlatModel(TrackerDriven):
-    """Draws the mean colour of the portrait, whatever the drive."""
+    """Draws the mean colour of the portrait, whatever the conditioning."""
 
     name, backend, sha256, size = "flat", "none", "0" * 64, 64
 
@@ -58,7 +58,7 @@ def face(portrait: Portrait) -> Face:
 
 
 class Live:
-    """A pipeline whose tracker says what the test tells it; every driver frame is magenta."""
+    """Make a pipeline whose tracker is scripted; every driver frame is magenta."""
 
     def __init__(self, model: FlatModel, portrait: Portrait) -> None:
         self.pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())

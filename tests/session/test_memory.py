@@ -1,4 +1,4 @@
-"""What a long session keeps: nothing per frame."""
+"""Memory of a long session: nothing is kept per frame."""
 
 import gc
 import tracemalloc
@@ -17,15 +17,15 @@ from mimicam.engine.types import EditSettings, Face, Frame
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 
-# Beyond the 1,024th call of what each face needs: then Python 3.10 gives a function a cache.
-# Far enough apart: NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
+# After the 1,024th call of each function, when Python 3.10 allocates a cache for it. Far enough
+# apart, since NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
 _FIRST, _LAST, _WEIGHINGS = 1500, 4500, 20
 _ROOM_BYTES = 8 * (_LAST - _FIRST)
-"""Less than one reference or number for each frame in between."""
+"""Bytes. Less than one reference or number for each frame in between."""
 
 
 class Weighed:
-    """A pipeline that weighs the process's Python memory early and late.
+    """A pipeline that measures the process's Python memory early and late.
 
     The least of several counts: at any moment the other threads hold a frame or two.
     """
@@ -48,7 +48,7 @@ class Weighed:
 
 
 class ForgetfulSink(ListSink):
-    """Keeps only the newest, and lets the source go on."""
+    """Keeps only the newest frame, and releases the source."""
 
     def __init__(self, source: ScriptedSource) -> None:
         super().__init__()

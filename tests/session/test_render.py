@@ -42,7 +42,7 @@ class Brighter:
 
 
 class Blind(Brighter):
-    """Fails when it looks at a frame."""
+    """Fails when it observes a frame."""
 
     def observe(self, frame: Frame) -> Frame:
         if frame.seq == self._fail_at:
@@ -165,7 +165,7 @@ def _sound(path: Path) -> bytes:
 
 
 class Student:
-    """Keeps what it is shown before drawing."""
+    """Records its observations before they are drawn."""
 
     def __init__(self, *, needs_neutral: bool) -> None:
         self.needs_neutral = needs_neutral

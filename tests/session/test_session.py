@@ -1,4 +1,4 @@
-"""The frame path: order, newest wins, stalled sinks, failures, shutdown. No device, no sleeps."""
+"""Session: order, newest wins, stalled sinks, failures, shutdown. No devices, no sleeps."""
 
 import _thread
 import signal
@@ -37,7 +37,7 @@ def _session(source: Source, *sinks: Sink, pipeline: FramePath | None = None) ->
 
 
 def _is_complete(report: Report) -> bool:
-    """Every frame is in some count: in = out + dropped before, out = written + dropped, for each sink."""
+    """Whether each frame is counted: in = out + dropped, and per sink out = written + dropped."""
     drops, names = report.drops, {sink.name for sink in report.sinks}
     before = sum(count for reason, count in drops.items() if reason not in names)
     return report.frames_in == report.frames_out + before and all(
@@ -46,7 +46,7 @@ def _is_complete(report: Report) -> bool:
 
 
 class Running:
-    """A session on a thread of its own; the result is there after ``end``."""
+    """A session on a thread of its own; its report is available after ``end``."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -79,7 +79,7 @@ def test_frames_keep_their_order_and_the_last_one_always_arrives() -> None:
 
 
 def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
-    """While the first is drawn the second is looked at; of all that come behind it, the newest is next."""
+    """While the first is drawn, the second is observed; of all later frames, the newest is next."""
     source, sink = ScriptedSource([frame(i) for i in range(10)], gated=True), ListSink()
     drawing, looking, go_on = threading.Event(), threading.Event(), threading.Event()
 
@@ -129,7 +129,7 @@ def test_observing_runs_one_frame_ahead_of_drawing() -> None:
     ).run()
     assert drawn == looked == sorted(looked)
     assert len(drawn) == report.frames_out, "what was looked at was not drawn"
-    # The one in work, the one that waits, and the one that the drawing thread took but did not begin yet.
+    # One being observed, one waiting, and one that the drawing thread took but did not start.
     assert max(ahead) <= 3
 
 
@@ -207,7 +207,7 @@ def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Whoever starts the tests in the background of a script has them ignore SIGINT."""
+    """Programs that a shell script starts in the background ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -356,7 +356,7 @@ def test_a_window_that_fails_to_close_costs_no_sink_its_frames() -> None:
 
 
 class SlowToClose(ListSink):
-    """Needs longer than the usual limit to complete its file."""
+    """Takes longer than the usual limit to complete its file."""
 
     def __init__(self, *, limit_s: float) -> None:
         super().__init__("disk")

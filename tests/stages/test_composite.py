@@ -1,4 +1,4 @@
-"""The canvas around the face."""
+"""Canvas around the generated face."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_the_canvas_shows_the_face_between_the_portraits_sides() -> None:
     assert (out[120, 160] == [255, 0, 0]).all()
     assert (out[40:200, 60:260, 0] == 255).all()
     assert not out[:, :40, 0].any(), "no face beside its square"
-    # Canvas column 10 lies (10.5 - 40) * 100 / 240 pixels left of the box.
+    # Canvas column 10 is (10.5 - 40) * 100 / 240 pixels left of the box.
     assert out[120, 10, 1] == pytest.approx(50 + (10.5 - 40) * 100 / 240 - 0.5, abs=1)
     assert out[120, 10, 2] == pytest.approx(40 + 120.5 * 100 / 240 - 0.5, abs=1)
 

@@ -1,4 +1,4 @@
-"""The square that a face is read in: where it is put, when it stays and when it moves."""
+"""Driver's box: where it is placed, when it stays and when it moves."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is shown when the face is gone, by the frames' own times."""
+"""Targets without a face, by the frames' own times."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def _ns(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def _jaw(drive: Conditioning) -> float:
-    return float(drive.expression[1, 25])
+def _jaw(target: Conditioning) -> float:
+    return float(target.expression[1, 25])
 
 
 def _same(a: Conditioning, b: Conditioning) -> bool:
@@ -27,7 +27,7 @@ def _same(a: Conditioning, b: Conditioning) -> bool:
 
 @pytest.fixture
 def lost() -> LostFace:
-    """A face was followed until time 0."""
+    """State after a face was tracked until time 0."""
     made = LostFace()
     made.follow(MOVED, -1)
     return made

@@ -23,7 +23,7 @@ JAW, BLINK = NAMES.index("jawOpen"), NAMES.index("eyeBlinkLeft")
 
 
 def _found(finder: NeutralFinder, face: MotionCode, captured_ns: int) -> MotionCode | None:
-    """The neutral after this frame, and a check of what the finder returned."""
+    """Return the neutral after this frame, and check the finder's result."""
     before = finder.face
     assert finder(face, captured_ns) is (finder.face is face and before is not face)
     return finder.face
@@ -53,7 +53,7 @@ def _yaw(found: MotionCode) -> float:
 
 
 def _eased(driver: DriverNeutral, face: MotionCode, seconds: Iterable[float]) -> np.ndarray:
-    """The neutral's yaw while this face is seen, degrees."""
+    """Return the neutral's yaw in degrees while this face is tracked."""
     return np.array([_yaw(driver(face, round(s * SECOND_NS)).face) for s in seconds])
 
 
@@ -139,7 +139,7 @@ def _watch(identity: IdentityFilter, faces: Iterable[MotionCode], fps: float = 2
 
 @pytest.mark.parametrize("values", [{"jawOpen": 0.8}, {"eyeBlinkLeft": 1.0}, {"mouthSmileLeft": 0.9}])
 def test_the_first_frame_is_taken_for_what_it_is(values: dict[str, float]) -> None:
-    """A driver who starts in mid-laugh, with closed eyes or talking."""
+    """A driver who starts laughing, with closed eyes or talking."""
     face = motion(**values)
     read, first = read_expression(face), IdentityFilter()(face, 0)
     for name, value in values.items():
@@ -170,7 +170,7 @@ def test_resting_lids_become_average_and_closed_lids_stay_closed() -> None:
 
 
 def test_a_drivers_own_face_is_no_expression() -> None:
-    """Landmarks of a long face: all of it is identity, whatever the first frames made of it."""
+    """All of a long face is identity, whatever the first frames estimated."""
     long = motion().shape * np.array([1.0, 1.15, 1.0], np.float32)
     face, identity = replace(motion(), shape=long), IdentityFilter()
     jaw = np.zeros_like(long)

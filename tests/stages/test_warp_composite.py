@@ -1,4 +1,4 @@
-"""WarpFields put together on the canvas, from the portrait's own pixels."""
+"""Compositing of warp fields from the portrait's own pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [None, (96, 72), (72, 96), (64, 64), (130, 67), (321, 243)]
 
 
 def _picture() -> Image:
-    """Soft blobs: what is sampled a little beside its place is only a little different."""
+    """Return soft blobs, where a small sampling error makes a small difference."""
     noise = np.random.default_rng(0).integers(0, 256, (30, 36, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(noise, (360, 300), interpolation=cv2.INTER_CUBIC))
 
@@ -33,7 +33,7 @@ def _layers(*, mask: float = 1.0, paint: int = 255, flow: tuple[float, float] = 
 
 
 def _wild(seed: int = 1) -> WarpFields:
-    """Everything at once: a flow that leaves the crop, and a mask that lets paint through."""
+    """Return a flow that leaves the crop, with a mask that shows inpainting."""
     rng = np.random.default_rng(seed)
     small = rng.normal(0, 0.15, (6, 6, 2)).astype(np.float32)
     return WarpFields(
@@ -137,7 +137,7 @@ def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     ].numpy()
     got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
-    # OpenCV samples to a 32nd of a pixel; what lies outside the crop is told cell by cell.
+    # OpenCV samples to a 32nd of a pixel. Pixels from outside the crop are decided by cells.
     assert apart.mean() < 1.5
     assert np.quantile(apart, 0.95) <= 6
     assert np.abs(np.roll(got, 2, axis=1).astype(int) - want).mean() > 4, "the measure sees two pixels"

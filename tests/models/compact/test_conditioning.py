@@ -1,4 +1,4 @@
-"""What the generator is told: the affine fit, the pose vector, the drive."""
+"""Conditioning of the compact generator: affine fit, pose vector, control points and masks."""
 
 from dataclasses import replace
 
@@ -44,26 +44,26 @@ def test_the_motion_of_a_posed_mean_face_is_recovered() -> None:
 
 def test_a_face_as_its_own_target_moves_nothing() -> None:
     own = motion(pose(yaw=10), jawOpen=0.3)
-    drive = build_conditioning(own, own)
-    assert (drive.source_points == drive.target_points).all()
-    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
-    assert (drive.expression[0] == drive.expression[1]).all()
-    assert (drive.pose[0] == drive.pose[1]).all()
+    conditioning = build_conditioning(own, own)
+    assert (conditioning.source_points == conditioning.target_points).all()
+    assert conditioning.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
+    assert (conditioning.expression[0] == conditioning.expression[1]).all()
+    assert (conditioning.pose[0] == conditioning.pose[1]).all()
 
 
 def test_the_affine_goes_from_target_to_source() -> None:
     source, target = motion(pose(at=(0.0, 0.0))), motion(pose(at=(0.2, -0.1), scale=0.4))
-    drive = build_conditioning(source, target)
-    assert drive.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
-    assert drive.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
+    conditioning = build_conditioning(source, target)
+    assert conditioning.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
+    assert conditioning.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
 
 
 def test_an_expression_moves_no_head() -> None:
     own = motion(pose(yaw=25, roll=8, at=(0.1, 0.05)))
     change = shape_change(shapes(jawOpen=1.0, browInnerUp=1.0, mouthSmileLeft=0.8))
-    drive = build_conditioning(own, replace(own, shape=own.shape + change))
-    assert np.abs(drive.target_points - drive.source_points).max() > 0.05
-    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
+    conditioning = build_conditioning(own, replace(own, shape=own.shape + change))
+    assert np.abs(conditioning.target_points - conditioning.source_points).max() > 0.05
+    assert conditioning.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
 
 
 def test_an_open_jaw_moves_the_lower_lip_and_hardly_the_forehead() -> None:
@@ -111,11 +111,11 @@ def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
 
 def test_one_builder_serves_many_targets() -> None:
     own = motion(jawOpen=0.2)
-    departure = ConditioningBuilder(own, map_px=48)
+    build = ConditioningBuilder(own, map_px=48)
     for jaw in (0.0, 0.9):
         target = motion(pose(yaw=10), jawOpen=jaw)
         fresh, kept = (
             build_conditioning(own, target, map_px=48).tensors(),
-            departure(target).tensors(),
+            build(target).tensors(),
         )
         assert all((fresh[name] == kept[name]).all() for name in CONDITIONING)

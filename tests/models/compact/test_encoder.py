@@ -1,4 +1,4 @@
-"""From a crop to a motion, with and without the filter."""
+"""Tracker encoder: from a crop to a motion, with and without the filter."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is drawn in an open mouth, and the light it is drawn in."""
+"""Painted mouth: teeth, cavity, and the light on them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIZE = 128
 
 
 UPPER, LOWER = [13, 82, 81, 80, 191, 312, 311, 310, 415], [14, 87, 178, 88, 95, 317, 402, 318, 324]
-"""The lips' inner edges, from the middle."""
+"""Inner edges of the lips, from the middle."""
 
 
 def _with(head: object = None, **values: float) -> MotionCode:
-    """Lips that are closed but for these shapes; the mean face's are not."""
+    """Return closed lips with these shapes added; the mean face's lips are slightly open."""
     face = motion(pose(at=(0.0, -0.5), scale=0.7) if head is None else head, **values)  # type: ignore[arg-type]
     shape = face.shape.copy()
     shape[LOWER] = shape[UPPER]
@@ -41,7 +41,7 @@ def _drawn(target: MotionCode, source: MotionCode | None = None, size: int = SIZ
 
 
 def _brightness(drawn: Float) -> Float:
-    """Of what is drawn, 0..1, and 0 elsewhere."""
+    """Brightness of the painted pixels, 0..1; 0 elsewhere."""
     opacity = drawn[3]
     light: Float = np.where(opacity > 0.5, (drawn[:3].mean(axis=0) / np.maximum(opacity, 0.5) + 1) / 2, 0)
     return light
@@ -83,7 +83,7 @@ def test_upper_row_follows_skull_and_lower_row_chin() -> None:
     source = _with()
 
     def edges(jaw: float) -> tuple[int, int]:
-        """Rows of the upper teeth's edge and of the lower teeth's, down the middle of the face."""
+        """Return rows of the upper and lower teeth's edges, along the middle of the face."""
         column = _brightness(_drawn(_with(jawOpen=jaw), source, 256))[:, 128]
         light = column > 0.45
         seen = np.flatnonzero(light)

@@ -1,4 +1,4 @@
-"""The two rows of teeth that are drawn inside the lips."""
+"""Two rows of teeth, drawn inside the lips."""
 
 from __future__ import annotations
 

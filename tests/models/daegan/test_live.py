@@ -1,4 +1,4 @@
-"""DAE-GAN from its file to pictures: each backend against the paper's arithmetic, and the commands."""
+"""DAE-GAN from file to pictures: backends against the paper's equations, and the commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ def _by_the_paper(model: DaeGan, source: Image, driver: Image) -> Image:
 
 
 def _close(got: Image, want: Image) -> bool:
-    """Within rounding: the backends differ by 1e-5, which may fall on either side of a half."""
+    """Whether pictures are equal within rounding.
+
+    The backends differ by 1e-5, which may be on either side of a half.
+
+    The backends differ by 1e-5, which may fall on either side of a half.
+    """
     return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1
 
 
@@ -54,7 +59,7 @@ def _open(weights: Path, backend: str) -> DaeGanModel:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
-    """Every picture that the pipeline gave, before a video codec touches it."""
+    """Collect every picture of the pipeline before a video codec changes it."""
     pictures: list[Image] = []
     draw = Pipeline.draw
 
@@ -189,7 +194,7 @@ def test_an_export_runs_as_the_weights_do(
     assert folder.sha256 == file.sha256
     a, b = folder.read_motion(aligned[0]).expression, file.read_motion(aligned[0]).expression
     np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max())
-    monkeypatch.setattr(daegan_cache, "load_parts", None)  # what makes the cache: it is there
+    monkeypatch.setattr(daegan_cache, "load_parts", None)  # the cache exists, so this is not called
     assert _open(weights, "openvino").backend.startswith("openvino")
 
 

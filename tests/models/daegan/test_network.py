@@ -128,7 +128,7 @@ def test_every_weight_gets_a_gradient(frames: Tensor) -> None:
     embedding = model.pose_embedder(frames[:, 0])
     (reconstruct(face, embedding) + model.reenact(face, frames[:, 1])).square().mean().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # The key's bias shifts all of a row's scores alike, and softmax does not see that.
+    # The key's bias shifts all of a row's scores alike, and softmax does not change by that.
     assert [name for name in without if name != "generator.attention.key.bias"] == []
 
 

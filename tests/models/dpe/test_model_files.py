@@ -1,4 +1,4 @@
-"""What --model may name, what each backend needs for it, and what is refused in one line."""
+"""Values of --model: what each backend requires, and what is refused in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mimicam.engine.types import EditSettings, Image
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine where it was never installed."""
+    """Hide PyTorch, as on a machine without it."""
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("mimicam.engine.models.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -64,7 +64,7 @@ def test_weights_that_were_exported_once_run_without_torch(
 
 def test_an_export_is_made_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = exported(weights)
-    monkeypatch.setattr(published_cache, "load_folded", None)  # what makes one
+    monkeypatch.setattr(published_cache, "load_folded", None)  # not called, since one exists
     assert exported(weights) == folder
 
 

@@ -1,4 +1,4 @@
-"""The networks against the published ones' numbers, and each layer against its definition."""
+"""Networks against the published ones' values, and each layer against its definition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.models.golden.pseudo_weights import picture
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LIMIT = 1e-4
-"""Of the largest magnitude. Worst seen 1.3e-5 (image_face_exp), AVX-512 CPU, torch 2.13, 2026-11."""
+"""Tolerance relative to the largest magnitude. Largest measured 1.3e-5 (image_face_exp), AVX-512
+CPU, torch 2.13, 2026-11."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""``mimicam render`` and ``run`` with published weights: the paper's pictures, on each backend."""
+"""``mimicam render`` and ``run`` with DPE weights: the paper's pictures, on each backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANNA = ASSETS / "portraits" / "anna.jpg"
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
-    """Every picture that the pipeline gave, before a video codec touches it."""
+    """Collect every picture of the pipeline before a video codec changes it."""
     pictures: list[Image] = []
     draw = Pipeline.draw
 
@@ -48,7 +48,12 @@ def _load(path: Path) -> Image:
 
 
 def _close(got: Image, want: Image) -> bool:
-    """Within rounding: the folded form differs by 1e-5, which may fall on either side of a half."""
+    """Whether pictures are equal within rounding.
+
+    The folded form differs by 1e-5, which may be on either side of a half.
+
+    The folded form differs by 1e-5, which may fall on either side of a half.
+    """
     return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1
 
 
