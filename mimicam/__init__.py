@@ -77,7 +77,7 @@ _MODULES = {
 mimicam`` is instant."""
 
 if not (Path(__file__).parent / "engine").exists():
-    # In a checkout the packages lie beside this folder; an installed wheel has them inside.
+    # In a checkout the packages are beside this folder; an installed wheel has them inside.
     __path__.append(str(Path(__file__).resolve().parents[1]))
 
 

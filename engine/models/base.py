@@ -68,8 +68,7 @@ class LiveModel(Protocol):
 
         Args:
             smooth: filter the driver's motion over time.
-            previous: the reenactor of a session that goes on with this model, whose neutral is
-                kept.
+            previous: reenactor of the same session on another backend; its neutral is kept.
 
         Raises:
             KernelBuildError: a kernel does not compile on this machine.

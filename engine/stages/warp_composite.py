@@ -188,8 +188,8 @@ class _Field:
         speed = cv2.absdiff(self._small, (0.0, 0.0, 0.0, 0.0), dst=self._speed)
         rows, columns = speed.max(axis=(1, 2)), speed.max(axis=0).max(axis=1)
         y, x = (
-            _span(found > _STILL_PX, self._cell, seen)
-            for found, seen in zip((rows, columns), self._on_canvas, strict=True)
+            _span(found > _STILL_PX, self._cell, visible)
+            for found, visible in zip((rows, columns), self._on_canvas, strict=True)
         )
         return None if y is None or x is None else (y, x)
 
@@ -229,16 +229,16 @@ class _Field:
         return np.clip(found, 0.0, 1.0, out=found)
 
 
-def _span(wanted: np.ndarray, cell: float, seen: slice) -> slice | None:
+def _span(wanted: np.ndarray, cell: float, visible: slice) -> slice | None:
     """Return the span of the wanted cells in pixels, with one more cell on both sides.
 
-    Counts from the start of ``seen`` and stays inside it. None: no cell is wanted.
+    Counts from the start of ``visible`` and stays inside it. None: no cell is wanted.
     """
     found = np.flatnonzero(wanted)
     if not found.size:
         return None
     first, last = int((found[0] - 1) * cell), int(np.ceil((found[-1] + 2) * cell))
-    first, last = max(first - seen.start, 0), min(last, seen.stop) - seen.start
+    first, last = max(first - visible.start, 0), min(last, visible.stop) - visible.start
     return slice(first, last) if first < last else None
 
 

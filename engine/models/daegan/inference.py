@@ -88,7 +88,7 @@ class DaeGanParts(nn.Module):
     @torch.no_grad()
     def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return each network's inputs by name, from one portrait frame and one driver frame."""
-        # Each network gets what the ones before it return, as in a session.
+        # The inputs are the outputs of the networks before, as in a session.
         face, _ = self.face_embedder(source_13SS)
         code, prepared = self.pose_encoder(driver_13SS), self.front(face)
         return {
