@@ -16,7 +16,7 @@ from mimicam.benchmarks.machine import gpu_memory_mb
 from mimicam.engine.backends.cuda_gpu import Gpu
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.backends.tensorrt_api import Flavour, find
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo
 from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks
 from mimicam.engine.models.compact.model import load_compact
 from mimicam.engine.models.compact.network import Compact
@@ -81,14 +81,14 @@ def measure_compact(
     return report
 
 
-def _small_model() -> tuple[Compact, BundleFacts]:
+def _small_model() -> tuple[Compact, BundleInfo]:
     """A model of 64 pixels for rehearsals. On a CPU, a frame of the bundled one takes half a minute in half precision."""
     config = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
-    facts = BundleFacts(name="small", sha256="small", size=config.size, config=config)
+    facts = BundleInfo(name="small", sha256="small", size=config.size, config=config)
     return Compact(config).eval(), facts
 
 
-def _torch(name: str, model: Compact, facts: BundleFacts, gpu: Gpu, scale: Scale) -> GpuCompact:
+def _torch(name: str, model: Compact, facts: BundleInfo, gpu: Gpu, scale: Scale) -> GpuCompact:
     if name == REFERENCE:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     half, engine = name != REFERENCE, ("compile" if name.endswith("compile") else "eager")

@@ -29,7 +29,7 @@ from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.runtime.clock import MonotonicClock
 from mimicam.engine.runtime.timings import Timings
-from mimicam.engine.session import Parts, Session
+from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
 from mimicam.export.networks import random_dpe
@@ -178,7 +178,7 @@ def _session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dic
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)
     path: FramePath = pipeline if burst is None else Releasing(pipeline, burst)
     sink = CountingSink(settle_s=min(scale.paced_s, _SETTLE_S), count_s=scale.paced_s)
-    session = Session(Parts(source=source, pipeline=path, sinks=[sink], size=size), timings=timings)
+    session = Session(SessionParts(source=source, pipeline=path, sinks=[sink], size=size), timings=timings)
     sink.on_counted = session.stop
     report = session.run(_LIMIT_S)
     return {

@@ -180,13 +180,13 @@ def paced(
 ) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
     from mimicam.engine.runtime.clock import MonotonicClock
-    from mimicam.engine.session import Parts, Session
+    from mimicam.engine.session import Session, SessionParts
     from mimicam.engine.sinks.null import NullSink
     from mimicam.engine.sources.file import PacedSource
 
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    parts = Parts(source=source, pipeline=pipeline, sinks=[NullSink()], size=size)
+    parts = SessionParts(source=source, pipeline=pipeline, sinks=[NullSink()], size=size)
     session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
@@ -201,12 +201,12 @@ def burst(
 ) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always waits."""
     from mimicam.engine.runtime.clock import MonotonicClock
-    from mimicam.engine.session import Parts, Session
+    from mimicam.engine.session import Session, SessionParts
     from mimicam.engine.sinks.null import NullSink
 
     clock = MonotonicClock()
     shuttle = Shuttle(images, pipeline, clock.now_ns)
-    parts = Parts(source=shuttle, pipeline=shuttle, sinks=[NullSink()], size=size)
+    parts = SessionParts(source=shuttle, pipeline=shuttle, sinks=[NullSink()], size=size)
     session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 

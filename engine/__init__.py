@@ -1,1 +1,1 @@
-"""What runs: sources, face tracking, the networks, and the sinks that show the result."""
+"""The engine: sources, face tracking, networks, and sinks for the result."""

@@ -1,4 +1,4 @@
-"""What is bundled, and whether it is whole: ``assets/manifest.json`` lists every file with its hash."""
+"""Bundled files and their integrity: ``assets/manifest.json`` lists each with its hash."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ PORTRAITS = (
     "rosa", "clara", "samir", "mona", "amara", "lily", "kai", "anna", "elijah",
     "zola", "greta", "albrecht", "yuna", "ines", "finn", "astronaut",
 )  # fmt: skip
-"""Bundled portraits, the best first: the first is the default, the first nine lie on the keys 1 to 9."""
+"""Bundled portraits, the best first. The first is the default; keys 1 to 9 select the first
+nine."""
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
-    """One bundled file."""
+    """Manifest entry of one bundled file."""
 
     file: str
     """Path below ``assets``, with forward slashes."""
@@ -31,7 +32,7 @@ class Asset:
 
 
 def entries(folder: Path = ASSETS) -> list[Asset]:
-    """What the manifest lists.
+    """Return the entries of the manifest.
 
     Raises:
         EngineError: there is no manifest, or it cannot be read.
@@ -44,7 +45,7 @@ def entries(folder: Path = ASSETS) -> list[Asset]:
 
 
 def problems(folder: Path = ASSETS) -> list[str]:
-    """A line for each bundled file that is missing or was changed; empty when all is well."""
+    """Return a line for each bundled file that is missing or changed; empty if all are as made."""
     found = []
     for asset in entries(folder):
         path = folder / asset.file
@@ -56,24 +57,24 @@ def problems(folder: Path = ASSETS) -> list[str]:
 
 
 def unlisted(folder: Path = ASSETS) -> list[str]:
-    """Files below ``assets`` that the manifest does not know."""
+    """Return files below ``assets`` that the manifest does not list."""
     known = {asset.file for asset in entries(folder)} | {MANIFEST}
     files = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted(name for path in files if (name := path.relative_to(folder).as_posix()) not in known)
 
 
 def bundled_portraits(folder: Path = ASSETS) -> list[Path]:
-    """The portraits that come with the product, in the order of `PORTRAITS`."""
+    """Return the bundled portraits, in the order of `PORTRAITS`."""
     return [folder / "portraits" / f"{name}.jpg" for name in PORTRAITS]
 
 
 def portrait_path(path: Path) -> Path:
-    """A bundled portrait's file where ``path`` is only its name, as ``mona``; a file of that name comes first."""
+    """Return the bundled portrait of that name, such as ``mona``, unless such a file exists."""
     if path.exists() or str(path) not in PORTRAITS:
         return path
     return bundled_portraits()[PORTRAITS.index(str(path))]
 
 
 def demo_clip(folder: Path = ASSETS) -> Path:
-    """The driver of ``make demo``."""
+    """Return the driver's clip of ``make demo``."""
     return folder / "demo" / "driver.mp4"

@@ -1,4 +1,4 @@
-"""The demonstration: one driver, and what of it reaches a portrait in each of the three modes."""
+"""Demo wall: a driver, and a portrait animated in each of the three modes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LABEL_PX = 24
 SIZE = (4 * CELL_PX, CELL_PX + LABEL_PX)
 """Width, height of the whole picture."""
 PORTRAITS_SHOWN = 6
-"""The first bundled ones, 3.3 s each."""
+"""Number of bundled portraits shown, 3.3 s each."""
 _LABELS = ("driver", "expression", "pose", "both")
 _MODES = (Mode.EXP, Mode.POSE, Mode.BOTH)
 _FOLLOW = 0.1
-"""How far the driver's view moves towards the face with each frame."""
+"""Share of the distance to the face by which the driver's view moves per frame."""
 
 
 class Wall:
-    """Driver, expression, pose, both, side by side; the portraits take turns.
+    """Shows driver, expression, pose and both side by side; the portrait changes over time.
 
-    The driver's own picture is shown because that is what is asked for here, and it is the bundled clip.
+    The driver's own picture is shown only here, since the driver is the bundled clip.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Wall:
         Args:
             model: encoder and generator, used by all three.
             portraits: each is shown for its share of the time.
-            seconds: how long the driver's clip is.
-            timings: of all three pipelines together.
+            seconds: duration of the driver's clip.
+            timings: receives the durations of all three pipelines.
         """
         self._portraits = list(portraits)
         self._turn_s = seconds / len(self._portraits)
-        self._shown = 0
+        self._current = 0
         self._first_ns: int | None = None
         self._view = DriverView(CELL_PX)
         track = FaceTracker()
@@ -69,22 +69,22 @@ class Wall:
         self._labels = _label_strip()
 
     def observe(self, frame: Frame) -> Observation:
-        """Once for all three."""
+        """Observe a driver's frame once for all three pipelines."""
         return self._pipelines[0].observe(frame)
 
-    def draw(self, seen: Observation) -> Frame:
-        """The wall for one driver frame."""
-        self._take_turns(seen.frame.captured_ns)
-        results = [pipeline.draw(seen).image for pipeline in self._pipelines]
-        row = np.hstack([self._view(seen), *(_cell(image) for image in results)])
-        return replace(seen.frame, image=np.vstack([self._labels, row]))
+    def draw(self, observation: Observation) -> Frame:
+        """Return the wall for one driver's frame."""
+        self._take_turns(observation.frame.captured_ns)
+        results = [pipeline.draw(observation).image for pipeline in self._pipelines]
+        row = np.hstack([self._view(observation), *(_cell(image) for image in results)])
+        return replace(observation.frame, image=np.vstack([self._labels, row]))
 
     def _take_turns(self, captured_ns: int) -> None:
         self._first_ns = captured_ns if self._first_ns is None else self._first_ns
         turn = int((captured_ns - self._first_ns) / 1e9 / self._turn_s)
         turn = min(turn, len(self._portraits) - 1)
-        if turn != self._shown:
-            self._shown = turn
+        if turn != self._current:
+            self._current = turn
             for pipeline in self._pipelines:
                 pipeline.set_portrait(self._portraits[turn])
 
@@ -93,13 +93,13 @@ class DriverView:
     """A square of the driver's picture that follows the face sideways."""
 
     def __init__(self, side: int) -> None:
-        """``side``: of the square, pixels."""
+        """Set the square's side, in pixels."""
         self._side = side
         self._centre_px: float | None = None
 
-    def __call__(self, seen: Observation) -> Image:
-        """``[side, side, 3]``."""
-        image, face = seen.frame.image, None if seen.crop is None else seen.crop.face
+    def __call__(self, observation: Observation) -> Image:
+        """Return the square, ``[side, side, 3]``."""
+        image, face = observation.frame.image, None if observation.crop is None else observation.crop.face
         height, width = image.shape[:2]
         square = min(height, width)
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2

@@ -1,4 +1,4 @@
-"""Look at the machine: what the main job needs, what is there, and what gets the rest."""
+"""Examine the machine: requirements of the main job, and a remedy for each that is missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PACKAGES = {
     "rich": "rich",
     "safetensors": "safetensors",
 }
-"""Distribution to import name: what the core needs."""
+"""Distribution to import name of the packages that the core needs."""
 _OPTIONAL = {
     "torch": "torch",
     "virtualcam": "pyvirtualcam",
@@ -44,15 +44,16 @@ SYSTEM_LIBRARIES = {
     "libgthread-2.0.so.0": "libglib2.0-0",
     "libglib-2.0.so.0": "libglib2.0-0",
 }
-"""What OpenCV asks of Linux to the Debian package that has it."""
+"""System libraries that OpenCV loads on Linux, with the Debian packages that contain them."""
 _TEST_CODE = 0x5EED5EED
+"""Number that is painted into the test picture."""
 _TEST_SIZE = (640, 480)
 _TEST_READS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One finding."""
+    """Result of one check."""
 
     name: str
     ok: bool
@@ -60,27 +61,27 @@ class Check:
     """Whether the main job needs it."""
     detail: str
     remedy: str = ""
-    """The one command that gets it; empty when nothing is to be done."""
+    """Command that provides it; empty when nothing is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualCamera:
-    """One driver of pyvirtualcam."""
+    """State of one pyvirtualcam driver."""
 
     driver: str
     device: str
-    """The camera that other programs see; empty when the driver does not work."""
+    """Camera that other programs see; empty when the driver does not work."""
     reason: str
-    """Why it does not work; empty when it does."""
+    """Reason why it does not work; empty when it does."""
     remedy: str
 
 
 def examine() -> list[Check]:
-    """All findings, in the order in which a person would mend them."""
+    """Return all findings, in the order in which to fix them."""
     checks: list[Check] = [_python()]
     checks += [_package(name, module) for name, module in _PACKAGES.items()]
     if not all(check.ok for check in checks):
-        return checks  # the rest cannot even be asked
+        return checks  # the other checks import these packages
     parts: list[Callable[[], Iterator[Check]]] = [
         _assets, _backend, _processor, _gpu, _camera, _virtual_camera, _window, _video_encoder, _extras,
     ]  # fmt: skip
@@ -111,7 +112,7 @@ def _package(name: str, module: str) -> Check:
 
 
 def import_remedy(name: str, error: str) -> str:
-    """The command that mends a failed import: a system library by apt, a package by pip."""
+    """Return the command that fixes a failed import: apt for a library, pip for a package."""
     for library, package in SYSTEM_LIBRARIES.items():
         if library in error:
             return f"sudo apt install {package}"
@@ -169,7 +170,7 @@ def _gpu() -> Iterator[Check]:
 
 
 def gpu_names() -> list[str]:
-    """NVIDIA GPUs with their driver, as ``nvidia-smi`` names them; empty without one."""
+    """Return NVIDIA GPUs with their driver, as ``nvidia-smi`` names them; empty without one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -197,18 +198,22 @@ def _camera() -> Iterator[Check]:
 def _virtual_camera() -> Iterator[Check]:
     for found in virtual_cameras():
         tested = self_test() if found.device else None
-        seen = {None: "", True: "; the test picture came back", False: "; the test picture did not come back"}
+        notes = {
+            None: "",
+            True: "; the test picture came back",
+            False: "; the test picture did not come back",
+        }
         yield Check(
             name=f"virtual camera {found.driver}",
             ok=bool(found.device) and tested is not False,
             required=False,
-            detail=(found.device or found.reason) + seen[tested],
+            detail=(found.device or found.reason) + notes[tested],
             remedy=found.remedy,
         )
 
 
 def virtual_cameras() -> list[VirtualCamera]:
-    """Each driver, opened for a moment."""
+    """Open each driver for a moment and return its state."""
     from mimicam.engine.sinks import virtual_camera as sink
 
     try:
@@ -241,7 +246,7 @@ def self_test() -> bool | None:
     try:
         if not str(camera.device).startswith("/dev/"):
             return None
-        camera.send(make_test_picture())  # v4l2loopback lets nobody read before the first picture
+        camera.send(make_test_picture())  # v4l2loopback delivers nothing before the first picture
         sender.start()
         return _reads_code(str(camera.device))
     finally:
@@ -252,7 +257,7 @@ def self_test() -> bool | None:
 
 
 def make_test_picture() -> Image:
-    """Grey with a number in its pixels."""
+    """Return a grey picture with `_TEST_CODE` in its pixels."""
     from mimicam.engine.sources.pattern import paint_code
 
     image = np.full((_TEST_SIZE[1], _TEST_SIZE[0], 3), 90, np.uint8)

@@ -1,7 +1,7 @@
-"""The exceptions a user is meant to read.
+"""Exceptions whose message is for the user.
 
-The command line prints both alike: ``KernelBuildError`` is no ``EngineError`` only because kernels import
-nothing of engine.
+The command line prints both alike. ``KernelBuildError`` is no ``EngineError`` only because kernels
+do not import engine.
 """
 
 from mimicam.kernels.errors import KernelBuildError
@@ -10,7 +10,7 @@ __all__ = ["EngineError", "KernelBuildError"]
 
 
 class EngineError(Exception):
-    """Something the user can act on: one line that says what happened and what to do.
+    """A failure that the user can act on: one line with what happened and what to do.
 
     The command line prints it after ``error:`` and exits with code 1, without a traceback.
     """

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and never in the place of something that was read."""
+"""Write files completely or not at all, and never over an input."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from mimicam.engine.errors import EngineError
 PART_SUFFIX = ".part"
 _BLOCK = 1 << 20
 _unfinished: set[Path] = set()
-"""Temporary files of this process. What is left at its end, a thread that hangs was still writing."""
+"""Temporary files of this process. At exit, those that are left belong to threads that hang while
+writing."""
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file's content, hexadecimal."""
+    """Return the SHA-256 of a file's content, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -28,10 +29,10 @@ def sha256_of(path: Path) -> str:
 
 
 class Aside:
-    """A temporary file beside its destination, for writers that live longer than a ``with`` statement.
+    """Temporary file beside its destination, for writers that outlive a ``with`` statement.
 
-    Its name is unique, so that two programs with one destination do not share it, and short, so that a destination may use
-    all 255 bytes of a name.
+    Its name is unique, so that two programs with one destination do not share it. It is short, so
+    that a destination may use all 255 bytes of a name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,15 +49,17 @@ class Aside:
         _unfinished.add(self.part)
 
     def commit(self) -> None:
-        """Put the temporary file in the destination's place."""
+        """Move the temporary file to its destination."""
         self.part.replace(self.path)
         _unfinished.discard(self.part)
 
     def commit_beside_others(self) -> Path:
-        """The same, but a file that another program put there meanwhile stays: ours gets a numbered name.
+        """Commit, but keep a file that another program put there meanwhile.
+
+        Ours then gets a numbered name.
 
         Returns:
-            Where the file is.
+            The file's path.
         """
         while _identity(self.path) != self._before:
             self.path, self._before = _free_name(self.path), None
@@ -72,7 +75,7 @@ class Aside:
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Write the file that is yielded; it takes ``path``'s place at the end, and is removed on every other way out.
+    """Yield a temporary path. Move it to ``path`` at the end, or remove it on any other exit.
 
     Raises:
         EngineError: ``path`` cannot be written.
@@ -91,11 +94,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def refuse_to_overwrite_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse an output that is also read: by another spelling, through a link, or inside a folder.
+    """Refuse an output that is also read: under another spelling, through a link, or in a folder.
 
     Args:
         outputs: files that will be replaced.
-        inputs: files that are read; a folder stands for the files in it, without those of its subfolders.
+        inputs: files that are read; a folder stands for the files in it, without those of its
+            subfolders.
 
     Raises:
         EngineError: naming the first output that is an input.
@@ -111,7 +115,7 @@ def refuse_to_overwrite_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) 
 
 
 def is_same(first: Path, second: Path) -> bool:
-    """Whether two names are one file, now or once both are written."""
+    """Whether two paths are one file, now or once both are written."""
     try:
         return first.samefile(second)
     except OSError:  # one of them is not there yet
@@ -122,7 +126,7 @@ def _files_of(path: Path) -> list[Path]:
     try:
         return [entry for entry in path.iterdir() if not entry.is_dir()] if path.is_dir() else [path]
     except OSError:
-        return []  # whoever reads the folder says so
+        return []  # reading the folder raises the error later
 
 
 def _spelled_out(path: Path) -> str:
@@ -130,7 +134,7 @@ def _spelled_out(path: Path) -> str:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """What tells one file of this name from a later one; None: there is none."""
+    """Return what distinguishes a file from a later one of the same name; None if there is none."""
     try:
         facts = path.stat()
     except FileNotFoundError:

@@ -18,22 +18,23 @@ from mimicam.engine.runtime.pace import Pace
 from mimicam.engine.runtime.threads import Worker
 
 Item = TypeVar("Item")
-"""What comes in: a frame, or a picture that `observe` makes a frame of."""
+"""Input of `observe`: a frame, or a picture to make a frame of."""
 Observation = TypeVar("Observation")
-"""What `observe` gives to `draw`."""
+"""Output of `observe`, input of `draw`."""
 Result = TypeVar("Result")
 
 REPLACED = "inference"
-"""Reason of a drop: a newer frame came while both threads were at work."""
+"""Drop reason: a newer frame came while both threads were busy."""
 STOPPED = "stopped"
-"""Reason of a drop: the loop was asked to stop before the frame was drawn."""
+"""Drop reason: the loop was stopped before the frame was drawn."""
 
 
 class FrameLoop(Generic[Item, Observation, Result]):
-    """Runs once. Every item that is put is drawn, or counted as dropped, unless its thread fails.
+    """Runs both threads, once.
 
-    The slots hold one item each: the newest that waits, and the one that was observed. A thread
-    that fails ends the other one.
+    Every item that is put is drawn or counted as dropped, unless its thread fails. The slots hold
+    one item each: the newest that waits, and the one that was observed. A thread that fails ends
+    the other one.
     """
 
     def __init__(
@@ -54,16 +55,16 @@ class FrameLoop(Generic[Item, Observation, Result]):
         Args:
             observe: first half of the path, one call at a time, on the observing thread.
             draw: second half, one call at a time, on the drawing thread.
-            on_result: gets each result, on the drawing thread.
+            on_result: receives each result, on the drawing thread.
             pace: decides when to observe.
-            drops: where lost frames are counted.
-            stop: set from any thread: frames are dropped from now on. `close` sets it, too.
+            drops: counter of lost frames.
+            stop: once set, from any thread, frames are dropped. `close` sets it, too.
             around: entered on the drawing thread before the first frame is observed, left after
                 the last one is drawn. The observing thread may still be at work (`join_observer`).
             on_drained: called on the drawing thread: there are no more results.
             on_fail: called on a thread that failed, with its error; once, if both fail.
         """
-        self._observe_item, self._draw_seen, self._on_result = observe, draw, on_result
+        self._observe_item, self._draw_item, self._on_result = observe, draw, on_result
         self._pace, self._drops, self._stop = pace, drops, stop
         self._around = around or nullcontext()
         self._on_drained, self._on_fail = on_drained, on_fail
@@ -75,7 +76,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
 
     @property
     def workers(self) -> tuple[Worker, Worker]:
-        """The drawing thread and the observing one, to be joined and asked for errors."""
+        """Drawing and observing thread, to join them and to read their errors."""
         return self._drawer, self._observer
 
     def start(self) -> None:
@@ -87,30 +88,31 @@ class FrameLoop(Generic[Item, Observation, Result]):
         self._waiting.put(item)
 
     def end(self) -> None:
-        """No more items come. Those that wait are drawn, then both threads end."""
+        """End the input: waiting items are drawn, then both threads end."""
         self._waiting.close()
 
     def close(self) -> None:
-        """Drop what waits; both threads end after the item in work."""
+        """Drop waiting items; both threads end after their current one."""
         self._stop.set()
         self._waiting.close()
         self._observed.close()
 
     def join_observer(self, timeout_s: float) -> bool:
-        """Wait for the observing thread. False: it still works."""
+        """Wait for the observing thread; return False if it still runs."""
         return self._observer.join(timeout_s)
 
     def _observe(self) -> None:
-        """One item ahead of the drawing, never two."""
+        """Observe one item ahead of the drawing, never two."""
         try:
             while True:
                 self._observed.wait_until_taken()
-                # Taken last: a newer frame may come during both waits.
+                # Take the item last: a newer frame may come during both waits.
                 self._pace.wait_to_look(self._stop)
                 self._observe_one(self._waiting.take())
         except Closed:
             return
         finally:
+            # The drawing thread still takes the last observation, then ends.
             self._observed.close()
             self._drop_waiting()
 
@@ -120,11 +122,11 @@ class FrameLoop(Generic[Item, Observation, Result]):
             self._drops.count(STOPPED)
             return
         with self._pace.looking:
-            seen = self._observe_item(item)
-        self._observed.put(seen)
+            observation = self._observe_item(item)
+        self._observed.put(observation)
 
     def _drop_waiting(self) -> None:
-        """Count what nobody will observe: an item that came while the other thread ended."""
+        """Count items that will not be observed because the other thread has ended."""
         self._waiting.close()
         with suppress(Closed):
             while self._waiting.take(0.0) is not None:
@@ -133,6 +135,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
     def _draw(self) -> None:
         try:
             with self._around:
+                # Started inside `around`, which prepares what both threads use.
                 self._observer.start()
                 self._draw_all()
         finally:
@@ -140,19 +143,20 @@ class FrameLoop(Generic[Item, Observation, Result]):
 
     def _draw_all(self) -> None:
         try:
-            while (seen := self._observed.take()) is not None:
+            while (observation := self._observed.take()) is not None:
                 if self._stop.is_set():
                     self._drops.count(STOPPED)
                     continue
                 with self._pace.drawing:
-                    result = self._draw_seen(seen)
+                    result = self._draw_item(observation)
                 self._on_result(result)
         except Closed:
             return
         finally:
-            # Without this the observing thread would wait for a slot that nobody empties.
+            # Otherwise the observing thread would wait for a slot that is never emptied.
             self.close()
 
     def _report(self, worker: Worker) -> None:
+        # Both threads may fail; the first error is reported.
         if worker.error is not None and self._first_failure.acquire(blocking=False):
             self._on_fail(worker.error)

@@ -1,4 +1,4 @@
-"""The portraits of a session: one is ready at the start, the others are enrolled when somebody wants them."""
+"""Portraits of a session: one is ready at the start, the others are enrolled on first use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from mimicam.engine.portrait import Portrait
 from mimicam.engine.runtime.mailbox import Drops, LatestSlot
 
 Load = Callable[[], Portrait]
-"""Read and enrol one portrait. Slow; raises `EngineError`."""
+"""Reads and enrolls one portrait. Slow; raises `EngineError`."""
 Show = Callable[[Portrait], None]
-"""Receives a portrait, on the asking thread or on the gallery's own."""
+"""Receives a portrait, on the calling thread or on the gallery's own."""
 
 
 class Gallery:
-    """Numbered portraits. Those that are not enrolled yet are enrolled on a thread of the gallery's own.
+    """Holds numbered portraits, and enrolls missing ones on a thread of its own.
 
-    Enrolling costs 0.1 s of a core (EPYC, 2026-11): sixteen before the first frame would be seconds.
+    Enrolling costs 0.1 s of a core (EPYC, 2026-11), so sixteen would delay the first frame.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class Gallery:
 
         Args:
             ready: enrolled already; at least one.
-            later: enrol the others, with a model that nobody else uses.
-            on_error: told why a portrait cannot be shown; the one in use stays.
+            later: enroll the others, with a model that no other thread uses.
+            on_error: receives why a portrait cannot be shown; the one in use stays.
         """
         self._ready = dict(enumerate(ready))
         self._later = dict(enumerate(later, len(ready)))
@@ -41,7 +41,7 @@ class Gallery:
         self._wanted = 0
         self._lock = threading.Lock()
         self._asked: LatestSlot[tuple[int, Show]] = LatestSlot(Drops(), "another was wanted")
-        # Daemon: a portrait that is being enrolled must not keep a session from ending.
+        # A daemon, so that enrolling does not delay the end of a session.
         self._thread = threading.Thread(target=self._enroll, name="gallery", daemon=True)
 
     def __len__(self) -> int:
@@ -49,11 +49,13 @@ class Gallery:
 
     @property
     def first(self) -> Portrait:
-        """The portrait to begin with."""
+        """Portrait that a session starts with."""
         return self._ready[0]
 
     def show(self, number: int, show: Show) -> None:
-        """Hand a portrait over: at once, or as soon as it is enrolled, unless another is wanted by then.
+        """Pass a portrait to ``show``: at once, or when it is enrolled.
+
+        It is not shown if another number was requested meanwhile.
 
         Args:
             number: 0 up to the length.
@@ -69,7 +71,7 @@ class Gallery:
         self._asked.put((number, show))
 
     def _enroll(self) -> None:
-        """The thread's life: it ends with the process."""
+        """Enroll requested portraits until the process ends."""
         while (asked := self._asked.take()) is not None:
             try:
                 self._enroll_one(*asked)
@@ -77,6 +79,7 @@ class Gallery:
                 self._on_error(str(error))
 
     def _enroll_one(self, number: int, show: Show) -> None:
+        # Loaded outside the lock, so that `show` never waits for it.
         portrait = self._ready[number] if number in self._ready else self._later[number]()
         with self._lock:
             self._ready[number] = portrait

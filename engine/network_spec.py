@@ -1,6 +1,7 @@
-"""Names, shapes and types of a network's inputs and outputs: the only place where they are listed.
+"""Specs of a network's inputs and outputs: the only list of their names, shapes and types.
 
-Code, export, training and tests iterate over a `NetworkSpec`; tensors travel between modules by name.
+Code, export, training and tests iterate over a `NetworkSpec`. Tensors travel between modules by
+name.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Shapes = dict[str, tuple[int, ...]]
-"""Tensors' shapes by name, in order."""
+"""Shapes by tensor name, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One input or output."""
+    """One input or output tensor."""
 
     name: str
     shape: tuple[int, ...]
-    """With a batch of one."""
+    """Shape with a batch of one."""
     dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """One network. The order of inputs and outputs is that of the traced module and of exported files."""
+    """One network. Its tensors are in the order of the traced module and of exported files."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -43,7 +44,7 @@ class NetworkSpec:
         return tuple(tensor.name for tensor in self.outputs)
 
     def in_order(self, inputs: Mapping[str, T]) -> tuple[T, ...]:
-        """Values of the inputs, in order.
+        """Return the inputs' values in order.
 
         Raises:
             ValueError: an input is missing, or one is given that the network does not have.
@@ -53,10 +54,10 @@ class NetworkSpec:
         return tuple(inputs[name] for name in self.input_names)
 
     def named_outputs(self, outputs: Iterable[T]) -> dict[str, T]:
-        """Outputs by name, given in order."""
+        """Return the outputs by name; ``outputs`` are in order."""
         return dict(zip(self.output_names, outputs, strict=True))
 
 
 def named(shapes: Shapes) -> tuple[TensorSpec, ...]:
-    """Tensors of float32 from their names and shapes, in order."""
+    """Return float32 specs from names and shapes, in order."""
     return tuple(TensorSpec(name=name, shape=shape) for name, shape in shapes.items())

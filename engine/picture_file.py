@@ -1,4 +1,7 @@
-"""A picture file as pixels: JPEG, PNG, WebP, BMP; upright, without alpha, not too large, or a line that says why not."""
+"""Read picture files as pixels: upright, without alpha, not too large.
+
+JPEG, PNG, WebP and BMP are supported. Any other content is an error that states the reason.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image
 
 MAX_PIXELS = 50_000_000
-"""A larger picture is refused before it is decoded: it is a mistake or an attack."""
+"""Pixels. A larger picture is refused before it is decoded: it is a mistake or an attack."""
 MAX_SIDE = 2048
-"""Larger pictures are reduced: the crop is 256 pixels."""
+"""Pixels. Larger pictures are reduced, since the crop has 256 pixels."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_picture(path: Path) -> Image:
-    """A picture file as RGB; see `decode_picture`.
+    """Read a picture file as RGB; see `decode_picture`.
 
     Raises:
         EngineError: missing, empty, not a picture, or too large.
@@ -35,13 +38,17 @@ def read_picture(path: Path) -> Image:
 def decode_picture(
     data: bytes, *, name: str = "the picture", max_pixels: int = MAX_PIXELS, max_side: int = MAX_SIDE
 ) -> Image:
-    """RGB uint8 ``[H, W, 3]``: EXIF rotation applied, alpha laid over neutral grey, reduced to ``max_side``.
+    """Decode a picture to RGB uint8 ``[H, W, 3]``.
 
-    The size is read from the header before anything is decoded: a bomb is small as a file and huge in memory.
+    EXIF rotation is applied, alpha is blended over neutral grey, and the longer side is reduced to
+    ``max_side``.
+
+    The size is read from the header before anything is decoded: a bomb is small as a file and huge
+    in memory.
 
     Args:
         data: the file's bytes.
-        name: what errors call it.
+        name: name in error messages.
         max_pixels: a larger picture is refused.
         max_side: a longer side is reduced to this, in pixels.
 
@@ -71,7 +78,7 @@ def _reduced(image: Image, max_side: int) -> Image:
 
 
 def _check_pixels(name: str, data: np.ndarray, limit: int) -> None:
-    """Read the size from the header alone: a bomb is small on disk and huge in memory."""
+    """Refuse too many pixels by the header alone: a bomb is small on disk and huge in memory."""
     width, height = _header_size(data)
     if width * height == 0:
         raise EngineError(f"{name} is not a picture, or is cut off: give a JPEG, PNG or WebP picture")
@@ -82,7 +89,7 @@ def _check_pixels(name: str, data: np.ndarray, limit: int) -> None:
 
 
 def _header_size(data: np.ndarray) -> tuple[int, int]:
-    """(width, height) that a PNG, JPEG, WebP or BMP header declares; (0, 0) if it is none of them."""
+    """Return (width, height) from a PNG, JPEG, WebP or BMP header; (0, 0) if it is none of them."""
     head = bytes(data[:64])
     if head[:8] == _PNG:
         return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
@@ -96,7 +103,10 @@ def _header_size(data: np.ndarray) -> tuple[int, int]:
 
 
 def _is_cut_off(data: bytes) -> bool:
-    """A PNG without its last chunk, a BMP shorter than it says: their decoders would complain on the screen."""
+    """Whether a PNG lacks its last chunk or a BMP is shorter than it declares.
+
+    Their decoders would print warnings for these.
+    """
     if data[:2] == b"BM":
         return int.from_bytes(data[2:6], "little") > len(data)
     return data[:8] == _PNG and b"IEND" not in data
@@ -114,7 +124,7 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
-    """From the frame header, which may lie behind megabytes of profiles and thumbnails."""
+    """Return the size in the frame header, which may follow megabytes of other data."""
     at = 2
     while at + 9 < data.size and data[at] == 0xFF:
         marker = int(data[at + 1])
@@ -129,7 +139,7 @@ def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
 
 
 def _decode(data: np.ndarray, flags: int) -> np.ndarray | None:
-    """The picture, or None where OpenCV cannot read it or refuses its size."""
+    """Decode the data; None where OpenCV cannot read it or refuses its size."""
     try:
         return cv2.imdecode(data, flags)
     except cv2.error:
@@ -137,7 +147,7 @@ def _decode(data: np.ndarray, flags: int) -> np.ndarray | None:
 
 
 def _over_grey(decoded: np.ndarray) -> Image:
-    """BGRA of 8 or 16 bits over mid grey."""
+    """Blend BGRA of 8 or 16 bits over mid grey."""
     if decoded.dtype == np.uint16:
         decoded = (decoded // 257).astype(np.uint8)
     alpha = decoded[:, :, 3:].astype(np.float32) / 255

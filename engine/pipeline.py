@@ -30,7 +30,7 @@ FaceState = Literal["tracking", "holding", "easing", "standby"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineStatus:
-    """State of a running pipeline, for the person in front of it."""
+    """State of a running pipeline, for display."""
 
     face: FaceState
     backend: str
@@ -46,12 +46,18 @@ class FramePath(Protocol):
         ...
 
     def draw(self, observation: Any) -> Frame:
-        """Return the result, with the frame's ``seq`` and ``captured_ns``. The caller may keep its picture."""
+        """Return the result, with the frame's ``seq`` and ``captured_ns``.
+
+        The caller may keep its picture.
+        """
         ...
 
 
 class LivePath(FramePath, Protocol):
-    """A frame path that can be changed from any thread while it runs; changes apply to the next result."""
+    """A frame path that can be changed from any thread while it runs.
+
+    Changes apply to the next result.
+    """
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -65,7 +71,7 @@ class LivePath(FramePath, Protocol):
 
     @property
     def status(self) -> PipelineStatus:
-        """State for the person in front of it."""
+        """State of the pipeline, for display."""
         ...
 
     def set_edit(self, edit: EditSettings) -> None:
@@ -73,7 +79,7 @@ class LivePath(FramePath, Protocol):
         ...
 
     def set_portrait(self, portrait: Portrait) -> None:
-        """Switch the portrait."""
+        """Switch to another portrait."""
         ...
 
     def calibrate(self) -> None:
@@ -87,7 +93,7 @@ class LivePath(FramePath, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What was observed in a driver's frame: all that drawing needs of it."""
+    """Result of `observe`: all that drawing needs of a driver's frame."""
 
     frame: Frame
     crop: Crop | None
@@ -96,19 +102,19 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ObserveSettings:
-    """What the observing thread needs of the settings. The drawing thread replaces it as a whole."""
+    """Settings of the observing thread. The drawing thread replaces them as a whole."""
 
     standby: bool
     mirror: bool
     tracks: bool
-    """Whether the tracker runs; not for aligned frames if no neutral is used."""
+    """Whether the tracker runs. It does not for aligned frames if no neutral is used."""
 
 
 class Pipeline:
     """Animates one portrait by one driver.
 
-    One thread calls ``observe`` and one, the same or another, ``draw``; ``step`` does both. Everything else may be
-    called from any thread and takes effect when the next frame is drawn.
+    One thread calls ``observe`` and one, the same or another, ``draw``; ``step`` does both.
+    Everything else may be called from any thread and takes effect when the next frame is drawn.
     """
 
     def __init__(
@@ -126,25 +132,27 @@ class Pipeline:
         """Set up for one portrait.
 
         Args:
-            model: encoder and generator; its family decides whether the tracker or an encoder reads motion.
+            model: encoder and generator; its family decides whether the tracker or an encoder reads
+                motion.
             portrait: enrolled with the same model.
             edit: mode, gains, and what motion is counted from.
             size: (width, height) of the result; None gives the bare crop.
             timings: receives the durations of stages.
             smooth: filter the driver's motion; False for single pictures and tests.
-            aligned: frames are square face crops already: the driver's box is the whole frame.
-            track: belongs to the thread that observes; None loads one.
+            aligned: frames are square face crops already, so the driver's box is the whole frame.
+            track: tracker for the observing thread alone; None loads one.
 
         Raises:
-            EngineError: the model cannot be driven in this mode, or the portrait was enrolled with another model (a
-                tracker-driven model checks that when it draws).
+            EngineError: the model cannot be driven in this mode, or the portrait was enrolled with
+                another model (a tracker-driven model checks that when it draws).
         """
         self._model, self._size, self._aligned, self._smooth = model, size, aligned, smooth
         self.timings = timings or Timings()
-        # One thread: while it tracks a frame, the generator draws the one before on all cores.
+        # The tracker has one thread: meanwhile, the generator draws the previous frame on all
+        # cores.
         self.track = track or FaceTracker()
         self._box = DriverBox()
-        # Any: motions and targets are only passed on here; each family has types of its own.
+        # Any: each family has its own types of motion and target, which are only passed on here.
         self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)
         self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
@@ -153,6 +161,7 @@ class Pipeline:
         self._edit = self._allowed(edit)
         self._observing = self._observe_settings()
         self._use(portrait)
+        # The event comes on another thread, so the switch happens before the next frame.
         if isinstance(model, HotSwapModel):
             model.on_ready(lambda ready: self._later(lambda: self._use_model(ready)))
 
@@ -214,6 +223,7 @@ class Pipeline:
         Raises:
             EngineError: the model cannot be driven in this mode.
         """
+        # Checked here, so that the caller gets the error.
         allowed = self._allowed(edit)
         self._later(lambda: setattr(self, "_edit", allowed))
 
@@ -238,6 +248,7 @@ class Pipeline:
 
     def end_study(self) -> None:
         """Start drawing the recording, with the neutral that was learned."""
+        # The recording starts again: filters and tracker must not remember its end.
         self._reenactor.encode.reset()
         self.track.reset()
         self._box.reset()
@@ -260,12 +271,14 @@ class Pipeline:
         )
 
     def _apply_pending_changes(self) -> None:
+        # Unlocked: a change that comes right after this test is applied with the next frame.
         if not self._pending:
             return
         with self._lock:
             changes, self._pending = self._pending, []
         for change in changes:
             change()
+        # One assignment, so that the observing thread reads either all old or all new settings.
         self._observing = self._observe_settings()
 
     def _observe_settings(self) -> _ObserveSettings:
@@ -284,13 +297,13 @@ class Pipeline:
         self._lost.portrait_changed()
 
     def _find(self, frame: Frame, settings: _ObserveSettings) -> Crop | None:
-        """The driver's face in its box, or None if there is none."""
+        """Return the driver's face in its box, or None if there is none."""
         if settings.standby:
             return None
         if not settings.tracks:
             return self._crop(frame, None, settings)
         face = self.track(frame.image)
-        # A value that is not finite would stay in every filter with a memory: such a face does not count.
+        # Filters would keep a value that is not finite for ever, so such a face does not count.
         return self._crop(frame, face, settings) if face is not None and face.is_finite() else None
 
     def _crop(self, frame: Frame, face: Face | None, settings: _ObserveSettings) -> Crop:

@@ -1,4 +1,4 @@
-"""Enrol a picture: find the face, crop it, and compute once what every frame needs of it."""
+"""Enroll a picture: find the face, crop it, and compute once what every frame needs."""
 
 from __future__ import annotations
 
@@ -33,29 +33,32 @@ __all__ = [
 ]
 
 _MIN_FACE_PX = 48
+"""Smallest side of a picture and of a face, pixels."""
 _FORMAT = 3
+"""Version of an enrolled folder's content."""
 _FEATURE = "feature_"
-"""Begins the names of a portrait's features in its file."""
+"""Prefix of a portrait's features in its file."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
+"""Serialises enrolling, since all callers share one detector and one tracker."""
 _SAME_SIZE = 0.6
-"""A second face larger than this share of the first makes the choice unclear."""
+"""A second face larger than this share of the first makes the choice ambiguous."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Portrait:
-    """An enrolled face."""
+    """A face enrolled with a model."""
 
     name: str
     picture: Image
     """The picture, uint8 ``[H, W, 3]``, at most 2048 pixels a side."""
     box: CropBox
-    """Where in it the crop is."""
+    """Position of the crop in the picture."""
     crop: Image
     """uint8 ``[S, S, 3]``."""
     motion: MotionCode | None
-    """Its own pose and expression, in its crop, as the tracker reads them. None where nobody looked: an aligned
-    picture, for a model that reads motion off the picture itself."""
+    """Pose and expression of the portrait in its crop, as the tracker reads them. None for an
+    aligned picture, if the model reads motion from the picture itself."""
     features: Features
 
 
@@ -66,10 +69,10 @@ def enroll(
 
     Args:
         picture: a file, or RGB uint8 ``[H, W, 3]``.
-        model: whose encoder to run.
-        aligned: the picture is a square face crop already: it is resized, not searched for a box; a model that
-            reads motion off the picture takes it even where the tracker sees no face.
-        name: what reports call it; the file's stem by default.
+        model: encodes the crop.
+        aligned: the picture is a square face crop already, so it is only resized. A model that
+            reads motion from the picture takes it even if the tracker finds no face.
+        name: name in reports; the file's stem by default.
 
     Raises:
         EngineError: the picture cannot be read, or shows no face that is large enough.
@@ -87,7 +90,7 @@ def enroll(
 
 
 def enrolled_files(folder: Path) -> list[Path]:
-    """The files that `save_portrait` writes."""
+    """Return the files that `save_portrait` writes into a folder."""
     return [folder / name for name in sorted(_FILES)]
 
 
@@ -115,7 +118,7 @@ def save_portrait(portrait: Portrait, folder: Path) -> None:
 
 
 def _replace(folder: Path, new: Path, old: Path) -> None:
-    """Let the new folder take the place of the one that may be there: at no moment are files of both in it."""
+    """Move the new folder to the place of the old one; files of both are never mixed."""
     was_there = folder.exists()
     if was_there:
         folder.replace(old)
@@ -128,7 +131,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 
 
 def load_portrait(path: Path, *, model: Model) -> Portrait:
-    """A picture, or a folder written by `save_portrait`.
+    """Load a picture, or a folder written by `save_portrait`.
 
     A folder enrolled with other weights is enrolled again from the picture it holds.
 
@@ -158,7 +161,7 @@ def _find(image: Image, label: str) -> Face:
             f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
         )
     with _ENROLLING:
-        face = _look(image, label)
+        face = _read_face(image, label)
     if face is None:
         raise EngineError(
             f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
@@ -172,34 +175,38 @@ def _find(image: Image, label: str) -> Face:
     return face
 
 
-def _look(image: Image, label: str) -> Face | None:
+def _read_face(image: Image, label: str) -> Face | None:
     region = _only_face(image, label)
     _, tracker = _networks()
     tracker.reset()
     if region is not None:
         tracker.start(region)
-    # The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits): look again as
-    # tracking would, from the landmarks' own square.
+    # The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits). Read
+    # again from the landmarks' own square, as tracking does.
     return None if tracker(image) is None else tracker(image)
 
 
 @cache
 def _networks() -> tuple[FaceDetector, FaceTracker]:
-    """Compiled once: half a second that nine portraits need not pay nine times. One thread at a time."""
+    """Load the networks, once, since that takes half a second. Use them on one thread at a time."""
     return FaceDetector(), FaceTracker()
 
 
 def _only_face(image: Image, label: str) -> Region | None:
-    """The one large face's region, or None. Two of about the same size are the user's choice, not ours."""
+    """Return the region of the largest face, or None.
+
+    Raises:
+        EngineError: two faces have about the same size, so the user has to choose.
+    """
     found = _detect_everywhere(image)
     found.sort(key=lambda d: -d.region.size_px)
     if len(found) > 1 and found[1].region.size_px > _SAME_SIZE * found[0].region.size_px:
-        raise EngineError(f"{label} shows {len(found)} faces: cut it to the one that shall be animated")
+        raise EngineError(f"{label} shows {len(found)} faces: crop it to the one to animate")
     return found[0].region if found else None
 
 
 def _detect_everywhere(image: Image) -> list[Detection]:
-    """Faces of the whole picture; where there is none, of overlapping tiles: the detector misses small ones."""
+    """Return faces of the whole picture; without any, of overlapping tiles, for small ones."""
     detect, _ = _networks()
     found = detect(image)
     if found:
@@ -215,7 +222,7 @@ def _detect_everywhere(image: Image) -> list[Detection]:
 
 
 def _different(found: list[Detection]) -> list[Detection]:
-    """One detection a face, the surest: where tiles overlap, a face is found several times."""
+    """Keep the surest detection of each face, since overlapping tiles find a face several times."""
     kept: list[Detection] = []
     for one in sorted(found, key=lambda d: -d.score):
         if all(

@@ -1,4 +1,4 @@
-"""Offline: every driving frame gives one output frame, nothing is dropped, the sound is kept."""
+"""Render offline: every driving frame gives one output frame, and the sound is kept."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ from mimicam.engine.sources.video import Timed, VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
-"""Rate at which a driver is studied, and the most frames looked at: three seconds of one core."""
+"""Rate at which a driver is studied, and the largest number of frames: three seconds of one
+core."""
 
 _LARGEST_PX = 1024
-"""Side of the largest result that is chosen by itself: the largest encoder input of the bundled families times four."""
+"""Pixels. Largest side chosen by default: four times the largest encoder input of the bundled
+families."""
 
 Progress = Callable[[int], None]
 """Receives the number of finished frames."""
 Followed = Callable[[], bool]
-"""Asked after each frame: whether the driver's face was seen in it."""
+"""Returns after each frame whether the driver's face was found in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """What became of a video."""
+    """Result of rendering a video."""
 
     frames: int
-    """In and out."""
+    """Number of frames, in and out."""
     without_face: int
-    """Of these, how many showed no driver: there the portrait holds its pose, then rests."""
+    """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
 
 
 def render(
@@ -59,7 +61,8 @@ def render(
 ) -> Rendered:
     """Animate a portrait by a video or a picture and write the result to a file.
 
-    A video is studied once before it is drawn, so that the driver's neutral is known from its first frame on.
+    A video is studied once before it is drawn, so that the driver's neutral is known from its first
+    frame on.
 
     Args:
         portrait: enrolled with ``model``.
@@ -67,18 +70,20 @@ def render(
         out: a video for a video, a picture for a picture. It appears when it is complete.
         model: as `engine.models.load.load_model` returns it.
         edit: mode, gains, and what motion is counted from.
-        size: width, height of the result. None: the portrait's crop, as large as its pixels allow, up to 1024.
-        aligned: the driving frames are square face crops already: they are resized, not searched for a box.
+        size: width, height of the result. None: the portrait's crop, as large as its pixels allow,
+            up to 1024.
+        aligned: the driving frames are square face crops already, so they are only resized.
         progress: called after each frame.
         tell: receives one line if the sound cannot be copied as it is.
 
     Raises:
-        EngineError: a file cannot be read or written, the names do not fit, or no frame shows a face.
-            ``out`` is left as it was.
+        EngineError: a file cannot be read or written, the names do not fit, or no frame shows a
+            face. ``out`` is left as it was.
     """
     check_names(driving, out)
     still = is_picture(driving)
-    # A model that reads motion from the picture is rendered as published: codes unfiltered (DPE, equation 3).
+    # A model that reads motion from the picture renders as published: codes unfiltered (DPE,
+    # equation 3).
     pipeline = Pipeline(
         model=model,
         portrait=portrait,
@@ -102,7 +107,7 @@ def render(
 
 
 def portrait_size(portrait: Portrait, model: Model) -> tuple[int, int] | None:
-    """Width and height of a result as large as the portrait's pixels allow; None for the model's own size."""
+    """Return width and height as large as the portrait's pixels allow; None: the model's size."""
     if model.native_size:
         return None
     side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST_PX)
@@ -110,10 +115,10 @@ def portrait_size(portrait: Portrait, model: Model) -> tuple[int, int] | None:
 
 
 def check_names(driving: Path, out: Path) -> None:
-    """A picture gives a picture, a video gives a video.
+    """Check that a picture gives a picture and a video a video, and that ``out`` can be written.
 
     Raises:
-        EngineError: the names do not fit, or OUT cannot be written.
+        EngineError: the names do not fit, or ``out`` cannot be written.
     """
     if is_picture(driving) != is_picture(out):
         kind = "picture" if is_picture(driving) else "video"
@@ -134,12 +139,12 @@ def render_picture(
 
     Args:
         image: the driving picture, RGB.
-        pipeline: motion as it is, not relative to a first frame.
-        out: a name that ends like a picture.
+        pipeline: its motion is absolute, not relative to a first frame.
+        out: path with the suffix of a picture.
         followed: see `Followed`.
 
     Raises:
-        EngineError: no face drives it, or the picture cannot be written.
+        EngineError: the driving picture shows no face, or the result cannot be written.
     """
     result = pipeline.draw(pipeline.observe(Frame(image=image, seq=0, captured_ns=0))).image
     if not followed():
@@ -150,7 +155,7 @@ def render_picture(
 
 
 def write_picture(path: Path, image: Image) -> None:
-    """Write RGB as the suffix says, whole or not at all.
+    """Write an RGB picture in the format of the suffix, completely or not at all.
 
     Raises:
         EngineError: the folder is missing, the disk is full.
@@ -175,24 +180,25 @@ def render_video(
     """Animate the portrait by a video.
 
     Args:
-        video: the driver, just opened; it is closed.
+        video: the driver, just opened; closed at the end.
         pipeline: its frames carry the file's own times.
-        out: where the result goes; it appears when it is whole.
+        out: path of the result, which appears when it is complete.
         size: width, height of the results.
         progress: called after each frame.
         followed: see `Followed`.
-        tell: told in a line where the sound is not copied as it is; it never costs the pictures.
+        tell: receives one line if the sound is not copied as it is.
 
     Raises:
-        EngineError: the driver is damaged or never shows a face, the result cannot be written; OUT is left as it was.
+        EngineError: the driver is damaged or never shows a face, or the result cannot be written.
+            ``out`` is left as it was.
     """
     writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
-        with closing(one_ahead(_look(video, pipeline))) as ahead:
-            for time_s, seen in ahead:
-                writer.write(pipeline.draw(seen).image, time_s)
+        with closing(one_ahead(_observations(video, pipeline))) as ahead:
+            for time_s, observation in ahead:
+                writer.write(pipeline.draw(observation).image, time_s)
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
@@ -208,7 +214,7 @@ def render_video(
 
 
 def study_video(path: Path, pipeline: Pipeline) -> None:
-    """Learn the driver's neutral from the whole video, so that its first frame is drawn with what the last one tells.
+    """Learn the driver's neutral from the whole video, so that it is known in the first frame.
 
     Args:
         path: the driver; opened a second time. Damage is left for the rendering itself to report.
@@ -228,7 +234,7 @@ def study_video(path: Path, pipeline: Pipeline) -> None:
 
 
 def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image]]:
-    """Pictures at least ``step_s`` apart."""
+    """Yield pictures at least ``step_s`` apart."""
     due_s = 0.0
     for timed in video:
         if timed.time_s >= due_s:
@@ -236,8 +242,11 @@ def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image
             yield timed.time_s, timed.image
 
 
-def _look(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
-    """Time in seconds and what is seen, frame by frame: decoding and tracking, while the one before is drawn."""
+def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
+    """Yield each frame's time in seconds and its observation.
+
+    Decoding and tracking run while the previous frame is drawn.
+    """
     for seq, timed in enumerate(video):
         frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
         yield timed.time_s, pipeline.observe(frame)

@@ -1,4 +1,4 @@
-"""What a session did, in figures; for people as a table, for machines as plain values."""
+"""Results of a session: a table for people, plain values for programs."""
 
 from __future__ import annotations
 
@@ -14,49 +14,50 @@ from mimicam.engine.runtime.timings import Histogram, Percentiles
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkReport:
-    """One sink."""
+    """Counts and frame age of one sink."""
 
     name: str
     written: int
-    """Frames."""
+    """Number of frames."""
     fps: float
-    """Delivered, between the first and the last frame."""
+    """Rate of delivery, between the first and the last frame."""
     age_ms: Percentiles | None
     """Frame age, capture to written. None: nothing was written."""
     ages: Histogram
-    """The same, to ask for other shares."""
+    """Histogram of the frame age, for other quantiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One session."""
+    """Counts and durations of one session."""
 
     seconds: float
-    """From the first count to the end."""
+    """Duration from the start of counting to the end."""
     frames_in: int
-    """Given by the source."""
+    """Number of frames that the source delivered."""
     frames_out: int
-    """Computed."""
+    """Number of results."""
     drops: Mapping[str, int]
-    """Reason to frames: ``inference`` (a newer frame came first), a sink's name, ``stopped``, ``camera``."""
+    """Number of dropped frames by reason: ``inference`` (a newer frame came first), a sink's name,
+    ``stopped``, ``camera``."""
     sinks: tuple[SinkReport, ...]
     stages: Mapping[str, Percentiles]
-    """Stage to its duration, milliseconds."""
+    """Duration by stage, milliseconds."""
     interrupted: bool
-    """Ctrl-C."""
+    """Whether Ctrl-C ended the session."""
     stuck: tuple[str, ...]
-    """Threads that did not end within the limit; a driver hangs."""
+    """Names of threads that did not end within the limit, as when a driver hangs."""
     lost: tuple[str, ...] = ()
-    """Why sinks broke that the others went on without."""
+    """Reasons of sinks that broke while the others went on."""
 
     @property
     def delivered_fps(self) -> float:
-        """Of the slowest sink."""
+        """Delivered rate of the slowest sink."""
         return min((sink.fps for sink in self.sinks), default=0.0)
 
 
 def render_report(report: Report, backend: str = "") -> RenderableType:
-    """The report as people read it on the screen."""
+    """Return the report as a table for the terminal."""
     drops = ", ".join(f"{reason} {count}" for reason, count in report.drops.items()) or "none"
     head = f"{report.seconds:.1f} s  frames in {report.frames_in}, out {report.frames_out}  dropped: {drops}"
     lines: list[RenderableType] = [Text(f"{backend}  {head}" if backend else head), _sinks(report)]

@@ -30,16 +30,18 @@ from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
 
 _SOURCE = "source"
-"""Name of the thread that reads."""
+"""Name of the reading thread."""
 OPEN_LIMIT_S = 15.0
+"""Seconds within which a sink has to open."""
 STOP_LIMIT_S = 2.0
+"""Seconds for the shutdown: half for source and loop, half for the sinks."""
 _WAIT_S = 0.2
-"""The main thread wakes this often: on Windows, Ctrl-C is noticed only between waits."""
+"""Seconds between wake-ups of the main thread: on Windows, Ctrl-C is noticed only between waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a session connects."""
+class SessionParts:
+    """Parts that a session connects."""
 
     source: Source
     pipeline: FramePath
@@ -49,11 +51,11 @@ class Parts:
 
 
 class Session:
-    """Runs once."""
+    """Connects source, pipeline and sinks, and runs them once."""
 
     def __init__(
         self,
-        parts: Parts,
+        parts: SessionParts,
         *,
         clock: Clock | None = None,
         timings: Timings | None = None,
@@ -67,9 +69,9 @@ class Session:
             parts: source, pipeline, sinks; the session closes them.
             clock: the one that stamped the source's frames.
             timings: the pipeline's, for the report.
-            drops: where drops are counted; the source's own counter, if it has one.
-            on_lost: told at once, on some thread, why a sink broke that the others go on without.
-            on_slow: told at the end which sinks still write, when that takes longer than usual.
+            drops: counter of drops; the source's own, if it has one.
+            on_lost: receives at once, on any thread, why a sink broke while others go on.
+            on_slow: receives at the end the names of sinks that take longer than usual.
 
         Raises:
             ValueError: no sink, or two that need the main thread.
@@ -95,6 +97,7 @@ class Session:
         self._ended = threading.Event()
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
+        # The window, if any, runs on the thread that calls `run`.
         self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
         self._main_open = False
         self._lanes_left, self._broken = len(self._lanes), 0
@@ -104,7 +107,7 @@ class Session:
         self._start_ns = self._end_ns = self._clock.now_ns()
 
     def stop(self) -> None:
-        """Ask for the end, from any thread."""
+        """Request the end, from any thread."""
         self._stop.set()
         self._ended.set()
 
@@ -118,13 +121,14 @@ class Session:
         """Run until the source ends, ``stop`` is called, Ctrl-C, or the time is over.
 
         Args:
-            seconds: how long; None has no limit.
-            warm_up_s: this long before the counting starts.
+            seconds: duration; None has no limit.
+            warm_up_s: duration before counting starts.
             on_counting: called when it starts.
 
         Raises:
-            EngineError: source, pipeline, the last sink, or one that did not even open; everything else was finished in
-                order. A sink that breaks while others work is lost alone, and is in the report.
+            EngineError: the source, the pipeline or the last sink failed, or a sink did not open.
+                All else was closed in order. A sink that breaks while others work is dropped and
+                reported.
         """
         interrupted = False
         try:
@@ -146,8 +150,8 @@ class Session:
             worker.raise_error()
         return self._report(interrupted, stuck)
 
-    def figures(self) -> list[str]:
-        """Rate, frame age and drops of the first sink, for an overlay."""
+    def stats(self) -> list[str]:
+        """Return rate, frame age and drops of the first sink, for an overlay."""
         lane = self._lanes[0]
         drops = ", ".join(f"{reason} {n}" for reason, n in self._drops.by_reason().items())
         line = f"{lane.fps_now:.1f} fps  age {lane.age.last_ms:.0f} ms  drops: {drops or 'none'}"
@@ -161,6 +165,7 @@ class Session:
                 self._main_open = True
             else:
                 self._start(partial(self._run_lane, lane, size, fps), lane.sink.name)
+        # Sinks open in parallel; the source starts when all of them are open.
         for lane in self._lanes:
             if not lane.opened.wait(OPEN_LIMIT_S):
                 name = lane.sink.name
@@ -173,7 +178,7 @@ class Session:
     def _run_lane(self, lane: Lane, size: tuple[int, int], fps: float) -> None:
         try:
             lane.run(size, fps)
-        except Exception as error:  # the thread's top: whatever a sink raises, it is lost alone
+        except Exception as error:  # the thread's top: any error costs this sink only
             if lane.failure is not None:
                 raise
             self._lose(lane, error)
@@ -181,16 +186,16 @@ class Session:
             self._one_lane_less()
 
     def _lose(self, lane: Lane, error: Exception) -> None:
-        """Go on without a sink that broke.
+        """Continue without a sink that broke.
 
         Raises:
-            EngineError: no other one worked.
+            EngineError: no other sink works.
         """
         lane.give_up()
         reason = reason_of(lane.sink, error)
         with self._lock:
             self._broken += 1
-            last = self._broken == len(self._lanes)  # one that has finished its work before counts as working
+            last = self._broken == len(self._lanes)  # a sink that finished before counts as working
         if last:
             raise reason from error
         self._lost.append(str(reason))
@@ -222,6 +227,7 @@ class Session:
                 self._frames_in += 1
                 self._loop.put(frame)
         finally:
+            # Also after an error: frames that wait are still drawn.
             self._loop.end()
 
     def _hand_out(self, result: Frame) -> None:
@@ -234,7 +240,7 @@ class Session:
             lane.slot.close()
 
     def _supervise(self, seconds: float | None) -> None:
-        """Until the end or for ``seconds``; pumps the window, which lives on this thread."""
+        """Wait until the end or for ``seconds``; pump the window, which needs this thread."""
         deadline_s = math.inf if seconds is None else time.monotonic() + seconds
         while not self._ended.is_set():
             left_s = deadline_s - time.monotonic()
@@ -246,7 +252,7 @@ class Session:
                 return
 
     def _turn(self, lane: Lane) -> bool:
-        """One turn of the window; False: nothing will come any more."""
+        """Run one turn of the window; return False if no more frames come."""
         try:
             return lane.turn()
         except Exception as error:
@@ -256,7 +262,7 @@ class Session:
             return True
 
     def _reset(self) -> None:
-        """Count from here on."""
+        """Start counting from here."""
         self._timings.clear()
         self._drops.clear()
         self._frames_in = self._frames_out = 0
@@ -265,13 +271,15 @@ class Session:
         self._start_ns = self._clock.now_ns()
 
     def _shut_down(self) -> tuple[str, ...]:
-        """Source, slot, sinks, each with a share of the limit; names what still runs after it."""
+        """Stop source, loop and sinks, each within its limit; return the names that still run."""
         self._end_ns = self._clock.now_ns()
         self.stop()
         self._loop.close()
+        # During the shutdown, Ctrl-C only ends the wait for slow sinks.
         with interrupts_noted() as hurry:
             before = [worker for worker in self._workers if worker.name in self._names_before_sinks]
             stuck = _join(before, STOP_LIMIT_S / 2)
+            # Closed after the drawing thread has ended, so that sinks still write its last frame.
             self._close_slots()
             self._close_main_lane()
             stuck += self._finish_sinks([worker for worker in self._workers if worker not in before], hurry)
@@ -280,9 +288,10 @@ class Session:
         return tuple(stuck)
 
     def _finish_sinks(self, workers: list[Worker], hurry: threading.Event) -> list[str]:
-        """Wait for the sinks' threads; those that write to a disk may take longer, until somebody asks again."""
+        """Wait for the sinks' threads; those that write to a disk may take longer, until Ctrl-C."""
         stuck = _join(workers, STOP_LIMIT_S / 2)
         limits = {lane.sink.name: lane.sink.stop_limit_s for lane in self._lanes}
+        # Sinks that complete a file have a longer limit of their own.
         patient = [
             worker for worker in workers if worker.name in stuck and limits[worker.name] > STOP_LIMIT_S / 2
         ]
@@ -292,7 +301,7 @@ class Session:
         return [worker.name for worker in workers if worker.name in stuck and not worker.join(0.0)]
 
     def _count_abandoned(self, stuck: list[str]) -> None:
-        """Frames that a hanging thread holds are dropped: in the report, every frame is in some count."""
+        """Count frames that a hanging thread holds as dropped, so that every frame is counted."""
         for lane in self._lanes:
             if lane.sink.name in stuck:
                 lane.give_up()
@@ -326,9 +335,10 @@ class Session:
 
 
 def _join(workers: list[Worker], limit_s: float, hurry: threading.Event | None = None) -> list[str]:
-    """Wait for all, together no longer than the limit or until ``hurry``; the names of those that still run."""
+    """Join workers within the limit or until ``hurry``; return the names that still run."""
     end_s = time.monotonic() + limit_s
     for worker in workers:
+        # Short waits, so that `hurry` is noticed.
         while (left_s := end_s - time.monotonic()) > 0 and not worker.join(min(left_s, _WAIT_S)):
             if hurry is not None and hurry.is_set():
                 break

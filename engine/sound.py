@@ -1,4 +1,4 @@
-"""Sound of the driving file beside the pictures: copied, re-encoded or left out, and never at their cost."""
+"""Sound of the driving file: copied, re-encoded or left out. It never delays or spoils pictures."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import av
 from av.container import OutputContainer
 
 _PRIMING_S = 0.5
-"""Coders start their sound a little before zero; what lies further back belongs to no picture."""
+"""Seconds. Encoders start sound a little before zero; earlier sound belongs to no picture."""
 _JUMP_BACK_S = 0.5
-"""Times that fall by more begin anew, as where two recordings were put together."""
+"""Seconds. A larger step back in a file's times starts a new recording, joined to the first."""
 _GAP_S = 0.1
-"""Shorter holes in re-encoded sound are closed: rounding makes them."""
+"""Seconds. Shorter gaps in re-encoded sound are closed, since rounding causes them."""
 _TRIAL_PACKETS = 8
 _ENCODERS = {
     "mp4": ("aac",),
@@ -25,43 +25,43 @@ _ENCODERS = {
     "matroska": ("aac",),
     "avi": ("libmp3lame", "ac3", "pcm_s16le"),
 }
-"""By container: what sound is re-encoded as, best first."""
+"""Encoders by container, for sound that cannot be copied; best first."""
 _FAILURES = (av.error.FFmpegError, OSError, ValueError, RuntimeError, AttributeError)
-"""What PyAV raises on streams that it cannot use; an unknown codec has no codec context at all."""
+"""Errors of PyAV on streams that it cannot use. An unknown codec has no codec context at all."""
 
 Mux = Callable[[Any], None]
 
 
 class Sound(Protocol):
-    """What rendering needs of the driving file's sound."""
+    """Interface between rendering and the driving file's sound."""
 
     def write_until(self, time_s: float) -> None:
-        """Write what sounds before ``time_s``."""
+        """Write the sound before ``time_s``."""
         ...
 
     def finish(self) -> None:
-        """Write all that is left, and close the file."""
+        """Write the remaining sound and close the file."""
         ...
 
 
 class Silence:
-    """See `Sound`: there is none, or none that can be used."""
+    """Stands for a file without sound that can be used; see `Sound`."""
 
     def write_until(self, time_s: float) -> None:
-        """Nothing."""
+        """See `Sound.write_until`; writes nothing."""
 
     def finish(self) -> None:
-        """Nothing."""
+        """See `Sound.finish`; nothing is open."""
 
 
 def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str], None]) -> Sound:
-    """Decide what becomes of the sound, before the first picture is written.
+    """Choose how the sound is written, before the first picture is written.
 
     Args:
         path: the driving file.
-        into: the result, to which nothing was written yet.
-        mux: adds a packet to it.
-        tell: told in one line where the sound is not copied as it is.
+        into: the result, still empty.
+        mux: adds a packet to the result.
+        tell: receives one line if the sound is not copied as it is.
     """
     try:
         source = av.open(str(path))
@@ -71,7 +71,7 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
             return Silence()
         name = stream.codec_context.name
     except _FAILURES:
-        tell("the sound is left out: nobody here knows its format")
+        tell("the sound is left out: its format is unknown here")
         return Silence()
     kind = into.format.name
     if _holds(path, kind, stream.index):
@@ -88,16 +88,16 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
 
 @dataclass(kw_only=True)
 class _Clock:
-    """Times of packets in the result: they rise, whatever the file states."""
+    """Computes packet times in the result, which increase whatever the file states."""
 
     start_s: float
-    """Of the file's first picture."""
+    """Time of the file's first picture, seconds."""
     offset_s: float = 0.0
     end_s: float | None = None
-    """Where the packet before ended."""
+    """End of the previous packet, seconds."""
 
     def place(self, stated_s: float | None, duration_s: float) -> float:
-        """Seconds since the first picture at which a packet begins."""
+        """Return a packet's start in seconds since the first picture."""
         expected_s = self.end_s if self.end_s is not None else 0.0
         at_s = expected_s if stated_s is None else stated_s - self.start_s + self.offset_s
         if self.end_s is not None and at_s < self.end_s - _JUMP_BACK_S:
@@ -108,7 +108,10 @@ class _Clock:
 
 
 class _Track:
-    """See `Sound`. A fault in the file ends the sound, with a line, and nothing else."""
+    """Writes one stream; see `Sound`.
+
+    Damage in the file ends the sound with a message, and nothing else.
+    """
 
     def __init__(
         self, source: Any, stream: Any, writer: _Copy | _Encode, tell: Callable[[str], None]
@@ -162,14 +165,14 @@ class _Track:
 
 
 class _Copy:
-    """Packets as they are, with times that rise."""
+    """Copies packets as they are, with increasing times."""
 
     def __init__(self, out: Any, mux: Mux) -> None:
         self._out, self._mux = out, mux
         self._last: int | None = None
 
     def write(self, packet: Any, at_s: float) -> None:
-        """Mux one packet."""
+        """Mux one packet at ``at_s`` seconds."""
         base = packet.time_base
         dts = round(at_s / base)
         if self._last is not None:
@@ -180,11 +183,11 @@ class _Copy:
         self._mux(packet)
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no packet is held back."""
 
 
 class _Encode:
-    """Decoded and encoded again."""
+    """Decodes packets and encodes them again."""
 
     def __init__(self, out: Any, mux: Mux) -> None:
         self._out, self._mux = out, mux
@@ -195,7 +198,7 @@ class _Encode:
         self._samples: int | None = None
 
     def write(self, packet: Any, at_s: float) -> None:
-        """Encode one packet's sound; one that cannot be decoded is left out."""
+        """Encode one packet's sound; a packet that cannot be decoded is skipped."""
         wanted = max(round(at_s * self._rate), 0)
         if self._samples is None or wanted - self._samples > _GAP_S * self._rate:
             self._samples = wanted
@@ -208,7 +211,7 @@ class _Encode:
             self._put(self._resampler.resample(frame))
 
     def finish(self) -> None:
-        """Encode what is held back."""
+        """Encode what resampler and encoder hold back."""
         self._put(self._resampler.resample(None))
         self._mux_all(self._out.encode(None))
 
@@ -225,7 +228,10 @@ class _Encode:
 
 
 def _holds(path: Path, kind: str, index: int) -> bool:
-    """Whether a container takes a stream as it is: tried, because what libraries list is incomplete."""
+    """Whether a container takes a stream as it is.
+
+    The stream is tried, since the libraries' own lists are incomplete.
+    """
     try:
         with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
             copy = _Copy(trial.add_stream_from_template(source.streams[index]), trial.mux)
@@ -239,7 +245,7 @@ def _holds(path: Path, kind: str, index: int) -> bool:
 
 
 def _encoder(path: Path, kind: str, index: int) -> str | None:
-    """The first encoder with which the beginning of a stream works; None: it cannot be decoded."""
+    """Return the first encoder that works for the start of a stream; None: it cannot be decoded."""
     for name in _ENCODERS[kind]:
         try:
             with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
@@ -257,7 +263,7 @@ def _encoder(path: Path, kind: str, index: int) -> str | None:
 
 
 def _add(into: OutputContainer, encoder: str, stream: Any) -> Any:
-    """A stream of up to two channels at the sound's own rate."""
+    """Add a stream of up to two channels at the sound's own rate."""
     context = stream.codec_context
     layout = "mono" if context.layout.nb_channels == 1 else "stereo"
     return into.add_stream(encoder, rate=context.sample_rate, layout=layout)

@@ -1,8 +1,9 @@
-"""The values that travel along the frame path.
+"""Values that travel along the frame path.
 
-Spaces: *image* is pixels of the camera frame, (0, 0) the centre of the first pixel, x right, y down.
-*crop* is normalised: -1..1 over the square crop box, x right, y down. *canonical* is the head's own
-frame: origin between the eyes' outer corners' centroid, unit length is the tracker's mean face size.
+Spaces: *image* is pixels of the camera frame, (0, 0) the centre of the first pixel, x right, y
+down. *crop* is normalised: -1..1 over the square crop box, x right, y down. *canonical* is the
+head's own frame. Its origin is the centroid of the rigid landmarks, its unit their root mean square
+distance in the mean face (`engine.face.geometry`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ BLENDSHAPES = 52
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One picture and the moment it was seen.
+    """A picture and the time of its capture.
 
     Every frame derived from it keeps ``seq`` and ``captured_ns``, so any point of the pipeline can
-    tell how old its picture is.
+    compute how old its picture is.
     """
 
     image: Image
@@ -36,22 +37,25 @@ class Frame:
     seq: int
     """Counts up from 0 per source. A gap means dropped frames."""
     captured_ns: int
-    """Monotonic clock (``time.monotonic_ns``), when the picture was delivered."""
+    """Time of delivery on the monotonic clock (``time.monotonic_ns``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadPose:
-    """A weak-perspective placement of the canonical head: ``xy = scale * (R @ canonical)[:2] + t``."""
+    """Weak-perspective pose of the canonical head: ``xy = scale * (R @ canonical)[:2] + t``."""
 
     rotation: Float
-    """``[3, 3]``, crop_from_canonical (or image_from_canonical: its field says which)."""
+    """``[3, 3]``, crop_from_canonical or image_from_canonical, as stated where a pose is stored."""
     translation: Float
     """``[2]``, in the target space's unit."""
     scale: float
     """Target-space units per canonical unit."""
 
     def angles_rad(self) -> tuple[float, float, float]:
-        """Yaw, pitch, roll. Yaw is positive when the nose points to larger x; pitch when it points down."""
+        """Return yaw, pitch, roll.
+
+        Yaw is positive when the nose points to larger x, pitch when it points down.
+        """
         r = self.rotation
         return (
             float(np.arctan2(-r[0, 2], r[2, 2])),
@@ -62,17 +66,17 @@ class HeadPose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """What the tracker reads off one face."""
+    """Tracker output for one face."""
 
     landmarks: Float
     """``[478, 3]``, image space in pixels; z in the same unit, smaller is nearer the camera."""
     blendshapes: Float
     """``[52]``, ARKit order of MediaPipe (0 is ``_neutral``), 0..1."""
     presence: float
-    """0..1, how sure the landmark network is that this is a face."""
+    """Confidence of the landmark network that this is a face, 0..1."""
 
     def is_finite(self) -> bool:
-        """Whether the tracker's networks gave numbers everywhere."""
+        """Whether all outputs of the tracker's networks are finite."""
         return bool(np.isfinite(self.landmarks).all() and np.isfinite(self.blendshapes).all())
 
 
@@ -88,7 +92,10 @@ class CropBox:
     """Side length."""
 
     def from_image(self, points: Float) -> Float:
-        """Image points ``[N, 2 or 3]`` to crop space. z is scaled alike and keeps its origin."""
+        """Convert image points ``[N, 2 or 3]`` to crop space.
+
+        z is scaled alike and keeps its origin.
+        """
         out = np.asarray(points, np.float32) * np.float32(2.0 / self.size_px)
         out[:, 0] -= 2.0 * self.x_px / self.size_px + 1.0
         out[:, 1] -= 2.0 * self.y_px / self.size_px + 1.0
@@ -97,7 +104,7 @@ class CropBox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionCode:
-    """Pose and expression of one face in one crop; identity stays behind."""
+    """Pose, expression and shape of one face in one crop."""
 
     expression: Float
     """``[52]``, the tracker's blendshapes."""
@@ -109,11 +116,12 @@ class MotionCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarpFields:
-    """A generated picture before it is composed: where the portrait's pixels go, and what is inpainted over them."""
+    """Generator output before compositing: flow of the portrait's pixels, and inpainting."""
 
     inpaint: Image
     """uint8 ``[S, S, 3]``."""
     visibility: Float
     """``[S, S]`` in 0..1: opacity of the warped portrait over ``inpaint`` (an occlusion mask)."""
     flow: Float
-    """``[S/2, S/2, 2]``, crop units: position in the portrait that a pixel comes from, minus its own position."""
+    """``[S/2, S/2, 2]``, crop units: source position in the portrait minus the pixel's own
+    position."""

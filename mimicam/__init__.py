@@ -18,8 +18,8 @@ Frames of a camera go through a pipeline. It remembers the driver, so give it fr
         frame = mimicam.Frame(image=rgb, seq=seq, captured_ns=time.monotonic_ns())
         result = pipeline.step(frame).image               # uint8 [480, 640, 3]
 
-Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are not
-listed in ``mimicam.__all__`` are internal and may change with any release.
+Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are
+not listed in ``mimicam.__all__`` are internal and may change with any release.
 """
 
 from __future__ import annotations
@@ -73,10 +73,11 @@ _MODULES = {
     "render": "render",
     "save_portrait": "portrait",
 }
-"""Module of each public name, below ``mimicam.engine``. Loaded on first use, so that ``import mimicam`` is instant."""
+"""Module of each public name, below ``mimicam.engine``. Loaded on first use, so that ``import
+mimicam`` is instant."""
 
 if not (Path(__file__).parent / "engine").exists():
-    # In a checkout the packages lie beside this folder; an installed wheel has them inside.
+    # In a checkout the packages are beside this folder; an installed wheel has them inside.
     __path__.append(str(Path(__file__).resolve().parents[1]))
 
 

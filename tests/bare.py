@@ -1,4 +1,7 @@
-"""An interpreter like that of a bare GPU machine: PyTorch, OpenCV and onnx, none of the product's other packages."""
+"""Run an interpreter like that of a bare GPU machine.
+
+It has PyTorch, OpenCV and onnx, and none of the product's other packages.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ LACKS = (
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Of processes, and all that they start, in which those packages can neither be found nor imported."""
+    """Return the environment of processes in which those packages cannot be found or imported."""
     lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in LACKS)]
     (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
     root = str(Path(__file__).parents[1])

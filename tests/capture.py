@@ -1,4 +1,4 @@
-"""Runs what would be captured as a CUDA graph under a watch for what a capture forbids."""
+"""Run work as if it were captured as a CUDA graph, and detect what a capture forbids."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mimicam.benchmarks.host_gpu import HostGpu
 
 _FROM_HOST = {"tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "scalar_tensor"}
-"""Make a tensor of values that lie on the host: on a GPU a pageable copy, which synchronises."""
+"""Operations that copy values from pageable host memory, which synchronises on a GPU."""
 _TO_HOST = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"}
-"""Give the host a number: it would wait for the stream."""
+"""Operations that return a number to the host, which would wait for the stream."""
 _SIZED_BY_VALUES = {
     "aten::nonzero", "aten::masked_select", "aten::unique_dim", "aten::_unique2", "aten::repeat_interleave",
 }  # fmt: skip
-"""Shapes that only the device knows. ``repeat_interleave`` of a number is written otherwise."""
+"""Operations whose result shape is known on the device only. ``repeat_interleave`` with a number
+avoids this."""
 _CHECKED = {
     "aten::inverse", "aten::_linalg_check_errors", "aten::_linalg_det", "aten::_linalg_solve_ex", "aten::_linalg_svd",
     "aten::linalg_inv", "aten::linalg_inv_ex", "aten::linalg_solve", "aten::linalg_cholesky_ex", "aten::linalg_lu",
     "aten::linalg_lu_factor_ex", "aten::linalg_det", "aten::linalg_eig", "aten::linalg_qr",
 }  # fmt: skip
-"""Linear algebra that asks the device for errors, or runs through libraries that synchronise."""
+"""Linear algebra that checks for errors on the device, or uses libraries that synchronise."""
 _RANDOM = ("aten::rand", "aten::normal", "aten::bernoulli", "aten::multinomial")
 
 
 class Forbidden(AssertionError):  # noqa: N818 - reads as what it is
-    """An operation that a CUDA graph cannot hold."""
+    """An operation that a CUDA graph cannot contain."""
 
 
 class _Functions(TorchFunctionMode):
-    """Python-level calls: constants from the host, and reads of numbers."""
+    """Detects Python-level calls: constants from the host, and reads of numbers."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -52,7 +53,7 @@ class _Functions(TorchFunctionMode):
 
 
 class _Operators(TorchDispatchMode):
-    """Operators, whoever calls them."""
+    """Detects operators, independent of their caller."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -74,13 +75,16 @@ class _Operators(TorchDispatchMode):
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Within it an operation that a capture forbids raises `Forbidden`."""
+    """Raise `Forbidden` for operations that a capture forbids, inside the block."""
     with _Functions(), _Operators():
         yield
 
 
 class WatchedGpu(HostGpu):
-    """The processor in a GPU's place. As `CudaGpu`, it runs work before it captures it; the capture is watched."""
+    """Runs GPU work on the processor.
+
+    As `CudaGpu`, it runs work once before it captures it. The capture is watched.
+    """
 
     def __init__(self) -> None:
         self.captures = 0

@@ -1,4 +1,4 @@
-"""Small enough to be read: functions and modules keep to the style guide's limits."""
+"""Functions and modules stay within the style guide's limits."""
 
 import ast
 from pathlib import Path

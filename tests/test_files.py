@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and never in the place of something that was read."""
+"""Files are written completely or not at all, and never over an input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mimicam.engine.sinks.video_writer import VideoWriter
 from tests.videos import grey, levels, write_video
 
 LONGEST = 255
-"""Bytes that a name may have on ext4, APFS and NTFS."""
+"""Length limit of a name on ext4, APFS and NTFS, bytes."""
 
 
 def _names(folder: Path) -> list[str]:
@@ -39,7 +39,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("x"), KeyboardInterrupt(), SystemExit(3)])
-def test_what_fails_leaves_the_older_file_and_nothing_else(tmp_path: Path, failure: BaseException) -> None:
+def test_a_failure_keeps_the_older_file_and_nothing_else(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(type(failure)), write_atomically(path) as part:  # noqa: PT012
@@ -59,7 +59,7 @@ def test_a_folder_in_the_way_or_a_missing_one_is_one_line(tmp_path: Path) -> Non
     assert _names(tmp_path) == ["folder"]
 
 
-def test_temporary_names_are_unique_and_fit_beside_the_longest_name(tmp_path: Path) -> None:
+def test_temporary_names_are_unique_and_short(tmp_path: Path) -> None:
     path = tmp_path / ("ü" * 125 + "x.mp4")
     assert len(os.fsencode(path.name)) == LONGEST
     first, second = Aside(path), Aside(path)
@@ -70,7 +70,7 @@ def test_temporary_names_are_unique_and_fit_beside_the_longest_name(tmp_path: Pa
     assert _names(tmp_path) == [path.name]
 
 
-def test_what_a_hanging_thread_was_writing_is_removed_at_the_end_of_the_program(tmp_path: Path) -> None:
+def test_a_hanging_threads_file_is_removed_at_exit(tmp_path: Path) -> None:
     code = (
         "import sys, threading\nfrom pathlib import Path\nfrom mimicam.engine.files import write_atomically\n"
         "started = threading.Event()\n"
@@ -83,7 +83,7 @@ def test_what_a_hanging_thread_was_writing_is_removed_at_the_end_of_the_program(
     assert _names(tmp_path) == []
 
 
-def test_two_programs_with_one_output_both_end_with_a_whole_video(tmp_path: Path) -> None:
+def test_two_programs_with_one_output_both_write_a_whole_video(tmp_path: Path) -> None:
     out = tmp_path / ("x" * 251 + ".mp4")
     first, second = (VideoWriter(out, size=(64, 48), fps=25) for _ in range(2))
     for number in range(3):
@@ -203,7 +203,7 @@ def test_two_sinks_do_not_share_a_file(tmp_path: Path) -> None:
         make_sinks([f"file:{first}", f"file:{second}"], on_key=lambda _: None, figures=list)
 
 
-def test_a_folder_stands_for_the_files_in_it_and_not_for_its_subfolders(folder: Path) -> None:
+def test_a_folder_stands_for_its_files_without_subfolders(folder: Path) -> None:
     (folder / "clip.mp4").touch()
     (folder / "pack").mkdir()
     (folder / "pack" / "frames.npy").touch()
@@ -213,7 +213,7 @@ def test_a_folder_stands_for_the_files_in_it_and_not_for_its_subfolders(folder: 
     assert not is_same(folder / "a", folder / "b"), "two names that are both new"
 
 
-def test_a_bundle_and_an_evaluation_do_not_replace_what_they_are_made_of(
+def test_bundle_and_evaluation_do_not_replace_their_inputs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="bundles are made from checkpoints")

@@ -1,4 +1,4 @@
-"""The layout is the diagram: imports go one way, and the core needs no torch."""
+"""Imports go one way, and the core needs no torch."""
 
 import subprocess
 import sys

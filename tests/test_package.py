@@ -1,4 +1,4 @@
-"""The installed package: one import name, a public API that loads nothing before it is used, and a complete list."""
+"""Installed package: one import name, a lazy public API, and a complete file list."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ FOLDERS = ("engine", "kernels", "export", "training", "benchmarks")
 
 
 def _run(code: str, folder: Path) -> str:
-    """Standard output of a fresh interpreter, started in ``folder``."""
+    """Return standard output of a fresh interpreter, started in ``folder``."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -27,7 +27,7 @@ def _run(code: str, folder: Path) -> str:
 
 
 def _folder(package: str) -> Path:
-    """Where a package lies in the checkout."""
+    """Return the folder of a package in the checkout."""
     return ROOT.joinpath(*(package.split(".")[1:] or ["mimicam"]))
 
 
@@ -72,7 +72,7 @@ def test_help_lists_the_public_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_foreign_package_of_the_same_name_is_left_alone(name: str, tmp_path: Path) -> None:
-    """``kernels`` is a widely used package; the other names are nobody's to take."""
+    """``kernels`` is a widely used package name, so installing it must stay possible."""
     (tmp_path / name).mkdir()
     (tmp_path / name / "__init__.py").write_text("FOREIGN = True\n", encoding="utf-8")
     code = f"import {name}, mimicam.{name} as ours; print({name}.FOREIGN, hasattr(ours, 'FOREIGN'))"

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine: no look-up, no connection, no other program, no file in the home folder."""
+"""Privacy: no look-up, no connection, no other program, no file in the home folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ print("\\nWATCHED " + json.dumps([[], _SEEN]))
 
 
 def _watched(code: str, argument: object, home: Path) -> tuple[list[int], list[str]]:
-    """Exit codes, and what was sent, looked up or started; the home folder is ``home``."""
+    """Return exit codes, and what was sent, looked up or started; the home folder is ``home``."""
     quiet = (
         "CI",
         "XDG_CACHE_HOME",
@@ -96,7 +96,7 @@ def test_the_help_of_every_command_sends_and_stores_nothing(home: Path) -> None:
     assert (seen, _files(home)) == ([], [])
 
 
-def test_using_it_sends_and_stores_nothing(home: Path) -> None:
+def test_commands_send_and_store_nothing(home: Path) -> None:
     portrait, out = str(bundled_portraits()[0]), home.parent
     commands = [
         ["enroll", portrait, "-o", str(out / "me")],
@@ -123,8 +123,8 @@ def test_importing_every_module_sends_and_stores_nothing(home: Path) -> None:
     assert (seen, _files(home)) == ([], [])
 
 
-def test_libraries_that_report_home_are_imported_in_one_place_only() -> None:
-    """Tests too: whoever runs them is not reported either."""
+def test_libraries_with_telemetry_are_imported_in_one_place() -> None:
+    """The check includes the tests, since they must not report their users either."""
     allowed = Path(str(silent_imports.__file__))
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
@@ -146,12 +146,17 @@ def _imports(node: ast.AST) -> set[str]:
 
 
 def _is_part_of_a_silenced_one(node: ast.AST) -> bool:
-    """``from onnxruntime import quantization``: a part, which has no telemetry switch; its caller silences the whole."""
+    """Whether an import takes a part of onnxruntime, such as ``quantization``.
+
+    A part has no telemetry switch; its caller silences the whole package.
+
+    Its caller silences the whole package.
+    """
     return isinstance(node, ast.ImportFrom) and node.module == "onnxruntime"
 
 
 def test_the_watcher_notices_look_ups_connections_and_programs(home: Path) -> None:
-    """One that sees nothing proves nothing."""
+    """The watcher must detect each kind of event, or the tests above prove nothing."""
     code = """
 import socket, subprocess
 try:

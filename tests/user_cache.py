@@ -1,4 +1,7 @@
-"""Fixtures: the user's cache folder, one for all tests of a folder, so that a model is exported once."""
+"""Fixtures for the user's cache folder, shared by the tests of a folder.
+
+So a model is exported once.
+"""
 
 from pathlib import Path
 

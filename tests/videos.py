@@ -1,4 +1,4 @@
-"""Small videos and pictures for tests, good and bad."""
+"""Small good and bad videos and pictures for tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from mimicam.engine.types import Image
 
 
 def grey(level: int, size: tuple[int, int] = (64, 48)) -> Image:
-    """A flat picture; ``size`` is width, height."""
+    """Return a flat picture; ``size`` is width, height."""
     return np.full((size[1], size[0], 3), level, np.uint8)
 
 
 def write_video(
     path: Path, images: list[Image], *, fps: int = 25, times_s: list[float] | None = None, sound: bool = False
 ) -> Path:
-    """MPEG-4 video of the pictures at ``fps`` or at ``times_s``; ``sound`` adds a tone in AAC."""
+    """Write MPEG-4 video of the pictures at ``fps`` or at ``times_s``.
+
+    ``sound`` adds a tone in AAC.
+    """
     with av.open(str(path), "w") as out:
         stream = out.add_stream("mpeg4", rate=fps)
         stream.height, stream.width = images[0].shape[:2]
@@ -49,6 +52,6 @@ def _write_tone(out: av.container.OutputContainer, stream: av.AudioStream, secon
 
 
 def levels(path: Path) -> list[int]:
-    """The mean grey level of every picture of a video."""
+    """Return the mean grey level of every picture of a video."""
     with av.open(str(path)) as container:
         return [round(float(f.to_ndarray(format="gray").mean())) for f in container.decode(video=0)]

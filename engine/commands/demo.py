@@ -36,7 +36,7 @@ class Demo:
         from mimicam.engine.runtime.clock import MonotonicClock
         from mimicam.engine.runtime.mailbox import Drops
         from mimicam.engine.runtime.timings import Timings
-        from mimicam.engine.session import Parts, Session
+        from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.sources.video import VideoFile
 
         clip, console = demo_clip(), Console()
@@ -50,7 +50,7 @@ class Demo:
         console.print(
             f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
         )
-        parts = Parts(source=source, pipeline=wall, sinks=sinks, size=SIZE)
+        parts = SessionParts(source=source, pipeline=wall, sinks=sinks, size=SIZE)
         ends.append(
             Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow)
         )

@@ -76,7 +76,7 @@ class _Live:
         from mimicam.engine.runtime.clock import MonotonicClock
         from mimicam.engine.runtime.mailbox import Drops
         from mimicam.engine.runtime.timings import Timings
-        from mimicam.engine.session import Parts, Session
+        from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.window_keys import WindowKeys
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
@@ -90,7 +90,7 @@ class _Live:
         size = result_size(size, options.sink, model)
         self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
         self._model = model
-        parts = Parts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
+        parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(
             parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
@@ -113,4 +113,4 @@ class _Live:
 
     def _figures(self) -> list[str]:
         status = self._pipeline.status
-        return [f"{status.backend}  {status.face}", *self.session.figures(), self._keys.describe()]
+        return [f"{status.backend}  {status.face}", *self.session.stats(), self._keys.describe()]

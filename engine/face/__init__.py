@@ -1,1 +1,1 @@
-"""What reads a face: tracker, landmarks, geometry, motion, and the filters on them."""
+"""Face reading: tracker, landmarks, geometry, motion, and the filters on them."""

@@ -1,9 +1,10 @@
-"""The head as a rigid body with a face on it: pose, canonical shape, and what expression does to it.
+"""Head pose and canonical shape: the head as a rigid body with a deforming face.
 
-A face's landmarks ``L`` (``[478, 3]``, any space with square pixels) are read as ``L = s * C @ R.T + (t, tz)``:
-``R`` the head's rotation, ``s`` and ``t`` its size and place, ``C`` the landmarks in the head's own
-frame. ``R, s, t`` are the similarity that best lays the mean face's rigid points on ``L`` (Umeyama,
-"Least-squares estimation of transformation parameters between two point patterns", TPAMI 1991).
+Landmarks ``L`` (``[478, 3]``, any space with square pixels) are modelled as ``L = s * C @ R.T + (t,
+tz)``. ``R`` is the head's rotation, ``s`` and ``t`` its scale and position, ``C`` the landmarks in
+the head's own frame. ``R, s, t`` are the similarity that best maps the mean face's rigid points
+onto ``L`` (Umeyama, "Least-squares estimation of transformation parameters between two point
+patterns", TPAMI 1991).
 """
 
 from __future__ import annotations
@@ -30,19 +31,23 @@ RIGID = np.array([
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceGeometry:
-    """Statistics of the tracker's output over many people (``training.data.statistics`` computes them)."""
+    """Statistics of the tracker's output over many people.
+
+    ``training.data.statistics`` computes them.
+    """
 
     mean: Float
-    """``[478, 3]``: the mean face, rigid points centred, their root mean square distance 1."""
+    """``[478, 3]``: the mean face. Its rigid points are centred and have a root mean square
+    distance of 1."""
     mirror: np.ndarray
-    """int ``[478]``: the landmark on the other side of the face."""
+    """int ``[478]``: index of the mirrored landmark on the other side of the face."""
     shape_from_expression: Float
     """``[52, 478, 3]``: canonical displacement per unit of each blendshape (ridge regression)."""
 
 
 @cache
 def face_geometry() -> FaceGeometry:
-    """The bundled statistics."""
+    """Load the bundled statistics, once."""
     with np.load(GEOMETRY_FILE) as data:
         return FaceGeometry(
             mean=data["mean"],
@@ -52,7 +57,9 @@ def face_geometry() -> FaceGeometry:
 
 
 def fit_similarity(source: Float, target: Float) -> tuple[Float, Float, Float]:
-    """Rotation ``[..., 3, 3]``, scale ``[...]`` and translation ``[..., 3]`` that lay source on target.
+    """Return the similarity that maps source to target.
+
+    Rotation ``[..., 3, 3]``, scale ``[...]`` and translation ``[..., 3]``.
 
     Args:
         source: ``[N, 3]``, centred.
@@ -61,6 +68,7 @@ def fit_similarity(source: Float, target: Float) -> tuple[Float, Float, Float]:
     centre = target.mean(axis=-2)
     covariance = np.swapaxes(target - centre[..., None, :], -1, -2) @ source
     u, d, vt = np.linalg.svd(covariance)
+    # Flip the weakest axis where the product would be a reflection (Umeyama's S).
     sign = np.ones_like(d)
     sign[..., 2] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * sign[..., None, :]) @ vt
@@ -69,7 +77,7 @@ def fit_similarity(source: Float, target: Float) -> tuple[Float, Float, Float]:
 
 
 def head_pose(landmarks: Float) -> HeadPose:
-    """Pose of a face, in the space of its landmarks ``[478, 3]``."""
+    """Return the pose of a face in the space of its landmarks ``[478, 3]``."""
     rotation, scale, centre = fit_similarity(face_geometry().mean[RIGID], landmarks[RIGID])
     return HeadPose(
         rotation=rotation.astype(np.float32),
@@ -79,7 +87,7 @@ def head_pose(landmarks: Float) -> HeadPose:
 
 
 def canonical_shape(landmarks: Float, pose: HeadPose) -> Float:
-    """The landmarks in the head's own frame, ``[478, 3]``; undoes ``place``."""
+    """Return the landmarks in the head's own frame, ``[478, 3]``: the inverse of `place`."""
     centred = landmarks.astype(np.float32, copy=True)
     centred[:, :2] -= pose.translation
     centred[:, 2] -= landmarks[RIGID, 2].mean()
@@ -87,14 +95,15 @@ def canonical_shape(landmarks: Float, pose: HeadPose) -> Float:
 
 
 def place(shape: Float, pose: HeadPose) -> Float:
-    """A canonical shape ``[N, 3]`` posed; z is relative to the rigid points' mean depth."""
+    """Return a canonical shape ``[N, 3]`` in a pose; z counts from the rigid points' mean depth."""
     out = shape @ (pose.rotation.T * np.float32(pose.scale))
     out[:, :2] += pose.translation
     return out
 
 
 def scaled_rotation(rotation: Float, gain: float, limit_rad: float) -> Float:
-    """A rotation ``[3, 3]`` about the same axis by ``gain`` times its angle, at most ``limit_rad``."""
+    """Return the rotation ``[3, 3]`` by ``gain`` times the angle, at most ``limit_rad``."""
+    # The length of a rotation vector is the angle.
     vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
     vector = vector * gain
     angle = float(np.linalg.norm(vector))

@@ -1,4 +1,4 @@
-"""The numbers and names of what the tracker reads; apart from it, so that training needs no inference runtime."""
+"""Sizes and names of the tracker's output; importing them needs no inference runtime."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from mimicam.engine.types import BLENDSHAPES
 
-# The landmarks the blendshape network reads, in its input order (MediaPipe face_blendshapes_graph.cc).
+# Landmarks that the blendshape network reads, in order (MediaPipe face_blendshapes_graph.cc).
 # fmt: off
 BLENDSHAPE_LANDMARKS = np.array([
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78,
@@ -32,4 +32,4 @@ BLENDSHAPE_NAMES = (
 assert len(BLENDSHAPE_NAMES) == BLENDSHAPES
 
 INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
-"""The inner edge of the lips, a closed loop."""
+"""Inner edge of the lips, a closed loop of landmarks."""

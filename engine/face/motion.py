@@ -9,19 +9,22 @@ from mimicam.engine.types import Float, HeadPose, MotionCode
 
 
 def read_motion(landmarks: Float, blendshapes: Float) -> MotionCode:
-    """Pose, canonical shape and expression of crop-space landmarks ``[478, 3]``."""
+    """Return pose, canonical shape and expression of crop-space landmarks ``[478, 3]``."""
     pose = head_pose(landmarks)
     return MotionCode(expression=blendshapes, pose=pose, shape=canonical_shape(landmarks, pose))
 
 
 def shape_change(expression_change: Float) -> Float:
-    """Canonical displacement ``[478, 3]`` that a blendshape difference ``[52]`` brings on the mean face."""
+    """Return how a blendshape change ``[52]`` displaces the mean face, canonical ``[478, 3]``."""
     change: Float = np.tensordot(expression_change, face_geometry().shape_from_expression, axes=(0, 0))
     return change
 
 
 def pose_vector(pose: HeadPose) -> Float:
-    """``[12]``: the rotation's nine entries, the place, and the log of the scale (near 0 for a usual crop)."""
+    """Return ``[12]``: the rotation's nine entries, the position, and the log of the scale plus 1.
+
+    The log of the scale plus 1 is near 0 for a usual crop.
+    """
     out = np.empty(12, np.float32)
     out[:9] = pose.rotation.ravel()
     out[9:11] = pose.translation
@@ -31,6 +34,7 @@ def pose_vector(pose: HeadPose) -> Float:
 
 def between(a: MotionCode, b: MotionCode, share: float) -> MotionCode:
     """Interpolate two motions of one face: a share of 0 gives ``a``, 1 gives ``b``."""
+    # Turn along the arc, since a mean of two matrices is no rotation.
     turn = scaled_rotation(b.pose.rotation @ a.pose.rotation.T, share, np.pi)
     part = np.float32(share)
     return MotionCode(

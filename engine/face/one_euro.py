@@ -1,7 +1,7 @@
-"""Take the tremble out of what is read, by the frames' own times.
+"""Smooth tracked values by the frames' own times, with the one-euro filter.
 
-The one-euro filter: a low pass whose cut-off rises with speed, so that a still face is still and a quick one
-is not late (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012).
+A low pass whose cut-off rises with speed: a still face does not tremble, and a quick one is not
+late (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012).
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ from mimicam.engine.types import Float
 
 
 class OneEuro:
-    """Filters a vector, each component alike."""
+    """Filters a vector, each component by itself."""
 
     def __init__(self, *, cutoff_hz: float, beta: float, speed_cutoff_hz: float = 1.0) -> None:
-        """``beta``: how many Hz the cut-off rises per unit and second of speed."""
+        """Set the cut-offs; ``beta`` is their rise in Hz per unit and second of speed."""
         self._cutoff_hz, self._beta, self._speed_cutoff_hz = cutoff_hz, beta, speed_cutoff_hz
         self._value: Float | None = None
         self._speed: Float = np.zeros(0, np.float32)
         self._time_ns = 0
 
     def reset(self) -> None:
-        """Start from the next value."""
+        """Restart from the next value."""
         self._value = None
 
     def __call__(self, value: Float, time_ns: int) -> Float:
-        """The filtered value at this time; a time that does not advance returns the last."""
+        """Return the filtered value at this time.
+
+        A time that does not advance returns the last value.
+        """
         if self._value is None:
             self._value, self._time_ns = value.astype(np.float32), time_ns
             self._speed = np.zeros_like(self._value)
@@ -39,12 +42,14 @@ class OneEuro:
             (value - self._value) / seconds - self._speed
         )
         share = _share(self._cutoff_hz + self._beta * np.abs(self._speed), seconds)
-        # A new array, not +=: whoever got the last one may hold it.
+        # A new array, not +=: the caller may still hold the last one.
         self._value = (self._value + share * (value - self._value)).astype(np.float32, copy=False)
         self._time_ns = time_ns
         return self._value
 
 
 def _share(cutoff_hz: npt.ArrayLike, seconds: float) -> Float:
+    # Exact step response of a first-order low pass, so the result does not depend on the frame
+    # rate.
     share: Float = np.asarray(1.0 - np.exp(-2 * np.pi * np.asarray(cutoff_hz) * seconds), np.float32)
     return share

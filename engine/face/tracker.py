@@ -1,7 +1,8 @@
-"""Find the face and read it: 478 landmarks and 52 blendshapes, followed from frame to frame.
+"""Find a face and track it: 478 landmarks and 52 blendshapes per frame.
 
-The three networks are MediaPipe's face landmarker (Apache-2.0): BlazeFace short range, face mesh V2 with
-irises, and the blendshape head. Their input and output conventions are those of MediaPipe's face landmarker task.
+The three networks are MediaPipe's face landmarker (Apache-2.0): BlazeFace short range, face mesh V2
+with irises, and the blendshape head. Input and output conventions are those of MediaPipe's face
+landmarker task.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TRACKER_DIR = Path(__file__).parents[1] / "assets" / "tracker"
 _DETECTOR_PX = 128
 _MESH_PX = 256
 _ROI_SCALE = 1.5
-"""Side of the landmark network's picture over the face box, as the network was trained."""
+"""Side of the landmark network's input divided by the face box's, as in its training."""
 _DETECTION_MIN = 0.5
 _PRESENCE_MIN = 0.5
 _EYE_CORNERS = (33, 263)
@@ -42,14 +43,14 @@ _EYE_CORNERS = (33, 263)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A rotated square of the image: what a network looks at."""
+    """Rotated square of the image that a network reads."""
 
     x_px: float
-    """Centre."""
+    """Centre, image pixels."""
     y_px: float
-    """Centre."""
+    """Centre, image pixels."""
     size_px: float
-    """Side."""
+    """Side, image pixels."""
     roll_rad: float
     """Clockwise on the screen."""
 
@@ -63,21 +64,24 @@ class Region:
         return a
 
     def cut(self, image: Image, net_px: int, out: Image | None = None) -> Image:
-        """The region, upright, ``[net_px, net_px, 3]``; black outside the image."""
+        """Return the region, upright, ``[net_px, net_px, 3]``; black outside the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(image, self.image_from_net(net_px), (net_px, net_px), dst=out, flags=flags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
-    """A face box with the eyes, image pixels."""
+    """Detected face: its region in the image and the detector's score."""
 
     region: Region
     score: float
 
 
 class FaceDetector:
-    """BlazeFace short range: faces larger than about a tenth of the picture's longer side."""
+    """Detects faces with BlazeFace short range.
+
+    It finds faces larger than about a tenth of the picture's longer side.
+    """
 
     def __init__(self, threads: int = 1) -> None:
         self._net = Network(TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector")
@@ -86,7 +90,7 @@ class FaceDetector:
         self._input = np.empty((1, _DETECTOR_PX, _DETECTOR_PX, 3), np.float32)
 
     def __call__(self, image: Image) -> list[Detection]:
-        """All faces, best first, overlapping ones merged to the best."""
+        """Return all faces, best first; of overlapping detections only the best is kept."""
         height, width = image.shape[:2]
         side = float(max(height, width))
         whole = Region(x_px=width / 2, y_px=height / 2, size_px=side, roll_rad=0.0)
@@ -94,12 +98,15 @@ class FaceDetector:
         self._input /= 127.5
         self._input -= 1.0
         boxes, logits = self._net(self._input)
+        # Clipped, so that exp does not overflow.
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
         keep = np.flatnonzero(scores > _DETECTION_MIN)
         keep = keep[np.argsort(-scores[keep])]
         points = boxes[0, keep].reshape(-1, 8, 2) / _DETECTOR_PX
+        # Row 1 is the box's size. All other rows are positions relative to the cell's anchor.
         points[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
         points *= side
+        # The network's input is the picture padded to a square: undo the padding.
         points[:, [0, 2, 3, 4, 5, 6, 7]] += np.array([(width - side) / 2, (height - side) / 2], np.float32)
         found: list[Detection] = []
         for index, p in zip(keep, points, strict=True):
@@ -109,7 +116,7 @@ class FaceDetector:
 
 
 class FaceReader:
-    """Landmarks and blendshapes of the face in a region."""
+    """Reads landmarks and blendshapes of the face in a region."""
 
     def __init__(self, threads: int = 1) -> None:
         mesh = core().read_model(TRACKER_DIR / "face_landmarks_detector.tflite")
@@ -122,7 +129,7 @@ class FaceReader:
         self._input = np.empty((1, _MESH_PX, _MESH_PX, 3), np.float32)
 
     def __call__(self, image: Image, region: Region) -> Face:
-        """Read the face; ``presence`` says whether there is one."""
+        """Return the face; a low ``presence`` means that the region shows none."""
         np.copyto(self._input[0], region.cut(image, _MESH_PX, self._cut))
         self._input *= np.float32(1 / 255)
         points, presence, _ = self._mesh(self._input)
@@ -130,6 +137,7 @@ class FaceReader:
         landmarks = np.empty((LANDMARKS, 3), np.float32)
         to_image = region.image_from_net(_MESH_PX)
         landmarks[:, :2] = net[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        # Depth has the scale of x and y, and an origin of its own.
         landmarks[:, 2] = net[:, 2] * (region.size_px / _MESH_PX)
         shapes = self._shapes(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
         return Face(
@@ -140,7 +148,7 @@ class FaceReader:
 
 
 class FaceTracker:
-    """Follows one face; looks for it again when it is lost. Not thread-safe."""
+    """Tracks one face and detects it again after a loss. Not thread-safe."""
 
     def __init__(self, threads: int = 1) -> None:
         self._detect = FaceDetector(threads)
@@ -149,15 +157,15 @@ class FaceTracker:
         self._last: Region | None = None
 
     def reset(self) -> None:
-        """Forget the face: the next frame is searched anew."""
+        """Drop the face; the next frame is searched as a whole."""
         self._region = self._last = None
 
     def start(self, region: Region) -> None:
-        """Look here first at the next frame."""
+        """Read this region first in the next frame."""
         self._region = self._last = region
 
     def __call__(self, image: Image) -> Face | None:
-        """The followed face, or None.
+        """Return the tracked face, or None.
 
         Args:
             image: uint8 ``[H, W, 3]``, RGB.
@@ -171,7 +179,7 @@ class FaceTracker:
             self._region = None
             return None
         face = self._read(image, region)
-        # The detector's box is coarse: a second look from the landmarks' own region is what tracking would see.
+        # The detector's box is coarse. Read again from the landmarks' own region, as tracking does.
         if face.presence >= _PRESENCE_MIN:
             face = self._read(image, region_of_landmarks(face.landmarks))
         if face.presence < _PRESENCE_MIN:
@@ -191,6 +199,7 @@ class FaceTracker:
         if last is None:
             return found[0].region
 
+        # After a loss the nearest face is taken, so that a second person does not take over.
         def distance(d: Detection) -> float:
             return math.hypot(d.region.x_px - last.x_px, d.region.y_px - last.y_px)
 
@@ -198,10 +207,11 @@ class FaceTracker:
 
 
 def region_of_landmarks(landmarks: Float) -> Region:
-    """The square that the landmark network wants around these landmarks (image pixels)."""
+    """Return the square that the landmark network expects around these landmarks (image pixels)."""
     left, right = landmarks[_EYE_CORNERS[0], :2], landmarks[_EYE_CORNERS[1], :2]
     roll = math.atan2(float(right[1] - left[1]), float(right[0] - left[0]))
     cos, sin = math.cos(roll), math.sin(roll)
+    # Rotate the face upright: there its bounding box gives centre and side.
     upright = landmarks[:, :2] @ np.array([[cos, -sin], [sin, cos]], np.float32)
     low, high = upright.min(axis=0), upright.max(axis=0)
     mid = (low + high) / 2
@@ -214,7 +224,10 @@ def region_of_landmarks(landmarks: Float) -> Region:
 
 
 def _region_of_detection(p: Float) -> Region:
-    """``p``: ``[8, 2]``, image pixels: centre, size, right eye, left eye, nose, mouth, ears."""
+    """Return the region of a raw detection.
+
+    ``p``: ``[8, 2]``, image pixels: centre, size, right eye, left eye, nose, mouth, ears.
+    """
     eyes = p[3] - p[2]
     return Region(
         x_px=float(p[0, 0]),
@@ -230,7 +243,10 @@ def _apart(centre: Float, size: float, other: Region) -> bool:
 
 
 def _anchors() -> Float:
-    """Anchor centres of BlazeFace short range, ``[896, 2]`` in 0..1: 2 per cell at 16x16, 6 at 8x8."""
+    """Return anchor centres of BlazeFace short range, ``[896, 2]`` in 0..1.
+
+    Two per cell at 16x16, six at 8x8.
+    """
     rows = []
     for cells, each in ((16, 2), (8, 6)):
         y, x = np.mgrid[0:cells, 0:cells]

@@ -1,1 +1,1 @@
-"""Model families, a folder each, and what they share. ``load.py`` opens one by name or path."""
+"""Model families, one folder each, and their shared parts; ``load.py`` opens a model."""

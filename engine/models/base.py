@@ -1,4 +1,4 @@
-"""What a loaded model offers to the stages, whatever runs it."""
+"""Interfaces of a loaded model, independent of its family and backend."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """A portrait as the generator wants it: computed once, kept.
+    """A portrait as the generator takes it: encoded once, then kept.
 
-    The arrays belong to the model that made them; ``model`` is its hash, so that a file written by another
-    model is refused.
+    The arrays belong to the model that made them. A file that another model wrote is refused by its
+    hash.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
-    """By the names that the model's networks give them."""
+    """Arrays by the names that the model's networks give them."""
     model: str
+    """SHA-256 of the weights that encoded the portrait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentCodes:
-    """A face's motion as the picture encoder reads it (DPE, equation 2): what is added to a latent."""
+    """Motion of a face as an image encoder reads it (DPE, equation 2): codes to add to a latent."""
 
     expression: Float
     """``[L]``"""
@@ -40,33 +41,34 @@ class LatentCodes:
 
 
 BackendName = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
-"""What a user may ask for; see `engine.models.load`."""
+"""Backend names that a user may pass; see `engine.models.load`."""
 
 
 class LiveModel(Protocol):
-    """A set of weights on one backend, as a pipeline drives it. Not thread-safe."""
+    """A set of weights on one backend, as a pipeline uses it. Not thread-safe."""
 
     name: str
     """``compact`` or the file's name."""
     backend: str
-    """What runs it, for people: ``openvino bf16, 2 threads``."""
+    """Backend, precision and device, for people: ``openvino bf16, 2 threads``."""
     sha256: str
-    """Hash of the weights."""
+    """SHA-256 of the weights."""
     size: int
     """Side of the crop, pixels."""
     modes: tuple[Mode, ...]
-    """What it can be driven in. ``both`` alone: one code moves expression and pose together."""
+    """Modes that it supports. ``both`` alone: one code moves expression and pose together."""
     native_size: bool
-    """Whether it draws pictures of its own size only. Otherwise results are as sharp as the portrait."""
+    """Whether results have the model's own size only. Otherwise they are as sharp as the
+    portrait."""
     smooth_recordings: bool
-    """Whether motion of recordings is filtered, as that of a camera is."""
+    """Whether motion in recordings is filtered, as a camera's is."""
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
         """Make the steps of one session.
 
         Args:
             smooth: filter the driver's motion over time.
-            previous: the reenactor of a session that goes on with this model, whose neutral is kept.
+            previous: reenactor of the same session on another backend; its neutral is kept.
 
         Raises:
             KernelBuildError: a kernel does not compile on this machine.
@@ -77,7 +79,8 @@ class Model(LiveModel, Protocol):
     """A model that can also enroll portraits."""
 
     needs_face: bool
-    """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture is enough."""
+    """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture
+    suffices."""
 
     def encode(self, crop: Image) -> Features:
         """Return latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""
@@ -90,8 +93,8 @@ class TrackerDrivenModel(Model, Protocol):
     def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         """Return the warp fields of a picture. The next call overwrites their buffers.
 
-        ``conditioning``: the generator's inputs besides the features, by name and without a batch axis; see
-        `engine.models.compact.spec.generator_spec`.
+        ``conditioning``: the generator's inputs besides the features, by name and without a batch
+        axis; see `engine.models.compact.spec.generator_spec`.
         """
 
 
@@ -108,15 +111,19 @@ class CodedModel(LiveModel, Protocol):
 
 @runtime_checkable
 class ImageDrivenModel(CodedModel, Model, Protocol):
-    """A model that reads motion from the driver's picture, as DPE and DAE-GAN were published."""
+    """A model that reads motion from the driver's picture, as published for DPE and DAE-GAN."""
 
     def read_motion(self, crop: Image) -> LatentCodes:
-        """Return the codes of a driver's face, uint8 ``[S, S, 3]``. A joint code is ``expression``; ``pose`` is empty."""
+        """Return the codes of a driver's face, uint8 ``[S, S, 3]``.
+
+        A joint code is returned as ``expression``; then ``pose`` is empty.
+        """
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         """Return a picture, uint8 ``[S, S, 3]``. The next call overwrites its buffer.
 
-        ``expression``, ``pose``: codes ``[L]`` to add to the latent. None: that branch does not run.
+        ``expression``, ``pose``: codes ``[L]`` to add to the latent. None: that branch does not
+        run.
 
         Raises:
             ValueError: the model cannot run these branches.
@@ -127,27 +134,30 @@ def check_own(features: Features, sha256: str) -> None:
     """Refuse a portrait that another model encoded.
 
     Raises:
-        EngineError: it is one.
+        EngineError: another model encoded it.
     """
     if features.model != sha256:
         raise EngineError("this portrait was enrolled with other weights: run 'mimicam enroll' again")
 
 
 def as_network_input(crop: Image) -> Float:
-    """A picture uint8 ``[S, S, 3]`` as the networks want it: ``[1, 3, S, S]`` in -1..1."""
+    """Convert a picture, uint8 ``[S, S, 3]``, to network input ``[1, 3, S, S]`` in -1..1."""
     image: Float = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
     return image
 
 
 def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
-    """A network's picture ``[1, 3, S, S]`` in -1..1, rounded into ``out``, uint8 ``[S, S, 3]``; returns ``out``."""
+    """Round a picture ``[1, 3, S, S]`` in -1..1 into ``out``, uint8 ``[S, S, 3]``; return it."""
     grey = (np.clip(output[0].astype(np.float32), -1.0, 1.0) + 1.0) * 127.5
     np.copyto(out, np.rint(grey).transpose(1, 2, 0), casting="unsafe")
     return out
 
 
 def as_warp_fields(outputs: Mapping[str, Float]) -> WarpFields:
-    """Convert outputs of `engine.models.compact.spec.generator_spec`, with a batch of one, channels first."""
+    """Convert the outputs of a generator, with a batch of one and channels first, to warp fields.
+
+    ``outputs``: see `engine.models.compact.spec.generator_spec`.
+    """
     painted, flow = outputs["painted"], outputs["flow"]
     _, _, height, width = painted.shape
     picture = as_picture(painted, np.empty((height, width, 3), np.uint8))

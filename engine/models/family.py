@@ -1,4 +1,4 @@
-"""What a model family tells the loader: how its files look, and which backend opens which form of them."""
+"""Description of a model family for the loader: its files, and the backends that open them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from mimicam.engine.models.base import Model
 
 
 class Form(str, Enum):
-    """What a path holds."""
+    """Form of a model on disk."""
 
     BUNDLE = "bundle"
-    """A folder of ``mimicam models bundle``."""
+    """Folder written by ``mimicam models bundle``."""
     WEIGHTS = "weights"
-    """A safetensors file."""
+    """Safetensors file."""
     EXPORT = "export"
-    """A folder of ``mimicam export``."""
+    """Folder written by ``mimicam export``."""
 
 
 Opener = Callable[[Path, int | None], Model]
-"""Takes the path, and the inference threads where the backend has any."""
+"""Opens a path; takes the number of inference threads, for backends that have any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One model family. Importing it needs no PyTorch; its openers import what they need."""
+    """One model family. Importing it needs no PyTorch; its openers import what they use."""
 
     name: str
     networks: frozenset[str]
-    """Names of the networks in an export, which tell families apart."""
+    """Names of the networks in an export, which identify the family."""
     weights_format: str | None
-    """Entry ``format`` of the safetensors header; None: weights come as a bundle only."""
+    """Value of ``format`` in the safetensors header. None: weights come as a bundle only."""
     openers: Mapping[tuple[Form, str], Opener]
-    """By form and backend."""
+    """Openers by form and backend."""
     automatic: Callable[[Form], str]
-    """The backend that ``auto`` stands for."""
+    """Backend that ``auto`` stands for, by form."""
     reasons: Mapping[tuple[Form, str], str]
-    """One line for a form that a backend does not open: why, and what to do. ``{path}`` stands for the path."""
+    """Message for a form that a backend does not open: the reason and the remedy. ``{path}`` and
+    ``{backend}`` are filled in."""
     share: Mapping[tuple[Form, str], Callable[..., Any]] = field(default_factory=dict)
     """Openers of one model for several sessions; see `engine.models.load.open_shared`."""
 
 
 def torch_has_gpu() -> bool:
-    """Whether PyTorch is installed and sees a GPU."""
+    """Whether PyTorch is installed and finds a GPU."""
     try:
         import torch
     except ImportError:

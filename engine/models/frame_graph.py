@@ -1,7 +1,8 @@
-"""Contracts of frame graphs: a whole frame, from motion to finished picture, drawn where the networks run.
+"""Contracts of frame graphs, which draw a whole frame where the networks run.
 
-The host decides from the tracker and the frames' times what a frame needs and sends it as a control block (`CodeEdit`).
-Codes, their history and the picture stay on the device. Importing this needs no PyTorch.
+The host decides from the tracker and the frames' times what a frame needs. It sends that as a
+control block (`CodeEdit`). Codes, their history and the picture stay on the device. Importing this
+needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -22,47 +23,50 @@ IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeEdit:
-    """What becomes of the codes in one frame: the numbers of `kernels.edit_codes`, in its order."""
+    """Control block of one frame: the numbers of `kernels.edit_codes`, in its order."""
 
     follow: bool = True
-    """A driver is seen; otherwise the portrait's own codes are the target."""
+    """Whether the driver's codes are the target; otherwise the portrait's own codes are."""
     fresh: bool = True
-    """Smoothing begins with this frame."""
+    """Whether smoothing restarts with this frame."""
     seconds: float = 0.0
-    """Since the frame before, by the frames' own times."""
+    """Seconds since the previous frame, by the frames' own times."""
     take_neutral: bool = False
-    """This face is the neutral from now on."""
+    """Whether this face becomes the neutral."""
     expression_relative: bool = False
-    """Expression counts from the neutral; otherwise from the portrait's own codes."""
+    """Whether expression counts from the neutral; otherwise from the portrait's own codes."""
     pose_relative: bool = False
+    """Whether pose counts from the neutral; otherwise from the portrait's own codes."""
     keep: bool = False
-    """What was shown last is what easing starts from, from now on."""
+    """Whether easing starts from the codes that were drawn last."""
     expression_gain: float = 1.0
     pose_gain: float = 1.0
     expression_share: float = 1.0
-    """1 shows the target, 0 what easing starts from."""
+    """Weight of the target against the start of easing, 0..1."""
     pose_share: float = 1.0
+    """Weight of the target against the start of easing, 0..1."""
     cutoff_hz: float = 0.0
-    """Of the one-euro filter, at rest."""
+    """Cut-off of the one-euro filter at rest, Hz."""
     beta: float = 0.0
-    """Hz per unit and second."""
+    """Rise of the cut-off, Hz per unit and second of speed."""
     speed_cutoff_hz: float = 1.0
+    """Cut-off of the filter's speed estimate, Hz."""
 
     def numbers(self) -> Float:
-        """float32, in order."""
+        """Return the fields as float32, in order."""
         return np.array(astuple(self), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRequest:
-    """One frame to draw."""
+    """Input of a frame graph for one frame."""
 
     image: Image | None
-    """The driver's frame, RGB uint8. None: no face is seen."""
+    """The driver's frame, RGB uint8. None: no face was found."""
     image_from_crop: Float
     """``[2, 3]``: pixels of the network's input to pixels of ``image``."""
     mode: Mode
-    """Which branches run."""
+    """Mode, which selects the branches to run."""
     edit: CodeEdit
 
 
@@ -70,7 +74,8 @@ class FrameGraph(Protocol):
     """Draws the frames of one session of an image-driven model. One thread, one frame at a time."""
 
     wants_crop: bool
-    """Frames are face crops, ``[S, S, 3]``, and results bare faces. Otherwise the graph cuts and pastes itself."""
+    """Whether frames are face crops ``[S, S, 3]`` and results bare faces. Otherwise the graph crops
+    and pastes."""
 
     def enter(self, features: Features, canvas: OutputCanvas) -> None:
         """Draw this portrait from the next frame on; free if it is drawn already."""
@@ -83,7 +88,7 @@ class FrameGraph(Protocol):
 
 
 class CanvasGraph(Protocol):
-    """Draws the frames of one session of a tracker-driven model, from conditioning to finished picture."""
+    """Draws frames of one session of a tracker-driven model, from conditioning to picture."""
 
     def enter(self, features: Features, texture: PortraitTexture) -> None:
         """See `FrameGraph.enter`."""
@@ -93,6 +98,6 @@ class CanvasGraph(Protocol):
 
         Args:
             conditioning: as in `engine.models.base.TrackerDrivenModel.generate`.
-            mouth: ``[4, S, S]``, drawn over the inpainted picture: red, green and blue in -1..1 times the opacity, and
-                the opacity.
+            mouth: ``[4, S, S]``, drawn over the inpainted picture: red, green and blue in -1..1
+                times the opacity, and the opacity.
         """

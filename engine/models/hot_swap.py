@@ -1,6 +1,6 @@
-"""Frames from one backend while another one's plans are being built, then from that one.
+"""Draw with one backend while another one's plans are built, then switch to that one.
 
-Both must have the same weights, so that portraits enrolled with one serve the other.
+Both must have the same weights, so that portraits enrolled with one work with the other.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ from mimicam.engine.types import Image
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
-"""Receives the phase, the steps done and all steps."""
+"""Receives the phase, the steps done and the number of steps."""
 OnReady = Callable[[Model], None]
-"""Receives the model that was built. It is called once, on the thread that built it or registers the callback."""
+"""Receives the built model. Called once, on the thread that built it or that registers the
+callback."""
 
 
 class HotSwapModel:
-    """See `engine.models.base.Model`. A session that registers with `on_ready` changes over between two frames."""
+    """Draws with the first model until the second one is built; see `engine.models.base.Model`.
+
+    A session that registers with `on_ready` switches over between two frames.
+    """
 
     def __init__(self, now: Model, build: Callable[[Progress], Model]) -> None:
-        """Start building in a thread of its own.
+        """Start building on a thread of its own.
 
         Args:
-            now: what draws until then.
+            now: model that draws until then.
             build: takes seconds to minutes, and reports its progress.
         """
         self._model = self._first = now
@@ -41,12 +45,12 @@ class HotSwapModel:
         self._note = "; a TensorRT plan is being built"
         self._waiting: list[OnReady] = []
         self.finished = threading.Event()
-        """Set once building is over, well or not."""
+        """Set when building is over, successful or not."""
         threading.Thread(target=self._build, args=(build,), name="plan", daemon=True).start()
 
     @property
     def backend(self) -> str:
-        """What draws now, and what is being built or why it is not there."""
+        """Backend in use, and the progress or the failure of the other one."""
         with self._lock:
             return self._model.backend + self._note
 
@@ -55,11 +59,14 @@ class HotSwapModel:
         return self._current().encode(crop)
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
-        """See `engine.models.base.LiveModel.reenactor`. It stays with the backend of this moment; see `on_ready`."""
+        """See `engine.models.base.LiveModel.reenactor`.
+
+        It stays with the present backend; see `on_ready`.
+        """
         return self._current().reenactor(smooth=smooth, previous=previous)
 
     def on_ready(self, use: OnReady) -> None:
-        """Call ``use`` when the other backend is ready, at once if it is; never if it cannot be built."""
+        """Call ``use`` once the other backend is ready, now if it is; never if building fails."""
         with self._lock:
             if self._model is self._first:
                 if not self.finished.is_set():
@@ -76,7 +83,7 @@ class HotSwapModel:
         try:
             self._change_over(build(self._progress))
         except (EngineError, KernelBuildError) as error:
-            # Stays on what runs, and says so: whoever asked for speed shall see why there is none.
+            # Keep the first backend; `backend` shows why the faster one is missing.
             self._report(f"; TensorRT failed: {str(error).splitlines()[0]}")
             _log.warning("no TensorRT: %s", error)
         except BaseException as error:  # the thread's top
@@ -94,6 +101,7 @@ class HotSwapModel:
             self._model, self._note = built, ""
             waiting, self._waiting = self._waiting, []
         _log.info("frames now come from %s", built.backend)
+        # Outside the lock, since a callback may read `backend`.
         for use in waiting:
             use(built)
 
@@ -101,7 +109,7 @@ class HotSwapModel:
         self._report(f"; a TensorRT plan is being built: {phase} {100 * done // max(total, 1)} %")
 
     def _report(self, note: str) -> None:
-        """Set the note. TensorRT reports from its own threads, even when it is done: then the note is dropped."""
+        """Set the note until the switch; TensorRT's own threads report even after it."""
         with self._lock:
             if self._model is self._first:
                 self._note = note

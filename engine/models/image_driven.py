@@ -1,7 +1,8 @@
-"""Reenactment by models that read motion from the driver's picture (DPE, section 3.1; DAE-GAN, section 3).
+"""Reenactment by models that read motion from the driver's picture.
 
-What such families share: reading and smoothing codes, the driver's neutral as codes, and running the generators. How codes
-are applied to a portrait differs and stands in `engine.models.dpe.edit` and `engine.models.daegan.edit`.
+See DPE, section 3.1, and DAE-GAN, section 3. Such families share reading and smoothing of codes,
+the neutral as codes, and running the generators. They differ in applying codes to a portrait:
+`engine.models.dpe.edit` and `engine.models.daegan.edit`.
 """
 
 from __future__ import annotations
@@ -22,37 +23,39 @@ from mimicam.engine.stages.neutral import NeutralFinder
 from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
 
 CUTOFF_HZ = BETA = 4.0
-"""Cut-off of the codes' One-Euro filter at rest (Hz), and its rise (Hz per unit and second; the unit is the codes' own
-size). The lag at rest is 40 ms. Not tuned on trained weights: none may be bundled."""
+"""Cut-off of the codes' one-euro filter at rest, Hz, and its rise, Hz per unit and second. The unit
+is the codes' own magnitude. The lag at rest is 40 ms. Not tuned on trained weights, since none may
+be bundled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageMotion:
-    """A driver's motion as an image encoder reads it."""
+    """Motion of a driver as an image encoder reads it."""
 
     codes: LatentCodes
     tracked: MotionCode | None
-    """The tracker's motion of the same face, which decides whether the moment is calm. None if it did not run."""
+    """The tracker's motion of the same face, which selects the neutral. None if the tracker did not
+    run."""
     mirror: bool
-    """Whether the picture was mirrored before it was read."""
+    """Whether the picture was mirrored before encoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeNeutral:
-    """The codes of the driver's neutral, after a frame."""
+    """Codes of the driver's neutral after a frame."""
 
     codes: LatentCodes
     mirror: bool
     """Whether they were read from a mirrored picture."""
     is_this_frame: bool
-    """Whether the neutral was taken from this frame."""
+    """Whether this frame became the neutral."""
     jumped: bool
     """Whether this frame's neutral replaced another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchCodes:
-    """Codes to add to the portrait's latent. None: that branch does not run. At least one of them is given."""
+    """Codes to add to the portrait's latent, at least one. None: that branch does not run."""
 
     expression: Float | None
     """``[L]``"""
@@ -60,7 +63,10 @@ class BranchCodes:
     """``[L]``"""
 
     def towards(self, other: BranchCodes, share: float) -> BranchCodes:
-        """See `engine.stages.lost.Target.towards`. The branches are the other's: the mode may have changed."""
+        """See `engine.stages.lost.Target.towards`.
+
+        The branches are those of ``other``, since the mode may have changed.
+        """
         return BranchCodes(
             expression=_between(self.expression, other.expression, share),
             pose=_between(self.pose, other.pose, share),
@@ -68,7 +74,7 @@ class BranchCodes:
 
 
 class ImageEncoder:
-    """Cuts the driver's face out and reads its codes; see `engine.models.reenactor.Encode`."""
+    """Crops the driver's face and encodes its motion; see `engine.models.reenactor.Encode`."""
 
     def __init__(self, model: ImageDrivenModel, *, smooth: bool = True) -> None:
         self._model = model
@@ -88,6 +94,7 @@ class ImageEncoder:
     def __call__(self, crop: Crop) -> ImageMotion:
         """See `engine.models.reenactor.Encode`."""
         if crop.mirror != self._mirror:
+            # Codes of the mirrored picture are unrelated to earlier ones, so the filter restarts.
             self._mirror = crop.mirror
             self.reset()
         picture = self._cut(crop.image, crop.box)
@@ -101,7 +108,7 @@ class ImageEncoder:
             return codes
         both = np.concatenate([codes.expression, codes.pose])
         if self._fresh:
-            # The filter's speed is in units of the codes' own size, which differs between weights.
+            # Speed is measured in units of the codes' own magnitude, which differs between weights.
             self._unit, self._fresh = max(float(np.sqrt(np.mean(both * both))), 1e-6), False
         in_units: Float = (both / self._unit).astype(np.float32)
         smooth = self._smoother(in_units, captured_ns) * np.float32(self._unit)
@@ -110,33 +117,38 @@ class ImageEncoder:
 
 
 class LatentNeutral:
-    """Keeps the codes of the driver's neutral. The tracker chooses the moment (`engine.stages.neutral.NeutralFinder`)."""
+    """Keeps the codes of the driver's neutral.
+
+    The tracker's motion selects the frame (`engine.stages.neutral.NeutralFinder`).
+    """
 
     def __init__(self) -> None:
-        self._moment = NeutralFinder()
+        self._finder = NeutralFinder()
         self._codes: LatentCodes | None = None
         self._mirror = False
 
     @property
     def codes(self) -> LatentCodes | None:
-        """Codes of the neutral found so far."""
+        """Codes of the neutral found so far, if any."""
         return self._codes
 
     def calibrate(self) -> None:
         """See `engine.models.reenactor.NeutralEstimator.calibrate`."""
-        self._moment.calibrate()
+        self._finder.calibrate()
 
     def study(self, motion: ImageMotion, captured_ns: int) -> None:
         """See `engine.models.reenactor.NeutralEstimator.study`."""
-        self._moment.search_everywhere()
+        self._finder.search_everywhere()
         self(motion, captured_ns)
 
     def end_study(self) -> None:
         """See `engine.models.reenactor.NeutralEstimator.end_study`."""
-        self._moment.fix()
+        self._finder.fix()
 
     def is_next(self, tracked: MotionCode | None, mirror: bool, captured_ns: int) -> bool:
-        """Consider a frame whose codes may not be known here; returns whether its face is the neutral from now on.
+        """Consider a frame; return whether its face is the neutral from now on.
+
+        Its codes are not needed: they may exist on a device only.
 
         Raises:
             ValueError: ``tracked`` is None.
@@ -144,13 +156,14 @@ class LatentNeutral:
         if tracked is None:
             raise ValueError("tracked must be known: the tracker decides which face is calm")
         if self._mirror != mirror:
-            self._moment.reset()  # codes cannot be mirrored: search again
+            self._finder.reset()  # codes cannot be mirrored: search again
         self._mirror = mirror
-        return self._moment(tracked, captured_ns)
+        return self._finder(tracked, captured_ns)
 
     def __call__(self, motion: ImageMotion, captured_ns: int) -> CodeNeutral:
         """See `engine.models.reenactor.NeutralEstimator`."""
         chosen, before = self.is_next(motion.tracked, motion.mirror, captured_ns), self._codes
+        # Without a neutral so far, this frame's codes are used.
         if chosen or before is None:
             self._codes = motion.codes
         assert self._codes is not None
@@ -174,11 +187,11 @@ class LatentGenerate:
 
 
 MakeEdit = Callable[[LatentCodes], Edit[ImageMotion, CodeNeutral, BranchCodes]]
-"""Makes the edit of a portrait with these own codes."""
+"""Makes the edit of a portrait from its own codes."""
 
 
 class ImageDrivenReenactor:
-    """Codes on the host; see `engine.models.reenactor.Reenactor`."""
+    """Computes codes on the host; see `engine.models.reenactor.Reenactor`."""
 
     def __init__(
         self,
@@ -188,7 +201,10 @@ class ImageDrivenReenactor:
         smooth: bool,
         neutral: LatentNeutral | None = None,
     ) -> None:
-        """``neutral``: that of a session that goes on with another backend; None starts a new one."""
+        """Set up for one session.
+
+        ``neutral``: that of the same session on another backend; None starts a new one.
+        """
         self._model, self._edit = model, edit
         self.encode = ImageEncoder(model, smooth=smooth)
         self.neutral = neutral or LatentNeutral()
@@ -209,21 +225,21 @@ class ImageDrivenReenactor:
 
 
 def tracked_motion(crop: Crop) -> MotionCode | None:
-    """The tracker's motion of a crop's face; None if the tracker did not run."""
+    """Return the tracker's motion of a crop's face; None if the tracker did not run."""
     if crop.face is None:
         return None
     return read_motion(crop.box.from_image(crop.face.landmarks), crop.face.blendshapes)
 
 
 def relative_branches(settings: EditSettings) -> tuple[bool, bool]:
-    """Whether expression and pose are counted from the driver's neutral."""
+    """Return for expression and for pose whether they count from the driver's neutral."""
     references = (settings.expression_motion, settings.pose_motion)
     expression, pose = (each is MotionReference.RELATIVE for each in references)
     return expression, pose
 
 
 def uses_neutral(settings: EditSettings, modes: tuple[Mode, ...]) -> bool:
-    """Whether an edit counts from the driver's neutral; ``modes``: what the model can be driven in."""
+    """Whether an edit uses the driver's neutral; ``modes``: those that the model supports."""
     expression, pose = relative_branches(settings)
     if modes == (Mode.BOTH,):  # one code moves both: see `engine.models.daegan.edit`
         return expression and pose
@@ -231,14 +247,16 @@ def uses_neutral(settings: EditSettings, modes: tuple[Mode, ...]) -> bool:
 
 
 def scaled_code(own: Float, driver: Float, base: Float | None, gain: float) -> Float:
-    """``own + gain * (driver - base)``, float32 ``[L]``.
+    """Return ``own + gain * (driver - base)``, float32 ``[L]``.
 
     Args:
         own: the portrait's code.
         driver: the driver's code.
-        base: the neutral's code; None counts from ``own``, and then a gain of 1 gives ``driver`` to the last bit.
+        base: the neutral's code; None is ``own``, and then a gain of 1 returns ``driver`` bit for
+            bit.
         gain: 0 leaves the portrait as it is.
     """
+    # As published: ``own + (driver - own)`` would differ by rounding.
     if base is None and gain == 1.0:
         return driver
     start = own if base is None else base

@@ -1,4 +1,7 @@
-"""Open a model by its name or path, on one of the backends. Adding a family is one folder, and one entry in `FAMILIES`."""
+"""Open a model by its name or path, on one of the backends.
+
+Adding a family takes one folder and one entry in `FAMILIES`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mimicam.engine.backends import manifest as manifests
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import BackendName, Model
 from mimicam.engine.models.compact import family as compact
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.models.daegan import family as daegan
 from mimicam.engine.models.dpe import family as dpe
 from mimicam.engine.models.family import Family, Form
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 
 FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
 BACKENDS = get_args(BackendName)
-"""``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as PyTorch runs
-it or compiled by it."""
+"""``torch-half`` and ``torch-compile`` run in half precision with our CUDA kernels, one CUDA graph
+per frame. The latter compiles the networks with ``torch.compile``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model on disk."""
+    """Family, form and path of a model on disk."""
 
     family: Family
     form: Form
@@ -36,13 +39,16 @@ class ModelFile:
 
 
 def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
-    """The model to animate with; a `ImageDrivenModel` where it reads motion off the driver's picture.
+    """Open a model to animate with.
+
+    A family that reads motion from the driver's picture returns an `ImageDrivenModel`.
 
     Args:
-        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or a
-            ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
-        backend: one of `BACKENDS`; ``auto`` is the family's own choice: PyTorch for weights where it has a GPU, TensorRT
-            for an exported compact model, else OpenVINO, which every supported machine has.
+        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or
+            a ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
+        backend: one of `BACKENDS`. ``auto`` lets the family choose: PyTorch for weights where it
+            finds a GPU, TensorRT for an exported compact model, else OpenVINO, which every
+            supported machine has.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
@@ -61,10 +67,18 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
 
 
 def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> SharedModel | None:
-    """A model for so many sessions; None where each has one of its own: not on a GPU, or its family cannot.
+    """Open one model for several sessions; None where each session has to open its own.
+
+    Sessions can share a model on a GPU, if its family batches their frames.
+
+    Args:
+        model: see `load_model`.
+        backend: one of `BACKENDS`.
+        slots: sessions at a time.
+        wait_s: longest wait for the frames of other sessions, seconds.
 
     Raises:
-        EngineError: what it needs is missing.
+        EngineError: a requirement is missing.
     """
     found = identify(model)
     share = found.family.share.get((found.form, backend))
@@ -73,7 +87,7 @@ def open_shared(model: str, backend: str, *, slots: int, wait_s: float) -> Share
 
 
 def identify(name_or_path: str) -> ModelFile:
-    """What ``--model`` means. Reads headers only, and needs no PyTorch.
+    """Find the family and form of a ``--model`` value. Reads headers only and needs no PyTorch.
 
     Raises:
         EngineError: nothing is there, or it is no model that can run.
@@ -107,7 +121,7 @@ def _family_of_export(folder: Path) -> Family:
     for family in FAMILIES:
         if family.networks == names:
             return family
-    raise EngineError(f"{folder} holds no model that this version knows: export it again")
+    raise EngineError(f"{folder} holds no model of this version: export it again")
 
 
 def _family_of_weights(path: Path) -> Family:
@@ -125,7 +139,7 @@ def _family_of_weights(path: Path) -> Family:
 
 
 def _require_gpu() -> None:
-    """What this machine lacks comes before what else TensorRT wants."""
+    """Check for a GPU first: without one, no other requirement of TensorRT matters."""
     from mimicam.engine.backends.cuda_gpu import CudaGpu
 
     CudaGpu()

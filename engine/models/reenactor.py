@@ -1,8 +1,9 @@
-"""The three steps of the frame path that differ between model families, and how a pipeline uses them.
+"""Protocols of the three steps that differ between model families: encode, edit, generate.
 
-encode: a driver's crop to a motion. edit: motion and portrait to a target. generate: a target to pixels. A tracker-driven
-family (compact) reads motion from the tracker. An image-driven family (DPE, DAE-GAN) reads it from the driver's picture.
-The pipeline passes motions and targets on without using their content.
+Encode: a driver's crop to a motion. Edit: motion and portrait to a target. Generate: a target to
+pixels. A tracker-driven family (compact) reads motion from the tracker. An image-driven family
+(DPE, DAE-GAN) reads it from the driver's picture. The pipeline passes motions and targets on
+without using their content.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ M = TypeVar("M")
 MOut = TypeVar("MOut", covariant=True)
 MIn = TypeVar("MIn", contravariant=True)
 N = TypeVar("N", bound="KnownNeutral")
-"""What is known of a driver's neutral."""
+"""Estimate of a driver's neutral."""
 NOut = TypeVar("NOut", bound="KnownNeutral", covariant=True)
 NIn = TypeVar("NIn", contravariant=True)
 T = TypeVar("T", bound=Target)
-"""What a generator draws."""
+"""Input of a generator."""
 TOut = TypeVar("TOut", bound=Target, covariant=True)
 TIn = TypeVar("TIn", bound=Target, contravariant=True)
 
 
 class KnownNeutral(Protocol):
-    """What is known of the driver's neutral after a frame."""
+    """Estimate of the driver's neutral after a frame."""
 
     @property
     def jumped(self) -> bool:
-        """Whether it changed at once with this frame, so that what is shown has to be eased."""
+        """Whether it changed at once with this frame, so that the portrait has to ease into it."""
 
 
 class Encode(Protocol[MOut]):
@@ -46,7 +47,7 @@ class Encode(Protocol[MOut]):
         """Return the motion of the face in the crop."""
 
     def reset(self) -> None:
-        """Forget the past: another face, or a gap."""
+        """Drop the history: another face follows, or a gap."""
 
 
 class NeutralEstimator(Protocol[MIn, NOut]):
@@ -62,21 +63,21 @@ class NeutralEstimator(Protocol[MIn, NOut]):
         """Learn from a frame of a recording, before any frame is drawn."""
 
     def end_study(self) -> None:
-        """Keep what was learned; later frames change nothing but by `calibrate`."""
+        """Keep the estimate; only `calibrate` changes it from now on."""
 
 
 class Edit(Protocol[MIn, NIn, TOut]):
     """Applies a driver's motion to one portrait."""
 
     def __call__(self, driver: MIn, neutral: NIn | None, settings: EditSettings) -> TOut:
-        """Return what to draw; without a neutral, motion is absolute."""
+        """Return the target; without a neutral, motion is absolute."""
 
     def rest(self, settings: EditSettings) -> TOut:
-        """Return the portrait as it is by itself."""
+        """Return the portrait's own target, without a driver."""
 
 
 class Generate(Protocol[TIn]):
-    """Draws one portrait."""
+    """Draws the targets of one portrait."""
 
     def __call__(self, target: TIn) -> Any:
         """Return what `PortraitStages.composite` takes; the next call may overwrite its buffers."""
@@ -84,16 +85,20 @@ class Generate(Protocol[TIn]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortraitStages(Generic[M, N, T]):
-    """The steps that belong to one portrait."""
+    """Steps that belong to one portrait."""
 
     edit: Edit[M, N, T]
     generate: Generate[T]
     composite: Callable[[Any], Image]
-    """Makes the result, uint8 ``[height, width, 3]``, from the output of ``generate``. The caller may keep it."""
+    """Makes the result, uint8 ``[height, width, 3]``, from the output of ``generate``. The caller
+    may keep it."""
 
 
 class Reenactor(Protocol[M, N, T]):
-    """The steps of one model for one session. Use ``Reenactor[Any, Any, Any]`` where motions are only passed on."""
+    """Steps of one model for one session.
+
+    Use ``Reenactor[Any, Any, Any]`` where motions are only passed on.
+    """
 
     @property
     def encode(self) -> Encode[M]:

@@ -1,1 +1,1 @@
-"""The steps of the frame path that no model family changes, and what surrounds a face."""
+"""Steps of the frame path that are the same for every model family."""

@@ -1,7 +1,8 @@
-"""Put the generated face on the canvas the sink wants.
+"""Composite the generated face onto the output canvas.
 
-The canvas is the portrait's own picture around the crop, so that a 4:3 camera shows more of it than the
-square; where the picture ends, its edge runs on, blurred. The face is blended in with a soft border.
+The canvas is the portrait's own picture around the crop, so that a 4:3 camera shows more of it than
+the square. Beyond the picture's end, its blurred edge continues. The face is blended in with a soft
+border.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from mimicam.engine.stages.surroundings import REACH, OutputCanvas, PortraitText
 from mimicam.engine.types import CropBox, Float, Image
 
 _SOFT = 0.06
-"""Width of the soft border, as a share of the crop's side."""
+"""Width of the soft border, in crop sides."""
 _COARSE = 8
+"""Factor by which the canvas is reduced for the wide blur."""
 
 
 class Composite:
-    """Draws results of one portrait at one size. Not thread-safe. Each result is the caller's to keep."""
+    """Composites results of one portrait at one size. Not thread-safe.
+
+    The caller may keep each result.
+    """
 
     def __init__(self, picture: Image, box: CropBox, size: tuple[int, int] | None) -> None:
-        """``size``: (width, height) of the canvas, or None for the bare crop."""
+        """Set up for one portrait; ``size``: (width, height) of the canvas, None the bare crop."""
         self._picture, self._box, self._size = picture, box, size
         self._pool: BufferPool[np.uint8] | None = None
         if size is None:
@@ -36,7 +41,7 @@ class Composite:
         self._side = min(width, height)
         self._left, self._top = (width - self._side) // 2, (height - self._side) // 2
 
-    # Made when they are first asked for: a model that draws layers needs its scene alone.
+    # Made on first use: a family that composites with `WarpComposite` needs the texture alone.
     @cached_property
     def _canvas(self) -> Image:
         assert self._size is not None, "the bare crop has no canvas"
@@ -52,13 +57,13 @@ class Composite:
 
     @cached_property
     def _weights(self) -> tuple[Float, Float]:
-        """Of the face, and of what is under it."""
+        """Opacity of the face and of the canvas under it, float32 ``[side, side]`` each."""
         face = _soft_mask(self._side)
         under: Float = np.subtract(1.0, face, dtype=np.float32)
         return face, under
 
     def __call__(self, face: Image) -> Image:
-        """The face on its canvas, uint8 ``[height, width, 3]``."""
+        """Return the face on its canvas, uint8 ``[height, width, 3]``."""
         if self._size is None:
             out = self._buffer(face.shape)
             np.copyto(out, face)
@@ -71,11 +76,14 @@ class Composite:
         return out
 
     def crop(self, side_px: int) -> Image:
-        """The portrait's crop, ``[side, side, 3]``."""
+        """Return the portrait's crop, ``[side, side, 3]``."""
         return cut(self._picture, self._box, side_px)
 
     def texture(self, crop_px: int) -> PortraitTexture:
-        """What a model that leaves the last warp to us draws on; ``crop_px``: side of the bare crop."""
+        """Return the pixels for `engine.stages.warp_composite`.
+
+        ``crop_px``: side of the bare crop, used if there is no canvas.
+        """
         width, height = size = self._size or (crop_px, crop_px)
         side = min(width, height)
         margin = math.ceil(REACH * side)
@@ -95,7 +103,10 @@ class Composite:
         )  # fmt: skip
 
     def on_device(self, face_px: int) -> OutputCanvas:
-        """The same for `kernels.paste_back`, from a face of this side. A GPU enlarges it bilinearly, not by cubics."""
+        """Return the canvas for `kernels.paste_back` and faces of this side.
+
+        A GPU enlarges the face bilinearly, the host bicubically.
+        """
         matrix = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
         if self._size is None:
             bare = np.zeros((face_px, face_px, 3), np.uint8)
@@ -104,11 +115,12 @@ class Composite:
             )
         scale = face_px / self._side
         matrix *= scale
+        # Scaling is about the corner of the first pixel, half a pixel from its centre.
         matrix[:, 2] = scale * (0.5 - np.array([self._left, self._top])) - 0.5
         return OutputCanvas(picture=self._canvas, mask=_soft_mask(face_px), crop_from_image=matrix)
 
     def _buffer(self, shape: tuple[int, ...]) -> Image:
-        """One that nobody holds any more. The bare crop's size is known with the first face."""
+        """Return a buffer that is not in use. The first face determines the bare crop's size."""
         if self._pool is None:
             self._pool = BufferPool(shape, np.uint8)
         return self._pool.take()
@@ -118,7 +130,7 @@ class Composite:
 
 
 class CopyResult:
-    """Copies a finished result, in the place of `Composite`."""
+    """Copies a finished result; used in place of `Composite`."""
 
     def __init__(self) -> None:
         self._pool: BufferPool[np.uint8] | None = None
@@ -133,10 +145,13 @@ class CopyResult:
 
 
 def _surroundings(picture: Image, box: CropBox, size: tuple[int, int], side: int) -> Image:
-    """The picture around the box, ``[height, width, 3]``, scaled so that the box takes ``side`` pixels in the middle."""
+    """Return the picture around the box, ``[height, width, 3]``.
+
+    It is scaled so that the box takes ``side`` pixels in the middle. ``size``: (width, height).
+    """
     width, height = size
     scale, longest = box.size_px / side, max(size)
-    # The box's own corner, as everywhere: half of an odd rest is rounded down.
+    # As in `Composite`: half of an odd remainder is rounded down.
     left, top = (width - side) // 2, (height - side) // 2
     square = CropBox(x_px=box.x_px - scale * left, y_px=box.y_px - scale * top, size_px=scale * longest)
     canvas = cut(picture, square, longest)[:height, :width]
@@ -144,7 +159,7 @@ def _surroundings(picture: Image, box: CropBox, size: tuple[int, int], side: int
 
 
 def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
-    """Blur where the picture has ended and its edge was repeated: streaks become a backdrop."""
+    """Blur the canvas outside the picture, where the repeated edge would show as streaks."""
     height, width = canvas.shape[:2]
     scale = square.size_px / max(width, height)
     xs = square.x_px + (np.arange(width) + 0.5) * scale
@@ -152,7 +167,8 @@ def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
     across, down = (xs >= 0) & (xs < picture.shape[1]), (ys >= 0) & (ys < picture.shape[0])
     if across.all() and down.all():
         return np.ascontiguousarray(canvas)
-    # What is known is a rectangle, whose blur is that of its sides; and so soft a blur needs no more than an eighth.
+    # The known area is a rectangle, so its blurred mask is the outer product of two blurred lines.
+    # A blur this wide needs an eighth of the pixels.
     sigma = 0.01 * max(width, height)
     sides = (cv2.GaussianBlur(side.astype(np.float32)[None], (0, 0), sigma)[0] for side in (down, across))
     soft = np.minimum(2 * np.outer(*sides), 1.0)

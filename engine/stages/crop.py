@@ -1,7 +1,7 @@
-"""Choose the square that a face is read and drawn in.
+"""Choose the square box that a face is read and drawn in.
 
-As in the training clips (DPE, section 4.1: "faces move freely within a fixed bounding box and no need to
-align") the box stays where it is while the face moves inside it.
+As in the training clips, the box stays while the face moves inside it (DPE, section 4.1: "faces
+move freely within a fixed bounding box and no need to align").
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ import numpy as np
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.types import CropBox, Face, Float, Image
 
-# Median head scale and place in the training clips (12,557 frames, 2026-11), crop units.
+# Median head scale and position in the training clips (12,557 frames, 2026-11), crop units.
 HEAD_SCALE = 0.40
 HEAD_Y = -0.18
 
-# How far from its place the head may wander before the box follows: the 5th to 95th percentile of the clips.
+# Head displacement (crop units) and change of scale before the box follows: the 5th to 95th
+# percentile of the clips.
 _FREE_X, _FREE_Y = 0.30, 0.30
 _FREE_SCALE = 1.35
 _FOLLOW_HZ = 0.5
+"""Cut-off of the low pass with which the box follows, Hz."""
 _REACQUIRE = 2.5
+"""Crop units. Head displacement beyond which the box jumps to the face."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +33,18 @@ class Crop:
     """A driver's face in its box."""
 
     image: Image
-    """The whole frame, uint8 ``[H, W, 3]``; an image encoder cuts its own input from it."""
+    """Whole frame, uint8 ``[H, W, 3]``. An image encoder cuts its own input from it."""
     box: CropBox
     face: Face | None
-    """None if the tracker did not run: the frame is a face crop, and an image encoder reads its motion."""
+    """None if the tracker did not run. Then the frame is a face crop, and an image encoder reads
+    its motion."""
     captured_ns: int
     mirror: bool = False
-    """Encode the face as a mirror shows it. The tracker's motion is mirrored later, in the edit."""
+    """Encode the face mirrored. The tracker's motion is mirrored later, in the edit."""
 
 
 def portrait_box(face: Face) -> CropBox:
-    """The box that puts a head where the training clips have it."""
+    """Return the box that puts a head where the training clips have it."""
     pose = head_pose(face.landmarks)
     size = 2.0 * pose.scale / HEAD_SCALE
     return CropBox(
@@ -53,14 +57,14 @@ def portrait_box(face: Face) -> CropBox:
 def cut(
     image: Image, box: CropBox, size: int, *, out: Image | None = None, soft: Image | None = None
 ) -> Image:
-    """The box's content, ``[size, size, 3]``; the picture's edge repeats where the box leaves it.
+    """Return the box's content, ``[size, size, 3]``; beyond the picture its edge repeats.
 
     Args:
         image: uint8 ``[H, W, 3]``.
-        box: what to cut out of it.
+        box: square to cut.
         size: side of the result.
         out: receives the result; None makes a new one.
-        soft: room for a picture of the image's shape, as a large box needs; None makes it where it is needed.
+        soft: buffer of the image's shape, used for large boxes; None allocates one when needed.
     """
     if (scale := box.size_px / size) > 1.5:  # bilinear sampling would skip pixels: blur to the new rate first
         image = cv2.GaussianBlur(image, (0, 0), 0.4 * scale, dst=soft)
@@ -70,7 +74,10 @@ def cut(
 
 
 def image_from_crop(box: CropBox, size: int, *, mirror: bool = False) -> Float:
-    """``[2, 3]``: pixels of a crop of ``size`` to pixels of the picture; ``mirror``: of a crop that is turned over."""
+    """Return ``[2, 3]``: pixels of a crop of ``size`` to pixels of the picture.
+
+    ``mirror``: the crop is mirrored.
+    """
     scale = box.size_px / size
     left, top = box.x_px + scale / 2 - 0.5, box.y_px + scale / 2 - 0.5
     if mirror:
@@ -79,10 +86,10 @@ def image_from_crop(box: CropBox, size: int, *, mirror: bool = False) -> Float:
 
 
 class Cutter:
-    """`cut` for one frame after another. Each result is overwritten by the next."""
+    """Cuts one frame after another into one buffer. The next call overwrites a result."""
 
     def __init__(self, size: int) -> None:
-        """``size``: side of the results."""
+        """Allocate results of ``size`` pixels a side."""
         self._out = np.empty((size, size, 3), np.uint8)
         self._soft = np.empty((0, 0, 3), np.uint8)
 
@@ -94,25 +101,28 @@ class Cutter:
 
 
 class DriverBox:
-    """The driver's box: placed at the first face, then still; follows slowly when the face nears its edge."""
+    """Places the driver's box at the first face and keeps it there.
+
+    The box follows slowly once the face nears its edge.
+    """
 
     def __init__(self) -> None:
         self._box: CropBox | None = None
-        self._seen_ns = 0
+        self._last_ns = 0
 
     def reset(self) -> None:
-        """Place it anew at the next face."""
+        """Place the box again at the next face."""
         self._box = None
 
     def __call__(self, face: Face, captured_ns: int) -> CropBox:
-        """The box for this frame."""
+        """Return the box for this frame."""
         wanted = portrait_box(face)
         if self._box is None or _far(self._box, wanted):
             self._box = wanted
         elif _outside(self._box, wanted):
-            seconds = min(max((captured_ns - self._seen_ns) * 1e-9, 0.0), 0.2)
+            seconds = min(max((captured_ns - self._last_ns) * 1e-9, 0.0), 0.2)
             self._box = _towards(self._box, wanted, 1.0 - float(np.exp(-2 * np.pi * _FOLLOW_HZ * seconds)))
-        self._seen_ns = captured_ns
+        self._last_ns = captured_ns
         return self._box
 
 
@@ -130,7 +140,7 @@ def _outside(box: CropBox, wanted: CropBox) -> bool:
 
 
 def _far(box: CropBox, wanted: CropBox) -> bool:
-    """Another person, or a jump: following would take seconds."""
+    """Whether following would take seconds: another person, or a jump."""
     ratio = wanted.size_px / box.size_px
     return max(_offset(box, wanted)) > _REACQUIRE or not 0.4 < ratio < 2.5
 
@@ -144,7 +154,7 @@ def _towards(box: CropBox, wanted: CropBox, share: float) -> CropBox:
 
 
 def whole_box(image: Image) -> CropBox:
-    """The box of a picture that is a face crop already: all of it, with bars where it is not square."""
+    """Return the box of a face crop: the whole picture, with bars where it is not square."""
     height, width = image.shape[:2]
     side = max(height, width)
     return CropBox(x_px=(width - side) / 2, y_px=(height - side) / 2, size_px=float(side))

@@ -1,4 +1,4 @@
-"""Decide what to show when the driver's face is lost: hold the last pose, ease to rest, then a standby card.
+"""Choose the portrait's target while the driver's face is lost: hold, ease to rest, standby card.
 
 Times are the frames' own. The driver's picture is never shown.
 """
@@ -16,43 +16,49 @@ from mimicam.engine.types import Image
 T = TypeVar("T", bound="Target")
 
 HOLD_S = 0.5
+"""Seconds after the loss during which the last pose is held."""
 EASE_S = 1.0
+"""Seconds of easing from the held pose to rest."""
 CARD_S = 3.0
+"""Seconds after the loss until the standby card is shown."""
 RETURN_S = 0.25
-"""Duration, seconds, of easing in a face that comes back or another neutral, so that the portrait does not jump."""
+"""Seconds of easing into a returning face or a new neutral, so that the portrait does not jump."""
 _DIMMED = (np.arange(256) * 3 // 5).astype(np.uint8)
+"""Lookup table that dims a picture to 60 %."""
 
 
 class Target(Protocol):
-    """What a generator is asked to draw."""
+    """Input of a generator that can be interpolated."""
 
     def towards(self: T, other: T, share: float) -> T:
-        """Interpolate to another target of the same portrait: a share of 0 is this one, 1 the other."""
+        """Interpolate to another target of the same portrait: a share of 0 is this one, 1 that."""
 
 
 class LostFace(Generic[T]):
-    """Tracks whether there is a face, and decides what the portrait does without one."""
+    """Tracks whether there is a face, and computes the portrait's target without one."""
 
     def __init__(self) -> None:
         self.state: Literal["tracking", "holding", "easing", "standby"] = "standby"
-        self._shown: T | None = None
+        self._last: T | None = None
         self._from: T | None = None
         self._lost_ns: int | None = None
         self._back_ns: int | None = None
 
     def portrait_changed(self) -> None:
-        """Forget what was shown: it belongs to another portrait."""
-        self._shown = self._from = None
+        """Drop the last target: it belongs to another portrait."""
+        self._last = self._from = None
 
     def ease(self, captured_ns: int) -> None:
-        """Ease from what was shown last into the next target: the neutral has changed."""
+        """Ease from the last target into the next one, because the neutral changed."""
+        # An easing under way keeps its start.
         if self._from is None:
-            self._from, self._back_ns = self._shown, captured_ns
+            self._from, self._back_ns = self._last, captured_ns
 
     def follow(self, target: T, captured_ns: int) -> T:
-        """Return what to draw for a face: the target at once, or eased in after a loss."""
+        """Return the target for a face: as given, or eased in after a loss."""
+        # The first face after a loss eases in from what was drawn meanwhile.
         if self._lost_ns is not None:
-            self._from, self._back_ns, self._lost_ns = self._shown, captured_ns, None
+            self._from, self._back_ns, self._lost_ns = self._last, captured_ns, None
         self.state = "tracking"
         if self._from is not None and self._back_ns is not None:
             share = (captured_ns - self._back_ns) * 1e-9 / RETURN_S
@@ -60,22 +66,23 @@ class LostFace(Generic[T]):
                 target = blend(self._from, target, smoothstep(share))
             else:
                 self._from = None
-        self._shown = target
+        self._last = target
         return target
 
     def missing(self, rest: T, captured_ns: int, *, at_once: bool = False) -> T:
-        """Return what to draw without a face; ``state`` names the phase."""
+        """Return the target without a face; ``state`` becomes the phase."""
         if self._lost_ns is None:
-            self._lost_ns, self._from = captured_ns, self._shown
+            self._lost_ns, self._from = captured_ns, self._last
         gone_s = (captured_ns - self._lost_ns) * 1e-9
+        # Also without an earlier target, since there is no pose to hold.
         if at_once or self._from is None or gone_s >= CARD_S:
-            self.state, self._shown = "standby", rest
+            self.state, self._last = "standby", rest
         elif gone_s < HOLD_S:
-            self.state, self._shown = "holding", self._from
+            self.state, self._last = "holding", self._from
         else:
             self.state = "easing"
-            self._shown = blend(self._from, rest, smoothstep((gone_s - HOLD_S) / EASE_S))
-        return self._shown
+            self._last = blend(self._from, rest, smoothstep((gone_s - HOLD_S) / EASE_S))
+        return self._last
 
     @staticmethod
     def draw_card(image: Image) -> None:

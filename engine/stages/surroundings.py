@@ -1,4 +1,4 @@
-"""What surrounds a generated face, the same for every frame of a portrait: texture, canvas and mask."""
+"""Pixels around a generated face, constant for a portrait: texture, canvas and mask."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ import numpy as np
 from mimicam.engine.types import Float, Image
 
 REACH = 0.35
-"""How far beyond the canvas the portrait's pixels are kept, in crop sides: heads move by less."""
+"""Crop sides. Margin of portrait pixels kept around the canvas; heads move by less."""
 FADE = 0.25
-"""Within so many crop sides beyond the crop the motion at its edge comes to rest, where the canvas goes on there."""
+"""Crop sides. Distance beyond the crop over which the motion at its edge fades to rest, where the
+canvas continues."""
 EDGE = 0.06
-"""Width of the border, in crop sides, within which nothing is painted any more, where the canvas goes on beyond it."""
+"""Crop sides. Width of the ramp inside the crop's edge from inpainted to portrait pixels, where the
+canvas continues."""
 BEYOND = 0.04
-"""Within so many crop units outside the crop, what the networks painted in ignorance gives way to the portrait."""
+"""Crop units. Width of the ramp from inpainted to portrait pixels outside the crop, where the
+generator never saw the portrait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputCanvas:
-    """Where the generated face goes, the same for every frame of a portrait."""
+    """Canvas that the generated face is pasted on, the same for every frame of a portrait."""
 
     picture: Image
-    """What lies around the face, RGB uint8 ``[H, W, 3]``."""
+    """Pixels around the face, RGB uint8 ``[H, W, 3]``."""
     mask: Float
     """Opacity of the face, 0 to 1, ``[S, S]``."""
     crop_from_image: Float
@@ -35,14 +38,16 @@ class PortraitTexture:
     """A portrait's pixels as one canvas needs them."""
 
     texture: Image
-    """The canvas with `REACH` around it, uint8 ``[H + 2 m, W + 2 m, 3]``; where the picture ends, its blurred edge."""
+    """Canvas with `REACH` around it, uint8 ``[H + 2 m, W + 2 m, 3]``. Beyond the picture's end, its
+    blurred edge continues."""
     margin: int
-    """m"""
+    """Width m of the margin, pixels."""
     left: int
-    """Of the crop on the canvas."""
+    """Left edge of the crop on the canvas, pixels."""
     top: int
+    """Top edge of the crop on the canvas, pixels."""
     side: int
-    """a"""
+    """Side a of the crop on the canvas, pixels."""
     size: tuple[int, int]
     """(width, height) of the canvas."""
     known: tuple[float, float, float, float]
@@ -50,14 +55,16 @@ class PortraitTexture:
 
     @property
     def canvas(self) -> Image:
-        """What is shown while nothing moves, ``[H, W, 3]``, a view."""
+        """Result while nothing moves, ``[H, W, 3]``: a view of the texture."""
         width, height = self.size
         return self.texture[self.margin : self.margin + height, self.margin : self.margin + width]
 
     def numbers(self) -> Float:
-        """The same for a kernel: `kernels.layers.NUMBERS`, float32."""
+        """Return the geometry for a kernel, float32, in the order of `kernels.layers.NUMBERS`."""
         width, height = self.size
         scale, half = 2 / self.side, self.side / 2
+        # Scale and offset in x and y, from canvas pixels to crop units and on to texture pixels.
+        # A crop side is 2 units, hence 0.5 in the inverse widths of the ramps at the end.
         row = (
             scale, (0.5 - self.left) * scale - 1, scale, (0.5 - self.top) * scale - 1,
             half, half - 0.5 + self.left + self.margin, half - 0.5 + self.top + self.margin, *self.known,

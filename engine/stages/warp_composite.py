@@ -1,11 +1,12 @@
-"""Put the layers of a generated face together, at the result's own size, from the portrait's own pixels.
+"""Composite the warp fields of a generated face from the portrait's pixels, at the result's size.
 
-The networks draw at 256 pixels; the portrait usually has more, and more around the crop. So the last warp of DPE's
-equation 5 samples the portrait itself: what moves stays as sharp as the picture is, and a head that moves brings along
-what lay outside the crop. Painted is what the portrait does not show (inside of a mouth, closed lids, what a turn lays
-bare).
+The networks work at 256 pixels. The portrait usually has more, and it covers the crop's
+surroundings. So the last warp of DPE's equation 5 samples the portrait itself. Moving parts stay as
+sharp as the picture, and a moving head brings in pixels from outside the crop. Inpainted pixels
+replace only what the portrait does not show: the inside of a mouth, closed lids, disoccluded skin.
 
-Shape letters: S side of the networks' picture, h side of their flow, a side of the crop on the canvas, in pixels.
+Shape letters: S side of the networks' picture, h side of their flow, a side of the crop on the
+canvas, in pixels.
 """
 
 from __future__ import annotations
@@ -21,18 +22,23 @@ from mimicam.engine.stages.surroundings import BEYOND, EDGE, FADE, PortraitTextu
 from mimicam.engine.types import Float, Image, WarpFields
 
 _STILL_PX = 0.1
+"""Canvas pixels. Motion below this is treated as none."""
 _OPAQUE = 0.99
-"""More hides what is painted: to a grey level, where the two are no farther apart than skin and its shadow."""
+"""Visibility above which inpainting is skipped. The error is one grey level where both colours are
+as close as skin and its shadow."""
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 _BANDS = 16
-"""Paint is blended in so many bands, each as wide as it has paint."""
+"""Number of horizontal bands of inpainting, each blended only as wide as it needs."""
 
 
 class WarpComposite:
-    """Draws one portrait's results at one size. Not thread-safe. Each result is the caller's to keep."""
+    """Composites one portrait's results at one size. Not thread-safe.
+
+    The caller may keep each result.
+    """
 
     def __init__(self, scene: PortraitTexture, crop_px: int) -> None:
-        """``crop_px``: S."""
+        """Allocate the buffers; ``crop_px`` is S, the side of the networks' picture."""
         self._scene, self._crop_px, self._cells = scene, crop_px, crop_px // 2
         width, height = scene.size
         self._pool: BufferPool[np.uint8] = BufferPool((height, width, 3), np.uint8)
@@ -47,29 +53,34 @@ class WarpComposite:
         self._least = np.empty((crop_px, crop_px), np.float32)
 
     def __call__(self, fields: WarpFields) -> Image:
-        """The result, uint8 ``[height, width, 3]``."""
+        """Return the result, uint8 ``[height, width, 3]``."""
         out = self._pool.take()
         self._move(fields.flow, out)
-        self._cover(self._shown(fields), fields.inpaint, out)
+        self._cover(self._visibility(fields), fields.inpaint, out)
         return out
 
     def _move(self, flow: Float, out: Image) -> None:
-        """The portrait's pixels to where they went, in the rectangle where any did."""
+        """Warp the portrait's pixels along the flow, in the rectangle where anything moves."""
         field = self._field(flow)
         part = field.moving()
+        # The still canvas fills what the moving rectangle does not overwrite.
         if part != field.whole or field.size != self._scene.size:
             np.copyto(out, self._scene.canvas)
         if part is None:
             return
         y, x = part
         target = out[field.top + y.start : field.top + y.stop, field.left + x.start : field.left + x.stop]
-        moved, places = self._moved[: len(target), : target.shape[1]], field.places(y, x)
+        moved, offsets = self._moved[: len(target), : target.shape[1]], field.offsets(y, x)
         flags = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP
-        cv2.remap(self._texture, places, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(self._texture, offsets, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
         cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB, dst=target)
 
-    def _shown(self, fields: WarpFields) -> Float:
-        """How much of the portrait is shown, ``[S, S]``: the networks' mask, and what only who has its pixels knows."""
+    def _visibility(self, fields: WarpFields) -> Float:
+        """Return the warped portrait's opacity, ``[S, S]``.
+
+        The networks' mask, raised near the crop's edge and where the portrait's pixels come from
+        outside the crop.
+        """
         mask = fields.visibility
         beyond = self._field.beyond(fields.flow)
         if beyond is not None:
@@ -82,9 +93,9 @@ class WarpComposite:
         return mask
 
     def _cover(self, mask: Float, painted: Image, out: Image) -> None:
-        """Paint over what the portrait does not show."""
+        """Blend the inpainting over what the portrait does not show."""
         side, scene = self._scene.side, self._scene
-        parts = list(self._open(mask))
+        parts = list(self._inpainted(mask))
         if not parts:
             return
         warped, cover = self._weights
@@ -99,10 +110,10 @@ class WarpComposite:
             cv2.subtract(1.0, warped[part], dst=cover[part])
             cv2.blendLinear(canvas[part], paint[part], warped[part], cover[part], dst=canvas[part])
 
-    def _open(self, mask: Float) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of the crop on the canvas that show paint, a band at a time."""
+    def _inpainted(self, mask: Float) -> Iterator[tuple[slice, slice]]:
+        """Yield rows and columns of the crop that show inpainting, a band at a time."""
         side, cells = self._scene.side, self._crop_px
-        # With a cell around each, since the mask is enlarged between its cells.
+        # Erode by one cell, since enlarging the mask interpolates between neighbours.
         least = cv2.erode(mask, _NEIGHBOURS, dst=self._least)
         height = cells // _BANDS
         columns = least.reshape(_BANDS, height, cells).min(axis=1) < _OPAQUE
@@ -114,29 +125,37 @@ class WarpComposite:
 
 
 class _Field:
-    """The flow of one frame over the crop and a little beyond it, in pixels of the canvas."""
+    """Flow of one frame over the crop and a rim around it, in canvas pixels.
+
+    The rim continues the flow at the crop's edge and fades it to rest. So hair and shoulders
+    outside the crop follow the head without a seam.
+    """
 
     def __init__(self, scene: PortraitTexture, cells: int) -> None:
         a = scene.side
         self._cell, self._cells = a / cells, cells
         self._known = tuple(map(np.float32, scene.known))
         self.beside, self.above = (_rim(extra, a, cells) for extra in (scene.left, scene.top))
+        # Width of the rim in canvas pixels, and how much of it fits on the canvas.
         whole_x, whole_y = (round(n * self._cell) for n in (self.beside, self.above))
-        seen_x, seen_y = min(whole_x, scene.left), min(whole_y, scene.top)
-        self.left, self.top = scene.left - seen_x, scene.top - seen_y
-        """Of the field on the canvas."""
-        self.size = (a + 2 * seen_x, a + 2 * seen_y)
+        kept_x, kept_y = min(whole_x, scene.left), min(whole_y, scene.top)
+        self.left, self.top = scene.left - kept_x, scene.top - kept_y
+        """Left and top edge of the field on the canvas, pixels."""
+        self.size = (a + 2 * kept_x, a + 2 * kept_y)
         self.whole = (slice(0, self.size[1]), slice(0, self.size[0]))
         self._corner = (scene.margin + self.left, scene.margin + self.top)
-        self._seen = (
-            slice(whole_y - seen_y, whole_y + a + seen_y),
-            slice(whole_x - seen_x, whole_x + a + seen_x),
+        # The enlarged field has the whole rim; this is the part on the canvas.
+        self._on_canvas = (
+            slice(whole_y - kept_y, whole_y + a + kept_y),
+            slice(whole_x - kept_x, whole_x + a + kept_x),
         )
+        # Flow per cell. The crop's cells come from the network, the rim's are derived from them.
         self._small = np.zeros((cells + 2 * self.above, cells + 2 * self.beside, 2), np.float32)
         self._rims = [
             *_rims(self._small, self.beside, cells, axis=1), *_rims(self._small, self.above, cells, axis=0),
         ]  # fmt: skip
         self._full = np.empty((a + 2 * whole_y, a + 2 * whole_x, 2), np.float32)
+        # Crop-space position of every second cell, for `beyond`.
         axis = (np.arange(0, cells, 2, dtype=np.float32) + 1.0) * (2.0 / cells) - 1.0
         self._own = np.stack(np.meshgrid(axis, axis), axis=-1)
         self._places = np.empty_like(self._own)
@@ -144,46 +163,61 @@ class _Field:
         self._planes = [np.empty(self._own.shape[:2], np.float32) for _ in range(5)]
 
     def __call__(self, flow: Float) -> _Field:
-        """Take the flow ``[h, h, 2]`` of this frame, crop units."""
+        """Load the flow ``[h, h, 2]`` of this frame, crop units, and fill the rim from it."""
         n, small = len(flow), self._small
+        # One crop unit is half a crop side.
         pixels = (n * self._cell / 2,) * 2
-        # By OpenCV: NumPy takes 64 KB for what is not contiguous.
+        # OpenCV, since NumPy allocates 64 KB for an array that is not contiguous.
         own = small[self.above : self.above + n, self.beside : self.beside + n]
         cv2.multiply(flow, (*pixels, 0, 0), dst=own)
+        # Repeat the flow of the crop's outermost cells into the rim, then scale it down outwards.
         for part, edge, fade in self._rims:
             np.copyto(part, edge)
             cv2.multiply(part, fade, dst=part)
         return self
 
     def moving(self) -> tuple[slice, slice] | None:
-        """Rows and columns of the field, pixels, outside of which nothing moves."""
+        """Return rows and columns of the field, pixels, outside of which all is still.
+
+        None: nothing moves at all.
+        """
+        # If all four corners of the crop move, the head pose changed and no rectangle is still.
         corners = self._small[self.above :: self._cells - 1, self.beside :: self._cells - 1][:2, :2]
         if abs(corners).max(axis=2).min() > _STILL_PX:
             return self.whole
         speed = cv2.absdiff(self._small, (0.0, 0.0, 0.0, 0.0), dst=self._speed)
         rows, columns = speed.max(axis=(1, 2)), speed.max(axis=0).max(axis=1)
         y, x = (
-            _span(found > _STILL_PX, self._cell, seen)
-            for found, seen in zip((rows, columns), self._seen, strict=True)
+            _span(found > _STILL_PX, self._cell, visible)
+            for found, visible in zip((rows, columns), self._on_canvas, strict=True)
         )
         return None if y is None or x is None else (y, x)
 
-    def places(self, y: slice, x: slice) -> Float:
-        """Where in the texture the pixels of a part come from, less where in the part they are, ``[.., .., 2]``."""
+    def offsets(self, y: slice, x: slice) -> Float:
+        """Return the sampling offsets of one part of the field, ``[rows, columns, 2]``, pixels.
+
+        An offset leads from a pixel's position in the part to the texture pixel that it shows.
+        """
+        # `WARP_RELATIVE_MAP` adds the position inside the part, so add only its corner.
         corner = (self._corner[0] + x.start, self._corner[1] + y.start, 0, 0)
         cv2.add(self._small, corner, dst=self._offset)
         cv2.resize(self._offset, self._full.shape[1::-1], dst=self._full, interpolation=cv2.INTER_LINEAR)
-        return self._full[self._seen][y, x]
+        return self._full[self._on_canvas][y, x]
 
     def beyond(self, flow: Float) -> Float | None:
-        """Where the portrait's pixels come from outside the crop and are known, ``[h/2, h/2]`` in 0..1; None: nowhere."""
-        # A smooth flow: every second cell will do.
+        """Return how far pixels come from outside the crop but inside the picture, ``[h/2, h/2]``.
+
+        Rises from 0 to 1 over `BEYOND`. None: all pixels come from the crop.
+        """
+        # The flow is smooth, so every second cell suffices.
         every = cv2.resize(flow, self._own.shape[1::-1], dst=self._places, interpolation=cv2.INTER_NEAREST)
         places = cv2.add(every, self._own, dst=self._places)
         if max(places.max(), -places.min()) <= 1.0:
             return None
         x, y, outside, inside, other = self._planes
         cv2.split(places, self._planes[:2])
+        # Distance outside the crop, then distance inside the known picture. The smaller
+        # of the two decides.
         left, top, right, bottom = self._known
         cv2.max(cv2.absdiff(x, 0.0, dst=outside), cv2.absdiff(y, 0.0, dst=other), dst=outside)
         np.subtract(outside, 1.0, out=outside)
@@ -195,20 +229,26 @@ class _Field:
         return np.clip(found, 0.0, 1.0, out=found)
 
 
-def _span(wanted: np.ndarray, cell: float, seen: slice) -> slice | None:
-    """From the first to the last cell that is wanted, with one more on both sides, in pixels from where ``seen`` begins."""
+def _span(wanted: np.ndarray, cell: float, visible: slice) -> slice | None:
+    """Return the span of the wanted cells in pixels, with one more cell on both sides.
+
+    Counts from the start of ``visible`` and stays inside it. None: no cell is wanted.
+    """
     found = np.flatnonzero(wanted)
     if not found.size:
         return None
     first, last = int((found[0] - 1) * cell), int(np.ceil((found[-1] + 2) * cell))
-    first, last = max(first - seen.start, 0), min(last, seen.stop) - seen.start
+    first, last = max(first - visible.start, 0), min(last, visible.stop) - visible.start
     return slice(first, last) if first < last else None
 
 
 def _rim(extra_px: int, side: int, cells: int) -> int:
-    """Cells beyond the crop in which motion fades, on a canvas that goes on by so many pixels."""
+    """Return the number of cells beyond the crop in which motion fades.
+
+    ``extra_px``: width of the canvas beyond the crop.
+    """
     least = min(int(np.ceil(extra_px * cells / side)), int(FADE * cells))
-    # As near to whole pixels as can be had: the field is enlarged as a whole.
+    # The field is enlarged as a whole, so choose the width nearest to whole pixels.
     return (
         min(range(least, least + 9), key=lambda n: abs(n * side / cells - round(n * side / cells)))
         if least
@@ -217,7 +257,7 @@ def _rim(extra_px: int, side: int, cells: int) -> int:
 
 
 def _rims(field: Float, rim: int, cells: int, *, axis: int) -> Iterator[tuple[Float, Float, Float]]:
-    """Cells before and after the crop's, the crop's own beside them, and how much of its motion they keep."""
+    """Yield for both sides of the crop: the rim's cells, the crop's outermost cells, the fade."""
     if not rim:
         return
     distance = (np.arange(rim, 0, -1, dtype=np.float32) - 0.5) / (FADE * cells)
@@ -230,7 +270,10 @@ def _rims(field: Float, rim: int, cells: int, *, axis: int) -> Iterator[tuple[Fl
 
 
 def _edge(size: int, *, beside: int, above: int) -> Float | None:
-    """1 on the edges beyond which the canvas goes on, 0 from `EDGE` on, ``[S, S]``; None: it goes on nowhere."""
+    """Return a ramp ``[S, S]``: 1 on crop edges with canvas beyond them, 0 from `EDGE` on.
+
+    None: the canvas ends with the crop.
+    """
     if not beside and not above:
         return None
     place = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE * size)

@@ -32,7 +32,7 @@ def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch)
         result = wall.draw(wall.observe(Frame(image=grey(seq), seq=seq, captured_ns=seq)))
         assert (result.seq, result.image.shape) == (seq, (SIZE[1], SIZE[0], 3))
     assert asked == [0, 1, 2]
-    assert len(model.drives) == 3 * 3
+    assert len(model.conditionings) == 3 * 3
 
 
 def test_the_demo_writes_driver_and_three_results_side_by_side(

@@ -1,4 +1,4 @@
-"""What expression did to a face, read off one frame."""
+"""Displacement by expression, from a single frame."""
 
 from dataclasses import replace
 from functools import cache
@@ -22,7 +22,7 @@ LIPS = [13, 14, 61, 291, 78, 308, 81, 178, 311, 402]
 
 @cache
 def _driver() -> tuple[MotionCode, ...]:
-    """A woman who is not among the people of the bundled maps, from grief to laughter."""
+    """Motion of a woman who is not in the filter's data, from grief to laughter."""
     tracker, faces = FaceTracker(), []
     for image in driver_clip():
         face = tracker(image)
@@ -33,23 +33,23 @@ def _driver() -> tuple[MotionCode, ...]:
 
 
 def _explained(truth: list[Float], read: list[Float]) -> float:
-    """Share of the variance that x and y of the lips have."""
+    """Return the share of the lips' variance in x and y that is explained."""
     wanted, got = (np.stack(shapes)[:, LIPS, :2] for shapes in (truth, read))
     wanted, got = wanted - wanted.mean(axis=0), got - got.mean(axis=0)
     return float(1 - ((wanted - got) ** 2).sum() / (wanted**2).sum())
 
 
-def test_a_strangers_lips_are_read_better_than_by_blendshapes_alone() -> None:
+def test_the_filter_reads_lips_better_than_blendshapes_alone() -> None:
     faces, stranger = _driver(), motion(pose(yaw=8))
     truth = [face.shape for face in faces]
     blendshapes = [shape_change(face.expression - stranger.expression) for face in faces]
     read = [expression_displacement(face, stranger) for face in faces]
     assert _explained(truth, read) > 0.75
-    # Of what blendshapes leave, more than a third (this clip is one of strong turns, which the truth holds too).
+    # More than a third of what blendshapes leave. The clip has strong turns, and so has the truth.
     assert 1 - _explained(truth, read) < 0.65 * (1 - _explained(truth, blendshapes))
 
 
-def test_within_one_person_more_of_what_is_seen_counts() -> None:
+def test_within_one_person_landmarks_explain_more() -> None:
     faces = _driver()
     truth = [face.shape for face in faces]
     filtered = [expression_displacement(face, faces[0]) for face in faces]
@@ -63,7 +63,7 @@ def test_a_face_like_itself_has_no_displacement() -> None:
     assert not displacement_of_one_person(face, face).any()
 
 
-def test_the_way_there_is_the_way_back() -> None:
+def test_displacement_is_antisymmetric() -> None:
     one, other = _driver()[2], _driver()[20]
     there, back = expression_displacement(one, other), expression_displacement(other, one)
     np.testing.assert_allclose(there, -back, atol=1e-6)
@@ -71,7 +71,10 @@ def test_the_way_there_is_the_way_back() -> None:
 
 
 def test_a_larger_face_of_the_same_expression_counts_for_little() -> None:
-    """A tenth more in every direction is identity: most of it is left out, none of it by the raw difference."""
+    """A tenth more in every direction is identity, which the filter mostly removes.
+
+    The raw difference removes none of it.
+    """
     plain = motion()
     larger = replace(plain, shape=plain.shape * np.float32(1.1))
     read, raw = expression_displacement(larger, plain), larger.shape - plain.shape

@@ -1,4 +1,4 @@
-"""The one-euro filter: still is still, a step arrives, times are the frames' own."""
+"""One-euro filter: still input stays still, a step arrives, times are the frames' own."""
 
 import itertools
 
@@ -57,7 +57,8 @@ def test_a_longer_gap_lets_more_of_the_new_value_through() -> None:
     quick(_vector(0.0), 0)
     slow(_vector(0.0), 0)
     assert quick(_vector(1.0), FRAME_NS)[0] < slow(_vector(1.0), 4 * FRAME_NS)[0]
-    # Without the speed term it is a first-order low pass: its value after a time does not depend on the steps.
+    # Without the speed term it is a first-order low pass: its value after a time does not depend on
+    # the steps.
     for index in range(2, 5):
         last = quick(_vector(1.0), index * FRAME_NS)
     assert last[0] == pytest.approx(slow(_vector(1.0), 4 * FRAME_NS)[0], abs=1e-5)

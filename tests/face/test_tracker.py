@@ -28,7 +28,7 @@ def _track(tracker: FaceTracker, image: Image) -> Face:
     return face
 
 
-def test_the_driver_is_found_at_once_and_followed_through_the_clip(tracker: FaceTracker) -> None:
+def test_the_driver_is_tracked_through_the_whole_clip(tracker: FaceTracker) -> None:
     tracker.reset()
     noses = []
     for image in driver_clip():
@@ -81,7 +81,7 @@ def test_nothing_is_found_in_noise(tracker: FaceTracker) -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_of_two_faces_the_one_nearest_to_the_last_is_taken_up_again(tracker: FaceTracker, side: str) -> None:
+def test_after_a_loss_the_face_nearest_to_the_last_is_tracked(tracker: FaceTracker, side: str) -> None:
     face = cv2.resize(bundled("astronaut.jpg")[:300, 70:370], (240, 240), interpolation=cv2.INTER_AREA)
     empty = np.full((240, 240, 3), 120, np.uint8)
     alone = np.hstack([face, empty] if side == "left" else [empty, face])

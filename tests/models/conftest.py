@@ -1,4 +1,4 @@
-"""Networks the tests share: the published and the debug size, both with pseudo-random weights."""
+"""Networks that tests share: published and debug size, both with pseudo-random weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = dict[str, torch.Tensor]
 
 
 def pseudo_state(config: DpeConfig) -> State:
-    """A state dict in the published format, reproducible values."""
+    """Return a state dict in the published format, with reproducible values."""
     state = {}
     for entry in entries(config):
         values = fill(entry.name, entry.shape)
@@ -28,7 +28,7 @@ def pseudo_state(config: DpeConfig) -> State:
 
 @pytest.fixture(scope="session")
 def published() -> Dpe:
-    """69 M values; made once."""
+    """Networks of the published size, 69 M values; made once."""
     return build_published(pseudo_state(PUBLISHED), PUBLISHED).eval()
 
 

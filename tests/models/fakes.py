@@ -1,4 +1,4 @@
-"""What fake models of either kind have in common."""
+"""Attributes that fake models of both kinds share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mimicam.engine.types import Mode
 
 
 class TrackerDriven:
-    """Drawn as the compact family is."""
+    """Attributes of a tracker-driven model, such as compact."""
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
@@ -21,7 +21,7 @@ class TrackerDriven:
 
 
 class ImageDriven:
-    """Drawn as DPE is."""
+    """Attributes of an image-driven model, such as DPE."""
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = True, False, False

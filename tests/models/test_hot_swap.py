@@ -16,7 +16,7 @@ CROP = np.zeros((4, 4, 3), np.uint8)
 
 
 class Fake:
-    """Encodes its own name; reenacts with it."""
+    """Model that encodes its own name and reenacts with it."""
 
     name, size, modes = "m", 4, (Mode.EXP,)
     native_size, needs_face, smooth_recordings = True, False, False
@@ -31,7 +31,7 @@ class Fake:
         return self.backend, smooth, previous
 
 
-def test_sessions_are_told_when_the_plan_is_there() -> None:
+def test_sessions_are_notified_when_the_plan_is_ready() -> None:
     may_finish, told = threading.Event(), threading.Event()
 
     def build(progress: Progress) -> Fake:
@@ -69,7 +69,7 @@ def test_sessions_are_told_when_the_plan_is_there() -> None:
         ),
     ],
 )
-def test_a_failed_build_is_shown_and_nobody_changes_over(error: Exception, note: str) -> None:
+def test_a_failed_build_is_reported_and_nothing_switches(error: Exception, note: str) -> None:
     may_finish = threading.Event()
 
     def build(_progress: Progress) -> Fake:
@@ -86,8 +86,8 @@ def test_a_failed_build_is_shown_and_nobody_changes_over(error: Exception, note:
     assert model.encode(CROP).model == "openvino"
 
 
-def test_progress_reported_too_late_is_dropped() -> None:
-    """TensorRT reports from threads of its own: the last report may come when the plan draws already."""
+def test_late_progress_is_dropped() -> None:
+    """TensorRT reports from threads of its own, so its last report may follow the switch."""
     late: list[Progress] = []
 
     def build(progress: Progress) -> Fake:

@@ -1,4 +1,4 @@
-"""Motion from the picture, stage by stage and through the pipeline: a model whose codes tests can read."""
+"""Image-driven reenactment, by stage and through the pipeline, with a model of readable codes."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ CALM, SMILING = motion(), motion(jawOpen=0.6, mouthSmileLeft=0.9, mouthSmileRigh
 
 
 class GreyModel(ImageDriven):
-    """Codes: expression is the picture's mean, pose the difference of its halves; draws nothing but grey."""
+    """Model that draws grey.
+
+    Expression is the picture's mean, pose the difference of its halves.
+    """
 
     name, backend, sha256, size = "grey", "no network", "0" * 64, SIDE
 
     def __init__(self) -> None:
-        self.drives: list[tuple[Float | None, ...]] = []
+        self.targets: list[tuple[Float | None, ...]] = []
 
     def encode(self, crop: Image) -> Features:
         codes = self.read_motion(crop)
@@ -54,11 +57,11 @@ class GreyModel(ImageDriven):
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         check_own(features, self.sha256)
-        self.drives.append((expression, pose))
+        self.targets.append((expression, pose))
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
     def last(self) -> tuple[float | None, ...]:
-        return tuple(None if code is None else round(float(code[0]), 3) for code in self.drives[-1])
+        return tuple(None if code is None else round(float(code[0]), 3) for code in self.targets[-1])
 
 
 def _codes(expression: float, pose: float) -> LatentCodes:
@@ -77,9 +80,9 @@ def _halves(left: int, right: int) -> Image:
     return image
 
 
-def _values(drive: BranchCodes) -> tuple[float | None, ...]:
+def _values(target: BranchCodes) -> tuple[float | None, ...]:
     return tuple(
-        None if code is None else round(float(code[0]), 4) for code in (drive.expression, drive.pose)
+        None if code is None else round(float(code[0]), 4) for code in (target.expression, target.pose)
     )
 
 
@@ -91,13 +94,13 @@ OWN = _codes(10.0, -2.0)
 DRIVER = _motion(30.0, 6.0)
 
 
-def test_without_a_neutral_the_drivers_codes_are_added_as_they_are() -> None:
-    drive = BranchEdit(OWN)(DRIVER, None, EditSettings())
-    assert drive.expression is DRIVER.codes.expression
-    assert drive.pose is DRIVER.codes.pose
+def test_without_neutral_the_drivers_codes_are_added_unchanged() -> None:
+    target = BranchEdit(OWN)(DRIVER, None, EditSettings())
+    assert target.expression is DRIVER.codes.expression
+    assert target.pose is DRIVER.codes.pose
 
 
-def test_without_a_neutral_gains_scale_the_way_from_the_portraits_own_codes() -> None:
+def test_without_neutral_gains_scale_the_distance_from_own_codes() -> None:
     edit = BranchEdit(OWN)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0, pose_gain=0))) == (10.0, -2.0)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0.5, pose_gain=1.5))) == (20.0, 10.0)
@@ -110,7 +113,7 @@ def test_the_drivers_neutral_gives_the_portrait_its_own_codes() -> None:
     assert _values(edit(_motion(31.0, 4.0), DRIVER, stronger)) == (12.0, -4.0)
 
 
-def test_expression_is_the_drivers_while_pose_counts_from_the_neutral() -> None:
+def test_expression_is_absolute_while_pose_is_relative() -> None:
     assert _values(BranchEdit(OWN)(DRIVER, _motion(20.0, 5.0), EditSettings())) == (30.0, -1.0)
 
 
@@ -121,7 +124,7 @@ def test_a_mode_runs_its_branches(mode: Mode, want: tuple[float | None, ...]) ->
     assert _values(BranchEdit(OWN)(DRIVER, None, EditSettings(mode=mode))) == want
 
 
-def test_between_two_drives_branches_are_the_later_ones() -> None:
+def test_interpolation_keeps_the_later_targets_branches() -> None:
     both = BranchCodes(expression=OWN.expression, pose=OWN.pose)
     only_pose = BranchCodes(expression=None, pose=DRIVER.codes.pose)
     assert _values(both.towards(only_pose, 0.25)) == (None, 0.0)
@@ -172,7 +175,7 @@ def test_a_mirrored_crop_is_read_turned_over() -> None:
     assert encode(_crop(_halves(40, 100), 0.04, mirror=True)).codes.pose[0] == -60
 
 
-def test_smoothing_calms_trembling_codes_and_arrives_where_they_stay() -> None:
+def test_smoothing_damps_trembling_codes_and_converges() -> None:
     encode = ImageEncoder(GreyModel())
     trembling = [
         encode(_crop(_halves(100 + i % 2, 100 + i % 2), i / 30)).codes.expression[0] for i in range(60)
@@ -197,7 +200,7 @@ def test_unsmoothed_codes_are_the_models_own() -> None:
 
 
 class Eyes:
-    """A tracker that sees what a test says, and counts how often it is asked."""
+    """Tracker that returns the faces of a test and counts its calls."""
 
     def __init__(self, face: Face | None) -> None:
         self.face, self.asked = face, 0
@@ -262,7 +265,7 @@ def test_the_drivers_face_is_cut_from_its_box() -> None:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_lost_face_is_held_eased_to_the_portraits_own_codes_and_then_the_card(mode: Mode) -> None:
+def test_a_lost_face_holds_eases_to_own_codes_and_shows_the_card(mode: Mode) -> None:
     model, eyes = GreyModel(), Eyes(FACE)
     pipeline = _pipeline(model, eyes, mode=mode)
     start, driven = _halves(100, 130), _halves(120, 190)
@@ -304,7 +307,7 @@ def test_changing_the_mode_while_the_face_is_lost_keeps_drawing() -> None:
     assert model.last() == (None, 10)
 
 
-def test_mirroring_turns_the_drivers_picture_over_before_it_is_read() -> None:
+def test_mirroring_flips_the_drivers_picture_before_encoding() -> None:
     model = GreyModel()
     pipeline = _pipeline(model, Eyes(None), reference=MotionReference.ABSOLUTE)
     pipeline.set_edit(replace(pipeline.edit, mirror=True))

@@ -1,4 +1,4 @@
-"""A model without networks: its picture tells which portrait was drawn and with which drive."""
+"""A model without networks, whose picture identifies the portrait and records the conditioning."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from tests.models.fakes import TrackerDriven
 
 
 class FakeModel(TrackerDriven):
-    """Draws the mean colour of the portrait's crop; remembers each drive. Uses its buffer again, as real ones do."""
+    """Draws the mean colour of the portrait's crop and records each conditioning.
+
+    It reuses its buffer, as real models do.
+    """
 
     name, backend, size = "fake", "no network", 64
 
     def __init__(self, sha256: str = "0" * 64) -> None:
         self.sha256 = sha256
         self.encoded = 0
-        self.drives: list[dict[str, Float]] = []
+        self.conditionings: list[dict[str, Float]] = []
         self.drawn: list[Features] = []
         cells = self.size // 2
         self._layers = WarpFields(
@@ -34,7 +37,7 @@ class FakeModel(TrackerDriven):
         return Features(arrays={"latent": latent, "crop": crop.astype(np.float32)}, model=self.sha256)
 
     def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
-        self.drives.append(dict(conditioning))
+        self.conditionings.append(dict(conditioning))
         self.drawn.append(features)
         self._layers.inpaint[:] = features.arrays["crop"].mean(axis=(0, 1))
         return self._layers

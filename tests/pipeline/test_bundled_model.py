@@ -1,4 +1,4 @@
-"""From the bundled clip to the bundled portraits with the bundled weights."""
+"""The bundled clip drives the bundled portraits with the bundled weights."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from mimicam.engine.portrait import Portrait, enroll
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.stages.material import bundled, driver_clip
 
-# Weights that lie here but are in no manifest are somebody's work in progress.
+# Weights that the manifest does not list are work in progress.
 _LISTED = (ASSETS / "compact" / "generator.xml").exists() and "compact/generator.xml" in (
     ASSETS / "manifest.json"
 ).read_text()
@@ -46,7 +46,7 @@ def _yaws(images: list[Image]) -> np.ndarray:
 def test_the_portrait_at_rest_looks_like_the_portrait(model: Model, portrait: Portrait) -> None:
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
     image = pipeline.step(Frame(image=np.zeros_like(driver_clip()[0]), seq=0, captured_ns=0)).image
-    top = slice(0, int(0.8 * model.size))  # below lies the card's sign
+    top = slice(0, int(0.8 * model.size))  # the card's sign is below
     error = np.abs(image[top].astype(int) - portrait.crop[top].astype(int) * 3 // 5).mean()
     assert error < 10
 

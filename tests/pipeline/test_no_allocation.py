@@ -1,4 +1,4 @@
-"""The loop makes no picture and no map anew, and no two results share memory."""
+"""Steady-state frames allocate no image-sized arrays, and results share no memory."""
 
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -22,28 +22,31 @@ from tests.stages.material import SECOND_NS, bundled, driver_clip
 _LISTED = "compact/generator.xml" in (ASSETS / "manifest.json").read_text()
 _PERIOD_NS = 100_000_000
 
-# What a frame may take for a moment: half of the smallest picture on the way, the generator's. Below it lie a dozen
-# copies of all landmarks, 5.7 KB each, and what is drawn in the mouth, ten copies of its part of a map.
-# Measured: 73 KB with a face, 52 KB while it is looked for twice (Python 3.11, NumPy 2.4, 2026-11).
+# Bytes that a frame may take temporarily: half of the smallest picture on the path, the
+# generator's. A dozen copies of all landmarks, 5.7 KB each, and ten copies of the mouth's part of a
+# map are less. Measured: 73 KB with a face, 52 KB while it is searched twice (Python 3.11, NumPy
+# 2.4, 2026-11).
 _ROOM_BYTES = 256 * 256 * 3 // 2
-# What 75 frames may leave behind: not one copy of one frame's landmarks. Measured: 0.9 KB of Python's own.
+# Bytes that 75 frames may leave: less than one copy of one frame's landmarks. Measured: 0.9 KB of
+# Python's own.
 _KEPT_BYTES = 478 * 3 * 4
 
 BLACK = np.zeros_like(driver_clip()[0])
 
 
-def _drive(scene: str) -> list[Image]:
-    """``f`` is a frame with the driver's face, ``-`` one without."""
+def _scene_frames(scene: str) -> list[Image]:
+    """Return frames: ``f`` has the driver's face, ``-`` has none."""
     clip = driver_clip()
     return [clip[i % len(clip)] if sign == "f" else BLACK for i, sign in enumerate(scene)]
 
 
-# Followed, lost for a moment, back, then away until the card is shown (after 30 frames), and back again.
+# Followed, lost for a moment, back, then away until the card is shown (after 30 frames), and back
+# again.
 SCENE = "f" * 20 + "-" * 4 + "f" * 8 + "-" * 35 + "f" * 8
 
 
 def _frames(times: int) -> Iterator[Frame]:
-    for seq, image in enumerate(_drive(SCENE * times)):
+    for seq, image in enumerate(_scene_frames(SCENE * times)):
         yield Frame(image=image, seq=seq, captured_ns=seq * _PERIOD_NS)
 
 
@@ -69,7 +72,7 @@ def test_a_frame_takes_no_memory_worth_a_map_and_keeps_none(model: Model) -> Non
 
 
 def _weigh(pipeline: Pipeline, frames: Iterator[Frame], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """By frame, bytes: the most that was taken at once, and what the process held after it."""
+    """Return for each frame, in bytes, the peak and what remained after it."""
     taken, held = np.zeros((2, count), np.int64)
     for index, frame in enumerate(frames):
         tracemalloc.reset_peak()
@@ -83,7 +86,7 @@ def _weigh(pipeline: Pipeline, frames: Iterator[Frame], count: int) -> tuple[np.
 
 
 class KeepingModel(FakeModel):
-    """Keeps what it was given, as a generator of another process or device might, or a copy of it."""
+    """Keeps its inputs, as a generator on another device might, or copies of them."""
 
     def __init__(self, *, copy: bool) -> None:
         super().__init__()
@@ -95,25 +98,25 @@ class KeepingModel(FakeModel):
         return super().generate(features, conditioning)
 
 
-def _drives(model: KeepingModel) -> list[dict[str, Float]]:
+def _conditionings(model: KeepingModel) -> list[dict[str, Float]]:
     portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
     for frame in _frames(1):
         pipeline.step(frame)
-    return model.drives
+    return model.conditionings
 
 
-def test_a_drive_that_somebody_holds_is_never_written_to() -> None:
-    # A model that holds each of them leaves no buffer to use again: what it got is what was meant.
-    held, passing = _drives(KeepingModel(copy=False)), _drives(KeepingModel(copy=True))
-    buffers = {drive["openings"].ctypes.data for drive in held}
+def test_a_conditioning_in_use_is_never_overwritten() -> None:
+    # A model that keeps all of them leaves no buffer for reuse, so both runs must be equal.
+    held, passing = _conditionings(KeepingModel(copy=False)), _conditionings(KeepingModel(copy=True))
+    buffers = {conditioning["openings"].ctypes.data for conditioning in held}
     assert len(buffers) > 40, "the driver moved the mouth in each frame"
     for a, b in zip(held, passing, strict=True):
         assert a.keys() == b.keys()
         assert all((a[name] == b[name]).all() for name in a)
 
 
-def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictures() -> None:
+def test_results_in_flight_share_no_memory() -> None:
     model = FakeModel()
     portraits = [enroll(bundled("rosa.jpg"), model=model, name="rosa")]
     dark = {"latent": np.zeros(8), "crop": np.full((64, 64, 3), 9.0)}
@@ -138,7 +141,7 @@ def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictur
     )
 
 
-def test_the_card_is_drawn_on_the_result_and_not_on_what_it_was_made_from() -> None:
+def test_the_card_is_drawn_on_the_result_and_not_on_its_source() -> None:
     model = FakeModel()
     portrait = enroll(bundled("rosa.jpg"), model=model, name="rosa")
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(160, 120))

@@ -1,4 +1,4 @@
-"""The frame's way, with the real tracker and a model that only remembers what it was asked."""
+"""Frame path with the real tracker and a model that only records its inputs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ JAW = NAMES.index("jawOpen")
 
 
 class ScriptedTracker:
-    """Sees what the test says."""
+    """Tracker that returns the face set by a test."""
 
     def __init__(self, threads: int = 1) -> None:  # noqa: ARG002
         self.face: Face | None = seen()
@@ -31,7 +31,7 @@ class ScriptedTracker:
 
 
 def seen(jaw: float = 0.0, x: float = 320.0) -> Face:
-    """A frontal face in a frame of 640x480."""
+    """Return a frontal face in a frame of 640x480."""
     return Face(landmarks=face_at(x, 240, 80).landmarks, blendshapes=shapes(jawOpen=jaw), presence=1.0)
 
 
@@ -41,7 +41,7 @@ def frame(seq: int, seconds: float = 0.0, image: Image | None = None) -> Frame:
 
 
 def _is_all(image: np.ndarray, level: int) -> bool:
-    """But for the mouth, which is drawn over what a model paints."""
+    """Whether the whole picture has this level, except for the painted mouth."""
     return float((image == level).mean()) > 0.95
 
 
@@ -52,7 +52,7 @@ def rosa() -> Portrait:
 
 @pytest.fixture(scope="module")
 def samir(rosa: Portrait) -> Portrait:
-    """Another portrait; its crop is flat, so that its pictures are told apart."""
+    """Another portrait, with a flat crop, so that its pictures are distinguishable."""
     crop = np.full_like(rosa.crop, 17)
     return replace(rosa, name="samir", crop=crop, features=FakeModel().encode(crop))
 
@@ -67,7 +67,7 @@ Make = Callable[..., Pipeline]
 
 @pytest.fixture
 def make(model: FakeModel, rosa: Portrait, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A pipeline whose tracker is scripted: ``pipeline.track.face`` is what it sees."""
+    """Make a pipeline with a scripted tracker, which returns ``pipeline.track.face``."""
     monkeypatch.setattr(mimicam.engine.pipeline, "FaceTracker", ScriptedTracker)
 
     def build(**options: object) -> Pipeline:
@@ -78,10 +78,10 @@ def make(model: FakeModel, rosa: Portrait, monkeypatch: pytest.MonkeyPatch) -> M
 
 
 def _jaw(model: FakeModel) -> float:
-    return float(model.drives[-1]["expression"][1, JAW])
+    return float(model.conditionings[-1]["expression"][1, JAW])
 
 
-def test_every_frame_gives_one_result_with_its_own_number_and_time(make: Make) -> None:
+def test_every_frame_gives_one_result_with_its_seq_and_time(make: Make) -> None:
     pipeline = make(size=(320, 240))
     for seq in (0, 1, 5, 9):
         result = pipeline.step(frame(seq, 0.1 * seq))
@@ -98,7 +98,7 @@ def test_results_stay_as_they_were_while_later_frames_are_drawn(make: Make, sami
     assert (first.image == kept).all()
 
 
-def test_the_driver_drives(make: Make, model: FakeModel) -> None:
+def test_the_drivers_motion_moves_the_portrait(make: Make, model: FakeModel) -> None:
     pipeline = make()
     for jaw in (0.1, 0.6, 0.3):
         pipeline.track.face = seen(jaw)  # type: ignore[attr-defined]
@@ -132,9 +132,7 @@ def test_another_portrait_is_drawn_from_the_next_step_on(
     assert _is_all(result.image, 17)
 
 
-def test_changes_are_taken_in_the_order_they_were_asked_for(
-    make: Make, samir: Portrait, rosa: Portrait
-) -> None:
+def test_changes_apply_in_the_order_of_their_calls(make: Make, samir: Portrait, rosa: Portrait) -> None:
     pipeline = make()
     for portrait in (samir, rosa, samir):
         pipeline.set_portrait(portrait)
@@ -142,7 +140,7 @@ def test_changes_are_taken_in_the_order_they_were_asked_for(
     assert pipeline.portrait is samir
 
 
-def test_a_portrait_changed_while_the_face_is_lost_shows_the_new_one(make: Make, samir: Portrait) -> None:
+def test_a_portrait_can_change_while_the_face_is_lost(make: Make, samir: Portrait) -> None:
     pipeline = make()
     pipeline.step(frame(0))
     pipeline.track.face = None  # type: ignore[attr-defined]
@@ -206,22 +204,22 @@ def test_calibrate_makes_the_next_face_neutral(make: Make, model: FakeModel, ros
     pipeline.step(frame(0))
     pipeline.track.face = seen(x=350)  # type: ignore[attr-defined]
     pipeline.step(frame(1, 5.0))
-    assert abs(model.drives[-1]["pose"][1, 9] - rosa.motion.pose.translation[0]) > 0.05
+    assert abs(model.conditionings[-1]["pose"][1, 9] - rosa.motion.pose.translation[0]) > 0.05
     pipeline.calibrate()
     for seq in range(40):
         pipeline.step(frame(2 + seq, 5.03 + 0.03 * seq))
-    places = np.array([drive["pose"][1, 9] for drive in model.drives[1:]])
+    places = np.array([conditioning["pose"][1, 9] for conditioning in model.conditionings[1:]])
     assert np.abs(np.diff(places)).max() < 0.3 * abs(places[0] - places[-1]), "eased, not jumped"
-    assert model.drives[-1]["pose"][1] == pytest.approx(model.drives[-1]["pose"][0], abs=1e-5)
+    assert model.conditionings[-1]["pose"][1] == pytest.approx(model.conditionings[-1]["pose"][0], abs=1e-5)
 
 
 def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeModel) -> None:
-    """As a session does it: the next frame is looked at before this one is drawn."""
+    """As in a session, the next frame is observed before this one is drawn."""
     script = [seen(0.1), seen(0.5, x=340), None, None, seen(0.8), seen(0.2)]
     frames = [frame(seq, 0.2 * seq) for seq in range(len(script))]
 
     def run(ahead: bool) -> list[dict[str, np.ndarray]]:
-        pipeline, first = make(smooth=True), len(model.drives)
+        pipeline, first = make(smooth=True), len(model.conditionings)
         waiting = None
         for face, each in zip(script, frames, strict=True):
             pipeline.track.face = face  # type: ignore[attr-defined]
@@ -234,20 +232,20 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
             waiting = looked
         if waiting is not None:
             pipeline.draw(waiting)
-        return model.drives[first:]
+        return model.conditionings[first:]
 
     for together, apart in zip(run(False), run(True), strict=True):
         assert all((together[name] == apart[name]).all() for name in together)
 
 
-def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, samir: Portrait) -> None:
+def test_a_portrait_set_after_observing_is_drawn_at_once(make: Make, samir: Portrait) -> None:
     pipeline = make()
     looked = pipeline.observe(frame(0))
     pipeline.set_portrait(samir)
     assert _is_all(pipeline.draw(looked).image, 17)
 
 
-def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
+def test_standby_after_observing_hides_the_driver_at_once(
     make: Make, model: FakeModel, rosa: Portrait
 ) -> None:
     assert rosa.motion is not None
@@ -262,7 +260,7 @@ def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
 
 def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
     make().step(frame(0))
-    assert model.drives[-1]["openings"].shape == (6, model.size // 2, model.size // 2)
+    assert model.conditionings[-1]["openings"].shape == (6, model.size // 2, model.size // 2)
 
 
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
@@ -274,7 +272,7 @@ def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
 
 
 def test_the_drivers_picture_reaches_no_result(make: Make) -> None:
-    """Whatever happens, no pixel of the magenta room is in the picture."""
+    """In every state, no pixel of the magenta room is in the picture."""
     pipeline = make(size=(320, 240))
     track = pipeline.track
     script = [seen(), None, seen(0.5), seen(x=600), None]
@@ -288,9 +286,7 @@ def test_the_drivers_picture_reaches_no_result(make: Make) -> None:
 
 @pytest.mark.parametrize("field", ["landmarks", "blendshapes"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_frame_without_numbers_is_a_frame_without_a_face(
-    make: Make, model: FakeModel, field: str, value: float
-) -> None:
+def test_a_face_with_nan_counts_as_no_face(make: Make, model: FakeModel, field: str, value: float) -> None:
     pipeline = make(smooth=True)
     pipeline.track.face = seen(0.5)  # type: ignore[attr-defined]
     pipeline.step(frame(0))
@@ -304,7 +300,9 @@ def test_a_frame_without_numbers_is_a_frame_without_a_face(
         pipeline.step(frame(seq, 0.03 * seq))
     assert pipeline.status.face == "tracking"
     assert _jaw(model) == pytest.approx(0.8, abs=0.01)
-    assert all(np.isfinite(array).all() for drive in model.drives for array in drive.values())
+    assert all(
+        np.isfinite(array).all() for conditioning in model.conditionings for array in conditioning.values()
+    )
 
 
 def test_an_aligned_frame_is_the_drivers_box(make: Make) -> None:
@@ -323,6 +321,6 @@ def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, rosa: Portra
     for seq, image in enumerate(driver_clip()):
         pipeline.step(frame(seq, seq * 5 / 24, image))
         assert pipeline.status.face == "tracking"
-        yaws.append(model.drives[-1]["pose"][1])
-    assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the drive did not"
-    assert all(np.isfinite(a).all() for drive in model.drives for a in drive.values())
+        yaws.append(model.conditionings[-1]["pose"][1])
+    assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the pose did not"
+    assert all(np.isfinite(a).all() for conditioning in model.conditionings for a in conditioning.values())

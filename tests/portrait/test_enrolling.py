@@ -1,4 +1,4 @@
-"""Enrolling, and the folder it is kept in. The model is a stand-in; the tracker is the real one."""
+"""Enrolling and enrolled folders, with a fake model and the real tracker."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def folder(enrolled: Portrait, tmp_path: Path) -> Path:
 
 
 def _face_on(canvas: tuple[int, int], *places: tuple[int, int, int]) -> Image:
-    """The astronaut's face at ``(left, top, side)`` on grey."""
+    """Return a picture with the astronaut's face at ``(left, top, side)`` on grey."""
     out = np.full((*canvas, 3), 128, np.uint8)
     for left, top, side in places:
         face = cv2.resize(
@@ -88,12 +88,12 @@ def test_two_small_faces_in_a_large_picture_ask_for_one() -> None:
         enroll(_face_on((900, 1200), (150, 150, 160), (900, 600, 160)), model=FakeModel())
 
 
-def test_a_much_larger_face_is_the_one_that_is_meant() -> None:
+def test_a_much_larger_face_is_chosen() -> None:
     portrait = enroll(_face_on((600, 800), (50, 100, 400), (600, 300, 120)), model=FakeModel())
     assert portrait.box.x_px + portrait.box.size_px / 2 < 400
 
 
-def test_a_folder_gives_back_every_bit(folder: Path, enrolled: Portrait) -> None:
+def test_a_saved_folder_loads_bit_for_bit(folder: Path, enrolled: Portrait) -> None:
     model = FakeModel()
     again = load_portrait(folder, model=model)
     assert model.encoded == 0
@@ -113,7 +113,7 @@ def test_a_folder_gives_back_every_bit(folder: Path, enrolled: Portrait) -> None
         assert (again.features.arrays[name] == array).all()
 
 
-def test_another_models_folder_is_enrolled_anew(folder: Path, enrolled: Portrait) -> None:
+def test_another_models_folder_is_enrolled_again(folder: Path, enrolled: Portrait) -> None:
     other = FakeModel(sha256="f" * 64)
     again = load_portrait(folder, model=other)
     assert other.encoded == 1
@@ -130,10 +130,10 @@ def test_enrolling_into_the_same_folder_again_replaces_it(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("renames", [0, 1])
-def test_a_break_while_replacing_never_leaves_files_of_two_portraits(
+def test_a_failure_while_replacing_never_mixes_two_portraits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
-    """The first rename takes the old folder away, the second brings the new one."""
+    """The first rename moves the old folder away, the second brings the new one."""
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     new = enroll(bundled("samir.jpg"), model=FakeModel(), name="samir")
     done: list[Path] = []

@@ -1,4 +1,4 @@
-"""Sources, pipelines and sinks that tests turn by hand."""
+"""Sources, pipelines and sinks that tests step by hand."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mimicam.engine.types import Frame
 from tests.videos import grey
 
 LIMIT_S = 20.0
-"""How long a test waits for what must come at once; only a broken session gets there."""
+"""Seconds that a test waits for an event; only a broken session takes that long."""
 
 
 def frame(seq: int, captured_ns: int = 0) -> Frame:
-    """A small frame."""
+    """Return a small frame with this number."""
     return Frame(image=grey(seq % 256), seq=seq, captured_ns=captured_ns)
 
 
 class ScriptedSource:
-    """Gives frames from a list, each once ``gate`` lets it; ends with the list."""
+    """Returns frames from a list, each after a release of ``gate``; ends with the list."""
 
     def __init__(self, frames: list[Frame], *, gated: bool = False) -> None:
         self.name, self.fps, self.status = "script", 30.0, ""
@@ -39,7 +39,7 @@ class ScriptedSource:
 
 
 class EndlessSource(ScriptedSource):
-    """Waits for ``stop`` after its frames, as a camera would."""
+    """Waits for ``stop`` after its frames, as a camera does."""
 
     def __init__(self, frames: list[Frame]) -> None:
         super().__init__(frames)
@@ -47,7 +47,7 @@ class EndlessSource(ScriptedSource):
 
 
 class HangingSource(ScriptedSource):
-    """A driver that never comes back."""
+    """Source that never returns, as a hanging driver."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -59,7 +59,7 @@ class HangingSource(ScriptedSource):
 
 
 class BrokenSource(ScriptedSource):
-    """Fails after its frames."""
+    """Source that fails after its frames."""
 
     def read(self, stop: threading.Event) -> Frame | None:
         found = super().read(stop)
@@ -69,7 +69,7 @@ class BrokenSource(ScriptedSource):
 
 
 class PassThrough:
-    """Gives every frame on; ``before`` is called before it is drawn, ``before_look`` before it is looked at."""
+    """Returns every frame; ``before`` runs before drawing, ``before_look`` before observing."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class PassThrough:
 
 
 class ListSink:
-    """Keeps what it is given; ``taken`` is released for each."""
+    """Keeps its frames; ``taken`` is released for each."""
 
     def __init__(self, name: str = "list", *, main_thread: bool = False) -> None:
         self.name, self.main_thread, self.stop_limit_s = name, main_thread, 1.0
@@ -107,14 +107,14 @@ class ListSink:
         self.taken.release()
 
     def poll(self) -> None:
-        """Nothing."""
+        """See `Sink.close`; nothing is open."""
 
     def close(self) -> None:
         self.closed += 1
 
 
 class StalledSink(ListSink):
-    """Hangs in its first write until ``free``."""
+    """Sink that hangs in its first write until ``free``."""
 
     def __init__(self, name: str = "stalled") -> None:
         super().__init__(name)
@@ -127,7 +127,7 @@ class StalledSink(ListSink):
 
 
 class BrokenSink(ListSink):
-    """Fails in ``open`` or in its n-th ``write``, by default with an error that it foresaw."""
+    """Sink that fails in ``open`` or in its n-th ``write``, by default with an `EngineError`."""
 
     def __init__(
         self,

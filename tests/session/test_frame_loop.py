@@ -1,4 +1,4 @@
-"""Two threads, one frame apart: every frame is drawn or counted, whatever ends them."""
+"""Two threads, one frame apart: every frame is drawn or counted, however they end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.session.fakes import LIMIT_S
 
 
 class Gate:
-    """Holds whoever comes until it is opened."""
+    """Blocks its callers until it is opened."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
@@ -28,7 +28,7 @@ class Gate:
 
 
 class Running:
-    """A loop over numbers that runs; notes what comes out."""
+    """A running loop over numbers that records its results."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ def _fail(_: int) -> None:
     raise ValueError("broken")
 
 
-def test_what_waits_when_the_input_ends_is_drawn() -> None:
+def test_waiting_items_are_drawn_when_the_input_ends() -> None:
     gate = Gate()
     running = Running(draw=gate)
     running.loop.start()
@@ -98,7 +98,7 @@ def test_closing_counts_what_waits_in_both_slots() -> None:
     assert running.drops.by_reason() == {"stopped": 2}
 
 
-def test_every_item_is_drawn_or_counted_whenever_the_loop_is_closed() -> None:
+def test_every_item_is_drawn_or_counted_at_any_closing_time() -> None:
     for count in range(100):
         running = Running()
         running.loop.start()
@@ -111,7 +111,7 @@ def test_every_item_is_drawn_or_counted_whenever_the_loop_is_closed() -> None:
         assert len(running.drawn) + running.drops.total() == count + 1
 
 
-def test_an_item_from_before_the_start_is_counted_when_the_loop_is_closed() -> None:
+def test_an_item_put_before_the_start_is_counted_on_close() -> None:
     running = Running()
     running.loop.put(0)
     running.loop.close()
@@ -137,7 +137,7 @@ def test_an_observer_that_hangs_does_not_hold_the_drawing_thread() -> None:
 
 
 @pytest.mark.parametrize("half", ["observe", "draw"])
-def test_a_half_that_fails_ends_both_threads(half: str) -> None:
+def test_a_failing_half_ends_both_threads(half: str) -> None:
     running = Running(**{half: _fail})
     running.loop.start()
     running.loop.put(0)
@@ -188,7 +188,7 @@ def test_the_context_surrounds_all_work_on_the_drawing_thread() -> None:
     assert steps == ["open on drawing", "observe", "draw", "close on drawing"]
 
 
-def test_a_context_that_does_not_open_ends_the_loop_before_it_observes() -> None:
+def test_a_context_that_fails_to_open_ends_the_loop() -> None:
     @contextmanager
     def around() -> Iterator[None]:
         raise ValueError("no model")

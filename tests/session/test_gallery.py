@@ -1,4 +1,4 @@
-"""Portraits that are enrolled when they are wanted. Strings stand in for portraits."""
+"""Portraits that are enrolled on first use; strings stand in for portraits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WAIT_S = 10.0
 
 
 class Slow:
-    """Enrols when it is let go, and notes each start."""
+    """Enrolls when released, and records each start."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Slow:
 
 
 class Stage:
-    """Shows portraits, and lets a test wait for one."""
+    """Records portraits that are shown, and lets a test wait for one."""
 
     def __init__(self) -> None:
         self.shown: list[Any] = []
@@ -48,7 +48,7 @@ def _gallery(*later: Callable[[], Any], **settings: Any) -> Gallery:
     return Gallery(["first"], later, **settings)  # type: ignore[list-item]
 
 
-def test_an_enrolled_portrait_is_shown_at_once_and_nothing_else_is_enrolled() -> None:
+def test_an_enrolled_portrait_is_shown_without_enrolling_others() -> None:
     stage, other = Stage(), Slow("other")
     gallery = _gallery(other)
     assert (len(gallery), gallery.first) == (2, "first")
@@ -57,7 +57,7 @@ def test_an_enrolled_portrait_is_shown_at_once_and_nothing_else_is_enrolled() ->
     assert other.calls == 0
 
 
-def test_a_portrait_is_enrolled_aside_once_and_shown_when_it_is_ready() -> None:
+def test_a_portrait_is_enrolled_once_and_shown_when_ready() -> None:
     stage, other = Stage(), Slow("other")
     gallery = _gallery(other)
     gallery.show(1, stage.show)
@@ -72,7 +72,7 @@ def test_a_portrait_is_enrolled_aside_once_and_shown_when_it_is_ready() -> None:
     assert other.calls == 1
 
 
-def test_a_portrait_that_is_ready_too_late_does_not_replace_the_one_chosen_since() -> None:
+def test_a_late_portrait_does_not_replace_a_newer_choice() -> None:
     stage, slow, quick = Stage(), Slow("slow"), Slow("quick")
     quick.let_go.set()
     gallery = _gallery(slow, quick)
@@ -85,7 +85,7 @@ def test_a_portrait_that_is_ready_too_late_does_not_replace_the_one_chosen_since
     assert stage.shown == ["first", "quick"]
 
 
-def test_a_portrait_that_cannot_be_used_is_told_and_the_next_wish_is_heard() -> None:
+def test_a_broken_portrait_is_reported_and_the_next_is_loaded() -> None:
     def broken() -> Any:
         raise EngineError("two.png shows no face")
 

@@ -1,4 +1,4 @@
-"""Loss of the face, hot switch, standby: the real pipeline on frames with times of our own. No device, no waiting."""
+"""Loss of the face, hot switch and standby in the real pipeline, with scripted frame times."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ MAGENTA = (255, 0, 255)
 
 
 class FlatModel(TrackerDriven):
-    """Draws the mean colour of the portrait, whatever the drive."""
+    """Draws the mean colour of the portrait, whatever the conditioning."""
 
     name, backend, sha256, size = "flat", "none", "0" * 64, 64
 
@@ -58,7 +58,7 @@ def face(portrait: Portrait) -> Face:
 
 
 class Live:
-    """A pipeline whose tracker says what the test tells it; every driver frame is magenta."""
+    """Make a pipeline whose tracker is scripted; every driver frame is magenta."""
 
     def __init__(self, model: FlatModel, portrait: Portrait) -> None:
         self.pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
@@ -81,7 +81,7 @@ def live(model: FlatModel, portrait: Portrait) -> Live:
     return Live(model, portrait)
 
 
-def test_a_lost_face_is_held_then_eased_then_a_card_by_the_frames_own_times(live: Live, face: Face) -> None:
+def test_a_lost_face_holds_eases_and_shows_the_card_in_time(live: Live, face: Face) -> None:
     states = []
     for at_s, seen in [(0.0, face), (0.1, None), (0.3, None), (0.9, None), (3.5, None)]:
         live.step(seen, at_s)
@@ -96,7 +96,7 @@ def test_a_face_that_comes_back_is_followed_again(live: Live, face: Face) -> Non
     assert live.pipeline.status.face == "tracking"
 
 
-def test_without_any_face_from_the_start_there_is_a_card_not_the_driver(live: Live) -> None:
+def test_without_a_first_face_the_card_hides_the_driver(live: Live) -> None:
     live.step(None, 0.0)
     assert live.pipeline.status.face == "standby"
 
@@ -112,7 +112,7 @@ def test_standby_hides_the_driver_while_the_face_is_there(live: Live, face: Face
     assert live.pipeline.status.face == "tracking"
 
 
-def test_another_portrait_is_shown_with_the_very_next_frame_and_nothing_is_computed_for_it(
+def test_a_new_portrait_is_drawn_next_without_computation(
     live: Live, model: FlatModel, portrait: Portrait, face: Face
 ) -> None:
     green = Features(arrays={"colour": np.array([0, 200, 0], np.float32)}, model=model.sha256)

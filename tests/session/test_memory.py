@@ -1,4 +1,4 @@
-"""What a long session keeps: nothing per frame."""
+"""Memory of a long session: nothing is kept per frame."""
 
 import gc
 import tracemalloc
@@ -12,20 +12,20 @@ from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import enroll
 from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.session import Parts, Session
+from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.types import EditSettings, Face, Frame
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 
-# Beyond the 1,024th call of what each face needs: then Python 3.10 gives a function a cache.
-# Far enough apart: NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
+# After the 1,024th call of each function, when Python 3.10 allocates a cache for it. Far enough
+# apart, since NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
 _FIRST, _LAST, _WEIGHINGS = 1500, 4500, 20
 _ROOM_BYTES = 8 * (_LAST - _FIRST)
-"""Less than one reference or number for each frame in between."""
+"""Bytes. Less than one reference or number for each frame in between."""
 
 
 class Weighed:
-    """A pipeline that weighs the process's Python memory early and late.
+    """A pipeline that measures the process's Python memory early and late.
 
     The least of several counts: at any moment the other threads hold a frame or two.
     """
@@ -48,7 +48,7 @@ class Weighed:
 
 
 class ForgetfulSink(ListSink):
-    """Keeps only the newest, and lets the source go on."""
+    """Keeps only the newest frame, and releases the source."""
 
     def __init__(self, source: ScriptedSource) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
     weighed, source = Weighed(pipeline), ScriptedSource([], gated=True)
     source._frames = _frames()
     source.gate.release()
-    parts = Parts(source=source, pipeline=weighed, sinks=[ForgetfulSink(source)], size=(96, 64))
+    parts = SessionParts(source=source, pipeline=weighed, sinks=[ForgetfulSink(source)], size=(96, 64))
     tracemalloc.start()
     try:
         report = Session(parts, clock=FakeClock()).run()

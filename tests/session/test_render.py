@@ -42,7 +42,7 @@ class Brighter:
 
 
 class Blind(Brighter):
-    """Fails when it looks at a frame."""
+    """Fails when it observes a frame."""
 
     def observe(self, frame: Frame) -> Frame:
         if frame.seq == self._fail_at:
@@ -81,7 +81,7 @@ def test_a_video_without_sound_stays_silent(tmp_path: Path) -> None:
     assert _sound(tmp_path / "out.mp4") == b""
 
 
-def test_an_interrupted_run_leaves_no_file_and_harms_no_older_one(tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_the_older_file(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(20)])
     (tmp_path / "out.mp4").write_bytes(b"the older one")
     with pytest.raises(KeyboardInterrupt):
@@ -90,14 +90,14 @@ def test_an_interrupted_run_leaves_no_file_and_harms_no_older_one(tmp_path: Path
     assert (tmp_path / "out.mp4").read_bytes() == b"the older one"
 
 
-def test_an_error_while_looking_ahead_ends_the_run_and_leaves_no_file(tmp_path: Path) -> None:
+def test_an_error_while_observing_ends_the_run_without_a_file(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(20)])
     with pytest.raises(EngineError, match="the tracker broke"):
         _render(driving, tmp_path / "out.mp4", Blind(12, EngineError("the tracker broke; reinstall")))
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_a_video_that_never_shows_a_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+def test_a_video_without_any_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(3)])
     with pytest.raises(EngineError, match=r"a\.mp4 shows no face in any of its 3 frames; choose another"):
         render_video(
@@ -115,7 +115,7 @@ def test_frames_without_a_face_are_counted(tmp_path: Path) -> None:
     assert done == Rendered(frames=4, without_face=2)
 
 
-def test_a_driving_picture_without_a_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+def test_a_driving_picture_without_face_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="the driving picture shows no face"):
         render_picture(grey(70), Brighter(), tmp_path / "out.png", followed=lambda: False)
     assert not list(tmp_path.iterdir())
@@ -149,7 +149,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
         ("a.mp4", "a.mp4", "is the driving file itself"),
     ],
 )
-def test_names_that_do_not_fit_are_refused_before_the_work(
+def test_mismatched_names_are_refused_before_rendering(
     tmp_path: Path, driving: str, out: str, message: str
 ) -> None:
     (tmp_path / driving).write_bytes(b"x")
@@ -165,7 +165,7 @@ def _sound(path: Path) -> bytes:
 
 
 class Student:
-    """Keeps what it is shown before drawing."""
+    """Records its observations before they are drawn."""
 
     def __init__(self, *, needs_neutral: bool) -> None:
         self.needs_neutral = needs_neutral
@@ -192,7 +192,7 @@ def test_the_whole_video_is_studied_a_few_times_a_second(tmp_path: Path) -> None
     assert np.diff(student.times_s).min() >= 0.2 - 1e-6
 
 
-def test_damage_met_while_studying_is_left_for_the_rendering_to_report(tmp_path: Path) -> None:
+def test_damage_found_in_study_is_reported_by_the_rendering(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mkv", [grey(i) for i in range(75)])
     driving.write_bytes(driving.read_bytes()[: driving.stat().st_size // 2])
     student = Student(needs_neutral=True)
@@ -200,7 +200,7 @@ def test_damage_met_while_studying_is_left_for_the_rendering_to_report(tmp_path:
     assert student.ended
 
 
-def test_nothing_is_studied_where_the_neutral_plays_no_part(tmp_path: Path) -> None:
+def test_nothing_is_studied_without_a_neutral(tmp_path: Path) -> None:
     student = Student(needs_neutral=False)
     study_video(tmp_path / "is not opened.mp4", student)  # type: ignore[arg-type]
     assert not student.ended

@@ -1,4 +1,7 @@
-"""Sound never costs the pictures: copied where the container holds it, else re-encoded, else left out with a line."""
+"""Sound: copied where the container allows, else re-encoded, else left out with a message.
+
+It never costs pictures.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _SECONDS = 2
 
 
 class Same:
-    """Gives every picture back."""
+    """Pipeline that returns every picture unchanged."""
 
     def observe(self, frame: Frame) -> Frame:
         return frame
@@ -38,13 +41,13 @@ class Same:
 def _driver(
     path: Path, codec: str, *, layout: str = "mono", seconds: float = _SECONDS, start_s: float = 0.0
 ) -> Path:
-    """Two seconds of pictures at 25 Hz beside a tone."""
+    """Two seconds of pictures at 25 Hz with a tone."""
     with av.open(str(path), "w") as out:
         video = out.add_stream("mpeg4", rate=25)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         sound = out.add_stream(codec, rate=_RATE, layout=layout)
         if codec == "wmav2":
-            sound.bit_rate = 32_000  # it has no default that it takes
+            sound.bit_rate = 32_000  # its default is not valid
         for index in range(25 * _SECONDS):
             frame = av.VideoFrame.from_ndarray(grey(60 + index), format="rgb24")
             frame.pts, frame.time_base = index + round(start_s * 25), Fraction(1, 25)
@@ -73,7 +76,7 @@ def _render(driving: Path, out: Path) -> tuple[Rendered, list[str]]:
 
 
 def _sound_of(path: Path) -> tuple[str, float]:
-    """Codec, and seconds of decoded sound that is no silence."""
+    """Return the codec, and the seconds of decoded sound that is not silent."""
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
         heard = [
@@ -98,7 +101,7 @@ def _sound_of(path: Path) -> tuple[str, float]:
         ("a.mp4", "aac", "out.avi", {"aac", "mp3", "mp3float"}),
     ],
 )  # fmt: skip
-def test_sound_is_copied_where_the_container_holds_it_and_re_encoded_where_not(
+def test_sound_is_copied_or_re_encoded_as_the_container_needs(
     tmp_path: Path, layout: str, driver: str, codec: str, out: str, becomes: set[str]
 ) -> None:
     driving = _driver(tmp_path / driver, codec, layout=layout)
@@ -146,7 +149,7 @@ def test_a_last_picture_that_stays_is_no_truncated_file(tmp_path: Path) -> None:
 
 
 class _Writer:
-    """Counts what it is given, and refuses the third packet."""
+    """Counts its packets, and refuses the third one."""
 
     def __init__(self, refuse: bool) -> None:
         self.count, self._refuse = 0, refuse
@@ -157,7 +160,7 @@ class _Writer:
         self.count += 1
 
     def finish(self) -> None:
-        """Nothing is held back."""
+        """See `Sound.finish`; no packet is held back."""
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_damaged_sound_ends_with_a_line_and_no_error(refuse: bool) -> None:
 
 
 def test_a_full_disk_is_still_an_error(tmp_path: Path) -> None:
-    """The disk concerns the pictures too."""
+    """A full disk affects the pictures too, so it stays an error."""
     writer = VideoWriter(tmp_path / "a.mp4", size=(64, 48), fps=25)
 
     class Full:
@@ -191,7 +194,7 @@ def test_a_full_disk_is_still_an_error(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         def close(self) -> None:
-            """Nothing."""
+            """See `Sound.finish`; nothing is open."""
 
     writer.container.close()
     writer.container = Full()  # type: ignore[assignment]
@@ -205,7 +208,7 @@ def test_a_full_disk_is_still_an_error(tmp_path: Path) -> None:
     [
         ([0, 10, 20, 30], [0, 10, 20, 30]), ([0, 10, 10, 30], [0, 10, 11, 30]), ([0, 20, 10, 30], [0, 20, 21, 30]),
         ([None, None, None], [0, 10, 20]), ([0, None, 20], [0, 10, 20]),
-        ([0, 1000, 0, 10], [0, 1000, 1010, 1020]),  # put together: it begins anew
+        ([0, 1000, 0, 10], [0, 1000, 1010, 1020]),  # joined recordings: it restarts
         ([-5, 5, 15], [-5, 5, 15]),
     ],
     ids=["good", "duplicate", "unsorted", "none", "one missing", "two recordings", "priming"],

@@ -1,4 +1,4 @@
-"""The frame path: order, newest wins, stalled sinks, failures, shutdown. No device, no sleeps."""
+"""Session: order, newest wins, stalled sinks, failures, shutdown. No devices, no sleeps."""
 
 import _thread
 import signal
@@ -13,7 +13,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
 from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.session import STOP_LIMIT_S, Parts, Session
+from mimicam.engine.session import STOP_LIMIT_S, Session, SessionParts
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
@@ -32,12 +32,12 @@ from tests.session.fakes import (
 
 
 def _session(source: Source, *sinks: Sink, pipeline: FramePath | None = None) -> Session:
-    parts = Parts(source=source, pipeline=pipeline or PassThrough(), sinks=sinks, size=(64, 48))
+    parts = SessionParts(source=source, pipeline=pipeline or PassThrough(), sinks=sinks, size=(64, 48))
     return Session(parts, clock=FakeClock())
 
 
 def _is_complete(report: Report) -> bool:
-    """Every frame is in some count: in = out + dropped before, out = written + dropped, for each sink."""
+    """Whether each frame is counted: in = out + dropped, and per sink out = written + dropped."""
     drops, names = report.drops, {sink.name for sink in report.sinks}
     before = sum(count for reason, count in drops.items() if reason not in names)
     return report.frames_in == report.frames_out + before and all(
@@ -46,7 +46,7 @@ def _is_complete(report: Report) -> bool:
 
 
 class Running:
-    """A session on a thread of its own; the result is there after ``end``."""
+    """A session on a thread of its own; its report is available after ``end``."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -79,7 +79,7 @@ def test_frames_keep_their_order_and_the_last_one_always_arrives() -> None:
 
 
 def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
-    """While the first is drawn the second is looked at; of all that come behind it, the newest is next."""
+    """While the first is drawn, the second is observed; of all later frames, the newest is next."""
     source, sink = ScriptedSource([frame(i) for i in range(10)], gated=True), ListSink()
     drawing, looking, go_on = threading.Event(), threading.Event(), threading.Event()
 
@@ -109,7 +109,7 @@ def test_a_slow_pipeline_gets_the_newest_frame_next() -> None:
     assert report.drops == {"inference": 7}
 
 
-def test_a_frame_is_drawn_only_after_it_was_looked_at_and_nobody_looks_further_than_one_ahead() -> None:
+def test_observing_runs_one_frame_ahead_of_drawing() -> None:
     looked: list[int] = []
     drawn: list[int] = []
     ahead: list[int] = []
@@ -129,7 +129,7 @@ def test_a_frame_is_drawn_only_after_it_was_looked_at_and_nobody_looks_further_t
     ).run()
     assert drawn == looked == sorted(looked)
     assert len(drawn) == report.frames_out, "what was looked at was not drawn"
-    # The one in work, the one that waits, and the one that the drawing thread took but did not begin yet.
+    # One being observed, one waiting, and one that the drawing thread took but did not start.
     assert max(ahead) <= 3
 
 
@@ -143,7 +143,7 @@ def test_an_error_while_looking_ends_the_session() -> None:
     assert sink.closed == 1
 
 
-def test_a_session_stops_while_one_frame_is_drawn_and_the_next_was_looked_at() -> None:
+def test_a_session_stops_with_one_frame_drawn_and_one_observed() -> None:
     source, sink = EndlessSource([frame(i) for i in range(3)]), ListSink()
     drawing, looked, go_on = threading.Event(), threading.Event(), threading.Event()
 
@@ -185,7 +185,7 @@ def test_a_stalled_sink_delays_nobody() -> None:
 def test_frame_age_counts_from_capture_to_written() -> None:
     clock = FakeClock(start_ns=1_000_000_000)
     source, sink = ScriptedSource([frame(0, captured_ns=1_000_000_000)]), ListSink()
-    parts = Parts(
+    parts = SessionParts(
         source=source, pipeline=PassThrough(lambda _: clock.advance(0.040)), sinks=[sink], size=(64, 48)
     )
     report = Session(parts, clock=clock).run()
@@ -207,7 +207,7 @@ def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Whoever starts the tests in the background of a script has them ignore SIGINT."""
+    """Programs that a shell script starts in the background ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -226,7 +226,7 @@ def test_ctrl_c_ends_with_a_report() -> None:
     assert source.closed.is_set()
 
 
-def test_a_driver_that_hangs_does_not_hold_the_session_beyond_the_limit() -> None:
+def test_a_hanging_driver_does_not_hold_the_session() -> None:
     source, sink = HangingSource(), ListSink()
     session = _session(source, sink)
     began = threading.Event()
@@ -256,7 +256,7 @@ def test_the_time_limit_ends_an_endless_source() -> None:
     assert report.seconds >= 0
 
 
-def test_an_error_of_the_source_is_raised_after_everything_was_finished() -> None:
+def test_a_source_error_is_raised_after_everything_is_closed() -> None:
     source, sink = BrokenSource([frame(0)]), ListSink()
     with pytest.raises(EngineError, match="the film tore; glue it"):
         _session(source, sink).run()
@@ -274,7 +274,7 @@ def test_an_error_of_the_pipeline_ends_the_session() -> None:
     assert sink.closed == 1
 
 
-def test_a_sink_that_cannot_open_ends_it_before_the_source_is_read() -> None:
+def test_a_sink_that_fails_to_open_ends_the_session_first() -> None:
     source, good = EndlessSource([frame(0)]), ListSink()
     with pytest.raises(EngineError, match="no such camera; buy one"):
         _session(source, good, BrokenSink(at_open=True)).run()
@@ -290,7 +290,7 @@ def test_the_last_sink_that_breaks_ends_the_session() -> None:
     assert broken.closed == 1
 
 
-def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
+def test_a_broken_sink_is_dropped_alone_and_reported() -> None:
     good, broken = ListSink("good"), BrokenSink(at_write=1)
     source = ScriptedSource([frame(i) for i in range(3)], gated=True)
     told: list[str] = []
@@ -300,7 +300,7 @@ def test_a_sink_that_breaks_is_lost_alone_and_told_at_once() -> None:
         told.append(reason)
         heard.set()
 
-    parts = Parts(source=source, pipeline=PassThrough(), sinks=(good, broken), size=(64, 48))
+    parts = SessionParts(source=source, pipeline=PassThrough(), sinks=(good, broken), size=(64, 48))
     running = Running(Session(parts, clock=FakeClock(), on_lost=on_lost))
     source.gate.release()
     assert heard.wait(LIMIT_S)
@@ -325,7 +325,7 @@ _UNFORESEEN = [
 
 @pytest.mark.parametrize("error", _UNFORESEEN, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("main_thread", [False, True], ids=["own thread", "window"])
-def test_a_sink_is_lost_alone_whatever_it_raises(error: Exception, main_thread: bool) -> None:
+def test_any_error_drops_only_its_sink(error: Exception, main_thread: bool) -> None:
     good, broken = ListSink("good"), BrokenSink(at_write=1, error=error, main_thread=main_thread)
     report = _session(ScriptedSource([frame(i) for i in range(50)]), good, broken).run()
     assert good.seen[-1] == 49
@@ -338,14 +338,12 @@ def test_a_sink_is_lost_alone_whatever_it_raises(error: Exception, main_thread: 
 
 @pytest.mark.parametrize("error", _UNFORESEEN, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("where", [{"at_open": True}, {"at_write": 1}], ids=["open", "write"])
-def test_the_last_sink_ends_the_session_in_one_line_whatever_it_raises(
-    error: Exception, where: dict[str, Any]
-) -> None:
+def test_the_last_sinks_error_ends_the_session_in_one_line(error: Exception, where: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match=rf"^broken broke \({type(error).__name__}: .*\): leave it out"):
         _session(EndlessSource([frame(0)]), BrokenSink(error=error, **where)).run()
 
 
-def test_a_window_that_does_not_close_costs_no_other_sink_its_frames() -> None:
+def test_a_window_that_fails_to_close_costs_no_sink_its_frames() -> None:
     class Stubborn(ListSink):
         def close(self) -> None:
             raise RuntimeError("the desktop is gone")
@@ -358,7 +356,7 @@ def test_a_window_that_does_not_close_costs_no_other_sink_its_frames() -> None:
 
 
 class SlowToClose(ListSink):
-    """Needs longer than the usual limit to complete its file."""
+    """Takes longer than the usual limit to complete its file."""
 
     def __init__(self, *, limit_s: float) -> None:
         super().__init__("disk")
@@ -369,7 +367,7 @@ class SlowToClose(ListSink):
         super().close()
 
 
-def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> None:
+def test_only_a_sink_that_keeps_frames_gets_more_time_to_stop() -> None:
     for limit_s, stuck in ((LIMIT_S, ()), (STOP_LIMIT_S / 2, ("disk",))):
         slow, told = SlowToClose(limit_s=limit_s), []
 
@@ -377,16 +375,20 @@ def test_a_sink_that_keeps_frames_gets_the_time_it_needs_and_others_do_not() -> 
             told.append(names)
             slow.go_on.set()
 
-        parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
+        parts = SessionParts(
+            source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48)
+        )
         report = Session(parts, clock=FakeClock(), on_slow=on_slow).run(seconds=0.05)
         assert (report.stuck, told) == (stuck, [] if stuck else ["disk"])
         slow.go_on.set()
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_second_ctrl_c_cuts_a_slow_sink_short_and_raises_nothing() -> None:
+def test_a_second_ctrl_c_stops_waiting_for_a_slow_sink() -> None:
     slow = SlowToClose(limit_s=LIMIT_S)
-    parts = Parts(source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48))
+    parts = SessionParts(
+        source=EndlessSource([frame(0)]), pipeline=PassThrough(), sinks=[slow], size=(64, 48)
+    )
     session = Session(parts, clock=FakeClock(), on_slow=lambda _: signal.raise_signal(signal.SIGINT))
     started_s = time.monotonic()
     report = session.run(seconds=0.05)
@@ -443,18 +445,18 @@ def test_two_windows_are_refused() -> None:
         _session(ScriptedSource([]), *windows)
 
 
-def test_sinks_are_told_the_size_of_the_results() -> None:
+def test_sinks_receive_the_size_of_the_results() -> None:
     sink = ListSink()
     _session(ScriptedSource([frame(0)]), sink).run()
     assert sink.size == (64, 48)
 
 
-def test_figures_name_rate_age_drops_and_what_is_wrong_with_the_source() -> None:
+def test_stats_name_rate_age_drops_and_the_sources_problem() -> None:
     source = ScriptedSource([frame(0)])
     session = _session(source, ListSink())
     session.run()
     source.status = "camera is gone: plug it in again"
-    first, second = session.figures()
+    first, second = session.stats()
     assert "fps" in first
     assert "age" in first
     assert "drops: none" in first

@@ -1,4 +1,4 @@
-"""Keys of the window."""
+"""Keys of the window and their effect."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from mimicam.engine.window_keys import WindowKeys
 
 
 class FakePipeline:
-    """Notes what is asked of it."""
+    """Records the calls of the controls."""
 
     def __init__(self) -> None:
         self.edit = EditSettings()
@@ -18,7 +18,7 @@ class FakePipeline:
         self.asked: list[Any] = []
 
     def set_edit(self, edit: EditSettings) -> None:
-        self.asked.append(edit)  # taken at the next step, so ``edit`` itself stays
+        self.asked.append(edit)  # applied at the next step, so ``edit`` stays
 
     def set_portrait(self, portrait: Any) -> None:
         self.asked.append(portrait)
@@ -39,11 +39,11 @@ def _press(keys: str) -> list[Any]:
     return pipeline.asked
 
 
-def test_m_steps_through_modes_faster_than_frames() -> None:
+def test_m_cycles_modes_even_if_keys_come_faster_than_frames() -> None:
     assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
 
 
-def test_m_keeps_to_what_the_model_can_do() -> None:
+def test_m_offers_only_modes_of_the_model() -> None:
     pipeline = FakePipeline()
     pipeline.modes = (Mode.BOTH,)
     WindowKeys(pipeline, Gallery([]), stop=lambda: None).key("m")

@@ -1,4 +1,4 @@
-"""What the stages' tests share: the bundled clip and portraits, and faces made by hand."""
+"""Shared by the stages' tests: the bundled clip and portraits, and hand-made faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = list(BLENDSHAPE_NAMES)
 
 @cache
 def driver_clip() -> tuple[Image, ...]:
-    """24 frames of the bundled clip, every fifth from its start. Not to be written to."""
+    """Return 24 frames of the bundled clip, every fifth from its start; do not write to them."""
     with av.open(str(ASSETS / "demo" / "driver.mp4")) as container:
         frames = islice(container.decode(video=0), 0, 24 * 5, 5)
         return tuple(frame.to_ndarray(format="rgb24") for frame in frames)
@@ -29,20 +29,23 @@ def driver_clip() -> tuple[Image, ...]:
 
 @cache
 def bundled(name: str) -> Image:
-    """A bundled portrait. Not to be written to."""
+    """Return a bundled portrait; do not write to it."""
     return read_picture(ASSETS / "portraits" / name)
 
 
 @cache
 def first_face() -> Face:
-    """The face of the clip's first frame."""
+    """Return the face of the clip's first frame."""
     face = FaceTracker()(driver_clip()[0])
     assert face is not None
     return face
 
 
 def turn(*, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Float:
-    """``[3, 3]`` from degrees. Yaw moves the nose (at -z) to larger x, pitch to larger y, roll turns clockwise."""
+    """Return a rotation ``[3, 3]`` from degrees.
+
+    Yaw moves the nose (at -z) to larger x, pitch to larger y, roll turns clockwise.
+    """
     y, p, r = np.deg2rad([yaw, pitch, roll])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
@@ -54,14 +57,14 @@ def pose(
     *, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, at: tuple[float, float] = (0.0, -0.18),
     scale: float = 0.4,
 ) -> HeadPose:  # fmt: skip
-    """A pose in crop space, degrees."""
+    """Return a pose in crop space from degrees."""
     return HeadPose(
         rotation=turn(yaw=yaw, pitch=pitch, roll=roll), translation=np.array(at, np.float32), scale=scale
     )
 
 
 def shapes(**values: float) -> Float:
-    """Blendshapes ``[52]``, named ones set."""
+    """Return blendshapes ``[52]`` with the named ones set."""
     out = np.zeros(len(NAMES), np.float32)
     for name, value in values.items():
         out[NAMES.index(name)] = value
@@ -69,11 +72,11 @@ def shapes(**values: float) -> Float:
 
 
 def motion(head: HeadPose | None = None, **values: float) -> MotionCode:
-    """The mean face at a pose with an expression."""
+    """Return the mean face at a pose with an expression."""
     return read_motion(place(face_geometry().mean, head or pose()), shapes(**values))
 
 
 def face_at(x: float, y: float, scale: float) -> Face:
-    """A frontal mean face in an image: pixels, and pixels per canonical unit."""
+    """Return a frontal mean face in an image, at this many pixels per canonical unit."""
     placed = place(face_geometry().mean, pose(at=(x, y), scale=scale))
     return Face(landmarks=placed.astype(np.float32), blendshapes=shapes(), presence=1.0)

@@ -1,4 +1,4 @@
-"""The canvas around the face."""
+"""Canvas around the generated face."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ def test_without_a_size_the_crop_comes_as_it_is() -> None:
     assert (Composite(PICTURE, BOX, None)(face) == face).all()
 
 
-def test_the_middle_is_the_face_and_the_sides_are_the_portraits_picture() -> None:
+def test_the_canvas_shows_the_face_between_the_portraits_sides() -> None:
     out = Composite(PICTURE, BOX, (320, 240))(_face((255, 0, 0)))
     assert (out[120, 160] == [255, 0, 0]).all()
     assert (out[40:200, 60:260, 0] == 255).all()
     assert not out[:, :40, 0].any(), "no face beside its square"
-    # Canvas column 10 lies (10.5 - 40) * 100 / 240 pixels left of the box.
+    # Canvas column 10 is (10.5 - 40) * 100 / 240 pixels left of the box.
     assert out[120, 10, 1] == pytest.approx(50 + (10.5 - 40) * 100 / 240 - 0.5, abs=1)
     assert out[120, 10, 2] == pytest.approx(40 + 120.5 * 100 / 240 - 0.5, abs=1)
 
@@ -78,7 +78,7 @@ def test_results_share_no_memory() -> None:
         assert not np.shares_memory(first, third)
 
 
-def test_a_canvas_that_nobody_holds_is_used_again() -> None:
+def test_a_released_canvas_is_reused() -> None:
     for size in (None, (96, 64)):
         composite = Composite(PICTURE, BOX, size)
         addresses = {composite(_face((1, 2, 3))).ctypes.data for _ in range(50)}

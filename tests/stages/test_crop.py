@@ -1,4 +1,4 @@
-"""The square that a face is read in: where it is put, when it stays and when it moves."""
+"""Driver's box: where it is placed, when it stays and when it moves."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_crop_of_a_frame_contains_the_face() -> None:
     assert np.abs(inside[:, :2]).max() < 1.0
 
 
-def test_from_image_maps_the_boxs_corners_to_the_unit_square_and_scales_depth() -> None:
+def test_from_image_maps_corners_to_unit_square_and_scales_depth() -> None:
     box = CropBox(x_px=10.0, y_px=20.0, size_px=50.0)
     points = np.array([[10, 20, 0], [60, 70, 5], [35, 45, -25]], np.float32)
     assert box.from_image(points) == pytest.approx(
@@ -78,7 +78,7 @@ def test_the_box_follows_slowly_when_the_face_nears_its_edge() -> None:
     assert boxes[-1] == boxes[-2], "and then stays"
 
 
-def test_following_depends_on_time_and_not_on_the_number_of_frames() -> None:
+def test_following_depends_on_time_and_not_on_frame_count() -> None:
     def after(steps: int) -> CropBox:
         driver = DriverBox()
         driver(face_at(300, 200, 80), 0)

@@ -1,4 +1,4 @@
-"""What is shown when the face is gone, by the frames' own times."""
+"""Targets without a face, by the frames' own times."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def _ns(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def _jaw(drive: Conditioning) -> float:
-    return float(drive.expression[1, 25])
+def _jaw(target: Conditioning) -> float:
+    return float(target.expression[1, 25])
 
 
 def _same(a: Conditioning, b: Conditioning) -> bool:
@@ -27,7 +27,7 @@ def _same(a: Conditioning, b: Conditioning) -> bool:
 
 @pytest.fixture
 def lost() -> LostFace:
-    """A face was followed until time 0."""
+    """State after a face was tracked until time 0."""
     made = LostFace()
     made.follow(MOVED, -1)
     return made
@@ -59,7 +59,7 @@ def test_a_lost_face_holds_its_last_pose(lost: LostFace) -> None:
         assert lost.state == "holding"
 
 
-def test_then_it_eases_to_neutral_without_a_jump(lost: LostFace) -> None:
+def test_after_holding_it_eases_to_neutral(lost: LostFace) -> None:
     lost.missing(REST, 0)
     times = np.linspace(HOLD_S, HOLD_S + EASE_S, 31)
     jaws = [_jaw(lost.missing(REST, _ns(t))) for t in times]
@@ -70,7 +70,7 @@ def test_then_it_eases_to_neutral_without_a_jump(lost: LostFace) -> None:
     assert np.abs(np.diff(jaws)).max() < 0.06
 
 
-def test_then_it_waits_at_rest_and_shows_the_card(lost: LostFace) -> None:
+def test_after_easing_it_rests_and_shows_the_card(lost: LostFace) -> None:
     lost.missing(REST, 0)
     assert _jaw(lost.missing(REST, _ns(CARD_S - 0.01))) == pytest.approx(0.0, abs=1e-6)
     assert lost.state == "easing"
@@ -98,7 +98,7 @@ def test_a_face_that_comes_back_is_eased_in(lost: LostFace) -> None:
     assert _same(lost.follow(OTHER, _ns(back + 2 * RETURN_S)), OTHER), "once back it is followed at once"
 
 
-def test_what_follows_another_neutral_is_eased_in(lost: LostFace) -> None:
+def test_a_new_neutral_is_eased_in(lost: LostFace) -> None:
     lost.ease(0)
     jaws = [_jaw(lost.follow(OTHER, _ns(t))) for t in np.linspace(0, RETURN_S, 9)]
     assert jaws[0] == pytest.approx(0.8, abs=1e-6)
@@ -106,14 +106,14 @@ def test_what_follows_another_neutral_is_eased_in(lost: LostFace) -> None:
     assert (np.diff(jaws) <= 0).all()
 
 
-def test_a_neutral_that_is_still_being_found_holds_nothing_up(lost: LostFace) -> None:
+def test_searching_the_neutral_delays_no_motion(lost: LostFace) -> None:
     for t in np.linspace(0, RETURN_S, 9):
         lost.ease(_ns(t))
         shown = lost.follow(OTHER, _ns(t))
     assert _same(shown, OTHER)
 
 
-def test_a_face_lost_again_while_it_comes_back_holds_what_was_shown(lost: LostFace) -> None:
+def test_a_face_lost_while_returning_holds_the_last_target(lost: LostFace) -> None:
     lost.missing(REST, 0)
     lost.missing(REST, _ns(2.0))
     shown = lost.follow(MOVED, _ns(2.1))
@@ -128,7 +128,7 @@ def test_standby_by_key_rests_at_once(lost: LostFace) -> None:
     assert lost.state == "standby"
 
 
-def test_another_portrait_never_gets_the_first_ones_points(lost: LostFace) -> None:
+def test_points_of_one_portrait_never_reach_another(lost: LostFace) -> None:
     lost.portrait_changed()
     assert _same(lost.missing(REST, 0), REST)
     lost.portrait_changed()

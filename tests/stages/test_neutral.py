@@ -23,7 +23,7 @@ JAW, BLINK = NAMES.index("jawOpen"), NAMES.index("eyeBlinkLeft")
 
 
 def _found(finder: NeutralFinder, face: MotionCode, captured_ns: int) -> MotionCode | None:
-    """The neutral after this frame, and a check of what the finder returned."""
+    """Return the neutral after this frame, and check the finder's result."""
     before = finder.face
     assert finder(face, captured_ns) is (finder.face is face and before is not face)
     return finder.face
@@ -53,11 +53,11 @@ def _yaw(found: MotionCode) -> float:
 
 
 def _eased(driver: DriverNeutral, face: MotionCode, seconds: Iterable[float]) -> np.ndarray:
-    """The neutral's yaw while this face is seen, degrees."""
+    """Return the neutral's yaw in degrees while this face is tracked."""
     return np.array([_yaw(driver(face, round(s * SECOND_NS)).face) for s in seconds])
 
 
-def test_a_calmer_face_becomes_neutral_within_a_third_of_a_second_and_without_a_jump() -> None:
+def test_a_calmer_face_is_eased_in_within_a_third_of_a_second() -> None:
     neutral = DriverNeutral()
     first, calm = motion(pose(yaw=10), jawOpen=0.5), motion(jawOpen=0.02)
     assert neutral(first, 0).face is first
@@ -85,14 +85,14 @@ def test_calibrate_eases_too_and_ends_at_the_face_that_was_taken() -> None:
 
 
 @pytest.mark.parametrize("fps", [10, 25, 60])
-def test_a_neutral_eases_by_the_frames_times_and_not_their_number(fps: int) -> None:
+def test_a_neutral_eases_by_frame_times_and_not_frame_count(fps: int) -> None:
     neutral = DriverNeutral()
     neutral(motion(pose(yaw=10), jawOpen=0.5), 0)
     yaws = _eased(neutral, motion(), np.arange(1, round(0.3 * fps) + 1) / fps)
     assert yaws[-1] == pytest.approx(0.35, abs=0.25)
 
 
-def test_while_a_driver_comes_to_rest_the_neutral_stays_near_them() -> None:
+def test_the_neutral_follows_a_driver_who_comes_to_rest() -> None:
     neutral = DriverNeutral()
     times = np.arange(0, 1.5, 0.033)
     turns = 10 - 10 * times / 1.5
@@ -103,7 +103,7 @@ def test_while_a_driver_comes_to_rest_the_neutral_stays_near_them() -> None:
     assert np.abs(apart).max() < 1.5
 
 
-def test_a_face_between_two_is_a_face() -> None:
+def test_interpolated_motion_is_a_valid_face() -> None:
     a, b = motion(pose(yaw=20, at=(0.0, 0.0)), jawOpen=0.2), motion(pose(yaw=-10, at=(0.2, 0.0), scale=0.6))
     half = between(a, b, 0.5)
     assert _yaw(half) == pytest.approx(5, abs=0.1)
@@ -115,7 +115,7 @@ def test_a_face_between_two_is_a_face() -> None:
     }
 
 
-def test_reset_looks_for_the_neutral_anew() -> None:
+def test_reset_restarts_the_search_for_the_neutral() -> None:
     neutral = NeutralFinder()
     first, second = motion(), motion(jawOpen=0.5)
     neutral(first, 0)
@@ -139,7 +139,7 @@ def _watch(identity: IdentityFilter, faces: Iterable[MotionCode], fps: float = 2
 
 @pytest.mark.parametrize("values", [{"jawOpen": 0.8}, {"eyeBlinkLeft": 1.0}, {"mouthSmileLeft": 0.9}])
 def test_the_first_frame_is_taken_for_what_it_is(values: dict[str, float]) -> None:
-    """A driver who starts in mid-laugh, with closed eyes or talking."""
+    """A driver who starts laughing, with closed eyes or talking."""
     face = motion(**values)
     read, first = read_expression(face), IdentityFilter()(face, 0)
     for name, value in values.items():
@@ -155,7 +155,7 @@ def test_a_driver_who_laughs_all_the_time_still_laughs() -> None:
     assert found[JAW] > 0.5
 
 
-def test_resting_lids_of_a_driver_become_average_ones_while_closed_stays_closed() -> None:
+def test_resting_lids_become_average_and_closed_lids_stay_closed() -> None:
     narrow = float(resting_face().expression[BLINK] + resting_face().spread[BLINK])
     identity = IdentityFilter()
     first = identity(motion(eyeBlinkLeft=narrow), 0).blendshapes[BLINK]
@@ -170,7 +170,7 @@ def test_resting_lids_of_a_driver_become_average_ones_while_closed_stays_closed(
 
 
 def test_a_drivers_own_face_is_no_expression() -> None:
-    """Landmarks of a long face: all of it is identity, whatever the first frames made of it."""
+    """All of a long face is identity, whatever the first frames estimated."""
     long = motion().shape * np.array([1.0, 1.15, 1.0], np.float32)
     face, identity = replace(motion(), shape=long), IdentityFilter()
     jaw = np.zeros_like(long)
@@ -208,7 +208,7 @@ def test_after_calibrate_the_face_that_was_taken_is_at_rest() -> None:
     assert not driver(narrow, SECOND_NS + 1).jumped
 
 
-def test_what_was_studied_stays_while_a_recording_is_drawn() -> None:
+def test_the_studied_neutral_stays_while_a_recording_is_drawn() -> None:
     driver = DriverNeutral()
     calm, laughing = motion(pose(yaw=2), jawOpen=0.01), motion(pose(yaw=20), jawOpen=0.7)
     for number, face in enumerate([laughing] * 30 + [calm] * 5):

@@ -1,4 +1,4 @@
-"""WarpFields put together on the canvas, from the portrait's own pixels."""
+"""Compositing of warp fields from the portrait's own pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = [None, (96, 72), (72, 96), (64, 64), (130, 67), (321, 243)]
 
 
 def _picture() -> Image:
-    """Soft blobs: what is sampled a little beside its place is only a little different."""
+    """Return soft blobs, where a small sampling error makes a small difference."""
     noise = np.random.default_rng(0).integers(0, 256, (30, 36, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(noise, (360, 300), interpolation=cv2.INTER_CUBIC))
 
@@ -33,7 +33,7 @@ def _layers(*, mask: float = 1.0, paint: int = 255, flow: tuple[float, float] = 
 
 
 def _wild(seed: int = 1) -> WarpFields:
-    """Everything at once: a flow that leaves the crop, and a mask that lets paint through."""
+    """Return a flow that leaves the crop, with a mask that shows inpainting."""
     rng = np.random.default_rng(seed)
     small = rng.normal(0, 0.15, (6, 6, 2)).astype(np.float32)
     return WarpFields(
@@ -68,7 +68,7 @@ def test_at_rest_the_canvas_is_the_portraits_picture(size: tuple[int, int] | Non
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_what_moves_is_the_portraits_own_pixels(size: tuple[int, int] | None) -> None:
+def test_moving_pixels_are_the_portraits_own(size: tuple[int, int] | None) -> None:
     rest = _still(size)
     side = min(size or (S, S))
     by = 2 * 4 / side  # four pixels of the canvas
@@ -96,7 +96,7 @@ def test_paint_covers_what_the_mask_opens(size: tuple[int, int] | None) -> None:
     assert (out[shown] == rest[shown]).all(), "and nothing else"
 
 
-def test_what_comes_from_outside_the_crop_is_the_portraits_and_not_paint() -> None:
+def test_pixels_from_outside_the_crop_are_not_inpainted() -> None:
     painted = _layers(mask=0.0, paint=255, flow=(0.0, -0.5))
     out = _composite((64, 64))(painted)
     above = _composite((64, 64), box=CropBox(x_px=90.0, y_px=80.0 - 35.0, size_px=140.0))(_layers())
@@ -108,7 +108,7 @@ def test_what_comes_from_outside_the_crop_is_the_portraits_and_not_paint() -> No
 
 
 @pytest.mark.parametrize("size", [(96, 64), (64, 96)], ids=str)
-def test_beside_the_crop_motion_comes_to_rest_and_nothing_is_painted(size: tuple[int, int]) -> None:
+def test_beside_the_crop_motion_fades_without_inpainting(size: tuple[int, int]) -> None:
     rest, out = _still(size), _composite(size)(_layers(mask=0.0, paint=255, flow=(0.1, 0.1)))
     if size[0] < size[1]:
         rest, out = (a.transpose(1, 0, 2) for a in (rest, out))
@@ -137,7 +137,7 @@ def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     ].numpy()
     got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
-    # OpenCV samples to a 32nd of a pixel; what lies outside the crop is told cell by cell.
+    # OpenCV samples to a 32nd of a pixel. Pixels from outside the crop are decided by cells.
     assert apart.mean() < 1.5
     assert np.quantile(apart, 0.95) <= 6
     assert np.abs(np.roll(got, 2, axis=1).astype(int) - want).mean() > 4, "the measure sees two pixels"
@@ -153,7 +153,7 @@ def test_each_frame_is_drawn_anew() -> None:
         assert (first == kept).all()
 
 
-def test_results_share_no_memory_and_are_used_again_once_nobody_holds_them() -> None:
+def test_results_share_no_memory_and_are_reused_once_released() -> None:
     composite = _composite((96, 72))
     first, second = composite(_wild(1)), composite(_wild(2))
     assert not np.shares_memory(first, second)

@@ -12,7 +12,7 @@ import pytest
 from mimicam.benchmarks.web_loopback import write_camera
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.tracker import FaceTracker
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.types import Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.pipeline_pool import PipelinePool

@@ -1,6 +1,6 @@
-"""The compact generator's conditioning: where control points are and go, and the inputs of the two motion codes.
+"""Conditioning of the compact generator: control points, and the inputs of both motion codes.
 
-Live use and training call the same functions, so that a model is used on what it was trained on.
+Live use and training call the same functions, so that a model runs on the inputs it was trained on.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from mimicam.engine.face.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
+from mimicam.engine.face.geometry import RIGID, place
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
+from mimicam.engine.face.motion import pose_vector
 from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
 from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.models.compact.teeth import paint_teeth
 from mimicam.engine.runtime.buffers import BufferPool
-from mimicam.engine.types import Float, HeadPose, Image, MotionCode
+from mimicam.engine.types import Float, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
 # fmt: off
@@ -26,17 +27,16 @@ _EXTRA = np.array([
     50, 280, 205, 425, 101, 330, 116, 345, 36, 266, 147, 376, 192, 416, 212, 432, 214, 434,
     2, 98, 327, 129, 358, 9, 151, 164, 18, 200, 199, 175,
 ])
-# fmt: on
-# Contours of the openings, each a closed loop.
+# Contours of the eyes' openings, each a closed loop.
 RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
 LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
-"""The landmarks that carry the flow, int ``[176]``."""
+"""Landmarks that carry the flow, int ``[176]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buffers:
-    """Memory of a portrait's drives."""
+    """Buffer pools of one portrait's conditionings."""
 
     openings: BufferPool[np.float32]
     mouths: BufferPool[np.float32]
@@ -44,34 +44,34 @@ class Buffers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """One target for one portrait, in crop space."""
+    """Generator inputs of one target for one portrait, in crop space."""
 
     source_points: Float
     """``[176, 3]``"""
     target_points: Float
     """``[176, 3]``"""
     affine: Float
-    """``[2, 3]``, source_from_target: the best affine map of the rigid points, by pose alone: exactly the identity while
-    the head keeps its pose, whatever the face does."""
+    """``[2, 3]``, source_from_target: best affine map of the rigid points, from the pose alone. It
+    is exactly the identity while the head keeps its pose, whatever the face does."""
     head: Float
-    """``[3]``: the target head's centre x, y and its scale."""
+    """``[3]``: centre x, y and scale of the target's head."""
     expression: Float
-    """``[2, 52]``: the portrait's own blendshapes, the target's."""
+    """``[2, 52]``: blendshapes of the portrait, then of the target."""
     pose: Float
-    """``[2, 12]``: the portrait's own pose vector, the target's."""
+    """``[2, 12]``: pose vector of the portrait, then of the target."""
     openings: Float
-    """``[6, S/2, S/2]`` in 0..1: inside of the lips and between the lids, where the target shows them, then where
-    the portrait does; then where upper and lower teeth show in the target's mouth. What opens there was never seen: it
-    has to be painted, not stretched."""
+    """``[6, S/2, S/2]`` in 0..1. Inside of the lips and between the lids, of the target and then of
+    the portrait. Last, the upper and lower teeth in the target's mouth. What opens there is not in
+    the portrait, so it has to be inpainted, not stretched."""
     own_teeth: Float
-    """``[1]``: how surely the portrait's own open mouth shows teeth, 0..1."""
+    """``[1]``: confidence that the portrait's own open mouth shows teeth, 0..1."""
     mouth: Mouth = field(compare=False)
-    """The inside of the mouth, drawn; no input of the generator's."""
+    """Painted inside of the mouth; not an input of the generator."""
     maps: Buffers = field(repr=False, compare=False)
-    """Where the maps of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
+    """Pools of the maps. Maps of a conditioning that is still in use are not overwritten."""
 
     def tensors(self) -> dict[str, Float]:
-        """The generator's inputs besides the portrait's features, by name."""
+        """Return the generator's inputs besides the portrait's features, by name."""
         return {name: getattr(self, name) for name in CONDITIONING}
 
     def towards(self, other: Conditioning, share: float) -> Conditioning:
@@ -85,20 +85,10 @@ class Conditioning:
         return replace(other, openings=openings, mouth=mouth, **mixed)
 
 
-def read_motion(landmarks: Float, blendshapes: Float) -> MotionCode:
-    """Pose, canonical shape and expression of crop-space landmarks ``[478, 3]``."""
-    pose = head_pose(landmarks)
-    return MotionCode(expression=blendshapes, pose=pose, shape=canonical_shape(landmarks, pose))
-
-
-def shape_change(expression_change: Float) -> Float:
-    """Canonical displacement ``[478, 3]`` that a blendshape difference ``[52]`` brings on the mean face."""
-    change: Float = np.tensordot(expression_change, face_geometry().shape_from_expression, axes=(0, 0))
-    return change
-
-
 def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Conditioning:
-    """Points and codes that carry ``source`` to ``target`` (its shape with the source's identity).
+    """Return the conditioning that carries ``source`` to ``target``.
+
+    ``target``: a motion whose shape has the source's identity.
 
     ``map_px``: side of the maps of openings, half of the model's picture.
     """
@@ -106,7 +96,7 @@ def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 
 
 
 class ConditioningBuilder:
-    """`build_conditioning` from one source: what is the source's own is worked out once."""
+    """Builds the conditionings of one source, whose own part is computed once."""
 
     def __init__(
         self, source: MotionCode, *, map_px: int, buffers: int = 1, colours: MouthColours = WHITE_LIGHT
@@ -116,8 +106,8 @@ class ConditioningBuilder:
         Args:
             source: the portrait's own motion.
             map_px: side of the maps of openings.
-            buffers: of how many drives the maps are allocated now, not when they are needed.
-            colours: of the inside of its mouth.
+            buffers: number of conditionings whose maps are allocated in advance.
+            colours: colours of its teeth and gums.
         """
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
@@ -132,7 +122,9 @@ class ConditioningBuilder:
         )
 
     def __call__(self, target: MotionCode) -> Conditioning:
-        """The drive to a target."""
+        """Return the conditioning of a target."""
+        # `carried` is the source's shape in the target's pose: the affine map follows the pose
+        # alone.
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
         mouth = self._mouth(target, landmarks, self._maps.mouths.take())
         return Conditioning(
@@ -149,6 +141,7 @@ class ConditioningBuilder:
         )
 
     def _draw(self, target: MotionCode, landmarks: Float) -> Float:
+        # Two openings of the target, two of the source, two rows of the target's teeth.
         out = self._maps.openings.take()
         paint_opening_masks(landmarks, canvas=self._canvas, out=out[:2])
         out[2:4] = self._openings
@@ -157,14 +150,17 @@ class ConditioningBuilder:
 
 
 def draw_opening_masks(landmarks: Float, size_px: int) -> Float:
-    """``[2, size, size]`` in 0..1: the inside of the lips, and between the lids, of crop-space landmarks ``[478, 3]``."""
+    """Return masks ``[2, size, size]`` in 0..1: inside of the lips, and between the lids.
+
+    ``landmarks``: ``[478, 3]``, crop space.
+    """
     out = np.empty((2, size_px, size_px), np.float32)
     paint_opening_masks(landmarks, canvas=MaskRasteriser(size_px), out=out)
     return out
 
 
 def paint_opening_masks(landmarks: Float, *, canvas: MaskRasteriser, out: Float) -> None:
-    """`draw_opening_masks` into ``out``, on a canvas of the maps' size."""
+    """Draw the masks of `draw_opening_masks` into ``out``; ``canvas`` has the masks' size."""
     points = canvas.points(landmarks)
     for layer, loops in zip(out, ((INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
         cv2.fillPoly(canvas.blank(), [points[loop] for loop in loops], 255, shift=SHIFT)
@@ -172,23 +168,15 @@ def paint_opening_masks(landmarks: Float, *, canvas: MaskRasteriser, out: Float)
 
 
 def read_mouth_colours(own: MotionCode, crop: Image) -> MouthColours:
-    """Of a portrait's crop ``[S, S, 3]``, in which its own motion was read."""
+    """Return the mouth's colours in a portrait's crop ``[S, S, 3]``; ``own``: its motion there."""
     landmarks, side = place(own.shape, own.pose), len(crop)
     return mouth_colours(crop, (landmarks + 1) * (side / 2) - 0.5, draw_opening_masks(landmarks, side)[0])
 
 
-def pose_vector(pose: HeadPose) -> Float:
-    """``[12]``: the rotation's nine entries, the place, and the log of the scale (near 0 for a usual crop)."""
-    out = np.empty(12, np.float32)
-    out[:9] = pose.rotation.ravel()
-    out[9:11] = pose.translation
-    out[11] = np.log(pose.scale) + 1.0
-    return out
-
-
 def fit_affine(source: Float, target: Float) -> Float:
-    """Least-squares ``[2, 3]`` with ``target = A @ (x, y, 1)``; points ``[N, 2]``."""
+    """Return the least-squares ``[2, 3]`` with ``target = A @ (x, y, 1)``; points ``[N, 2]``."""
     homogeneous = np.concatenate([source, np.ones((len(source), 1), np.float32)], axis=1)
+    # The small ridge keeps the system solvable if all points coincide.
     normal = homogeneous.T @ homogeneous + 1e-6 * np.eye(3, dtype=np.float32)
     solution: Float = np.linalg.solve(normal, homogeneous.T @ target).T.astype(np.float32)
     return solution

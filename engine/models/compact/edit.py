@@ -1,8 +1,8 @@
-"""Put the driver's motion on the portrait's: modes, gains, absolute or relative motion (DPE, equations 3 to 7).
+"""Apply the driver's motion to the portrait's: modes, gains, references (DPE, equations 3 to 7).
 
-DPE adds the driver's code to the source's latent. Here both faces are read by the tracker. Absolute expression takes the
-portrait's own expression away and puts the driver's in its place. Relative expression adds what the driver does beyond
-their neutral to what the portrait does.
+DPE adds the driver's code to the source's latent. Here the tracker reads both faces. Absolute
+expression replaces the portrait's expression with the driver's. Relative expression adds the
+driver's change from their neutral to the portrait's expression.
 """
 
 from __future__ import annotations
@@ -20,27 +20,31 @@ from mimicam.engine.types import EditSettings, Float, HeadPose, Mode, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)
 _CALM_TURN_RAD = np.deg2rad(15.0)
+"""Limit of the neutral's own rotation where relative pose counts from it."""
 _MAX_TURN_RAD = np.deg2rad(50.0)
+"""Limit of the rotation between reference and driver, after the gain."""
 _SCALE_LIMITS = (0.6, 1.6)
+"""Limits of the head's scale relative to the reference, after the gain."""
 _SHIFT_LIMIT = 0.6
+"""Crop units. Limit of the head's displacement."""
 _RESIDUAL_LIMIT = 0.2
-"""Head units, about 12 mm: more is a tracker that slipped."""
+"""Head units, about 12 mm. A larger residual means that the tracker slipped."""
 
 
 class MotionEdit:
-    """Computes where one portrait's face shall be, and with which expression."""
+    """Computes the pose and expression of one portrait's targets."""
 
     def __init__(self, portrait: MotionCode) -> None:
-        """``portrait``: the source's own motion."""
+        """Set up for a portrait with this motion of its own."""
         self._portrait = portrait
         self._own = read_expression(portrait)
 
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
-        """The target motion.
+        """Return the target motion.
 
         Args:
             driver: the driver's motion now.
-            neutral: what is known of the driver; None takes their motion as it is, absolutely.
+            neutral: the driver's neutral and expression; None makes all motion absolute.
             settings: mode, gains and references.
         """
         if settings.mirror:
@@ -63,7 +67,7 @@ class MotionEdit:
 
 
 def absolute_expression(portrait: MotionCode, own: Expression, driver: Expression, gain: float) -> MotionCode:
-    """The portrait with the driver's expression instead of its own (DPE, equation 3).
+    """Replace the portrait's expression with the driver's (DPE, equation 3).
 
     A gain scales the distance from the average resting face: 0 gives the portrait at rest.
 
@@ -76,6 +80,7 @@ def absolute_expression(portrait: MotionCode, own: Expression, driver: Expressio
     rest, part = resting_face(), np.float32(gain)
     wanted = rest.expression + part * (driver.blendshapes - rest.expression)
     moved = rest.displacement + part * (driver.displacement - rest.displacement) - own.displacement
+    # Landmark motion that the blendshapes do not explain on the mean face.
     residual = moved - shape_change(wanted - own.blendshapes)
     expression = np.clip(wanted, 0.0, 1.0).astype(np.float32)
     shape = portrait.shape + shape_change(expression - own.blendshapes) + _limited(residual)
@@ -85,13 +90,14 @@ def absolute_expression(portrait: MotionCode, own: Expression, driver: Expressio
 def relative_expression(
     portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gain: float
 ) -> MotionCode:
-    """The portrait's own expression and what the driver does beyond their neutral.
+    """Add the driver's change from their neutral to the portrait's expression.
 
-    The driver's neutral becomes the portrait's expression, and the driver's extreme the extreme: a closed eye closes
-    whatever the two faces' resting lids are.
+    The driver's neutral maps to the portrait's expression, and the driver's extremes to the
+    extremes. So a closed eye closes, whatever the two faces' resting lids are.
     """
     own, now = portrait.expression, driver.expression
     rest = np.minimum(neutral.expression, CALM)
+    # Range left to 1 or to 0 on the portrait, relative to the driver's.
     room = np.where(now > rest, (1 - own) / np.maximum(1 - rest, 0.2), own / np.maximum(rest, 0.2))
     target = own + gain * (now - rest) * np.clip(room, 0.0, 1.5)
     expression = np.clip(target, 0.0, 1.0).astype(np.float32)
@@ -100,9 +106,9 @@ def relative_expression(
 
 
 def residual_displacement(driver: MotionCode, neutral: MotionCode) -> Float:
-    """What the landmarks tell of a driver's expression beyond the blendshapes, canonical ``[478, 3]``.
+    """Return the landmark displacement beyond the blendshapes, canonical ``[478, 3]``.
 
-    A blendshape moves the mean face's landmarks, which explains four fifths of what the lips do; see
+    Blendshapes on the mean face explain four fifths of lip motion; see
     `engine.face.expression_filter`.
     """
     read = displacement_of_one_person(driver, neutral)
@@ -110,11 +116,13 @@ def residual_displacement(driver: MotionCode, neutral: MotionCode) -> Float:
 
 
 def edit_pose(portrait: HeadPose, driver: HeadPose, neutral: HeadPose | None, gain: float) -> HeadPose:
-    """Target pose in crop space, kept within what training has seen.
+    """Return the target pose in crop space, limited to the range of the training clips.
 
-    ``neutral``: the driver's, which becomes the portrait's own pose; None makes the driver's pose the target.
+    ``neutral``: the driver's, which becomes the portrait's own pose; None makes the driver's pose
+    the target.
     """
     base = portrait if neutral is None else neutral
+    # A neutral that is turned further than the limit counts only up to it.
     rest = base.rotation if neutral is None else scaled_rotation(base.rotation, 1.0, _CALM_TURN_RAD)
     turn = scaled_rotation(driver.rotation @ rest.T, gain, _MAX_TURN_RAD)
     ratio = float(np.clip((driver.scale / base.scale) ** gain, *_SCALE_LIMITS))
@@ -128,7 +136,8 @@ def edit_pose(portrait: HeadPose, driver: HeadPose, neutral: HeadPose | None, ga
 
 
 def mirrored(motion: MotionCode) -> MotionCode:
-    """The same face seen in a mirror."""
+    """Return the same face mirrored."""
+    # Reflect x, and exchange landmarks and blendshapes of both sides.
     flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
     return replace(
         motion,
@@ -143,7 +152,7 @@ def mirrored(motion: MotionCode) -> MotionCode:
 
 
 def mirrored_neutral(neutral: Neutral) -> Neutral:
-    """The same driver seen in a mirror."""
+    """Return the same driver mirrored."""
     flip = np.array([-1.0, 1.0, 1.0], np.float32)
     expression = Expression(
         blendshapes=neutral.expression.blendshapes[_OTHER_SIDE],

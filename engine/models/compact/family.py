@@ -1,4 +1,4 @@
-"""The compact preset for the loader."""
+"""Compact family for the loader: openers, default backend and messages."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The compact preset as the two networks that run: flat inputs and outputs, and in half precision where that is safe.
+"""Compact networks in the form that runs: flat inputs and outputs, optionally half precision.
 
-Their inputs and outputs are those of `engine.models.compact.spec`, in its order.
+Inputs and outputs are those of `engine.models.compact.spec`, in its order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mimicam.engine.models.compact.spec import FEATURES, generator_spec
 
 
 class CompactEncoder(nn.Module):
-    """Picture to latent and maps, as a flat tuple."""
+    """Maps a picture to latent and feature maps, as a flat tuple."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class CompactEncoder(nn.Module):
 
 
 class CompactGenerator(nn.Module):
-    """A portrait's features and a frame's conditioning to the layers of a picture."""
+    """Maps a portrait's features and a frame's conditioning to warp fields."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
@@ -41,7 +41,10 @@ class CompactGenerator(nn.Module):
 
 
 class PixelGenerator(nn.Module):
-    """`CompactGenerator` with its layers as `engine.types.WarpFields` has them: see `pixel_generator_spec`."""
+    """`CompactGenerator` with outputs laid out as in `engine.types.WarpFields`.
+
+    See `engine.models.compact.spec.pixel_generator_spec`.
+    """
 
     def __init__(self, model: Compact) -> None:
         super().__init__()
@@ -54,9 +57,10 @@ class PixelGenerator(nn.Module):
 
 
 class HalfCompactGenerator(nn.Module):
-    """`CompactGenerator` with its convolutions in half precision; codes, flow and mask stay float32.
+    """`CompactGenerator` with convolutions in half precision; codes, flow and mask stay float32.
 
-    The model says itself what must not be rounded (`engine.models.compact.network.warp`), as in training under autocast.
+    The network itself excludes what must not be rounded
+    (`engine.models.compact.landmark_flow.warp`), as in training under autocast.
     """
 
     def __init__(self, model: Compact, dtype: torch.dtype = torch.float16) -> None:
@@ -64,10 +68,10 @@ class HalfCompactGenerator(nn.Module):
         self._whole, self._dtype = CompactGenerator(model), dtype
         for layer in self._whole.generator.modules():
             if isinstance(layer, nn.Conv2d):
-                layer.to(dtype)  # now, not anew for each frame
+                layer.to(dtype)  # once, not in each frame
 
     def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        # Nothing cached: a captured graph would keep reading a cast that is gone.
+        # No cache: a captured graph would keep reading a cast that was freed.
         with torch.autocast(latent.device.type, self._dtype, cache_enabled=False):
             layers = self._whole(latent, *rest)
         return tuple(layer.float() for layer in layers)

@@ -1,6 +1,7 @@
-"""The compact family on one GPU stream: one CUDA graph a frame, from conditioning to warp fields or finished picture.
+"""Compact family on one GPU stream: one CUDA graph per frame, to warp fields or finished picture.
 
-Its motion comes from the tracker, so smoothing, neutral and edit run on the host; their result is uploaded once.
+Motion comes from the tracker, so smoothing, neutral and edit run on the host. Their result is
+uploaded once.
 """
 
 from __future__ import annotations
@@ -28,19 +29,23 @@ if TYPE_CHECKING:
 
 
 class GpuCompact:
-    """See `engine.models.base.TrackerDrivenModel`. It draws finished frames where its networks run."""
+    """Draws finished frames where its networks run; see `engine.models.base.TrackerDrivenModel`."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
-        """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
+        """Allocate uploads and downloads.
+
+        ``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names.
+        """
         import torch
 
         self._gpu, self._encoder, self._generator = gpu, networks["encoder"], networks["generator"]
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
         self._resident: Features | None = None
+        # Buffers of fixed address, which captured graphs keep reading and writing.
         self._uploads = {name: Upload(gpu, self._generator.inputs[name]) for name in CONDITIONING}
         self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
         self._downloads = {
@@ -61,6 +66,7 @@ class GpuCompact:
 
         self._gpu.queue(work)
         self._gpu.mark()()
+        # The outputs are complete: the event above was waited for.
         arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
@@ -90,7 +96,9 @@ class GpuCompact:
         return CompactCanvas(self, self._gpu)
 
     def enter(self, features: Features) -> None:
-        """Move another portrait onto the GPU; its memory stays where it is, so captured steps stay valid.
+        """Move a portrait onto the GPU.
+
+        Its memory keeps its addresses, so captured steps stay valid.
 
         Raises:
             EngineError: another model encoded it.
@@ -110,15 +118,16 @@ class GpuCompact:
         self._resident = features
 
     def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:
-        """A frame of the portrait that was entered, and wait for it."""
+        """Draw a frame of the entered portrait, and wait for it."""
         for name, upload in self._uploads.items():
             np.copyto(upload.host[0], conditioning[name])
+        # The step enqueues its work and returns a function that waits for it.
         step()()
 
     def run_canvas(
         self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float], mouth: Float
     ) -> None:
-        """`run` for a step that `draw`s."""
+        """Run a step that calls `draw`, with the painted mouth; see `run`."""
         np.copyto(self._mouth.host[0], mouth)
         self.run(step, conditioning)
 
@@ -142,7 +151,10 @@ class GpuCompact:
 
 
 class CompactCanvas:
-    """See `engine.models.frame_graph.CanvasGraph`. Several may draw by one model, in turns."""
+    """Draws the frames of one session; see `engine.models.frame_graph.CanvasGraph`.
+
+    Several sessions may share a model, one frame at a time.
+    """
 
     def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
         self._model, self._gpu = model, gpu
@@ -158,6 +170,7 @@ class CompactCanvas:
         if self._surface is not None and self._surface.fits(texture):
             self._surface.show(texture)
         else:
+            # Another size needs other buffers, and with them another capture.
             surface = self._surface = LayeredSurface(self._gpu, texture)
             self._step = Step(self._gpu, lambda: self._model.draw(surface))
         self._texture = texture
@@ -173,14 +186,17 @@ class CompactCanvas:
 def compact_networks(
     model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
 ) -> dict[str, FixedNetwork]:
-    """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
+    """Open encoder and generator in PyTorch.
+
+    The encoder runs in float32, since its rounding would stay in every frame.
+    """
     import torch
 
     from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator, HalfCompactGenerator
 
     specs = encoder_spec(model.config), generator_spec(model.config)
     examples = [{t.name: torch.zeros(t.shape) for t in spec.inputs} for spec in specs]
-    examples[1]["head"][:, 2] = 1.0  # a head of no size is divided by
+    examples[1]["head"][:, 2] = 1.0  # the head's scale is a divisor
     encoder = TorchNetwork(CompactEncoder(model), examples[0], specs[0].output_names, gpu)
     chosen = HalfCompactGenerator(model) if half else CompactGenerator(model)
     names = specs[1].output_names
@@ -189,13 +205,15 @@ def compact_networks(
 
 
 def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> GpuCompact:
-    """A bundle in PyTorch on the GPU, convolutions in half precision, a frame as one CUDA graph.
+    """Open a bundle in PyTorch on the GPU.
+
+    Convolutions run in half precision, a frame as one CUDA graph.
 
     Raises:
         EngineError: no GPU, or no such model.
     """
     gpu = gpu or CudaGpu()
-    model, facts = load_compact(folder)
+    model, bundle = load_compact(folder)
     backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
-    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
-    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)
+    info = ModelInfo(name=bundle.name, sha256=bundle.sha256, size=bundle.size, backend=backend)
+    return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, info)

@@ -1,4 +1,4 @@
-"""The flow that the tracker's landmarks tell, and how pictures and maps are warped along a flow.
+"""Flow from the tracker's landmarks, and warping of pictures and maps along a flow.
 
 Shape letters: N batch, P pixels, K control points, D features, h w map.
 """
@@ -11,14 +11,18 @@ from torch.nn import functional as F
 
 
 class LandmarkFlow(nn.Module):
-    """Where the landmarks say the picture goes: a dense backward flow and a map of what is where.
+    """Turns landmark motion into a dense backward flow and features of each pixel.
 
-    Each target pixel looks up the control points around it (softmax over learned Gaussians) and moves as
-    they do; the head's affine motion carries what has no landmarks (hair, neck), fading to rest away from it.
+    Each target pixel moves as the control points around it do (softmax over learned Gaussians).
+    Hair and neck have no landmarks: they follow the head's affine motion, which fades to rest away
+    from the head.
     """
 
     def __init__(self, points: int, embed: int) -> None:
-        """``points``: control points; ``embed``: learned values of each, splatted onto the target."""
+        """Create the parameters of ``points`` control points.
+
+        ``embed``: learned values per point, splatted onto the target.
+        """
         super().__init__()
         self.log_sharpness = nn.Parameter(torch.full((points,), 5.5))
         self.bias = nn.Parameter(torch.zeros(points))
@@ -30,8 +34,10 @@ class LandmarkFlow(nn.Module):
     def forward(
         self, source_NK3: Tensor, target_NK3: Tensor, affine_N23: Tensor, head_N3: Tensor, size: int
     ) -> tuple[Tensor, Tensor]:
-        """Flow ``[N, 2, size, size]`` in crop units (source minus target), and features ``[N, D, size, size]``,
-        the first of which tells how much of each pixel's motion the control points decide (0..1).
+        """Return flow ``[N, 2, size, size]`` and features ``[N, D, size, size]``.
+
+        The flow is in crop units, source minus target. The first feature is the share of each
+        pixel's motion that the control points decide (0..1).
 
         Args:
             source_NK3, target_NK3: control points in crop space.
@@ -39,13 +45,15 @@ class LandmarkFlow(nn.Module):
             head_N3: target head centre x, y and scale, crop units.
         """
         grid_P2 = pixel_grid(size, source_NK3)
-        # Products where slices would do: OpenVINO rounds what it slices to bf16, and places by a quarter of a pixel.
+        # Products select the columns: OpenVINO rounds slices to bf16, which moves positions by a
+        # quarter of a pixel.
         plane_32, depth_31 = _columns(source_NK3)
         target_NK2, turn_N22, shift_N12 = (
             target_NK3 @ plane_32,
             affine_N23 @ plane_32,
             (affine_N23 @ depth_31).transpose(-1, -2),
         )
+        # Only the points' displacement beyond the head's affine motion is splatted.
         local_NK2 = source_NK3 @ plane_32 - (target_NK2 @ turn_N22.transpose(-1, -2) + shift_N12)
         depth_NK1 = (target_NK3 - source_NK3) @ depth_31
         embedding_NKE = self.embedding.expand(source_NK3.shape[0], -1, -1)
@@ -55,6 +63,7 @@ class LandmarkFlow(nn.Module):
         splat_NPD = weight_NPK @ values_NKD / (weight_NPK.sum(-1, keepdim=True) + self._rest_weight())
         rigid_NP2 = grid_P2 @ turn_N22.transpose(-1, -2) + shift_N12 - grid_P2
         centre_N12, scale_N11 = (head_N3[:, None] @ part for part in (plane_32, depth_31))
+        # The affine motion fades out with the distance from the head's centre, in head sizes.
         distance_NP1 = (grid_P2[None] - centre_N12).norm(dim=-1, keepdim=True) / scale_N11
         head_NP1 = torch.sigmoid(self.head_softness * (self.head_radius - distance_NP1))
         flow_NP2 = rigid_NP2 * head_NP1 + splat_NPD[..., :2]
@@ -64,11 +73,12 @@ class LandmarkFlow(nn.Module):
         return flow, features
 
     def _weights(self, grid_P2: Tensor, target_NK2: Tensor) -> Tensor:
-        """``exp(bias - sharp |g - p|^2)``, ``[N, P, K]``, less a constant that keeps all below 1.
+        """Return ``exp(bias - sharp |g - p|^2)``, ``[N, P, K]``, divided so that all stay below 1.
 
-        The exponent is linear in ``(g, |g|^2, 1)``, so that those of all pixels and points are one matrix product. It is
-        bounded, so that a softmax's search for the largest is not needed (and OpenVINO would take softmax between two
-        products for attention, in bf16, where the product's large terms do not cancel).
+        The exponent is linear in ``(g, |g|^2, 1)``, so one matrix product covers all pixels and
+        points. It is bounded, so a softmax's search for the maximum is not needed. OpenVINO would
+        also run a softmax between two products as attention in bf16, where the product's large
+        terms do not cancel.
         """
         sharp_NK1 = self.log_sharpness.exp()[:, None].expand(target_NK2.shape[0], -1, -1)
         square_NK1 = (target_NK2**2).sum(-1, keepdim=True)
@@ -84,14 +94,14 @@ class LandmarkFlow(nn.Module):
 
 
 def pixel_grid(size: int, like: Tensor) -> Tensor:
-    """Pixel centres of a ``size`` x ``size`` map in crop space, ``[size * size, 2]`` as (x, y), row by row."""
+    """Return pixel centres of a square map in crop space, ``[size * size, 2]``, row by row."""
     axis = (torch.arange(size, device=like.device, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x.flatten(), y.flatten()], dim=-1)
 
 
 def warp(map_NCHW: Tensor, flow_N2hw: Tensor) -> Tensor:
-    """Sample the map where the flow (crop units, added to each pixel's own place) points; edges repeat.
+    """Sample the map at each pixel's position plus its flow (crop units); edges repeat.
 
     Always in fp32: a bf16 grid is off by whole pixels (measured: errors up to 0.3 of the range).
     """
@@ -105,6 +115,6 @@ def warp(map_NCHW: Tensor, flow_N2hw: Tensor) -> Tensor:
 
 
 def _columns(like: Tensor) -> tuple[Tensor, Tensor]:
-    """What picks (x, y) and what picks the third of three columns, ``[3, 2]`` and ``[3, 1]``."""
+    """Return the matrices that select columns (x, y) and column z, ``[3, 2]`` and ``[3, 1]``."""
     unit = torch.eye(3, device=like.device, dtype=like.dtype)
     return unit[:, :2], unit[:, 2:]

@@ -1,4 +1,4 @@
-"""Where the layers of a tracker-driven model's frames are put together on a GPU (`kernels.layers`)."""
+"""Compositing of a tracker-driven model's warp fields on a GPU (`kernels.layers`)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class LayeredSurface:
-    """A portrait's pixels in device memory that keeps its addresses, and the result on its way to the host."""
+    """Holds a portrait's pixels in device memory of fixed address, and downloads the result."""
 
     def __init__(self, gpu: Gpu, texture: PortraitTexture, pixels: Pixels = "rgb") -> None:
-        """Take memory for textures of this size; ``pixels``: what the sink wants."""
+        """Allocate for textures of this size; ``pixels``: pixel format of the result."""
         import torch
 
         self._gpu, self._pixels, self._key = gpu, pixels, (texture.texture.shape, texture.size)
@@ -37,7 +37,7 @@ class LayeredSurface:
         return self._key == (texture.texture.shape, texture.size)
 
     def show(self, texture: PortraitTexture) -> None:
-        """Let this be the portrait. Between frames."""
+        """Upload another portrait's texture. Call this between frames only."""
         import torch
 
         values = (np.ascontiguousarray(texture.texture[None]), texture.numbers()[None])
@@ -46,15 +46,16 @@ class LayeredSurface:
         self._gpu.mark()()
 
     def put_together(self, outputs: Mapping[str, Tensor], mouth_14SS: Tensor) -> None:
-        """Queue it.
+        """Queue the compositing of one frame.
 
         Args:
-            outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
+            outputs: the generator's, see `engine.models.compact.spec.generator_spec`.
             mouth_14SS: see `engine.models.compact.mouth.LAYERS`.
         """
         from mimicam.kernels.layers import layers
 
         painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
+        # The mouth's colours are premultiplied by its opacity, the fourth channel.
         covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
         inputs = (self._texture, covered, mask, flow, self._numbers)
         layers(*inputs, out=self.result.source, pixels=self._pixels)

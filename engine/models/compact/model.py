@@ -1,4 +1,4 @@
-"""The compact preset, whatever runs its networks."""
+"""Compact model on any backend that runs its networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, as_network_input, check_own
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Float, Image, Mode, WarpFields
@@ -27,7 +27,11 @@ class CompactModel:
     native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
-        """``networks``: ``encoder``, and ``generator`` as `engine.models.compact.spec.pixel_generator_spec` lists it."""
+        """Wrap opened networks.
+
+        ``networks``: ``encoder``, and ``generator`` as in
+        `engine.models.compact.spec.pixel_generator_spec`.
+        """
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
@@ -53,7 +57,9 @@ class CompactModel:
 
 
 def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = None) -> CompactModel:
-    """A bundle on OpenVINO. Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
+    """Open a bundle on OpenVINO.
+
+    Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
 
     Args:
         folder: written by ``mimicam models bundle``.
@@ -69,12 +75,13 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise EngineError(f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle")
-    facts = read_facts(folder)
+    bundle = read_info(folder)
     threads = threads or min(usable_cores(), 4)
     precision = "bf16" if has_bf16() else "f32"
-    encoder, generator = encoder_spec(facts.config), pixel_generator_spec(facts.config)
+    encoder, generator = encoder_spec(bundle.config), pixel_generator_spec(bundle.config)
     networks = {
-        # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
+        # The encoder runs once per portrait: it may take longer, but its rounding would stay in
+        # every frame.
         "encoder": Network(
             folder / "encoder.xml", threads=threads, name="the portrait encoder", outputs=encoder.output_names
         ),
@@ -86,16 +93,16 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     if set(networks["generator"].inputs) != set(generator.input_names):
         raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
     backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
-    return CompactModel(OpenVinoNetworks(networks), _info(facts, backend))
+    return CompactModel(OpenVinoNetworks(networks), _info(bundle, backend))
 
 
 def open_bundle_torch(folder: Path) -> CompactModel:
-    """A bundle in eager PyTorch, on the GPU where there is one.
+    """Open a bundle in eager PyTorch, on the GPU if there is one.
 
     Raises:
         EngineError: see `load_compact`.
     """
-    model, facts = load_compact(folder)
+    model, bundle = load_compact(folder)
     from torch import nn
 
     from mimicam.engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
@@ -105,11 +112,11 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     modules = nn.ModuleDict({"encoder": CompactEncoder(model), "generator": PixelGenerator(model)})
     specs = {"encoder": encoder_spec(model.config), "generator": pixel_generator_spec(model.config)}
     networks = TorchNetworks(modules.eval(), specs, torch_device())
-    return CompactModel(networks, torch_info(facts.name, facts.sha256, facts.size))
+    return CompactModel(networks, torch_info(bundle.name, bundle.sha256, bundle.size))
 
 
-def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
-    """The weights of a bundle, in float32.
+def load_compact(folder: Path) -> tuple[Compact, BundleInfo]:
+    """Load the weights of a bundle in float32.
 
     Raises:
         EngineError: torch is not installed, or the folder is not a bundle.
@@ -123,15 +130,15 @@ def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
         raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
     if not (folder / "weights.safetensors").is_file():
         raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
-    facts = read_facts(folder)
+    bundle = read_info(folder)
     try:
-        model = Compact(facts.config).eval()
+        model = Compact(bundle.config).eval()
         state = load_file(folder / "weights.safetensors")
         model.load_state_dict({name: value.float() for name, value in state.items()})
     except (RuntimeError, TypeError, SafetensorError) as error:
         raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
-    return model, facts
+    return model, bundle
 
 
-def _info(facts: BundleFacts, backend: str) -> ModelInfo:
-    return ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+def _info(bundle: BundleInfo, backend: str) -> ModelInfo:
+    return ModelInfo(name=bundle.name, sha256=bundle.sha256, size=bundle.size, backend=backend)

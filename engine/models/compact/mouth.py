@@ -1,9 +1,9 @@
-"""What an open mouth shows that the portrait does not: single teeth, and the dark behind them.
+"""Paint what an open mouth shows and the portrait does not: single teeth and the cavity behind.
 
-A network of this size paints teeth as a band, since it has to be right on average. Where teeth are is known
-(`engine.models.compact.teeth`), and so is the light they stand in: they are drawn, in the shadow of the lips. The upper row
-stands still in the skull, wherever the lips go; the lower one goes with the chin. Where the portrait shows its own teeth,
-those are shown.
+A network of this size paints teeth as a band, because it has to be right on average. But the
+position of the teeth is known (`engine.models.compact.teeth`), and so is their light. So they are
+drawn, in the shadow of the lips. The upper row is fixed to the skull, the lower row follows the
+chin. Where the portrait shows its own teeth, those are kept.
 """
 
 from __future__ import annotations
@@ -22,49 +22,55 @@ from mimicam.engine.models.compact.teeth import CHIN, UPPER_LIP, Row, lip_and_ch
 from mimicam.engine.types import Float, Image, MotionCode
 
 LAYERS = 4
-"""Red, green and blue in -1..1 times the opacity; and the opacity."""
+"""Channels of a mouth's maps: red, green and blue in -1..1 times the opacity, then the opacity."""
 _FINE = 3
-"""Drawn so many times larger, then averaged."""
+"""Supersampling factor of the drawings, which are averaged down."""
 _SHOWN_AT_REST_MM, _FREEWAY_MM = 3.0, 2.0
+"""Millimetres of upper teeth below the resting lip, and between the rows at rest
+(`engine.models.compact.teeth.Row`)."""
 _JAW = 1.15
-"""Of the chin's way, which its skin follows late."""
+"""Jaw displacement divided by chin-skin displacement. The skin moves less than the bone."""
 _GAP = 0.07
+"""Gap between neighbouring teeth, as a share of a tooth's width."""
 _UPPER_TONE, _LOWER_TONE, _GAP_TONE, _BACK_TONE = 1.0, 0.8, 0.68, 0.75
-"""Of the front teeth, of what lies between two, and how much darker the last ones are."""
+"""Relative brightness of upper front teeth, lower front teeth and gaps, and the loss of brightness
+at the last teeth."""
 _TEETH = 1.2
-"""Teeth are wet: their highlights, spread over them."""
+"""Factor on the teeth's colour: the highlights of their wet surface, spread evenly."""
 _LIP_SHADOW, _SHADOW_PX = 0.40, 3.4
-"""What is left of the light at the lips' edge, and how far their shadow reaches, pixels of 256."""
+"""Share of light left at the lips' edge, and reach of their shadow in pixels of 256."""
 _CAVITY, _TONGUE = 0.10, 0.42
-"""Of the gums' colour, above and below."""
+"""Share of the gums' colour at the top of the cavity, and what is added at its bottom."""
 _CORNERS = (61, 291)
 _CLOSED, _OPEN = 0.10, 0.16
-"""Of the mouth's width: up to where no teeth of its own are seen, and from where on they are."""
+"""Opening divided by the mouth's width: no own teeth are visible up to the first, all from the
+second on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mouth:
-    """The inside of one drive's mouth."""
+    """Painted inside of one target's mouth."""
 
     maps: Float
     """``[4, S, S]``, see `LAYERS`."""
     part: Part | None
-    """Rows and columns outside of which there is nothing; None: the lips are shut."""
+    """Rows and columns outside of which the maps are 0. None: the lips are shut."""
 
     def cover(self, painted: Image) -> None:
-        """Draw it over what a network painted, uint8 ``[S, S, 3]``."""
+        """Blend it over the inpainted picture, uint8 ``[S, S, 3]``."""
         if self.part is None:
             return
         opacity = self.maps[3][self.part]
         rest = cv2.subtract(1.0, opacity)
         target = painted[self.part]
         for channel, layer in enumerate(self.maps[:3]):
+            # A layer is (2 colour - 1) times the opacity: restore the premultiplied colour.
             colour = cv2.add(layer[self.part], opacity)
             under = cv2.multiply(target[..., channel].astype(np.float32), rest)
             np.copyto(target[..., channel], cv2.scaleAdd(colour, 127.5, under), casting="unsafe")
 
     def between(self, other: Mouth, share: float, out: Float) -> Mouth:
-        """So far on the way to another one, its maps in ``out``."""
+        """Interpolate to another mouth, with maps in ``out``."""
         cv2.addWeighted(self.maps, 1 - share, other.maps, share, 0.0, dst=out)
         if self.part is None or other.part is None:
             return Mouth(maps=out, part=self.part or other.part)
@@ -74,15 +80,16 @@ class Mouth:
 
 
 class MouthPainter:
-    """Draws the mouths of one portrait's drives. Not thread-safe."""
+    """Paints the mouths of one portrait's targets. Not thread-safe."""
 
     def __init__(self, source: MotionCode, size_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
-        """``source``: the portrait's own motion; ``size_px``: side of the maps."""
+        """Set up for a portrait; ``source``: its own motion, ``size_px``: side of the maps."""
+        # Without the portrait's own expression, lip and chin are where they rest.
         own = np.tensordot(source.expression, lip_and_chin_moves(), axes=(0, 0))
         self._skull = source.shape[UPPER_LIP] - own[0]
         self._chin = source.shape[CHIN].mean(axis=0) - own[1:].mean(axis=0)
         self.shows_teeth = _opening(source.shape)
-        """How surely the portrait's own open mouth shows teeth, 0..1."""
+        """Confidence that the portrait's own open mouth shows teeth, 0..1."""
         self._size = size_px
         self._teeth, self._gums = (_TEETH * colours.teeth).tolist(), colours.gums.tolist()
         fine = size_px * _FINE
@@ -93,7 +100,7 @@ class MouthPainter:
         """Draw into ``out``, ``[4, size, size]``; see `LAYERS`.
 
         Args:
-            target: where the head is, and its chin.
+            target: motion, whose pose and chin place the teeth.
             landmarks: the target's, crop space ``[478, 3]``.
             out: receives the layers.
         """
@@ -103,6 +110,7 @@ class MouthPainter:
         if part is None:
             return Mouth(maps=out, part=None)
         rows_px, columns_px = part
+        # Only the mouth's rectangle is drawn, so points are relative to its corner.
         corner = np.array([columns_px.start, rows_px.start]) * _FINE
         fine = tuple(slice(p.start * _FINE, p.stop * _FINE) for p in part)
         lips, teeth, tones = (drawing[fine] for drawing in self._drawings)
@@ -121,9 +129,11 @@ class MouthPainter:
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
     ) -> None:
         jaw = self._skull + _JAW * (target.shape[CHIN].mean(axis=0) - self._chin)
-        points = _seen_rows() + np.stack([jaw, jaw, self._skull, self._skull])[:, None, None]
+        points = _visible_rows() + np.stack([jaw, jaw, self._skull, self._skull])[:, None, None]
         placed = self._pixels(place(points.reshape(-1, 3), target.pose)) - corner
         lower, lower_apart, upper, upper_apart = _fixed(placed).reshape(*points.shape[:3], 2)
+        # Touching teeth make the row opaque, in the tone of gaps. Separate teeth are then drawn
+        # over it, each in its own tone.
         for row, apart, shades in ((lower, lower_apart, _shades()[0]), (upper, upper_apart, _shades()[1])):
             for outline, (_, between) in zip(row, shades, strict=True):
                 cv2.fillConvexPoly(teeth, outline, (255,), shift=SHIFT)
@@ -134,15 +144,22 @@ class MouthPainter:
     def _shade(
         self, opacity: Float, drawings: tuple[np.ndarray, np.ndarray, np.ndarray], layers: list[Float]
     ) -> None:
-        """Colours in -1..1 times the opacity, a layer at a time."""
+        """Write the colours in -1..1 times the opacity, a channel at a time.
+
+        Teeth and the cavity behind them are mixed in linear light, darkened by the lips' shadow,
+        then encoded with gamma 2.2.
+        """
         lips, teeth, tones = drawings
         rows_px, columns_px = lips.shape
+        # Distance from the lips' edge relative to the shadow's reach; 255 undoes the scale of
+        # `_averaged`.
         depth = _averaged(cv2.distanceTransform(lips, cv2.DIST_L2, 3, dst=self._depth[:rows_px, :columns_px]))
         depth *= 255 * 256 / (self._size * _FINE * _SHADOW_PX)
         light = _rise(np.minimum(depth, 1.0, out=depth), _LIP_SHADOW)
         height = np.linspace(0.0, 1.0, len(light), dtype=np.float32)[:, None]
         tone, behind = _averaged(tones), _averaged(teeth)
         np.subtract(1.0, behind, out=behind)
+        # Brighter towards the bottom, where the tongue is.
         behind *= _CAVITY + _TONGUE * height * height
         for layer, tooth, gum in zip(layers, self._teeth, self._gums, strict=True):
             colour = cv2.addWeighted(tone, tooth, behind, gum, 0.0)
@@ -151,12 +168,12 @@ class MouthPainter:
             cv2.subtract(cv2.multiply(colour, opacity, scale=2.0), opacity, dst=layer)
 
     def _pixels(self, places: Float) -> np.ndarray:
-        """Of the drawings; what lies far outside is drawn nearer, outside."""
+        """Return crop-space points as pixels of the drawings; points far outside are clamped."""
         fine = self._size * _FINE
         return np.clip((places[:, :2] + 1) * (fine / 2) - 0.5, -4.0 * fine, 4.0 * fine)
 
     def _around(self, outline: np.ndarray) -> Part | None:
-        """Rows and columns of the maps that hold the lips; None: they are not in the picture."""
+        """Return rows and columns of the maps around the lips; None: outside the picture."""
         low, high = (np.array([f(outline[:, 1]), f(outline[:, 0])]) / _FINE for f in (np.min, np.max))
         low = np.clip(np.floor(low) - 1, 0, self._size).astype(int)
         high = np.clip(np.ceil(high) + 2, 0, self._size).astype(int)
@@ -166,13 +183,13 @@ class MouthPainter:
 
 
 def _opening(shape: Float) -> float:
-    """0 for lips that show no teeth, 1 for those that do."""
+    """Return the confidence that the lips show teeth: 0 if nearly closed, 1 if wide open."""
     gap, width = (float(np.linalg.norm(shape[a] - shape[b])) for a, b in ((13, 14), _CORNERS))
     return float(np.clip((gap / max(width, 1e-6) - _CLOSED) / (_OPEN - _CLOSED), 0.0, 1.0))
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:
-    """With the fraction that OpenCV is told."""
+    """Convert points to OpenCV's fixed-point integers."""
     fixed: np.ndarray = (points * (1 << SHIFT)).round().astype(np.int32)
     return fixed
 
@@ -185,7 +202,7 @@ def _averaged(drawing: np.ndarray) -> Float:
 
 
 def _rise(x: Float, least: float) -> Float:
-    """Smoothly from ``least`` at 0 to 1 at 1."""
+    """Return a smoothstep of ``x`` (0..1) from ``least`` to 1."""
     out = np.multiply(x, -2.0)
     out += 3.0
     out *= x
@@ -197,8 +214,8 @@ def _rise(x: Float, least: float) -> Float:
 
 @cache
 def _shades() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Of the lower and of the upper row: each tooth's grey level, and that of what lies beside it."""
-    count = _seen_rows().shape[1]
+    """Return grey levels of each tooth and the gap beside it, for the lower and the upper row."""
+    count = _visible_rows().shape[1]
     middle = (count - 1) / 2
     aside = np.abs(np.arange(count) - middle) / middle
     fall = 1 - _BACK_TONE * aside**1.5
@@ -210,8 +227,8 @@ def _shades() -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
 
 
 @cache
-def _seen_rows() -> Float:
-    """Outlines ``[4, T, P, 3]``: lower teeth that touch, with gaps between them, then the same of the upper ones."""
+def _visible_rows() -> Float:
+    """Return outlines ``[4, T, P, 3]``: lower teeth touching, lower with gaps, upper alike."""
     whole, gaps = (
         rows(Row(shown_mm=_SHOWN_AT_REST_MM, freeway_mm=_FREEWAY_MM, gap=gap, worn=True))
         for gap in (0.0, _GAP)

@@ -1,22 +1,24 @@
-"""The compact preset: DPE's way of working, sized for two CPU cores, with its motion from the face tracker.
+"""Compact networks: DPE's method sized for two CPU cores, with motion from the face tracker.
 
-As in DPE (sections 3.1, equations 3 to 5) a source picture becomes a latent and multi-scale feature maps,
-motion codes are added to the latent, and a generator turns the edited latent into flow fields that warp
-the cached maps. What differs, and why:
+As in DPE (section 3.1, equations 3 to 5), a source picture becomes a latent and multi-scale feature
+maps. Motion codes are added to the latent. A generator turns the edited latent into flow fields
+that warp the cached maps. The differences, and why:
 
-- The motion codes come from the tracker's blendshapes and head pose instead of an encoder of the driver's
-  picture: the tracker has seen far more people than our clips hold, and expression and pose are apart by
-  construction. ``latent = source + E(target) - E(source's own) + P(target) - P(source's own)``.
-- The flow starts from where the tracker's landmarks go (`LandmarkFlow`) and the network adds to it.
+- The motion codes come from the tracker's blendshapes and head pose instead of an image encoder.
+  The tracker was trained on far more people than our clips show, and it separates expression from
+  pose by construction. ``latent = source + E(target) - E(source's own) + P(target) - P(source's
+  own)``.
+- The flow starts from the landmarks' displacement (`LandmarkFlow`), and the network adds to it.
 - One generator serves both edits, so ``both`` costs one pass.
-- The last warp is of the portrait's own pixels, at whatever resolution and however far around the crop they are known:
-  the networks say where a pixel comes from, what they paint, and which of the two is shown (`Generator.layers`); who has
-  the pixels puts them together (`engine.stages.warp_composite`). Maps of the openings (inside of the lips, between the lids,
-  teeth) say where something has to be painted that the portrait does not show.
-- While the head keeps its pose, what the landmarks do not reach is the portrait itself, pixel by pixel (`_at_rest`).
+- The last warp samples the portrait's own pixels, at any resolution and also around the crop. So
+  the networks return flow, inpainting and occlusion mask (`Generator.layers`), and
+  `engine.stages.warp_composite` composites them. Maps of the openings (lips, lids, teeth) mark what
+  the portrait does not show and what has to be inpainted.
+- While the head keeps its pose, pixels that no landmark reaches are the portrait's own, unchanged
+  (`_at_rest`).
 
-Shape letters: N batch, K control points, C channels, O maps of openings, S side of the picture; maps at S/2 (h), S/4,
-S/8, S/16.
+Shape letters: N batch, K control points, C channels, O maps of openings, S side of the picture;
+maps at S/2 (h), S/4, S/8, S/16.
 """
 
 from __future__ import annotations
@@ -30,20 +32,24 @@ from mimicam.engine.models.compact.spec import CompactConfig
 
 SLOPE = 0.1
 _NOISE = 0.004
-"""Of the head's affine motion, crop units: half a pixel at 256."""
+"""Crop units. Noise of the head's affine motion: half a pixel at 256."""
 _REACHED = 4.0
-"""A quarter of a pixel's motion from landmarks, and it is the generator's to draw."""
+"""Inverse of the landmarks' weight (`LandmarkFlow`) at which the generator is free."""
 _FIRM = 8.0
 """Logit that keeps the warped picture where nothing moves."""
 _OWN_TEETH = 3.0
-"""Logit that shows the portrait's own teeth rather than drawn ones."""
+"""Logit that keeps the portrait's own teeth instead of inpainted ones."""
 _DECIDED, _WARPED_FIRST = 3.0, 4.0
-"""What is shown is warped or painted: reconstruction losses hedge with half of each, which is blurred. Where a head turns,
-rather warped, outside eyes and mouth (see `training/LOG.md`)."""
+"""Factor on the mask's logits, and logit for the warped picture while the head turns. The factor
+sharpens masks, since reconstruction losses hedge with half of each, which looks blurred. The logit
+applies outside eyes and mouth (see `training/LOG.md`)."""
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions and a skip; the second starts at zero, so that a deep stack starts as identity."""
+    """Residual block of two 3x3 convolutions.
+
+    The second starts at zero, so that a deep stack starts as the identity.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -58,8 +64,9 @@ class ResBlock(nn.Module):
 class ModulatedBlock(nn.Module):
     """A residual block whose inner channels are scaled and shifted by the latent.
 
-    The convolutions keep constant weights, so that the block can be quantised and fused (a batch of one
-    of StyleGAN2's modulation is the same but for the demodulation; Karras et al., CVPR 2020).
+    The convolutions keep constant weights, so that the block can be quantised and fused. For a
+    batch of one, StyleGAN2's modulation is the same except for the demodulation (Karras et al.,
+    CVPR 2020).
     """
 
     def __init__(self, channels: int, latent: int) -> None:
@@ -77,7 +84,7 @@ class ModulatedBlock(nn.Module):
 
 
 class SourceEncoder(nn.Module):
-    """Picture to latent and feature maps; runs once per portrait."""
+    """Encodes a picture into latent and feature maps; runs once per portrait."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -93,7 +100,7 @@ class SourceEncoder(nn.Module):
         self.latent = nn.Linear(c16, config.latent)
 
     def forward(self, image_N3SS: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Latent ``[N, Z]`` and maps at S/2, S/4, S/8, S/16."""
+        """Return latent ``[N, Z]`` and maps at S/2, S/4, S/8, S/16."""
         map2 = self.refine2(self.stem(image_N3SS))
         map4 = self.refine4(self.down4(_act(map2)))
         map8 = self.refine8(self.down8(_act(map4)))
@@ -102,7 +109,7 @@ class SourceEncoder(nn.Module):
 
 
 class MotionCodes(nn.Module):
-    """Edited latent from the tracker's readings (equation 3 with codes as differences)."""
+    """Adds codes of the tracker's motion to the latent (equation 3 with codes as differences)."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -110,14 +117,18 @@ class MotionCodes(nn.Module):
         self.pose = _mlp(config.pose, config.latent)
 
     def forward(self, latent_NZ: Tensor, expression_NTE: Tensor, pose_NTP: Tensor) -> Tensor:
-        """``expression`` and ``pose`` hold the source's own at index 0 and the target at index 1."""
+        """Return the edited latent ``[N, Z]``.
+
+        ``expression`` and ``pose`` hold the source's own values at index 0 and the target's at
+        index 1.
+        """
         code = self.expression(expression_NTE)
         motion = self.pose(pose_NTP)
         return latent_NZ + code[:, 1] - code[:, 0] + motion[:, 1] - motion[:, 0]
 
 
 class Generator(nn.Module):
-    """Edited latent, cached maps and landmark flow to a picture (equation 5)."""
+    """Turns edited latent, cached maps and landmark flow into a picture (equation 5)."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -141,15 +152,18 @@ class Generator(nn.Module):
         self.to_flow2 = nn.Conv2d(c2, 2, 3, padding=1)
         self.to_picture = nn.Conv2d(c2, 16, 3, padding=1)
         self.unseen = nn.Parameter(torch.tensor(6.0))
-        """How firmly the warped picture is kept out of what the portrait does not show: lips must not fill a mouth."""
+        """Logit against the warped picture where the portrait shows nothing: lips must not fill a
+        mouth."""
         self._phase_kernels: Tensor
-        # Kept, not made in each pass: a constant from the host may not enter a CUDA graph that is being captured.
+        # A buffer, since a constant from the host may not enter a CUDA graph that is being
+        # captured.
         self.register_buffer("_phase_kernels", _phase_kernels(), persistent=False)
         for layer in (self.to_flow4, self.to_flow2):
             _zero(layer)
         with torch.no_grad():
             self.to_picture.weight.mul_(0.1)
-            # The warped picture is a better start than an empty canvas: its mask is the last quarter.
+            # The warped picture is a better start than a blank one, so the mask's channels, the
+            # last four, start in its favour.
             self.to_picture.bias.copy_(torch.tensor([0.0] * 12 + [2.0] * 4))  # type: ignore[union-attr]
 
     def forward(
@@ -159,7 +173,10 @@ class Generator(nn.Module):
         maps: list[Tensor],
         **conditioning: Tensor,
     ) -> dict[str, Tensor]:
-        """`layers`, put together at the network's own size: ``image`` in [-1, 1] (not clamped) and ``warped``."""
+        """Composite `layers` at the network's own size.
+
+        Adds ``image``, in -1..1 but not clamped, and ``warped``.
+        """
         out = self.layers(latent_NZ, maps, **conditioning)
         mask, warped = out["mask"], warp(image_N3SS, _double(out["flow"]))
         return {**out, "image": mask * warped + (1 - mask) * out["painted"], "warped": warped}
@@ -176,7 +193,7 @@ class Generator(nn.Module):
         openings: Tensor,
         own_teeth: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Layers of a picture; names and shapes are those of `engine.models.compact.spec.generator_spec`.
+        """Return warp fields, named and shaped as in `engine.models.compact.spec.generator_spec`.
 
         ``own_teeth`` is None in training: there the mask alone decides.
         """
@@ -184,15 +201,18 @@ class Generator(nn.Module):
         openings_NOhh, teeth_N1 = openings, own_teeth
         map2, map4, map8, map16 = maps
         size = map4.shape[-1]
+        # Positions need float32; see `warp`.
         with torch.autocast(latent_NZ.device.type, enabled=False):
             flow4, splat = self.flow(
                 source_NK3.float(), target_NK3.float(), affine_N23.float(), head_N3.float(), size
             )
+        # With the head at rest, the network may not move pixels that no landmark reaches.
         still_N111 = _stillness(affine_N23.float())
         rest4 = _at_rest(still_N111, splat[:, :1])
         splat = torch.cat([splat[:, 1:], F.avg_pool2d(openings_NOhh.float(), 2)], dim=1)
         body4 = self._body(latent_NZ, map4, map8, map16, flow4, splat)
         head4 = self.to_flow4(_act(body4)).float()
+        # Refine the landmark flow at S/4, and below at S/2, except at rest.
         flow4 = flow4 + head4[:, :2] * 0.25 * (1 - rest4)
         keep4 = torch.sigmoid(head4[:, 2:])
         x4 = self.merge4(torch.cat([_act(body4), warp(map4, flow4) * keep4], dim=1))
@@ -203,17 +223,23 @@ class Generator(nn.Module):
         rest2 = _double(rest4)
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05 * (1 - rest2)
         picture = self.to_picture(x2).float()
+        # The portrait's openings, warped to the target: what opens beyond them is not in the
+        # portrait.
         own_N2hh = warp(openings_NOhh[:, 2:4].float(), flow2)
         known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, own_N2hh)
+        # Keep the portrait's own teeth where both mouths are open.
         if teeth_N1 is not None:
             known = known + _OWN_TEETH * teeth_N1[:, :, None, None] * torch.minimum(
                 openings_NOhh[:, :1], own_N2hh[:, :1]
             )
         logits = picture[:, 12:]
+        # Inference chooses between warped and inpainted instead of mixing; see `_DECIDED`.
         if not self.training:
             skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
             logits, known = _DECIDED * logits, _DECIDED * known + _WARPED_FIRST * skin * (1 - still_N111)
         painted = torch.tanh(F.pixel_shuffle(picture[:, :12], 2))
+        # The four channels of logits are the 2x2 pixels of the mask, so enlarge `known` to that
+        # layout.
         logit = F.pixel_shuffle(logits + _phases(known, self._phase_kernels), 2)
         return {"painted": painted, "mask": torch.sigmoid(logit), "flow": flow2}
 
@@ -231,7 +257,7 @@ class Generator(nn.Module):
 
 
 class Compact(nn.Module):
-    """The whole of the preset."""
+    """Encoder, motion codes and generator of the preset."""
 
     def __init__(self, config: CompactConfig | None = None) -> None:
         super().__init__()
@@ -243,7 +269,10 @@ class Compact(nn.Module):
     def forward(
         self, image_N3SS: Tensor, *, expression: Tensor, pose: Tensor, **conditioning: Tensor
     ) -> dict[str, Tensor]:
-        """Encode, edit and generate; see `Generator.forward` for the result, `engine.models.compact.spec` for names."""
+        """Encode, edit and generate.
+
+        See `Generator.forward` for the result, `engine.models.compact.spec` for names.
+        """
         latent, maps = self.encoder(image_N3SS)
         latent = self.codes(latent, expression, pose)
         out: dict[str, Tensor] = self.generator(latent, image_N3SS, maps, **conditioning)
@@ -269,31 +298,35 @@ def _mlp(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _phases(x_N1hw: Tensor, kernels_4133: Tensor) -> Tensor:
-    """`_double`, each two by two pixels as four channels ``[N, 4, h, w]``, as a sub-pixel shuffle wants them.
+    """Enlarge as `_double` does, with each 2x2 pixels as four channels ``[N, 4, h, w]``.
 
-    (Shi et al., CVPR 2016.) OpenVINO takes 0.9 ms to enlarge a single map, and next to nothing for this.
+    That is the layout of sub-pixel convolution (Shi et al., CVPR 2016). OpenVINO takes 0.9 ms to
+    enlarge a single map, and almost no time for this.
     """
     return F.conv2d(F.pad(x_N1hw, (1, 1, 1, 1), mode="replicate"), kernels_4133)
 
 
 def _phase_kernels() -> Tensor:
-    """Bilinear weights of each of the four phases, ``[4, 1, 3, 3]``."""
+    """Return the bilinear weights of the four phases, ``[4, 1, 3, 3]``."""
     before = torch.tensor([0.25, 0.75, 0.0])
     sides = (before, before.flip(0))
     return torch.stack([torch.outer(y, x) for y in sides for x in sides])[:, None]
 
 
 def _stillness(affine_N23: Tensor) -> Tensor:
-    """Whether the head keeps its pose, ``[N, 1, 1, 1]`` in 0..1."""
+    """Return how still the head's pose is, ``[N, 1, 1, 1]`` in 0..1."""
     moved = (affine_N23 - torch.eye(2, 3, device=affine_N23.device)) / _NOISE
     return torch.exp(-(moved**2).sum(dim=(1, 2)))[:, None, None, None]
 
 
 def _at_rest(still_N111: Tensor, reach_N1hw: Tensor) -> Tensor:
-    """Where nothing moves for certain, ``[N, 1, h, w]`` in 0..1: the head keeps its pose and no landmark reaches there."""
+    """Return where nothing moves, ``[N, 1, h, w]`` in 0..1.
+
+    There the head keeps its pose and no landmark reaches.
+    """
     return still_N111 * (1 - _REACHED * reach_N1hw).clamp(min=0)
 
 
 def _newly_open(openings_NOhh: Tensor, own_N2hh: Tensor) -> Tensor:
-    """Where the target is open and the portrait, carried there, is not, ``[N, 1, h, h]`` in 0..1."""
+    """Return where the target is open and the warped portrait is not, ``[N, 1, h, h]`` in 0..1."""
     return (openings_NOhh[:, :2].float() - own_N2hh).clamp(min=0).amax(dim=1, keepdim=True)

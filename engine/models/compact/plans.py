@@ -1,4 +1,4 @@
-"""The compact preset as TensorRT plans."""
+"""Compact models as TensorRT plans."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mimicam.engine.backends.tensorrt import is_built, open_network
 from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Model
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, read_facts
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.compact.frame_graph import GpuCompact
 from mimicam.engine.models.compact.model import open_bundle_openvino
 from mimicam.engine.models.hot_swap import HotSwapModel
 
 
 class TensorRtCompact(GpuCompact):
-    """See `GpuCompact`."""
+    """Runs the plans of an exported compact model; see `GpuCompact`."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class TensorRtCompact(GpuCompact):
 def start_compact(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
 ) -> Model:
-    """An exported compact model on TensorRT; OpenVINO draws while its plans are built.
+    """Open an exported compact model on TensorRT; OpenVINO draws while its plans are built.
 
     Raises:
-        EngineError: no GPU, no TensorRT, or a damaged export; and, where no other backend holds the same weights,
-            a plan that is not the reference.
+        EngineError: no GPU, no TensorRT, or a damaged export. Without another backend of the same
+            weights, also a plan whose outputs differ from the reference.
     """
     gpu = gpu or CudaGpu()
     api, cache = api or find_tensorrt(gpu), cache or PlanCache()
@@ -82,8 +82,8 @@ def start_compact(
 
 
 def _is_bundled(folder: Path) -> bool:
-    """Whether OpenVINO has the same weights: those that came with mimicam."""
+    """Whether the export has the bundled weights, which OpenVINO can draw with."""
     try:
-        return read_facts(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
+        return read_info(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
     except EngineError:
         return False

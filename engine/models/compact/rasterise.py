@@ -1,4 +1,7 @@
-"""Outlines in crop space to soft maps: drawn at twice the size in sixteenths of a pixel, then averaged."""
+"""Rasterise outlines in crop space into soft masks.
+
+They are drawn at twice the size, in sixteenths of a pixel, then averaged.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ import numpy as np
 from mimicam.engine.types import Float
 
 SHIFT = 4
-"""Binary digits of a drawn point's fraction; give it to OpenCV's functions."""
+"""Fractional bits of a drawn point: the ``shift`` of OpenCV's functions."""
 _SUPERSAMPLE = 2
-"""A closed mouth is a line one pixel wide to the rasteriser: this makes it faint."""
+"""Supersampling factor. It makes a closed mouth faint, which the rasteriser draws one pixel
+wide."""
 
 Part = tuple[slice, slice]
-"""Rows and columns of a map, their ends known."""
+"""Rows and columns of a map; both slices have a start and a stop."""
 
 
 class MaskRasteriser:
-    """What outlines of maps of one size are drawn on, one map after the other. Not thread-safe."""
+    """Rasterises outlines for masks of one size, one mask after another. Not thread-safe."""
 
     def __init__(self, size_px: int) -> None:
         self.size_px = size_px
@@ -26,24 +30,28 @@ class MaskRasteriser:
         self._whole: Part = (slice(0, size_px), slice(0, size_px))
 
     def blank(self) -> np.ndarray:
-        """Wiped, to be drawn on in 255 with this canvas's ``points``."""
+        """Return a cleared canvas, to be filled with 255 at the points of `points`."""
         self._fine.fill(0)
         return self._fine
 
     def points(self, places: Float) -> np.ndarray:
-        """Crop-space ``[..., 2 or more]`` to int32 ``[..., 2]``; what lies far outside is drawn nearer, outside."""
+        """Convert crop-space ``[..., 2 or more]`` to int32 ``[..., 2]``.
+
+        Points far outside are clamped: they stay invisible.
+        """
         fine = self.size_px * _SUPERSAMPLE
         points = ((places[..., :2] + 1) * (fine / 2) - 0.5) * (1 << SHIFT)
+        # Clamped, since OpenCV's fixed-point coordinates overflow far outside.
         found: np.ndarray = np.clip(points, -(1 << 20), 1 << 20).round().astype(np.int32)
         return found
 
     def average(self, out: Float, part: Part | None = None) -> None:
-        """Write what was drawn to a map ``[size, size]`` in 0..1, or to one part of it."""
+        """Average the canvas into a mask ``[size, size]`` in 0..1, or into one part of it."""
         rows, columns = part or self._whole
         fine = self._fine[_finer(rows), _finer(columns)]
         size = (columns.stop - columns.start, rows.stop - rows.start)
         coarse = cv2.resize(fine, size, dst=self._coarse[rows, columns], interpolation=cv2.INTER_AREA)
-        np.copyto(out[rows, columns], coarse)  # an operation that casts as it goes would take a buffer
+        np.copyto(out[rows, columns], coarse)  # multiplying with a cast would allocate a buffer
         out[rows, columns] *= np.float32(1 / 255)
 
 

@@ -1,4 +1,4 @@
-"""The compact family's encode, edit and generate: the tracker reads motion, a generator warps the portrait."""
+"""Encode, edit and generate of the compact family: tracked motion warps the portrait."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from mimicam.engine.stages.warp_composite import WarpComposite
 from mimicam.engine.types import EditSettings, Image, MotionCode, WarpFields
 
 _TARGETS = 6
-"""Conditionings alive at once: at rest, last shown, eased from, being made or mixed (two), and with the generator."""
+"""Conditionings alive at once: rest, last drawn, start of easing, two being built or mixed, and the
+generator's."""
 
 
 class TrackerEncoder:
     """Reads motion from the tracker's landmarks and blendshapes, smoothed in crop space."""
 
-    # Measured on the demo clip at 25 fps (2026-11): landmarks of a still face with sensor noise move by 0.035 px of 256
-    # (0.092 unfiltered) and lag by 0.31 frames; blendshapes move by 0.0022 (0.0035) and lag by 0.09 frames.
+    # Measured on the demo clip at 25 fps (2026-11). Landmarks of a still face with sensor noise
+    # move by 0.035 px of 256 (0.092 unfiltered) and lag by 0.31 frames. Blendshapes move by 0.0022
+    # (0.0035) and lag by 0.09 frames.
     def __init__(self, *, smooth: bool = True) -> None:
         self._points = OneEuro(cutoff_hz=1.0, beta=20.0) if smooth else None
         self._shapes = OneEuro(cutoff_hz=2.0, beta=12.0) if smooth else None
 
     def reset(self) -> None:
-        """Forget the past: another face, or a gap."""
+        """Drop the history: another face follows, or a gap."""
         for smoother in (self._points, self._shapes):
             if smoother is not None:
                 smoother.reset()
@@ -61,7 +63,7 @@ class TrackerEdit:
     """Edits motion and builds the generator's conditioning; see `engine.models.reenactor.Edit`."""
 
     def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
-        """``map_px``, ``colours``: see `engine.models.compact.conditioning.ConditioningBuilder`."""
+        """Compute the target at rest; for the arguments see `ConditioningBuilder`."""
         self._edit = MotionEdit(portrait)
         self._build = ConditioningBuilder(portrait, map_px=map_px, buffers=_TARGETS, colours=colours)
         self._rest = self._build(portrait)
@@ -76,7 +78,7 @@ class TrackerEdit:
 
 
 class CompactGenerate:
-    """Runs the generator over a portrait's cached maps, and draws the mouth over what it inpaints (DPE, equation 5)."""
+    """Runs the generator over a portrait's cached maps and paints the mouth (DPE, equation 5)."""
 
     def __init__(self, model: TrackerDrivenModel, features: Features) -> None:
         self._model, self._features = model, features
@@ -92,7 +94,7 @@ class CanvasGenerate:
     """Draws finished frames where the networks run; see `engine.models.reenactor.Generate`."""
 
     def __init__(self, graph: CanvasGraph, features: Features, around: Composite, crop_px: int) -> None:
-        """``crop_px``: side of the networks' picture."""
+        """Set up for one portrait; ``crop_px``: side of the networks' picture."""
         self._graph, self._features, self._texture = graph, features, around.texture(crop_px)
 
     def __call__(self, target: Conditioning) -> Image:
@@ -118,7 +120,8 @@ class CompactReenactor:
             model: encoder and generator.
             smooth: filter landmarks and blendshapes.
             graph: draws finished frames on the model's device; None composites on the host.
-            previous: that of a session that goes on with this model: its filters and its neutral are kept.
+            previous: reenactor of the same session on another backend, whose filters and neutral
+                are kept.
         """
         self._model, self._graph = model, graph
         self.encode: TrackerEncoder = TrackerEncoder(smooth=smooth) if previous is None else previous.encode

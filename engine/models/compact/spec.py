@@ -1,4 +1,4 @@
-"""What goes into the compact preset's networks and what comes out. Importing this needs no PyTorch.
+"""Inputs and outputs of the compact networks. Importing this needs no PyTorch.
 
 Shapes have a batch of one. K control points, S side of the picture; maps at S/2, S/4, S/8, S/16.
 """
@@ -12,7 +12,7 @@ from mimicam.engine.network_spec import NetworkSpec, TensorSpec, named
 
 @dataclass(frozen=True, kw_only=True)
 class CompactConfig:
-    """Widths. The defaults are what the bundled weights have."""
+    """Widths of the networks. The defaults are those of the bundled weights."""
 
     size: int = 256
     """Side of the picture, pixels; the network is convolutional and takes any multiple of 16."""
@@ -26,15 +26,16 @@ class CompactConfig:
     embed: int = 10
     """Learned values per control point, splatted onto the target."""
     openings: int = 6
-    """Maps of what opens: lips and lids, of the target and of the portrait, and the target's upper and lower teeth."""
+    """Maps of openings: lips and lids of target and portrait, then the target's upper and lower
+    teeth."""
 
     def to_json(self) -> dict[str, object]:
-        """Plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
 
 def encoder_spec(config: CompactConfig) -> NetworkSpec:
-    """The portrait encoder: a picture in -1..1 to its latent and feature maps."""
+    """Return the spec of the portrait encoder: a picture in -1..1 to latent and feature maps."""
     maps = {
         f"map{2**level}": (1, width, config.size >> level, config.size >> level)
         for level, width in enumerate(config.widths, start=1)
@@ -47,12 +48,20 @@ def encoder_spec(config: CompactConfig) -> NetworkSpec:
 
 
 def generator_spec(config: CompactConfig) -> NetworkSpec:
-    """The generator: a portrait's features and one frame's conditioning to the layers of a picture.
+    """Return the spec of the generator: features and one frame's conditioning to warp fields.
 
-    ``source_points``, ``target_points``: control points, crop space. ``affine``: source_from_target, of the rigid head.
-    ``head``: the target head's centre and scale. ``expression``, ``pose``: the portrait's own values, then the target's.
-    ``openings``: see `CompactConfig.openings`. ``own_teeth``: how surely the portrait's open mouth shows teeth, 0..1.
-    ``painted``: in -1..1. ``mask``: share of the portrait's own pixels. ``flow``: source less target place, crop units.
+    Inputs:
+        source_points, target_points: control points, crop space.
+        affine: source_from_target, of the rigid head.
+        head: centre x, y and scale of the target's head.
+        expression, pose: the portrait's own values, then the target's.
+        openings: see `CompactConfig.openings`.
+        own_teeth: confidence that the portrait's open mouth shows teeth, 0..1.
+
+    Outputs:
+        painted: inpainted picture, -1..1.
+        mask: opacity of the warped portrait over it, 0..1 (an occlusion mask).
+        flow: source position minus target position, crop units.
     """
     c, half = config, config.size // 2
     conditioning = {
@@ -75,7 +84,7 @@ def generator_spec(config: CompactConfig) -> NetworkSpec:
 
 
 def pixel_generator_spec(config: CompactConfig) -> NetworkSpec:
-    """The same generator with its outputs as `engine.types.WarpFields` has them."""
+    """Return the spec of the generator with outputs laid out as in `engine.types.WarpFields`."""
     side, half = config.size, config.size // 2
     return NetworkSpec(
         name="generator",
@@ -89,6 +98,6 @@ def pixel_generator_spec(config: CompactConfig) -> NetworkSpec:
 
 
 FEATURES = encoder_spec(CompactConfig()).output_names
-"""What is cached of a portrait."""
+"""Outputs of the encoder, cached per portrait."""
 CONDITIONING = tuple(name for name in generator_spec(CompactConfig()).input_names if name not in FEATURES)
-"""What changes from frame to frame."""
+"""Inputs of the generator that change from frame to frame."""

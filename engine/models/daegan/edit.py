@@ -1,4 +1,4 @@
-"""Apply a driver's code to one portrait, where one code holds expression and pose together (DAE-GAN, section 3)."""
+"""Apply a driver's joint code of expression and pose to one portrait (DAE-GAN, section 3)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mimicam.engine.types import EditSettings
 class JointEdit:
     """Computes the code of one portrait's target; see `engine.models.reenactor.Edit`.
 
-    The gain is the mean of both gains. Motion is relative only if both references are: a closed mouth counts more than
-    a camera that stands aside.
+    The gain is the mean of both gains. Motion is relative only if both references are, since a
+    closed mouth matters more than a camera that stands aside.
     """
 
     def __init__(self, own: LatentCodes) -> None:

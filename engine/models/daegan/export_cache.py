@@ -1,4 +1,4 @@
-"""A DAE-GAN's ONNX files in the user's cache; see `engine.backends.network_cache`."""
+"""ONNX files of a DAE-GAN model in the user's cache; see `engine.backends.network_cache`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from mimicam.engine.models.daegan.inference import DaeGanParts
 
 _KIND = "daegan-1"
-"""Another number when the networks' form changes, so that what older versions made is not used."""
+"""Version of the exported form, raised when it changes, so that older files are not used."""
 
 
 def exported(path: Path, *, cache: Path | None = None) -> Path:
-    """The folder of a model's ONNX files, made now where there is none.
+    """Return the folder of a model's ONNX files, exporting them first if there is none.
 
     Args:
         path: a file that ``mimicam train daegan`` wrote.

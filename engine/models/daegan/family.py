@@ -1,4 +1,4 @@
-"""DAE-GAN for the loader."""
+"""DAE-GAN family for the loader: openers, default backend and messages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""DAE-GAN as the four networks that run live: what depends on the portrait alone is apart from what each frame needs.
+"""DAE-GAN as the four networks that run live, split by portrait and frame.
 
-A portrait costs the face embedder and the generator's front end, once; a driver's frame the pose encoder and the rest
-of the generator. Shape letters: N pictures, C channels, S side, P pose code.
+A portrait runs the face embedder and the generator's front end, once. A driver's frame runs the
+pose encoder and the rest of the generator. Shape letters: N pictures, C channels, S side, P pose
+code.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 
 
 def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
-    """Inputs and outputs of the four networks, by name."""
+    """Return the specs of the four networks by name."""
     side, middle = config.size, config.size // config.reduction
     picture, channels = (1, 3, side, side), min(config.width * config.reduction, config.most)
     prepared, code = (1, channels, middle, middle), (1, config.code)
@@ -33,7 +34,7 @@ def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
 
 
 class _FaceEmbedder(nn.Module):
-    """One frame ``[N, 3, S, S]`` to its warped picture and weight (equation 1, before the sum over frames)."""
+    """Maps a frame ``[N, 3, S, S]`` to warped picture and weight (equation 1, before the sum)."""
 
     def __init__(self, model: DaeGan) -> None:
         super().__init__()
@@ -73,19 +74,21 @@ class _Rest(nn.Module):
 
 
 class DaeGanParts(nn.Module):
-    """The four networks by name, sharing the weights of ``model``."""
+    """Holds the four networks by name; they share the weights of ``model``."""
 
     def __init__(self, model: DaeGan) -> None:
         super().__init__()
         self.config: DaeGanConfig = model.config
         self.specs = daegan_specs(model.config)
+        # Wrappers of the same modules: no weight is copied.
         self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
         self.pose_encoder, self.generator = _PoseEncoder(model), _Rest(model)
         self.eval()
 
     @torch.no_grad()
     def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Each network's inputs by name, as it meets them: one frame of a portrait and one of a driver."""
+        """Return each network's inputs by name, from one portrait frame and one driver frame."""
+        # The inputs are the outputs of the networks before, as in a session.
         face, _ = self.face_embedder(source_13SS)
         code, prepared = self.pose_encoder(driver_13SS), self.front(face)
         return {
@@ -97,7 +100,7 @@ class DaeGanParts(nn.Module):
 
     @torch.no_grad()
     def reference(self, network: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What a network gives, by name."""
+        """Run a network and return its outputs by name."""
         result = self.get_submodule(network)(*inputs.values())
         results = (result,) if isinstance(result, Tensor) else result
         return self.specs[network].named_outputs(results)

@@ -1,7 +1,8 @@
-"""DAE-GAN (AAAI 2020) as it runs live, whatever runs its networks.
+"""DAE-GAN (AAAI 2020) on any backend that runs its networks.
 
-Its pose code holds head pose and expression together (section 3: "pose-related information", expression included), and
-nothing in it or in its training tells them apart: it can be driven in mode ``both`` only.
+Its pose code holds head pose and expression together (section 3: "pose-related information",
+expression included). Nothing in it or in its training separates them, so it supports mode ``both``
+only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
-"""Inputs and outputs are those of ``engine.models.daegan.inference``."""
+"""Names of the networks; see ``engine.models.daegan.inference`` for inputs and outputs."""
 
 
 class DaeGanModel:
@@ -28,7 +29,7 @@ class DaeGanModel:
     native_size, needs_face, smooth_recordings = True, False, False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
-        """``networks`` are of the weights that ``info`` names."""
+        """Wrap opened networks, which have the weights that ``info`` names."""
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
@@ -39,9 +40,10 @@ class DaeGanModel:
         return self.encode_frames((crop,))
 
     def encode_frames(self, crops: Sequence[Image]) -> Features:
-        """A face fused from several frames of one person (equation 1), each uint8 ``[S, S, 3]``.
+        """Encode the face fused from several frames of one person, uint8 ``[S, S, 3]`` each.
 
-        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of the first frame.
+        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of
+        the first frame.
 
         Raises:
             ValueError: ``crops`` is empty.
@@ -54,7 +56,10 @@ class DaeGanModel:
         return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
-        """See `engine.models.base.ImageDrivenModel.read_motion`. One code for both, as ``expression``."""
+        """See `engine.models.base.ImageDrivenModel.read_motion`.
+
+        The joint code is returned as ``expression``.
+        """
         return _joint(self._code(crop))
 
     def own_codes(self, features: Features) -> LatentCodes:
@@ -68,17 +73,21 @@ class DaeGanModel:
         return ImageDrivenReenactor(self, JointEdit, smooth=smooth, neutral=neutral)
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
-        """See `engine.models.base.ImageDrivenModel.generate`. ``expression`` is the joint code; ``pose`` must be None."""
+        """See `engine.models.base.ImageDrivenModel.generate`.
+
+        ``expression`` is the joint code; ``pose`` must be None.
+        """
         check_own(features, self.sha256)
         if expression is None or pose is not None:
             raise ValueError("expression must be the code that moves both, and pose None")
+        # Uploaded once per portrait; a frame uploads its code only.
         prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
         code = self._networks.load(expression[None])
         picture = self._networks.run("generator", code=code, **prepared)["picture"]
         return as_picture(self._networks.fetch(picture), self._picture)
 
     def _fuse(self, crops: Sequence[Image]) -> Float:
-        """Equation 1: the mean of the warped frames, weighted by their attention, ``[1, 3, S, S]``."""
+        """Return the mean of the warped frames by attention (equation 1), ``[1, 3, S, S]``."""
         total: Float = np.zeros((1, 3, self.size, self.size), np.float32)
         weights: Float = np.zeros((1, 1, self.size, self.size), np.float32)
         for crop in crops:

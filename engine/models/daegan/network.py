@@ -1,9 +1,10 @@
-"""DAE-GAN's networks (Zeng, Pan et al., "Realistic Face Reenactment via Self-Supervised Disentangling of
-Identity and Pose", AAAI 2020): face embedder, pose embedder, conditional generator.
+"""DAE-GAN's networks: face embedder, pose embedder, conditional generator.
 
-Pictures are RGB in -1..1, ``[N, 3, S, S]``. Displacements are in units of half a side, x right, y down.
-Shape letters: N pictures, K frames of one video, C channels, S side, P pose code.
-The paper gives no widths; those of ``DaeGanConfig`` are ours.
+Zeng, Pan et al., "Realistic Face Reenactment via Self-Supervised Disentangling of Identity and
+Pose", AAAI 2020. The paper gives no widths; those of ``DaeGanConfig`` are ours.
+
+Pictures are RGB in -1..1, ``[N, 3, S, S]``. Displacements are in units of half a side, x right, y
+down. Shape letters: N pictures, K frames of one video, C channels, S side, P pose code.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from torch import Tensor, nn
 
 _GROUPS = 4
 _ATTENTION_FLOOR = 1e-3
-"""Keeps the sum over frames in equation 1 from being zero."""
+"""Added to each weight, so that the sum over frames in equation 1 is not zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaeGanConfig:
-    """One size of the networks."""
+    """Size and widths of the networks."""
 
     name: str = "daegan"
     size: int = 256
@@ -36,7 +37,7 @@ class DaeGanConfig:
     blocks: int = 6
     """Residual blocks in the middle of the generator."""
     reduction: int = 16
-    """How much smaller the middle of the generator is."""
+    """Factor by which the middle of the generator is smaller than the picture."""
 
     def __post_init__(self) -> None:
         if self.size < 32 or self.size & (self.size - 1):
@@ -49,30 +50,30 @@ class DaeGanConfig:
             raise ValueError(f"reduction must be a power of two in 4..{self.size // 4}, got {self.reduction}")
 
     def widths(self, smallest: int) -> tuple[int, ...]:
-        """Channels at ``size``, ``size / 2``, ... ``smallest`` pixels."""
+        """Return channels at ``size``, ``size / 2``, ... ``smallest`` pixels."""
         steps = (self.size // smallest).bit_length()
         return tuple(min(self.width << k, self.most) for k in range(steps))
 
 
 DAEGAN = DaeGanConfig()
 DAEGAN_SMALL = DaeGanConfig(name="daegan-small", size=64, width=24, most=96, code=64, blocks=3, reduction=8)
-"""Learns within an hour on a CPU core."""
+"""Small enough to train within an hour on a CPU core."""
 DAEGAN_DEBUG = DaeGanConfig(name="daegan-debug", size=32, width=8, most=16, code=12, blocks=1, reduction=4)
 
 
 class Embedding(NamedTuple):
-    """A video's face without its pose (equation 1)."""
+    """Face of a video without its pose (equation 1)."""
 
     face: Tensor
     """``[N, 3, S, S]``"""
     displacement: Tensor
-    """``[N, K, 2, S, S]``: where each frame is sampled."""
+    """``[N, K, 2, S, S]``: sampling displacement of each frame."""
     attention: Tensor
-    """``[N, K, 1, S, S]``: each frame's share; sums to 1 over the frames."""
+    """``[N, K, 1, S, S]``: weight of each frame; sums to 1 over the frames."""
 
 
 class FrameEmbedding(NamedTuple):
-    """What one frame brings to its video's face; the face is the mean of ``warped``, weighted by ``weight``."""
+    """Contribution of one frame to a face, which averages ``warped`` with ``weight``."""
 
     warped: Tensor
     """``[N, 3, S, S]``"""
@@ -82,8 +83,8 @@ class FrameEmbedding(NamedTuple):
     """``[N, 2, S, S]``"""
 
 
-class PoseReading(NamedTuple):
-    """What the pose embedder makes of a frame (figure 4)."""
+class PoseEmbedding(NamedTuple):
+    """Output of the pose embedder for a frame (figure 4)."""
 
     code: Tensor
     """``[N, P]``"""
@@ -96,7 +97,7 @@ class PoseReading(NamedTuple):
 
 
 def sample(image_NCSS: Tensor, displacement_N2HW: Tensor) -> Tensor:
-    """The picture at each pixel's own place plus its displacement, bilinear, edges repeated."""
+    """Sample the picture at each pixel's position plus its displacement; bilinear, edges repeat."""
     grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
     return F.grid_sample(image_NCSS, grid_NHW2, padding_mode="border", align_corners=False)
 
@@ -114,7 +115,7 @@ class ConvNorm(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Picture to feature maps at ``size``, half of it, ... 4 pixels."""
+    """Maps a picture to features at 4x4 pixels, halving the size step by step."""
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -132,9 +133,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A code to feature maps at 4, 8, ... ``size`` pixels, from coarse to fine.
+    """Maps a code to feature maps at 4, 8, ... ``size`` pixels, from coarse to fine.
 
-    It sees nothing but the code, so the code must carry all that the outputs need.
+    The code is its only input, so the code must carry all that the outputs need.
     """
 
     def __init__(self, config: DaeGanConfig) -> None:
@@ -145,6 +146,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(ConvNorm(a, b) for a, b in pairs)
 
     def forward(self, code_NP: Tensor) -> list[Tensor]:
+        # The first map, 4x4, comes from the code alone.
         maps = [F.leaky_relu(self.first(code_NP), 0.2).reshape(code_NP.shape[0], -1, 4, 4)]
         for layer in self.up:
             maps.append(layer(_double(maps[-1])))
@@ -152,7 +154,7 @@ class Decoder(nn.Module):
 
 
 class FaceEmbedder(nn.Module):
-    """Several frames of one video to one face without pose (figure 3, equation 1)."""
+    """Fuses several frames of one video into one face without pose (figure 3, equation 1)."""
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -161,14 +163,16 @@ class FaceEmbedder(nn.Module):
         self.head = _quiet(nn.Conv2d(config.width, 3, 3, padding=1))
 
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
-        """One frame's part of equation 1, by itself."""
+        """Return one frame's terms of equation 1."""
         fields = self.head(self.decoder(self.code(self.encoder(image_N3SS).flatten(1)))[-1])
+        # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])
         weight = torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
 
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
         N, K = frames_NK3SS.shape[:2]
+        # All frames of all videos run as one batch.
         parts = (part.reshape(N, K, *part.shape[1:]) for part in self.frame(frames_NK3SS.flatten(0, 1)))
         warped, weight, displacement = parts
         attention = weight / weight.sum(1, keepdim=True)
@@ -176,7 +180,7 @@ class FaceEmbedder(nn.Module):
 
 
 class PoseEmbedder(nn.Module):
-    """A frame to its pose code, and the code to a warp and two residuals (figure 4)."""
+    """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -188,14 +192,15 @@ class PoseEmbedder(nn.Module):
         self.residual_high = _quiet(nn.Conv2d(widths[0], 3, 3, padding=1))
 
     def encode(self, image_N3SS: Tensor) -> Tensor:
-        """The pose code, ``[N, P]``: all that a live driver's frame needs."""
+        """Return the pose code, ``[N, P]``: all that a live driver's frame needs."""
         code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
         return code
 
-    def forward(self, image_N3SS: Tensor) -> PoseReading:
+    def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code = self.encode(image_N3SS)
+        # The three finest maps: S/4 for the warp, S/2 and S for the residuals.
         *_, quarter, half, full = self.decoder(code)
-        return PoseReading(
+        return PoseEmbedding(
             code,
             torch.tanh(self.displacement(quarter)),
             self.residual_low(half),
@@ -203,17 +208,19 @@ class PoseEmbedder(nn.Module):
         )
 
 
-def reconstruct(face_N3SS: Tensor, reading: PoseReading) -> Tensor:
-    """Equation 2: warp the face at a quarter of the size, then add both residuals on the way up.
+def reconstruct(face_N3SS: Tensor, embedding: PoseEmbedding) -> Tensor:
+    """Apply equation 2: warp the face at a quarter of the size, then add both residuals going up.
 
-    The face is averaged down before it is sampled: sampling every fourth pixel would alias.
+    The face is averaged down before it is sampled, since sampling every fourth pixel would alias.
     """
-    warped = sample(F.avg_pool2d(face_N3SS, 4), reading.displacement)
-    return reading.residual_high + _double(reading.residual_low + _double(warped))
+    warped = sample(F.avg_pool2d(face_N3SS, 4), embedding.displacement)
+    return embedding.residual_high + _double(embedding.residual_low + _double(warped))
 
 
 class AdaptiveNorm(nn.Module):
-    """AdaIN (Huang and Belongie, ICCV 2017): normalise each map, then scale and shift it by the pose code.
+    """Adaptive instance normalisation (AdaIN; Huang and Belongie, ICCV 2017).
+
+    Normalises each map, then scales and shifts it by the pose code.
 
     One shared linear layer, one for the deviations and one for the means (section 3.2).
     """
@@ -226,6 +233,7 @@ class AdaptiveNorm(nn.Module):
     def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
         hidden = F.relu(self.shared(code_NP))
         deviation, mean = self.deviation(hidden), self.mean(hidden)
+        # Relative to 1, so that a fresh layer hardly changes the normalised map.
         scale, shift = (1 + deviation)[..., None, None], mean[..., None, None]
         out: Tensor = F.instance_norm(x_NCHW) * scale + shift
         return out
@@ -245,6 +253,7 @@ class PosedBlock(nn.Module):
     def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
         y = F.relu(self.norm_1(x_NCHW, code_NP))
         if self.up:
+            # Both paths grow before the convolution.
             x_NCHW, y = _double(x_NCHW), _double(y)
         y = self.conv_2(F.relu(self.norm_2(self.conv_1(y), code_NP)))
         out: Tensor = y + self.skip(x_NCHW)
@@ -267,25 +276,27 @@ class DownBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every place looks at every other (Zhang et al., SAGAN, 2018); starts as the identity."""
+    """Self-attention over all positions (Zhang et al., SAGAN, 2018); starts as the identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = max(channels // 8, 1)
         self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, channels, 1)
+        # Starts at 0, so that training adds attention gradually (SAGAN).
         self.strength = nn.Parameter(torch.zeros(1))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         query, key, value = (layer(x_NCHW).flatten(2) for layer in (self.query, self.key, self.value))
+        # ``[N, HW, HW]``: each row weighs all positions for one.
         weight = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
-        seen: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
-        out: Tensor = x_NCHW + self.strength * seen
+        attended: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
+        out: Tensor = x_NCHW + self.strength * attended
         return out
 
 
 class Generator(nn.Module):
-    """Embedded face and pose code to a picture: front end, middle and back end (section 3.2)."""
+    """Draws a picture from embedded face and pose code: front, middle, back end (section 3.2)."""
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -301,7 +312,7 @@ class Generator(nn.Module):
         self.head = nn.Conv2d(widths[0], 3, 7, padding=3)
 
     def prepare(self, face_N3SS: Tensor) -> Tensor:
-        """The front end, ``[N, C, S / reduction, S / reduction]``: it depends on the embedded face alone."""
+        """Return the front end's map of a face, ``[N, C, S / reduction, S / reduction]``."""
         x = self.stem(face_N3SS)
         for block in self.front:
             x = block(x)
@@ -309,7 +320,7 @@ class Generator(nn.Module):
         return out
 
     def draw(self, code_NP: Tensor, prepared_NCHW: Tensor) -> Tensor:
-        """Middle and back end: what a pose code makes of a prepared face, ``[N, 3, S, S]`` in -1..1."""
+        """Return the picture of a prepared face with a pose code, ``[N, 3, S, S]`` in -1..1."""
         x = prepared_NCHW
         for block in self.middle:
             x = block(x, code_NP)
@@ -323,7 +334,7 @@ class Generator(nn.Module):
 
 
 class DaeGan(nn.Module):
-    """The three networks that run; the discriminator lives with the training."""
+    """The three networks that run live; the discriminator belongs to training."""
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -333,35 +344,36 @@ class DaeGan(nn.Module):
         self.generator = Generator(config)
 
     def embed(self, frames_NK3SS: Tensor) -> Embedding:
-        """The pose-free face of K frames of each of N people; K may differ from training's."""
+        """Return the pose-free face of K frames of N people; K may differ from training's."""
         embedding: Embedding = self.face_embedder(frames_NK3SS)
         return embedding
 
     def reenact(self, face_N3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
-        """An embedded face with the pose and expression of a driver, ``[N, 3, S, S]`` in -1..1."""
+        """Return a face with a driver's pose and expression, ``[N, 3, S, S]`` in -1..1."""
         picture: Tensor = self.generator(face_N3SS, self.pose_embedder.encode(driving_N3SS))
         return picture
 
     def forward(self, frames_NK3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
-        """``embed`` and ``reenact``."""
+        """Run ``embed``, then ``reenact``."""
         return self.reenact(self.embed(frames_NK3SS).face, driving_N3SS)
 
 
 def _centres(displacement_N2HW: Tensor) -> Tensor:
-    """``[1, H, W, 2]``: each pixel's own place, so that no displacement is the identity."""
+    """Return each pixel's position, ``[1, H, W, 2]``, so that zero displacement is the identity."""
     H, W = displacement_N2HW.shape[2:]
     like = displacement_N2HW
+    # With ``align_corners=False``, pixel centres are odd multiples of 1 / n.
     y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) * 2 + 1) / n - 1 for n in (H, W))
     return torch.stack((x[None, :].expand(H, W), y[:, None].expand(H, W)), -1)[None]
 
 
 def _double(x_NCHW: Tensor) -> Tensor:
-    """U of equation 2: twice the size, bilinear."""
+    """Double the size, bilinearly (U of equation 2)."""
     return F.interpolate(x_NCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _quiet(conv: nn.Conv2d) -> nn.Conv2d:
-    """Start near zero: a warp that begins as the identity, residuals that begin as nothing."""
+    """Initialise near zero: a warp starts as the identity, a residual as zero."""
     nn.init.normal_(conv.weight, std=1e-3)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)

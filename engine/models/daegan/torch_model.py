@@ -1,4 +1,4 @@
-"""DAE-GAN in eager PyTorch: the reference, and the way on a CUDA device."""
+"""DAE-GAN in eager PyTorch: the reference, and the backend for CUDA devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_parts(path: Path) -> DaeGanParts:
-    """The networks of a file that ``mimicam train daegan`` wrote.
+    """Load the networks of a file that ``mimicam train daegan`` wrote.
 
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.
@@ -26,7 +26,7 @@ def load_parts(path: Path) -> DaeGanParts:
 
 
 def open_daegan_torch(path: Path) -> DaeGanModel:
-    """The model on the GPU where PyTorch has one, else on the CPU.
+    """Open the model on the GPU if PyTorch finds one, else on the CPU.
 
     Raises:
         EngineError: see `load_parts`.

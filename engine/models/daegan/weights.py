@@ -1,4 +1,4 @@
-"""DAE-GAN models as safetensors, with their size in the header."""
+"""DAE-GAN models as safetensors, with their configuration in the header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ FORMAT = "mimicam-daegan"
 
 
 def save_daegan(model: DaeGan, out: Path) -> None:
-    """Write under a temporary name, then rename. Raises EngineError where that fails, and leaves nothing."""
+    """Write a model, completely or not at all.
+
+    Raises:
+        EngineError: ``out`` cannot be written.
+    """
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     header = {"format": FORMAT, "config": json.dumps(asdict(model.config))}
     try:
@@ -29,7 +33,11 @@ def save_daegan(model: DaeGan, out: Path) -> None:
 
 
 def load_daegan(path: Path) -> DaeGan:
-    """Networks in evaluation mode. Raises EngineError for a missing, damaged or foreign file."""
+    """Load networks in evaluation mode.
+
+    Raises:
+        EngineError: the file is missing, damaged or of another kind.
+    """
     if not path.is_file():
         raise EngineError(
             f"{path} does not exist or is no file: give a model that 'mimicam train daegan' wrote"
@@ -41,7 +49,7 @@ def load_daegan(path: Path) -> DaeGan:
     except (SafetensorError, OSError) as error:
         raise EngineError(f"{path} is no safetensors file or is damaged ({error}): get it again") from None
     config = _config_of(path, header)
-    # On the meta device: a header that asks for absurd sizes costs no memory.
+    # On the meta device, so that a header with absurd sizes costs no memory.
     with torch.device("meta"):
         want = {name: tuple(value.shape) for name, value in DaeGan(config).state_dict().items()}
     if want != shapes:

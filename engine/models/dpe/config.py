@@ -1,4 +1,4 @@
-"""Sizes of the DPE networks, as values."""
+"""Sizes of the DPE networks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpeConfig:
-    """One size of the networks of DPE (CVPR 2023, section 3.1)."""
+    """Size and widths of the networks of DPE (CVPR 2023, section 3.1)."""
 
     name: str
     size: int
     """Side of the picture in pixels: a power of two, at least 8."""
     latent: int
-    """Values of the encoder's latent, and of each motion code."""
+    """Number of values of the encoder's latent and of each motion code."""
     directions: int
-    """Orthogonal motion directions in the latent space."""
+    """Number of orthogonal motion directions in the latent space."""
     channels: tuple[int, ...]
     """Channels of the feature maps at 4, 8, 16, ... ``size`` pixels."""
 
@@ -34,20 +34,24 @@ class DpeConfig:
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """Sides of the feature maps handed from encoder to generator: 8, 16, ... ``size``."""
+        """Sides of the feature maps from encoder to generator: 8, 16, ... ``size``."""
         return tuple(1 << k for k in range(3, self.size.bit_length()))
 
     def channels_at(self, resolution: int) -> int:
-        """Channels of encoder and generator where the picture is ``resolution`` pixels wide."""
+        """Return the channels of encoder and generator at a side of ``resolution`` pixels."""
         return self.channels[resolution.bit_length() - 3]
 
     def as_dict(self) -> dict[str, Any]:
-        """For the JSON beside a checkpoint; ``from_dict`` reads it back."""
+        """Return values for the JSON beside a checkpoint; ``from_dict`` reads them."""
         return asdict(self) | {"channels": list(self.channels)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DpeConfig:
-        """The config that ``as_dict`` wrote. Raises KeyError, TypeError or ValueError on anything else."""
+        """Return the config that ``as_dict`` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are not such a config.
+        """
         return cls(
             name=str(values["name"]),
             size=int(values["size"]),
@@ -60,13 +64,13 @@ class DpeConfig:
 PUBLISHED = DpeConfig(
     name="published", size=256, latent=512, directions=20, channels=(512, 512, 512, 512, 256, 128, 64)
 )
-"""The published weights' size: 69 M values, 61 GFLOP a frame for one mode."""
+"""Size of the published weights: 69 M values, 61 GFLOP a frame for one mode."""
 
 DEBUG = DpeConfig(name="debug", size=64, latent=32, directions=8, channels=(24, 24, 16, 16, 8))
-"""A toy for tests: random weights, milliseconds a picture."""
+"""Tiny networks for tests: random weights, milliseconds per picture."""
 
 SMALL = DpeConfig(name="small", size=64, latent=128, directions=20, channels=(128, 128, 128, 96, 64))
-"""What a CPU can train for a look at the losses: 3 s a step of four pairs on one core (2026-11). ``debug`` is too narrow
-to learn: there the losses stop falling after a hundred steps."""
+"""Small enough to train on a CPU and look at the losses: 3 s a step of four pairs on one core
+(2026-11). ``debug`` is too narrow to train: its losses stop falling after a hundred steps."""
 
 PRESETS = {preset.name: preset for preset in (PUBLISHED, SMALL, DEBUG)}

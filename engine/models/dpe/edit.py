@@ -16,8 +16,9 @@ from mimicam.engine.types import EditSettings, Float, Mode
 class BranchEdit:
     """Computes the codes to add to one portrait's latent; see `engine.models.reenactor.Edit`.
 
-    The paper adds the driver's codes as they are. A gain scales their distance from the portrait's own codes, which
-    give the portrait back. Relative to a neutral, the driver's neutral becomes the portrait's own.
+    The paper adds the driver's codes as they are. A gain scales their distance from the portrait's
+    own codes, which reproduce the portrait. With a neutral, the driver's neutral maps to the
+    portrait's own codes.
     """
 
     def __init__(self, own: LatentCodes) -> None:
@@ -36,7 +37,10 @@ class BranchEdit:
         return _branches(expression, pose, settings.mode)
 
     def rest(self, settings: EditSettings) -> BranchCodes:
-        """See `engine.models.reenactor.Edit.rest`. The portrait's own codes give it back (the aim of equation 8)."""
+        """See `engine.models.reenactor.Edit.rest`.
+
+        The portrait's own codes reproduce it (the aim of equation 8).
+        """
         return _branches(self._own.expression, self._own.pose, settings.mode)
 
 

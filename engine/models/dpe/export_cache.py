@@ -1,4 +1,4 @@
-"""A published model's ONNX files in the user's cache; see `engine.backends.network_cache`."""
+"""ONNX files of a DPE model in the user's cache; see `engine.backends.network_cache`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.folded import FoldedDpe
 
 _KIND = "dpe-1"
-"""Another number when the folded form changes, so that what older versions made is not used."""
+"""Version of the folded form, raised when it changes, so that older files are not used."""
 
 
 def exported(path: Path, *, cache: Path | None = None) -> Path:
-    """The folder of a model's ONNX files, made now where there is none.
+    """Return the folder of a model's ONNX files, exporting them first if there is none.
 
     Args:
         path: a file that ``mimicam models import`` wrote.
@@ -41,7 +41,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
 
 
 def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Inputs as the network meets them, a soft picture or what the encoder makes of one, and its outputs."""
+    """Return a network's inputs, a soft picture or its encoding, and its outputs."""
     import torch
 
     from mimicam.engine.models.dpe.spec import dpe_specs

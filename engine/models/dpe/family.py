@@ -1,4 +1,4 @@
-"""DPE for the loader."""
+"""DPE family for the loader: openers, default backend and messages."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """DPE in the form that runs: everything that depends only on the weights is computed once.
 
-The motion layers become one matrix and a bias per code, equalized-learning-rate scales and the gains
-of the activations go into the weights, modulated convolutions have constant weights, grids and blur
-kernels are constants. Equal to ``dpe.Dpe``; exports to ONNX without weights made at run time, for any
-batch size. Sampling grids must stay in float32 (in bfloat16 pictures are off by up to 0.3).
-Shape letters as in ``layers``.
+The motion layers become one matrix and one bias per code. Equalized-learning-rate scales and
+activation gains go into the weights. Modulated convolutions have constant weights, and grids and
+blur kernels are constants. Results equal those of ``dpe.Dpe``. It exports to ONNX for any batch
+size, without weights computed at run time. Sampling grids must stay in float32 (in bfloat16
+pictures are off by up to 0.3). Shape letters as in ``layers``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HALF = 1.0 / math.sqrt(2.0)
 
 
 def fold_affine(chain: list[layers.EqualLinear], matrix_OI: Tensor, bias_O: Tensor) -> tuple[Tensor, Tensor]:
-    """The affine map that applies ``matrix @ x + bias`` and then the chain, in float64."""
+    """Return the affine map that applies ``matrix @ x + bias`` and then the chain, in float64."""
     for layer in chain:
         weight = layer.scaled_weight().double()
         matrix_OI, bias_O = weight @ matrix_OI, weight @ bias_O + layer.bias.double()
@@ -31,12 +31,13 @@ def fold_affine(chain: list[layers.EqualLinear], matrix_OI: Tensor, bias_O: Tens
 
 
 class FoldedMotion(nn.Module):
-    """Latent to both codes: one matrix and one bias each (equation 2)."""
+    """Maps a latent to both codes: one matrix and one bias each (equation 2)."""
 
     def __init__(self, motion: dpe.MotionHeads) -> None:
         super().__init__()
         L = motion.directions.shape[0]
         identity = torch.eye(L, dtype=torch.float64), torch.zeros(L, dtype=torch.float64)
+        # The whole trunk is linear: apply it to the identity to get its matrix and bias.
         matrix, bias = fold_affine(list(motion.trunk), *identity)  # type: ignore[arg-type]
         basis = torch.linalg.qr((motion.directions + 1e-8).double()).Q
         shared = basis @ matrix, basis @ bias
@@ -48,7 +49,10 @@ class FoldedMotion(nn.Module):
 
 
 class FoldedConv(nn.Module):
-    """Convolution, bias and leaky ReLU; ``gain`` multiplies what comes out (leaky ReLU is homogeneous)."""
+    """Convolution, bias and leaky ReLU.
+
+    ``gain`` scales the output; it folds into the weights, since leaky ReLU is homogeneous.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -57,6 +61,7 @@ class FoldedConv(nn.Module):
         super().__init__()
         self.blur = block.blur
         self.stride, self.padding = block.conv.stride, block.conv.padding
+        # The activation's gain moves before the leaky ReLU, which is homogeneous.
         self.register_buffer("weight", block.conv.scaled_weight() * (GAIN * gain))
         self.register_buffer("bias", block.activation.bias * (GAIN * gain))
 
@@ -85,9 +90,10 @@ class FoldedResidualBlock(nn.Module):
 
 
 class FoldedEncoder(nn.Module):
-    """Picture to latent, both codes and the feature maps: what a portrait, or ``both``, needs.
+    """Maps a picture to latent, both codes and feature maps: all that a portrait needs.
 
-    Returns ``(latent, expression, pose, feature_8, feature_16, ...)``, a flat tuple as ONNX wants it.
+    Mode ``both`` runs it in every frame, too. Returns ``(latent, expression, pose, feature_8,
+    feature_16, ...)``, a flat tuple for ONNX.
     """
 
     head: Tensor
@@ -101,7 +107,7 @@ class FoldedEncoder(nn.Module):
         self.motion = FoldedMotion(model.motion)
 
     def maps(self, image_NCHW: Tensor) -> list[Tensor]:
-        """Feature maps from ``size`` pixels down to 4."""
+        """Return feature maps from ``size`` pixels down to 4."""
         maps = [self.stem(image_NCHW)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
@@ -110,11 +116,12 @@ class FoldedEncoder(nn.Module):
     def forward(self, image_NCHW: Tensor) -> tuple[Tensor, ...]:
         maps = self.maps(image_NCHW)
         latent = F.conv2d(maps.pop(), self.head).flatten(1)
+        # From coarse to fine, as the generators take them.
         return (latent, *self.motion(latent), *reversed(maps))
 
 
 class FoldedMotionEncoder(nn.Module):
-    """Picture to expression and pose code: what a driver's frame needs."""
+    """Maps a picture to expression and pose code, which is all that a driver's frame needs."""
 
     def __init__(self, model: dpe.Dpe) -> None:
         super().__init__()
@@ -126,7 +133,7 @@ class FoldedMotionEncoder(nn.Module):
 
 
 class FoldedModulation(nn.Module):
-    """Latent to the scales of a modulated convolution's input channels."""
+    """Maps a latent to scales of a modulated convolution's input channels."""
 
     weight: Tensor
     bias: Tensor
@@ -153,11 +160,14 @@ class FoldedStyledConv(nn.Module):
         self.blur = styled.conv.blur
         self.modulation = FoldedModulation(styled.conv.modulation)
         stored = weight_OIkk if self.blur is None else weight_OIkk.transpose(0, 1)
+        # Transposed convolutions store their weight as [I, O, k, k].
         self.register_buffer("weight", stored.contiguous().clone())
+        # ``[I, O]``: squared norms of the kernels, so that demodulation is one product.
         self.register_buffer("power", weight_OIkk.double().square().sum((2, 3)).T.float().contiguous())
         self.register_buffer("bias", (styled.activation.bias * GAIN)[:, None, None])
 
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor) -> Tensor:
+        # Modulate the input channels, convolve, demodulate the output channels.
         style_NI = self.modulation(latent_NL)
         x_NCHW = x_NCHW * style_NI[:, :, None, None]
         if self.blur is None:
@@ -226,7 +236,7 @@ class FoldedLevel(nn.Module):
 
 
 class FoldedGenerator(nn.Module):
-    """Edited latent and the source's feature maps to a picture, ``[N, 3, size, size]``."""
+    """Maps edited latent and the source's feature maps to a picture, ``[N, 3, size, size]``."""
 
     constant: Tensor
 
@@ -245,7 +255,7 @@ class FoldedGenerator(nn.Module):
 
 
 class FoldedDpe(nn.Module):
-    """The networks that run live, made from trained ones. Holds no parameter, only constants."""
+    """The networks that run live, made from trained ones. They have constants, no parameters."""
 
     def __init__(self, model: dpe.Dpe) -> None:
         super().__init__()
@@ -255,6 +265,7 @@ class FoldedDpe(nn.Module):
             self.expression_generator = FoldedGenerator(model.expression_generator)
             self.pose_generator = FoldedGenerator(model.pose_generator)
         self.config = model.config
+        # All weights are buffers: exporters store them as constants.
         self.requires_grad_(False)
         self.eval()
 

@@ -1,8 +1,9 @@
-"""The folded DPE in mixed precision, written for one GPU: feature maps in half, what places pixels in float32.
+"""Folded DPE in mixed precision for a GPU: feature maps in half, pixel positions in float32.
 
-Equal to ``folded`` in float32. All modulations of a generator are one product with the latent, and all demodulations
-another: 35 small products would cost more in launches than in arithmetic. The flow layer is ``kernels.warp_blend``, as
-the operator ``mimicam::warp_blend``, which a tracer sees as one node. Shape letters as in ``layers``.
+In float32 it equals ``folded``. All modulations of a generator are one product with the latent, and
+all demodulations another: 35 small products would cost more in launches than in arithmetic. The
+flow layer is ``kernels.warp_blend``, as the operator ``mimicam::warp_blend``, which a tracer
+records as one node. Shape letters as in ``layers``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mimicam.engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOP
 
 
 class MixedConv(nn.Module):
-    """``FoldedConv`` in one form."""
+    """``FoldedConv`` in one precision form."""
 
     weight: Tensor
     bias: Tensor
@@ -41,6 +42,7 @@ class MixedConv(nn.Module):
         self._stride, self._padding = conv.stride, conv.padding
         self._blur_padding = None if conv.blur is None else conv.blur.padding
         weight = conv.weight
+        # The merged 6x6 kernel takes over the blur's padding.
         if conv.blur is not None and form.fold:
             weight, self._padding, self._blur_padding = with_blur(weight), conv.blur.padding, None
         self.register_buffer("weight", weight.to(form.dtype))
@@ -56,7 +58,7 @@ class MixedConv(nn.Module):
 
 
 class MixedResidualBlock(nn.Module):
-    """``FoldedResidualBlock``; the skip's blur makes only the pixels that are kept."""
+    """``FoldedResidualBlock`` whose skip blurs only the pixels that the stride keeps."""
 
     skip: Tensor
     kernel: Tensor
@@ -76,7 +78,7 @@ class MixedResidualBlock(nn.Module):
 
 
 class MixedEncoder(nn.Module):
-    """``FoldedEncoder``: latent and codes in float32, maps in half."""
+    """``FoldedEncoder`` with latent and codes in float32, maps in half precision."""
 
     head: Tensor
 
@@ -95,13 +97,14 @@ class MixedEncoder(nn.Module):
         maps = [self.stem(image_NCHW.to(self._dtype))]
         for block in self.blocks:
             maps.append(block(maps[-1]))
-        # [N, C, 4, 4] against a 4x4 kernel is one product; in float32, since every code is read off its result.
+        # [N, C, 4, 4] against a 4x4 kernel is one product. In float32, since all codes derive from
+        # it.
         latent = F.linear(maps.pop().float().flatten(1), self.head)
         return (latent, *self.motion(latent), *(m.to(self._dtype) for m in reversed(maps)))
 
 
 class MixedMotionEncoder(nn.Module):
-    """Picture to expression and pose code."""
+    """Maps a picture to expression and pose code."""
 
     def __init__(self, encoder: FoldedEncoder, form: Form) -> None:
         super().__init__()
@@ -113,7 +116,7 @@ class MixedMotionEncoder(nn.Module):
 
 
 class MixedStyledConv(nn.Module):
-    """``FoldedStyledConv``; its scales come from outside."""
+    """``FoldedStyledConv`` whose modulation and demodulation scales are inputs."""
 
     weight: Tensor
     bias: Tensor
@@ -135,6 +138,8 @@ class MixedStyledConv(nn.Module):
         self.register_buffer("kernel", None if styled.blur is None else styled.blur.kernel.to(form.dtype))
 
     def forward(self, x_NCHW: Tensor, style_NI: Tensor, scale_NO: Tensor) -> Tensor:
+        # Modulate the input channels, convolve with constant weights, demodulate the output
+        # channels.
         x_NCHW = x_NCHW.to(self._dtype) * style_NI.to(self._dtype)[:, :, None, None]
         if not self._up:
             x_NCHW = F.conv2d(x_NCHW, self.weight, padding=1)
@@ -147,7 +152,7 @@ class MixedStyledConv(nn.Module):
 
 
 class MixedFlow(nn.Module):
-    """``FoldedFlow`` in float32: what it gives places pixels."""
+    """``FoldedFlow`` in float32, since its output determines pixel positions."""
 
     weight: Tensor
     bias: Tensor
@@ -164,7 +169,7 @@ class MixedFlow(nn.Module):
 
 
 class MixedPicture(nn.Module):
-    """``FoldedPicture``: three channels out of the map, added up in float32."""
+    """``FoldedPicture``: projects the map to three channels and sums in float32."""
 
     weight: Tensor
     inner: Tensor
@@ -199,6 +204,7 @@ class MixedLevel(nn.Module):
         x = self.up(state.activation, styles[0], scales[0])
         x = self.refine(x, styles[1], scales[1]).to(self._dtype)
         flow = self.flow(x, styles[2], state.flow)
+        # Offsets, mask, warp and blend in one operator.
         warped, blended = torch.ops.mimicam.warp_blend(feature_NCHW.to(self._dtype), x, flow)
         return dpe.GeneratorState(blended, flow, self.picture(warped, state.picture))
 
@@ -222,6 +228,7 @@ class MixedGenerator(nn.Module):
         constant = self.constant.expand(latent_NL.shape[0], -1, -1, -1)
         state = dpe.GeneratorState(self.start(constant, styles[0], scales[0]), None, None)
         for i, (level, feature) in enumerate(zip(self.levels, features, strict=True)):
+            # Each level has two styled convolutions, after the one of the start.
             pair = slice(1 + 2 * i, 3 + 2 * i)
             state = level(state, feature, [*styles[pair], flows[i]], scales[pair])
         assert state.picture is not None
@@ -229,7 +236,7 @@ class MixedGenerator(nn.Module):
 
 
 class _Scales(nn.Module):
-    """Every layer's modulation and demodulation at once, each padded to the widest layer."""
+    """All layers' modulations and demodulations at once, each padded to the widest layer."""
 
     weight: Tensor
     bias: Tensor
@@ -242,6 +249,7 @@ class _Scales(nn.Module):
         self._inputs = [int(m.weight.shape[0]) for m in modulations]
         self._outputs = [int(power.shape[1]) for power in powers]
         self._widest = widest = max(*self._inputs, *self._outputs)
+        # Padding makes one matrix of all layers; `forward` cuts the padded outputs off.
         weights = [
             F.pad(m.weight, (0, 0, 0, widest - n)) for m, n in zip(modulations, self._inputs, strict=True)
         ]
@@ -252,9 +260,14 @@ class _Scales(nn.Module):
         self.register_buffer("power", torch.stack(padded).float())
 
     def forward(self, latent_NL: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Scales of the input channels of styled and of flow layers, and of the output channels of styled ones."""
+        """Return the scales of all layers.
+
+        First those of the input channels of styled layers, then of flow layers, then those of the
+        output channels of styled layers.
+        """
         N, count = latent_NL.shape[0], len(self._outputs)
         every = F.linear(latent_NL, self.weight, self.bias).view(N, len(self._inputs), self._widest)
+        # Demodulation: sum of the squared modulated weights per output channel, as in StyleGAN2.
         power_KNC = torch.bmm(every[:, :count].transpose(0, 1).square(), self.power)
         out = torch.rsqrt(power_KNC + DEMODULATION_EPSILON) * GAIN
         styles = [every[:, k, :n] for k, n in enumerate(self._inputs)]
@@ -262,7 +275,7 @@ class _Scales(nn.Module):
 
 
 class MixedDpe(nn.Module):
-    """The four networks in one form, named as in ``FoldedDpe``."""
+    """The four networks in one precision form, named as in ``FoldedDpe``."""
 
     def __init__(self, folded: FoldedDpe, form: Form) -> None:
         super().__init__()
@@ -277,7 +290,7 @@ class MixedDpe(nn.Module):
 
 
 def layer_names(network: nn.Module) -> list[str]:
-    """The convolutions of a folded network that can run in half, as ``Form.keep`` calls them."""
+    """Return the convolutions of a folded network that can run in half, as in ``Form.keep``."""
     if isinstance(network, FoldedGenerator):
         levels = range(len(network.levels))
         return ["start", *(f"levels.{i}.{part}" for i in levels for part in ("up", "refine"))]
@@ -287,10 +300,10 @@ def layer_names(network: nn.Module) -> list[str]:
 
 
 def mixed(network: nn.Module, form: Form) -> nn.Module:
-    """One folded network in a form.
+    """Return one folded network in a precision form.
 
     Raises:
-        ValueError: it is none of ``FoldedDpe``'s.
+        ValueError: ``network`` is not one of ``FoldedDpe``'s.
     """
     if isinstance(network, FoldedGenerator):
         return MixedGenerator(network, form)

@@ -1,4 +1,4 @@
-"""Pieces of the mixed-precision networks: how they are written, blurs, doubling, narrow products."""
+"""Parts of the mixed-precision networks: precision forms, blurs, upsampling, narrow products."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ import mimicam.kernels.torch_ops  # noqa: F401 - registers the operators
 from mimicam.engine.models.dpe.stylegan2 import blur_kernel
 
 _BLUR = (0.125, 0.375, 0.375, 0.125)
-"""[1, 3, 3, 1] / 8, along one axis."""
+"""Blur kernel [1, 3, 3, 1] / 8 along one axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How the networks are written. Every form gives the same pictures within rounding."""
+    """Precision and structure of the networks. All forms give the same pictures within rounding."""
 
     dtype: torch.dtype = torch.float16
-    """Of feature maps and convolutions. Latents, modulation, flows and the picture's sum are float32 always."""
+    """Type of feature maps and convolutions. Latents, modulation, flows and the picture's sum are
+    always float32."""
     fused: bool = False
-    """Blurs and narrow products as sums of slices, which a fusing compiler (torch.compile) makes part of what
-    stands beside them; run as they are, they would be slow."""
+    """Whether blurs and narrow products are sums of slices. A fusing compiler (torch.compile)
+    merges these with their neighbours; executed as they are, they would be slow."""
     fold: bool = False
-    """Blurs inside the weights of their convolutions: fewer passes over the maps, four times the arithmetic there."""
+    """Whether blurs are folded into their convolutions: fewer passes over the maps, four times the
+    arithmetic there."""
     portable: bool = False
-    """Of our operators only ``mimicam::warp_blend``: for exporters to runtimes that know that one."""
+    """Whether ``mimicam::warp_blend`` is the only custom operator, for exporters to runtimes that
+    support no other."""
     keep: frozenset[str] = field(default_factory=frozenset)
-    """Convolutions that stay in float32, as `layer_names` calls them; from a measured sensitivity."""
+    """Convolutions that stay in float32, named as in `layer_names`, chosen by measured
+    sensitivity."""
 
     def at(self, name: str) -> Form:
-        """The form of one convolution."""
+        """Return the form of one convolution."""
         return replace(self, dtype=torch.float32) if name in self.keep else self
 
 
@@ -45,11 +49,12 @@ def blur(
     stride: int = 1,
     fused: bool = False,
 ) -> Tensor:
-    """``layers.Blur`` of that gain, whose kernel this is, keeping every ``stride``-th pixel of both axes."""
+    """Apply ``layers.Blur`` of that gain, keeping every ``stride``-th pixel of both axes."""
     if not fused:
         return F.conv2d(x_NCHW, kernel_C144, stride=stride, padding=padding, groups=x_NCHW.shape[1])
     padded = F.pad(x_NCHW.float(), (padding,) * 4)
     H, W = (n - 3 for n in padded.shape[2:])
+    # Separable: four shifted rows, then four shifted columns.
     rows = [_BLUR[i] * padded[:, :, i : i + H : stride] for i in range(4)]
     tall = rows[0] + rows[1] + rows[2] + rows[3]
     columns = [gain * _BLUR[i] * tall[:, :, :, i : i + W : stride] for i in range(4)]
@@ -57,7 +62,7 @@ def blur(
 
 
 class Double(nn.Module):
-    """``add + layers.Upsample(x)`` of three channels, float32."""
+    """Computes ``add + layers.Upsample(x)`` of three channels, in float32."""
 
     kernel: Tensor
 
@@ -76,7 +81,10 @@ class Double(nn.Module):
 
 
 def _doubled(x: Tensor, axis: int) -> Tensor:
-    """Along one axis: a quarter of the neighbour on a pixel's side, three of its own; zeros outside."""
+    """Double one axis: each pixel gives two, from a quarter of a neighbour and three of its own.
+
+    Outside the map, neighbours are zero.
+    """
     n = x.shape[axis]
     padded = F.pad(x, (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0))
     before, own, after = (padded.narrow(axis, i, n) for i in range(3))
@@ -85,19 +93,22 @@ def _doubled(x: Tensor, axis: int) -> Tensor:
 
 
 def narrow(x_NCHW: Tensor, weight_NOC: Tensor, bias_O11: Tensor, *, fused: bool) -> Tensor:
-    """A 1x1 convolution to few channels, ``[N, O, H, W]`` contiguous."""
+    """Apply a 1x1 convolution to few channels; returns ``[N, O, H, W]``, contiguous."""
     N, C, H, W = x_NCHW.shape
     bias = bias_O11.reshape(1, -1, 1, 1)
     if fused:
         rows = weight_NOC.unbind(1)
         return torch.stack([(x_NCHW * row[:, :, None, None]).sum(1) for row in rows], 1) + bias
-    # A batched product, not a convolution: cuDNN would round float32 to TF32.
+    # A batched product, since cuDNN would round a float32 convolution to TF32.
     out = weight_NOC.expand(N, -1, -1) @ x_NCHW.reshape(N, C, H * W)
     return out.view(N, -1, H, W) + bias
 
 
 def with_blur(weight: Tensor, *, gain: float = 1.0) -> Tensor:
-    """A 3x3 kernel and the blur before or after it as one of 6x6. The blur is symmetric, so either order is it."""
+    """Merge a 3x3 kernel with the blur before or after it into one of 6x6.
+
+    The blur is symmetric, so the order does not matter.
+    """
     line = torch.tensor(_BLUR, dtype=torch.float64) * gain**0.5
     kernel = torch.outer(line, line)[None, None]
     A, B, h, w = weight.shape
@@ -106,8 +117,11 @@ def with_blur(weight: Tensor, *, gain: float = 1.0) -> Tensor:
 
 
 def as_phases(weight_IO66: Tensor) -> Tensor:
-    """A transposed 6x6 convolution of stride 2 and padding 2 as a plain 3x3 one to four times the channels, whose
-    result ``pixel_shuffle`` spreads: output pixel ``2 a + r`` reads input ``a + d`` by tap ``r + 2 - 2 d``."""
+    """Convert a transposed 6x6 convolution of stride 2 and padding 2 to a plain 3x3 one.
+
+    The result has four times the channels, which ``pixel_shuffle`` spreads. Output pixel ``2 a +
+    r`` reads input ``a + d`` by tap ``r + 2 - 2 d``.
+    """
     taps = torch.tensor([[r + 2 - 2 * d for d in (-1, 0, 1)] for r in (0, 1)])
     phases = weight_IO66[:, :, taps][..., taps]  # [I, O, 2, 3, 2, 3]
     I, O = weight_IO66.shape[:2]  # noqa: E741 - the shape letters

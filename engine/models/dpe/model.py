@@ -1,7 +1,8 @@
-"""DPE's networks as published, of any size, in the folded form, whatever runs them.
+"""DPE in the folded form, of any size, on any backend that runs its networks.
 
-A driver's frame costs the motion encoder and one generator; ``both`` also encodes the picture in between and runs
-the other generator (DPE, equations 6 and 7). A portrait's feature maps stay where the backend computes.
+A driver's frame runs the motion encoder and one generator. Mode ``both`` also encodes the picture
+in between and runs the other generator (DPE, equations 6 and 7). A portrait's feature maps stay on
+the backend's device.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
-"""Their inputs and outputs are those of ``engine.models.dpe.spec``."""
+"""Names of the networks; see ``engine.models.dpe.spec`` for inputs and outputs."""
 CODES = ("expression_code", "pose_code")
 """Outputs of both encoders."""
 
@@ -30,7 +31,7 @@ class DpeModel:
     native_size, needs_face, smooth_recordings = True, False, False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
-        """``networks`` are of the weights that ``info`` names."""
+        """Wrap opened networks, which have the weights that ``info`` names."""
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
@@ -64,11 +65,13 @@ class DpeModel:
         if expression is None and pose is None:
             raise ValueError("expression and pose must not both be None")
         run, load = self._networks.run, self._networks.load
+        # Uploaded once per portrait; later frames reuse it.
         maps = dict(self._resident(features, portrait_maps(features) | {"latent": features.arrays["latent"]}))
         latent = maps.pop("latent")
         if expression is not None:
             edited = latent + load(expression[None])
             picture = run("expression_generator", latent=edited, **maps)["image"]
+        # Mode both: encode the intermediate picture, whose latent and maps feed the pose generator.
         if expression is not None and pose is not None:
             encoded = run("encoder", image=picture)
             latent, maps = encoded["latent"], {name: encoded[name] for name in maps}
@@ -78,11 +81,11 @@ class DpeModel:
 
 
 def portrait_codes(features: Features) -> LatentCodes:
-    """The portrait's own codes, as its encoder read them."""
+    """Return the portrait's own codes, as its encoder read them."""
     expression, pose = (features.arrays[name][0] for name in CODES)
     return LatentCodes(expression=expression, pose=pose)
 
 
 def portrait_maps(features: Features) -> dict[str, Float]:
-    """The portrait's feature maps by the generators' input names, from coarse to fine."""
+    """Return the portrait's feature maps by the generators' input names, from coarse to fine."""
     return {name: array for name, array in features.arrays.items() if name not in ("latent", *CODES)}

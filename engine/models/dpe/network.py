@@ -1,7 +1,8 @@
-"""DPE's networks as published: encoder, motion heads, two flow generators (CVPR 2023, section 3.1).
+"""DPE's networks in their published structure (CVPR 2023, section 3.1).
 
-Pictures are RGB in -1..1, ``[N, 3, size, size]``; the output is not clamped. Shape letters as in
-``layers``; ``features`` are the encoder's maps at 8, 16, ... size pixels, in this order.
+Encoder, motion heads and two flow generators. Pictures are RGB in -1..1, ``[N, 3, size, size]``;
+the output is not clamped. Shape letters as in ``layers``. ``features`` are the encoder's maps at 8,
+16, ... size pixels, in this order.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mimicam.engine.types import Mode
 
 
 class Encoded(NamedTuple):
-    """What the encoder knows of a picture (equation 1, and the feature maps of equation 4)."""
+    """Encoding of a picture: latent (equation 1) and feature maps (equation 4)."""
 
     latent: Tensor
     """``[N, L]``"""
@@ -36,7 +37,7 @@ class Encoded(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """Motion read off a latent (equation 2): what is added to another latent to move its face."""
+    """Motion codes of a latent (equation 2), to be added to another latent to move its face."""
 
     expression: Tensor
     """``[N, L]``"""
@@ -45,11 +46,12 @@ class Codes(NamedTuple):
 
 
 class ConvBlock(nn.Module):
-    """A convolution with its bias and activation; with a blur and stride 2 when it halves the size."""
+    """Convolution with bias and activation; halving the size adds a blur and stride 2."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, *, down: bool = False) -> None:
         super().__init__()
         self.blur = Blur(n_in, padding=(kernel + 2) // 2) if down else None
+        # Blurring before the stride avoids aliasing; the blur then does the padding.
         padding, stride = (0, 2) if down else (kernel // 2, 1)
         self.conv = EqualConv2d(n_in, n_out, kernel, stride=stride, padding=padding)
         self.activation = BiasedLeakyReLU(n_out)
@@ -73,11 +75,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         out: Tensor = self.second(self.first(x_NCHW)) + self.skip(self.skip_blur(x_NCHW))
+        # Keeps the variance of the sum of two branches.
         return out * (1.0 / math.sqrt(2.0))
 
 
 class Encoder(nn.Module):
-    """Picture to latent and feature maps (E of equation 1)."""
+    """Maps a picture to latent and feature maps (E of equation 1)."""
 
     def __init__(self, config: DpeConfig) -> None:
         super().__init__()
@@ -90,12 +93,13 @@ class Encoder(nn.Module):
         maps = [self.stem(image_NCHW)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
+        # The 4x4 map feeds the latent only; the generators take the others.
         latent: Tensor = self.head(maps.pop()).flatten(1)
         return Encoded(latent, tuple(reversed(maps)))
 
 
 class MotionHeads(nn.Module):
-    """Latent to expression and pose code (equation 2). Every layer is linear, so all of it is affine."""
+    """Maps a latent to expression and pose code (equation 2). All layers are linear."""
 
     def __init__(self, config: DpeConfig) -> None:
         super().__init__()
@@ -108,18 +112,19 @@ class MotionHeads(nn.Module):
         self.pose = nn.ModuleList(EqualLinear(L, L) for _ in range(3))
 
     def basis(self) -> Tensor:
-        """``[L, directions]``, orthonormal columns."""
+        """Return the directions as orthonormal columns, ``[L, directions]``."""
+        # The published code adds 1e-8 before QR.
         basis: Tensor = torch.linalg.qr(self.directions + 1e-8).Q
         return basis
 
     def amounts(self, latent_NL: Tensor) -> Tensor:
-        """How far along each direction, ``[N, directions]``."""
+        """Return the amount of motion along each direction, ``[N, directions]``."""
         for layer in self.trunk:
             latent_NL = layer(latent_NL)
         return latent_NL
 
     def motion(self, latent_NL: Tensor) -> Tensor:
-        """The one vector both heads read, ``[N, L]``."""
+        """Return the motion vector that both heads read, ``[N, L]``."""
         motion: Tensor = self.amounts(latent_NL) @ self.basis().T
         return motion
 
@@ -146,7 +151,7 @@ class StyledConv(nn.Module):
 
 
 class FlowLayer(nn.Module):
-    """Activation to two offsets and a mask, before tanh and sigmoid: ``[N, 3, H, W]``."""
+    """Maps an activation to two offsets and a mask, before tanh and sigmoid: ``[N, 3, H, W]``."""
 
     def __init__(self, n_in: int, latent: int) -> None:
         super().__init__()
@@ -155,12 +160,13 @@ class FlowLayer(nn.Module):
         self.upsample = Upsample(3)
 
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor, coarser: Tensor | None) -> Tensor:
+        # Offsets and mask add up from coarse to fine.
         out: Tensor = self.conv(x_NCHW, latent_NL) + self.bias[:, None, None]
         return out if coarser is None else out + self.upsample(coarser)
 
 
 class PictureLayer(nn.Module):
-    """Warped features to their share of the picture, added to the coarser level's."""
+    """Maps warped features to their part of the picture, added to the coarser level's."""
 
     def __init__(self, n_in: int) -> None:
         super().__init__()
@@ -174,7 +180,7 @@ class PictureLayer(nn.Module):
 
 
 class GeneratorState(NamedTuple):
-    """What one level hands to the next: activation, flow and picture, all of one size."""
+    """State between two levels: activation, flow and picture, all of one size."""
 
     activation: Tensor
     flow: Tensor | None
@@ -182,7 +188,7 @@ class GeneratorState(NamedTuple):
 
 
 class GeneratorLevel(nn.Module):
-    """One resolution: up, refine, flow, warp the source's features, picture."""
+    """One resolution: upsample, refine, flow, warp of the source's features, picture."""
 
     grid: Tensor
 
@@ -199,12 +205,13 @@ class GeneratorLevel(nn.Module):
         flow = self.flow(x, latent_NL, state.flow)
         grid_NHW2 = self.grid + torch.tanh(flow[:, :2]).permute(0, 2, 3, 1)
         mask = torch.sigmoid(flow[:, 2:])
+        # The mask blends warped source features (1) and generated activation (0).
         warped = layers.warp(feature_NCHW, grid_NHW2) * mask
         return GeneratorState(warped + x * (1 - mask), flow, self.picture(warped, state.picture))
 
 
 class Generator(nn.Module):
-    """Edited latent and source features to a picture (G of equation 5)."""
+    """Maps edited latent and source features to a picture (G of equation 5)."""
 
     def __init__(self, config: DpeConfig) -> None:
         super().__init__()
@@ -217,6 +224,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, latent_NL: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        # The learned input is the same for all pictures.
         constant = self.constant.expand(latent_NL.shape[0], -1, -1, -1)
         state = GeneratorState(self.start(constant, latent_NL), None, None)
         for level, feature in zip(self.levels, features, strict=True):
@@ -226,7 +234,7 @@ class Generator(nn.Module):
 
 
 class Dpe(nn.Module):
-    """The whole of DPE: one encoder, two motion heads, two generators."""
+    """All networks of DPE: one encoder, two motion heads, two generators."""
 
     def __init__(self, config: DpeConfig) -> None:
         super().__init__()
@@ -237,42 +245,44 @@ class Dpe(nn.Module):
         self.pose_generator = Generator(config)
 
     def encode(self, image_NCHW: Tensor) -> Encoded:
-        """Latent and feature maps of pictures ``[N, 3, size, size]``."""
+        """Return latent and feature maps of pictures ``[N, 3, size, size]``."""
         encoded: Encoded = self.encoder(image_NCHW)
         return encoded
 
     def codes(self, latent_NL: Tensor) -> Codes:
-        """Expression and pose code of latents (equation 2)."""
+        """Return expression and pose code of latents (equation 2)."""
         codes: Codes = self.motion(latent_NL)
         return codes
 
     def generate_expression(self, latent_NL: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """The picture of a source whose latent got an expression code added (equation 5, G_e)."""
+        """Return the picture of a latent with an expression code added (equation 5, G_e)."""
         picture: Tensor = self.expression_generator(latent_NL, features)
         return picture
 
     def generate_pose(self, latent_NL: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """The picture of a source whose latent got a pose code added (equation 5, G_p)."""
+        """Return the picture of a latent with a pose code added (equation 5, G_p)."""
         picture: Tensor = self.pose_generator(latent_NL, features)
         return picture
 
     def transfer(self, source: Encoded, codes: Codes, mode: Mode) -> Tensor:
-        """Add the driver's codes to an encoded source and generate; ``both`` chains equations 6 and 7."""
+        """Add codes to an encoded source and generate; mode ``both`` chains equations 6 and 7."""
         if mode is Mode.POSE:
             return self.generate_pose(source.latent + codes.pose, source.features)
         picture = self.generate_expression(source.latent + codes.expression, source.features)
         if mode is Mode.EXP:
             return picture
+        # The pose generator gets the encoding of the expression's result.
         return self.transfer(self.encode(picture), codes, Mode.POSE)
 
     def edit(self, source_NCHW: Tensor, driving_NCHW: Tensor, mode: Mode | str) -> Tensor:
-        """The source with the driver's expression, pose, or both, ``[N, 3, size, size]``.
+        """Return the source with the driver's expression, pose, or both, ``[N, 3, size, size]``.
 
-        Raises ValueError for a mode that is none of ``exp``, ``pose``, ``both``.
+        Raises:
+            ValueError: ``mode`` is none of ``exp``, ``pose``, ``both``.
         """
         codes = self.codes(self.encode(driving_NCHW).latent)
         return self.transfer(self.encode(source_NCHW), codes, Mode(mode))
 
     def forward(self, source_NCHW: Tensor, driving_NCHW: Tensor) -> Tensor:
-        """``edit`` with mode ``both``."""
+        """Run ``edit`` with mode ``both``."""
         return self.edit(source_NCHW, driving_NCHW, Mode.BOTH)

@@ -1,7 +1,7 @@
-"""The published checkpoint's names and shapes, in its order, and where each goes in ``Dpe``.
+"""Names and shapes of the published checkpoint, in its order, and their targets in ``Dpe``.
 
-The published code named its branches the wrong way round: expression transfer runs ``mlp_pose`` and
-``dec_pose``, pose transfer runs ``mlp_exp`` and ``dec_exp``. They get their true names here.
+The published code swapped the names of its branches: expression transfer runs ``mlp_pose`` and
+``dec_pose``, pose transfer runs ``mlp_exp`` and ``dec_exp``. Here they have their true names.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from dataclasses import dataclass
 from mimicam.engine.models.dpe.config import DpeConfig
 
 MAPPING_VERSION = 1
-"""Goes into the file beside a converted checkpoint; counts up when names in ``Dpe`` change."""
+"""Written to the file beside a converted checkpoint; raised when names in ``Dpe`` change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One value of the published state dict."""
+    """One tensor of the published state dict."""
 
     name: str
     shape: tuple[int, ...]
     target: str | None = None
-    """Name in ``Dpe``'s state dict (same number of values, maybe another shape). None: not used."""
+    """Name in ``Dpe``'s state dict, with the same number of values but maybe another shape. None:
+    not used."""
     kernel_gain: float | None = None
-    """For a blur kernel: what it sums to. It is fixed by the architecture and only checked."""
+    """Sum of a blur kernel. Such kernels are fixed by the architecture and only checked."""
 
     @property
     def count(self) -> int:
-        """Number of values."""
+        """Return the number of values."""
         return math.prod(self.shape)
 
 
 def entries(config: DpeConfig) -> Iterator[Entry]:
-    """Every entry of ``gen`` for networks of this size, in the checkpoint's order."""
+    """Yield every entry of ``gen`` for networks of this size, in the checkpoint's order."""
     yield from _encoder(config)
     yield from _generator("dec_pose", "expression_generator", config)
     yield from _generator("dec_exp", "pose_generator", config)
@@ -46,7 +47,7 @@ def entries(config: DpeConfig) -> Iterator[Entry]:
 
 
 def lia_name(name: str) -> str | None:
-    """Name in LIA's ``gen`` of a published entry; None for what LIA does not have.
+    """Return the name in LIA's ``gen`` of a published entry; None if LIA does not have it.
 
     LIA's encoder is DPE's, its ``enc.fc`` is ``mlp``, its ``dec.direction`` is ``dir``.
     """

@@ -1,4 +1,4 @@
-"""The folded DPE's four networks: names, shapes and ONNX files."""
+"""Specs and ONNX files of the folded DPE's four networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
-    """Inputs and outputs of the four networks, by name; feature maps go from coarse to fine."""
+    """Return the specs of the four networks by name; feature maps go from coarse to fine."""
     picture: Shapes = {"image": (1, 3, config.size, config.size)}
     latent: Shapes = {"latent": (1, config.latent)}
     codes: Shapes = dict.fromkeys(("expression_code", "pose_code"), (1, config.latent))
@@ -35,7 +35,7 @@ def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
 
 
 def example_inputs(spec: NetworkSpec, batch: int = 1) -> dict[str, Tensor]:
-    """Zeros of a network's shapes, by input name."""
+    """Return zeros of a network's shapes, by input name."""
     return {tensor.name: torch.zeros(batch, *tensor.shape[1:]) for tensor in spec.inputs}
 
 
@@ -43,7 +43,7 @@ NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator
 
 
 def write_onnx(model: FoldedDpe, folder: Path, *, opset: int = OPSET) -> dict[str, Path]:
-    """Write ``<network>.onnx`` for all four networks into an existing folder; the paths by network."""
+    """Write ``<network>.onnx`` of all networks into an existing folder; return paths by network."""
     paths = {}
     for network in NETWORKS:
         paths[network] = folder / f"{network}.onnx"
@@ -54,5 +54,6 @@ def write_onnx(model: FoldedDpe, folder: Path, *, opset: int = OPSET) -> dict[st
 
 def _write_dpe(model: FoldedDpe, network: str, path: Path, opset: int) -> None:
     spec = dpe_specs(model.config)[network]
+    # A batch of two, so that the tracer does not fold the dynamic axis.
     inputs = example_inputs(spec, batch=2)
     write_network(model.get_submodule(network), path, inputs, spec.output_names, dynamic=True, opset=opset)

@@ -13,21 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SLOPE = 0.2
-"""Of the leaky ReLU (StyleGAN2)."""
+"""Slope of the leaky ReLU (StyleGAN2)."""
 GAIN = math.sqrt(2.0)
-"""Keeps the variance behind a leaky ReLU (StyleGAN2)."""
+"""Gain that keeps the variance behind a leaky ReLU (StyleGAN2)."""
 DEMODULATION_EPSILON = 1e-8
 
 
 def blur_kernel(gain: float = 1.0) -> Tensor:
-    """The [1, 3, 3, 1] smoothing kernel as ``[1, 1, 4, 4]``, summing to ``gain``."""
+    """Return the [1, 3, 3, 1] smoothing kernel as ``[1, 1, 4, 4]``, summing to ``gain``."""
     line = torch.tensor([1.0, 3.0, 3.0, 1.0])
     square = torch.outer(line, line)
     return (square * (gain / square.sum()))[None, None]
 
 
 class EqualConv2d(nn.Module):
-    """Convolution whose weight is scaled by 1 / sqrt(I * k * k) at run time; no bias."""
+    """Convolution without bias, whose weight is scaled by 1 / sqrt(I * k * k) at run time."""
 
     weight: nn.Parameter
 
@@ -37,7 +37,7 @@ class EqualConv2d(nn.Module):
         self.stride, self.padding = stride, padding
 
     def scaled_weight(self) -> Tensor:
-        """``[O, I, k, k]``, what the convolution multiplies with."""
+        """Return ``[O, I, k, k]``, the weight that the convolution applies."""
         return self.weight * (1.0 / math.sqrt(self.weight[0].numel()))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class EqualLinear(nn.Module):
         self.bias = nn.Parameter(torch.full((n_out,), bias))
 
     def scaled_weight(self) -> Tensor:
-        """``[O, I]``, what the layer multiplies with."""
+        """Return ``[O, I]``, the weight that the layer applies."""
         return self.weight * (1.0 / math.sqrt(self.weight.shape[1]))
 
     def forward(self, x_NI: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class EqualLinear(nn.Module):
 
 
 class BiasedLeakyReLU(nn.Module):
-    """Adds a bias per channel, then leaky ReLU, then times sqrt(2)."""
+    """Adds a bias per channel, applies leaky ReLU, and multiplies by sqrt(2)."""
 
     bias: nn.Parameter
 
@@ -91,10 +91,10 @@ class Blur(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the size: zeros between the pixels, then the blur with gain 4.
+    """Doubles the size: zeros between the pixels, then the blur with gain 4.
 
-    That is a transposed convolution per channel; its padding of 1 equals padding the picture with
-    zeros between by (2, 1).
+    This is one transposed convolution per channel. Its padding of 1 equals padding the zero-filled
+    picture by (2, 1).
     """
 
     kernel: Tensor
@@ -105,14 +105,16 @@ class Upsample(nn.Module):
         self.register_buffer("kernel", blur_kernel(4.0).repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
+        # The stride inserts the zeros. The kernel is symmetric, so it needs no flip.
         return F.conv_transpose2d(x_NCHW, self.kernel, stride=2, padding=1, groups=self.channels)
 
 
 class ModulatedConv2d(nn.Module):
-    """StyleGAN2's modulated convolution, in the form whose weights do not depend on the picture.
+    """StyleGAN2's modulated convolution, with weights that do not depend on the picture.
 
-    The latent scales the input channels before, and the demodulation the output channels after, a
-    convolution with constant weights: equal to modulating the weights, for any batch size.
+    The latent scales the input channels before a convolution with constant weights. The
+    demodulation scales the output channels after it. This equals modulating the weights, for any
+    batch size.
     """
 
     weight: nn.Parameter
@@ -127,12 +129,13 @@ class ModulatedConv2d(nn.Module):
         self.blur = Blur(n_out, padding=1, gain=4.0) if up else None
 
     def scaled_weight(self) -> Tensor:
-        """``[O, I, k, k]``, before modulation."""
+        """Return ``[O, I, k, k]``, the weight before modulation."""
         return self.weight * (1.0 / math.sqrt(self.weight[0].numel()))
 
     def forward(self, x_NCHW: Tensor, latent_NL: Tensor) -> Tensor:
         weight_OIkk = self.scaled_weight()
         style_NI = self.modulation(latent_NL)
+        # Scaling the input channels equals scaling the weights' input axis.
         x_NCHW = x_NCHW * style_NI[:, :, None, None]
         if self.blur is None:
             out = F.conv2d(x_NCHW, weight_OIkk, padding=weight_OIkk.shape[-1] // 2)
@@ -140,15 +143,16 @@ class ModulatedConv2d(nn.Module):
             out = self.blur(F.conv_transpose2d(x_NCHW, weight_OIkk.transpose(0, 1), stride=2))
         if not self.demodulate:
             return out
+        # Squared norm of each modulated filter, without computing the filter.
         power_NO = style_NI.square() @ weight_OIkk.square().sum((2, 3)).T
         return out * torch.rsqrt(power_NO + DEMODULATION_EPSILON)[:, :, None, None]
 
 
 def sampling_grid(size: int) -> Tensor:
-    """``[1, size, size, 2]``, x and y from -1 to 1 inclusive.
+    """Return positions ``[1, size, size, 2]``, x and y from -1 to 1 inclusive.
 
-    Sampled with ``align_corners=False`` this is not the identity. The published weights were trained
-    with it, so it is kept.
+    Sampled with ``align_corners=False`` this is not the identity. The published weights were
+    trained with it, so it is kept.
     """
     line = torch.linspace(-1.0, 1.0, size)
     y, x = torch.meshgrid(line, line, indexing="ij")
@@ -156,5 +160,5 @@ def sampling_grid(size: int) -> Tensor:
 
 
 def warp(feature_NCHW: Tensor, grid_NHW2: Tensor) -> Tensor:
-    """Bilinear samples of the feature map; zero outside."""
+    """Sample the feature map bilinearly; zero outside."""
     return F.grid_sample(feature_NCHW, grid_NHW2, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,4 +1,4 @@
-"""DPE's networks in eager PyTorch."""
+"""DPE in eager PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_folded(path: Path) -> FoldedDpe:
-    """The weights of a file that ``mimicam models import`` wrote, folded.
+    """Load and fold the weights of a file that ``mimicam models import`` wrote.
 
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.
@@ -26,7 +26,7 @@ def load_folded(path: Path) -> FoldedDpe:
 
 
 def open_torch(path: Path) -> DpeModel:
-    """The model on the GPU where PyTorch has one, else on the CPU.
+    """Open the model on the GPU if PyTorch finds one, else on the CPU.
 
     Raises:
         EngineError: see `load_folded`.

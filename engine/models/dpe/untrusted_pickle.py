@@ -1,7 +1,7 @@
-"""Read a PyTorch checkpoint that somebody else made, without trusting it.
+"""Read a PyTorch checkpoint from an untrusted source.
 
-Only tensors, plain containers and ``argparse.Namespace`` are unpickled, and only after the archive's
-directory has been checked, so that a small file cannot unfold into a large one.
+Only tensors, plain containers and ``argparse.Namespace`` are unpickled. The archive's directory is
+checked first, so that a small file cannot unfold into a large one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import torch
 from mimicam.engine.errors import EngineError
 
 LIMIT_BYTES = 2 << 30
-"""A DPE training checkpoint with discriminator and both optimisers is 1.2 GB."""
+"""Upper limit in bytes; a DPE training checkpoint with discriminator and both optimisers has 1.2
+GB."""
 
-# What unpickling a damaged stream raises; each of them means "this is not a file that torch.save wrote".
+# Exceptions of unpickling a damaged stream. Each means that torch.save did not write the file.
 _MALFORMED = (
     RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ImportError,
     MemoryError, struct.error,
@@ -29,10 +30,11 @@ _MALFORMED = (
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The dict that ``torch.save`` wrote, tensors on the CPU.
+    """Return the dict that ``torch.save`` wrote, with tensors on the CPU.
 
-    Raises EngineError where the file is missing, cut off, larger than it looks, holds anything that would
-    run code, or is no checkpoint.
+    Raises:
+        EngineError: the file is missing, cut off, larger than it declares, no checkpoint, or holds
+            anything that could run code.
     """
     _check_file(path)
     _check_directory(path)
@@ -50,9 +52,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def generator_state(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict ``gen`` of a checkpoint.
+    """Return the state dict ``gen`` of a checkpoint.
 
-    Raises EngineError as ``read_checkpoint``, or if it has none.
+    Raises:
+        EngineError: see ``read_checkpoint``; or there is no such entry.
     """
     state = read_checkpoint(path).get("gen")
     if not isinstance(state, dict) or not state:
@@ -78,7 +81,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_directory(path: Path) -> None:
-    """torch.save stores without compressing, so what the directory declares cannot exceed the file."""
+    """Refuse a file that declares more content than it has; torch.save does not compress."""
     try:
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())

@@ -1,6 +1,6 @@
-"""Checkpoints of the DPE networks: the published file in, safetensors with a JSON beside it out.
+"""Checkpoints of the DPE networks: reads the published file, writes safetensors and a JSON.
 
-At run time only safetensors is read. ``X.safetensors`` carries its preset in its own header; ``X.json``
+At run time only safetensors is read. ``X.safetensors`` has its preset in its header. ``X.json``
 repeats it for people and tools, with the hashes.
 """
 
@@ -29,26 +29,28 @@ FORMAT = "mimicam-dpe"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import wrote."""
+    """Files and facts of a finished import."""
 
     out: Path
-    """The safetensors file."""
+    """Safetensors file that was written."""
     sidecar: Path
-    """The JSON beside it."""
+    """JSON beside it."""
     preset: str
     values: int
-    """Weights written."""
+    """Number of weights written."""
     sha256: str
-    """Of ``out``."""
+    """Hash of ``out``."""
     source_sha256: str
-    """Of the imported file."""
+    """Hash of the imported file."""
 
 
 def import_published(path: Path, out: Path, *, config: DpeConfig = PUBLISHED) -> ImportReport:
     """Convert a checkpoint in the published format to ``out`` (safetensors) and a JSON beside it.
 
-    Raises EngineError, and writes nothing, where the file is missing, damaged, holds foreign pickles, unfolds
-    beyond its size, or is not a DPE checkpoint of this preset (the first wrong entry is named).
+    Raises:
+        EngineError: the file is missing, damaged, holds foreign pickles, unfolds beyond its size,
+            or is no DPE checkpoint of this preset. The message names the first wrong entry. Nothing
+            is written.
     """
     _check_out(out)
     state = generator_state(path)
@@ -60,7 +62,11 @@ def import_published(path: Path, out: Path, *, config: DpeConfig = PUBLISHED) ->
 
 
 def build_published(state: Mapping[str, Tensor], config: DpeConfig) -> Dpe:
-    """Networks with the weights of a published state dict. Raises EngineError for the first wrong entry."""
+    """Build networks with the weights of a published state dict.
+
+    Raises:
+        EngineError: names the first wrong entry.
+    """
     expected = list(entries(config))
     for entry in expected:
         _check_entry(entry, state)
@@ -78,9 +84,12 @@ def save_dpe(model: Dpe, out: Path, *, source: Path | None = None) -> ImportRepo
     """Write networks to ``out`` and the JSON beside it, under temporary names, then rename both.
 
     Args:
-        source: the file they were converted from; its name (not its folder) and hash are noted.
+        model: networks to write.
+        out: path that ends in ``.safetensors``.
+        source: file that they were converted from; its name (not its folder) and hash are recorded.
 
-    Raises EngineError where the files cannot be written; nothing half-written stays behind.
+    Raises:
+        EngineError: a file cannot be written. No partial file stays behind.
     """
     _check_out(out)
     sidecar = out.with_suffix(".json")
@@ -109,9 +118,10 @@ def save_dpe(model: Dpe, out: Path, *, source: Path | None = None) -> ImportRepo
 
 
 def load_dpe(path: Path) -> Dpe:
-    """Networks from a file that ``import_published`` or training wrote, in evaluation mode.
+    """Load networks from a file that ``import_published`` or training wrote, in evaluation mode.
 
-    Raises EngineError where the file is missing, damaged, of another kind or another version.
+    Raises:
+        EngineError: the file is missing, damaged, of another kind or another version.
     """
     if not path.is_file():
         raise EngineError(
@@ -131,10 +141,13 @@ def load_dpe(path: Path) -> Dpe:
 
 
 def initialise_from_lia(model: Dpe, path: Path) -> int:
-    """Start encoder, motion trunk and directions from LIA's ``vox.pt``; the number of entries taken.
+    """Start encoder, motion trunk and directions from LIA's ``vox.pt``; return the entries taken.
 
-    The generators and the two heads keep their random start. LIA's weights are for non-commercial use.
-    Raises EngineError as ``import_published``.
+    The generators and the two heads keep their random start. LIA's weights are for non-commercial
+    use.
+
+    Raises:
+        EngineError: see ``import_published``.
     """
     state, own, taken = generator_state(path), model.state_dict(), {}
     for entry in entries(model.config):
@@ -175,7 +188,7 @@ def _check_entry(entry: Entry, state: Mapping[str, Tensor], *, name: str | None 
 
 
 def _check_shapes(path: Path, config: DpeConfig, shapes: dict[str, tuple[int, ...]]) -> None:
-    # On the meta device: a header that asks for absurd sizes costs no memory.
+    # On the meta device, so that a header with absurd sizes costs no memory.
     with torch.device("meta"):
         want = {name: tuple(value.shape) for name, value in Dpe(config).state_dict().items()}
     for name in sorted(want.keys() | shapes.keys()):

@@ -1,4 +1,4 @@
-"""What the generator is told: the affine fit, the pose vector, the drive."""
+"""Conditioning of the compact generator: affine fit, pose vector, control points and masks."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def test_an_affine_fit_is_the_least_squares_one() -> None:
     assert fit_affine(points, target) == pytest.approx(want, abs=1e-5)
 
 
-def test_a_face_is_read_as_it_was_made() -> None:
+def test_the_motion_of_a_posed_mean_face_is_recovered() -> None:
     head = pose(yaw=20, roll=-5, at=(0.1, -0.1), scale=0.45)
     read = read_motion(place(face_geometry().mean, head), shapes(jawOpen=0.5))
     assert read.shape == pytest.approx(face_geometry().mean, abs=1e-4)
@@ -42,31 +42,31 @@ def test_a_face_is_read_as_it_was_made() -> None:
     assert read.expression[25] == 0.5
 
 
-def test_driving_a_face_to_itself_moves_nothing() -> None:
+def test_a_face_as_its_own_target_moves_nothing() -> None:
     own = motion(pose(yaw=10), jawOpen=0.3)
-    drive = build_conditioning(own, own)
-    assert (drive.source_points == drive.target_points).all()
-    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
-    assert (drive.expression[0] == drive.expression[1]).all()
-    assert (drive.pose[0] == drive.pose[1]).all()
+    conditioning = build_conditioning(own, own)
+    assert (conditioning.source_points == conditioning.target_points).all()
+    assert conditioning.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
+    assert (conditioning.expression[0] == conditioning.expression[1]).all()
+    assert (conditioning.pose[0] == conditioning.pose[1]).all()
 
 
 def test_the_affine_goes_from_target_to_source() -> None:
     source, target = motion(pose(at=(0.0, 0.0))), motion(pose(at=(0.2, -0.1), scale=0.4))
-    drive = build_conditioning(source, target)
-    assert drive.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
-    assert drive.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
+    conditioning = build_conditioning(source, target)
+    assert conditioning.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
+    assert conditioning.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
 
 
 def test_an_expression_moves_no_head() -> None:
     own = motion(pose(yaw=25, roll=8, at=(0.1, 0.05)))
     change = shape_change(shapes(jawOpen=1.0, browInnerUp=1.0, mouthSmileLeft=0.8))
-    drive = build_conditioning(own, replace(own, shape=own.shape + change))
-    assert np.abs(drive.target_points - drive.source_points).max() > 0.05
-    assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
+    conditioning = build_conditioning(own, replace(own, shape=own.shape + change))
+    assert np.abs(conditioning.target_points - conditioning.source_points).max() > 0.05
+    assert conditioning.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
 
 
-def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
+def test_an_open_jaw_moves_the_lower_lip_and_hardly_the_forehead() -> None:
     change = shape_change(shapes(jawOpen=1.0))
     assert change[14, 1] > 0.1
     assert np.abs(change[10]).max() < 0.25 * change[14, 1]
@@ -93,7 +93,7 @@ def test_no_change_of_expression_changes_no_shape() -> None:
     assert not shape_change(shapes()).any()
 
 
-def test_a_drives_conditioning_is_what_the_generators_spec_lists() -> None:
+def test_conditioning_matches_the_generators_spec() -> None:
     found = build_conditioning(motion(), motion(pose(yaw=10)), map_px=128).tensors()
     spec = generator_spec(CompactConfig())
     wanted = {tensor.name: tensor.shape[1:] for tensor in spec.inputs if tensor.name in CONDITIONING}
@@ -109,13 +109,13 @@ def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
     assert vector[9:] == pytest.approx([0.3, 0.4, 0.0], abs=1e-6)
 
 
-def test_one_departure_serves_many_targets() -> None:
+def test_one_builder_serves_many_targets() -> None:
     own = motion(jawOpen=0.2)
-    departure = ConditioningBuilder(own, map_px=48)
+    build = ConditioningBuilder(own, map_px=48)
     for jaw in (0.0, 0.9):
         target = motion(pose(yaw=10), jawOpen=jaw)
         fresh, kept = (
             build_conditioning(own, target, map_px=48).tensors(),
-            departure(target).tensors(),
+            build(target).tensors(),
         )
         assert all((fresh[name] == kept[name]).all() for name in CONDITIONING)

@@ -1,4 +1,4 @@
-"""From a crop to a motion, with and without the filter."""
+"""Tracker encoder: from a crop to a motion, with and without the filter."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_after_a_reset_the_past_is_forgotten() -> None:
     assert encode(_crop(_face(0.1), FRAME_NS)).expression[25] == np.float32(0.1)
 
 
-def test_a_real_still_face_is_read_alike_every_time() -> None:
+def test_a_still_face_is_read_the_same_every_time() -> None:
     encode = TrackerEncoder()
     box = portrait_box(first_face())
     read = [

@@ -1,4 +1,4 @@
-"""What is drawn in an open mouth, and the light it is drawn in."""
+"""Painted mouth: teeth, cavity, and the light on them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIZE = 128
 
 
 UPPER, LOWER = [13, 82, 81, 80, 191, 312, 311, 310, 415], [14, 87, 178, 88, 95, 317, 402, 318, 324]
-"""The lips' inner edges, from the middle."""
+"""Inner edges of the lips, from the middle."""
 
 
 def _with(head: object = None, **values: float) -> MotionCode:
-    """Lips that are closed but for these shapes; the mean face's are not."""
+    """Return closed lips with these shapes added; the mean face's lips are slightly open."""
     face = motion(pose(at=(0.0, -0.5), scale=0.7) if head is None else head, **values)  # type: ignore[arg-type]
     shape = face.shape.copy()
     shape[LOWER] = shape[UPPER]
@@ -41,13 +41,13 @@ def _drawn(target: MotionCode, source: MotionCode | None = None, size: int = SIZ
 
 
 def _brightness(drawn: Float) -> Float:
-    """Of what is drawn, 0..1, and 0 elsewhere."""
+    """Brightness of the painted pixels, 0..1; 0 elsewhere."""
     opacity = drawn[3]
     light: Float = np.where(opacity > 0.5, (drawn[:3].mean(axis=0) / np.maximum(opacity, 0.5) + 1) / 2, 0)
     return light
 
 
-def test_it_lies_inside_the_lips_and_nowhere_else() -> None:
+def test_the_mouth_is_painted_inside_the_lips_only() -> None:
     face = _with(jawOpen=0.7)
     lips = draw_opening_masks(place(face.shape, face.pose), SIZE)[0]
     drawn = _drawn(face)
@@ -67,7 +67,7 @@ def test_an_open_mouth_shows_light_teeth_before_dark() -> None:
     assert upper > 1.5 * middle, "the upper row hangs before the dark"
 
 
-def test_single_teeth_are_told_apart() -> None:
+def test_single_teeth_are_distinguishable() -> None:
     face = _with(pose(at=(0.0, -0.7), scale=0.95), jawOpen=0.8, mouthUpperUpLeft=0.8, mouthUpperUpRight=0.8)
     light = _brightness(_drawn(face, size=256))
     seen = np.flatnonzero(light.max(axis=1))
@@ -79,11 +79,11 @@ def test_single_teeth_are_told_apart() -> None:
     assert best >= 5
 
 
-def test_the_upper_row_stands_still_in_the_skull_and_the_lower_one_goes_with_the_chin() -> None:
+def test_upper_row_follows_skull_and_lower_row_chin() -> None:
     source = _with()
 
     def edges(jaw: float) -> tuple[int, int]:
-        """Rows of the upper teeth's edge and of the lower teeth's, down the middle of the face."""
+        """Return rows of the upper and lower teeth's edges, along the middle of the face."""
         column = _brightness(_drawn(_with(jawOpen=jaw), source, 256))[:, 128]
         light = column > 0.45
         seen = np.flatnonzero(light)
@@ -95,7 +95,7 @@ def test_the_upper_row_stands_still_in_the_skull_and_the_lower_one_goes_with_the
     assert lower_wide - lower >= 3
 
 
-def test_lips_shade_what_lies_just_behind_them() -> None:
+def test_lips_cast_a_shadow_behind_them() -> None:
     drawn = _drawn(_with(jawOpen=0.8), size=256)
     light = _brightness(drawn)
     column = light[:, 128][light[:, 128] > 0]
@@ -121,7 +121,7 @@ def test_a_portrait_that_shows_its_own_teeth_keeps_them() -> None:
     assert open_ == pytest.approx(1.0, abs=1e-3)
 
 
-def test_drives_of_one_portrait_keep_their_mouths_and_mix_them() -> None:
+def test_conditionings_keep_and_mix_their_mouths() -> None:
     source = _with()
     depart = ConditioningBuilder(source, map_px=64, buffers=2)
     shut, wide = depart(_with()), depart(_with(jawOpen=1.0))
@@ -136,7 +136,7 @@ def test_drives_of_one_portrait_keep_their_mouths_and_mix_them() -> None:
     assert (wide.mouth.maps == kept).all()
 
 
-def test_it_covers_what_is_painted_and_nothing_beside_it() -> None:
+def test_the_mouth_covers_only_its_own_pixels() -> None:
     face = _with(jawOpen=0.8)
     out = np.zeros((LAYERS, SIZE, SIZE), np.float32)
     mouth = MouthPainter(_with(), SIZE)(face, place(face.shape, face.pose), out)

@@ -1,4 +1,4 @@
-"""The two rows of teeth that are drawn inside the lips."""
+"""Two rows of teeth, drawn inside the lips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _drawn(face: MotionCode, size: int = 128) -> Float:
     return draw_teeth(face, draw_opening_masks(place(face.shape, face.pose), size)[0])
 
 
-def test_an_open_mouth_shows_teeth_inside_its_lips_and_rows_do_not_overlap() -> None:
+def test_open_mouth_teeth_stay_inside_lips_without_overlap() -> None:
     face = _with(jawOpen=0.5, mouthUpperUpLeft=0.6, mouthUpperUpRight=0.6)
     lips = draw_opening_masks(place(face.shape, face.pose), 128)[0]
     upper, lower = _drawn(face)
@@ -33,7 +33,7 @@ def test_an_open_mouth_shows_teeth_inside_its_lips_and_rows_do_not_overlap() -> 
     assert (upper + lower).max() <= 1.0 + 1e-6
 
 
-def test_upper_teeth_stay_with_the_skull_and_lower_ones_go_with_the_jaw() -> None:
+def test_upper_teeth_follow_the_skull_and_lower_teeth_the_jaw() -> None:
     shut, wide = (teeth_points(_with(jawOpen=jaw)) for jaw in (0.0, 1.0))
     assert wide[0] == pytest.approx(shut[0], abs=1e-4)
     assert (wide[1] - shut[1])[..., 1].min() > 0.2

@@ -1,4 +1,4 @@
-"""Codes that stay on the device become what they become on the host: whatever happens in a session."""
+"""Codes on the device equal codes on the host, throughout a session."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from tests.stages.material import SECOND_NS, face_at, shapes  # noqa: E402
 
 SIDE, L = 64, 6
 LIMIT = 1e-5
-"""Of the codes' own size. Largest seen: 6e-7 (x86-64, 2026-11)."""
+"""Tolerance relative to the codes' magnitude. Largest measured: 6e-7 (x86-64, 2026-11)."""
 
 
 class CodeModel(ImageDriven):
-    """Codes that depend on the whole picture; draws grey, and notes what it was told."""
+    """Model whose codes depend on the whole picture. Draws grey and records its inputs."""
 
     name, backend, sha256, size = "codes", "host", "0" * 64, SIDE
 
     def __init__(self) -> None:
-        self.drives: list[tuple[Float | None, ...]] = []
+        self.targets: list[tuple[Float | None, ...]] = []
         self._mix = np.random.default_rng(1).normal(size=(2 * L, SIDE)).astype(np.float32)
 
     def encode(self, crop: Image) -> Features:
@@ -70,12 +70,12 @@ class CodeModel(ImageDriven):
         return portrait_codes(features)
 
     def generate(self, _features: Features, *, expression: Float | None, pose: Float | None) -> Image:
-        self.drives.append(tuple(None if code is None else code.copy() for code in (expression, pose)))
+        self.targets.append(tuple(None if code is None else code.copy() for code in (expression, pose)))
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
 
 class DeviceModel(CodeModel):
-    """The same with its codes on a device that is the processor."""
+    """The same model with its codes on a device, which is the processor."""
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> DeviceReenactor:
         neutral = None if previous is None else previous.neutral
@@ -86,7 +86,7 @@ class DeviceModel(CodeModel):
 
 
 class EditOnly:
-    """A drawer that edits, and notes what it would have drawn."""
+    """Frame graph that edits codes and records what it would draw."""
 
     wants_crop = True
 
@@ -103,7 +103,7 @@ class EditOnly:
         self._codes.set_neutral(0, codes)
 
     def __call__(self, frame: FrameRequest) -> Image:
-        read = (torch.full((1, L), torch.nan),) * 2  # nobody is seen: whatever lies there must not count
+        read = (torch.full((1, L), torch.nan),) * 2  # no face: these values must not count
         if frame.image is not None:
             codes = self._model.read_motion(frame.image)
             read = tuple(torch.from_numpy(code)[None] for code in (codes.expression, codes.pose))
@@ -111,16 +111,16 @@ class EditOnly:
         self._codes.enqueue_numbers()
         self._codes.enqueue(*read)
         expression, pose = (half.copy() for half in np.split(self._codes.out[0].numpy(), 2))
-        drive = (
+        target = (
             None if frame.mode is Mode.POSE else expression,
             None if frame.mode is Mode.EXP else pose,
         )
-        self._model.drives.append(drive)
+        self._model.targets.append(target)
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
 
 class Track:
-    """Sees what the test says."""
+    """Tracker that returns the faces of a test."""
 
     face: Face | None = None
 
@@ -129,7 +129,7 @@ class Track:
 
 
 def events(pipeline: Pipeline, other: Portrait) -> dict[int, Any]:
-    """What a person does, by frame."""
+    """Return a session's changes by frame number."""
     return {
         9: lambda: pipeline.set_edit(replace(pipeline.edit, mode=Mode.EXP, expression_gain=1.5)),
         14: pipeline.calibrate,
@@ -143,7 +143,7 @@ def events(pipeline: Pipeline, other: Portrait) -> dict[int, Any]:
 
 
 LOST = {*range(17, 19), *range(23, 28), *range(47, 51), *range(58, 64), 66}
-"""Frames without a face: short, so that it is held, and long, so that it eases and comes back halfway."""
+"""Frames without a face: a short gap, which is held, and a long one, which ends while easing."""
 
 
 def script() -> Iterator[tuple[float, Image, Face | None]]:
@@ -173,7 +173,7 @@ def run(
             asked[seq]()
         track.face = face
         pipeline.step(Frame(image=image, seq=seq, captured_ns=round(seconds * SECOND_NS)))
-    return model.drives
+    return model.targets
 
 
 def portrait(model: CodeModel, level: int) -> Portrait:
@@ -191,7 +191,7 @@ def test_a_session_on_the_device_is_the_session_on_the_host(
 ) -> None:
     host = run(CodeModel(), motion=motion, smooth=smooth)
     device = run(DeviceModel(), motion=motion, smooth=smooth)
-    size = max(float(np.abs(code).max()) for drive in host for code in drive if code is not None)
+    size = max(float(np.abs(code).max()) for target in host for code in target if code is not None)
     assert len(host) == len(device) == 72
     for index, (want, got) in enumerate(zip(host, device, strict=True)):
         for branch, (a, b) in enumerate(zip(want, got, strict=True)):
@@ -200,8 +200,8 @@ def test_a_session_on_the_device_is_the_session_on_the_host(
                 assert np.abs(a - b).max() <= LIMIT * size, f"frame {index}, branch {branch}"
 
 
-def test_the_session_above_is_one_in_which_everything_matters() -> None:
-    """Each decision, taken away, would show."""
+def test_the_scripted_session_exercises_every_feature() -> None:
+    """Removing any one decision changes the result."""
     whole = run(DeviceModel(), motion=(MotionReference.RELATIVE,) * 2, smooth=True)
     for name, off in {"keep": False, "take_neutral": False, "expression_share": 1.0, "seconds": 0.02,
                       "pose_share": 1.0, "fresh": False, "expression_gain": 1.0, "pose_gain": 1.0}.items():  # fmt: skip
@@ -215,7 +215,7 @@ def test_the_session_above_is_one_in_which_everything_matters() -> None:
         assert max(apart) > 1e-2, f"nothing depends on {name}"
 
 
-def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> None:
+def test_the_hosts_neutral_is_kept_when_the_device_takes_over() -> None:
     may_finish, host, device = threading.Event(), CodeModel(), DeviceModel()
 
     def build(_progress: Progress) -> DeviceModel:
@@ -234,27 +234,27 @@ def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> N
     own = device.encode(portrait(device, 60).crop)
     seen = device.read_motion(_crop_of(image, track.face))
     want = own.arrays["expression_code"][0] + seen.expression - neutral.expression
-    got = device.drives[-1][0]
-    assert len(host.drives) == len(device.drives) == 1
+    got = device.targets[-1][0]
+    assert len(host.targets) == len(device.targets) == 1
     assert got is not None
     assert np.abs(got - want).max() < 1e-4
 
 
-def test_a_drive_that_was_never_shown_cannot_be_eased_from() -> None:
+def test_a_target_that_was_never_drawn_cannot_be_eased_from() -> None:
     edit = DeviceEdit(count())
     stranger, now = edit.rest(EditSettings()), edit.rest(EditSettings())
     with pytest.raises(ValueError, match="must be what was shown last"):
         BlendHistory().next(stranger.towards(now, 0.5))
 
 
-def test_eased_drives_remember_no_pictures_of_the_past() -> None:
-    """A night of lost and found faces takes no more memory than one."""
+def test_eased_targets_hold_no_older_targets() -> None:
+    """Many losses and returns of the face take no more memory than one."""
     shown, edit = BlendHistory(), DeviceEdit(count())
-    drive = edit.rest(EditSettings())
+    target = edit.rest(EditSettings())
     for _ in range(5):
-        shown.next(drive)
-        drive = drive.towards(edit.rest(EditSettings()), 0.5)
-        assert not hasattr(drive.past, "past")
+        shown.next(target)
+        target = target.towards(edit.rest(EditSettings()), 0.5)
+        assert not hasattr(target.past, "past")
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -293,12 +293,12 @@ def test_the_devices_paste_is_where_the_hosts_is(size: tuple[int, int] | None) -
     want = composite(face)
     apart = np.abs(got[0].numpy().astype(int) - want)
     assert got.shape[1:] == want.shape
-    # Where nothing is scaled the two round alike; enlarged, bilinear is softer than cubic.
+    # Unscaled, both round alike. Enlarged, bilinear is softer than cubic.
     assert apart.mean() < (0.6 if size is None or min(size) == SIDE else 4.0)
     assert np.abs(np.roll(got[0].numpy().astype(int), 2, 1) - want).mean() > 5
 
 
-def test_a_finished_picture_becomes_the_callers_own() -> None:
+def test_a_finished_picture_belongs_to_the_caller() -> None:
     fetched, buffer = CopyResult(), np.full((4, 6, 3), 7, np.uint8)
     first = fetched(buffer)
     buffer.fill(9)
@@ -307,7 +307,7 @@ def test_a_finished_picture_becomes_the_callers_own() -> None:
     assert (second == 9).all()
 
 
-def test_time_is_counted_as_the_filter_counts_it() -> None:
+def test_the_device_encoder_counts_time_as_the_filter_does() -> None:
     encode = DeviceEncoder(SIDE, crops=False)
     image, box = np.zeros((SIDE, SIDE, 3), np.uint8), CropBox(x_px=0.0, y_px=0.0, size_px=64.0)
 
@@ -325,7 +325,7 @@ def test_time_is_counted_as_the_filter_counts_it() -> None:
 
 
 class _Without(DeviceModel):
-    """A device that is told one number wrongly."""
+    """A device that receives one wrong number."""
 
     def __init__(self, name: str, value: float) -> None:
         super().__init__()

@@ -1,10 +1,8 @@
 """Deterministic pseudo-random DPE weights and input pictures.
 
-The published DPE checkpoint cannot be had in every test environment. These
-functions fill its state dict with reproducible values instead, so that an
-implementation can be compared, number by number, with outputs that the
-published networks gave for the very same values (dpe_golden_A.npz beside
-this file; dpe_checkpoint.md says what is in it).
+The published DPE checkpoint is not available in every test environment. These functions fill its
+state dict with reproducible values instead. The published networks' outputs for the same values are
+in dpe_golden_A.npz beside this file, so that an implementation can be compared number by number.
 """
 
 import zlib
@@ -15,7 +13,7 @@ _MASK = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def _uniform(tag: str, n: int) -> np.ndarray:
-    """n float64 values in [0, 1), a pure function of tag (splitmix64 of a counter)."""
+    """Return n float64 values in [0, 1), a pure function of tag (splitmix64 of a counter)."""
     with np.errstate(over="ignore"):
         seed = np.uint64(zlib.crc32(tag.encode())) << np.uint64(32)
         z = seed + np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -26,7 +24,7 @@ def _uniform(tag: str, n: int) -> np.ndarray:
 
 
 def fill(name: str, shape: tuple[int, ...], seed: str = "A") -> np.ndarray | None:
-    """Value of the checkpoint entry `name`, float32, or None to keep the built-in one.
+    """Return the checkpoint entry `name`, float32, or None to keep the built-in one.
 
     Weights are uniform with unit variance, as StyleGAN2's equalized learning
     rate expects; biases are small, those of a modulation are near 1. Flow weights
@@ -47,7 +45,7 @@ def fill(name: str, shape: tuple[int, ...], seed: str = "A") -> np.ndarray | Non
 
 
 def picture(tag: str, size: int = 256) -> np.ndarray:
-    """A smooth colour picture, float32 (1, 3, size, size) in [-1, 1], a pure function of tag."""
+    """Return a smooth colour picture, float32 (1, 3, size, size) in [-1, 1], by tag."""
     y, x = np.mgrid[0:size, 0:size] / size
     p = _uniform("picture:" + tag, 3 * 8 * 4).reshape(3, 8, 4)
     out = np.zeros((3, size, size))

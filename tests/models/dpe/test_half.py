@@ -1,4 +1,4 @@
-"""The forms for the GPU against the folded networks, on a CPU."""
+"""Precision forms for the GPU against the folded networks, on a CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ FORMS = [Form(dtype=torch.float32, fused=a, fold=b) for a, b in itertools.produc
 
 @pytest.fixture(scope="module")
 def folded() -> FoldedDpe:
-    """With small flows, as trained weights have: fresh ones fold the picture, and any rounding becomes a jump."""
+    """Networks with small flows, as trained weights have.
+
+    Fresh weights fold the picture, so that any rounding becomes a jump.
+    """
     torch.manual_seed(5)
     model = Dpe(DEBUG)
     with torch.no_grad():
@@ -36,7 +39,7 @@ def folded() -> FoldedDpe:
 
 @pytest.fixture(scope="module")
 def inputs(folded: FoldedDpe) -> dict[str, tuple[Tensor, ...]]:
-    """Two pictures at once; the generators get what the encoder makes of them."""
+    """Return inputs of two pictures; the generators get the encoder's outputs."""
     image = torch.rand(2, 3, DEBUG.size, DEBUG.size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.no_grad():
         latent, expression, pose, *maps = folded.encoder(image)
@@ -61,7 +64,7 @@ def test_half_precision_stays_near(
     network: str, folded: FoldedDpe, inputs: dict[str, tuple[Tensor, ...]]
 ) -> None:
     worst = _worst(folded, MixedDpe(folded, Form()), network, inputs)
-    assert 1e-6 < worst <= 1e-2, worst  # seen: 5.6e-3, x86-64, 2026-11
+    assert 1e-6 < worst <= 1e-2, worst  # measured: 5.6e-3, x86-64, 2026-11
 
 
 def test_channels_last_is_the_same_picture(folded: FoldedDpe, inputs: dict[str, tuple[Tensor, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""The form that runs live equals the networks as trained, in PyTorch and in OpenVINO."""
+"""Folded networks equal the trained ones, in PyTorch and in OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from mimicam.engine.runtime.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 LIMIT = 1e-3
-"""Of the largest magnitude. Worst seen: published 2.4e-5, debug in OpenVINO f32 6e-5 (AVX-512, 2026-11)."""
+"""Tolerance relative to the largest magnitude. Largest measured: published 2.4e-5, debug in
+OpenVINO f32 6e-5 (AVX-512, 2026-11)."""
 Arrays = tuple[np.ndarray, ...]
 
 
@@ -40,7 +41,7 @@ def worst(got: tuple, want: tuple) -> float:
 
 
 def inputs_and_outputs(model: Dpe, network: str, image: Tensor) -> tuple[tuple, tuple]:
-    """What a network is given, and what the networks as trained make of it."""
+    """Return a network's inputs, and the trained networks' outputs for them."""
     with torch.inference_mode():
         encoded = model.encode(image)
         codes = model.codes(encoded.latent)

@@ -1,4 +1,4 @@
-"""``mimicam render`` and ``run`` with published weights: the paper's pictures, on each backend."""
+"""``mimicam render`` and ``run`` with DPE weights: the paper's pictures, on each backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANNA = ASSETS / "portraits" / "anna.jpg"
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
-    """Every picture that the pipeline gave, before a video codec touches it."""
+    """Collect every picture of the pipeline before a video codec changes it."""
     pictures: list[Image] = []
     draw = Pipeline.draw
 
@@ -48,7 +48,12 @@ def _load(path: Path) -> Image:
 
 
 def _close(got: Image, want: Image) -> bool:
-    """Within rounding: the folded form differs by 1e-5, which may fall on either side of a half."""
+    """Whether pictures are equal within rounding.
+
+    The folded form differs by 1e-5, which may be on either side of a half.
+
+    The folded form differs by 1e-5, which may fall on either side of a half.
+    """
     return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1
 
 
@@ -135,7 +140,7 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
+def test_own_codes_equal_those_of_a_driver_with_that_face(
     backend: str, weights: Path, aligned: tuple[Image, ...]
 ) -> None:
     model = load_model(str(weights), backend)
@@ -146,7 +151,7 @@ def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
     assert np.abs(own.expression - own.pose).max() > 0.1 * np.abs(own.pose).max(), "branches that are one"
 
 
-def test_a_drive_without_any_branch_is_a_mistake(weights: Path, aligned: tuple[Image, ...]) -> None:
+def test_a_target_without_any_branch_is_refused(weights: Path, aligned: tuple[Image, ...]) -> None:
     model = load_model(str(weights), "torch")
     assert isinstance(model, ImageDrivenModel)
     with pytest.raises(ValueError, match="expression and pose"):

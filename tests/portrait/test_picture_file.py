@@ -41,7 +41,7 @@ def _bmp(width: int, height: int) -> bytes:
 
 
 def _jpeg(width: int, height: int, *, profile_bytes: int = 0) -> bytes:
-    """The head of a JPEG, with as much colour profile before its frame header as wanted."""
+    """Return the start of a JPEG, with a colour profile of this length before its frame header."""
     segments = b""
     while profile_bytes > 0:
         size = min(profile_bytes, 60000)
@@ -97,7 +97,7 @@ def test_a_format_whose_size_is_not_known_beforehand_is_refused(suffix: str, tmp
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_a_file_that_was_cut_off_is_refused_without_a_word_from_its_decoder(
+def test_a_cut_off_file_is_refused_without_decoder_output(
     suffix: str, share: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = _encoded(suffix, np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8))
@@ -162,7 +162,7 @@ def test_alpha_of_16_bits_is_read(tmp_path: Path) -> None:
     assert (image[4:] == 255).all()
 
 
-def test_bytes_are_read_like_a_file_and_errors_call_them_what_they_are_called(tmp_path: Path) -> None:
+def test_bytes_are_read_like_a_file_and_errors_use_their_name(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.random.default_rng(1).integers(0, 256, (60, 90, 4), np.uint8))
     assert (decode_picture(path.read_bytes()) == read_picture(path)).all()

@@ -1,4 +1,4 @@
-"""DAE-GAN from its file to pictures: each backend against the paper's arithmetic, and the commands."""
+"""DAE-GAN from file to pictures: backends against the paper's equations, and the commands."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ def _by_the_paper(model: DaeGan, source: Image, driver: Image) -> Image:
 
 
 def _close(got: Image, want: Image) -> bool:
-    """Within rounding: the backends differ by 1e-5, which may fall on either side of a half."""
+    """Whether pictures are equal within rounding.
+
+    The backends differ by 1e-5, which may be on either side of a half.
+
+    The backends differ by 1e-5, which may fall on either side of a half.
+    """
     return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1
 
 
@@ -54,7 +59,7 @@ def _open(weights: Path, backend: str) -> DaeGanModel:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
-    """Every picture that the pipeline gave, before a video codec touches it."""
+    """Collect every picture of the pipeline before a video codec changes it."""
     pictures: list[Image] = []
     draw = Pipeline.draw
 
@@ -118,7 +123,7 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
     )
 
 
-def test_what_depends_on_the_portrait_alone_is_computed_once(
+def test_portrait_only_networks_run_once(
     weights: Path, aligned: tuple[Image, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = _open(weights, "torch")
@@ -168,7 +173,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
         assert _close(drawn(*gains), model.generate(portrait.features, expression=code, pose=None))
 
 
-def test_it_is_enrolled_with_and_run(
+def test_the_model_enrolls_and_runs(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, out = tmp_path / "anna", tmp_path / "out.mp4"
@@ -189,11 +194,13 @@ def test_an_export_runs_as_the_weights_do(
     assert folder.sha256 == file.sha256
     a, b = folder.read_motion(aligned[0]).expression, file.read_motion(aligned[0]).expression
     np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max())
-    monkeypatch.setattr(daegan_cache, "load_parts", None)  # what makes the cache: it is there
+    monkeypatch.setattr(daegan_cache, "load_parts", None)  # the cache exists, so this is not called
     assert _open(weights, "openvino").backend.startswith("openvino")
 
 
-def test_what_does_not_fit_is_refused(weights: Path, aligned: tuple[Image, ...], tmp_path: Path) -> None:
+def test_wrong_codes_and_damaged_files_are_refused(
+    weights: Path, aligned: tuple[Image, ...], tmp_path: Path
+) -> None:
     model = _open(weights, "torch")
     features = model.encode(aligned[0])
     code = model.read_motion(aligned[1]).expression

@@ -1,4 +1,4 @@
-"""Importing the published format: what is written, and every file that is refused."""
+"""Import of the published format: what is written, and every file that is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def state() -> State:
 
 @pytest.fixture
 def file(tmp_path: Path, state: State) -> Path:
-    """A training checkpoint in the published format, at the debug size."""
+    """Return a training checkpoint in the published format, at the debug size."""
     path = tmp_path / "dpe.pt"
     arguments = argparse.Namespace(size=64, face="exp")
     torch.save({"gen": state, "dis": {}, "g_optim": {"state": {}}, "args": arguments}, path)
@@ -46,7 +46,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def refused(path: Path, out: Path) -> str:
-    """The line an import is refused with; nothing may have been written."""
+    """Return the line of a refused import; nothing may have been written."""
     with pytest.raises(EngineError) as raised:
         import_published(path, out, config=DEBUG)
     assert "\n" not in str(raised.value)
@@ -64,7 +64,7 @@ def test_an_imported_checkpoint_gives_the_same_pictures(
         assert torch.equal(load_dpe(out).edit(source, driving, "both"), debug.edit(source, driving, "both"))
 
 
-def test_the_json_beside_names_preset_hashes_and_the_bare_file_name(file: Path, out: Path) -> None:
+def test_the_json_holds_preset_hashes_and_bare_file_name(file: Path, out: Path) -> None:
     report = import_published(file, out, config=DEBUG)
     beside = json.loads(report.sidecar.read_text())
     assert report.sidecar == out.with_suffix(".json")
@@ -118,7 +118,7 @@ def test_a_zip_of_something_else_is_refused(tmp_path: Path, out: Path) -> None:
 
 
 class Touch:
-    """Runs code when it is unpickled: the attack."""
+    """Runs code when it is unpickled, as an attack would."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""``model.json`` of a folder that ``mimicam models bundle`` wrote."""
+"""Header of a bundle: ``model.json`` in a folder that ``mimicam models bundle`` wrote."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.spec import CompactConfig
 
 COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
-"""The bundle that comes with mimicam."""
+"""Bundle that comes with mimicam."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleFacts:
-    """What a backend needs to know before it loads the weights."""
+class BundleInfo:
+    """Facts of a bundle that a backend reads before the weights."""
 
     name: str
     sha256: str
-    """Of the weights; portraits carry it."""
+    """SHA-256 of the weights; portraits carry it."""
     size: int
     """Side of the crop, pixels."""
     config: CompactConfig
 
 
-def read_facts(folder: Path) -> BundleFacts:
+def read_info(folder: Path) -> BundleInfo:
     """Read and check ``model.json``.
 
     Raises:
         EngineError: it is missing or damaged.
     """
     try:
-        facts = json.loads((folder / "model.json").read_text())
-        return BundleFacts(
-            name=str(facts["name"]),
-            sha256=str(facts["sha256"]),
-            size=int(facts["size"]),
-            config=CompactConfig(**facts["config"]),
+        values = json.loads((folder / "model.json").read_text())
+        return BundleInfo(
+            name=str(values["name"]),
+            sha256=str(values["sha256"]),
+            size=int(values["size"]),
+            config=CompactConfig(**values["config"]),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EngineError(

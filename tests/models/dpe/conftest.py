@@ -1,4 +1,4 @@
-"""A published-format model of the debug size on disk, aligned pictures, and what the paper's arithmetic makes of them."""
+"""A DPE model of the debug size on disk, aligned pictures, and the paper's results for them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def weights(dpe: Dpe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def aligned() -> tuple[Image, ...]:
-    """Eleven different square pictures of the model's own size; nobody would find a face in them."""
+    """Eleven different square pictures of the model's size, in which no face can be found."""
     values = np.concatenate([picture(str(tag), DEBUG.size) for tag in range(11)])
     pictures = np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
     return tuple(np.ascontiguousarray(p) for p in pictures)
@@ -42,7 +42,7 @@ def aligned() -> tuple[Image, ...]:
 
 @pytest.fixture(scope="session")
 def by_the_paper(dpe: Dpe) -> Callable[[Image, Image, str], Image]:
-    """`Dpe.edit`, the networks as published, from pictures to a picture."""
+    """Return `Dpe.edit` as a function of pictures."""
 
     def edit(source: Image, driving: Image, mode: str) -> Image:
         tensors = [torch.from_numpy(p).permute(2, 0, 1)[None].float() / 127.5 - 1 for p in (source, driving)]

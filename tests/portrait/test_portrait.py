@@ -1,4 +1,4 @@
-"""Enrolling pictures, good and bad. The model is a stand-in; the face tracker is the real one."""
+"""Enrolling of good and bad pictures, with a fake model and the real tracker."""
 
 import struct
 import zlib
@@ -20,7 +20,7 @@ ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
 
 
 class FakeModel(TrackerDriven):
-    """Keeps the mean colour of the crop."""
+    """Model that keeps the mean colour of the crop."""
 
     name, backend, sha256, size = "fake", "none", "0" * 64, 64
 
@@ -52,7 +52,7 @@ def _save(path: Path, image_rgb: Image) -> Path:
 
 
 def _canvas(face: Image, side_px: int, canvas: tuple[int, int]) -> Image:
-    """The picture, ``side_px`` wide, in the middle of grey; ``canvas`` is width, height."""
+    """Return the picture, ``side_px`` wide, in the middle of grey; ``canvas`` is width, height."""
     small = cv2.resize(face, (side_px, side_px), interpolation=cv2.INTER_AREA)
     out = np.full((canvas[1], canvas[0], 3), 128, np.uint8)
     top, left = (canvas[1] - side_px) // 2, (canvas[0] - side_px) // 2
@@ -118,7 +118,7 @@ def test_an_empty_picture_says_so(tmp_path: Path) -> None:
         enroll(tmp_path / "a.png", model=FakeModel())
 
 
-def test_words_with_a_pictures_name_are_refused(tmp_path: Path) -> None:
+def test_text_with_a_pictures_suffix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"not a picture at all " * 50)
     with pytest.raises(EngineError, match="not a picture"):
         enroll(tmp_path / "a.png", model=FakeModel())
@@ -133,7 +133,7 @@ def test_a_truncated_picture_is_refused(tmp_path: Path, astronaut: Image, suffix
         enroll(path, model=FakeModel())
 
 
-def test_a_picture_without_a_face_says_what_to_give(tmp_path: Path) -> None:
+def test_a_picture_without_a_face_gives_a_remedy(tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(90, 160, (300, 300, 3), np.uint8)
     with pytest.raises(EngineError, match="shows no face, or one in profile: give a picture"):
         enroll(_save(tmp_path / "a.png", noise), model=FakeModel())
@@ -157,7 +157,7 @@ def test_a_picture_of_one_pixel_is_refused(tmp_path: Path) -> None:
         enroll(_save(tmp_path / "a.png", np.zeros((1, 1, 3), np.uint8)), model=FakeModel())
 
 
-def test_a_picture_of_12000_by_9000_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_a_huge_picture_is_refused_before_decoding(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -169,9 +169,7 @@ def test_a_picture_of_12000_by_9000_is_refused_before_it_is_decoded(tmp_path: Pa
         enroll(path, model=FakeModel())
 
 
-def test_an_enrolled_folder_gives_back_the_portrait_without_encoding_again(
-    tmp_path: Path, enrolled: Portrait
-) -> None:
+def test_an_enrolled_folder_loads_without_encoding_again(tmp_path: Path, enrolled: Portrait) -> None:
     model, before = FakeModel(), enrolled
     save_portrait(before, tmp_path / "me")
     after = load_portrait(tmp_path / "me", model=model)
@@ -184,9 +182,7 @@ def test_an_enrolled_folder_gives_back_the_portrait_without_encoding_again(
     assert after.box == before.box
 
 
-def test_a_folder_of_other_weights_is_enrolled_again_from_its_picture(
-    tmp_path: Path, enrolled: Portrait
-) -> None:
+def test_a_folder_of_other_weights_is_enrolled_again(tmp_path: Path, enrolled: Portrait) -> None:
     save_portrait(enrolled, tmp_path / "me")
     other = FakeModel(sha256="1" * 64)
     assert load_portrait(tmp_path / "me", model=other).features.model == "1" * 64

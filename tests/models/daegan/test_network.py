@@ -16,7 +16,7 @@ from mimicam.engine.models.daegan.network import (
     AdaptiveNorm,
     DaeGan,
     DaeGanConfig,
-    PoseReading,
+    PoseEmbedding,
     SelfAttention,
     reconstruct,
     sample,
@@ -61,7 +61,7 @@ def test_equation_1_sums_warped_frames_by_normalised_attention(model: DaeGan, fr
     torch.testing.assert_close(got.face, want)
 
 
-def test_the_order_of_frames_does_not_matter_but_each_frame_does(model: DaeGan, frames: Tensor) -> None:
+def test_frame_order_is_irrelevant_but_every_frame_counts(model: DaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         face = model.embed(frames).face
         torch.testing.assert_close(model.embed(frames.flip(1)).face, face, atol=1e-5, rtol=1e-5)
@@ -70,28 +70,28 @@ def test_the_order_of_frames_does_not_matter_but_each_frame_does(model: DaeGan, 
 
 def test_equation_2_adds_residuals_on_the_way_up(frames: Tensor) -> None:
     torch.manual_seed(0)
-    reading = PoseReading(
+    embedding = PoseEmbedding(
         torch.zeros(2, 1),
         0.1 * torch.randn(2, 2, S // 4, S // 4),
         torch.randn(2, 3, S // 2, S // 2),
         torch.randn(2, 3, S, S),
     )
     up = torch.nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-    warped = sample(F.avg_pool2d(frames[:, 0], 4), reading.displacement)
-    want = reading.residual_high + up(reading.residual_low + up(warped))
-    torch.testing.assert_close(reconstruct(frames[:, 0], reading), want)
+    warped = sample(F.avg_pool2d(frames[:, 0], 4), embedding.displacement)
+    want = embedding.residual_high + up(embedding.residual_low + up(warped))
+    torch.testing.assert_close(reconstruct(frames[:, 0], embedding), want)
 
 
-def test_the_pose_code_is_all_the_outputs_know(model: DaeGan, frames: Tensor) -> None:
+def test_the_outputs_depend_on_the_pose_code_alone(model: DaeGan, frames: Tensor) -> None:
     with torch.no_grad():
-        reading = model.pose_embedder(frames[:, 0])
-        assert torch.equal(reading.code, model.pose_embedder.encode(frames[:, 0]))
-        full = model.pose_embedder.decoder(reading.code)[-1]
-        assert torch.equal(reading.residual_high, model.pose_embedder.residual_high(full))
-    assert [v.shape[-1] for v in reading[1:]] == [S // 4, S // 2, S]
+        embedding = model.pose_embedder(frames[:, 0])
+        assert torch.equal(embedding.code, model.pose_embedder.encode(frames[:, 0]))
+        full = model.pose_embedder.decoder(embedding.code)[-1]
+        assert torch.equal(embedding.residual_high, model.pose_embedder.residual_high(full))
+    assert [v.shape[-1] for v in embedding[1:]] == [S // 4, S // 2, S]
 
 
-def test_adaptive_normalisation_sets_mean_and_deviation_from_the_code() -> None:
+def test_adaptive_norm_sets_mean_and_deviation_from_the_code() -> None:
     torch.manual_seed(0)
     layer, code = AdaptiveNorm(3, 5), torch.randn(2, 5)
     out = layer(torch.randn(2, 3, 16, 16) * 7 + 4, code)
@@ -101,7 +101,7 @@ def test_adaptive_normalisation_sets_mean_and_deviation_from_the_code() -> None:
     torch.testing.assert_close(got, (1 + layer.deviation(hidden)).abs(), atol=1e-3, rtol=0)
 
 
-def test_self_attention_starts_as_the_identity_and_then_mixes_places() -> None:
+def test_self_attention_starts_as_identity_and_then_mixes() -> None:
     torch.manual_seed(0)
     layer, x = SelfAttention(16), torch.randn(1, 16, 4, 4)
     assert torch.equal(layer(x), x)
@@ -125,10 +125,10 @@ def test_every_weight_gets_a_gradient(frames: Tensor) -> None:
     model = DaeGan(DAEGAN_DEBUG)
     model.generator.attention.strength.data.fill_(0.5)
     face = model.embed(frames).face
-    reading = model.pose_embedder(frames[:, 0])
-    (reconstruct(face, reading) + model.reenact(face, frames[:, 1])).square().mean().backward()
+    embedding = model.pose_embedder(frames[:, 0])
+    (reconstruct(face, embedding) + model.reenact(face, frames[:, 1])).square().mean().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # The key's bias shifts all of a row's scores alike, and softmax does not see that.
+    # The key's bias shifts all of a row's scores alike, and softmax does not change by that.
     assert [name for name in without if name != "generator.attention.key.bias"] == []
 
 
@@ -137,8 +137,8 @@ def test_the_full_size_is_what_the_paper_draws() -> None:
         model = DaeGan(DAEGAN)
         face, code = torch.zeros(1, 3, 256, 256), torch.zeros(1, DAEGAN.code)
         assert model.generator(face, code).shape == (1, 3, 256, 256)
-        reading = model.pose_embedder(face)
-    assert [tuple(v.shape[1:]) for v in reading[1:]] == [(2, 64, 64), (3, 128, 128), (3, 256, 256)]
+        embedding = model.pose_embedder(face)
+    assert [tuple(v.shape[1:]) for v in embedding[1:]] == [(2, 64, 64), (3, 128, 128), (3, 256, 256)]
 
 
 @pytest.mark.parametrize("change", [{"size": 48}, {"width": 6}, {"reduction": 3}, {"reduction": 16}])

@@ -1,4 +1,4 @@
-"""DAE-GAN models are written whole and read back exactly, or refused with one line."""
+"""DAE-GAN model files: written completely, read exactly, or refused with one line."""
 
 from __future__ import annotations
 

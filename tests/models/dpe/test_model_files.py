@@ -1,4 +1,4 @@
-"""What --model may name, what each backend needs for it, and what is refused in one line."""
+"""Values of --model: what each backend requires, and what is refused in one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mimicam.engine.types import EditSettings, Image
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine where it was never installed."""
+    """Hide PyTorch, as on a machine without it."""
     monkeypatch.setitem(sys.modules, "torch", None)
     for name in [name for name in sys.modules if name.startswith("mimicam.engine.models.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -64,7 +64,7 @@ def test_weights_that_were_exported_once_run_without_torch(
 
 def test_an_export_is_made_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = exported(weights)
-    monkeypatch.setattr(published_cache, "load_folded", None)  # what makes one
+    monkeypatch.setattr(published_cache, "load_folded", None)  # not called, since one exists
     assert exported(weights) == folder
 
 
@@ -129,7 +129,7 @@ def test_other_safetensors_are_refused(header: dict[str, str] | None, message: s
     assert message in _refused(str(path))
 
 
-def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path, weights: Path) -> None:
+def test_a_path_without_a_model_is_refused_with_a_remedy(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "dpe.pt").write_bytes(b"PK")
     (tmp_path / "bad.safetensors").write_bytes(b"not at all")
     assert "mimicam models import" in _refused(str(tmp_path / "dpe.pt"))

@@ -1,4 +1,4 @@
-"""A DAE-GAN of the debug size on disk whose networks do something, and square pictures."""
+"""A DAE-GAN of the debug size on disk, with networks that have an effect, and square pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["cache", "own_cache"]  # fixtures
 
 @pytest.fixture(scope="session")
 def daegan() -> DaeGan:
-    """Fresh networks warp nothing, and their attention is the same everywhere: wake both, and the self-attention."""
+    """Networks with visible effects.
+
+    Fresh networks do not warp, and their attention is uniform. So warp, attention and
+    self-attention get weights.
+    """
     torch.manual_seed(0)
     model = DaeGan(DAEGAN_DEBUG).eval()
     with torch.no_grad():
@@ -37,7 +41,7 @@ def weights(daegan: DaeGan, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def aligned() -> tuple[Image, ...]:
-    """Six different square pictures of the model's size; nobody would find a face in them."""
+    """Six different square pictures of the model's size, in which no face can be found."""
     rng = np.random.default_rng(5)
     side = DAEGAN_DEBUG.size
     small = rng.random((6, 5, 5, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The compact preset's generator: what stays at rest, and what it may paint."""
+"""Compact generator: what stays at rest, and what may be inpainted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def restless() -> Compact:
-    """A network whose corrections and paint are large everywhere."""
+    """Return a network with large corrections and inpainting everywhere."""
     torch.manual_seed(0)
     net = Compact(CompactConfig(size=SIZE)).eval().requires_grad_(False)
     for layer in (net.generator.to_flow4, net.generator.to_flow2):
@@ -33,19 +33,21 @@ def restless() -> Compact:
 
 def _run(net: Compact, source: MotionCode, target: MotionCode) -> tuple[torch.Tensor, torch.Tensor]:
     image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    drive = build_conditioning(source, target, map_px=SIZE // 2)
-    return image, net(image, **_tensors(drive))["image"]
+    conditioning = build_conditioning(source, target, map_px=SIZE // 2)
+    return image, net(image, **_tensors(conditioning))["image"]
 
 
-def _tensors(drive: Conditioning) -> dict[str, torch.Tensor]:
-    named = drive.tensors().items()
+def _tensors(conditioning: Conditioning) -> dict[str, torch.Tensor]:
+    named = conditioning.tensors().items()
     return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32))[None] for name, array in named}
 
 
 def _mask(net: Compact) -> torch.Tensor:
     image = torch.zeros(1, 3, SIZE, SIZE)
-    drive = build_conditioning(motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2)
-    tensors = _tensors(drive)
+    conditioning = build_conditioning(
+        motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2
+    )
+    tensors = _tensors(conditioning)
     tensors.pop("own_teeth")
     latent, maps = net.encoder(image)
     latent = net.codes(latent, tensors.pop("expression"), tensors.pop("pose"))
@@ -57,7 +59,7 @@ def _border(difference: torch.Tensor) -> torch.Tensor:
     return torch.cat([difference[..., :6].flatten(), difference[..., -6:].flatten()])
 
 
-def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restless: Compact) -> None:
+def test_an_expression_leaves_pixels_beyond_landmarks_unchanged(restless: Compact) -> None:
     own = motion(pose(scale=0.3))
     change = shape_change(shapes(jawOpen=0.8))
     image, result = _run(restless, own, replace(own, shape=own.shape + change))
@@ -66,7 +68,7 @@ def test_an_expression_leaves_what_landmarks_do_not_reach_exactly_as_it_is(restl
     assert difference[..., 24:44, 24:40].max() > 0.2, "the face is drawn"
 
 
-def test_what_is_shown_is_decided_where_training_hedges(restless: Compact) -> None:
+def test_inference_decides_where_training_hedges(restless: Compact) -> None:
     shown = _mask(restless)
     hedged = _mask(restless.train())
     restless.eval()
