@@ -26,7 +26,7 @@ from scripts.remote_training.step_count import find_step_count
 from tests import bare
 from tests.training.packs import write_pack
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
 
 
