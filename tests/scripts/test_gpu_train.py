@@ -95,7 +95,7 @@ def test_a_session_without_time_to_train_is_refused(
 ) -> None:
     options = ["--pack", str(pack), "--out", str(tmp_path / "out"), "--rehearse", "--minutes", "0"]
     assert main(options) == 1
-    assert capsys.readouterr().err == "error: --minutes went by while the data was read: give more\n"
+    assert capsys.readouterr().err == "error: --minutes passed while the data was read: give more\n"
 
 
 @pytest.mark.parametrize("folder", ["empty", "absent"])
