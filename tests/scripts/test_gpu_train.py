@@ -26,7 +26,7 @@ from scripts.remote_training.step_count import find_step_count
 from tests import bare
 from tests.training.packs import write_pack
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
 
 
@@ -95,7 +95,7 @@ def test_a_session_without_time_to_train_is_refused(
 ) -> None:
     options = ["--pack", str(pack), "--out", str(tmp_path / "out"), "--rehearse", "--minutes", "0"]
     assert main(options) == 1
-    assert capsys.readouterr().err == "error: --minutes went by while the data was read: give more\n"
+    assert capsys.readouterr().err == "error: --minutes passed while the data was read: give more\n"
 
 
 @pytest.mark.parametrize("folder", ["empty", "absent"])
