@@ -6,15 +6,15 @@ Codes, their history and the picture stay on the device. Importing this needs no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.stages.surroundings import OutputCanvas, PortraitTexture
-from mimicam.engine.types import Float, Image, Mode
+from mimicam.engine.types import EditSettings, Float, Image, Mode
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 """``[2, 3]``: crop_from_image of a picture that is the crop already."""
@@ -22,7 +22,7 @@ IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeEdit:
-    """What becomes of the codes in one frame: the numbers of `kernels.edit_codes`, in its order."""
+    """Control block of one frame, which `kernels.edit_codes` reads by name."""
 
     follow: bool = True
     """A driver is seen; otherwise the portrait's own codes are the target."""
@@ -37,8 +37,8 @@ class CodeEdit:
     pose_relative: bool = False
     keep: bool = False
     """What was shown last is what easing starts from, from now on."""
-    expression_gain: float = 1.0
-    pose_gain: float = 1.0
+    settings: EditSettings = EditSettings()
+    """Its controls reach the kernel under their own names, such as ``pose_gain``."""
     expression_share: float = 1.0
     """1 shows the target, 0 what easing starts from."""
     pose_share: float = 1.0
@@ -48,9 +48,10 @@ class CodeEdit:
     """Hz per unit and second."""
     speed_cutoff_hz: float = 1.0
 
-    def numbers(self) -> Float:
-        """float32, in order."""
-        return np.array(astuple(self), np.float32)
+    def numbers(self, names: Sequence[str]) -> Float:
+        """Return these numbers in float32, from the fields or from the settings."""
+        owners = (self if hasattr(self, name) else self.settings for name in names)
+        return np.array([getattr(owner, name) for owner, name in zip(owners, names, strict=True)], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
