@@ -7,15 +7,15 @@ needs no PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.stages.surroundings import OutputCanvas, PortraitTexture
-from mimicam.engine.types import Float, Image, Mode
+from mimicam.engine.types import EditSettings, Float, Image, Mode
 
 IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 """``[2, 3]``: crop_from_image of a picture that is the crop already."""
@@ -23,7 +23,7 @@ IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeEdit:
-    """Control block of one frame: the numbers of `kernels.edit_codes`, in its order."""
+    """Control block of one frame, which `kernels.edit_codes` reads by name."""
 
     follow: bool = True
     """Whether the driver's codes are the target; otherwise the portrait's own codes are."""
@@ -39,8 +39,8 @@ class CodeEdit:
     """Whether pose counts from the neutral; otherwise from the portrait's own codes."""
     keep: bool = False
     """Whether easing starts from the codes that were drawn last."""
-    expression_gain: float = 1.0
-    pose_gain: float = 1.0
+    settings: EditSettings = EditSettings()
+    """Its controls reach the kernel under their own names, such as ``pose_gain``."""
     expression_share: float = 1.0
     """Weight of the target against the start of easing, 0..1."""
     pose_share: float = 1.0
@@ -52,9 +52,10 @@ class CodeEdit:
     speed_cutoff_hz: float = 1.0
     """Cut-off of the filter's speed estimate, Hz."""
 
-    def numbers(self) -> Float:
-        """Return the fields as float32, in order."""
-        return np.array(astuple(self), np.float32)
+    def numbers(self, names: Sequence[str]) -> Float:
+        """Return these numbers in float32, from the fields or from the settings."""
+        owners = (self if hasattr(self, name) else self.settings for name in names)
+        return np.array([getattr(owner, name) for owner, name in zip(owners, names, strict=True)], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

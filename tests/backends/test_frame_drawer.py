@@ -100,7 +100,9 @@ def test_a_frame_is_the_stages_one_after_another(
         base = reference.read_motion(picture(9, SIDE, SIDE))
         codes.set_neutral(0, base)
         edit = CodeEdit(
-            expression_relative=True, pose_relative=True, expression_gain=gains[0], pose_gain=gains[1]
+            expression_relative=True,
+            pose_relative=True,
+            settings=EditSettings(expression_gain=gains[0], pose_gain=gains[1]),
         )
         frame, matrix = picture(seed, CAMERA.height, CAMERA.width), matrix_of(seed)
         got = step(frame, edit, matrix)()
@@ -379,8 +381,8 @@ def by_stages(
     codes = networks.run("motion_encoder", image=image)
     expression, pose = (codes[name][0].numpy() for name in ("expression_code", "pose_code"))
     own = model.own_codes(portrait)
-    wanted_e = own.expression + edit.expression_gain * (expression - base.expression)
-    wanted_p = own.pose + edit.pose_gain * (pose - base.pose)
+    wanted_e = own.expression + edit.settings.expression_gain * (expression - base.expression)
+    wanted_p = own.pose + edit.settings.pose_gain * (pose - base.pose)
     latent = torch.from_numpy(portrait.arrays["latent"])
     maps = {name: torch.from_numpy(array) for name, array in portrait_maps(portrait).items()}
     if mode is not Mode.POSE:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.types import EditSettings
 from mimicam.kernels import _launch
 from mimicam.kernels import edit_codes as op
 from mimicam.kernels.edit_codes import FIELDS, edit_codes
@@ -117,9 +118,11 @@ def test_the_numbers_have_one_order_everywhere() -> None:
     assert found is not None
     names = tuple(name.strip().lower() for name in found.group(1).split(","))
     assert names == (*FIELDS, "fields")
-    assert tuple(field.name for field in dataclasses.fields(CodeEdit)) == FIELDS[1:], (
-        "active is the slot's own"
-    )
+    edit = CodeEdit(follow=False, settings=EditSettings(expression_gain=0.5, pose_gain=1.5), beta=4.0)
+    sent = dict(zip(FIELDS[1:], edit.numbers(FIELDS[1:]).tolist(), strict=True))  # active is the slot's own
+    assert (sent["follow"], sent["expression_gain"], sent["pose_gain"], sent["beta"]) == (0.0, 0.5, 1.5, 4.0)
+    own = {field.name for field in dataclasses.fields(CodeEdit)} - {"settings"}
+    assert own <= set(FIELDS), "each field reaches the kernel"
 
 
 @pytest.mark.parametrize(

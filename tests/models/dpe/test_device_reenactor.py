@@ -336,7 +336,12 @@ class _Without(DeviceModel):
 
         class Wrong(EditOnly):
             def __call__(self, frame: FrameRequest) -> Image:
-                return super().__call__(replace(frame, edit=replace(frame.edit, **change)))  # type: ignore[arg-type]
+                edit = frame.edit
+                if hasattr(edit, next(iter(change))):
+                    edit = replace(edit, **change)  # type: ignore[arg-type]
+                else:
+                    edit = replace(edit, settings=replace(edit.settings, **change))  # type: ignore[arg-type]
+                return super().__call__(replace(frame, edit=edit))
 
         return Wrong(self)
 

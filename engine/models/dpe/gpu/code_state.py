@@ -35,6 +35,7 @@ class CodeState:
         from mimicam.kernels.edit_codes import FIELDS, PAST
 
         self._gpu, self._slots, self._fields = gpu, slots, len(FIELDS)
+        self._names = FIELDS[1:]  # without ``active``, which belongs to the slot
         D = 2 * latent
         self._numbers = Upload(gpu, gpu.empty((slots * (self._fields + 6),), torch.float32))
         self._numbers.host[:] = 0
@@ -64,7 +65,7 @@ class CodeState:
     def write(self, slot: int, edit: CodeEdit, image_from_crop: Float = IDENTITY) -> None:
         """Say what the next run does in a slot; slots that nothing is said of stay as they are."""
         row = self._numbers.host[slot * self._fields : (slot + 1) * self._fields]
-        row[0], row[1:] = 1.0, edit.numbers()
+        row[0], row[1:] = 1.0, edit.numbers(self._names)
         self._matrices[slot] = image_from_crop
 
     def clear(self) -> None:

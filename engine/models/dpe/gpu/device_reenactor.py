@@ -166,8 +166,7 @@ class DeviceEdit:
             fresh=driver.fresh, seconds=driver.seconds,
             take_neutral=neutral is not None and neutral.is_this_frame,
             expression_relative=known and by_expression, pose_relative=known and by_pose,
-            expression_gain=settings.expression_gain, pose_gain=settings.pose_gain,
-            cutoff_hz=CUTOFF_HZ, beta=BETA,
+            settings=settings, cutoff_hz=CUTOFF_HZ, beta=BETA,
         )  # fmt: skip
         return DeviceTarget(key=self._next_key(settings), motion=driver, edit=edit)
 
