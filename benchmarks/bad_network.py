@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.concurrency.threads import Worker
 
 _START_LIMIT_S = 10.0
 _Address = tuple[str, int]

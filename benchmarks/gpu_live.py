@@ -22,13 +22,13 @@ from mimicam.benchmarks.gpu_steps import FORMS, Scale, percentiles
 from mimicam.engine.backends.cuda_gpu import Gpu
 from mimicam.engine.backends.gpu_networks import GpuNetworks
 from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.concurrency.clock import MonotonicClock
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.clock import MonotonicClock
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.session import Parts, Session
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference

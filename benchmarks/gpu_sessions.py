@@ -21,10 +21,10 @@ from mimicam.benchmarks.gpu_steps import (
     portrait_of,
 )
 from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.concurrency.batching import Gather, Ticket
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
-from mimicam.engine.runtime.batching import Gather, Ticket
 from mimicam.engine.types import Mode
 from mimicam.export.networks import random_dpe
 
@@ -72,7 +72,7 @@ def _single(features: Features) -> Features:
 
 
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
-    """Ages of frames that sessions send at 30 a second each, batched as `engine.runtime.batching` batches them."""
+    """Ages of frames that sessions send at 30 a second each, batched as `engine.concurrency.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
     start = time.perf_counter_ns()
     ages: list[float] = []

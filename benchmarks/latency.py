@@ -24,9 +24,9 @@ from mimicam.engine.models.base import BackendName
 from mimicam.engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:
+    from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import FramePath
     from mimicam.engine.report import Report
-    from mimicam.engine.runtime.timings import Timings
     from mimicam.engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
@@ -133,8 +133,8 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
         EngineError: source, portrait or model cannot be used.
     """
     from mimicam.engine.cli.live import check_rates, load_all, parse_size
+    from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import Pipeline
-    from mimicam.engine.runtime.timings import Timings
 
     check_rates(options.fps, options.seconds)
     size = parse_size(options.input_size)
@@ -186,7 +186,7 @@ def paced(
     on_counting: Callable[[], None],
 ) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
-    from mimicam.engine.runtime.clock import MonotonicClock
+    from mimicam.engine.concurrency.clock import MonotonicClock
     from mimicam.engine.session import Parts, Session
     from mimicam.engine.sinks.null import NullSink
     from mimicam.engine.sources.file import PacedSource
@@ -207,7 +207,7 @@ def burst(
     on_counting: Callable[[], None],
 ) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always waits."""
-    from mimicam.engine.runtime.clock import MonotonicClock
+    from mimicam.engine.concurrency.clock import MonotonicClock
     from mimicam.engine.session import Parts, Session
     from mimicam.engine.sinks.null import NullSink
 

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.doctor import gpu_names
-from mimicam.engine.runtime.cores import usable_cores
 
 _PACKAGES = (
     "mimicam",

@@ -8,10 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.pipeline import Pipeline, Seen
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 

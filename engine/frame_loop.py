@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
-from mimicam.engine.runtime.pace import Pace
-from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.concurrency.lookahead import Pace
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.threads import Worker
 
 Item = TypeVar("Item")
 """What comes in: a frame, or a picture that `observe` makes a frame of."""

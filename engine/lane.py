@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.timings import Histogram
 from mimicam.engine.errors import EngineError
 from mimicam.engine.report import SinkReport
-from mimicam.engine.runtime.clock import Clock
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
-from mimicam.engine.runtime.timings import Histogram
 from mimicam.engine.sinks import Sink
 from mimicam.engine.types import Frame
 

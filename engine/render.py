@@ -10,12 +10,12 @@ from typing import Any
 
 import cv2
 
+from mimicam.engine.concurrency.prefetch import one_ahead
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same, write_atomically
 from mimicam.engine.models.base import LiveModel, PictureModel
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
-from mimicam.engine.runtime.ahead import one_ahead
 from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture

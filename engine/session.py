@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mimicam.engine.concurrency.clock import Clock, MonotonicClock
+from mimicam.engine.concurrency.interrupts import interrupts_noted
+from mimicam.engine.concurrency.lookahead import Pace
+from mimicam.engine.concurrency.mailbox import Drops
+from mimicam.engine.concurrency.threads import Worker
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import REPLACED, STOPPED, FrameLoop
 from mimicam.engine.lane import Lane, reason_of
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import Clock, MonotonicClock
-from mimicam.engine.runtime.interrupts import interrupts_noted
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import Pace
-from mimicam.engine.runtime.threads import Worker
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame

@@ -23,7 +23,7 @@ from mimicam.engine.files import sha256_of, write_atomically
 from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 

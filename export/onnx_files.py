@@ -14,11 +14,11 @@ import torch
 from onnx import helper
 from torch.onnx import symbolic_helper
 
+from mimicam.engine import silent_imports
 from mimicam.engine.backends.manifest import Arrays
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.runtime import silent_imports
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from mimicam.export.networks import Network
 
 Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]

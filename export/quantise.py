@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
+from mimicam.engine import silent_imports
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.runtime import silent_imports
 from mimicam.export.clip_inputs import Arrays
 from mimicam.export.half import ends_search, grid_makers
 

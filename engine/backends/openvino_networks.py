@@ -12,8 +12,8 @@ from mimicam.engine.backends import manifest as manifests
 from mimicam.engine.backends.manifest import Manifest, NetworkFile
 from mimicam.engine.backends.networks import ModelInfo, own_array
 from mimicam.engine.backends.openvino_runtime import Array, Network, core
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Float
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 
 Array = npt.NDArray[Any]
 

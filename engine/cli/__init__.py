@@ -16,8 +16,8 @@ from mimicam.engine.cli.models import MODELS, Models
 from mimicam.engine.cli.output import print_whatever_happens
 from mimicam.engine.cli.render import Render
 from mimicam.engine.cli.run import Run
+from mimicam.engine.concurrency.interrupts import end_like_ctrl_c
 from mimicam.engine.errors import EngineError, KernelBuildError
-from mimicam.engine.runtime.interrupts import end_like_ctrl_c
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 GROUP = "mimicam.commands"

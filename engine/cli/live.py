@@ -10,6 +10,8 @@ from itertools import combinations
 from pathlib import Path
 
 from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same
 from mimicam.engine.gallery import Gallery
@@ -17,8 +19,6 @@ from mimicam.engine.models.base import LiveModel, PictureModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import Clock
-from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sinks.file import FileSink
 from mimicam.engine.sinks.null import NullSink

@@ -81,12 +81,12 @@ class _Live:
             tell_lost,
             tell_slow,
         )
+        from mimicam.engine.concurrency.clock import MonotonicClock
+        from mimicam.engine.concurrency.mailbox import Drops
+        from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.controls import Controls
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.pipeline import Pipeline
-        from mimicam.engine.runtime.clock import MonotonicClock
-        from mimicam.engine.runtime.mailbox import Drops
-        from mimicam.engine.runtime.timings import Timings
         from mimicam.engine.session import Parts, Session
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)

@@ -10,11 +10,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.threads import Worker
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.buffers import BufferPool
-from mimicam.engine.runtime.clock import Clock
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
-from mimicam.engine.runtime.threads import Worker
 from mimicam.engine.sources.devices import CameraInfo, describe, list_cameras, resolve_camera
 from mimicam.engine.types import Frame, Image
 

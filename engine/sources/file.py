@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
 from mimicam.engine.types import Frame, Image
 

@@ -12,8 +12,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.frame_graph import REACH, Canvas, Scene
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.crop import cut
 from mimicam.engine.types import CropBox, Float, Image
 

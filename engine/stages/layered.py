@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.frame_graph import BEYOND, EDGE, FADE, Scene
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.types import Float, Image, Layers
 
 _STILL_PX = 0.1

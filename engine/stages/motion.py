@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.compact.spec import CONDITIONING
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
 from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
 from mimicam.engine.stages.mouth import LAYERS, Mouth, MouthPainter

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Cutter, image_from_crop
 from mimicam.engine.stages.encode import Crop

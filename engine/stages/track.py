@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.backends.openvino_runtime import Network, core
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
 

@@ -15,13 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.clock import MonotonicClock
+from mimicam.engine.concurrency.lookahead import LatePace
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import FrameLoop
 from mimicam.engine.pipeline import LivePath, PipelineStatus
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.clock import MonotonicClock
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import LatePace
 from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.badge import BadgePainter

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.web import log
 from mimicam.engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 

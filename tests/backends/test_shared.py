@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
 from mimicam.engine.backends import cuda_gpu  # noqa: E402
+from mimicam.engine.concurrency.mailbox import Closed  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import PictureModel  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
@@ -27,7 +28,6 @@ from mimicam.engine.models.frame_graph import FrameModel  # noqa: E402
 from mimicam.engine.models.load import open_shared  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
-from mimicam.engine.runtime.mailbox import Closed  # noqa: E402
 from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
 from tests.backends.test_frame_drawer import (  # noqa: E402
     FACTS,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mimicam.engine.concurrency.clock import FakeClock
+from mimicam.engine.concurrency.lookahead import Pace
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.frame_loop import FrameLoop
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import Pace
 from tests.session.fakes import LIMIT_S
 
 

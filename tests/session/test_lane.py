@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.clock import FakeClock
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.lane import Lane
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.types import Frame
 from tests.session.fakes import ListSink
 

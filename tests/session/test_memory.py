@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.pipeline import Pipeline, Seen
 from mimicam.engine.portrait import enroll
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.session import Parts, Session
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Face, Frame

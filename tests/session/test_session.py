@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.session import STOP_LIMIT_S, Parts, Session
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mimicam.engine.concurrency.clock import FakeClock
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.sources.camera import CameraSource
 from mimicam.engine.sources.devices import CameraInfo
 from mimicam.engine.types import Image

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.sources.file import PacedSource, play
 from mimicam.engine.sources.video import Timed
 from mimicam.engine.types import Frame, Image

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.runtime.clock import FakeClock
+from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.sources.pattern import PatternSource, paint_code, read_code
 
 

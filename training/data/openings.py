@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.stages.geometry import place
 from mimicam.engine.stages.motion import paint_openings
 from mimicam.engine.stages.raster import Canvas

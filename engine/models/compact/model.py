@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, as_network_input, check_own
 from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:

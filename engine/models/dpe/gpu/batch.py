@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from mimicam.engine.backends import manifest as manifests
 from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.concurrency.batching import Batcher
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.base import Features, LatentCodes, check_own
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
 from mimicam.engine.models.dpe.model import portrait_codes
 from mimicam.engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
-from mimicam.engine.runtime.batching import Batcher
 from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:

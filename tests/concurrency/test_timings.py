@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.runtime.timings import Histogram, Ring, Timings
+from mimicam.engine.concurrency.timings import Histogram, Ring, Timings
 
 
 def test_percentiles_are_those_of_numpy() -> None:

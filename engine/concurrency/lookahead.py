@@ -10,7 +10,7 @@ from collections import deque
 from statistics import median
 from types import TracebackType
 
-from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.concurrency.clock import Clock
 
 _MEMORY = 8
 """Durations kept of each half."""

@@ -1,6 +1,6 @@
 """The one place that imports libraries which report their use to their makers, with that switched off.
 
-Import OpenVINO from here: ``from mimicam.engine.runtime.silent_imports import ov``. A test finds every import that does not.
+Import OpenVINO from here: ``from mimicam.engine.silent_imports import ov``. A test finds every import that does not.
 """
 
 from __future__ import annotations

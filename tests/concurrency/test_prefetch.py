@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mimicam.engine.runtime.ahead import one_ahead
+from mimicam.engine.concurrency.prefetch import one_ahead
 
 
 def test_every_item_comes_in_order() -> None:

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.pace import LatePace, Pace, Span
+from mimicam.engine.concurrency.clock import FakeClock
+from mimicam.engine.concurrency.lookahead import LatePace, Pace, Span
 
 
 def _lasting(span: Span, clock: FakeClock, *seconds: float) -> None:

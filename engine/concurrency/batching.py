@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from mimicam.engine.runtime.clock import Clock, MonotonicClock
-from mimicam.engine.runtime.mailbox import Closed, Drops
+from mimicam.engine.concurrency.clock import Clock, MonotonicClock
+from mimicam.engine.concurrency.mailbox import Closed, Drops
 
 In = TypeVar("In")
 Out = TypeVar("Out")

@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from mimicam.engine.runtime.buffers import BufferPool
-from mimicam.engine.runtime.clock import FakeClock, MonotonicClock
-from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.concurrency.buffers import BufferPool
+from mimicam.engine.concurrency.clock import FakeClock, MonotonicClock
+from mimicam.engine.concurrency.threads import Worker
 
 
 def test_waiting_for_a_moment_that_has_passed_returns_at_once() -> None:

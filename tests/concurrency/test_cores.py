@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mimicam.engine.runtime import cores
-from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.concurrency import cores
+from mimicam.engine.concurrency.cores import usable_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes so")

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from mimicam.engine.runtime.batching import Batcher, Gather, Superseded, Ticket
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Closed, Drops
+from mimicam.engine.concurrency.batching import Batcher, Gather, Superseded, Ticket
+from mimicam.engine.concurrency.clock import FakeClock
+from mimicam.engine.concurrency.mailbox import Closed, Drops
 
 MS = 1_000_000
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
 
 
 def test_the_newest_item_wins_and_the_others_are_counted() -> None:
