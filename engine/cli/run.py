@@ -10,7 +10,10 @@ import tyro
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import BackendName
+from mimicam.engine.sinks.registry import usages
+from mimicam.engine.sources.registry import source_usages
 from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
+from mimicam.engine.web.sink_kind import ALL_SINKS
 
 ModeName = Literal["exp", "pose", "both"]
 ReferenceName = Literal["absolute", "relative"]
@@ -20,14 +23,14 @@ ReferenceName = Literal["absolute", "relative"]
 class Run:
     """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
-    source: str = "camera"
-    """camera, camera:N or camera:NAME; the path of a video or picture; pattern (a drawn face)."""
+    source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
     """Pictures, folders written by enroll, or names of bundled ones; on the keys 1 to 9. By default all bundled ones."""
     mode: ModeName = "both"
     """What of the driver reaches the portrait: expression, head pose, or both."""
-    sink: tuple[str, ...] = ("virtual-camera",)
-    """One or more of virtual-camera, window, file:PATH, webrtc, null."""
+    sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
+        "virtual-camera",
+    )
     backend: BackendName = "auto"
     """What computes; auto chooses by what the machine has, and says which."""
     model: str = "compact"
