@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mimicam.benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.cli.run import ReferenceName
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
-from mimicam.engine.models.base import BackendName
 from mimicam.engine.types import EditSettings, Frame, Image, Mode, MotionReference
 
 if TYPE_CHECKING:

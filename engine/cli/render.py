@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.cli.run import ModeName, ReferenceName
-from mimicam.engine.models.base import BackendName
 from mimicam.engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:

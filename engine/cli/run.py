@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import BackendName
 from mimicam.engine.sinks.registry import usages
 from mimicam.engine.sources.registry import source_usages
 from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference

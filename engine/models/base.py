@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +34,6 @@ class LatentCodes:
     """``[L]``"""
     pose: Float
     """``[L]``"""
-
-
-BackendName = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
-"""What a user may ask for; see `engine.models.load`."""
 
 
 class Model(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import BackendName, LiveModel
+from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.compact import family as compact
 from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
 from mimicam.engine.models.daegan import family as daegan
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
-BACKENDS = get_args(BackendName)
-"""``torch-half`` and ``torch-compile`` are half precision with our CUDA kernels, a frame as one CUDA graph, as PyTorch runs
-it or compiled by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,22 +41,22 @@ def load_model(
     Args:
         name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
             ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
-        backend: one of `BACKENDS`; ``auto`` is the family's own choice: PyTorch for weights where it has a GPU, TensorRT
-            for an exported compact model, else OpenVINO, which every supported machine has.
+        backend: one of `backend_names()`. ``auto`` is the family's own choice: PyTorch for weights where it
+            has a GPU, TensorRT for an exported compact model, else OpenVINO.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
     Raises:
         EngineError: unknown model or backend, or the backend is not available here.
     """
-    if backend not in BACKENDS:
-        raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    if backend not in backend_names():
+        raise EngineError(f"no backend '{backend}': choose one of {', '.join(backend_names())}")
     found = identify(name_or_path)
     chosen = found.family.automatic(found.form) if backend == "auto" else backend
     opener = found.family.openers.get((found.form, chosen))
-    if chosen == "tensorrt" or (opener is not None and chosen in ("torch-half", "torch-compile")):
+    if chosen == "tensorrt" or (opener is not None and find_backend(chosen).needs_gpu):
         _require_gpu()
     if opener is None:
-        raise EngineError(found.family.reasons[found.form, chosen].format(path=found.path, backend=chosen))
+        raise EngineError(found.family.reason(found.form, chosen, found.path))
     return opener(found.path, threads)
 
 

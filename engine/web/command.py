@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import log
@@ -44,7 +45,7 @@ class Serve:
     """Folder with pictures to offer besides the bundled ones."""
     model: str = "compact"
     """``compact``, or a folder that ``bundle`` wrote. ``null`` gives the driver's picture back, to test transport."""
-    backend: str = "auto"
+    backend: BackendName = "auto"
     """What runs the model; ``auto`` takes the best that this machine has."""
     threads: int | None = None
     """Threads of each call's model; by default all cores but one, which connections and the browser need."""

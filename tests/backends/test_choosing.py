@@ -1,10 +1,13 @@
 """Which model a name means, and what runs it."""
 
+from pathlib import Path
+
 import pytest
 
+from mimicam.engine.backends.registry import BACKENDS, backend_names, find_backend
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.family import Family
-from mimicam.engine.models.load import BACKENDS, FAMILIES, load_model
+from mimicam.engine.models.family import Family, Form
+from mimicam.engine.models.load import FAMILIES, load_model
 
 
 def test_a_model_that_does_not_exist_is_named() -> None:
@@ -21,12 +24,24 @@ def test_a_backend_that_does_not_exist_is_named() -> None:
 def test_a_backend_opens_a_form_or_says_in_one_line_why_not(family: Family) -> None:
     forms = {form for form, _ in family.openers}
     for form in forms:
-        for backend in set(BACKENDS) - {"auto"}:
-            opened, reason = (form, backend) in family.openers, family.reasons.get((form, backend))
-            assert opened != (reason is not None), f"{form.value} on {backend}"
-            assert reason is None or "\n" not in reason.format(path="x", backend=backend)
+        for backend in BACKENDS:
+            cell = (form, backend.name)
+            assert (cell in family.openers) != (cell in family.reasons), f"{form.value} on {backend.name}"
+            assert "\n" not in family.reason(form, backend.name, Path("x"))
         assert (form, family.automatic(form)) in family.openers
     assert {form for form, _ in family.reasons} <= forms
+
+
+def test_a_backend_without_a_reason_is_refused_all_the_same() -> None:
+    reason = FAMILIES[0].reason(Form.BUNDLE, "abacus", Path("x"))
+    assert reason == "compact models in this form do not run on --backend abacus: use --backend auto"
+
+
+def test_every_choice_of_a_user_is_a_row() -> None:
+    assert backend_names() == ("auto", *(backend.name for backend in BACKENDS))
+    assert [find_backend(backend.name) for backend in BACKENDS] == list(BACKENDS)
+    with pytest.raises(ValueError, match="'auto'"):
+        find_backend("auto")
 
 
 def test_families_are_told_apart_by_what_their_files_say() -> None:
