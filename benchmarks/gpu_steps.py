@@ -212,15 +212,15 @@ def _measure_mode(
 
 
 def _sleeping(gpu: Gpu, work: Callable[[], None], *, graph: bool) -> Callable[[], object]:
-    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see ``CudaGpu.mark``."""
-    start = gpu.capture(work) if graph else (lambda: gpu.queue(work))
+    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see ``CudaGpu.record_event``."""
+    start = gpu.capture(work) if graph else (lambda: gpu.on_stream(work))
     if not torch.cuda.is_available():
         return start
 
     def run() -> None:
         start()
         event = torch.cuda.Event(blocking=True)
-        gpu.queue(event.record)
+        gpu.on_stream(event.record)
         event.synchronize()
 
     return run
@@ -238,7 +238,7 @@ def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait:
     own = networks[f"{FIRST[mode]}_generator"].inputs
     maps = portrait_maps(portrait).items()
     copy_all(gpu, [(own[name], torch.from_numpy(array)) for name, array in maps])
-    gpu.mark()()
+    gpu.record_event()()
 
 
 def _chained(step: FrameStep) -> Callable[[], None]:
@@ -253,8 +253,8 @@ def _chained(step: FrameStep) -> Callable[[], None]:
 
 def _queued(gpu: Gpu, work: Callable[[], None]) -> Callable[[], Callable[[], None]]:
     def start() -> Callable[[], None]:
-        gpu.queue(work)
-        return gpu.mark()
+        gpu.on_stream(work)
+        return gpu.record_event()
 
     return start
 
@@ -296,9 +296,9 @@ def _settings() -> dict[str, bool]:
 def portrait_of(networks: Networks, gpu: Gpu) -> Features:
     """What the encoder makes of some picture: every variant enters its own maps."""
     encoder = networks["encoder"]
-    gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
-    gpu.queue(encoder.enqueue)
-    gpu.mark()()
+    gpu.on_stream(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
+    gpu.on_stream(encoder.enqueue)
+    gpu.record_event()()
     arrays = {n: v.to("cpu", torch.float32, copy=True).numpy() for n, v in encoder.outputs.items()}
     return Features(arrays=arrays, model="random")
 
@@ -358,11 +358,11 @@ def _gpu_ms(
             work()
 
     copies = copies if torch.cuda.is_available() else 1
-    start_work = gpu.capture(several) if graph else (lambda: gpu.queue(several))
+    start_work = gpu.capture(several) if graph else (lambda: gpu.on_stream(several))
     if not torch.cuda.is_available():
-        return host_ms(lambda: (start_work(), gpu.mark()()), repeats, 1)
+        return host_ms(lambda: (start_work(), gpu.record_event()()), repeats, 1)
     times: list[float] = []
-    gpu.queue(lambda: times.extend(event_ms(start_work, repeats)))
+    gpu.on_stream(lambda: times.extend(event_ms(start_work, repeats)))
     return percentiles([ms / copies for ms in times])
 
 

@@ -51,13 +51,13 @@ class Gpu(Protocol):
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record what ``work`` queues; the result queues it again, in one call."""
 
-    def queue(self, work: Callable[[], None]) -> None:
+    def on_stream(self, work: Callable[[], None]) -> None:
         """Run ``work`` with its copies and kernels on this stream."""
 
-    def follow(self) -> None:
+    def wait_for_current_stream(self) -> None:
         """What is queued here from now on starts after what the calling thread has queued elsewhere."""
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """Mark the present end of the stream; the result waits until the GPU is there."""
 
 
@@ -104,18 +104,18 @@ class CudaGpu:
         options = {"pool": self._pool, "stream": self._stream, "capture_error_mode": "thread_local"}
         with no_collection(), self._torch.cuda.graph(graph, **options):
             work()
-        return partial(self.queue, graph.replay)
+        return partial(self.on_stream, graph.replay)
 
-    def queue(self, work: Callable[[], None]) -> None:
+    def on_stream(self, work: Callable[[], None]) -> None:
         """See ``Gpu``."""
         with self._torch.cuda.stream(self._stream):
             work()
 
-    def follow(self) -> None:
+    def wait_for_current_stream(self) -> None:
         """See ``Gpu``."""
         self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """See ``Gpu``. The waiting thread asks for 2 ms, then sleeps: to be woken takes an interrupt, tens of
         microseconds in a virtual machine."""
         event = self._torch.cuda.Event(blocking=True)
@@ -166,7 +166,7 @@ class Step:
     def __call__(self) -> Callable[[], None]:
         """Queue the step. Returns before the GPU has done it; the result waits for this step alone."""
         self._replay()
-        return self._gpu.mark()
+        return self._gpu.record_event()
 
 
 @contextlib.contextmanager

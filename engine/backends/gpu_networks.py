@@ -37,7 +37,7 @@ class FixedNetwork(Protocol):
 
 
 class TorchNetwork:
-    """A network in PyTorch. Its work is queued on the stream that is current: call it inside ``Gpu.queue``."""
+    """A network in PyTorch. Its work is queued on the stream that is current: call it inside ``Gpu.on_stream``."""
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class TorchNetwork:
 
         if engine == "compile":
             self._module = torch.compile(module, dynamic=False, backend=compiler)
-        gpu.queue(first_run)  # copies and memory too: nothing orders this stream after the default one
-        gpu.mark()()
+        gpu.on_stream(first_run)  # copies and memory too: nothing orders this stream after the default one
+        gpu.record_event()()
 
     def enqueue(self) -> None:
         """See ``FixedNetwork``."""
@@ -159,18 +159,18 @@ class GpuNetworks:
     def run(self, network: str, **inputs: Tensor) -> Mapping[str, Tensor]:
         """See `engine.backends.networks.Networks.run`. An input that is the last run's own is not copied again."""
         chosen = self.networks[network]
-        self.gpu.follow()
+        self.gpu.wait_for_current_stream()
         if inputs.keys() != chosen.inputs.keys():
             raise ValueError(f"{network} takes {', '.join(chosen.inputs)}; got {', '.join(inputs)}")
         self.inputs.give(network, inputs)
         self._start[network]()
-        self.gpu.mark()()
+        self.gpu.record_event()()
         return chosen.outputs
 
     def _starter(self, network: FixedNetwork, graphs: bool) -> Callable[[], None]:
         if graphs:
             return self.gpu.capture(network.enqueue)
-        return lambda: self.gpu.queue(network.enqueue)
+        return lambda: self.gpu.on_stream(network.enqueue)
 
 
 def prepare_kernels(gpu: Gpu) -> None:
@@ -195,7 +195,7 @@ def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         for target, source in pairs:
             target.copy_(source)
 
-    gpu.queue(work)
+    gpu.on_stream(work)
 
 
 def laid_out(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -89,14 +89,14 @@ class TensorRtNetwork:
                 self.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
             self.enqueue()
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
         return {name: value.cpu().numpy() for name, value in self.outputs.items()}
 
     def warm_up(self) -> None:
         """Run once on whatever the inputs hold, and wait: TensorRT for RTX compiles its kernels then."""
-        self._gpu.queue(self.enqueue)
-        self._gpu.mark()()
+        self._gpu.on_stream(self.enqueue)
+        self._gpu.record_event()()
 
     def _mode(self, module: Any, name: str) -> bool:
         return bool(self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT)

@@ -358,7 +358,7 @@ def step_of(
     first = networks["pose_generator" if mode is Mode.POSE else "expression_generator"]
     maps = portrait_maps(features).items()
     copy_all(gpu, [(first.inputs[name], torch.from_numpy(array)) for name, array in maps])
-    gpu.mark()()
+    gpu.record_event()()
     return step, codes
 
 

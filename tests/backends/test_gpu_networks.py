@@ -49,8 +49,8 @@ def test_a_torch_network_runs_on_memory_of_its_own() -> None:
     network = TorchNetwork(torch.nn.Linear(3, 2), {"x": torch.zeros(1, 3)}, ("y",), gpu)
     address = network.outputs["y"].data_ptr()
     network.inputs["x"].fill_(2)
-    gpu.queue(network.enqueue)
-    gpu.mark()()
+    gpu.on_stream(network.enqueue)
+    gpu.record_event()()
     assert network.outputs["y"].data_ptr() == address
     assert torch.allclose(network.outputs["y"], network._module(torch.full((1, 3), 2.0)))
     with pytest.raises(ValueError, match="input 'x' is"):

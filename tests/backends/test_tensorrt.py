@@ -45,12 +45,12 @@ class FakeGpu:
         self.captures += 1
         return lambda: self.waiting.append(work)
 
-    def queue(self, work: Callable[[], None]) -> None:
+    def on_stream(self, work: Callable[[], None]) -> None:
         self.waiting.append(work)
 
-    def follow(self) -> None: ...
+    def wait_for_current_stream(self) -> None: ...
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         count = len(self.waiting)
 
         def wait() -> None:

@@ -54,8 +54,8 @@ class GpuCompact:
             self._encoder.inputs["image"].copy_(torch.from_numpy(image))
             self._encoder.enqueue()
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
         arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
@@ -92,8 +92,8 @@ class GpuCompact:
             for name, value in features.arrays.items():
                 self._generator.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
         self._resident = features
 
     def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:

@@ -43,7 +43,7 @@ class LayeredSurface:
         values = (np.ascontiguousarray(scene.texture[None]), scene.numbers()[None])
         pairs = zip((self._texture, self._numbers), map(torch.from_numpy, values), strict=True)
         copy_all(self._gpu, list(pairs))
-        self._gpu.mark()()
+        self._gpu.record_event()()
 
     def put_together(self, outputs: Mapping[str, Tensor], mouth_14SS: Tensor) -> None:
         """Queue it.

@@ -98,8 +98,8 @@ class CodeState:
             for target, value in pairs:
                 target.copy_(torch.from_numpy(np.ascontiguousarray(value)).expand_as(target))
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
 
 
 def _plain(value: Tensor, own: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class ResidentPortraits:
                 array = np.ascontiguousarray(maps[name])
                 tensors[name] = torch.empty_like(like).copy_(torch.from_numpy(array))
 
-        self._gpu.queue(move)
-        self._gpu.mark()()
+        self._gpu.on_stream(move)
+        self._gpu.record_event()()
         return tensors
 
 

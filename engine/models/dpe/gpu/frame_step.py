@@ -62,7 +62,7 @@ class Surface:
         height, width = canvas.picture.shape[:2]
         shape = (1, height, width, 3) if pixels in ("rgb", "bgr") else (1, height * 3 // 2, width)
         self.result = Download(gpu, gpu.empty(shape, torch.uint8))
-        gpu.queue(lambda: self._colour.fill_(127.5))  # type: ignore[arg-type]
+        gpu.on_stream(lambda: self._colour.fill_(127.5))  # type: ignore[arg-type]
         self.show(canvas)
 
     def fits(self, canvas: Canvas) -> bool:
@@ -77,7 +77,7 @@ class Surface:
         targets = (self._picture, self._mask, self._matrix)
         pairs = [(t, torch.from_numpy(np.ascontiguousarray(v))) for t, v in zip(targets, values, strict=True)]
         copy_all(self._gpu, pairs)
-        self._gpu.mark()()
+        self._gpu.record_event()()
 
     def paste(self, face_13SS: Tensor) -> None:
         """Queue the blend."""
@@ -212,8 +212,8 @@ class FrameStep:
         self._surface.paste(last.outputs["image"])
 
     def _queued(self) -> Callable[[], None]:
-        self._gpu.queue(self._work)
-        return self._gpu.mark()
+        self._gpu.on_stream(self._work)
+        return self._gpu.record_event()
 
 
 def chain(networks: Mapping[str, FixedNetwork], codes: CodeState) -> None:

@@ -106,8 +106,8 @@ class SlotStep:
             self._codes.set_neutral(slot, request.neutral)
         if self._holds.get((branch, slot)) is not features:
             own = self._networks[f"{branch}_generator"].inputs
-            self._gpu.queue(lambda: _fill(own, slot, portrait_maps(features)))
-            self._gpu.mark()()
+            self._gpu.on_stream(lambda: _fill(own, slot, portrait_maps(features)))
+            self._gpu.record_event()()
             self._holds[branch, slot] = features
 
     def _forget(self, branch: str) -> None:
@@ -120,8 +120,8 @@ class SlotStep:
             self._work(mode)
 
         def queued() -> Callable[[], None]:
-            self._gpu.queue(work)
-            return self._gpu.mark()
+            self._gpu.on_stream(work)
+            return self._gpu.record_event()
 
         return Step(self._gpu, work) if graph else queued
 
