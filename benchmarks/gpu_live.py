@@ -150,8 +150,8 @@ def measure_live(
     networks = torch_networks(
         folded, form, gpu, engine="compile" if form.fused else "eager", compiler=scale.compiler
     )
-    facts = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
-    model = GpuDpeModel(GpuNetworks(networks, gpu), facts)
+    info = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
+    model = GpuDpeModel(GpuNetworks(networks, gpu), info)
     rows: dict[str, Any] = {}
     report = {
         "variant": variant, "preset": scale.preset, "not_included": "camera, tracking, sinks", "live": rows,

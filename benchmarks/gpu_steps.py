@@ -21,7 +21,7 @@ import torch
 from mimicam.benchmarks.gpu_timing import event_ms
 from mimicam.benchmarks.machine import gpu_memory_mb
 from mimicam.engine.backends.cuda_gpu import Gpu, Step
-from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
+from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, copy_all
 from mimicam.engine.backends.plan_cache import PlanCache
 from mimicam.engine.backends.tensorrt_api import Flavour, find
 from mimicam.engine.models.base import Features
@@ -35,7 +35,7 @@ from mimicam.engine.models.frame_graph import Canvas, CodeEdit
 from mimicam.engine.types import Mode
 from mimicam.export.networks import load_networks, random_dpe
 
-Networks = Mapping[str, FixedNetwork]
+Networks = Mapping[str, BoundNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
 _LONG_STAGES = ("encode", "generate")
 _COPIES = 20

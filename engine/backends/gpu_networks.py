@@ -23,7 +23,7 @@ Engine = Literal["eager", "compile"]
 """``compile`` is torch.compile, which takes a minute or more a network the first time."""
 
 
-class FixedNetwork(Protocol):
+class BoundNetwork(Protocol):
     """A network with memory of its own: ``TensorRtNetwork`` or ``TorchNetwork``."""
 
     inputs: dict[str, Tensor]
@@ -78,12 +78,12 @@ class TorchNetwork:
         gpu.record_event()()
 
     def enqueue(self) -> None:
-        """See ``FixedNetwork``."""
+        """See ``BoundNetwork``."""
         for own, value in zip(self.outputs.values(), self._run(), strict=True):
             own.copy_(value)
 
     def share(self, name: str, tensor: Tensor) -> None:
-        """See ``FixedNetwork``."""
+        """See ``BoundNetwork``."""
         own = self.inputs[name]
         if tensor.shape != own.shape or tensor.dtype != own.dtype:
             raise ValueError(f"input '{name}' is {own.dtype} {tuple(own.shape)}, got {tensor.dtype}")
@@ -97,10 +97,10 @@ class TorchNetwork:
         return tuple(result) if isinstance(result, tuple) else (result,)
 
 
-class HeldInputs:
+class InputCache:
     """What each network's inputs hold: a portrait's maps are the same tensors frame after frame, and are copied once."""
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu) -> None:
+    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu) -> None:
         self._networks, self._gpu = networks, gpu
         self._held: dict[tuple[str, str], Tensor] = {}
 
@@ -124,7 +124,7 @@ class HeldInputs:
 class GpuNetworks:
     """See `engine.backends.networks.Networks`: each network's run is one captured graph, or is queued as it is."""
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, *, graphs: bool = True) -> None:
+    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, *, graphs: bool = True) -> None:
         """Capture.
 
         Args:
@@ -133,7 +133,7 @@ class GpuNetworks:
             graphs: False queues every kernel anew, as PyTorch does by itself.
         """
         self.networks, self.gpu, self.graphs = networks, gpu, graphs
-        self.inputs = HeldInputs(networks, gpu)
+        self.inputs = InputCache(networks, gpu)
         """What the networks hold; whoever else runs them keeps account here."""
         self._start = {name: self._starter(network, graphs) for name, network in networks.items()}
 
@@ -167,7 +167,7 @@ class GpuNetworks:
         self.gpu.record_event()()
         return chosen.outputs
 
-    def _starter(self, network: FixedNetwork, graphs: bool) -> Callable[[], None]:
+    def _starter(self, network: BoundNetwork, graphs: bool) -> Callable[[], None]:
         if graphs:
             return self.gpu.capture(network.enqueue)
         return lambda: self.gpu.on_stream(network.enqueue)

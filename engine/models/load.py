@@ -13,7 +13,7 @@ from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.compact import family as compact
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.models.daegan import family as daegan
 from mimicam.engine.models.dpe import family as dpe
 from mimicam.engine.models.family import Family, Form

@@ -59,8 +59,8 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
 def _compact(half: bool) -> tuple[WatchedGpu, GpuCompact]:
     torch.manual_seed(0)
     gpu = WatchedGpu()
-    facts = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
-    return gpu, GpuCompact(compact_networks(Compact(SMALL).eval(), gpu, half=half), gpu, facts)
+    info = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
+    return gpu, GpuCompact(compact_networks(Compact(SMALL).eval(), gpu, half=half), gpu, info)
 
 
 @pytest.mark.parametrize("half", [False, True])

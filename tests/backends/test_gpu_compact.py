@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR  # noqa: E402
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR  # noqa: E402
 from mimicam.engine.models.compact.flat import CompactGenerator  # noqa: E402
 from mimicam.engine.models.compact.frame_graph import compact_networks, open_compact_half  # noqa: E402
 from mimicam.engine.models.compact.network import Compact  # noqa: E402

@@ -67,8 +67,8 @@ def _frames(gpu: Gpu, *, half: bool) -> list[np.ndarray]:
     with torch.no_grad():
         for value in model.parameters():  # the zeroed layers too: an untrained model would hide them
             value.add_(0.03 * torch.randn(value.shape))
-    facts = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
-    drawer = GpuCompact(compact_networks(model, gpu, half=half), gpu, facts)
+    info = ModelInfo(name="small", sha256="small", size=SMALL.size, backend="test")
+    drawer = GpuCompact(compact_networks(model, gpu, half=half), gpu, info)
     crop = np.random.default_rng(0).integers(0, 256, (SMALL.size, SMALL.size, 3), np.uint8)
     features = drawer.encode(crop)
     drives = [_drive(seed) for seed in range(3)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mimicam.benchmarks.web_loopback import write_camera
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.stages.geometry import head_pose
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import Image

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicam.engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
-from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
+from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, as_layers, as_network_input, check_own
 from mimicam.engine.models.compact.layered_surface import LayeredSurface
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class GpuCompact:
     """See `engine.models.base.TrackerModel` and `engine.models.frame_graph.CanvasModel`."""
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
+    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, info: ModelInfo) -> None:
         """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
         import torch
 
@@ -159,7 +159,7 @@ class CompactCanvas:
 
 def compact_networks(
     model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
-) -> dict[str, FixedNetwork]:
+) -> dict[str, BoundNetwork]:
     """Encoder and generator in PyTorch; the encoder in float32, since its rounding would stay in every frame."""
     import torch
 
@@ -182,7 +182,7 @@ def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None
         EngineError: no GPU, or no such model.
     """
     gpu = gpu or CudaGpu()
-    model, facts = load_compact(folder)
+    model, info = load_compact(folder)
     backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
-    stated = ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+    stated = ModelInfo(name=info.name, sha256=info.sha256, size=info.size, backend=backend)
     return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, stated)

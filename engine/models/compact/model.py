@@ -10,7 +10,7 @@ from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, as_network_input, check_own
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, BundleFacts, read_facts
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.types import Float, Image, Layers
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise EngineError(f"{folder} lacks {missing[0]}: reinstall mimicam, or pass --model with a bundle")
-    facts = read_facts(folder)
+    info = read_info(folder)
     threads = threads or min(usable_cores(), 4)
     precision = "bf16" if has_bf16() else "f32"
-    encoder, generator = encoder_spec(facts.config), pixel_generator_spec(facts.config)
+    encoder, generator = encoder_spec(info.config), pixel_generator_spec(info.config)
     networks = {
         # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
         "encoder": Network(
@@ -78,7 +78,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     if set(networks["generator"].inputs) != set(generator.input_names):
         raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
     backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
-    return CompactModel(OpenVinoNetworks(networks), _info(facts, backend))
+    return CompactModel(OpenVinoNetworks(networks), _info(info, backend))
 
 
 def open_bundle_torch(folder: Path) -> CompactModel:
@@ -87,7 +87,7 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     Raises:
         EngineError: see `load_compact`.
     """
-    model, facts = load_compact(folder)
+    model, info = load_compact(folder)
     from torch import nn
 
     from mimicam.engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
@@ -97,10 +97,10 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     modules = nn.ModuleDict({"encoder": CompactEncoder(model), "generator": PixelGenerator(model)})
     specs = {"encoder": encoder_spec(model.config), "generator": pixel_generator_spec(model.config)}
     networks = TorchNetworks(modules.eval(), specs, torch_device())
-    return CompactModel(networks, torch_info(facts.name, facts.sha256, facts.size))
+    return CompactModel(networks, torch_info(info.name, info.sha256, info.size))
 
 
-def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
+def load_compact(folder: Path) -> tuple[Compact, BundleInfo]:
     """The weights of a bundle, in float32.
 
     Raises:
@@ -115,15 +115,15 @@ def load_compact(folder: Path) -> tuple[Compact, BundleFacts]:
         raise EngineError("--backend torch needs PyTorch: pip install 'mimicam[torch]'") from error
     if not (folder / "weights.safetensors").is_file():
         raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
-    facts = read_facts(folder)
+    info = read_info(folder)
     try:
-        model = Compact(facts.config).eval()
+        model = Compact(info.config).eval()
         state = load_file(folder / "weights.safetensors")
         model.load_state_dict({name: value.float() for name, value in state.items()})
     except (RuntimeError, TypeError, SafetensorError) as error:
         raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
-    return model, facts
+    return model, info
 
 
-def _info(facts: BundleFacts, backend: str) -> ModelInfo:
-    return ModelInfo(name=facts.name, sha256=facts.sha256, size=facts.size, backend=backend)
+def _info(info: BundleInfo, backend: str) -> ModelInfo:
+    return ModelInfo(name=info.name, sha256=info.sha256, size=info.size, backend=backend)

@@ -13,7 +13,7 @@ from mimicam.engine.backends.tensorrt import is_built, open_network
 from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import LiveModel
-from mimicam.engine.models.compact.bundle_facts import COMPACT_DIR, read_facts
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.compact.frame_graph import GpuCompact
 from mimicam.engine.models.compact.model import open_bundle_openvino
 from mimicam.engine.models.hot_swap import CanvasMeanwhile
@@ -84,6 +84,6 @@ def start_compact(
 def _is_bundled(folder: Path) -> bool:
     """Whether OpenVINO has the same weights: those that came with mimicam."""
     try:
-        return read_facts(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
+        return read_info(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
     except EngineError:
         return False

@@ -33,15 +33,15 @@ _ANSWER_S = 30.0
 class SharedModel:
     """Hands out slots. Thread-safe."""
 
-    def __init__(self, step: SlotStep, facts: ModelInfo, *, wait_s: float) -> None:
+    def __init__(self, step: SlotStep, info: ModelInfo, *, wait_s: float) -> None:
         """Start the thread.
 
         Args:
             step: with as many slots as there may be sessions; nobody else calls it from now on.
-            facts: of the weights.
+            info: of the weights.
             wait_s: a frame waits at most so long for the others.
         """
-        self.slots, self.facts = step.slots, facts
+        self.slots, self.info = step.slots, info
         self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
         self._batcher.expect(0)
         self._free = list(range(step.slots))
@@ -84,10 +84,10 @@ class SlotModel:
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
     def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
-        facts = shared.facts
+        info = shared.info
         self._drawer = SlotFrames(batcher, slot)
-        self.name, self.sha256, self.size = facts.name, facts.sha256, facts.size
-        self.backend = f"{facts.backend}, batches of up to {shared.slots}"
+        self.name, self.sha256, self.size = info.name, info.sha256, info.size
+        self.backend = f"{info.backend}, batches of up to {shared.slots}"
 
     def open_frames(self) -> FrameDrawer | None:
         """See `engine.models.frame_graph.FrameModel`."""
@@ -165,13 +165,13 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
     prepare_kernels(gpu)
     folded = load_folded(path)
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
-    facts = ModelInfo(
+    info = ModelInfo(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
         backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
     )
-    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+    return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)
 
 
 def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
@@ -191,10 +191,10 @@ def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
     api, manifest = find_tensorrt(gpu), manifests.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
-    facts = ModelInfo(
+    info = ModelInfo(
         name=manifest.model,
         sha256=manifest.model_sha256,
         size=int(networks["encoder"].inputs["image"].shape[-1]),
         backend=f"{api.name} {manifest.precision}, {gpu.name}",
     )
-    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+    return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)

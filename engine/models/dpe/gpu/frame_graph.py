@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicam.engine.backends.cuda_gpu import Gpu
-from mimicam.engine.backends.gpu_networks import FixedNetwork, HeldInputs
+from mimicam.engine.backends.gpu_networks import BoundNetwork, InputCache
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
@@ -26,7 +26,7 @@ _MOST_PORTRAITS = 9
 class ResidentPortraits:
     """Portraits' maps on the device, in the networks' type; those used longest ago make room."""
 
-    def __init__(self, generator: FixedNetwork, gpu: Gpu) -> None:
+    def __init__(self, generator: BoundNetwork, gpu: Gpu) -> None:
         """``generator``: any of the model's; its inputs say what maps look like."""
         self._like = {name: value for name, value in generator.inputs.items() if name != "latent"}
         self._gpu = gpu
@@ -70,9 +70,9 @@ class GpuFrames:
 
     def __init__(
         self,
-        networks: Mapping[str, FixedNetwork],
+        networks: Mapping[str, BoundNetwork],
         gpu: Gpu,
-        inputs: HeldInputs,
+        inputs: InputCache,
         portraits: ResidentPortraits,
         *,
         graph: bool = True,

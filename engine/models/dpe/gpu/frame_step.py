@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
-from mimicam.engine.backends.gpu_networks import FixedNetwork, copy_all
+from mimicam.engine.backends.gpu_networks import BoundNetwork, copy_all
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeEdit
 from mimicam.engine.types import Float, Image, Mode
@@ -90,7 +90,7 @@ class Surface:
 class CameraInput:
     """Memory for the driver's picture and for its crop."""
 
-    def __init__(self, gpu: Gpu, camera: Camera, encoder: FixedNetwork) -> None:
+    def __init__(self, gpu: Gpu, camera: Camera, encoder: BoundNetwork) -> None:
         import torch
 
         self.camera, image = camera, encoder.inputs["image"]
@@ -110,7 +110,7 @@ class FrameStep:
 
     def __init__(
         self,
-        networks: Mapping[str, FixedNetwork],
+        networks: Mapping[str, BoundNetwork],
         gpu: Gpu,
         *,
         mode: Mode,
@@ -173,7 +173,7 @@ class FrameStep:
         self._start()()
 
     @property
-    def _first(self) -> FixedNetwork:
+    def _first(self) -> BoundNetwork:
         return self._networks[f"{FIRST[self._mode]}_generator"]
 
     def _stages(self) -> dict[str, Callable[[], None]]:
@@ -216,7 +216,7 @@ class FrameStep:
         return self._gpu.record_event()
 
 
-def chain(networks: Mapping[str, FixedNetwork], codes: CodeState) -> None:
+def chain(networks: Mapping[str, BoundNetwork], codes: CodeState) -> None:
     """Queue the second half of ``both`` (equations 6 and 7): the picture is encoded again, its own latent gets the pose."""
     again, second = networks["encoder"], networks["pose_generator"]
     again.inputs["image"].copy_(networks["expression_generator"].outputs["image"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mimicam.engine.backends import manifest as manifests
 from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
 from mimicam.engine.backends.gpu_networks import (
+    BoundNetwork,
     Engine,
-    FixedNetwork,
     GpuNetworks,
     TorchNetwork,
     laid_out,
@@ -41,7 +41,7 @@ def torch_networks(
     engine: Engine = "eager",
     batch: int = 1,
     compiler: str = "inductor",
-) -> dict[str, FixedNetwork]:
+) -> dict[str, BoundNetwork]:
     """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
     import torch
 
@@ -53,7 +53,7 @@ def torch_networks(
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    networks: dict[str, FixedNetwork] = {}
+    networks: dict[str, BoundNetwork] = {}
     for name, spec in dpe_specs(folded.config).items():
         examples = example_inputs(spec, batch)
         inputs = {each: laid_out(value, form.dtype) for each, value in examples.items()}
@@ -71,7 +71,7 @@ def plan_networks(
     progress: Progress | None = None,
     *,
     batch: int = 1,
-) -> dict[str, FixedNetwork]:
+) -> dict[str, BoundNetwork]:
     """All networks of an export, from their plans, for so many pictures at once.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
-from mimicam.engine.backends.gpu_networks import FixedNetwork
+from mimicam.engine.backends.gpu_networks import BoundNetwork
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.frame_step import FIRST, chain
@@ -40,7 +40,7 @@ class SlotStep:
 
     def __init__(
         self,
-        networks: Mapping[str, FixedNetwork],
+        networks: Mapping[str, BoundNetwork],
         gpu: Gpu,
         *,
         modes: tuple[Mode, ...] = tuple(Mode),
@@ -144,7 +144,7 @@ class SlotStep:
         crop_normalize(self._crops.target, self._codes.matrices, out=self._cut)
         self._networks["motion_encoder"].inputs["image"].copy_(self._cut)
 
-    def _edit(self, branch: str, first: FixedNetwork) -> None:
+    def _edit(self, branch: str, first: BoundNetwork) -> None:
         read = self._networks["motion_encoder"].outputs
         self._codes.enqueue(read["expression_code"], read["pose_code"])
         self._codes.add_to(self._codes.latent, branch, target=first.inputs["latent"])

@@ -14,7 +14,7 @@ COMPACT_DIR = Path(__file__).parents[2] / "assets" / "compact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BundleFacts:
+class BundleInfo:
     """What a backend needs to know before it loads the weights."""
 
     name: str
@@ -25,19 +25,19 @@ class BundleFacts:
     config: CompactConfig
 
 
-def read_facts(folder: Path) -> BundleFacts:
+def read_info(folder: Path) -> BundleInfo:
     """Read and check ``model.json``.
 
     Raises:
         EngineError: it is missing or damaged.
     """
     try:
-        facts = json.loads((folder / "model.json").read_text())
-        return BundleFacts(
-            name=str(facts["name"]),
-            sha256=str(facts["sha256"]),
-            size=int(facts["size"]),
-            config=CompactConfig(**facts["config"]),
+        info = json.loads((folder / "model.json").read_text())
+        return BundleInfo(
+            name=str(info["name"]),
+            sha256=str(info["sha256"]),
+            size=int(info["size"]),
+            config=CompactConfig(**info["config"]),
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EngineError(
