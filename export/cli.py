@@ -115,7 +115,7 @@ class Export:
         half = self.precision != "fp32"
         for network in networks:
             plan = plans.build(network, package, api, gpu.compute_capability, half=half)
-            tensorrt.keep_plan(self.out, network.name, plan, api=api, gpu=gpu, cache=cache)
+            tensorrt.store_verified(self.out, network.name, plan, api=api, gpu=gpu, cache=cache)
             console.print(f"{network.name}: plan agrees with PyTorch on {gpu.name}, kept in {cache.folder}")
         return 0
 

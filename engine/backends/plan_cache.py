@@ -117,7 +117,9 @@ class PlanCache:
         self._prune(keep=self.path(key))
         return self.path(key)
 
-    def obtain(self, key: PlanKey, build: Callable[[], bytes], verify: Callable[[bytes], None]) -> bytes:
+    def get_or_build(
+        self, key: PlanKey, build: Callable[[], bytes], verify: Callable[[bytes], None]
+    ) -> bytes:
         """The stored plan, or a new one, which is compared with the reference before anyone may use it.
 
         Args:
@@ -137,7 +139,7 @@ class PlanCache:
         self.store(key, plan)
         return plan
 
-    def forget(self, key: PlanKey) -> None:
+    def evict(self, key: PlanKey) -> None:
         """Remove a plan that its runtime does not take, and the kernels beside it."""
         for path in (self.path(key), self.runtime_cache(key)):
             path.unlink(missing_ok=True)

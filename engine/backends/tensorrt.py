@@ -165,7 +165,7 @@ def open_network(
         _verify(folder, manifest, network, plan, api, gpu)
 
     def opened() -> TensorRtNetwork:
-        plan, kernels = cache.obtain(key, build, verify), cache.read(cache.runtime_cache(key))
+        plan, kernels = cache.get_or_build(key, build, verify), cache.read(cache.runtime_cache(key))
         found = TensorRtNetwork(api, plan, gpu, kernels, network)
         found.warm_up()
         if (compiled := found.runtime_cache()) and compiled != kernels:
@@ -176,7 +176,7 @@ def open_network(
         return opened()
     except PlanNotLoaded as refusal:
         _log.info("building the plan of %s anew: %s", name, refusal)
-        cache.forget(key)
+        cache.evict(key)
         return opened()
 
 
@@ -195,7 +195,9 @@ def is_built(folder: Path, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> bool
     return True
 
 
-def keep_plan(folder: Path, name: str, plan: bytes, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> None:
+def store_verified(
+    folder: Path, name: str, plan: bytes, *, api: TensorRt, gpu: Gpu, cache: PlanCache
+) -> None:
     """Compare a plan that somebody else built with PyTorch, and store it where ``open_network`` finds it.
 
     Raises:

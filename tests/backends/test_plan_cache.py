@@ -168,14 +168,14 @@ def test_a_cache_folder_open_to_others_is_an_error_with_its_remedy(tmp_path: Pat
 
 def test_a_good_plan_is_neither_built_nor_compared_again(cache: PlanCache) -> None:
     cache.store(KEY, PLAN)
-    assert cache.obtain(KEY, build=_never, verify=_never) == PLAN
+    assert cache.get_or_build(KEY, build=_never, verify=_never) == PLAN
 
 
 def test_a_refused_plan_is_rebuilt_compared_and_kept(cache: PlanCache) -> None:
     path = cache.store(KEY, b"old")
     path.chmod(0o666)
     compared: list[bytes] = []
-    assert cache.obtain(KEY, build=lambda: PLAN, verify=compared.append) == PLAN
+    assert cache.get_or_build(KEY, build=lambda: PLAN, verify=compared.append) == PLAN
     assert compared == [PLAN]
     assert cache.load(KEY) == PLAN
 
@@ -185,7 +185,7 @@ def test_a_plan_that_is_not_the_reference_is_not_kept(cache: PlanCache) -> None:
         raise EngineError("the plan differs")
 
     with pytest.raises(EngineError, match="the plan differs"):
-        cache.obtain(KEY, build=lambda: PLAN, verify=verify)
+        cache.get_or_build(KEY, build=lambda: PLAN, verify=verify)
     assert not list(cache.folder.iterdir()), "nothing of a wrong plan may stay"
 
 

@@ -286,8 +286,8 @@ def test_a_plan_with_names_of_its_own_is_known_by_the_networks(export: Path) -> 
 def test_a_plan_from_elsewhere_is_compared_before_it_is_kept(export: Path, cache: PlanCache) -> None:
     api = FakeApi()
     with pytest.raises(EngineError, match="the plan of net differs"):
-        tensorrt.keep_plan(export, "net", b"plan 2.5", api=api, gpu=FakeGpu(), cache=cache)
-    tensorrt.keep_plan(export, "net", b"plan 2", api=api, gpu=FakeGpu(), cache=cache)
+        tensorrt.store_verified(export, "net", b"plan 2.5", api=api, gpu=FakeGpu(), cache=cache)
+    tensorrt.store_verified(export, "net", b"plan 2", api=api, gpu=FakeGpu(), cache=cache)
     opened = tensorrt.open_network(export, "net", api=api, gpu=FakeGpu(), cache=cache)
     assert opened.run({"x": np.ones(SHAPE, np.float32)})["y"].tolist() == [[2.0] * 6]
     assert not api.requests
