@@ -12,7 +12,7 @@ from mimicam.benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, p
 from mimicam.engine.backends.cuda_gpu import Gpu
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.mode_graph import CameraInput, ModeGraph, OutputSurface
 from mimicam.engine.models.frame_graph import IDENTITY
 from mimicam.engine.types import Mode
 from mimicam.export.networks import random_dpe
@@ -31,8 +31,8 @@ def measure_profile(
     codes.enter(0, portrait_of(networks, gpu))
     codes.write(0, EDIT, IDENTITY)
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
-    surface = Surface(gpu, canvas_of(size, scale))
-    step = FrameStep(
+    surface = OutputSurface(gpu, canvas_of(size, scale))
+    step = ModeGraph(
         networks, gpu, mode=Mode(mode), camera=camera, codes=codes, surface=surface, graph=False
     )  # fmt: skip
     frames = min(_FRAMES, scale.stage_frames)

@@ -20,18 +20,18 @@ import torch
 
 from mimicam.benchmarks.gpu_timing import event_ms
 from mimicam.benchmarks.machine import gpu_memory_mb
-from mimicam.engine.backends.cuda_gpu import Gpu, Step
+from mimicam.engine.backends.cuda_gpu import CapturedGraph, Gpu
 from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, copy_all
 from mimicam.engine.backends.plan_cache import PlanCache
 from mimicam.engine.backends.tensorrt_api import Flavour, find
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, Camera, CameraInput, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.gpu.networks import plan_networks, torch_networks
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import Canvas, CodeEdit
+from mimicam.engine.models.frame_graph import Canvas, CodeUpdate
 from mimicam.engine.types import Mode
 from mimicam.export.networks import load_networks, random_dpe
 
@@ -77,7 +77,7 @@ FORMS = {
     "compile-fold": Form(fused=True, fold=True),
 }
 """PyTorch in half precision with our kernels: as it is, and through torch.compile."""
-EDIT = CodeEdit(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
+EDIT = CodeUpdate(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
 """Edit applied to every measured frame: smoothed, as live."""
 REFERENCE, EAGER_HALF = "eager-fp32", "eager-half"
 """The same networks in PyTorch's own operations: float32 without TF32, what the others are held against; and autocast to
@@ -163,9 +163,9 @@ def _measure_mode(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
-    surface = Surface(gpu, _canvas(networks, scale))
+    surface = OutputSurface(gpu, _canvas(networks, scale))
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
-    step = FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
+    step = ModeGraph(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
     captured_s = time.perf_counter() - started
     _enter(networks, gpu, mode, codes, portrait)
     frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
@@ -177,7 +177,7 @@ def _measure_mode(
         networks_only()
 
     def host(work: Callable[[], None]) -> dict[str, float]:
-        start = Step(gpu, work) if graph else _queued(gpu, work)
+        start = CapturedGraph(gpu, work) if graph else _queued(gpu, work)
         return host_ms(lambda: start()(), scale.frames, scale.warm_up, scale.limit_s)
 
     def whole() -> None:
@@ -241,7 +241,7 @@ def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait:
     gpu.record_event()()
 
 
-def _chained(step: FrameStep) -> Callable[[], None]:
+def _chained(step: ModeGraph) -> Callable[[], None]:
     """Encode, edit, generate: what the field's figures call a frame."""
 
     def work() -> None:

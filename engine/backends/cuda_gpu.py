@@ -151,7 +151,7 @@ class Download:
         self._staging.copy_(self.source, non_blocking=True)
 
 
-class Step:
+class CapturedGraph:
     """A frame's work on the GPU, captured once: call it, then wait for what it returns."""
 
     def __init__(self, gpu: Gpu, work: Callable[[], None]) -> None:

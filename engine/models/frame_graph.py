@@ -1,7 +1,7 @@
 """What a backend is told of a whole frame: what surrounds a face, and what the stages decide.
 
 A device that draws frames whole has nothing of them on the host in between: the stages decide by the tracker and the
-frames' times what shall become of a frame (`CodeEdit`); codes, their past and the picture stay where the networks run.
+frames' times what shall become of a frame (`CodeUpdate`); codes, their past and the picture stay where the networks run.
 Importing this needs no PyTorch.
 """
 
@@ -77,7 +77,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeEdit:
+class CodeUpdate:
     """What becomes of the codes in one frame: the numbers of `kernels.edit_codes`, in its order."""
 
     follow: bool = True
@@ -119,7 +119,7 @@ class LiveFrame:
     """``[2, 3]``: pixels of the network's input to pixels of ``image``."""
     mode: Mode
     """Which branches run."""
-    edit: CodeEdit
+    edit: CodeUpdate
 
 
 class FrameDrawer(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.base import Features
-from mimicam.engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeEdit, FrameDrawer, LiveFrame
+from mimicam.engine.models.frame_graph import IDENTITY, CanvasDrawer, CodeUpdate, FrameDrawer, LiveFrame
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Cutter, image_from_crop
 from mimicam.engine.stages.encode import Crop
@@ -54,7 +54,7 @@ class DeviceDrive:
     result: Result
     motion: DeviceMotion | None
     """None: the portrait's own codes."""
-    edit: CodeEdit
+    edit: CodeUpdate
     past: Result | None = None
     """Eased from this one, which was shown before."""
     share: float = 1.0
@@ -111,7 +111,7 @@ class DeviceEdit:
     ) -> DeviceDrive:
         """See `engine.stages.reenact.Edit`."""
         by_expression, by_pose = relative_branches(settings)
-        edit = CodeEdit(
+        edit = CodeUpdate(
             fresh=driver.fresh, seconds=driver.seconds, take_neutral=neutral is driver,
             expression_relative=neutral is not None and by_expression, pose_relative=neutral is not None and by_pose,
             expression_gain=settings.expression_gain, pose_gain=settings.pose_gain,
@@ -121,7 +121,7 @@ class DeviceEdit:
 
     def rest(self, settings: EditSettings) -> DeviceDrive:
         """See `engine.stages.reenact.Edit.rest`."""
-        return DeviceDrive(result=Result(mode=settings.mode), motion=None, edit=CodeEdit(follow=False))
+        return DeviceDrive(result=Result(mode=settings.mode), motion=None, edit=CodeUpdate(follow=False))
 
 
 class Shown:
@@ -187,7 +187,7 @@ class CanvasGenerate:
         return self._drawer(drive.conditioning(), drive.mouth.maps)
 
 
-class Fetched:
+class CopyResult:
     """A finished picture, made the caller's own; in `Composite`'s place."""
 
     def __init__(self) -> None:

@@ -25,12 +25,12 @@ from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours
 from mimicam.engine.stages.neutral import DriverNeutral, Neutral
 from mimicam.engine.stages.on_device import (
     CanvasGenerate,
+    CopyResult,
     DeviceDrive,
     DeviceEdit,
     DeviceEncoder,
     DeviceGenerate,
     DeviceMotion,
-    Fetched,
     Shown,
 )
 from mimicam.engine.stages.picture import (
@@ -184,7 +184,7 @@ class TrackerReenactor:
             layered = LayeredComposite(around.scene(size), size)
             return Role(edit=edit, generate=CompactGenerate(self._model, features), composite=layered)
         generate = CanvasGenerate(self._drawer, features, around, self._model.size)
-        return Role(edit=edit, generate=generate, composite=Fetched())
+        return Role(edit=edit, generate=generate, composite=CopyResult())
 
 
 class TrackerEdit:
@@ -280,7 +280,7 @@ class DeviceReenactor:
         """See `Reenactor.role`."""
         self._model.own_codes(features)  # refuses a portrait of another model
         generate = DeviceGenerate(self._drawer, self._shown, features, around, self._model.size)
-        composite = around if self._drawer.wants_crop else Fetched()
+        composite = around if self._drawer.wants_crop else CopyResult()
         return Role(edit=DeviceEdit(), generate=generate, composite=composite)
 
     def successor(self) -> None:

@@ -24,7 +24,7 @@ from mimicam.engine.models.compact.network import Compact  # noqa: E402
 from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
 from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
-from mimicam.engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface  # noqa: E402
+from mimicam.engine.models.dpe.gpu.mode_graph import CameraInput, ModeGraph, OutputSurface  # noqa: E402
 from mimicam.engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
 from mimicam.engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
 from mimicam.engine.types import Mode  # noqa: E402
@@ -84,9 +84,9 @@ def test_a_published_models_frame_can_be_captured(form: str, mode: Mode) -> None
     gpu = WatchedGpu()
     networks = torch_networks(FoldedDpe(random_dpe("debug")), FORMS[form], gpu)
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
-    surface = Surface(gpu, canvas_of(int(networks["motion_encoder"].inputs["image"].shape[-1]), SCALE))
+    surface = OutputSurface(gpu, canvas_of(int(networks["motion_encoder"].inputs["image"].shape[-1]), SCALE))
     for camera in (CameraInput(gpu, SCALE.camera, networks["motion_encoder"]), None):
-        FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface)
+        ModeGraph(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface)
     assert gpu.captures == 2
 
 

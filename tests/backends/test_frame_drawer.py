@@ -24,14 +24,14 @@ from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
 from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
 from mimicam.engine.models.dpe.gpu.frame_graph import ResidentPortraits  # noqa: E402
-from mimicam.engine.models.dpe.gpu.frame_step import Camera, CameraInput, FrameStep, Surface  # noqa: E402
+from mimicam.engine.models.dpe.gpu.mode_graph import Camera, CameraInput, ModeGraph, OutputSurface  # noqa: E402
 from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks  # noqa: E402
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep  # noqa: E402
 from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
 from mimicam.engine.models.dpe.model import DpeModel, portrait_maps  # noqa: E402
 from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
 from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
-from mimicam.engine.models.frame_graph import Canvas, CodeEdit, FrameModel  # noqa: E402
+from mimicam.engine.models.frame_graph import Canvas, CodeUpdate, FrameModel  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
@@ -43,7 +43,7 @@ SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)
 FACTS = ModelInfo(name="debug", sha256="0", size=SIDE, backend="test")
 CAMERA = Camera(width=96, height=80)
-RELATIVE = CodeEdit(expression_relative=True, pose_relative=True)
+RELATIVE = CodeUpdate(expression_relative=True, pose_relative=True)
 
 
 class CountingGpu(HostGpu):
@@ -98,7 +98,7 @@ def test_a_frame_is_the_stages_one_after_another(
     for seed, gains in ((3, (1.0, 1.0)), (4, (0.5, 1.5))):
         base = reference.read_motion(picture(9, SIDE, SIDE))
         codes.set_neutral(0, base)
-        edit = CodeEdit(
+        edit = CodeUpdate(
             expression_relative=True, pose_relative=True, expression_gain=gains[0], pose_gain=gains[1]
         )
         frame, matrix = picture(seed, CAMERA.height, CAMERA.width), matrix_of(seed)
@@ -113,7 +113,7 @@ def test_a_frame_returns_before_its_work_is_done(folded: FoldedDpe, portraits: l
     step, _ = step_of(folded, gpu, Mode.EXP, portraits[0].features, canvas_of())
     result = step._surface.result.host
     result.fill(77)
-    finish = step(picture(3, CAMERA.height, CAMERA.width), CodeEdit(), matrix_of(3))
+    finish = step(picture(3, CAMERA.height, CAMERA.width), CodeUpdate(), matrix_of(3))
     assert len(gpu.waiting) == 1, "a frame is one thing to start"
     assert (result == 77).all()
     finish()
@@ -128,11 +128,11 @@ def test_camera_and_sink_have_pixels_of_their_own(
     camera = Camera(width=96, height=80, pixels=pixels)
     codes = CodeState(gpu, 1, DEBUG.latent)
     codes.enter(0, portraits[0].features)
-    step = FrameStep(
+    step = ModeGraph(
         networks, gpu, mode=Mode.EXP, camera=CameraInput(gpu, camera, networks["motion_encoder"]),
-        codes=codes, surface=Surface(gpu, canvas, pixels),
+        codes=codes, surface=OutputSurface(gpu, canvas, pixels),
     )  # fmt: skip
-    result = step(np.full(camera.shape[1:], 128, np.uint8), CodeEdit(), matrix_of(1))()
+    result = step(np.full(camera.shape[1:], 128, np.uint8), CodeUpdate(), matrix_of(1))()
     height, width = canvas.picture.shape[:2]
     assert result.shape == ((height, width, 3) if pixels == "bgr" else (height * 3 // 2, width))
 
@@ -244,7 +244,7 @@ def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
         for slot in (0, 2) if turn == 1 else (0, 1, 2):
             features, mode = portraits[slot % 2].features, modes[(slot + turn) % 3]
             crop = picture(40 + slot + 5 * turn, SIDE, SIDE)
-            requests[slot] = SlotRequest(crop=crop, features=features, mode=mode, edit=CodeEdit())
+            requests[slot] = SlotRequest(crop=crop, features=features, mode=mode, edit=CodeUpdate())
             codes = reference.read_motion(crop)
             drive = (
                 None if mode is Mode.POSE else codes.expression,
@@ -261,10 +261,10 @@ def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
 
 def test_a_slot_without_a_frame_keeps_its_past(folded: FoldedDpe, portraits: list[Portrait]) -> None:
     step = SlotStep(torch_networks(folded, SINGLE, HostGpu(), batch=2), HostGpu(), modes=(Mode.EXP,))
-    first = CodeEdit(take_neutral=True, expression_relative=True, pose_relative=True)
+    first = CodeUpdate(take_neutral=True, expression_relative=True, pose_relative=True)
     crop, features = picture(50, SIDE, SIDE), portraits[0].features
 
-    def request(image: Image, edit: CodeEdit) -> SlotRequest:
+    def request(image: Image, edit: CodeUpdate) -> SlotRequest:
         return SlotRequest(crop=image, features=features, mode=Mode.EXP, edit=edit)
 
     calm = step({0: request(crop, first), 1: request(crop, first)})
@@ -284,7 +284,7 @@ def test_a_frame_as_a_real_graph_is_the_frame_without_one(
     for graph in (True, False):
         step, _ = step_of(folded, gpu, mode, portraits[0].features, canvas_of(), graph=graph, form=form)
         frame = picture(3, CAMERA.height, CAMERA.width)
-        shown.append([step(frame, CodeEdit(), matrix_of(n))().copy() for n in (3, 4)])
+        shown.append([step(frame, CodeUpdate(), matrix_of(n))().copy() for n in (3, 4)])
     for got, want in zip(*shown, strict=True):
         assert np.abs(got.astype(int) - want).max() <= 1
     assert not np.array_equal(shown[0][0], shown[0][1]), "the matrix reaches the captured crop"
@@ -348,13 +348,13 @@ def step_of(
     *,
     graph: bool = True,
     form: Form = SINGLE,
-) -> tuple[FrameStep, CodeState]:
+) -> tuple[ModeGraph, CodeState]:
     networks = torch_networks(folded, form, gpu)
     codes = CodeState(gpu, 1, DEBUG.latent)
     codes.enter(0, features)
     camera = CameraInput(gpu, CAMERA, networks["motion_encoder"])
-    surface = Surface(gpu, canvas)
-    step = FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
+    surface = OutputSurface(gpu, canvas)
+    step = ModeGraph(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
     first = networks["pose_generator" if mode is Mode.POSE else "expression_generator"]
     maps = portrait_maps(features).items()
     copy_all(gpu, [(first.inputs[name], torch.from_numpy(array)) for name, array in maps])
@@ -368,7 +368,7 @@ def by_stages(
     canvas: Canvas,
     frame: Image,
     matrix: np.ndarray,
-    edit: CodeEdit,
+    edit: CodeUpdate,
     base: LatentCodes,
     mode: Mode,
 ) -> np.ndarray:

@@ -245,7 +245,7 @@ def test_a_step_returns_before_its_work_is_done_and_is_waited_for_alone() -> Non
         network.enqueue()
         download.enqueue()
 
-    step = cuda_gpu.Step(gpu, work)
+    step = cuda_gpu.CapturedGraph(gpu, work)
     upload.host[:] = 5
     done = step()
     assert download.host.max() == -1, "nothing may have waited yet"

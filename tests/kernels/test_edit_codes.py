@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.models.frame_graph import CodeUpdate
 from mimicam.kernels import _launch
 from mimicam.kernels import edit_codes as op
 from mimicam.kernels.edit_codes import FIELDS, edit_codes
@@ -117,7 +117,7 @@ def test_the_numbers_have_one_order_everywhere() -> None:
     assert found is not None
     names = tuple(name.strip().lower() for name in found.group(1).split(","))
     assert names == (*FIELDS, "fields")
-    assert tuple(field.name for field in dataclasses.fields(CodeEdit)) == FIELDS[1:], (
+    assert tuple(field.name for field in dataclasses.fields(CodeUpdate)) == FIELDS[1:], (
         "active is the slot's own"
     )
 

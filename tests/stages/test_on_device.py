@@ -23,9 +23,9 @@ from mimicam.engine.stages.composite import Composite  # noqa: E402
 from mimicam.engine.stages.crop import cut, image_from_crop  # noqa: E402
 from mimicam.engine.stages.encode import Crop  # noqa: E402
 from mimicam.engine.stages.on_device import (  # noqa: E402
+    CopyResult,
     DeviceEdit,
     DeviceEncoder,
-    Fetched,
     Shown,
 )
 from mimicam.engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionReference  # noqa: E402
@@ -286,7 +286,7 @@ def test_the_devices_paste_is_where_the_hosts_is(size: tuple[int, int] | None) -
 
 
 def test_a_finished_picture_becomes_the_callers_own() -> None:
-    fetched, buffer = Fetched(), np.full((4, 6, 3), 7, np.uint8)
+    fetched, buffer = CopyResult(), np.full((4, 6, 3), 7, np.uint8)
     first = fetched(buffer)
     buffer.fill(9)
     second = fetched(buffer)

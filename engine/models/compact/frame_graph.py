@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
+from mimicam.engine.backends.cuda_gpu import CapturedGraph, CudaGpu, Download, Gpu, Upload
 from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, as_layers, as_network_input, check_own
@@ -42,7 +42,7 @@ class GpuCompact:
             name: Download(gpu, gpu.empty(tuple(output.shape), torch.float32))
             for name, output in self._generator.outputs.items()
         }
-        self._step = Step(gpu, self._bare_layers)
+        self._step = CapturedGraph(gpu, self._bare_layers)
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
@@ -135,7 +135,7 @@ class CompactCanvas:
         self._model, self._gpu = model, gpu
         self._surface: LayeredSurface | None = None
         self._scene: Scene | None = None
-        self._step: Step | None = None
+        self._step: CapturedGraph | None = None
 
     def enter(self, features: Features, scene: Scene) -> None:
         """See `engine.models.frame_graph.CanvasDrawer`."""
@@ -146,7 +146,7 @@ class CompactCanvas:
             self._surface.show(scene)
         else:
             surface = self._surface = LayeredSurface(self._gpu, scene)
-            self._step = Step(self._gpu, lambda: self._model.draw(surface))
+            self._step = CapturedGraph(self._gpu, lambda: self._model.draw(surface))
         self._scene = scene
 
     def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:

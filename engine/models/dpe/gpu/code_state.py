@@ -9,7 +9,7 @@ import numpy as np
 from mimicam.engine.backends.cuda_gpu import Gpu, Upload
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.model import portrait_codes
-from mimicam.engine.models.frame_graph import IDENTITY, CodeEdit
+from mimicam.engine.models.frame_graph import IDENTITY, CodeUpdate
 from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class CodeState:
         both = np.concatenate([codes.expression, codes.pose])
         self._set((self._past[slot, _NEUTRAL], both))
 
-    def write(self, slot: int, edit: CodeEdit, image_from_crop: Float = IDENTITY) -> None:
+    def write(self, slot: int, edit: CodeUpdate, image_from_crop: Float = IDENTITY) -> None:
         """Say what the next run does in a slot; slots that nothing is said of stay as they are."""
         row = self._numbers.host[slot * self._fields : (slot + 1) * self._fields]
         row[0], row[1:] = 1.0, edit.numbers()

@@ -11,7 +11,7 @@ from mimicam.engine.backends.cuda_gpu import Gpu
 from mimicam.engine.backends.gpu_networks import BoundNetwork, InputCache
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, Camera, CameraInput, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.model import portrait_maps
 from mimicam.engine.models.frame_graph import Canvas, LiveFrame
 from mimicam.engine.types import Image, Mode
@@ -63,7 +63,7 @@ class ResidentPortraits:
         return tensors
 
 
-class GpuFrames:
+class DpeFrameGraph:
     """See `engine.models.frame_graph.FrameDrawer`. All modes are captured with the first frame: keys cost nothing."""
 
     wants_crop = False
@@ -84,16 +84,16 @@ class GpuFrames:
             gpu: whose stream they run on.
             inputs: keeps account of what they hold; shared by all that run them.
             portraits: likewise.
-            graph: see `FrameStep`.
+            graph: see `ModeGraph`.
         """
         self._networks, self._gpu, self._graph = networks, gpu, graph
         self._inputs, self._portraits = inputs, portraits
         latent = int(networks["pose_generator"].inputs["latent"].shape[1])
         self._codes = CodeState(gpu, 1, latent)
-        self._surface: Surface | None = None
+        self._surface: OutputSurface | None = None
         self._shown: tuple[Features, Canvas] | None = None
         self._camera: CameraInput | None = None
-        self._steps: dict[tuple[Mode, bool], FrameStep] = {}
+        self._steps: dict[tuple[Mode, bool], ModeGraph] = {}
 
     def enter(self, features: Features, canvas: Canvas) -> None:
         """See `engine.models.frame_graph.FrameDrawer`."""
@@ -103,7 +103,7 @@ class GpuFrames:
         if self._surface is not None and self._surface.fits(canvas):
             self._surface.show(canvas)
         else:
-            self._surface = Surface(self._gpu, canvas)
+            self._surface = OutputSurface(self._gpu, canvas)
             self._steps.clear()
         self._shown = (features, canvas)
 
@@ -123,7 +123,7 @@ class GpuFrames:
             self._inputs.overwritten("pose_generator")
         return finish()
 
-    def _step(self, frame: LiveFrame) -> FrameStep:
+    def _step(self, frame: LiveFrame) -> ModeGraph:
         seen = frame.image is not None
         if frame.image is not None:
             self._look_through(frame.image)
@@ -144,9 +144,9 @@ class GpuFrames:
             for mode in Mode:
                 self._steps.pop((mode, True), None)
 
-    def _captured(self, mode: Mode, seen: bool) -> FrameStep:
+    def _captured(self, mode: Mode, seen: bool) -> ModeGraph:
         assert self._surface is not None, "entered before"
-        return FrameStep(
+        return ModeGraph(
             self._networks, self._gpu, mode=mode, camera=self._camera if seen else None,
             codes=self._codes, surface=self._surface, graph=self._graph,
         )  # fmt: skip

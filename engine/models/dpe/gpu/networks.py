@@ -20,7 +20,7 @@ from mimicam.engine.backends.plan_cache import PlanCache
 from mimicam.engine.backends.tensorrt import open_network
 from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
 from mimicam.engine.files import sha256_of
-from mimicam.engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
+from mimicam.engine.models.dpe.gpu.frame_graph import DpeFrameGraph, ResidentPortraits
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.dpe.torch_model import load_folded
 from mimicam.engine.models.frame_graph import FrameDrawer
@@ -100,7 +100,7 @@ class GpuDpeModel(DpeModel):
         """
         own = self._gpu_networks
         prepare_kernels(own.gpu)
-        return GpuFrames(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
+        return DpeFrameGraph(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
 
 
 def open_plans(

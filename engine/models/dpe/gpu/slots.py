@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from mimicam.engine.backends.cuda_gpu import CapturedGraph, Download, Gpu, Upload
 from mimicam.engine.backends.gpu_networks import BoundNetwork
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import FIRST, chain
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, run_pose_pass
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.models.frame_graph import CodeUpdate
 from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SlotRequest:
     features: Features
     """The portrait; another than before is brought to the GPU first."""
     mode: Mode
-    edit: CodeEdit
+    edit: CodeUpdate
     neutral: LatentCodes | None = None
     """Codes that are the neutral from now on, read elsewhere."""
 
@@ -123,7 +123,7 @@ class SlotStep:
             self._gpu.on_stream(work)
             return self._gpu.record_event()
 
-        return Step(self._gpu, work) if graph else queued
+        return CapturedGraph(self._gpu, work) if graph else queued
 
     def _work(self, mode: Mode) -> None:
         first = self._networks[f"{FIRST[mode]}_generator"]
@@ -134,7 +134,7 @@ class SlotStep:
         self._edit(FIRST[mode], first)
         first.enqueue()
         if mode is Mode.BOTH:
-            chain(self._networks, self._codes)
+            run_pose_pass(self._networks, self._codes)
         last = self._networks["pose_generator"] if mode is Mode.BOTH else first
         self._show(last.outputs["image"])
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
+from mimicam.engine.backends.cuda_gpu import CapturedGraph, Download, Gpu, Upload
 from mimicam.engine.backends.gpu_networks import BoundNetwork, copy_all
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeEdit
+from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeUpdate
 from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Camera:
         return (1, self.height * 3 // 2, self.width)
 
 
-class Surface:
+class OutputSurface:
     """What a face is pasted on, in device memory that keeps its addresses, and the result on its way to the host."""
 
     def __init__(self, gpu: Gpu, canvas: Canvas, pixels: Pixels = "rgb") -> None:
@@ -105,7 +105,7 @@ class CameraInput:
         self._image.copy_(self._cut)
 
 
-class FrameStep:
+class ModeGraph:
     """Frames in one mode. One thread, one stream. The generators' maps are put there by somebody else."""
 
     def __init__(
@@ -116,7 +116,7 @@ class FrameStep:
         mode: Mode,
         camera: CameraInput | None,
         codes: CodeState,
-        surface: Surface,
+        surface: OutputSurface,
         graph: bool = True,
     ) -> None:
         """Capture.
@@ -138,12 +138,12 @@ class FrameStep:
         self.stages = self._stages()
         """By name, in order; benchmarks time them one by one."""
         if graph:
-            self._start: Callable[[], Callable[[], None]] = Step(gpu, self._work)
+            self._start: Callable[[], Callable[[], None]] = CapturedGraph(gpu, self._work)
         else:
             self._start = self._queued
 
     def __call__(
-        self, frame: Image | None, edit: CodeEdit, image_from_crop: Float = IDENTITY
+        self, frame: Image | None, edit: CodeUpdate, image_from_crop: Float = IDENTITY
     ) -> Callable[[], Image]:
         """Queue one frame. Returns before the GPU has done it.
 
@@ -205,7 +205,7 @@ class FrameStep:
     def _generate(self) -> None:
         self._first.enqueue()
         if self._mode is Mode.BOTH:
-            chain(self._networks, self._codes)
+            run_pose_pass(self._networks, self._codes)
 
     def _paste_back(self) -> None:
         last = self._networks["pose_generator"] if self._mode is Mode.BOTH else self._first
@@ -216,7 +216,7 @@ class FrameStep:
         return self._gpu.record_event()
 
 
-def chain(networks: Mapping[str, BoundNetwork], codes: CodeState) -> None:
+def run_pose_pass(networks: Mapping[str, BoundNetwork], codes: CodeState) -> None:
     """Queue the second half of ``both`` (equations 6 and 7): the picture is encoded again, its own latent gets the pose."""
     again, second = networks["encoder"], networks["pose_generator"]
     again.inputs["image"].copy_(networks["expression_generator"].outputs["image"])
