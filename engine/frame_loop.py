@@ -3,7 +3,7 @@
 put -> slot -> observing thread -> slot -> drawing thread -> on_result
 
 A session and each call in the studio run one. They differ in where frames come from, where results
-go, and how late the observing thread may begin (`Pace`).
+go, and how late the observing thread may begin (`Lookahead`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
-from mimicam.engine.concurrency.lookahead import Pace
+from mimicam.engine.concurrency.lookahead import Lookahead
 from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
 from mimicam.engine.concurrency.threads import Worker
 
@@ -42,7 +42,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
         draw: Callable[[Seen], Result],
         on_result: Callable[[Result], None],
         *,
-        pace: Pace,
+        lookahead: Lookahead,
         drops: Drops,
         stop: threading.Event,
         around: AbstractContextManager[Any] | None = None,
@@ -55,7 +55,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
             observe: first half of the path, one call at a time, on the observing thread.
             draw: second half, one call at a time, on the drawing thread.
             on_result: gets each result, on the drawing thread.
-            pace: decides when to observe.
+            lookahead: decides when to observe.
             drops: where lost frames are counted.
             stop: set from any thread: frames are dropped from now on. `close` sets it, too.
             around: entered on the drawing thread before the first frame is observed, left after
@@ -64,7 +64,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
             on_fail: called on a thread that failed, with its error; once, if both fail.
         """
         self._observe_item, self._draw_seen, self._on_result = observe, draw, on_result
-        self._pace, self._drops, self._stop = pace, drops, stop
+        self._lookahead, self._drops, self._stop = lookahead, drops, stop
         self._around = around or nullcontext()
         self._on_drained, self._on_fail = on_drained, on_fail
         self._waiting: LatestSlot[Item] = LatestSlot(drops, REPLACED)
@@ -106,7 +106,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
             while True:
                 self._observed.wait_until_taken()
                 # Taken last: a newer frame may come during both waits.
-                self._pace.wait_to_look(self._stop)
+                self._lookahead.wait_to_observe(self._stop)
                 self._observe_one(self._waiting.take())
         except Closed:
             return
@@ -119,7 +119,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
         if self._stop.is_set():
             self._drops.count(STOPPED)
             return
-        with self._pace.looking:
+        with self._lookahead.observing:
             seen = self._observe_item(item)
         self._observed.put(seen)
 
@@ -144,7 +144,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
                 if self._stop.is_set():
                     self._drops.count(STOPPED)
                     continue
-                with self._pace.drawing:
+                with self._lookahead.drawing:
                     result = self._draw_seen(seen)
                 self._on_result(result)
         except Closed:

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from mimicam.engine.concurrency.prefetch import one_ahead
+from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same, write_atomically
 from mimicam.engine.models.base import LiveModel, PictureModel
@@ -192,7 +192,7 @@ def render_video(
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
-        with closing(one_ahead(_look(video, pipeline))) as ahead:
+        with closing(prefetch(_look(video, pipeline))) as ahead:
             for time_s, seen in ahead:
                 writer.write(pipeline.draw(seen).image, time_s)
                 sound.write_until(time_s)

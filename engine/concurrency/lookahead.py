@@ -38,7 +38,7 @@ class Span:
         self.count += 1
 
 
-class Pace:
+class Lookahead:
     """How long both halves take, and what follows for the next look.
 
     Expects the shortest of the last drawings and the longest of the last looks: the drawing, which takes longer,
@@ -46,40 +46,40 @@ class Pace:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.looking, self.drawing = Span(clock), Span(clock)
+        self.observing, self.drawing = Span(clock), Span(clock)
         self._clock = clock
 
-    def wait_to_look(self, stop: threading.Event) -> None:
+    def wait_to_observe(self, stop: threading.Event) -> None:
         """Called when a drawing begins: returns when the next look must.
 
         At once when all that was looked at is drawn already, or when ``stop`` is set.
         """
         spare_ns = self.spare_ns()
-        if spare_ns > 0 and self.drawing.count < self.looking.count:
+        if spare_ns > 0 and self.drawing.count < self.observing.count:
             self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)
 
     def share_at_work(self, per_s: float) -> float:
         """Of the time, at so many drawings a second, for the slower half, by medians: 1 has no time left."""
-        slower_ns = max(median(span.lasted_ns or (0,)) for span in (self.looking, self.drawing))
+        slower_ns = max(median(span.lasted_ns or (0,)) for span in (self.observing, self.drawing))
         return min(1.0, per_s * slower_ns * 1e-9)
 
     def spare_ns(self) -> int:
         """For how long a look that begins with a drawing would be too early; 0 before both were seen."""
-        drawings, looks = tuple(self.drawing.lasted_ns), tuple(self.looking.lasted_ns)
+        drawings, looks = tuple(self.drawing.lasted_ns), tuple(self.observing.lasted_ns)
         return max(0, min(drawings) - max(looks) - _EARLY_NS) if drawings and looks else 0
 
 
-class LatePace(Pace):
+class LateLookahead(Lookahead):
     """Observes as late as it can without making the drawing wait often.
 
     For calls in the studio: encoder and browser share the cores, so that a look beside the whole drawing slows both. Two
-    cores with a browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Pace` 28.0 and 117 ms; with
+    cores with a browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Lookahead` 28.0 and 117 ms; with
     one thread for both 23.4 and 91 ms (2026-11, runs minutes apart on a machine whose speed varies).
     """
 
     def spare_ns(self) -> int:
-        """See `Pace`; by medians."""
-        drawings, looks = sorted(self.drawing.lasted_ns), sorted(self.looking.lasted_ns)
+        """See `Lookahead`; by medians."""
+        drawings, looks = sorted(self.drawing.lasted_ns), sorted(self.observing.lasted_ns)
         if not drawings or not looks:
             return 0
         return max(0, drawings[len(drawings) // 2] - looks[len(looks) // 2])

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _END_LIMIT_S = 10.0
 
 
-def one_ahead(items: Iterable[T]) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
     """The same items in the same order, each made while the one before is in use.
 
     Nothing is lost. An error of ``items`` is raised where the item would have come. Close the iterator when

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.clock import MonotonicClock
-from mimicam.engine.concurrency.lookahead import LatePace
+from mimicam.engine.concurrency.lookahead import LateLookahead
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import FrameLoop
@@ -173,12 +173,12 @@ class CallWorker:
         self._path, self._publish = _CallPath(room, shown), publish
         self.drops = Drops()
         self.came_in, self.went_out = RateMeter(), RateMeter()
-        self._pace = LatePace(MonotonicClock())
+        self._lookahead = LateLookahead(MonotonicClock())
         self._loop: FrameLoop[_Camera, _Seen, Result] = FrameLoop(
             self._path.observe,
             self._path.draw,
             self._hand_out,
-            pace=self._pace,
+            lookahead=self._lookahead,
             drops=self.drops,
             stop=threading.Event(),
             around=self._lent(),
@@ -197,7 +197,7 @@ class CallWorker:
 
     def busy(self) -> float:
         """Share of the time in which the slower thread works, 0 to 1: near 1, more pictures in bring no more out."""
-        return self._pace.share_at_work(self.went_out.per_s())
+        return self._lookahead.share_at_work(self.went_out.per_s())
 
     def start(self) -> None:
         """Begin; once."""

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from mimicam.engine.concurrency.clock import FakeClock
-from mimicam.engine.concurrency.lookahead import LatePace, Pace, Span
+from mimicam.engine.concurrency.lookahead import LateLookahead, Lookahead, Span
 
 
 def _lasting(span: Span, clock: FakeClock, *seconds: float) -> None:
@@ -20,56 +20,58 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def pace(clock: FakeClock) -> Pace:
-    return Pace(clock)
+def lookahead(clock: FakeClock) -> Lookahead:
+    return Lookahead(clock)
 
 
-def test_the_first_looks_begin_at_once(clock: FakeClock, pace: Pace) -> None:
-    assert pace.spare_ns() == 0
-    _lasting(pace.looking, clock, 0.005)
-    assert pace.spare_ns() == 0
+def test_the_first_looks_begin_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+    assert lookahead.spare_ns() == 0
+    _lasting(lookahead.observing, clock, 0.005)
+    assert lookahead.spare_ns() == 0
 
 
-def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.010, 0.010)  # the second of them is being drawn
-    _lasting(pace.drawing, clock, 0.100)
+def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(
+    clock: FakeClock, lookahead: Lookahead
+) -> None:
+    _lasting(lookahead.observing, clock, 0.010, 0.010)  # the second of them is being drawn
+    _lasting(lookahead.drawing, clock, 0.100)
     began_ns = clock.now_ns()
-    pace.wait_to_look(threading.Event())
+    lookahead.wait_to_observe(threading.Event())
     assert (clock.now_ns() - began_ns) / 1e6 == pytest.approx(100 - 10 - 8)
 
 
-def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.006, 0.006)
-    _lasting(pace.drawing, clock, 0.012)
+def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+    _lasting(lookahead.observing, clock, 0.006, 0.006)
+    _lasting(lookahead.drawing, clock, 0.012)
     began_ns = clock.now_ns()
-    pace.wait_to_look(threading.Event())
+    lookahead.wait_to_observe(threading.Event())
     assert clock.now_ns() == began_ns
 
 
-def test_when_nothing_is_being_drawn_a_look_begins_at_once(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.010)
-    _lasting(pace.drawing, clock, 0.100)
+def test_when_nothing_is_being_drawn_a_look_begins_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+    _lasting(lookahead.observing, clock, 0.010)
+    _lasting(lookahead.drawing, clock, 0.100)
     began_ns = clock.now_ns()
-    pace.wait_to_look(threading.Event())
+    lookahead.wait_to_observe(threading.Event())
     assert clock.now_ns() == began_ns
 
 
 def test_the_drawing_shall_not_wait_so_the_shortest_and_the_longest_count(
-    clock: FakeClock, pace: Pace
+    clock: FakeClock, lookahead: Lookahead
 ) -> None:
-    _lasting(pace.looking, clock, 0.010, 0.020, 0.010)
-    _lasting(pace.drawing, clock, 0.100, 0.060, 0.100)
-    assert pace.spare_ns() / 1e6 == pytest.approx(60 - 20 - 8)
+    _lasting(lookahead.observing, clock, 0.010, 0.020, 0.010)
+    _lasting(lookahead.drawing, clock, 0.100, 0.060, 0.100)
+    assert lookahead.spare_ns() / 1e6 == pytest.approx(60 - 20 - 8)
 
 
-def test_old_durations_are_forgotten(clock: FakeClock, pace: Pace) -> None:
-    _lasting(pace.looking, clock, 0.001)
-    _lasting(pace.drawing, clock, 0.010, *[0.100] * 8)
-    assert pace.spare_ns() / 1e6 == pytest.approx(100 - 1 - 8)
+def test_old_durations_are_forgotten(clock: FakeClock, lookahead: Lookahead) -> None:
+    _lasting(lookahead.observing, clock, 0.001)
+    _lasting(lookahead.drawing, clock, 0.010, *[0.100] * 8)
+    assert lookahead.spare_ns() / 1e6 == pytest.approx(100 - 1 - 8)
 
 
 def test_the_late_pace_goes_by_medians_so_one_slow_frame_does_not_count(clock: FakeClock) -> None:
-    late = LatePace(clock)
+    late = LateLookahead(clock)
     assert late.spare_ns() == 0
     _lasting(late.looking, clock, 0.010, 0.050, 0.010)
     _lasting(late.drawing, clock, 0.040, 0.040, 0.500)

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from mimicam.engine.concurrency.prefetch import one_ahead
+from mimicam.engine.concurrency.prefetch import prefetch
 
 
 def test_every_item_comes_in_order() -> None:
-    assert list(one_ahead(range(500))) == list(range(500))
+    assert list(prefetch(range(500))) == list(range(500))
 
 
 def test_nothing_comes_of_nothing() -> None:
-    assert list(one_ahead(())) == []
+    assert list(prefetch(())) == []
 
 
 def test_the_next_item_is_made_while_this_one_is_in_use_and_no_further_one() -> None:
@@ -24,7 +24,7 @@ def test_the_next_item_is_made_while_this_one_is_in_use_and_no_further_one() -> 
             event.set()
             yield index
 
-    ahead = one_ahead(items())
+    ahead = prefetch(items())
     assert next(ahead) == 0
     assert made[1].wait(10), "the second was not begun"
     assert not made[3].is_set(), "two ahead"
@@ -36,7 +36,7 @@ def test_an_error_comes_where_the_item_would_have_come() -> None:
         yield 1
         raise OSError("torn")
 
-    ahead = one_ahead(items())
+    ahead = prefetch(items())
     assert next(ahead) == 1
     with pytest.raises(OSError, match="torn"):
         next(ahead)
@@ -53,7 +53,7 @@ def test_closing_early_ends_the_thread() -> None:
             ended.set()
 
     source = items()
-    ahead = one_ahead(source)
+    ahead = prefetch(source)
     assert next(ahead) == 0
     ahead.close()
     assert threading.active_count() == before, "the thread still runs"

@@ -25,7 +25,7 @@ def reason_of(sink: Sink, error: Exception) -> EngineError:
     return EngineError(f"{sink.name} broke ({type(error).__name__}: {text}): leave it out, or start again")
 
 
-class Lane:
+class SinkWorker:
     """One sink with its slot, its thread's work, and its counts."""
 
     def __init__(self, sink: Sink, clock: Clock, drops: Drops) -> None:
