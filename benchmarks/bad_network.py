@@ -23,7 +23,7 @@ _Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class LinkConditions:
     """What happens to packets, each way."""
 
     loss: float = 0.05
@@ -62,9 +62,9 @@ class _Side(asyncio.DatagramProtocol):
 
 @dataclass(slots=True)
 class BadNetwork:
-    """Carries one call. Use as a context manager; `weather` may be changed at any time."""
+    """Carries one call. Use as a context manager; `conditions` may be changed at any time."""
 
-    weather: Weather = field(default_factory=Weather)
+    conditions: LinkConditions = field(default_factory=LinkConditions)
     seed: int = 1
     carried: int = 0
     lost: int = 0
@@ -99,7 +99,7 @@ class BadNetwork:
 
     def carry(self, data: bytes, out: _Side) -> None:
         """Lose a packet, or send it on later. On the relay's loop."""
-        hold_s = self.weather.hold_s(self._chance)
+        hold_s = self.conditions.hold_s(self._chance)
         if hold_s is None:
             self.lost += 1
             return

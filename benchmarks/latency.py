@@ -91,7 +91,7 @@ class Bench:
         return 130 if report.interrupted else 0
 
 
-class Cold:
+class StartupTimer:
     """How long each step of the start takes: what a person waits for before the first picture."""
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     assert size is not None, "input_size has a default"
     images = load_images(options.source, size)
     machine, gpu_before = describe_machine(), gpu_state()
-    started = Cold()
+    started = StartupTimer()
     model, portraits = load_all(
         options.model, options.backend, [options.portrait] if options.portrait else _first_bundled()
     )
@@ -212,13 +212,13 @@ def burst(
     from mimicam.engine.sinks.null import NullSink
 
     clock = MonotonicClock()
-    shuttle = Shuttle(images, pipeline, clock.now_ns)
-    parts = Parts(source=shuttle, pipeline=shuttle, sinks=[NullSink()], size=size)
+    source = BackpressureSource(images, pipeline, clock.now_ns)
+    parts = Parts(source=source, pipeline=source, sinks=[NullSink()], size=size)
     session = Session(parts, clock=clock, timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 
-class Shuttle:
+class BackpressureSource:
     """A source that gives the next frame when the pipeline has taken the one before: never idle, nothing lost."""
 
     def __init__(self, images: Sequence[Image], pipeline: FramePath, now_ns: Callable[[], int]) -> None:
