@@ -22,7 +22,7 @@ Impl = Literal["auto", "reference", "cuda"]
 
 Value = Tensor | int | float | None
 
-OPS = ("warp_blend", "crop_normalize", "paste_back", "layers", "upsample_blur", "edit_codes")
+OPS = ("warp_blend", "crop_normalize", "paste_back", "warp_composite", "upsample_blur", "edit_codes")
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 """Turing to Blackwell: every RTX card, and the data-centre cards of the same years."""
 

@@ -12,16 +12,22 @@ import torch
 
 from mimicam.benchmarks.kernels import (
     bench_crop_normalize,
-    bench_layers,
     bench_paste_back,
     bench_upsample_blur,
     bench_warp_blend,
+    bench_warp_composite,
 )
 from mimicam.benchmarks.kernels.measure import Case, copy_bandwidth, measure
 from mimicam.engine.files import write_atomically
 from mimicam.kernels import KernelBuildError
 
-BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_layers, bench_upsample_blur)
+BENCHES = (
+    bench_warp_blend,
+    bench_crop_normalize,
+    bench_paste_back,
+    bench_warp_composite,
+    bench_upsample_blur,
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -185,7 +185,7 @@ def prepare_kernels(gpu: Gpu) -> None:
 
     device = gpu.empty((1,), torch.float32).device
     if device.type == "cuda":
-        _launch.prepare(device.index or 0, ("crop_normalize", "edit_codes", "layers", "paste_back"))
+        _launch.prepare(device.index or 0, ("crop_normalize", "edit_codes", "warp_composite", "paste_back"))
 
 
 def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -65,7 +65,7 @@ class Scene:
         return self.texture[self.margin : self.margin + height, self.margin : self.margin + width]
 
     def numbers(self) -> Float:
-        """The same for a kernel: `kernels.layers.NUMBERS`, float32."""
+        """The same for a kernel: `kernels.warp_composite.NUMBERS`, float32."""
         width, height = self.size
         scale, half = 2 / self.side, self.side / 2
         row = (

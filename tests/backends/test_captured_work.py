@@ -40,15 +40,15 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels that on a GPU are one launch each: their PyTorch twins read matrices on the host, which does not count."""
     import mimicam.kernels.crop_normalize
     import mimicam.kernels.edit_codes
-    import mimicam.kernels.layers
     import mimicam.kernels.paste_back
+    import mimicam.kernels.warp_composite
 
     def one_launch(*_: Any, out: Tensor, **__: Any) -> Tensor:
         return out.zero_()
 
     for module in (
         mimicam.kernels.crop_normalize,
-        mimicam.kernels.layers,
+        mimicam.kernels.warp_composite,
         mimicam.kernels.paste_back,
         mimicam.kernels.edit_codes,
     ):

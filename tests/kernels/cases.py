@@ -91,7 +91,7 @@ def layered(
     still: bool = False,
     mask: float | None = None,
 ) -> tuple[Tensor, ...]:
-    """Two portraits for ``layers`` on canvases of this size: pixels, paint, mask, flow and numbers.
+    """Two portraits for ``warp_composite`` on canvases of this size: pixels, paint, mask, flow and numbers.
 
     The crop is the middle square; there are pixels all around the canvas. ``mask``: everywhere.
     """

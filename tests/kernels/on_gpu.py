@@ -15,10 +15,10 @@ from mimicam.kernels import (
     _pixels,
     crop_normalize,
     edit_codes,
-    layers,
     paste_back,
     upsample_blur,
     warp_blend,
+    warp_composite,
 )
 from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 
@@ -85,8 +85,10 @@ def layerings(device: str) -> float:
     for pixels in _pixels.CODES:
         for size in ((14, 18), (18, 14)):
             inputs, out = layered(size=size), frames(2, *size, pixels)
-            want = layers.layers(*inputs, out=out.clone(), pixels=pixels)
-            got = layers.layers(*(t.to(device) for t in inputs), out=out.to(device), pixels=pixels)  # type: ignore[misc]
+            want = warp_composite.warp_composite(*inputs, out=out.clone(), pixels=pixels)
+            got = warp_composite.warp_composite(
+                *(t.to(device) for t in inputs), out=out.to(device), pixels=pixels
+            )  # type: ignore[misc]
             worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
     return worst
 

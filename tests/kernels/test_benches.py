@@ -37,7 +37,7 @@ def test_the_eager_paste_is_the_kernels_picture() -> None:
 
 def test_the_eager_layers_are_the_kernels_picture() -> None:
     """But for the crop's sides, where the kernel lets paint and motion fade."""
-    case = next(case for op, case in CASES if op == "bench_layers" and case.name.endswith("720 rgb"))
+    case = next(case for op, case in CASES if op == "bench_warp_composite" and case.name.endswith("720 rgb"))
     got, eager = case.kernel(), case.eager()
     assert isinstance(got, torch.Tensor)
     assert isinstance(eager, torch.Tensor)

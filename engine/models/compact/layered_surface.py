@@ -1,4 +1,4 @@
-"""Where the layers of a tracker-driven model's frames are put together on a GPU (`kernels.layers`)."""
+"""Where the layers of a tracker-driven model's frames are put together on a GPU (`kernels.warp_composite`)."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class LayeredSurface:
             outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
             mouth_14SS: see `engine.stages.mouth.LAYERS`.
         """
-        from mimicam.kernels.layers import layers
+        from mimicam.kernels.warp_composite import warp_composite
 
         painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
         covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
         inputs = (self._texture, covered, mask, flow, self._numbers)
-        layers(*inputs, out=self.result.source, pixels=self._pixels)
+        warp_composite(*inputs, out=self.result.source, pixels=self._pixels)

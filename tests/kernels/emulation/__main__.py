@@ -10,7 +10,15 @@ from pathlib import Path
 
 import torch
 
-from mimicam.kernels import _pixels, crop_normalize, edit_codes, layers, paste_back, upsample_blur, warp_blend
+from mimicam.kernels import (
+    _pixels,
+    crop_normalize,
+    edit_codes,
+    paste_back,
+    upsample_blur,
+    warp_blend,
+    warp_composite,
+)
 from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 from tests.kernels.emulation import on_cpu
 
@@ -65,8 +73,8 @@ def _layers() -> float:
     for pixels in _pixels.CODES:
         for size in ((14, 18), (18, 14), (2, 2)):
             inputs = layered(size=size)
-            want = layers.layers(*inputs, out=frames(2, *size, pixels), pixels=pixels)
-            got = layers.forward_cuda(*inputs, frames(2, *size, pixels), pixels, "bt601")
+            want = warp_composite.warp_composite(*inputs, out=frames(2, *size, pixels), pixels=pixels)
+            got = warp_composite.forward_cuda(*inputs, frames(2, *size, pixels), pixels, "bt601")
             worst = max(worst, float((got.int() - want.int()).abs().max()) / 255)
     return worst
 

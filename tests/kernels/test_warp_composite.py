@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mimicam.kernels import layers as op
+from mimicam.kernels import warp_composite as op
 from mimicam.kernels._pixels import Pixels
-from mimicam.kernels.layers import NUMBERS, layers
+from mimicam.kernels.warp_composite import NUMBERS, warp_composite
 from tests.kernels.cases import frames, layered
 
 # Limit: one grey level, where a blend lands on .5. No GPU has run it.
@@ -15,7 +15,7 @@ PIXELS: tuple[Pixels, ...] = ("rgb", "bgr", "nv12", "i420")
 
 def test_at_rest_it_is_the_portraits_picture() -> None:
     inputs = layered(size=(24, 40), still=True, mask=1.0)
-    out = layers(*inputs, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8))
+    out = warp_composite(*inputs, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8))
     margin = (inputs[0].shape[1] - 24) // 2
     assert torch.equal(out, inputs[0][:, margin : margin + 24, margin : margin + 40])
 
@@ -23,7 +23,9 @@ def test_at_rest_it_is_the_portraits_picture() -> None:
 def test_a_flow_of_one_pixel_moves_the_portrait_by_one() -> None:
     texture, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=1.0)
     flow[:, 0] = 2 / 24  # one pixel of a crop of 24
-    out = layers(texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8))
+    out = warp_composite(
+        texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    )
     margin = (texture.shape[1] - 24) // 2
     want = texture[:, margin : margin + 24, margin + 1 : margin + 25].int()
     assert (out.int() - want).abs().max() <= 1
@@ -33,7 +35,9 @@ def test_what_is_painted_shows_where_the_mask_is_open_and_nowhere_beside_the_cro
     texture, painted, _, flow, numbers = layered(size=(24, 40), still=True, mask=0.0)
     painted[:] = 1.0
     closed = torch.zeros(2, 1, 12, 12)
-    out = layers(texture, painted, closed, flow, numbers, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8))
+    out = warp_composite(
+        texture, painted, closed, flow, numbers, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8)
+    )
     margin = (texture.shape[1] - 24) // 2
     assert (out[:, :, 14:26] == 255).all(), "the middle of the crop"
     beside = texture[:, margin : margin + 24, margin : margin + 8]
@@ -46,20 +50,24 @@ def test_what_comes_from_outside_the_crop_is_the_portrait_and_not_paint() -> Non
     texture, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=0.0)
     flow[:, 1] = -0.5  # everything comes from a quarter of the crop further up
     painted[:], mask[:] = -1.0, 0.0
-    out = layers(texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8))
+    out = warp_composite(
+        texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    )
     margin = (texture.shape[1] - 24) // 2
     want = texture[:, margin - 6 : margin - 2, margin : margin + 24].int()
     assert (out[:, :4].int() - want).abs().max() <= 1
     assert not out[:, 8:].any(), "and where it comes from inside, what the networks say"
     numbers[:, NUMBERS.index("top")] = -1.0  # the portrait ends where the crop does
-    out = layers(texture, painted, mask, flow, numbers, out=out)
+    out = warp_composite(texture, painted, mask, flow, numbers, out=out)
     assert not out.any()
 
 
 def test_motion_fades_beside_the_crop() -> None:
     texture, painted, mask, flow, numbers = layered(size=(24, 60), still=True, mask=1.0)
     flow[:, 0] = 2 / 24 * 3
-    out = layers(texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 60, 3, dtype=torch.uint8))
+    out = warp_composite(
+        texture, painted, mask, flow, numbers, out=torch.zeros(2, 24, 60, 3, dtype=torch.uint8)
+    )
     margin = (texture.shape[1] - 24) // 2
     rest = texture[:, margin : margin + 24, margin : margin + 60]
     assert torch.equal(out[:, :, :11], rest[:, :, :11]), "a quarter of the crop's side away it rests"
@@ -72,7 +80,7 @@ def test_motion_fades_beside_the_crop() -> None:
 def test_emulated_kernel_agrees_with_the_reference(pixels: Pixels, dtype: torch.dtype) -> None:
     size = (22, 38)
     inputs = layered(size=size, dtype=dtype)
-    want = layers(*inputs, out=_empty(pixels, size, "cpu"), pixels=pixels)
+    want = warp_composite(*inputs, out=_empty(pixels, size, "cpu"), pixels=pixels)
     got = op.forward_cuda(*inputs, _empty(pixels, size, "cpu"), pixels, "bt601")
     assert (got.int() - want.int()).abs().max() <= LIMIT
 
@@ -83,8 +91,8 @@ def test_emulated_kernel_agrees_with_the_reference(pixels: Pixels, dtype: torch.
 def test_kernel_agrees_with_the_reference(pixels: Pixels, dtype: torch.dtype, gpu: str) -> None:
     size = (720, 1280)
     inputs = [t.to(gpu) for t in layered(size=size, dtype=dtype)]
-    want = layers(*inputs, out=_empty(pixels, size, gpu), pixels=pixels, impl="reference")
-    got = layers(*inputs, out=_empty(pixels, size, gpu), pixels=pixels, impl="cuda")
+    want = warp_composite(*inputs, out=_empty(pixels, size, gpu), pixels=pixels, impl="reference")
+    got = warp_composite(*inputs, out=_empty(pixels, size, gpu), pixels=pixels, impl="cuda")
     assert (got.int() - want.int()).abs().max() <= LIMIT
 
 
@@ -112,7 +120,7 @@ def test_a_misfit_is_refused_by_name(change: dict[str, object], words: str) -> N
     call |= change
     inputs = [call.pop(name) for name in ("texture", "painted", "mask", "flow", "numbers")]
     with pytest.raises(ValueError, match=words):
-        layers(*inputs, **call)  # type: ignore[arg-type]
+        warp_composite(*inputs, **call)  # type: ignore[arg-type]
 
 
 def _empty(pixels: Pixels, size: tuple[int, int], device: str) -> torch.Tensor:

@@ -24,7 +24,7 @@ portrait ends in crop units, and four rates per crop unit: at which motion comes
 ends towards the crop's sides (0: it does not), and at which the portrait takes the paint's place outside the crop."""
 
 
-def layers(
+def warp_composite(
     texture_NKL3: Tensor,
     painted_N3SS: Tensor,
     mask_N1SS: Tensor,
@@ -124,10 +124,10 @@ def forward_cuda(
     planar = _pixels.planar(pixels)
     across, down = (W // 2, H // 2) if planar else (W, H)
     grid = (_launch.blocks(across, _BLOCK[0]), _launch.blocks(down, _BLOCK[1]), N)
-    kernel = f"layers_{'planar' if planar else 'packed'}_{_launch.suffix(painted_N3SS.dtype)}"
+    kernel = f"warp_composite_{'planar' if planar else 'packed'}_{_launch.suffix(painted_N3SS.dtype)}"
     tensors = (texture_NKL3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP, out)
     numbers = (H, W, K, L, S, h, _pixels.CODES[pixels], *_pixels.LUMA[standard])
-    _launch.launch("layers", kernel, grid, _BLOCK, *tensors, *numbers)
+    _launch.launch("warp_composite", kernel, grid, _BLOCK, *tensors, *numbers)
     return out
 
 

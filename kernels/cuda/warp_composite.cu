@@ -1,11 +1,11 @@
-// Reference and contract: kernels/layers.py. Shape letters as there.
+// Reference and contract: kernels/warp_composite.py. Shape letters as there.
 #include "half.cuh"
 #include "pixels.cuh"
 #include "resample.cuh"
 
 namespace {
 
-// The numbers of one picture, in the order of kernels/layers.py.
+// The numbers of one picture, in the order of kernels/warp_composite.py.
 struct Place {
   float ux, ux0, uy, uy0, texel, texel_x0, texel_y0, left, top, right, bottom, fade, edge_x, edge_y, beyond;
 };
@@ -18,7 +18,7 @@ __device__ __forceinline__ float smooth(float x) {
 // Where a place in crop units lies in a map of this side, pixel centres at whole numbers.
 __device__ __forceinline__ float cell(float u, int side) { return (u + 1.f) * .5f * (float)side - .5f; }
 
-template <class T> struct Layers {
+template <class T> struct WarpComposite {
   const unsigned char* texture;
   const T* painted;
   const float *mask, *flow;
@@ -54,7 +54,7 @@ template <class T> struct Layers {
 };
 
 template <class T>
-__device__ __forceinline__ Layers<T> layers(const unsigned char* texture, const T* painted, const float* mask,
+__device__ __forceinline__ WarpComposite<T> warp_composite(const unsigned char* texture, const T* painted, const float* mask,
                                             const float* flow, const float* numbers, int H, int W, int K, int L, int S,
                                             int h) {
   size_t n = blockIdx.z;
@@ -64,23 +64,23 @@ __device__ __forceinline__ Layers<T> layers(const unsigned char* texture, const 
 
 }  // namespace
 
-extern "C" __global__ void layers_packed_f32(const unsigned char* texture, const float* painted, const float* mask,
+extern "C" __global__ void warp_composite_packed_f32(const unsigned char* texture, const float* painted, const float* mask,
                                              const float* flow, const float* numbers, unsigned char* out, int H, int W,
                                              int K, int L, int S, int h, int pixels, float, float) {
-  packed(layers(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels);
+  packed(warp_composite(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels);
 }
-extern "C" __global__ void layers_packed_f16(const unsigned char* texture, const half_t* painted, const float* mask,
+extern "C" __global__ void warp_composite_packed_f16(const unsigned char* texture, const half_t* painted, const float* mask,
                                              const float* flow, const float* numbers, unsigned char* out, int H, int W,
                                              int K, int L, int S, int h, int pixels, float, float) {
-  packed(layers(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels);
+  packed(warp_composite(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels);
 }
-extern "C" __global__ void layers_planar_f32(const unsigned char* texture, const float* painted, const float* mask,
+extern "C" __global__ void warp_composite_planar_f32(const unsigned char* texture, const float* painted, const float* mask,
                                              const float* flow, const float* numbers, unsigned char* out, int H, int W,
                                              int K, int L, int S, int h, int pixels, float kr, float kb) {
-  planar(layers(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels, kr, kb);
+  planar(warp_composite(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels, kr, kb);
 }
-extern "C" __global__ void layers_planar_f16(const unsigned char* texture, const half_t* painted, const float* mask,
+extern "C" __global__ void warp_composite_planar_f16(const unsigned char* texture, const half_t* painted, const float* mask,
                                              const float* flow, const float* numbers, unsigned char* out, int H, int W,
                                              int K, int L, int S, int h, int pixels, float kr, float kb) {
-  planar(layers(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels, kr, kb);
+  planar(warp_composite(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out, pixels, kr, kb);
 }

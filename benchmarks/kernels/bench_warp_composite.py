@@ -1,4 +1,4 @@
-"""``layers`` of the compact preset on canvases of 720p and 1080p."""
+"""``warp_composite`` of the compact preset on canvases of 720p and 1080p."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mimicam.benchmarks.kernels.measure import Case
 from mimicam.kernels._pixels import Pixels
-from mimicam.kernels.layers import layers
+from mimicam.kernels.warp_composite import warp_composite
 
 _SIZE = 256
 _REACH = 0.35
@@ -50,7 +50,7 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
     return Case(
         name=f"{_SIZE} onto {width}x{height} {pixels}",
         bytes_moved=3 * height * width + maps + out.numel(),
-        kernel=partial(layers, *inputs, out=out, pixels=pixels),
+        kernel=partial(warp_composite, *inputs, out=out, pixels=pixels),
         eager=partial(_eager, *inputs, extent, (height, width)),
         again=partial(_case, height, width, pixels, device),
     )
