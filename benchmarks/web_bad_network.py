@@ -2,7 +2,7 @@
 
     python -m mimicam.benchmarks.web_bad_network --model compact --out benchmarks/results/web_bad_network.json
 
-Clear conditions, then bad, then clear again. The network is ``benchmarks.bad_network``: a relay in user space that does
+A clear link, then a bad one, then a clear one again. The network is ``benchmarks.bad_network``: a relay in user space that does
 what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake each other included.
 """
 
@@ -109,7 +109,7 @@ def growth(seen: list[tuple[float, float | None]]) -> float:
 def recovery(
     before: list[tuple[float, float | None]], after: list[tuple[float, float | None]]
 ) -> float | None:
-    """Milliseconds of clear conditions until ten pictures in a row are as young as before; None: never."""
+    """Milliseconds on a clear link until ten pictures in a row are as young as before; None: never."""
     usual = float(np.percentile([age for _, age in before if age is not None], 95)) + 50.0
     aged = [(at, age) for at, age in after if age is not None]
     for i in range(len(aged) - 10):
@@ -119,7 +119,7 @@ def recovery(
 
 
 def as_json(conditions: LinkConditions) -> dict[str, float]:
-    """A conditions as JSON."""
+    """Return a link's conditions as JSON values."""
     return {"loss": conditions.loss, "delay_ms": conditions.delay_ms, "jitter_ms": conditions.jitter_ms}
 
 

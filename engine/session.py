@@ -95,9 +95,9 @@ class Session:
         self._ended = threading.Event()
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
-        self._main_lane = next((worker for worker in self._sink_workers if worker.sink.main_thread), None)
+        self._main_sink = next((worker for worker in self._sink_workers if worker.sink.main_thread), None)
         self._main_open = False
-        self._lanes_left, self._broken = len(self._sink_workers), 0
+        self._sinks_left, self._broken = len(self._sink_workers), 0
         self._on_lost, self._on_slow = on_lost, on_slow
         self._lost: list[str] = []
         self._frames_in = self._frames_out = 0
@@ -156,7 +156,7 @@ class Session:
     def _start_sinks(self) -> None:
         size, fps = self._parts.size, self._parts.source.fps
         for worker in self._sink_workers:
-            if worker is self._main_lane:
+            if worker is self._main_sink:
                 worker.open(size, fps)
                 self._main_open = True
             else:
@@ -190,9 +190,8 @@ class Session:
         reason = reason_of(worker.sink, error)
         with self._lock:
             self._broken += 1
-            last = self._broken == len(
-                self._sink_workers
-            )  # one that has finished its work before counts as working
+            # One that has finished its work before counts as working.
+            last = self._broken == len(self._sink_workers)
         if last:
             raise reason from error
         self._lost.append(str(reason))
@@ -201,8 +200,8 @@ class Session:
 
     def _one_lane_less(self) -> None:
         with self._lock:
-            self._lanes_left -= 1
-        if not self._lanes_left:
+            self._sinks_left -= 1
+        if not self._sinks_left:
             self._ended.set()
 
     def _start(self, work: Callable[[], None], name: str) -> None:
@@ -242,9 +241,9 @@ class Session:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
-            if self._main_lane is None:
+            if self._main_sink is None:
                 self._ended.wait(min(left_s, _WAIT_S))
-            elif not self._turn(self._main_lane):
+            elif not self._turn(self._main_sink):
                 return
 
     def _turn(self, worker: SinkWorker) -> bool:
@@ -253,7 +252,7 @@ class Session:
             return worker.turn()
         except Exception as error:
             self._close_main_lane()
-            self._main_lane = None
+            self._main_sink = None
             self._lose(worker, error)
             return True
 
@@ -305,13 +304,13 @@ class Session:
                 self._drops.count(STOPPED)
 
     def _close_main_lane(self) -> None:
-        if self._main_lane is None or not self._main_open:
+        if self._main_sink is None or not self._main_open:
             return
         self._main_open = False
         try:
-            self._main_lane.sink.close()
+            self._main_sink.sink.close()
         except Exception as error:  # a window that does not close must not cost another sink's file
-            self._lost.append(str(reason_of(self._main_lane.sink, error)))
+            self._lost.append(str(reason_of(self._main_sink.sink, error)))
 
     def _report(self, interrupted: bool, stuck: tuple[str, ...]) -> Report:
         return Report(

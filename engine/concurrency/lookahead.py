@@ -73,8 +73,8 @@ class LateLookahead(Lookahead):
     """Observes as late as it can without making the drawing wait often.
 
     For calls in the studio: encoder and browser share the cores, so that a look beside the whole drawing slows both. Two
-    cores with a browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Lookahead` 28.0 and 117 ms; with
-    one thread for both 23.4 and 91 ms (2026-11, runs minutes apart on a machine whose speed varies).
+    cores with a browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Lookahead` 28.0
+    and 117 ms; with one thread for both 23.4 and 91 ms (2026-11, runs minutes apart on a varying machine).
     """
 
     def spare_ns(self) -> int:
