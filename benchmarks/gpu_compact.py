@@ -13,9 +13,9 @@ import torch
 
 from mimicam.benchmarks.gpu_steps import Scale, host_ms, paced
 from mimicam.benchmarks.machine import gpu_memory_mb
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.backends.tensorrt_api import Flavour, find
+from mimicam.engine.backends.tensorrt.api import Flavour, find
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo
 from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks
 from mimicam.engine.models.compact.model import load_compact

@@ -19,8 +19,8 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
     sys.modules["openvino"] = ModuleType("openvino")
 
 from mimicam.benchmarks.gpu_steps import FORMS, Scale, percentiles
-from mimicam.engine.backends.cuda_gpu import Gpu
-from mimicam.engine.backends.gpu_networks import GpuNetworks
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.cuda.networks import GpuNetworks
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.concurrency.clock import MonotonicClock
 from mimicam.engine.concurrency.timings import Timings

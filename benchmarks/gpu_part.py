@@ -19,7 +19,7 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
     from mimicam.benchmarks import gpu_compact, gpu_steps
     from mimicam.benchmarks.host_gpu import HostGpu
     from mimicam.benchmarks.machine import gpu_state
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
         raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")

@@ -9,7 +9,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from mimicam.benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.mode_graph import CameraInput, ModeGraph, OutputSurface

@@ -20,7 +20,7 @@ from mimicam.benchmarks.gpu_steps import (
     percentiles,
     portrait_of,
 )
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.concurrency.batching import Gather, Ticket
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe

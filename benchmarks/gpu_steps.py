@@ -20,10 +20,10 @@ import torch
 
 from mimicam.benchmarks.gpu_timing import event_ms
 from mimicam.benchmarks.machine import gpu_memory_mb
-from mimicam.engine.backends.cuda_gpu import CapturedGraph, Gpu
-from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, copy_all
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt_api import Flavour, find
+from mimicam.engine.backends.cuda.device import CapturedGraph, Gpu
+from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, copy_all
+from mimicam.engine.backends.tensorrt.api import Flavour, find
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState

@@ -53,7 +53,7 @@ def describe_machine() -> dict[str, Any]:
 def cpu_name() -> str:
     """As OpenVINO names it; as the system does on a machine without OpenVINO."""
     try:
-        from mimicam.engine.backends.openvino_runtime import core
+        from mimicam.engine.backends.openvino import core
     except ImportError:
         return _system_cpu_name()
     return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()

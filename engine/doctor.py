@@ -150,7 +150,7 @@ def _backend() -> Iterator[Check]:
 
 
 def _processor() -> Iterator[Check]:
-    from mimicam.engine.backends.openvino_runtime import core
+    from mimicam.engine.backends.openvino import core
 
     name = core().get_property("CPU", "FULL_DEVICE_NAME")
     able = " ".join(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

@@ -14,11 +14,12 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.manifest import Manifest, NetworkFile, Port
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of
 from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.engine.network_spec import TensorSpec
 from mimicam.export import onnx_files
 from mimicam.export.clip_inputs import Arrays, clip_inputs
 from mimicam.export.half import to_mixed
@@ -70,7 +71,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         ) from error
     if not model.startswith(RANDOM):
         refuse_to_overwrite_inputs(_written(folder, networks), [model_path(model)])
-    (folder / manifests.FILE).unlink(missing_ok=True)
+    (folder / export_folder.FILE).unlink(missing_ok=True)
     clip = _clip_inputs(networks, options)
     losses: dict[str, list[Sensitivity]] = {}
     if options.sensitivity is not None:
@@ -79,7 +80,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         text = {name: [asdict(each) for each in found] for name, found in losses.items()}
         (folder / "sensitivity.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
     keep = {name: kept(found, options.sensitivity or 0.0) for name, found in losses.items()}
-    limit = manifests.LIMITS[options.precision] if options.limit is None else options.limit
+    limit = export_folder.LIMITS[options.precision] if options.limit is None else options.limit
     manifest = Manifest(
         model=model if model.startswith(RANDOM) else Path(model).name,
         model_sha256=_model_sha256(model, networks),
@@ -95,13 +96,13 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         warp=options.warp,
         activations=activations_for(options.target) if options.precision == "int8" else "",
     )
-    manifests.write_manifest(folder, manifest)
+    export_folder.write_manifest(folder, manifest)
     return manifest
 
 
 def _written(folder: Path, networks: list[Network]) -> list[Path]:
     names = [f"{n.name}{suffix}" for n in networks for suffix in (".onnx", ".check.npz", ".plan")]
-    return [folder / name for name in (*names, "sensitivity.json", manifests.FILE)]
+    return [folder / name for name in (*names, "sensitivity.json", export_folder.FILE)]
 
 
 def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
@@ -153,10 +154,10 @@ def _write_network(
         onnx=path.name,
         sha256=sha256_of(path),
         check=f"{network.name}.check.npz",
-        inputs=_ports(inputs, types),
-        outputs=_ports(reference, types),
+        inputs=_tensor_specs(inputs, types),
+        outputs=_tensor_specs(reference, types),
     )
-    manifests.write_check(folder / entry.check, inputs, reference)
+    export_folder.write_check(folder / entry.check, inputs, reference)
     if plugged:
         report(f"{entry.onnx}: only TensorRT runs the plug-in; compared with PyTorch when its plan is built")
     else:
@@ -170,20 +171,22 @@ def _nodes(model: onnx.ModelProto, layers: frozenset[str]) -> set[str]:
 
 
 def _compare(entry: NetworkFile, folder: Path, options: BundleOptions, limit: float, report: Report) -> None:
-    inputs, reference = manifests.read_check(folder, entry)
+    inputs, reference = export_folder.read_check(folder, entry)
     runners = onnx_files.installed_runners()
     if options.precision == "int8" and activations_for(options.target) == "signed":
         # Not meant for OpenVINO, which is wrong about this form on most CPUs: see `export.quantise`.
         runners.pop("openvino", None)
     for name, run in runners.items():
-        got = run(manifests.onnx_path(folder, entry), inputs)
-        apart = manifests.compare(reference, got, options.precision)
-        worst = manifests.require(apart, limit, f"{entry.onnx} in {name}")
+        got = run(export_folder.onnx_path(folder, entry), inputs)
+        apart = export_folder.compare(reference, got, options.precision)
+        worst = export_folder.require(apart, limit, f"{entry.onnx} in {name}")
         report(f"{entry.onnx}: {name} agrees with PyTorch within {worst:.1e}")
 
 
-def _ports(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> tuple[Port, ...]:
-    return tuple(Port(name=name, shape=value.shape, dtype=types[name]) for name, value in values.items())
+def _tensor_specs(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, shape=value.shape, dtype=types[name]) for name, value in values.items()
+    )
 
 
 def _model_sha256(model: str, networks: list[Network]) -> str:

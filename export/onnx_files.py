@@ -15,7 +15,7 @@ from onnx import helper
 from torch.onnx import symbolic_helper
 
 from mimicam.engine import silent_imports
-from mimicam.engine.backends.manifest import Arrays
+from mimicam.engine.backends.export_folder import Arrays
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
 from mimicam.engine.silent_imports import ov

@@ -20,7 +20,7 @@ from mimicam.export.networks import Network
 
 THRESHOLD = 1e-3
 """Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of what a whole fp16
-network may lose (``engine.backends.manifest.LIMITS``), and a quarter of a grey level at the picture's end."""
+network may lose (``engine.backends.export_folder.LIMITS``), and a quarter of a grey level at the picture's end."""
 
 
 @dataclass(frozen=True, kw_only=True)

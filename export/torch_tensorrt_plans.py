@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from mimicam.engine.backends import tensorrt_plugin
-from mimicam.engine.backends.tensorrt_api import TensorRt
+from mimicam.engine.backends.tensorrt import plugin as tensorrt_plugin
+from mimicam.engine.backends.tensorrt.api import TensorRt
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.export.networks import Network

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from mimicam.benchmarks.gpu_timing import event_ms
-from mimicam.engine.backends.cuda_gpu import no_collection
+from mimicam.engine.backends.cuda.device import no_collection
 
 _REPEATS = 30
 _IN_GRAPH = 20

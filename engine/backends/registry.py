@@ -33,7 +33,7 @@ class Backend:
 
 
 def _openvino(folder: Path, portrait_network: str, threads: int | None) -> tuple[Networks, ModelInfo]:
-    from mimicam.engine.backends.openvino_networks import open_export
+    from mimicam.engine.backends.openvino import open_export
 
     return open_export(folder, portrait_network, threads)
 

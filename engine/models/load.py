@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import LiveModel
@@ -99,9 +99,9 @@ def identify(name_or_path: str) -> ModelFile:
 
 
 def _family_of_export(folder: Path) -> Family:
-    if not (folder / manifests.FILE).is_file():
+    if not (folder / export_folder.FILE).is_file():
         raise EngineError(f"{folder} holds no model: give a folder of 'mimicam bundle' or 'mimicam export'")
-    names = {network.name for network in manifests.read_manifest(folder).networks}
+    names = {network.name for network in export_folder.read_manifest(folder).networks}
     for family in FAMILIES:
         if family.networks == names:
             return family
@@ -124,6 +124,6 @@ def _family_of_weights(path: Path) -> Family:
 
 def _require_gpu() -> None:
     """What this machine lacks comes before what else TensorRT wants."""
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     CudaGpu()

@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: E402
 
 from mimicam.benchmarks.gpu_steps import FORMS, REHEARSAL, canvas_of, open_variant, portrait_of  # noqa: E402
 from mimicam.benchmarks.kernels.__main__ import BENCHES  # noqa: E402
-from mimicam.engine.backends.gpu_networks import GpuNetworks  # noqa: E402
+from mimicam.engine.backends.cuda.networks import GpuNetworks  # noqa: E402
 from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
 from mimicam.engine.models.compact import network as compact  # noqa: E402
 from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="bundles are made with torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from mimicam.engine.backends import openvino_runtime  # noqa: E402
-from mimicam.engine.backends.openvino_runtime import Network, has_bf16  # noqa: E402
+from mimicam.engine.backends import openvino as openvino_runtime  # noqa: E402
+from mimicam.engine.backends.openvino import OpenVinoNetwork, has_bf16  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import Features  # noqa: E402
 from mimicam.engine.models.compact.model import CompactModel, open_bundle_openvino, open_bundle_torch  # noqa: E402
@@ -134,7 +134,7 @@ def test_a_portrait_of_other_weights_is_refused(backend: CompactModel, crop: Ima
 
 def test_a_bundles_networks_take_what_their_specs_list(bundle: Path) -> None:
     for spec in (encoder_spec(SMALL), pixel_generator_spec(SMALL)):
-        assert tuple(Network(bundle / f"{spec.name}.xml", threads=1).inputs) == spec.input_names
+        assert tuple(OpenVinoNetwork(bundle / f"{spec.name}.xml", threads=1).inputs) == spec.input_names
 
 
 def test_an_input_that_is_missing_or_unknown_is_refused(backend: CompactModel, crop: Image) -> None:
@@ -211,7 +211,7 @@ def test_in_bf16_the_picture_stays_close_because_of_the_marks(
     features = open_bundle_openvino(bundle, threads=1).encode(crop)
     known = {**features.arrays, **{name: a[None] for name, a in _drive().items()}}
     inputs = pixel_generator_spec(SMALL).in_order(known)
-    exact = [part.copy() for part in Network(bundle / "generator.xml", threads=1)(*inputs)]
+    exact = [part.copy() for part in OpenVinoNetwork(bundle / "generator.xml", threads=1)(*inputs)]
     marked, plain = (_apart(path, inputs, exact) for path in (bundle, folder))
     assert marked["painted"].mean() < 0.5
     assert marked["flow"].max() < 0.01, "crop units: a pixel of 256"
@@ -220,7 +220,7 @@ def test_in_bf16_the_picture_stays_close_because_of_the_marks(
 
 def _apart(folder: Path, inputs: tuple[Float, ...], exact: list[np.ndarray]) -> dict[str, np.ndarray]:
     """How far bf16 lies from fp32, by layer."""
-    found = Network(folder / "generator.xml", threads=1, precision="bf16")(*inputs)
+    found = OpenVinoNetwork(folder / "generator.xml", threads=1, precision="bf16")(*inputs)
     names = ("painted", "mask", "flow")
     return {n: np.abs(a - b.astype(np.float32)) for n, a, b in zip(names, found, exact, strict=True)}
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from mimicam.engine.backends import cuda_gpu
+from mimicam.engine.backends.cuda import device as cuda_device
 
 
 class Event:
@@ -29,14 +29,14 @@ class Event:
 
 
 def _wait(event: Any) -> None:
-    cuda_gpu._wait(event)
+    cuda_device._wait(event)
 
 
 def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = iter(range(0, 1 << 40, 1_000_000)).__next__  # a millisecond a question
-    monkeypatch.setattr(cuda_gpu.time, "perf_counter_ns", now)
+    monkeypatch.setattr(cuda_device.time, "perf_counter_ns", now)
     soon, late = Event(1), Event(50)
     _wait(soon)
     assert not soon.slept
@@ -48,12 +48,12 @@ def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
 def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it() -> None:
     seen = []
     assert gc.isenabled()
-    with cuda_gpu.no_collection():
+    with cuda_device.no_collection():
         seen.append(gc.isenabled())
     seen.append(gc.isenabled())
     gc.disable()
     try:
-        with cuda_gpu.no_collection():
+        with cuda_device.no_collection():
             pass
         seen.append(gc.isenabled())
     finally:
@@ -62,7 +62,7 @@ def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it
 
 
 def test_a_capture_that_fails_leaves_collection_on() -> None:
-    with pytest.raises(RuntimeError), cuda_gpu.no_collection():
+    with pytest.raises(RuntimeError), cuda_device.no_collection():
         raise RuntimeError
     assert gc.isenabled()
 
@@ -86,6 +86,6 @@ def test_a_management_library_that_the_loader_does_not_find_closes_no_gpu(
     """As where the driver lies in a folder of its own: only plans ask for its version."""
     done = subprocess.CompletedProcess([], code, output, "")
     monkeypatch.setattr(ctypes, "CDLL", _absent)
-    monkeypatch.setattr(cuda_gpu.shutil, "which", lambda _: tool)
-    monkeypatch.setattr(cuda_gpu.subprocess, "run", lambda *_, **__: done)
-    assert cuda_gpu.driver_version() == version
+    monkeypatch.setattr(cuda_device.shutil, "which", lambda _: tool)
+    monkeypatch.setattr(cuda_device.subprocess, "run", lambda *_, **__: done)
+    assert cuda_device.driver_version() == version

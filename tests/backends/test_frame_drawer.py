@@ -16,9 +16,9 @@ if importlib.util.find_spec("openvino") is None:  # on a bare GPU machine: nothi
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
-from mimicam.engine.backends.gpu_networks import GpuNetworks, copy_all  # noqa: E402
+from mimicam.engine.backends.cuda.networks import GpuNetworks, copy_all  # noqa: E402
 from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
-from mimicam.engine.backends.torch_networks import TorchNetworks  # noqa: E402
+from mimicam.engine.backends.torch import TorchNetworks  # noqa: E402
 from mimicam.engine.models.base import Features, LatentCodes  # noqa: E402
 from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
@@ -329,7 +329,7 @@ def unseen() -> Any:
 def real_gpu() -> Any:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     return CudaGpu()
 

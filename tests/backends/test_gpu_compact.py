@@ -51,7 +51,7 @@ def test_in_float32_it_is_the_model_itself() -> None:
 def test_a_real_gpu_draws_what_openvino_draws() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     for got, want in _clip(CudaGpu()):
         assert np.abs(got.astype(int) - want).mean() <= 0.5

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
-from mimicam.engine.backends.cuda_gpu import Gpu  # noqa: E402
+from mimicam.engine.backends.cuda.device import Gpu  # noqa: E402
 from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
 from mimicam.engine.models.compact.frame_graph import GpuCompact, compact_networks  # noqa: E402
 from mimicam.engine.models.compact.network import Compact  # noqa: E402
@@ -44,7 +44,7 @@ def test_a_captured_frame_on_a_gpu_is_the_processors(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU and a CUDA build of PyTorch")
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)

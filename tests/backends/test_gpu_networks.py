@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
-from mimicam.engine.backends.gpu_networks import GpuNetworks, TorchNetwork  # noqa: E402
+from mimicam.engine.backends.cuda.networks import GpuNetworks, TorchNetwork  # noqa: E402
 from mimicam.engine.backends.networks import ModelInfo  # noqa: E402
-from mimicam.engine.backends.torch_networks import TorchNetworks  # noqa: E402
+from mimicam.engine.backends.torch import TorchNetworks  # noqa: E402
 from mimicam.engine.models.base import Features  # noqa: E402
 from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
@@ -77,7 +77,7 @@ def test_a_model_on_fixed_networks_draws_what_the_reference_draws(
 
 
 def test_a_portraits_maps_are_copied_once(folded: FoldedDpe, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mimicam.engine.backends import gpu_networks
+    from mimicam.engine.backends.cuda import networks as gpu_networks
 
     counts: list[int] = []
     copy_all = gpu_networks.copy_all

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mimicam.engine.backends import plan_cache
-from mimicam.engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused
+from mimicam.engine.backends.tensorrt import plan_cache
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache, PlanKey, PlanRefused
 from mimicam.engine.errors import EngineError
 
 KEY = PlanKey(

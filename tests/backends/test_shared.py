@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the GPU path needs torch")
 
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
-from mimicam.engine.backends import cuda_gpu  # noqa: E402
+from mimicam.engine.backends.cuda import device as cuda_device  # noqa: E402
 from mimicam.engine.concurrency.mailbox import Closed  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import PictureModel  # noqa: E402
@@ -201,7 +201,7 @@ def test_published_weights_are_shared_on_a_gpu_and_only_there(
     save_dpe(Dpe(DEBUG), path)
     assert open_shared(str(path), "torch", slots=2, wait_s=0.001) is None
     assert open_shared("compact", "auto", slots=2, wait_s=0.001) is None
-    monkeypatch.setattr(cuda_gpu, "CudaGpu", HostGpu)
+    monkeypatch.setattr(cuda_device, "CudaGpu", HostGpu)
     found = open_shared(str(path), "torch-half", slots=2, wait_s=0.001)
     assert isinstance(found, shared.SharedModel)
     assert found.slots == 2

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mimicam.engine.backends import cuda_gpu, tensorrt, tensorrt_api
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.manifest import Manifest, NetworkFile, Port
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt_api import BuildRequest, TensorRt
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda import device as cuda_device
+from mimicam.engine.backends.export_folder import Manifest, NetworkFile
+from mimicam.engine.backends.tensorrt import api as tensorrt_api
+from mimicam.engine.backends.tensorrt.api import BuildRequest, TensorRt
+from mimicam.engine.backends.tensorrt.network import network as tensorrt
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
+from mimicam.engine.network_spec import TensorSpec
 
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 
@@ -145,12 +148,12 @@ def export(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "net.onnx").write_bytes(b"doubles")
     x = np.arange(6, dtype=np.float32).reshape(SHAPE)
-    manifests.write_check(folder / "net.npz", {"x": x}, {"y": 2 * x})
-    ports = {"inputs": (Port(name="x", shape=SHAPE, dtype="float32"),)}
-    ports["outputs"] = (Port(name="y", shape=SHAPE, dtype="float32"),)
+    export_folder.write_check(folder / "net.npz", {"x": x}, {"y": 2 * x})
+    ports = {"inputs": (TensorSpec(name="x", shape=SHAPE, dtype="float32"),)}
+    ports["outputs"] = (TensorSpec(name="y", shape=SHAPE, dtype="float32"),)
     sha256 = sha256_of(folder / "net.onnx")
     network = NetworkFile(name="net", onnx="net.onnx", sha256=sha256, check="net.npz", **ports)
-    manifests.write_manifest(
+    export_folder.write_manifest(
         folder,
         Manifest(model="m", model_sha256="0", precision="fp16", opset=20, limit=0.01, networks=(network,)),
     )
@@ -238,14 +241,17 @@ def test_kernels_that_a_first_run_compiled_are_kept_for_the_next_start(
 def test_a_step_returns_before_its_work_is_done_and_is_waited_for_alone() -> None:
     gpu = FakeGpu()
     network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", gpu)
-    upload, download = cuda_gpu.Upload(gpu, network.inputs["x"]), cuda_gpu.Download(gpu, network.outputs["y"])
+    upload, download = (
+        cuda_device.Upload(gpu, network.inputs["x"]),
+        cuda_device.Download(gpu, network.outputs["y"]),
+    )
 
     def work() -> None:
         upload.enqueue()
         network.enqueue()
         download.enqueue()
 
-    step = cuda_gpu.CapturedGraph(gpu, work)
+    step = cuda_device.CapturedGraph(gpu, work)
     upload.host[:] = 5
     done = step()
     assert download.host.max() == -1, "nothing may have waited yet"
@@ -270,7 +276,7 @@ def test_networks_share_memory_instead_of_copying() -> None:
 
 
 def test_a_plan_with_names_of_its_own_is_known_by_the_networks(export: Path) -> None:
-    entry = manifests.read_manifest(export).network("net")
+    entry = export_folder.read_manifest(export).network("net")
     ports = {"inputs": (replace(entry.inputs[0], name="image"),)}
     ports["outputs"] = (replace(entry.outputs[0], name="code"),)
     network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", FakeGpu(), network=replace(entry, **ports))
@@ -294,7 +300,7 @@ def test_a_plan_from_elsewhere_is_compared_before_it_is_kept(export: Path, cache
 
 
 def test_plugins_are_made_known_before_a_network_that_has_them(export: Path, cache: PlanCache) -> None:
-    manifests.write_manifest(export, replace(manifests.read_manifest(export), warp="plugin"))
+    export_folder.write_manifest(export, replace(export_folder.read_manifest(export), warp="plugin"))
     api = FakeApi(2.0)
     api.taken = []
     api.take_plugins = api.taken.append
@@ -323,13 +329,14 @@ def test_a_plan_with_unknown_values_is_an_error() -> None:
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this torch is built for CUDA")
 def test_a_torch_for_the_cpu_is_an_error_with_its_remedy() -> None:
     with pytest.raises(EngineError, match="install a CUDA build"):
-        cuda_gpu.CudaGpu()
+        cuda_device.CudaGpu()
 
 
 def test_importing_needs_neither_torch_nor_tensorrt() -> None:
     code = (
         "import sys; sys.modules |= dict.fromkeys(['torch', 'tensorrt', 'tensorrt_rtx'], None);"
-        "import mimicam.engine.backends.tensorrt, mimicam.engine.backends.plan_cache, mimicam.engine.backends.manifest"
+        "from mimicam.engine.backends import export_folder;"
+        "from mimicam.engine.backends.tensorrt import network, plan_cache"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 

@@ -14,9 +14,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
-from mimicam.engine.backends import tensorrt_api  # noqa: E402
-from mimicam.engine.backends.plan_cache import PlanCache  # noqa: E402
-from mimicam.engine.backends.tensorrt_api import BuildRequest  # noqa: E402
+from mimicam.engine.backends.tensorrt import api as tensorrt_api  # noqa: E402
+from mimicam.engine.backends.tensorrt.api import BuildRequest  # noqa: E402
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import Features  # noqa: E402
 from mimicam.engine.models.compact.plans import TensorRtCompact  # noqa: E402

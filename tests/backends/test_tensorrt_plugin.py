@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the plug-in needs torch")
 
-from mimicam.engine.backends import tensorrt_plugin  # noqa: E402
+from mimicam.engine.backends.tensorrt import plugin as tensorrt_plugin  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.kernels import KernelBuildError, _cupy, _launch  # noqa: E402
 from mimicam.kernels.warp_blend import reference  # noqa: E402

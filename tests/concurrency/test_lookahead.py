@@ -73,6 +73,6 @@ def test_old_durations_are_forgotten(clock: FakeClock, lookahead: Lookahead) -> 
 def test_the_late_pace_goes_by_medians_so_one_slow_frame_does_not_count(clock: FakeClock) -> None:
     late = LateLookahead(clock)
     assert late.spare_ns() == 0
-    _lasting(late.looking, clock, 0.010, 0.050, 0.010)
+    _lasting(late.observing, clock, 0.010, 0.050, 0.010)
     _lasting(late.drawing, clock, 0.040, 0.040, 0.500)
     assert late.spare_ns() / 1e6 == pytest.approx(40 - 10)

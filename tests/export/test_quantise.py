@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 pytest.importorskip("torch", reason="export is traced in torch")
 pytest.importorskip("onnxruntime", reason="int8 is calibrated by ONNX Runtime")
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends import tensorrt
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.tensorrt import network as tensorrt
 from mimicam.engine.errors import EngineError
 from mimicam.export.bundle import BundleOptions, write_bundle
 from mimicam.export.onnx_files import run_onnxruntime, run_openvino
@@ -93,11 +93,13 @@ def test_large_products_do_not_overflow_without_vnni(tmp_path: Path) -> None:
 def test_int8_takes_the_form_of_its_target(
     target: str, activations: str, kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(manifests.LIMITS, "int8", 2.0)  # random weights: only the file's form is looked at
+    monkeypatch.setitem(
+        export_folder.LIMITS, "int8", 2.0
+    )  # random weights: only the file's form is looked at
     lines: list[str] = []
     options = BundleOptions(precision="int8", target=target, frames=1)
     manifest = write_bundle("random:debug", tmp_path, options, lines.append)
-    assert manifest.activations == manifests.read_manifest(tmp_path).activations == activations
+    assert manifest.activations == export_folder.read_manifest(tmp_path).activations == activations
     graph = onnx.load(str(tmp_path / "expression_generator.onnx")).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     points = {constants[n.input[2]].data_type for n in graph.node if n.op_type == "QuantizeLinear"}

@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
 
-from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.export.cli import Export  # noqa: E402
@@ -129,7 +129,9 @@ def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setitem(manifests.LIMITS, "int8", 2.0)  # random weights: only the file's form is looked at
+    monkeypatch.setitem(
+        export_folder.LIMITS, "int8", 2.0
+    )  # random weights: only the file's form is looked at
     write_bundle("random:debug", tmp_path, BundleOptions(precision="int8", frames=1), lambda _line: None)
     graph = onnx.load(str(tmp_path / "expression_generator.onnx")).graph
     producers = {output: node for node in graph.node for output in node.output}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import CapturedGraph, CudaGpu, Download, Gpu, Upload
-from mimicam.engine.backends.gpu_networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
+from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download, Gpu, Upload
+from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, as_layers, as_network_input, check_own
 from mimicam.engine.models.compact.layered_surface import LayeredSurface

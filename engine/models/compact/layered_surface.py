@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Download, Gpu
-from mimicam.engine.backends.gpu_networks import copy_all
+from mimicam.engine.backends.cuda.device import Download, Gpu
+from mimicam.engine.backends.cuda.networks import copy_all
 from mimicam.engine.models.frame_graph import Scene
 
 if TYPE_CHECKING:

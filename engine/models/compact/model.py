@@ -54,8 +54,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     Raises:
         EngineError: the folder is not complete, or does not load.
     """
-    from mimicam.engine.backends.openvino_networks import OpenVinoNetworks
-    from mimicam.engine.backends.openvino_runtime import Network, has_bf16
+    from mimicam.engine.backends.openvino import OpenVinoNetwork, OpenVinoNetworks, has_bf16
     from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 
     missing = [name for name in _FILES if not (folder / name).is_file()]
@@ -67,10 +66,10 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     encoder, generator = encoder_spec(info.config), pixel_generator_spec(info.config)
     networks = {
         # The encoder runs once a portrait: its latency is a pause, its rounding stays in every frame.
-        "encoder": Network(
+        "encoder": OpenVinoNetwork(
             folder / "encoder.xml", threads=threads, name="the portrait encoder", outputs=encoder.output_names
         ),
-        "generator": Network(
+        "generator": OpenVinoNetwork(
             folder / "generator.xml", threads=threads, precision=precision, name="the generator",
             outputs=generator.output_names,
         ),
@@ -90,7 +89,7 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     model, info = load_compact(folder)
     from torch import nn
 
-    from mimicam.engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
+    from mimicam.engine.backends.torch import TorchNetworks, torch_device, torch_info
     from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
     from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 

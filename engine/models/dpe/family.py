@@ -11,7 +11,7 @@ from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.cuda.networks import Engine
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 

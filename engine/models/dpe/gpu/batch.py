@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.concurrency.batching import Batcher
 from mimicam.engine.errors import EngineError
@@ -22,7 +22,7 @@ from mimicam.engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
 from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.cuda.networks import Engine
 
 _log = logging.getLogger(__name__)
 
@@ -155,8 +155,8 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
     Raises:
         EngineError: what it needs is missing.
     """
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
-    from mimicam.engine.backends.gpu_networks import prepare_kernels
+    from mimicam.engine.backends.cuda.device import CudaGpu
+    from mimicam.engine.backends.cuda.networks import prepare_kernels
     from mimicam.engine.models.dpe.gpu.networks import torch_networks
     from mimicam.engine.models.dpe.half_parts import Form
     from mimicam.engine.models.dpe.torch_model import load_folded
@@ -180,15 +180,15 @@ def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
     Raises:
         EngineError: what it needs is missing.
     """
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
-    from mimicam.engine.backends.gpu_networks import prepare_kernels
-    from mimicam.engine.backends.plan_cache import PlanCache
-    from mimicam.engine.backends.tensorrt_api import find_tensorrt
+    from mimicam.engine.backends.cuda.device import CudaGpu
+    from mimicam.engine.backends.cuda.networks import prepare_kernels
+    from mimicam.engine.backends.tensorrt.api import find_tensorrt
+    from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
     from mimicam.engine.models.dpe.gpu.networks import plan_networks
 
     gpu = CudaGpu()
     prepare_kernels(gpu)
-    api, manifest = find_tensorrt(gpu), manifests.read_manifest(folder)
+    api, manifest = find_tensorrt(gpu), export_folder.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
     info = ModelInfo(

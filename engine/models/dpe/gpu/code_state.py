@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Gpu, Upload
+from mimicam.engine.backends.cuda.device import Gpu, Upload
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.model import portrait_codes
 from mimicam.engine.models.frame_graph import IDENTITY, CodeUpdate

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Gpu
-from mimicam.engine.backends.gpu_networks import BoundNetwork, InputCache
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.cuda.networks import BoundNetwork, InputCache
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, Camera, CameraInput, ModeGraph, OutputSurface

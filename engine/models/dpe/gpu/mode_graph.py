@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import CapturedGraph, Download, Gpu, Upload
-from mimicam.engine.backends.gpu_networks import BoundNetwork, copy_all
+from mimicam.engine.backends.cuda.device import CapturedGraph, Download, Gpu, Upload
+from mimicam.engine.backends.cuda.networks import BoundNetwork, copy_all
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeUpdate
 from mimicam.engine.types import Float, Image, Mode
@@ -122,7 +122,7 @@ class ModeGraph:
         """Capture.
 
         Args:
-            networks: as `engine.backends.gpu_networks` opens them.
+            networks: as `engine.backends.cuda.networks` opens them.
             gpu: whose stream they run on.
             mode: which branches run.
             camera: what frames look like; None: nobody is seen.

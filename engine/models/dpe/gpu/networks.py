@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
-from mimicam.engine.backends.gpu_networks import (
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
+from mimicam.engine.backends.cuda.networks import (
     BoundNetwork,
     Engine,
     GpuNetworks,
@@ -16,9 +16,9 @@ from mimicam.engine.backends.gpu_networks import (
     prepare_kernels,
 )
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt import open_network
-from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.network import open_network
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.dpe.gpu.frame_graph import DpeFrameGraph, ResidentPortraits
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
@@ -75,7 +75,7 @@ def plan_networks(
     """All networks of an export, from their plans, for so many pictures at once.
 
     Raises:
-        EngineError: see `engine.backends.tensorrt.open_network`.
+        EngineError: see `engine.backends.tensorrt.network.open_network`.
     """
     return {
         name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress, batch=batch)
@@ -116,7 +116,7 @@ def open_plans(
     Raises:
         EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
     """
-    manifest = manifests.read_manifest(folder)
+    manifest = export_folder.read_manifest(folder)
     gpu = gpu or CudaGpu()
     api = api or find_tensorrt(gpu)
     networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)

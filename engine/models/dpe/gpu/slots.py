@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import CapturedGraph, Download, Gpu, Upload
-from mimicam.engine.backends.gpu_networks import BoundNetwork
+from mimicam.engine.backends.cuda.device import CapturedGraph, Download, Gpu, Upload
+from mimicam.engine.backends.cuda.networks import BoundNetwork
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, run_pose_pass

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of, write_atomically
+from mimicam.engine.network_spec import TensorSpec
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -32,16 +33,6 @@ _SAMPLES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
-    """An input or output of a network."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """``float32`` or ``float16``"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFile:
     """One network of a model."""
 
@@ -51,8 +42,8 @@ class NetworkFile:
     sha256: str
     check: str
     """File name of the ``.npz`` with inputs and sampled outputs."""
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,5 +195,7 @@ def _network(values: dict[str, Any]) -> NetworkFile:
     return NetworkFile(**(values | ports))
 
 
-def _port(values: dict[str, Any]) -> Port:
-    return Port(name=str(values["name"]), shape=tuple(map(int, values["shape"])), dtype=str(values["dtype"]))
+def _port(values: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(
+        name=str(values["name"]), shape=tuple(map(int, values["shape"])), dtype=str(values["dtype"])
+    )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.cuda_gpu import Gpu
-from mimicam.engine.backends.manifest import Array, Manifest, NetworkFile
-from mimicam.engine.backends.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
-from mimicam.engine.backends.tensorrt_api import BuildRequest, PlanNotLoaded, Progress, TensorRt
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.export_folder import Array, Manifest, NetworkFile
+from mimicam.engine.backends.tensorrt.api import BuildRequest, PlanNotLoaded, Progress, TensorRt
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache, PlanKey, PlanRefused, write_private
 from mimicam.engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TensorRtNetwork:
         self.inputs[name] = tensor
         self._context.set_tensor_address(self._own[name], tensor.data_ptr())
 
-    def run(self, inputs: manifests.Arrays) -> dict[str, Array]:
+    def run(self, inputs: export_folder.Arrays) -> dict[str, Array]:
         """Copy in, run once, wait, copy out: for checks, not for frames."""
         import torch
 
@@ -148,7 +148,7 @@ def open_network(
     Raises:
         EngineError: the export is damaged, the plan does not build, or it is not the reference.
     """
-    manifest = manifests.read_manifest(folder)
+    manifest = export_folder.read_manifest(folder)
     network = batched(manifest.network(name), batch)
     key = plan_key(manifest, network, api, gpu)
     if manifest.warp == "plugin":
@@ -186,7 +186,7 @@ def is_built(folder: Path, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> bool
     Raises:
         EngineError: the export is damaged.
     """
-    manifest = manifests.read_manifest(folder)
+    manifest = export_folder.read_manifest(folder)
     try:
         for network in manifest.networks:
             cache.load(plan_key(manifest, network, api, gpu))
@@ -203,7 +203,7 @@ def store_verified(
     Raises:
         EngineError: it is not the reference; then nothing is stored.
     """
-    manifest = manifests.read_manifest(folder)
+    manifest = export_folder.read_manifest(folder)
     network = manifest.network(name)
     _verify(folder, manifest, network, plan, api, gpu)
     cache.store(plan_key(manifest, network, api, gpu), plan)
@@ -212,15 +212,15 @@ def store_verified(
 def _verify(
     folder: Path, manifest: Manifest, network: NetworkFile, plan: bytes, api: TensorRt, gpu: Gpu
 ) -> None:
-    inputs, reference = manifests.read_check(folder, network)
+    inputs, reference = export_folder.read_check(folder, network)
     batch = network.inputs[0].shape[0]
     got = TensorRtNetwork(api, plan, gpu, network=network).run(
         {name: np.repeat(value, batch, axis=0) for name, value in inputs.items()}
     )
     for index in {0, batch - 1}:
         own = {name: value[index : index + 1] for name, value in got.items()}
-        apart = manifests.compare(reference, own, manifest.precision)
-        manifests.require(apart, manifest.limit, f"the plan of {network.name}")
+        apart = export_folder.compare(reference, own, manifest.precision)
+        export_folder.require(apart, manifest.limit, f"the plan of {network.name}")
 
 
 def batched(network: NetworkFile, batch: int) -> NetworkFile:
@@ -247,7 +247,7 @@ def build_request(
             f"the int8 files in {folder} are for CPUs: export again with --target tensorrt or tensorrt-rtx"
         )
     return BuildRequest(
-        onnx=manifests.onnx_path(folder, network),
+        onnx=export_folder.onnx_path(folder, network),
         shapes={port.name: port.shape for port in network.inputs},
         half=manifest.precision.startswith("fp16"),
         int8=manifest.precision == "int8",

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from mimicam.engine.backends import tensorrt_plugin
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.tensorrt import plugin as tensorrt_plugin
 from mimicam.engine.errors import EngineError
 
 _log = logging.getLogger(__name__)

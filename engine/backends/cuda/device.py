@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mimicam.engine.backends.manifest import Array
+from mimicam.engine.backends.export_folder import Array
 from mimicam.engine.errors import EngineError
 
 if TYPE_CHECKING:

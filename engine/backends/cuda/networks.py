@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.types import Float
 
 if TYPE_CHECKING:

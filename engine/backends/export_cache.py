@@ -11,18 +11,24 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.manifest import Array, Manifest, NetworkFile, Port
-from mimicam.engine.backends.plan_cache import default_folder
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.export_folder import Array, Manifest, NetworkFile
+from mimicam.engine.backends.tensorrt.plan_cache import default_folder
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import sha256_of
+from mimicam.engine.files import sha256_of, write_atomically
+from mimicam.engine.network_spec import TensorSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+OPSET = 17
+"""ONNX opset: the least that TensorRT 8.6 reads. 20 brings GridSample's present form."""
 
 
 def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: Path | None = None) -> Path:
@@ -39,7 +45,7 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
     """
     sha256 = sha256_of(path)
     folder = (cache or default_folder().with_name("networks")) / f"{kind}-{sha256[:24]}"
-    if (folder / manifests.FILE).is_file():
+    if (folder / export_folder.FILE).is_file():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -79,34 +85,36 @@ def finish(folder: Path, model: str, sha256: str, opset: int, networks: Iterable
         model_sha256=sha256,
         precision="fp32",
         opset=opset,
-        limit=manifests.LIMITS["fp32"],
+        limit=export_folder.LIMITS["fp32"],
         networks=tuple(networks),
     )
-    manifests.write_manifest(folder, manifest)
+    export_folder.write_manifest(folder, manifest)
 
 
 def entry(onnx: Path, inputs: dict[str, Array], outputs: dict[str, Array]) -> NetworkFile:
     """One network's entry, after its check file was written; ``onnx`` is named for the network."""
     check = f"{onnx.stem}.check.npz"
-    manifests.write_check(onnx.with_name(check), inputs, outputs)
+    export_folder.write_check(onnx.with_name(check), inputs, outputs)
     return NetworkFile(
         name=onnx.stem,
         onnx=onnx.name,
         sha256=sha256_of(onnx),
         check=check,
-        inputs=_ports(inputs),
-        outputs=_ports(outputs),
+        inputs=_tensor_specs(inputs),
+        outputs=_tensor_specs(outputs),
     )
 
 
-def _ports(values: dict[str, Array]) -> tuple[Port, ...]:
-    return tuple(Port(name=name, shape=value.shape, dtype=str(value.dtype)) for name, value in values.items())
+def _tensor_specs(values: dict[str, Array]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, shape=value.shape, dtype=str(value.dtype)) for name, value in values.items()
+    )
 
 
 def _move(part: Path, folder: Path) -> None:
     """Files into the folder, the manifest last: it is what makes the folder valid."""
     folder.mkdir(exist_ok=True)
-    for file in sorted(part.iterdir(), key=lambda file: file.name == manifests.FILE):
+    for file in sorted(part.iterdir(), key=lambda file: file.name == export_folder.FILE):
         os.replace(file, folder / file.name)
 
 
@@ -115,3 +123,37 @@ def soft_picture(size: int) -> Array:
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     channels = [np.sin(5 * x + y), np.cos(4 * y - x), np.sin(3 * x * y + 1)]
     return np.stack(channels)[None].astype(np.float32)
+
+
+def write_network(
+    module: nn.Module,
+    path: Path,
+    inputs: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    *,
+    dynamic: bool,
+    opset: int = OPSET,
+) -> None:
+    """Trace a network and write it as ONNX; every weight is an initializer.
+
+    Args:
+        module: takes the inputs in order.
+        path: written under a temporary name first.
+        inputs: examples, by name.
+        outputs: names, in order.
+        dynamic: lets the first axis of all inputs and outputs be any number.
+        opset: see `OPSET`.
+    """
+    import torch
+
+    with write_atomically(path) as part:
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            str(part),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)} if dynamic else None,
+            opset_version=opset,
+            dynamo=False,
+        )
