@@ -13,8 +13,8 @@ SMOKE_S = 45
 """Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps in."""
 _GPU_TESTS = (
     "tests/kernels",
-    "tests/backends/test_frame_drawer.py",
-    "tests/backends/test_gpu_compact_graph.py",
+    "tests/models/dpe/gpu/test_frame_graph.py",
+    "tests/models/compact/test_frame_graph.py",
 )
 _PYTEST = ("-m", "pytest", "-q", "-m", "gpu", "--timeout=300", "-p", "no:cacheprovider")
 SANITIZERS = ("memcheck", "racecheck", "synccheck")

@@ -18,7 +18,7 @@ from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
 from mimicam.engine.models.dpe.model import DpeModel  # noqa: E402
 from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
 from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
-from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
+from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
 
 SINGLE = Form(dtype=torch.float32)
 FACTS = ModelInfo(name="debug", sha256="0", size=DEBUG.size, backend="test")

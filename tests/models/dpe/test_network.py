@@ -17,7 +17,7 @@ from mimicam.engine.models.dpe.published_names import entries
 from mimicam.engine.types import Mode
 from tests.models.golden.pseudo_weights import picture
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 LIMIT = 1e-4
 """Of the largest magnitude. Worst seen 1.3e-5 (image_face_exp), AVX-512 CPU, torch 2.13, 2026-11."""
 

@@ -338,7 +338,7 @@ def test_importing_needs_neither_torch_nor_tensorrt() -> None:
         "from mimicam.engine.backends import export_folder;"
         "from mimicam.engine.backends.tensorrt import network, plan_cache"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 @pytest.mark.parametrize("flavour", ["tensorrt", "tensorrt-rtx"])

@@ -37,7 +37,7 @@ from mimicam.engine.portrait import Portrait  # noqa: E402
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
 from mimicam.kernels.crop_normalize import crop_normalize  # noqa: E402
 from mimicam.kernels.paste_back import paste_back  # noqa: E402
-from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
+from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
 
 SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)

@@ -29,7 +29,7 @@ from mimicam.engine.types import CropBox, EditSettings, Frame  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.export.networks import Network, load_networks  # noqa: E402
-from tests.backends.test_tensorrt import FakeGpu  # noqa: E402
+from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
 from tests.stages.material import bundled, driver_clip  # noqa: E402
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (240, 260, 3), np.uint8)

@@ -29,7 +29,7 @@ from mimicam.engine.models.load import open_shared  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
 from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
-from tests.backends.test_frame_drawer import (  # noqa: E402
+from tests.models.dpe.gpu.test_frame_graph import (  # noqa: E402
     FACTS,
     SIDE,
     SINGLE,
