@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import pytest
 
 from mimicam.engine.concurrency.batching import Batcher, Gather, Superseded, Ticket
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.concurrency.mailbox import Closed, Drops
+from tests.fake_clock import FakeClock
 
 MS = 1_000_000
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mimicam.engine.concurrency.buffers import BufferPool
-from mimicam.engine.concurrency.clock import FakeClock, MonotonicClock
+from mimicam.engine.concurrency.clock import MonotonicClock
 from mimicam.engine.concurrency.threads import Worker
+from tests.fake_clock import FakeClock
 
 
 def test_waiting_for_a_moment_that_has_passed_returns_at_once() -> None:

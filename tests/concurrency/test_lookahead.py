@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.concurrency.lookahead import LateLookahead, Lookahead, Span
+from tests.fake_clock import FakeClock
 
 
 def _lasting(span: Span, clock: FakeClock, *seconds: float) -> None:

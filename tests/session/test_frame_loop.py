@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.concurrency.lookahead import Lookahead
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.frame_loop import FrameLoop
+from tests.fake_clock import FakeClock
 from tests.session.fakes import LIMIT_S
 
 

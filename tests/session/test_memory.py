@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.pipeline import Pipeline, Seen
 from mimicam.engine.portrait import enroll
 from mimicam.engine.session import Parts, Session
 from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Face, Frame
+from tests.fake_clock import FakeClock
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
@@ -17,6 +16,7 @@ from mimicam.engine.session import STOP_LIMIT_S, Parts, Session
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
+from tests.fake_clock import FakeClock
 from tests.session.fakes import (
     LIMIT_S,
     BrokenSink,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.sink_worker import SinkWorker
 from mimicam.engine.types import Frame
+from tests.fake_clock import FakeClock
 from tests.session.fakes import ListSink
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mimicam.engine.concurrency.clock import FakeClock
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.sources.camera import CameraSource
 from mimicam.engine.sources.devices import CameraInfo
 from mimicam.engine.types import Image
+from tests.fake_clock import FakeClock
 from tests.videos import grey
 
 CAMERAS = [CameraInfo(index=0, name="Built-in HD"), CameraInfo(index=2, name="USB Stick Cam")]

@@ -14,7 +14,8 @@ from onnx.reference import ReferenceEvaluator
 from mimicam.engine.errors import EngineError
 from mimicam.training.perceptual import MobileNetDistance
 from mimicam.training.published.onnx_graph import OnnxGraph
-from mimicam.training.published.perceptual import RandomFeatures, VggDistance
+from mimicam.training.published.perceptual import VggDistance
+from tests.training.random_features import RandomFeatures
 
 RNG = np.random.default_rng(0)
 

@@ -16,7 +16,7 @@ from mimicam.engine.types import Mode
 from mimicam.training.published import losses
 from mimicam.training.published.cyclic import Cycle, run_cycle
 from mimicam.training.published.discriminator import Discriminator, spread_channel
-from mimicam.training.published.perceptual import RandomFeatures
+from tests.training.random_features import RandomFeatures
 
 
 def level(value: float) -> Tensor:

@@ -20,7 +20,6 @@ from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import load_dpe
 from mimicam.engine.types import Mode
 from mimicam.training.published.branches import BranchReport
-from mimicam.training.published.perceptual import RandomFeatures
 from mimicam.training.published.recipe import (
     PublishedOptions,
     PublishedRecipe,
@@ -30,6 +29,7 @@ from mimicam.training.published.recipe import (
 )
 from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.published.conftest import TINY
+from tests.training.random_features import RandomFeatures
 
 Batch = dict[str, Tensor]
 CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1, second_pose=0.9)
