@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 
 from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.backends.tensorrt import api as tensorrt_api  # noqa: E402
+from mimicam.engine.backends.tensorrt import network as tensorrt  # noqa: E402
 from mimicam.engine.backends.tensorrt.api import BuildRequest, TensorRt  # noqa: E402
-from mimicam.engine.backends.tensorrt.network import network as tensorrt  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export import bundle as bundles  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402

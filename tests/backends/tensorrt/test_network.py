@@ -18,8 +18,8 @@ from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda import device as cuda_device
 from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.backends.tensorrt import api as tensorrt_api
+from mimicam.engine.backends.tensorrt import network as tensorrt
 from mimicam.engine.backends.tensorrt.api import BuildRequest, TensorRt
-from mimicam.engine.backends.tensorrt.network import network as tensorrt
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
