@@ -27,7 +27,7 @@ from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, Camera, CameraInput, ModeGraph, OutputSurface
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, CameraInput, FrameSize, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.gpu.networks import plan_networks, torch_networks
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.engine.models.dpe.model import portrait_maps
@@ -62,12 +62,12 @@ class Scale:
     batch_frames: int = 50
     batch_s: float = 2.0
     compiler: str = "inductor"
-    camera: Camera = field(default_factory=lambda: Camera(width=1280, height=720))
+    camera: FrameSize = field(default_factory=lambda: FrameSize(width=1280, height=720))
 
 
 REHEARSAL = Scale(
     preset="debug", frames=2, warm_up=1, stage_frames=2, paced_s=0.1, batch_s=0.2, batches=(1, 2),
-    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=Camera(width=64, height=48),
+    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=FrameSize(width=64, height=48),
 )  # fmt: skip
 
 FORMS = {

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import Shape, check, check_limits
 from mimicam.kernels._launch import Impl
 
 _BLOCK = 256  # THREADS in cuda/edit_codes.cu
@@ -152,20 +153,17 @@ def forward_cuda(
 def _check(
     expression: Tensor, pose: Tensor, own: Tensor, numbers: Tensor, past: Tensor, unit: Tensor, out: Tensor
 ) -> None:
-    if expression.dim() != 2 or 0 in expression.shape:
-        raise ValueError(f"expression_NL must be [N, L], got {tuple(expression.shape)}")
+    check("expression_NL", expression, ("N", "L"), torch.float32, device=out.device)
     N, L = expression.shape
-    wanted = {
-        "expression_NL": (expression, (N, L)), "pose_NL": (pose, (N, L)), "own_ND": (own, (N, 2 * L)),
-        "numbers_NF": (numbers, (N, len(FIELDS))), "past_N5D": (past, (N, PAST, 2 * L)), "unit_N": (unit, (N,)),
+    wanted: dict[str, tuple[Tensor, Shape]] = {
+        "pose_NL": (pose, (N, L)),
+        "own_ND": (own, (N, 2 * L)),
+        "numbers_NF": (numbers, (N, len(FIELDS))),
+        "past_N5D": (past, (N, PAST, 2 * L)),
+        "unit_N": (unit, (N,)),
         "out": (out, (N, 2 * L)),
-    }  # fmt: skip
+    }
     for name, (tensor, shape) in wanted.items():
-        if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.is_contiguous():
-            raise ValueError(
-                f"{name} must be contiguous float32 {shape}, got {tensor.dtype} {tuple(tensor.shape)}"
-            )
-        if tensor.device != out.device:
-            raise ValueError(f"{name} lies on {tensor.device}, out on {out.device}")
-    if N * 5 * 2 * L >= 2**31:
-        raise ValueError(f"past_N5D {tuple(past.shape)} is too large for the kernel")
+        check(name, tensor, shape, torch.float32, device=out.device)
+    # Sessions run along the grid's x axis, which allows 2^31 blocks.
+    check_limits("past_N5D", values=past.numel())

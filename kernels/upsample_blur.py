@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import FLOATS, check, check_limits
 from mimicam.kernels._launch import Impl
 
 _TILE = (32, 8)  # TILE_W, TILE_H in cuda/upsample_blur.cu
-_DTYPES = (torch.float32, torch.float16)
 
 
 def upsample_blur(
@@ -84,23 +84,9 @@ def _empty(image_NChw: Tensor) -> Tensor:
 
 
 def _check(image: Tensor, add: Tensor | None, out: Tensor | None) -> None:
-    if image.dim() != 4 or image.dtype not in _DTYPES or not image.is_contiguous() or 0 in image.shape:
-        raise ValueError(
-            f"image_NChw must be contiguous float32 or float16 [N, C, h, w], got {_describe(image)}"
-        )
+    check("image_NChw", image, ("N", "C", "h", "w"), FLOATS)
     N, C, h, w = image.shape
-    if N * C > 65535 or image.numel() * 4 >= 2**31:
-        raise ValueError(f"image_NChw {tuple(image.shape)} is too large for the kernel")
+    check_limits("image_NChw", blocks=N * C, values=4 * image.numel())
     for name, other in (("add_NCHW", add), ("out", out)):
-        if other is None:
-            continue
-        if other.shape != (N, C, 2 * h, 2 * w) or other.dtype != image.dtype or not other.is_contiguous():
-            raise ValueError(
-                f"{name} must be contiguous {image.dtype} {(N, C, 2 * h, 2 * w)}, got {_describe(other)}"
-            )
-        if other.device != image.device:
-            raise ValueError(f"{name} lies on {other.device}, the image on {image.device}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"
+        if other is not None:
+            check(name, other, (N, C, 2 * h, 2 * w), image.dtype, device=image.device)

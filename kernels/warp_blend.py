@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import check, check_limits
 from mimicam.kernels._launch import Impl
 
 _BLOCK = 128
@@ -191,8 +192,6 @@ def _check(feature: Tensor, activation: Tensor, flow: Tensor, out: tuple[Tensor,
             f"feature_NChw and activation_NCHW must be both float32 or both float16, got {feature.dtype}"
             f" and {activation.dtype}"
         )
-    if flow.dtype != torch.float32 or not flow.is_contiguous():
-        raise ValueError(f"flow_N3HW must be contiguous float32, got {flow.dtype}")
     maps = (feature, activation, *(out or ()))
     if len({tensor.device for tensor in (*maps, flow)}) > 1:
         raise ValueError(f"tensors lie on several devices: {[str(t.device) for t in (*maps, flow)]}")
@@ -209,7 +208,8 @@ def _check_shapes(feature: Tensor, activation: Tensor, flow: Tensor) -> None:
             " must share N, C"
         )
     N, _, H, W = activation.shape
-    if flow.shape != (N, 3, H, W):
-        raise ValueError(f"flow_N3HW must be {(N, 3, H, W)}, got {tuple(flow.shape)}")
-    if max(feature.numel(), activation.numel()) >= 2**31 or N > 65535 or 0 in activation.shape:
-        raise ValueError(f"activation_NCHW {tuple(activation.shape)} is empty or too large for the kernel")
+    if 0 in activation.shape:
+        raise ValueError(f"activation_NCHW {tuple(activation.shape)} is empty")
+    check("flow_N3HW", flow, (N, 3, H, W), torch.float32)
+    largest = max(feature.numel(), activation.numel())
+    check_limits("feature_NChw or activation_NCHW", blocks=N, values=largest)

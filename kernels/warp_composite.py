@@ -1,4 +1,4 @@
-"""Put the layers of a generated face together on its canvas, from the portrait's own pixels, in the sink's pixels.
+"""Warp the portrait's own pixels to the canvas and lay the generated paint over them, as RGB bytes.
 
 Shape letters: N pictures, H W = canvas, K L = the portrait's pixels, S = side of the networks' picture, h = side of their
 flow, 3 = red, green, blue.
@@ -9,19 +9,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mimicam.kernels import _launch, _pixels, _resample
+from mimicam.kernels import _launch, _resample
+from mimicam.kernels._check import FLOATS, check, check_limits
 from mimicam.kernels._launch import Impl
-from mimicam.kernels._pixels import Pixels, Standard
 
 _BLOCK = (32, 8, 1)
-_DTYPES = (torch.float32, torch.float16)
+"""Threads (x, y, z) of a block. 32 along x: a warp writes neighbouring pixels."""
 NUMBERS = (
     "x_scale", "x_shift", "y_scale", "y_shift", "texel", "texel_x", "texel_y", "left", "top", "right", "bottom",
     "fade", "edge_x", "edge_y", "beyond",
 )  # fmt: skip
-"""Of each picture. Canvas pixels to crop units (-1..1 over the crop), crop units to the portrait's pixels, where the
-portrait ends in crop units, and four rates per crop unit: at which motion comes to rest beyond the crop, at which paint
-ends towards the crop's sides (0: it does not), and at which the portrait takes the paint's place outside the crop."""
+"""Numbers of each picture, in the order of ``Place`` in cuda/warp_composite.cu.
+
+- ``x_scale`` to ``y_shift``: canvas pixels to crop units, -1..1 over the crop.
+- ``texel``, ``texel_x``, ``texel_y``: crop units to the portrait's pixels.
+- ``left`` to ``bottom``: where the portrait ends, crop units.
+- ``fade``: 1 / crop units over which motion fades beyond the crop.
+- ``edge_x``, ``edge_y``: 1 / crop units over which paint ends towards the crop's sides; 0 where it does not.
+- ``beyond``: 1 / crop units over which the portrait replaces paint outside the crop.
+"""
 
 
 def warp_composite(
@@ -32,26 +38,21 @@ def warp_composite(
     numbers_NP: Tensor,
     *,
     out: Tensor,
-    pixels: Pixels = "rgb",
-    standard: Standard = "bt601",
     impl: Impl = "auto",
 ) -> Tensor:
-    """The last warp and blend of DPE's equation 5, at the canvas's size instead of the networks'.
+    """Compute the last warp and blend of DPE's equation 5 at the canvas's size, not the networks'.
 
-    A canvas pixel shows the portrait where the flow says it comes from, and over it, as far as the mask lets it, what was
-    painted. Beyond the crop nothing is painted, and the motion at its edge fades. Every map is sampled bilinearly, pixel
-    centres between its edges, edges repeating. Values round to the nearest, halves to even.
+    A canvas pixel shows the portrait's pixel that the flow points to. Paint is blended over it by the mask. Beyond
+    the crop nothing is painted, and the motion at its edge fades. Every map is sampled bilinearly, with pixel
+    centres between its edges; edges repeat. Values round to the nearest, halves to even.
 
     Args:
-        texture_NKL3: the portrait's pixels, uint8 RGB, contiguous.
+        texture_NKL3: the portrait's pixels, RGB, uint8, contiguous.
         painted_N3SS: -1..1, float32 or float16, contiguous.
-        mask_N1SS: how much of the portrait is shown, float32 in 0..1, contiguous.
-        flow_N2hh: where a pixel comes from, less where it is, crop units, float32, contiguous.
-        numbers_NP: float32, see ``NUMBERS``. Read by the GPU when the kernel runs.
-        out: receives the result, uint8, contiguous: ``[N, H, W, 3]`` for ``rgb`` and ``bgr``, ``[N, 3 H / 2, W]`` with
-            even H and W for ``nv12`` and ``i420``.
-        pixels: how ``out`` lies in memory.
-        standard: the YUV matrix, in its limited range.
+        mask_N1SS: visibility of the portrait, float32 in 0..1, contiguous.
+        flow_N2hh: displacement to the source pixel, crop units, float32, contiguous.
+        numbers_NP: float32, see ``NUMBERS``. The GPU reads them when the kernel runs.
+        out: receives the result, uint8 ``[N, H, W, 3]``, contiguous.
         impl: see ``Impl``.
 
     Returns:
@@ -62,32 +63,35 @@ def warp_composite(
         KernelBuildError: the CUDA source does not compile on this machine.
     """
     inputs = (texture_NKL3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP)
-    _check(*inputs, out, pixels, standard)
+    _check(*inputs, out)
     if _launch.wants_cuda(impl, texture_NKL3):
-        return forward_cuda(*inputs, out, pixels, standard)
-    _, H, W = _pixels.size_of(out, pixels, "out")
+        return forward_cuda(*inputs, out)
+    H, W = out.shape[1:3]
     shaded = [_reference_rgb(*parts, (H, W)) for parts in zip(*inputs, strict=True)]
-    return _pixels.write(torch.stack(shaded), out, pixels, standard)
+    return out.copy_(_resample.to_bytes(torch.stack(shaded)))
 
 
 def _reference_rgb(
     texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """One picture ``[3, H, W]`` in 0..255, not rounded."""
+    """Compute one picture ``[3, H, W]`` in 0..255, not rounded."""
     n = dict(zip(NUMBERS, numbers.float(), strict=True))
     ys, xs = (torch.arange(k, device=texture.device, dtype=torch.float32) for k in size)
     x, y = torch.broadcast_tensors(
         n["x_scale"] * xs + n["x_shift"], (n["y_scale"] * ys + n["y_shift"])[:, None]
     )
+    # Beyond the crop (far > 0) the motion at its edge fades, since nothing was generated there.
     far = torch.maximum(x.abs(), y.abs()) - 1
     left = torch.where(far > 0, _smooth(1 - n["fade"] * far), torch.ones_like(far))
     moved = _sample(flow, x, y) * left
     from_x, from_y = x + moved[0], y + moved[1]
     shown = torch.where(far > 0, torch.ones_like(far), _sample(mask, x, y)[0])
+    # Pixels that come from outside the crop show the portrait where it has any: the generator never saw it.
     outside = torch.maximum(from_x.abs(), from_y.abs()) - 1
     inside_x = torch.minimum(from_x - n["left"], n["right"] - from_x)
     inside = torch.minimum(inside_x, torch.minimum(from_y - n["top"], n["bottom"] - from_y))
     shown = torch.maximum(shown, (n["beyond"] * torch.minimum(outside, inside)).clamp(max=1))
+    # Paint ends softly at the crop's sides where the canvas goes on: a hard edge would be a seam.
     for place, rate in ((x, n["edge_x"]), (y, n["edge_y"])):
         edge = _smooth(1 - rate * (1 - place.abs())) if rate > 0 else torch.zeros_like(shown)
         shown = torch.maximum(shown, edge)
@@ -98,12 +102,13 @@ def _reference_rgb(
 
 
 def _sample(planes_CSS: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Planes at places in crop units."""
+    """Sample planes at places in crop units."""
     side = planes_CSS.shape[-1]
     return _resample.bilinear(planes_CSS, (x + 1) * 0.5 * side - 0.5, (y + 1) * 0.5 * side - 0.5)
 
 
 def _smooth(x: Tensor) -> Tensor:
+    """Smoothstep over 0..1."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 
@@ -115,54 +120,26 @@ def forward_cuda(
     flow_N2hh: Tensor,
     numbers_NP: Tensor,
     out: Tensor,
-    pixels: Pixels,
-    standard: Standard,
 ) -> Tensor:
     """Queue the kernel. The tensors were checked."""
     (_, K, L, _), S, h = texture_NKL3.shape, mask_N1SS.shape[-1], flow_N2hh.shape[-1]
-    N, H, W = _pixels.size_of(out, pixels, "out")
-    planar = _pixels.planar(pixels)
-    across, down = (W // 2, H // 2) if planar else (W, H)
-    grid = (_launch.blocks(across, _BLOCK[0]), _launch.blocks(down, _BLOCK[1]), N)
-    kernel = f"warp_composite_{'planar' if planar else 'packed'}_{_launch.suffix(painted_N3SS.dtype)}"
+    N, H, W, _ = out.shape
+    grid = (_launch.blocks(W, _BLOCK[0]), _launch.blocks(H, _BLOCK[1]), N)
+    kernel = f"warp_composite_{_launch.suffix(painted_N3SS.dtype)}"
     tensors = (texture_NKL3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP, out)
-    numbers = (H, W, K, L, S, h, _pixels.CODES[pixels], *_pixels.LUMA[standard])
-    _launch.launch("warp_composite", kernel, grid, _BLOCK, *tensors, *numbers)
+    _launch.launch("warp_composite", kernel, grid, _BLOCK, *tensors, H, W, K, L, S, h)
     return out
 
 
 def _check(
-    texture: Tensor,
-    painted: Tensor,
-    mask: Tensor,
-    flow: Tensor,
-    numbers: Tensor,
-    out: Tensor,
-    pixels: Pixels,
-    standard: Standard,
+    texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, out: Tensor
 ) -> None:
-    N, _, _ = _pixels.size_of(texture, "rgb", "texture_NKL3")
-    S, h = painted.shape[-1], flow.shape[-1]
-    if painted.dtype not in _DTYPES:
-        raise ValueError(f"painted_N3SS must be float32 or float16, got {painted.dtype}")
-    wanted = {
-        "painted_N3SS": (painted, (N, 3, S, S), painted.dtype), "mask_N1SS": (mask, (N, 1, S, S), torch.float32),
-        "flow_N2hh": (flow, (N, 2, h, h), torch.float32),
-        "numbers_NP": (numbers, (N, len(NUMBERS)), torch.float32),
-    }  # fmt: skip
-    for name, (tensor, shape, dtype) in wanted.items():
-        fits = tensor.shape == shape and tensor.dtype == dtype and tensor.is_contiguous() and 0 not in shape
-        if not fits:
-            raise ValueError(
-                f"{name} must be contiguous {dtype} {shape}, got {tensor.dtype} {tuple(tensor.shape)}"
-            )
-    if standard not in _pixels.LUMA:
-        raise ValueError(f"standard must be one of {', '.join(_pixels.LUMA)}, got {standard!r}")
-    if _pixels.size_of(out, pixels, "out")[0] != N:
-        raise ValueError(f"out {tuple(out.shape)} must hold {N} pictures as {pixels}")
-    if len({tensor.device for tensor in (texture, painted, mask, flow, numbers, out)}) > 1:
-        raise ValueError("texture, painted, mask, flow, numbers and out must lie on one device")
-    if max(texture.numel(), painted.numel(), out.numel()) >= 2**31 or N > 65535:
-        raise ValueError(
-            f"texture_NKL3 {tuple(texture.shape)} or out {tuple(out.shape)} is too large for the kernel"
-        )
+    check("texture_NKL3", texture, ("N", "K", "L", 3), torch.uint8)
+    N, device = len(texture), texture.device
+    check("painted_N3SS", painted, (N, 3, "S", "S"), FLOATS, device=device)
+    check("mask_N1SS", mask, (N, 1, *painted.shape[2:]), torch.float32, device=device)
+    check("flow_N2hh", flow, (N, 2, "h", "h"), torch.float32, device=device)
+    check("numbers_NP", numbers, (N, len(NUMBERS)), torch.float32, device=device)
+    check("out", out, (N, "H", "W", 3), torch.uint8, device=device)
+    most = max(texture.numel(), painted.numel(), out.numel())
+    check_limits("texture_NKL3, painted_N3SS or out", blocks=N, values=most)

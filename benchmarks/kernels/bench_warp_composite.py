@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mimicam.benchmarks.kernels.measure import Case
-from mimicam.kernels._pixels import Pixels
 from mimicam.kernels.warp_composite import warp_composite
 
 _SIZE = 256
@@ -18,14 +17,12 @@ _REACH = 0.35
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:
-    """A crop of the canvas's height, as RGB and as I420."""
-    formats: tuple[Pixels, ...] = ("rgb", "i420")
+    """A crop of the canvas's height."""
     for height, width in ((720, 1280), (1080, 1920)):
-        for pixels in formats:
-            yield _case(height, width, pixels, device)
+        yield _case(height, width, device)
 
 
-def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
+def _case(height: int, width: int, device: str) -> Case:
     margin = round(_REACH * height)
     shape = (1, height + 2 * margin, width + 2 * margin, 3)
     texture = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
@@ -40,19 +37,18 @@ def _case(height: int, width: int, pixels: Pixels, device: str) -> Case:
         -4.0, -2.0, 4.0, 2.0, 2.0, 8.0, 0.0, 25.0,
     ]  # fmt: skip
     numbers = torch.tensor([row], device=device)
-    out_shape = (1, height, width, 3) if pixels == "rgb" else (1, height * 3 // 2, width)
-    out = torch.empty(out_shape, dtype=torch.uint8, device=device)
+    out = torch.empty((1, height, width, 3), dtype=torch.uint8, device=device)
     inputs = (texture, painted, mask, flow, numbers)
     extent = torch.tensor(
         [shape[2], shape[1]], device=device
     )  # here: a captured call may not copy from the host
     maps = 4 * (painted.numel() + mask.numel() + flow.numel())
     return Case(
-        name=f"{_SIZE} onto {width}x{height} {pixels}",
+        name=f"{_SIZE} onto {width}x{height}",
         bytes_moved=3 * height * width + maps + out.numel(),
-        kernel=partial(warp_composite, *inputs, out=out, pixels=pixels),
+        kernel=partial(warp_composite, *inputs, out=out),
         eager=partial(_eager, *inputs, extent, (height, width)),
-        again=partial(_case, height, width, pixels, device),
+        again=partial(_case, height, width, device),
     )
 
 
@@ -65,7 +61,7 @@ def _eager(
     extent: Tensor,
     size: tuple[int, int],
 ) -> Tensor:
-    """What one writes without a kernel: grids, four samples, blend, round. RGB only, without fades: those cost more."""
+    """Composite with PyTorch's own operations: grids, four samples, blend, round. No fades: they cost more."""
     (height, width), row = size, numbers[0]
     x = row[0] * torch.arange(width, device=flow.device) + row[1]
     y = row[2] * torch.arange(height, device=flow.device) + row[3]

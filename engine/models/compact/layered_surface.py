@@ -14,22 +14,19 @@ from mimicam.engine.models.frame_graph import Scene
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mimicam.kernels._pixels import Pixels
-
 
 class LayeredSurface:
     """A portrait's pixels in device memory that keeps its addresses, and the result on its way to the host."""
 
-    def __init__(self, gpu: Gpu, scene: Scene, pixels: Pixels = "rgb") -> None:
-        """Take memory for scenes of this size; ``pixels``: what the sink wants."""
+    def __init__(self, gpu: Gpu, scene: Scene) -> None:
+        """Allocate memory for scenes of this size."""
         import torch
 
-        self._gpu, self._pixels, self._key = gpu, pixels, (scene.texture.shape, scene.size)
+        self._gpu, self._key = gpu, (scene.texture.shape, scene.size)
         self._texture = gpu.empty((1, *scene.texture.shape), torch.uint8)
         self._numbers = gpu.empty((1, scene.numbers().size), torch.float32)
         width, height = scene.size
-        shape = (1, height, width, 3) if pixels in ("rgb", "bgr") else (1, height * 3 // 2, width)
-        self.result = Download(gpu, gpu.empty(shape, torch.uint8))
+        self.result = Download(gpu, gpu.empty((1, height, width, 3), torch.uint8))
         self.show(scene)
 
     def fits(self, scene: Scene) -> bool:
@@ -57,4 +54,4 @@ class LayeredSurface:
         painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
         covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
         inputs = (self._texture, covered, mask, flow, self._numbers)
-        warp_composite(*inputs, out=self.result.source, pixels=self._pixels)
+        warp_composite(*inputs, out=self.result.source)

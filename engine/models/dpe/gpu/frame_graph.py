@@ -11,7 +11,7 @@ from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.backends.cuda.networks import BoundNetwork, InputCache
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, Camera, CameraInput, ModeGraph, OutputSurface
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, CameraInput, FrameSize, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.model import portrait_maps
 from mimicam.engine.models.frame_graph import Canvas, LiveFrame
 from mimicam.engine.types import Image, Mode
@@ -138,9 +138,9 @@ class DpeFrameGraph:
 
     def _look_through(self, image: Image) -> None:
         """Make room for pictures of this size; another size is captured anew."""
-        camera = Camera(width=image.shape[1], height=image.shape[0])
-        if self._camera is None or self._camera.camera != camera:
-            self._camera = CameraInput(self._gpu, camera, self._networks["motion_encoder"])
+        size = FrameSize(width=image.shape[1], height=image.shape[0])
+        if self._camera is None or self._camera.size != size:
+            self._camera = CameraInput(self._gpu, size, self._networks["motion_encoder"])
             for mode in Mode:
                 self._steps.pop((mode, True), None)
 

@@ -25,44 +25,35 @@ from mimicam.engine.types import Float, Image, Mode
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mimicam.kernels._pixels import Pixels
-
 FIRST = {Mode.EXP: "expression", Mode.POSE: "pose", Mode.BOTH: "expression"}
 """The branch that reads the portrait's maps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
-    """What the camera delivers."""
+class FrameSize:
+    """Size of the driver's pictures, RGB uint8."""
 
     width: int
     height: int
-    pixels: Pixels = "rgb"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one picture, with a batch of one."""
-        if self.pixels in ("rgb", "bgr"):
-            return (1, self.height, self.width, 3)
-        return (1, self.height * 3 // 2, self.width)
+        """Shape of one picture, with a batch of one."""
+        return (1, self.height, self.width, 3)
 
 
 class OutputSurface:
     """What a face is pasted on, in device memory that keeps its addresses, and the result on its way to the host."""
 
-    def __init__(self, gpu: Gpu, canvas: Canvas, pixels: Pixels = "rgb") -> None:
-        """Take memory for canvases of this size; ``pixels``: what the sink wants."""
+    def __init__(self, gpu: Gpu, canvas: Canvas) -> None:
+        """Allocate memory for canvases of this size."""
         import torch
 
-        self._gpu, self._pixels, self.key = gpu, pixels, (canvas.picture.shape, canvas.mask.shape)
+        self._gpu, self.key = gpu, (canvas.picture.shape, canvas.mask.shape)
         self._picture = gpu.empty((1, *canvas.picture.shape), torch.uint8)
         self._mask = gpu.empty(canvas.mask.shape, torch.float32)
         self._matrix = gpu.empty((1, 2, 3), torch.float32)
-        self._colour = gpu.empty((1, 3, 2), torch.float32)
-        height, width = canvas.picture.shape[:2]
-        shape = (1, height, width, 3) if pixels in ("rgb", "bgr") else (1, height * 3 // 2, width)
-        self.result = Download(gpu, gpu.empty(shape, torch.uint8))
-        gpu.on_stream(lambda: self._colour.fill_(127.5))  # type: ignore[arg-type]
+        self.result = Download(gpu, gpu.empty(tuple(self._picture.shape), torch.uint8))
         self.show(canvas)
 
     def fits(self, canvas: Canvas) -> bool:
@@ -83,25 +74,25 @@ class OutputSurface:
         """Queue the blend."""
         from mimicam.kernels.paste_back import paste_back
 
-        inputs = (self._picture, face_13SS.contiguous(), self._mask, self._matrix, self._colour)
-        paste_back(*inputs, out=self.result.source, pixels=self._pixels)
+        inputs = (self._picture, face_13SS.contiguous(), self._mask, self._matrix)
+        paste_back(*inputs, out=self.result.source)
 
 
 class CameraInput:
     """Memory for the driver's picture and for its crop."""
 
-    def __init__(self, gpu: Gpu, camera: Camera, encoder: BoundNetwork) -> None:
+    def __init__(self, gpu: Gpu, size: FrameSize, encoder: BoundNetwork) -> None:
         import torch
 
-        self.camera, image = camera, encoder.inputs["image"]
-        self.frame = Upload(gpu, gpu.empty(camera.shape, torch.uint8))
+        self.size, image = size, encoder.inputs["image"]
+        self.frame = Upload(gpu, gpu.empty(size.shape, torch.uint8))
         self._cut, self._image = gpu.empty(tuple(image.shape), image.dtype), image
 
     def crop(self, image_from_crop: Tensor) -> None:
         """Queue the cut of the face into the motion encoder's input."""
         from mimicam.kernels.crop_normalize import crop_normalize
 
-        crop_normalize(self.frame.target, image_from_crop, out=self._cut, pixels=self.camera.pixels)
+        crop_normalize(self.frame.target, image_from_crop, out=self._cut)
         self._image.copy_(self._cut)
 
 

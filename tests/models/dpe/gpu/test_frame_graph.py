@@ -24,7 +24,7 @@ from mimicam.engine.models.dpe.config import DEBUG  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
 from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
 from mimicam.engine.models.dpe.gpu.frame_graph import ResidentPortraits  # noqa: E402
-from mimicam.engine.models.dpe.gpu.mode_graph import Camera, CameraInput, ModeGraph, OutputSurface  # noqa: E402
+from mimicam.engine.models.dpe.gpu.mode_graph import CameraInput, FrameSize, ModeGraph, OutputSurface  # noqa: E402
 from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks  # noqa: E402
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep  # noqa: E402
 from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
@@ -42,7 +42,7 @@ from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
 SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)
 FACTS = ModelInfo(name="debug", sha256="0", size=SIDE, backend="test")
-CAMERA = Camera(width=96, height=80)
+CAMERA = FrameSize(width=96, height=80)
 RELATIVE = CodeUpdate(expression_relative=True, pose_relative=True)
 
 
@@ -118,23 +118,6 @@ def test_a_frame_returns_before_its_work_is_done(folded: FoldedDpe, portraits: l
     assert (result == 77).all()
     finish()
     assert not (result == 77).all()
-
-
-@pytest.mark.parametrize("pixels", ["nv12", "i420", "bgr"])
-def test_camera_and_sink_have_pixels_of_their_own(
-    pixels: Any, folded: FoldedDpe, portraits: list[Portrait]
-) -> None:
-    gpu, canvas, networks = HostGpu(), canvas_of(), torch_networks(folded, SINGLE, HostGpu())
-    camera = Camera(width=96, height=80, pixels=pixels)
-    codes = CodeState(gpu, 1, DEBUG.latent)
-    codes.enter(0, portraits[0].features)
-    step = ModeGraph(
-        networks, gpu, mode=Mode.EXP, camera=CameraInput(gpu, camera, networks["motion_encoder"]),
-        codes=codes, surface=OutputSurface(gpu, canvas, pixels),
-    )  # fmt: skip
-    result = step(np.full(camera.shape[1:], 128, np.uint8), CodeUpdate(), matrix_of(1))()
-    height, width = canvas.picture.shape[:2]
-    assert result.shape == ((height, width, 3) if pixels == "bgr" else (height * 3 // 2, width))
 
 
 @pytest.mark.parametrize("size", [None, (96, SIDE)])
