@@ -23,9 +23,6 @@ from mimicam.export.networks import Network
 
 Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
 
-OPSETS = (17, 20)
-"""20 has GridSample's present form; 17 is the least that TensorRT 8.6 reads, and what OpenVINO reads best."""
-
 
 @symbolic_helper.parse_args("v", "v", "v")
 def _warp_blend(graph: Any, feature: Any, activation: Any, flow: Any) -> Any:

@@ -15,9 +15,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import onnx
 
 from mimicam.engine import silent_imports
@@ -79,12 +78,6 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
             )  # fmt: skip
     finally:
         logging.getLogger().setLevel(level)
-
-
-def psnr_db(want: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:
-    """Of pictures in -1..1, clipped to that, in decibels."""
-    difference = np.clip(want.astype(np.float64), -1, 1) - np.clip(got.astype(np.float64), -1, 1)
-    return float(10 * np.log10(4 / max(float(np.mean(difference**2)), 1e-12)))
 
 
 def _precise(graph: onnx.GraphProto) -> set[str]:

@@ -18,7 +18,6 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.export.networks import Network
 
-_OPERATOR = "mimicam::warp_blend"
 _FAILURES = (RuntimeError, ValueError, AssertionError, NameError, TypeError)
 """What the conversion ends with: it logs its own error first, and 2.11 then misses the result (NameError)."""
 

@@ -102,18 +102,6 @@ def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = 
             nvrtc.destroyProgram(program)
 
 
-def compiler_version() -> tuple[int, int]:
-    """Of NVRTC.
-
-    Raises:
-        KernelBuildError: there is none here.
-    """
-    package = cupy()
-    with _told("version", package):
-        major, minor = package.cuda.nvrtc.getVersion()
-        return int(major), int(minor)
-
-
 @contextlib.contextmanager
 def _told(name: str, package: Any, arch: str = "this GPU") -> Iterator[None]:
     """CuPy's many errors as the one that names the kernel. Its driver and runtime errors are ``RuntimeError``."""

@@ -18,12 +18,12 @@ class FileSink:
         self.name = f"file:{path}"
         self.main_thread, self.stop_limit_s = False, DISK_LIMIT_S
         self._path = path
-        self.open_plain = open_file
+        self._open_file = open_file
         self._writer: VideoWriter | None = None
         self._first_ns: int | None = None
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        self._writer = VideoWriter(self._path, size=size, fps=fps, tags=SYNTHETIC, open_file=self.open_plain)
+        self._writer = VideoWriter(self._path, size=size, fps=fps, tags=SYNTHETIC, open_file=self._open_file)
 
     def write(self, frame: Frame) -> None:
         assert self._writer is not None, "write before open"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
+from mimicam.engine.process_switches import switch_threads_often
 from mimicam.engine.web import log
 from mimicam.engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
 _MIN_TOKEN = 16
 _NULL = "null"
-_SWITCH_S = 0.001
-"""How long one thread may keep the interpreter from another. Python's 5 ms add up where several calls compute: the event
-loop then waits longer than packets are apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +94,7 @@ class Serve:
         """
         require_webrtc()
         log.to_stderr()
-        sys.setswitchinterval(_SWITCH_S)
+        switch_threads_often()
         self._server().run()
 
     def options(self) -> Options:

@@ -16,7 +16,6 @@ from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.export.cli import Export  # noqa: E402
 from mimicam.export.networks import Network, load_networks, random_dpe  # noqa: E402
-from mimicam.export.quantise import psnr_db  # noqa: E402
 from mimicam.export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
 
 
@@ -141,11 +140,6 @@ def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
     assert not [name for name in quantised if "/flow/" in name or "/picture/" in name]
     whole = onnx.load(str(tmp_path / "encoder.onnx")).graph
     assert not any(node.op_type == "QuantizeLinear" for node in whole.node), "the portrait is encoded in full"
-
-
-def test_pictures_are_compared_in_decibels() -> None:
-    a = np.zeros((1, 3, 4, 4), np.float32)
-    assert psnr_db(a, a + 0.2) == pytest.approx(20.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(

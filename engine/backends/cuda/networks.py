@@ -32,9 +32,6 @@ class BoundNetwork(Protocol):
     def enqueue(self) -> None:
         """Queue one run on the current stream. Neither waits nor, once warm, allocates outside a graph's memory."""
 
-    def share(self, name: str, tensor: Tensor) -> None:
-        """Read an input from another network's output, before any capture."""
-
 
 class TorchNetwork:
     """A network in PyTorch. Its work is queued on the stream that is current: call it inside ``Gpu.on_stream``."""
@@ -82,13 +79,6 @@ class TorchNetwork:
         for own, value in zip(self.outputs.values(), self._run(), strict=True):
             own.copy_(value)
 
-    def share(self, name: str, tensor: Tensor) -> None:
-        """See ``BoundNetwork``."""
-        own = self.inputs[name]
-        if tensor.shape != own.shape or tensor.dtype != own.dtype:
-            raise ValueError(f"input '{name}' is {own.dtype} {tuple(own.shape)}, got {tensor.dtype}")
-        self.inputs[name] = tensor
-
     def _run(self) -> tuple[Tensor, ...]:
         import torch
 
@@ -124,26 +114,26 @@ class InputCache:
 class GpuNetworks:
     """See `engine.backends.networks.Networks`: each network's run is one captured graph, or is queued as it is."""
 
-    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, *, graphs: bool = True) -> None:
+    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu) -> None:
         """Capture.
 
         Args:
             networks: by name.
             gpu: whose stream they run on.
-            graphs: False queues every kernel anew, as PyTorch does by itself.
         """
-        self.networks, self.gpu, self.graphs = networks, gpu, graphs
+        self.networks, self.gpu = networks, gpu
         self.inputs = InputCache(networks, gpu)
         """What the networks hold; whoever else runs them keeps account here."""
-        self._start = {name: self._starter(network, graphs) for name, network in networks.items()}
+        inputs = (value for network in networks.values() for value in network.inputs.values())
+        self._map_like = next(value for value in inputs if value.dim() == 4)
+        self._start = {name: gpu.capture(network.enqueue) for name, network in networks.items()}
 
     def load(self, array: Float) -> Tensor:
         """See `engine.backends.networks.Networks.load`. Maps and pictures in the networks' own type."""
         import torch
 
-        image = self.networks["motion_encoder"].inputs["image"]
         value = torch.from_numpy(np.ascontiguousarray(array))
-        return laid_out(value, image.dtype).to(image.device)
+        return laid_out(value, self._map_like.dtype).to(self._map_like.device)
 
     def fetch(self, value: Tensor) -> npt.NDArray[Any]:
         """See `engine.backends.networks.Networks.fetch`."""
@@ -166,11 +156,6 @@ class GpuNetworks:
         self._start[network]()
         self.gpu.record_event()()
         return chosen.outputs
-
-    def _starter(self, network: BoundNetwork, graphs: bool) -> Callable[[], None]:
-        if graphs:
-            return self.gpu.capture(network.enqueue)
-        return lambda: self.gpu.on_stream(network.enqueue)
 
 
 def prepare_kernels(gpu: Gpu) -> None:

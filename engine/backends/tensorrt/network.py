@@ -68,18 +68,6 @@ class TensorRtNetwork:
         if not self._context.execute_async_v3(self._gpu.stream):
             raise EngineError("TensorRT did not start a network: restart mimicam, or choose another backend")
 
-    def share(self, name: str, tensor: Tensor) -> None:
-        """Read an input from another network's output instead of copying it. Before any capture.
-
-        Raises:
-            ValueError: shape, type or layout differ.
-        """
-        own = self.inputs[name]
-        if tensor.shape != own.shape or tensor.dtype != own.dtype or not tensor.is_contiguous():
-            raise ValueError(f"input '{name}' is {own.dtype} {tuple(own.shape)}, got {tensor.dtype}")
-        self.inputs[name] = tensor
-        self._context.set_tensor_address(self._own[name], tensor.data_ptr())
-
     def run(self, inputs: export_folder.Arrays) -> dict[str, Array]:
         """Copy in, run once, wait, copy out: for checks, not for frames."""
         import torch

@@ -263,27 +263,12 @@ def test_a_step_returns_before_its_work_is_done_and_is_waited_for_alone() -> Non
     assert gpu.captures == 1
 
 
-def test_networks_share_memory_instead_of_copying() -> None:
-    gpu = FakeGpu()
-    first, second = (tensorrt.TensorRtNetwork(FakeApi(), plan, gpu) for plan in (b"plan 2", b"plan 10"))
-    second.share("x", first.outputs["y"])
-    first.inputs["x"].fill_(1)
-    first.enqueue()
-    second.enqueue()
-    assert second.outputs["y"].tolist() == [[20.0] * 6]
-    with pytest.raises(ValueError, match="input 'x' is"):
-        second.share("x", torch.zeros(1, 7))
-
-
 def test_a_plan_with_names_of_its_own_is_known_by_the_networks(export: Path) -> None:
     entry = export_folder.read_manifest(export).network("net")
     ports = {"inputs": (replace(entry.inputs[0], name="image"),)}
     ports["outputs"] = (replace(entry.outputs[0], name="code"),)
     network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", FakeGpu(), network=replace(entry, **ports))
     assert network.run({"image": np.ones(SHAPE, np.float32)})["code"].tolist() == [[3.0] * 6]
-    network.share("image", torch.full(SHAPE, 2.0))
-    network.enqueue()
-    assert network.outputs["code"].tolist() == [[6.0] * 6]
     more = replace(entry, inputs=(*ports["inputs"], replace(entry.inputs[0], name="other")))
     with pytest.raises(EngineError, match="other inputs and outputs"):
         tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", FakeGpu(), network=more)

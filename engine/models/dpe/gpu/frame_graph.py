@@ -74,8 +74,6 @@ class DpeFrameGraph:
         gpu: Gpu,
         inputs: InputCache,
         portraits: ResidentPortraits,
-        *,
-        graph: bool = True,
     ) -> None:
         """Take memory.
 
@@ -84,9 +82,8 @@ class DpeFrameGraph:
             gpu: whose stream they run on.
             inputs: keeps account of what they hold; shared by all that run them.
             portraits: likewise.
-            graph: see `ModeGraph`.
         """
-        self._networks, self._gpu, self._graph = networks, gpu, graph
+        self._networks, self._gpu = networks, gpu
         self._inputs, self._portraits = inputs, portraits
         latent = int(networks["pose_generator"].inputs["latent"].shape[1])
         self._codes = CodeState(gpu, 1, latent)
@@ -148,5 +145,5 @@ class DpeFrameGraph:
         assert self._surface is not None, "entered before"
         return ModeGraph(
             self._networks, self._gpu, mode=mode, camera=self._camera if seen else None,
-            codes=self._codes, surface=self._surface, graph=self._graph,
+            codes=self._codes, surface=self._surface,
         )  # fmt: skip

@@ -24,13 +24,11 @@ from mimicam.engine.models.dpe.gpu.frame_graph import DpeFrameGraph, ResidentPor
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.dpe.torch_model import load_folded
 from mimicam.engine.models.frame_graph import FrameDrawer
+from mimicam.engine.process_switches import time_convolutions
 
 if TYPE_CHECKING:
     from mimicam.engine.models.dpe.folded import FoldedDpe
     from mimicam.engine.models.dpe.half_parts import Form
-
-_ALGORITHMS = 4
-"""That cuDNN times of each convolution; it lists its guess of the best ones first."""
 
 
 def torch_networks(
@@ -48,9 +46,7 @@ def torch_networks(
     from mimicam.engine.models.dpe.half import MixedDpe
     from mimicam.engine.models.dpe.spec import dpe_specs, example_inputs
 
-    # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
-    # thread that draws makes it anew: with all algorithms that took seconds.
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
+    time_convolutions()
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, BoundNetwork] = {}
@@ -100,7 +96,7 @@ class GpuDpeModel(DpeModel):
         """
         own = self._gpu_networks
         prepare_kernels(own.gpu)
-        return DpeFrameGraph(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
+        return DpeFrameGraph(own.networks, own.gpu, own.inputs, self._portraits)
 
 
 def open_plans(
@@ -129,15 +125,12 @@ def open_plans(
     return GpuDpeModel(GpuNetworks(networks, gpu), info)
 
 
-def open_half(
-    path: Path, *, engine: Engine = "eager", graphs: bool = True, gpu: Gpu | None = None
-) -> DpeModel:
+def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> DpeModel:
     """Published weights in PyTorch on the GPU, in half precision with our kernels.
 
     Args:
         path: a file that ``mimicam models import`` wrote.
         engine: see ``Engine``.
-        graphs: see ``GpuNetworks``.
         gpu: None is the first one.
 
     Raises:
@@ -152,6 +145,6 @@ def open_half(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
-        backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
+        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
     )
-    return GpuDpeModel(GpuNetworks(networks, gpu, graphs=graphs), info)
+    return GpuDpeModel(GpuNetworks(networks, gpu), info)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,6 @@ class SlotStep:
         gpu: Gpu,
         *,
         modes: tuple[Mode, ...] = tuple(Mode),
-        graph: bool = True,
     ) -> None:
         """Take memory and capture.
 
@@ -52,7 +51,6 @@ class SlotStep:
             networks: opened for a batch of as many as there shall be slots; nobody else runs them.
             gpu: whose stream they run on.
             modes: those that will be asked for.
-            graph: False queues every kernel anew.
         """
         import torch
 
@@ -68,7 +66,7 @@ class SlotStep:
         self._entered: dict[int, Features] = {}
         self._holds: dict[tuple[str, int], Features] = {}
         """Whose maps lie in a generator's slot."""
-        self._start = {mode: self._captured(mode, graph) for mode in modes}
+        self._start = {mode: self._captured(mode) for mode in modes}
 
     def __call__(self, requests: Mapping[int, SlotRequest]) -> dict[int, Image]:
         """Run the batch, mode by mode, and wait for it. The pictures are the callers' own.
@@ -115,15 +113,8 @@ class SlotStep:
         for slot in range(self.slots):
             self._holds.pop((branch, slot), None)
 
-    def _captured(self, mode: Mode, graph: bool) -> Callable[[], Callable[[], None]]:
-        def work() -> None:
-            self._work(mode)
-
-        def queued() -> Callable[[], None]:
-            self._gpu.on_stream(work)
-            return self._gpu.record_event()
-
-        return CapturedGraph(self._gpu, work) if graph else queued
+    def _captured(self, mode: Mode) -> CapturedGraph:
+        return CapturedGraph(self._gpu, lambda: self._work(mode))
 
     def _work(self, mode: Mode) -> None:
         first = self._networks[f"{FIRST[mode]}_generator"]
