@@ -378,7 +378,7 @@ def by_stages(
     around = torch.from_numpy(canvas.picture)[None]
     inputs = (torch.from_numpy(canvas.mask), torch.from_numpy(canvas.crop_from_image)[None])
     out = torch.empty_like(around)
-    return paste_back(around, face, *inputs, torch.full((1, 3, 2), 127.5), out=out)[0].numpy()
+    return paste_back(around, face, *inputs, out=out)[0].numpy()
 
 
 def canvas_of() -> Canvas:
