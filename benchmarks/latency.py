@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import FramePath
     from mimicam.engine.report import Report
+    from mimicam.engine.sources import Source
     from mimicam.engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
@@ -187,15 +188,11 @@ def paced(
 ) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
     from mimicam.engine.concurrency.clock import MonotonicClock
-    from mimicam.engine.session import Parts, Session
-    from mimicam.engine.sinks.null import NullSink
     from mimicam.engine.sources.file import PacedSource
 
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    parts = Parts(source=source, pipeline=pipeline, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings)
-    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+    return _run_session(options, source, pipeline, size, timings, on_counting)
 
 
 def burst(
@@ -207,14 +204,22 @@ def burst(
     on_counting: Callable[[], None],
 ) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always waits."""
-    from mimicam.engine.concurrency.clock import MonotonicClock
+    source = BackpressureSource(images, pipeline, time.monotonic_ns)
+    return _run_session(options, source, source, size, timings, on_counting)
+
+
+def _run_session(
+    options: Bench,
+    source: Source,
+    path: FramePath,
+    size: tuple[int, int],
+    timings: Timings,
+    on_counting: Callable[[], None],
+) -> Report:
     from mimicam.engine.session import Parts, Session
     from mimicam.engine.sinks.null import NullSink
 
-    clock = MonotonicClock()
-    source = BackpressureSource(images, pipeline, clock.now_ns)
-    parts = Parts(source=source, pipeline=source, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings)
+    session = Session(Parts(source=source, pipeline=path, sinks=[NullSink()], size=size), timings=timings)
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.doctor import gpu_names
+from mimicam.engine.files import write_atomically
 
 _PACKAGES = (
     "mimicam",
@@ -48,6 +50,17 @@ def describe_machine() -> dict[str, Any]:
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
         "commit": commit(),
     }
+
+
+def finish_report(report: dict[str, Any], out: Path | None) -> None:
+    """Add the machine's load at the end to a report, print it, and write it to ``out`` if there is one."""
+    if hasattr(os, "getloadavg"):
+        report["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
+    text = json.dumps(report, indent=1)
+    print(text)
+    if out is not None:
+        with write_atomically(out) as part:
+            part.write_text(text + "\n", encoding="utf-8")
 
 
 def cpu_name() -> str:

@@ -9,7 +9,6 @@ space that does what netem's ``delay 200ms 200ms loss 5%`` does, packets that ov
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import tyro
 
 from mimicam.benchmarks.bad_network import BadNetwork, LinkConditions
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.benchmarks.web_loopback import connection_figures, noted, serving, watched, write_camera
 
 CLEAR = LinkConditions(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
@@ -64,11 +63,7 @@ def main(options: WebBadNetwork) -> dict[str, Any]:
         "before": summary(before), "during": summary(during), "after": summary(after),
         "growth_ms": growth(during), "recovered_ms": recovery(before, after), "webrtc": connection,
     }  # fmt: skip
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 

@@ -9,8 +9,6 @@ A clip with a number painted on each picture is Chromium's camera. The server re
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +22,7 @@ import cv2
 import numpy as np
 import tyro
 
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 
@@ -109,11 +107,7 @@ def main(options: WebLoopback) -> dict[str, Any]:
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
         facts.update(_browse(options, url, camera, server.pid))
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import tyro
 
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.benchmarks.web_loopback import (
     FLAGS,
     START_S,
@@ -79,11 +79,7 @@ def main(options: WebSeveral) -> dict[str, Any]:
             if count in options.callers:
                 runs.append(_run(options, pages, server.pid))
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 
