@@ -1,7 +1,7 @@
-"""ONNX files made once from a model's weights and kept in the user's cache.
+"""ONNX files that are made once from a model's weights and kept in the user's cache.
 
-A folder has the form that ``mimicam export --target onnx`` writes, so one reader serves both. Making it needs
-PyTorch; using it afterwards does not.
+A folder has the form that ``mimicam export --target onnx`` writes, so one reader serves both.
+Making it needs PyTorch; using it afterwards does not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OPSET = 17
 
 
 def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: Path | None = None) -> Path:
-    """The folder of a model's ONNX files, made now where there is none.
+    """Return the folder of a model's ONNX files, made now where there is none.
 
     Args:
         path: the weights.
@@ -41,7 +41,7 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
         cache: parent folder; None is the user's own cache.
 
     Raises:
-        EngineError: what ``make`` says, or the cache cannot be written.
+        EngineError: ``make`` failed, or the cache cannot be written.
     """
     sha256 = sha256_of(path)
     folder = (cache or default_folder().with_name("networks")) / f"{kind}-{sha256[:24]}"
@@ -60,7 +60,7 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
 
 
 def load_for_export(path: Path, load: Callable[[Path], T]) -> T:
-    """``load(path)``, and a word to who waits.
+    """Load weights that are about to be exported, and log that it takes a while.
 
     Raises:
         EngineError: the file is no model, or PyTorch is missing.
@@ -92,7 +92,7 @@ def finish(folder: Path, model: str, sha256: str, opset: int, networks: Iterable
 
 
 def entry(onnx: Path, inputs: dict[str, Array], outputs: dict[str, Array]) -> NetworkFile:
-    """One network's entry, after its check file was written; ``onnx`` is named for the network."""
+    """Write a network's check file and return its entry; ``onnx`` is named for the network."""
     check = f"{onnx.stem}.check.npz"
     export_folder.write_check(onnx.with_name(check), inputs, outputs)
     return NetworkFile(
@@ -112,14 +112,15 @@ def _tensor_specs(values: dict[str, Array]) -> tuple[TensorSpec, ...]:
 
 
 def _move(part: Path, folder: Path) -> None:
-    """Files into the folder, the manifest last: it is what makes the folder valid."""
+    """Move files into the folder. The manifest comes last, because it makes the folder valid."""
     folder.mkdir(exist_ok=True)
     for file in sorted(part.iterdir(), key=lambda file: file.name == export_folder.FILE):
         os.replace(file, folder / file.name)
 
 
 def soft_picture(size: int) -> Array:
-    """A picture to compare networks on, float32 ``[1, 3, size, size]`` in -1..1, the same on every machine."""
+    """Draw a picture to compare networks on, float32 ``[1, 3, size, size]`` in -1..1, the same
+    everywhere."""
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     channels = [np.sin(5 * x + y), np.cos(4 * y - x), np.sin(3 * x * y + 1)]
     return np.stack(channels)[None].astype(np.float32)

@@ -1,7 +1,7 @@
-"""A folder of exported networks: what ``mimicam export`` writes and a backend reads.
+"""A folder of exported networks: ``mimicam export`` writes it, a backend reads it.
 
-Beside each ONNX file lies its check: inputs, and samples of what PyTorch gave for them. A backend that compiles the
-file compares against that before it shows anybody a picture.
+Beside each ONNX file lies its check: inputs, and samples of PyTorch's outputs for them. A backend
+compares its own outputs with those before it draws a frame.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ Arrays = Mapping[str, Array]
 FORMAT = "mimicam-networks"
 FILE = "manifest.json"
 LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "fp16-turing": 1e-2, "int8": 0.1}
-"""Error allowed, as a share of an output's largest magnitude: the largest, in int8 the mean one. Seen on x86-64, 2026-11,
-ONNX Runtime and OpenVINO: 1e-5 in fp32, 1e-3 in fp16, and 5e-3 of masks, which are steep; 4e-2 in int8, where single
-pixels of a mask go over from one side to the other. A wrong sampling convention gives 1e-1 and more."""
+"""Largest error as a share of an output's largest magnitude; in int8 the mean error.
+
+Measured on x86-64, 2026-11, in ONNX Runtime and OpenVINO: 1e-5 in fp32; 1e-3 in fp16, and 5e-3 in
+masks, which are steep. In int8 it is 4e-2, because single pixels of a mask change sides. A wrong
+sampling convention gives 1e-1 and more.
+"""
 
 _SAMPLES = 1 << 16
 
@@ -58,7 +61,8 @@ class Manifest:
     limit: float
     networks: tuple[NetworkFile, ...]
     warp: str = "gridsample"
-    """How generators sample: ``gridsample``, which every runtime knows, or ``plugin``, our kernel, in TensorRT."""
+    """How generators sample: ``gridsample``, which every runtime has, or ``plugin``, our kernel, in
+    TensorRT."""
     activations: str = ""
     """Form of int8: ``unsigned`` for CPUs, ``signed`` for TensorRT (and in exports that do not state it)."""
 
@@ -85,7 +89,7 @@ class Difference:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``."""
+    """Write ``manifest.json`` into the folder."""
     text = json.dumps({"format": FORMAT, "version": 1} | asdict(manifest), indent=2)
     with write_atomically(folder / FILE) as part:
         part.write_text(text + "\n", encoding="utf-8")

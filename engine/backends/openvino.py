@@ -117,7 +117,7 @@ class OpenVinoNetwork:
 
     def run(self) -> list[Array]:
         """Run on what was given; views of the outputs in their order."""
-        self._request.infer(share_outputs=True)  # or it copies them, for a result that nobody looks at
+        self._request.infer(share_outputs=True)  # or it copies them, for a result that is not used
         return [self._request.get_output_tensor(i).data for i in range(self._outputs)]
 
 
@@ -147,10 +147,11 @@ class OpenVinoNetworks:
 def open_export(
     folder: Path, portrait_network: str, threads: int | None
 ) -> tuple[OpenVinoNetworks, ModelInfo]:
-    """The networks of a folder that ``mimicam export`` wrote, each compared with what PyTorch gave at the export.
+    """Open a folder that ``mimicam export`` wrote, and compare each network with PyTorch's outputs
+    at the export.
 
-    All of it stays in fp32: a generator in bf16 is off by up to 0.25 (its sampling grids), and the codes that an encoder
-    reads are added up over the whole latent.
+    All of it runs in fp32. A generator in bf16 is off by up to 0.25 (its sampling grids). The codes
+    that an encoder reads are summed over the whole latent.
 
     Args:
         folder: holds a manifest.

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from mimicam.engine.backends.networks import ModelInfo, Networks
 
 BackendName = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
-"""What a user may ask for. ``auto`` is each family's own choice."""
+"""Names that ``--backend`` accepts. ``auto`` is each family's own choice."""
 
 ExportReader = Callable[[Path, str, int | None], tuple[Networks, ModelInfo]]
 """Opens a folder of ``mimicam export``. Takes the folder, the network that reads the portrait, and the inference

@@ -1,4 +1,4 @@
-"""Networks in eager PyTorch: the reference, and the way on a CUDA device without TensorRT. fp32."""
+"""Networks in eager PyTorch, in fp32: the reference, and the way on a CUDA device without TensorRT."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TorchNetworks:
 
 @contextmanager
 def needs_torch(path: Path) -> Iterator[None]:
-    """Around imports that a model's file needs.
+    """Turn a failed import within into an error that names the remedy.
 
     Raises:
         EngineError: PyTorch is not installed.
@@ -65,14 +65,14 @@ def needs_torch(path: Path) -> Iterator[None]:
 
 
 def torch_device() -> torch.device:
-    """The GPU where PyTorch has one, else the CPU."""
+    """Return the GPU where PyTorch has one, else the CPU."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def torch_info(name: str, sha256: str, size: int) -> ModelInfo:
-    """Facts of a model of ``size`` pixels on `torch_device`."""
+    """Describe a model of ``size`` pixels on `torch_device`."""
     import torch
 
     backend = f"torch {torch.__version__} fp32, {torch_device().type}"

@@ -1,7 +1,9 @@
-"""One GPU and one stream of it, through PyTorch: memory, copies, captured graphs. Importing this needs no torch.
+"""One GPU and one stream of it, through PyTorch: memory, copies, captured graphs. Importing this
+needs no torch.
 
-A session has one ``Gpu``: all its work queues there, so a whole step (upload, networks, download) is captured once as a CUDA
-graph and replayed for each frame; the host waits for that frame's own event and never for the device.
+A session has one ``Gpu`` and all its work runs on that stream. A whole step (upload, networks,
+download) is captured once as a CUDA graph and replayed for each frame. The host waits for that
+frame's own event and never for the device.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WARM_UPS = 3
-"""Runs before a capture: lazy loading and the first allocations are not allowed inside one (CUDA programming
-guide, "Creating a Graph Using Stream Capture")."""
+"""Runs before a capture. Lazy loading and the first allocations are not allowed inside one (CUDA
+programming guide, "Creating a Graph Using Stream Capture")."""
 
 _PATIENCE_NS = 2_000_000
-"""How long a wait for a frame asks before it sleeps."""
+"""Nanoseconds that a wait for a frame polls its event before the thread sleeps."""
 
 
 class Gpu(Protocol):
@@ -43,22 +45,22 @@ class Gpu(Protocol):
     """Address of the stream."""
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Device memory."""
+        """Allocate device memory, filled with zeros."""
 
     def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Host memory that the device copies from and to without help of the processor."""
+        """Allocate page-locked host memory, for asynchronous copies."""
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``work`` queues; the result queues it again, in one call."""
+        """Record what ``work`` queues. The result replays it in one call."""
 
     def on_stream(self, work: Callable[[], None]) -> None:
-        """Run ``work`` with its copies and kernels on this stream."""
+        """Run ``work`` with this stream as the current one."""
 
     def wait_for_current_stream(self) -> None:
-        """What is queued here from now on starts after what the calling thread has queued elsewhere."""
+        """Let later work on this stream wait for the calling thread's current stream."""
 
     def record_event(self) -> Callable[[], None]:
-        """Mark the present end of the stream; the result waits until the GPU is there."""
+        """Record an event at the present end of the stream. The result waits for it."""
 
 
 class CudaGpu:
@@ -116,38 +118,39 @@ class CudaGpu:
         self._stream.wait_stream(self._torch.cuda.current_stream(self._device))
 
     def record_event(self) -> Callable[[], None]:
-        """See ``Gpu``. The waiting thread asks for 2 ms, then sleeps: to be woken takes an interrupt, tens of
-        microseconds in a virtual machine."""
+        """See ``Gpu``. The waiting thread polls for 2 ms, then sleeps. Waking takes an interrupt:
+        tens of microseconds in a virtual machine."""
         event = self._torch.cuda.Event(blocking=True)
         event.record(self._stream)
         return partial(_wait, event)
 
 
 class Upload:
-    """Host values into a device tensor. Within a captured step the copy is part of the graph."""
+    """Copies host values into a device tensor. Within a captured step the copy is part of the
+    graph."""
 
     def __init__(self, gpu: Gpu, target: Tensor) -> None:
         self.target, self._staging = target, gpu.pinned(tuple(target.shape), target.dtype)
-        """Where they arrive."""
+        """The tensor that receives the values."""
         self.host: Array = self._staging.numpy()
-        """Write here before the step starts, and not again before its download is there."""
+        """Write here before the step starts. Write again only after its download has arrived."""
 
     def enqueue(self) -> None:
-        """Queue the copy."""
+        """Queue the copy on the current stream."""
         self.target.copy_(self._staging, non_blocking=True)
 
 
 class Download:
-    """A device tensor into host values."""
+    """Copies a device tensor into host values."""
 
     def __init__(self, gpu: Gpu, source: Tensor) -> None:
         self.source, self._staging = source, gpu.pinned(tuple(source.shape), source.dtype)
-        """Where they come from."""
+        """The tensor that is read."""
         self.host: Array = self._staging.numpy()
         """Read here after waiting for the step."""
 
     def enqueue(self) -> None:
-        """Queue the copy."""
+        """Queue the copy on the current stream."""
         self._staging.copy_(self.source, non_blocking=True)
 
 
@@ -164,14 +167,16 @@ class CapturedGraph:
         self._gpu, self._replay = gpu, gpu.capture(work)
 
     def __call__(self) -> Callable[[], None]:
-        """Queue the step. Returns before the GPU has done it; the result waits for this step alone."""
+        """Replay the graph. Returns before the GPU has run it; the result waits for this replay
+        alone."""
         self._replay()
         return self._gpu.record_event()
 
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """No garbage collection within: it might free pinned memory or another graph, which a capture does not allow."""
+    """Prevent garbage collection within. It might free pinned memory or another graph, which a
+    capture does not allow."""
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()
@@ -192,9 +197,11 @@ def _wait(event: torch.cuda.Event) -> None:
 
 
 def driver_version() -> str:
-    """The NVIDIA driver's own version, from its management library, or where that is not found from ``nvidia-smi``.
+    """Read the NVIDIA driver's version from its management library, or from ``nvidia-smi`` where
+    that is not found.
 
-    ``unknown`` where neither is: PyTorch has found the GPU, and the version only tells plans of one driver from another's.
+    ``unknown`` where neither is there. PyTorch has found the GPU by then; the version only
+    separates plans of different drivers.
 
     Raises:
         EngineError: the driver does not answer.

@@ -1,7 +1,7 @@
 """Networks on one GPU stream, each with memory of its own: TensorRT plans, or modules in PyTorch.
 
-What runs them is chosen: ``eager`` and ``compile`` (PyTorch), or plans; and so is whether a network's work is captured
-as a CUDA graph. There is no silent fallback from one to another.
+The caller chooses what runs them: plans, or PyTorch as it is (``eager``) or compiled (``compile``).
+There is no silent fallback from one to another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Engine = Literal["eager", "compile"]
-"""``compile`` is torch.compile, which takes a minute or more a network the first time."""
+"""``compile`` is torch.compile. It takes a minute or more for each network the first time."""
 
 
 class BoundNetwork(Protocol):
@@ -30,7 +30,8 @@ class BoundNetwork(Protocol):
     outputs: dict[str, Tensor]
 
     def enqueue(self) -> None:
-        """Queue one run on the current stream. Neither waits nor, once warm, allocates outside a graph's memory."""
+        """Queue one run on the current stream. It neither waits nor, once warm, allocates outside a
+        graph's memory."""
 
 
 class TorchNetwork:
@@ -88,21 +89,23 @@ class TorchNetwork:
 
 
 class InputCache:
-    """What each network's inputs hold: a portrait's maps are the same tensors frame after frame, and are copied once."""
+    """Tracks the tensors that each network's inputs hold. A portrait's maps are the same tensors
+    frame after frame, so they are copied once."""
 
     def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu) -> None:
         self._networks, self._gpu = networks, gpu
         self._held: dict[tuple[str, str], Tensor] = {}
 
     def give(self, network: str, values: Mapping[str, Tensor]) -> None:
-        """Queue copies of what a network's inputs do not hold yet. A network's output is always copied."""
+        """Queue copies of the values that a network's inputs do not hold yet. A network's output is
+        always copied."""
         fresh = [(name, value) for name, value in values.items() if self._is_fresh(network, name, value)]
         own = self._networks[network].inputs
         copy_all(self._gpu, [(own[name], value) for name, value in fresh])
         self._held.update({(network, name): value for name, value in fresh})
 
     def overwritten(self, network: str, *names: str) -> None:
-        """Somebody else has written to these inputs, or to all of them."""
+        """Forget what these inputs hold, or all of them: other code has written to them."""
         for name in names or tuple(self._networks[network].inputs):
             self._held.pop((network, name), None)
 
@@ -112,7 +115,7 @@ class InputCache:
 
 
 class GpuNetworks:
-    """See `engine.backends.networks.Networks`: each network's run is one captured graph, or is queued as it is."""
+    """See `engine.backends.networks.Networks`. Each network's run is one captured graph."""
 
     def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu) -> None:
         """Capture.
@@ -123,7 +126,7 @@ class GpuNetworks:
         """
         self.networks, self.gpu = networks, gpu
         self.inputs = InputCache(networks, gpu)
-        """What the networks hold; whoever else runs them keeps account here."""
+        """Shared by all code that runs these networks."""
         inputs = (value for network in networks.values() for value in network.inputs.values())
         self._map_like = next(value for value in inputs if value.dim() == 4)
         self._start = {name: gpu.capture(network.enqueue) for name, network in networks.items()}
@@ -147,7 +150,8 @@ class GpuNetworks:
         return self.fetch(value)
 
     def run(self, network: str, **inputs: Tensor) -> Mapping[str, Tensor]:
-        """See `engine.backends.networks.Networks.run`. An input that is the last run's own is not copied again."""
+        """See `engine.backends.networks.Networks.run`. An input that is already held is not copied
+        again."""
         chosen = self.networks[network]
         self.gpu.wait_for_current_stream()
         if inputs.keys() != chosen.inputs.keys():
@@ -159,7 +163,7 @@ class GpuNetworks:
 
 
 def prepare_kernels(gpu: Gpu) -> None:
-    """Compile what stands around the networks, before anything is captured or shown.
+    """Compile the kernels around the networks, before a capture and before the first frame.
 
     Raises:
         KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
@@ -184,7 +188,7 @@ def copy_all(gpu: Gpu, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
 
 
 def laid_out(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Pictures and maps in the networks' type, channels last; vectors stay float32."""
+    """Convert pictures and maps to the networks' type, channels last. Vectors stay float32."""
     import torch
 
     if value.dim() != 4:

@@ -1,11 +1,12 @@
-"""TensorRT 8.6, 10, 11 and TensorRT for RTX behind one small interface. Importing this needs none of them.
+"""TensorRT 8.6, 10, 11 and TensorRT for RTX behind one small interface. Importing this needs none
+of them.
 
-What differs (each maker's release notes):
+The differences, from each maker's release notes:
 
-- 8.6 needs the explicit-batch flag and knows no strong typing: there a float16 ONNX file needs the builder's FP16
-  flag. 10 has strong typing as a flag. 11 and RTX 1.x are always strongly typed, and lack the FP16 flag.
-- RTX compiles its kernels on the user's GPU at load time (a runtime cache keeps them), builds without a GPU, and
-  takes the compute capabilities to build for. The others time kernels on the GPU at build time (a timing cache).
+- 8.6 needs the explicit-batch flag and has no strong typing. A float16 ONNX file needs the builder's FP16 flag
+  there. 10 has strong typing as a flag. 11 and RTX 1.x are always strongly typed, and lack the FP16 flag.
+- RTX compiles its kernels on the user's GPU at load time, and a runtime cache keeps them. It builds without a GPU,
+  for the compute capabilities it is given. The others time kernels on the GPU at build time (a timing cache).
 - Progress monitors came with 10.
 """
 
@@ -45,12 +46,13 @@ _NO_RTX = ("8.0", "9.0")
 
 
 class PlanNotLoaded(EngineError):  # noqa: N818 - what happened, as PlanRefused
-    """TensorRT does not take a plan: another version wrote it, or it is damaged. A stored one is built anew."""
+    """TensorRT does not accept a plan: another version wrote it, or it is damaged. A stored one is
+    rebuilt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """What to build."""
+    """One build: the ONNX file, its shapes, its precision, its targets."""
 
     onnx: Path
     """float32, or mixed precision with the types in the file."""
@@ -84,7 +86,7 @@ class TensorRt:
 
     @property
     def name(self) -> str:
-        """``tensorrt-rtx 1.7.1.116``"""
+        """Flavour and version: ``tensorrt-rtx 1.7.1.116``."""
         return f"{self.flavour} {self.version}"
 
     def build(
@@ -115,7 +117,7 @@ class TensorRt:
         return Built(plan=bytes(plan), timing_cache=None if kept is None else bytes(kept.serialize()))
 
     def take_plugins(self, compute_capability: str) -> None:
-        """Make our plug-ins known, before a network that has them is built or loaded.
+        """Register our plug-ins, before a network that has them is built or loaded.
 
         Raises:
             EngineError: this TensorRT takes none from Python.
@@ -210,10 +212,10 @@ class TensorRt:
 
 
 def find(flavour: Flavour) -> TensorRt:
-    """The installed TensorRT of this flavour.
+    """Import the installed TensorRT of this flavour.
 
     Raises:
-        EngineError: it is not installed, or does not load; says how to install it.
+        EngineError: it is not installed, or does not load; with the command that installs it.
     """
     tried = []
     for name in _MODULES[flavour]:
@@ -226,7 +228,8 @@ def find(flavour: Flavour) -> TensorRt:
 
 @dataclass
 class _Log:
-    """TensorRT's messages: into our log, and the errors kept for the one line the user reads."""
+    """Forwards TensorRT's messages to our log, and keeps the errors for the one line that the user
+    reads."""
 
     errors: list[str] = field(default_factory=list)
 
@@ -245,7 +248,7 @@ class _Log:
 
 
 def _logger_class(module: Any) -> Any:
-    """A class made at run time, since its base comes from whichever TensorRT is installed."""
+    """Make a logger class. Its base comes from whichever TensorRT is installed."""
 
     class Logger(module.ILogger):  # type: ignore[misc]
         def __init__(self, target: _Log) -> None:
@@ -259,7 +262,7 @@ def _logger_class(module: Any) -> Any:
 
 
 def _monitor(module: Any, progress: Progress) -> Any:
-    """TensorRT's progress as calls of ``progress``; None where it has no monitor (8.6)."""
+    """Make a monitor that forwards progress; None where TensorRT has no monitors (8.6)."""
     if not hasattr(module, "IProgressMonitor"):
         return None
 
@@ -285,7 +288,8 @@ def _monitor(module: Any, progress: Progress) -> Any:
 
 
 def find_tensorrt(gpu: Gpu) -> TensorRt:
-    """The installed TensorRT that supports this GPU; for an RTX card the one made for it comes first."""
+    """Find the installed TensorRT that supports this GPU. For an RTX card TensorRT for RTX comes
+    first."""
     flavours: tuple[Flavour, ...] = ("tensorrt-rtx", "tensorrt")
     reasons = []
     for flavour in flavours if gpu.compute_capability not in _NO_RTX else flavours[1:]:

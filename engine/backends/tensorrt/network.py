@@ -44,7 +44,7 @@ class TensorRtNetwork:
             plan: its content.
             gpu: where it runs.
             runtime_cache: TensorRT for RTX: kernels it compiled on an earlier start.
-            network: names the ports, in order, where the plan's own names are another's (torch-tensorrt's).
+            network: names the tensors, in order, where the plan's own names are another's (torch-tensorrt's).
 
         Raises:
             EngineError: the plan is refused, or the GPU's memory is full.
@@ -57,7 +57,7 @@ class TensorRtNetwork:
         self._is_input = {name: self._mode(api.module, name) for name in names}
         self._own = self._own_names(names, network)
         for name in names:
-            self._add_port(name)
+            self._add_tensor(name)
 
     def enqueue(self) -> None:
         """Queue one run. Neither waits nor allocates.
@@ -69,7 +69,7 @@ class TensorRtNetwork:
             raise EngineError("TensorRT did not start a network: restart mimicam, or choose another backend")
 
     def run(self, inputs: export_folder.Arrays) -> dict[str, Array]:
-        """Copy in, run once, wait, copy out: for checks, not for frames."""
+        """Copy in, run once, wait, copy out. For checks, not for frames."""
         import torch
 
         def work() -> None:
@@ -82,7 +82,8 @@ class TensorRtNetwork:
         return {name: value.cpu().numpy() for name, value in self.outputs.items()}
 
     def warm_up(self) -> None:
-        """Run once on whatever the inputs hold, and wait: TensorRT for RTX compiles its kernels then."""
+        """Run once on the inputs' present values, and wait. TensorRT for RTX compiles its kernels
+        then."""
         self._gpu.on_stream(self.enqueue)
         self._gpu.record_event()()
 
@@ -90,7 +91,7 @@ class TensorRtNetwork:
         return bool(self._engine.get_tensor_mode(name) == module.TensorIOMode.INPUT)
 
     def _own_names(self, names: list[str], network: NetworkFile | None) -> dict[str, str]:
-        """The plan's name of each port, by the network's: the same, or by order."""
+        """Map each tensor's name to the plan's own: the same, or by order."""
         inputs, outputs = ([n for n in names if self._is_input[n] is side] for side in (True, False))
         if network is None:
             return {name: name for name in names}
@@ -103,7 +104,7 @@ class TensorRtNetwork:
             )
         return dict(zip(wanted, inputs + outputs, strict=True))
 
-    def _add_port(self, name: str) -> None:
+    def _add_tensor(self, name: str) -> None:
         is_input = self._is_input[name]
         shape = tuple(self._engine.get_tensor_shape(name))
         if is_input and -1 in shape:
@@ -128,10 +129,12 @@ def open_network(
     progress: Progress | None = None,
     batch: int = 1,
 ) -> TensorRtNetwork:
-    """A network of an exported model: from its stored plan, or a new one that was compared with PyTorch.
+    """Open a network of an exported model: from its stored plan, or from a new one that was
+    compared with PyTorch.
 
-    A build takes seconds with TensorRT for RTX and minutes with TensorRT; run it in a thread of its own while another
-    backend serves frames. ``batch``: pictures at once; only files with a dynamic batch take more than one.
+    A build takes seconds with TensorRT for RTX and minutes with TensorRT. Run it in a thread of its
+    own while another backend draws. ``batch``: pictures at once; only files with a dynamic batch
+    take more than one.
 
     Raises:
         EngineError: the export is damaged, the plan does not build, or it is not the reference.
@@ -163,13 +166,14 @@ def open_network(
     try:
         return opened()
     except PlanNotLoaded as refusal:
-        _log.info("building the plan of %s anew: %s", name, refusal)
+        _log.info("rebuilding the plan of %s: %s", name, refusal)
         cache.evict(key)
         return opened()
 
 
 def is_built(folder: Path, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> bool:
-    """Whether every network of an export has a stored plan for this GPU, so that opening takes no time.
+    """Check whether every network of an export has a stored plan for this GPU, so that opening is
+    fast.
 
     Raises:
         EngineError: the export is damaged.
@@ -186,7 +190,8 @@ def is_built(folder: Path, *, api: TensorRt, gpu: Gpu, cache: PlanCache) -> bool
 def store_verified(
     folder: Path, name: str, plan: bytes, *, api: TensorRt, gpu: Gpu, cache: PlanCache
 ) -> None:
-    """Compare a plan that somebody else built with PyTorch, and store it where ``open_network`` finds it.
+    """Compare a plan that other code built with PyTorch, and store it where ``open_network`` finds
+    it.
 
     Raises:
         EngineError: it is not the reference; then nothing is stored.
@@ -212,7 +217,7 @@ def _verify(
 
 
 def batched(network: NetworkFile, batch: int) -> NetworkFile:
-    """A network's entry for so many pictures at once."""
+    """Return a network's entry for ``batch`` pictures at once."""
     if batch == 1:
         return network
     inputs, outputs = (
@@ -225,7 +230,7 @@ def batched(network: NetworkFile, batch: int) -> NetworkFile:
 def build_request(
     folder: Path, manifest: Manifest, network: NetworkFile, compute_capabilities: tuple[str, ...] = ()
 ) -> BuildRequest:
-    """What to ask of ``TensorRt.build``.
+    """Describe a build for ``TensorRt.build``.
 
     Raises:
         EngineError: the ONNX file is missing or has changed, or its int8 form is the one for CPUs.
@@ -244,7 +249,7 @@ def build_request(
 
 
 def plan_key(manifest: Manifest, network: NetworkFile, api: TensorRt, gpu: Gpu) -> PlanKey:
-    """What a network's plan on this GPU depends on."""
+    """List everything that a network's plan on this GPU depends on."""
     return PlanKey(
         network=network.name,
         gpu=gpu.name,

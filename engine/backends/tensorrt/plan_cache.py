@@ -1,7 +1,8 @@
 """Built TensorRT plans on disk, and the reasons not to trust one.
 
-A plan is code for one GPU, one driver and one runtime: it is never downloaded, and it is loaded only when it is
-this user's own file, unchanged since it was compared with the reference. Anything else is refused and rebuilt.
+A plan is machine code for one GPU, one driver and one runtime. It is never downloaded. It is loaded
+only when it is this user's own file, unchanged since it was compared with the reference. Anything
+else is refused and rebuilt.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanKey:
-    """Everything a plan depends on. Two different keys never share a file."""
+    """Everything that a plan depends on. Two different keys never share a file."""
 
     network: str
     """Which network of the model: part of the file's name, for people."""
@@ -86,7 +87,7 @@ class PlanCache:
         _check_folder(self.folder)
 
     def path(self, key: PlanKey) -> Path:
-        """Where a key's plan lies, if there is one."""
+        """Return the file of a key's plan, whether it exists or not."""
         return self.folder / f"{key.network}-{key.digest()[:24]}.plan"
 
     def load(self, key: PlanKey) -> bytes:
@@ -120,7 +121,8 @@ class PlanCache:
     def get_or_build(
         self, key: PlanKey, build: Callable[[], bytes], verify: Callable[[bytes], None]
     ) -> bytes:
-        """The stored plan, or a new one, which is compared with the reference before anyone may use it.
+        """Return the stored plan, or build one, which is compared with the reference before it is
+        used.
 
         Args:
             key: what the plan is for.
@@ -140,21 +142,22 @@ class PlanCache:
         return plan
 
     def evict(self, key: PlanKey) -> None:
-        """Remove a plan that its runtime does not take, and the kernels beside it."""
+        """Remove a plan that its runtime does not accept, and the kernels beside it."""
         for path in (self.path(key), self.runtime_cache(key)):
             path.unlink(missing_ok=True)
 
     def timing_cache(self, key: PlanKey) -> Path:
-        """Where measurements of kernels lie that a rebuild on the same GPU, driver and runtime may reuse."""
+        """Return the file of kernel timings that a rebuild on the same GPU, driver and runtime may
+        reuse."""
         same = "|".join((key.gpu, key.compute_capability, key.driver, key.runtime))
         return self.folder / f"timing-{hashlib.sha256(same.encode()).hexdigest()[:24]}.cache"
 
     def runtime_cache(self, key: PlanKey) -> Path:
-        """Where the kernels lie that TensorRT for RTX compiled when it first ran a plan."""
+        """Return the file of kernels that TensorRT for RTX compiled when it first ran a plan."""
         return self.path(key).with_suffix(".kernels")
 
     def read(self, path: Path) -> bytes | None:
-        """One of the two files above, when it is this user's own."""
+        """Read one of the two files above, if it is this user's own."""
         try:
             return _read_own_file(path)
         except PlanRefused as refusal:
@@ -192,9 +195,9 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _read_own_file(path: Path) -> bytes:
-    """Content of a regular file that belongs to this user and that nobody else can write.
+    """Read a regular file that belongs to this user and that no other user can write.
 
-    Checked on the open file, so that it cannot be swapped in between.
+    The open file is checked, so that it cannot be swapped in between.
     """
     # O_NONBLOCK: opening a pipe that someone put there must not wait for a writer.
     flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_BINARY", "O_NONBLOCK"))
@@ -238,7 +241,7 @@ def _split(content: bytes) -> tuple[dict[str, object], bytes]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Who can write to the folder can exchange what lies in it."""
+    """Refuse a folder that others can write to: they could replace the plans in it."""
     if not _POSIX:
         return  # %LOCALAPPDATA% is its owner's own by access list
     status = folder.stat()

@@ -1,8 +1,10 @@
-"""``mimicam::warp_blend`` as a TensorRT plug-in, by its quick-deploy decorators (10.7 and later; not RTX).
+"""``mimicam::warp_blend`` as a TensorRT plug-in, by its quick-deploy decorators (10.7 and later;
+not RTX).
 
-Where TensorRT takes compiled kernels (``aot_impl``, 10.8 on) a plan carries ours as PTX and needs no Python to run;
-before that it calls back into Python (``impl``). Written against the TensorRT Python API reference, "tensorrt.plugin":
-numbers travel between the inputs and the outputs, and annotations are read when a function is registered.
+From 10.8 on TensorRT takes compiled kernels (``aot_impl``): a plan carries ours as PTX and needs no
+Python to run. Before that it calls back into Python (``impl``). Written against the TensorRT Python
+API reference, "tensorrt.plugin": numbers are passed between the inputs and the outputs, and
+annotations are read when a function is registered.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ TYPES = ("FP16, FP16, FP32, FP16, FP16", "FP32, FP32, FP32, FP32, FP32")
 """Feature, activation, flow; warped, blended. The flow places pixels: float32 always."""
 _LINEAR = "LINEAR, LINEAR, LINEAR, LINEAR, LINEAR"
 _HWC8 = "HWC8, HWC8, LINEAR, HWC8, HWC8"
-"""Channels last in eights, as TensorRT's half-precision convolutions want them: without it each map is turned twice."""
+"""Channels last in eights, as TensorRT's half-precision convolutions want them. Without it each map
+is transposed twice."""
 
 _registered: set[int] = set()
 
@@ -33,7 +36,7 @@ def available(module: Any) -> Any | None:
 
 
 def register(module: Any, compute_capability: str) -> None:
-    """Make the plug-in known to TensorRT, once a process.
+    """Register the plug-in with TensorRT, once a process.
 
     Args:
         module: the installed TensorRT.
@@ -59,7 +62,7 @@ def register(module: Any, compute_capability: str) -> None:
 
 
 def _annotated(function: Callable[..., Any], tensor: type, others: dict[str, Any]) -> Callable[..., Any]:
-    """With real types for annotations: TensorRT reads them, and strings it does not understand."""
+    """Set real types as annotations. TensorRT reads them, and does not understand strings."""
     function.__annotations__ = dict.fromkeys(("feature", "activation", "flow"), tensor) | others
     return function
 
@@ -127,7 +130,8 @@ def _launch_of(plugin: Any, shape: Any, *, half: bool, packed: bool) -> tuple[st
 
 
 def _called_back(plugin: Any) -> None:
-    """TensorRT hands out addresses and its stream; the kernel is queued there, nothing is copied."""
+    """Register the callback form. TensorRT passes addresses and its stream; the kernel is queued
+    there and nothing is copied."""
     pair = tuple[plugin.Tensor, plugin.Tensor]
 
     def implement(feature: Any, activation: Any, flow: Any, outputs: Any, stream: Any) -> None:
