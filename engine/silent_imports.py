@@ -1,6 +1,8 @@
-"""The one place that imports libraries which report their use to their makers, with that switched off.
+"""Imports libraries that report their use to their makers, with that switched off. The only place
+that does.
 
-Import OpenVINO from here: ``from mimicam.engine.silent_imports import ov``. A test finds every import that does not.
+Import OpenVINO from here: ``from mimicam.engine.silent_imports import ov``. A test finds every
+import that does not.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ __all__ = ["onnxruntime", "ov"]
 
 
 def onnxruntime() -> Any:
-    """ONNX Runtime, which on Windows reports sessions to Microsoft unless it is told not to.
+    """Import ONNX Runtime, with the reports switched off that it sends to Microsoft on Windows.
 
     Raises:
         ImportError: it is not installed.

@@ -18,7 +18,7 @@ _FPS_MEMORY = 0.95
 
 
 def reason_of(sink: Sink, error: Exception) -> EngineError:
-    """Why a sink broke, in one line; what it did not foresee too."""
+    """Turn any error of a sink into one line for the user."""
     if isinstance(error, EngineError):
         return error
     text = " ".join(str(error).split()) or "no more is known"
@@ -32,7 +32,7 @@ class SinkWorker:
         self.sink = sink
         self.slot: LatestSlot[Frame] = LatestSlot(drops, sink.name)
         self.opened = threading.Event()
-        """Set once ``open`` is over; ``failure`` says how."""
+        """Set once ``open`` has returned or failed; ``failure`` holds the error."""
         self.failure: BaseException | None = None
         self.age = Histogram()
         """Frame age at the end of ``write``: capture to written."""
@@ -41,14 +41,14 @@ class SinkWorker:
         self.reset()
 
     def reset(self) -> None:
-        """Count from here, as after a warm-up."""
+        """Count from now on, as after a warm-up."""
         self.written, self.first_ns, self.last_ns, self.last_seq = 0, 0, 0, -1
         self._period_s = 0.0
         self.age.clear()
 
     @property
     def fps_now(self) -> float:
-        """Frames a second over the last twenty or so; 0 before the second."""
+        """Frames a second over the last twenty or so; 0 before the second frame."""
         return 1 / self._period_s if self._period_s else 0.0
 
     def open(self, size: tuple[int, int], fps: float) -> None:
@@ -63,7 +63,7 @@ class SinkWorker:
             self.opened.set()
 
     def run(self, size: tuple[int, int], fps: float) -> None:
-        """The sink's whole life, for a thread of its own."""
+        """Open the sink, write frames until the slot closes, close it. For a thread of its own."""
         self.open(size, fps)
         try:
             while self.turn():
@@ -72,7 +72,7 @@ class SinkWorker:
             self.sink.close()
 
     def turn(self) -> bool:
-        """Write the frame that waits, if one comes soon. False: nothing will come any more."""
+        """Write the waiting frame, if one comes soon. False: the slot is closed and empty."""
         try:
             frame = self.slot.take(_POLL_S)
         except Closed:
@@ -83,7 +83,7 @@ class SinkWorker:
         return True
 
     def give_up(self) -> None:
-        """Count what the sink was given and will not write: it broke, or hangs."""
+        """Count the frames that a broken or hanging sink took and will not write."""
         self.slot.close()
         with suppress(Closed):
             while self.slot.take(0.0) is not None:
@@ -110,7 +110,7 @@ class SinkWorker:
         self.written += 1
 
     def report(self) -> SinkReport:
-        """What was written so far."""
+        """Report frames written so far, their rate and age."""
         span_s = (self.last_ns - self.first_ns) / 1e9
         fps = (self.written - 1) / span_s if span_s > 0 else 0.0
         return SinkReport(

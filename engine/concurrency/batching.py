@@ -1,7 +1,8 @@
-"""Several sessions on one GPU: requests that come within a deadline run as one batch.
+"""Batches of frames from several sessions on one GPU: requests that arrive within a deadline run
+together.
 
-A batch of eight costs far less than eight batches of one, and waiting for the other seven costs a frame nothing that a
-person sees as long as the wait is a few milliseconds. Each session has a slot; in a slot the newest frame wins.
+A batch of eight costs far less than eight batches of one. A wait of a few milliseconds for the
+other seven is not visible. Each session has a slot, and in a slot the newest frame wins.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Superseded(Exception):  # noqa: N818 - an answer, not a fault: the session
 
 
 class Ticket(Generic[In, Out]):
-    """A request on its way."""
+    """A request and, later, its result."""
 
     def __init__(self, item: In) -> None:
         self.item = item
@@ -47,18 +48,18 @@ class Ticket(Generic[In, Out]):
         return self._result  # type: ignore[return-value]
 
     def succeed(self, result: Out) -> None:
-        """The batch is done."""
+        """Deliver the result of the batch."""
         self._result = result
         self._done.set()
 
     def fail(self, error: BaseException) -> None:
-        """It never will be."""
+        """Deliver the error that ends the wait."""
         self._error = error
         self._done.set()
 
 
 class Gather(Generic[In, Out]):
-    """Which requests go together, and when. No threads, no clock of its own."""
+    """Decides which requests form a batch, and when. No threads, no clock of its own."""
 
     def __init__(self, *, most: int, wait_ns: int) -> None:
         """``most`` sessions a batch; the first request waits at most ``wait_ns`` for the others.
@@ -70,12 +71,12 @@ class Gather(Generic[In, Out]):
             raise ValueError(f"most must be at least 1 and wait_ns not negative, got {most} and {wait_ns}")
         self._most, self._wait_ns = most, wait_ns
         self.expected = most
-        """How many sessions there are: more than that need not be waited for."""
+        """Number of sessions. A batch that holds all of them waits no longer."""
         self._waiting: dict[int, Ticket[In, Out]] = {}
         self._since_ns = 0
 
     def offer(self, slot: int, ticket: Ticket[In, Out], now_ns: int) -> Ticket[In, Out] | None:
-        """Add a request; the older one of the same session comes back."""
+        """Add a request and return the older one of the same session, if it still waits."""
         if not self._waiting:
             self._since_ns = now_ns
         older = self._waiting.get(slot)
@@ -84,18 +85,19 @@ class Gather(Generic[In, Out]):
 
     @property
     def due_ns(self) -> int | None:
-        """When the batch starts, if something waits. A full one is due at once."""
+        """Time at which the batch starts; None while nothing waits. A full one is due at once."""
         if not self._waiting:
             return None
         return self._since_ns + (0 if self.is_full else self._wait_ns)
 
     @property
     def is_full(self) -> bool:
-        """Whether waiting longer would bring nothing."""
+        """Whether a longer wait would add no request."""
         return len(self._waiting) >= min(self._most, self.expected)
 
     def take(self, now_ns: int) -> dict[int, Ticket[In, Out]]:
-        """The batch, by slot; empty when none is due. Slots beyond ``most`` wait for the next one, oldest first."""
+        """Take the batch, by slot; empty when none is due. Slots beyond ``most`` wait for the next
+        one, oldest first."""
         if self.due_ns is None or now_ns < self.due_ns:
             return {}
         slots = list(self._waiting)[: self._most]
@@ -103,14 +105,14 @@ class Gather(Generic[In, Out]):
         return {slot: self._waiting.pop(slot) for slot in slots}
 
     def clear(self) -> list[Ticket[In, Out]]:
-        """Everything that waits, taken out."""
+        """Take out all waiting requests."""
         left = list(self._waiting.values())
         self._waiting.clear()
         return left
 
 
 class Batcher(Generic[In, Out]):
-    """One thread runs batches (``turn`` in a loop, or ``run``); any number of sessions submit."""
+    """Runs batches on one thread (``turn`` in a loop, or ``run``) for any number of sessions."""
 
     def __init__(
         self,
@@ -131,7 +133,7 @@ class Batcher(Generic[In, Out]):
         self._failure: BaseException | None = None
 
     def expect(self, sessions: int) -> None:
-        """So many sessions send frames from now on; once all of them wait, nobody waits longer."""
+        """Set how many sessions send frames. Once all of them wait, the batch starts."""
         with self._lock:
             self._gather.expected = max(sessions, 1)
             if self._gather.is_full:
@@ -142,7 +144,7 @@ class Batcher(Generic[In, Out]):
 
         Raises:
             Closed: the batcher is closed.
-            BaseException: what an earlier batch failed with: nobody runs any more.
+            BaseException: the error of an earlier batch, which ended the thread.
         """
         ticket: Ticket[In, Out] = Ticket(item)
         with self._lock:
@@ -166,7 +168,9 @@ class Batcher(Generic[In, Out]):
         with self._lock:
             due_ns = self._gather.due_ns
         if due_ns is not None:
+            # `_go` ends the wait early: the batch is full, or the batcher is closed.
             self._clock.wait_until(due_ns, self._go)
+        # Taken only now, under the lock: requests may have arrived, or been replaced, during the wait.
         with self._lock:
             batch = self._gather.take(self._clock.now_ns())
             self._settle()
@@ -180,7 +184,7 @@ class Batcher(Generic[In, Out]):
             pass
 
     def close(self) -> None:
-        """Stop. What waits is told so."""
+        """Stop. Waiting requests end with `Closed`."""
         self._end(Closed())
 
     def _end(self, why: BaseException) -> None:
@@ -193,7 +197,7 @@ class Batcher(Generic[In, Out]):
             ticket.fail(why)
 
     def _settle(self) -> None:
-        """What the two events say after a batch was taken. Under the lock."""
+        """Clear the events that no longer hold after a batch was taken. Call it under the lock."""
         if self._closed:
             return
         if self._gather.due_ns is None:
@@ -206,7 +210,7 @@ class Batcher(Generic[In, Out]):
             results = self._work({slot: ticket.item for slot, ticket in batch.items()})
             pairs = [(ticket, results[slot]) for slot, ticket in batch.items()]
         except BaseException as error:
-            # Every session hears of it, now or with its next frame; the thread ends.
+            # Each session gets the error, now or with its next frame; the thread ends.
             with self._lock:
                 self._failure = error
             for ticket in batch.values():

@@ -1,4 +1,4 @@
-"""Arrays that are used again once nobody holds them."""
+"""Reuse arrays once no other code refers to them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ S = TypeVar("S", bound=np.generic)
 
 
 class BufferPool(Generic[S]):
-    """Hands out arrays of one shape. A buffer is free when only the pool refers to it, or to a view of it.
+    """Hands out arrays of one shape. A buffer is free when only the pool refers to it, or to a view
+    of it.
 
-    Frames and drives are values that others may hold for as long as they like, so nobody gives a buffer back:
-    the reference count says it. Not thread-safe: one writer per pool.
+    Frames are values that other code may hold for any time, so no one returns a buffer: the
+    reference count decides. Not thread-safe: one writer per pool.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: type[S], count: int = 6) -> None:
@@ -30,7 +31,7 @@ class BufferPool(Generic[S]):
         self._next = 0
 
     def take(self) -> npt.NDArray[S]:
-        """A buffer nobody holds, with old content. When all are held the pool grows by one."""
+        """Take a free buffer, with old content. When all are in use the pool grows by one."""
         for step in range(len(self._buffers)):
             index = (self._next + step) % len(self._buffers)
             if self._references(index) == self._free_count:
@@ -41,7 +42,7 @@ class BufferPool(Generic[S]):
 
     @property
     def size(self) -> int:
-        """Buffers allocated so far."""
+        """Number of buffers allocated so far."""
         return len(self._buffers)
 
     def _references(self, index: int) -> int:

@@ -8,10 +8,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What paces and measures. One clock per session."""
+    """The source of time for pacing and measuring. One clock per session."""
 
     def now_ns(self) -> int:
-        """Monotonic time, the unit of ``Frame.captured_ns``."""
+        """Read monotonic time, the unit of ``Frame.captured_ns``."""
         ...
 
     def wait_until(self, due_ns: int, stop: threading.Event) -> bool:

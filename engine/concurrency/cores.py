@@ -1,4 +1,5 @@
-"""How many cores this process may use: a pinned process or a container has fewer than the machine."""
+"""Count the cores that this process may use: pinning or a container can leave fewer than the
+machine has."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, at least 1: what it is pinned to, within a container's quota (cgroup v2)."""
+    """Count the cores that this process may run on, at least 1: its pinning, within a container's
+    quota (cgroup v2)."""
     return max(1, min(_pinned_to(), _quota(_QUOTA)))
 
 
@@ -21,7 +23,8 @@ def _pinned_to() -> int:
 
 
 def _quota(file: Path) -> int:
-    """Whole cores of a file like ``150000 100000``, rounded up; as good as unlimited where there is none."""
+    """Read whole cores from a file like ``150000 100000``, rounded up; practically unlimited
+    without one."""
     try:
         quota, period = file.read_text().split()
         return math.ceil(int(quota) / int(period))

@@ -1,4 +1,4 @@
-"""Ways to end a program: Ctrl-C, SIGTERM, a closed terminal. All of them end it like Ctrl-C, with its files complete."""
+"""End a program alike on Ctrl-C, SIGTERM and a closed terminal, with its files complete."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 _LIKE_CTRL_C = ("SIGTERM", "SIGHUP", "SIGBREAK")
-"""SIGHUP: the terminal was closed, or the user logged out. SIGBREAK: the same on Windows, as C runtimes pass it on."""
+"""SIGHUP: the terminal was closed, or the user logged out. SIGBREAK: the same on Windows, as C
+runtimes forward it."""
 
 
 def end_like_ctrl_c() -> None:
-    """Raise KeyboardInterrupt on the main thread for each of these, but for those that nohup has the program ignore."""
+    """Raise KeyboardInterrupt on the main thread for each of these signals, except those that nohup
+    has the program ignore."""
     for name in _LIKE_CTRL_C:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -22,10 +24,10 @@ def end_like_ctrl_c() -> None:
 
 @contextmanager
 def interrupts_noted() -> Iterator[threading.Event]:
-    """While files are completed, nothing is raised; Ctrl-C and SIGTERM set the event instead.
+    """Set an event on Ctrl-C and SIGTERM instead of raising, while files are completed.
 
-    Not SIGHUP: a closed terminal sends it twice, once by its shell. On another thread than the main one, where Python
-    handles no signals, the event stays as it is.
+    SIGHUP does not set it: a closed terminal sends it twice, once by its shell. Python handles
+    signals on the main thread alone; on another thread the event stays as it is.
     """
     hurry = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,6 +1,6 @@
-"""When to begin the short half of the work, so that it is ready just when the long half is free.
+"""Schedules observing so that it finishes just before drawing of the previous frame ends.
 
-Begun at once, it would wait, and what was seen would be older by that: on a slow machine by nearly a whole drawing.
+Starting earlier would only age the observation: on a slow machine by nearly a whole drawing.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from mimicam.engine.concurrency.clock import Clock
 _MEMORY = 8
 """Durations kept of each half."""
 _EARLY_NS = 8_000_000
-"""A look may be this early: a drawing leaves cores free at its beginning (burst on two cores: 68 against 62 frames/s)."""
+"""Nanoseconds. Observing may start this early, because drawing leaves cores free at its beginning
+(burst on two cores: 68 against 62 frames/s, 2026-11)."""
 
 
 class Span:
-    """Times a ``with`` block; remembers the last few. One writer."""
+    """Times a ``with`` block and keeps the last few durations. One writer."""
 
     def __init__(self, clock: Clock) -> None:
         self.lasted_ns: deque[int] = deque(maxlen=_MEMORY)
         self.count = 0
-        """Blocks that ended."""
+        """Number of blocks that ended."""
         self._clock = clock
         self._start_ns = 0
 
@@ -39,10 +40,10 @@ class Span:
 
 
 class Lookahead:
-    """How long both halves take, and what follows for the next look.
+    """Measures observing and drawing, and decides when the next observation starts.
 
-    Expects the shortest of the last drawings and the longest of the last looks: the drawing, which takes longer,
-    shall not be the one that waits.
+    Expects the shortest of the last drawings and the longest of the last observations, so that
+    drawing, the slower of the two, does not wait.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -50,36 +51,41 @@ class Lookahead:
         self._clock = clock
 
     def wait_to_observe(self, stop: threading.Event) -> None:
-        """Called when a drawing begins: returns when the next look must.
+        """Call it when a drawing begins. Returns when the next observation must start.
 
-        At once when all that was looked at is drawn already, or when ``stop`` is set.
+        Returns at once when every observation is drawn already, or when ``stop`` is set.
         """
         spare_ns = self.spare_ns()
         if spare_ns > 0 and self.drawing.count < self.observing.count:
             self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)
 
     def share_at_work(self, per_s: float) -> float:
-        """Of the time, at so many drawings a second, for the slower half, by medians: 1 has no time left."""
+        """Share of the time that the slower half works at ``per_s`` drawings a second, by medians.
+        1: no time is left."""
         slower_ns = max(median(span.lasted_ns or (0,)) for span in (self.observing, self.drawing))
         return min(1.0, per_s * slower_ns * 1e-9)
 
     def spare_ns(self) -> int:
-        """For how long a look that begins with a drawing would be too early; 0 before both were seen."""
-        drawings, looks = tuple(self.drawing.lasted_ns), tuple(self.observing.lasted_ns)
-        return max(0, min(drawings) - max(looks) - _EARLY_NS) if drawings and looks else 0
+        """Nanoseconds by which an observation that begins with a drawing would be too early; 0
+        before both were measured."""
+        drawings, observations = tuple(self.drawing.lasted_ns), tuple(self.observing.lasted_ns)
+        return max(0, min(drawings) - max(observations) - _EARLY_NS) if drawings and observations else 0
 
 
 class LateLookahead(Lookahead):
-    """Observes as late as it can without making the drawing wait often.
+    """Observes as late as it can without making drawing wait often.
 
-    For calls in the studio: encoder and browser share the cores, so that a look beside the whole drawing slows both. Two
-    cores with a browser on them, loopback of 30 s: 25.8 pictures/s and a p50 of 104 ms; with `Lookahead` 28.0
-    and 117 ms; with one thread for both 23.4 and 91 ms (2026-11, runs minutes apart on a varying machine).
+    Calls in the studio use it: encoder and browser share the cores, so that observing beside the
+    whole drawing slows both.
+
+    Two cores with a browser on them, loopback of 30 s (2026-11, runs minutes apart on a varying
+    machine): 25.8 pictures/s and a p50 of 104 ms. With `Lookahead` 28.0 and 117 ms. With one thread
+    for both 23.4 and 91 ms.
     """
 
     def spare_ns(self) -> int:
-        """See `Lookahead`; by medians."""
-        drawings, looks = sorted(self.drawing.lasted_ns), sorted(self.observing.lasted_ns)
-        if not drawings or not looks:
+        """See `Lookahead`. Compares medians."""
+        drawings, observations = sorted(self.drawing.lasted_ns), sorted(self.observing.lasted_ns)
+        if not drawings or not observations:
             return 0
-        return max(0, drawings[len(drawings) // 2] - looks[len(looks) // 2])
+        return max(0, drawings[len(drawings) // 2] - observations[len(observations) // 2])

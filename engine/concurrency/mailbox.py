@@ -1,4 +1,5 @@
-"""Hand-over between two threads: the newest item wins, and what is lost is counted with its reason."""
+"""Hand items from one thread to another. The newest item wins, and what is lost is counted with its
+reason."""
 
 from __future__ import annotations
 
@@ -10,14 +11,14 @@ T = TypeVar("T")
 
 
 class Drops:
-    """How many frames were dropped, by reason. Thread-safe."""
+    """Counts dropped frames by reason. Thread-safe."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def count(self, reason: str) -> None:
-        """One more frame lost for ``reason``."""
+        """Count one more frame, lost for ``reason``."""
         with self._lock:
             self._counts[reason] = self._counts.get(reason, 0) + 1
 
@@ -27,7 +28,7 @@ class Drops:
             self._counts.clear()
 
     def total(self) -> int:
-        """All drops."""
+        """Number of frames dropped, for any reason."""
         with self._lock:
             return sum(self._counts.values())
 
@@ -42,7 +43,8 @@ class Closed(Exception):  # noqa: N818 - a state of the slot, not a fault
 
 
 class LatestSlot(Generic[T]):
-    """Room for one item. ``put`` never blocks: an item that nobody took is replaced and counted."""
+    """A slot for one item. ``put`` never blocks: an item that was not taken is replaced and
+    counted."""
 
     def __init__(self, drops: Drops, reason: str, *, on_put: Callable[[], None] | None = None) -> None:
         """Make an empty slot.
@@ -50,7 +52,7 @@ class LatestSlot(Generic[T]):
         Args:
             drops: where replaced items are counted.
             reason: under which name.
-            on_put: called after each ``put``, without the lock; wakes somebody who polls.
+            on_put: called after each ``put``, without the lock; wakes a consumer that polls.
         """
         self._drops = drops
         self._reason = reason
@@ -60,7 +62,7 @@ class LatestSlot(Generic[T]):
         self._change = threading.Condition()
 
     def put(self, item: T) -> None:
-        """Leave the newest item; on a closed slot it is dropped and counted."""
+        """Put the newest item. On a closed slot it is dropped and counted."""
         with self._change:
             lost = self._closed or self._item is not None
             if not self._closed:
@@ -72,7 +74,7 @@ class LatestSlot(Generic[T]):
             self._on_put()
 
     def take(self, timeout_s: float | None = None) -> T | None:
-        """The newest item, or None when none came in time.
+        """Take the newest item; None when none came in time.
 
         Raises:
             Closed: the slot is closed and its last item was taken.
@@ -86,10 +88,10 @@ class LatestSlot(Generic[T]):
             return item
 
     def wait_until_taken(self) -> None:
-        """Return when there is room: for who would rather make the next item late than in vain.
+        """Wait for room. For a producer that would rather make the next item late than in vain.
 
         Raises:
-            Closed: nobody takes any more.
+            Closed: the slot was closed.
         """
         with self._change:
             self._change.wait_for(lambda: self._item is None or self._closed)
@@ -97,7 +99,7 @@ class LatestSlot(Generic[T]):
                 raise Closed
 
     def close(self) -> None:
-        """No more items; one that waits can still be taken."""
+        """Accept no more items. One that waits can still be taken."""
         with self._change:
             self._closed = True
             self._change.notify_all()

@@ -1,4 +1,4 @@
-"""Let an iterator work on a thread of its own, one item ahead of who takes from it."""
+"""Run an iterator on a thread of its own, one item ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _END_LIMIT_S = 10.0
 
 
 def prefetch(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items in the same order, each made while the one before is in use.
+    """Yield the same items in the same order, each computed while the one before is in use.
 
-    Nothing is lost. An error of ``items`` is raised where the item would have come. Close the iterator when
-    leaving it early: the thread ends after the item in work.
+    No item is lost. An error of ``items`` is raised where the item would have come. Close the
+    iterator when leaving it early: the thread ends after the item in work.
     """
     slot: LatestSlot[T] = LatestSlot(Drops(), "ahead")
 

@@ -1,4 +1,4 @@
-"""A thread whose failure ends the session and is raised again where the session is run."""
+"""Threads whose failure ends the session and is raised again where the session runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Worker:
-    """Runs ``target`` on a daemon thread; an exception is kept and ``on_end`` is told.
+    """Runs ``target`` on a daemon thread, keeps its exception, and calls ``on_end``.
 
     Daemon, because a driver that never returns must not keep the process alive.
     """

@@ -61,7 +61,7 @@ class Ring:
         return self._values[: min(self._count, self._values.size)].copy()
 
     def share_above(self, limit_ms: float) -> float:
-        """Which part of the kept samples, 0..1, is above a limit; 0 when there is none."""
+        """Share of the samples, 0..1, above a limit; 0 without samples."""
         values = self.values_ms()
         return float((values > limit_ms).mean()) if values.size else 0.0
 
@@ -75,9 +75,10 @@ class Ring:
 
 
 class Histogram:
-    """All durations since the start or ``clear``, each to within a quarter of a per cent. One writer.
+    """Counts all durations since the start or ``clear``, each to within a quarter of a per cent.
+    One writer.
 
-    Bins grow by half a per cent from a microsecond to a quarter of an hour, so that a night's session
+    Bins grow by half a per cent, from a microsecond to a quarter of an hour. A night's session
     takes no more memory than its first minute.
     """
 
@@ -86,10 +87,10 @@ class Histogram:
         self.last_ms = 0.0
         self._max_ms = 0.0
         self.count = 0
-        """Samples seen."""
+        """Number of samples since ``clear``."""
 
     def add(self, ms: float) -> None:
-        """Count one sample."""
+        """Count one sample, milliseconds."""
         bounded = min(max(ms, _LEAST_MS), _MOST_MS)
         self._bins[round(math.log(bounded / _LEAST_MS) / _STEP)] += 1
         self.count += 1
@@ -155,7 +156,7 @@ class Timings:
         return found
 
     def of(self, name: str) -> Histogram:
-        """What a stage has seen; for durations measured elsewhere too."""
+        """Return a stage's histogram; also for durations that are measured elsewhere."""
         return self.stage(name).seen
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Where results go: virtual camera, window, file, nothing."""
+"""Sinks receive results: virtual camera, window, file, nothing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Protocol
 from mimicam.engine.types import Frame
 
 STOP_LIMIT_S = 1.0
-"""Limit for a sink that shows frames: what it still holds is old."""
+"""Seconds for a sink that shows frames: what it still holds is old."""
 DISK_LIMIT_S = 60.0
-"""Limit for a sink that keeps frames: a slow disk must not lose a recording."""
+"""Seconds for a sink that keeps frames: a slow disk must not lose a recording."""
 
 
 class Sink(Protocol):
@@ -31,7 +31,7 @@ class Sink(Protocol):
         ...
 
     def write(self, frame: Frame) -> None:
-        """Show or keep one frame; its picture has the size that ``open`` was told.
+        """Show or keep one frame. Its picture has the size given to ``open``.
 
         Raises:
             EngineError: the sink broke for good.
@@ -39,7 +39,7 @@ class Sink(Protocol):
         ...
 
     def poll(self) -> None:
-        """Called every few hundredths of a second, frames or not."""
+        """Do periodic work. Called every few hundredths of a second, with or without frames."""
         ...
 
     def close(self) -> None:

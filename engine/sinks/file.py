@@ -10,7 +10,8 @@ from mimicam.engine.types import Frame
 
 
 class FileSink:
-    """Each frame is shown from the moment it was captured; a dropped one leaves the last on for longer."""
+    """Writes each frame with its capture time. Where one was dropped, the frame before stays
+    longer."""
 
     def __init__(self, path: Path, *, open_file: OpenFile = open_plain) -> None:
         """Raises EngineError when the name has no suffix of a video."""

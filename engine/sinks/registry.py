@@ -18,7 +18,7 @@ from mimicam.engine.sinks import Sink
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkContext:
-    """What a session offers to the sinks that it opens."""
+    """Callbacks that a session offers to the sinks that it opens."""
 
     on_key: Callable[[str], None]
     """Receives each key that a person presses in a window."""

@@ -35,7 +35,7 @@ OpenFile = Callable[[Path], IO[bytes]]
 
 
 def open_plain(path: Path) -> IO[bytes]:
-    """What the temporary file is opened with by default."""
+    """Open the temporary file, by default."""
     return path.open("w+b")
 
 

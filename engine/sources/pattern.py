@@ -124,4 +124,4 @@ class PatternSource:
         return frame
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""

@@ -20,7 +20,7 @@ LIVE_FPS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceContext:
-    """What a session offers to the source that it opens."""
+    """Services that a session offers to the source that it opens."""
 
     clock: Clock
     drops: Drops

@@ -37,7 +37,7 @@ class VideoFile:
     """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file and read what it says of itself.
+        """Open the file and read its properties.
 
         Raises:
             EngineError: missing, empty, not a video, no permission.
@@ -69,7 +69,7 @@ class VideoFile:
         self._check_complete(times)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the video file."""
         self._container.close()
 
     def _decoded(self) -> Iterator[VideoFrame]:
