@@ -1,7 +1,8 @@
-"""CuPy compiles our kernels and starts them; PyTorch owns the memory and the streams.
+"""CuPy compiles our kernels and launches them; PyTorch owns the memory and the streams.
 
-Only addresses pass between the two, so nothing is copied. Both use the device's primary context (CuPy reference,
-"Interoperability"). CuPy is imported at the first kernel: without a GPU nobody needs it.
+Only addresses are passed between the two, so nothing is copied. Both use the device's primary
+context (CuPy reference, "Interoperability"). CuPy is imported at the first kernel, so a machine
+without a GPU does not need it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from mimicam.kernels.errors import KernelBuildError
 INSTALL = "pip install 'mimicam[gpu]'"
 OPTIONS = ("--std=c++17",)
 _CUPYS_OWN = ("-ftz=true", "--device-as-default-execution-space")
-"""What ``RawModule`` adds (CuPy 14), so that a compilation without a GPU is the same one."""
+"""Options that ``RawModule`` adds (CuPy 14). A compilation without a GPU then is the same one."""
 
 
 def cupy() -> Any:
-    """The package.
+    """Import the CuPy package.
 
     Raises:
         KernelBuildError: it is not installed, or is older than 14, which first took other libraries' streams.
@@ -70,7 +71,7 @@ def function(module: Any, kernel: str, device: int) -> Any:
 
 @contextlib.contextmanager
 def queue(device: int, stream: int) -> Iterator[None]:
-    """Within it CuPy's launches go to one GPU and to the stream at this address."""
+    """Send CuPy's launches within to one GPU and to the stream at this address."""
     with cupy().cuda.Device(device), _stream(stream):
         yield
 
@@ -104,7 +105,8 @@ def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = 
 
 @contextlib.contextmanager
 def _told(name: str, package: Any, arch: str = "this GPU") -> Iterator[None]:
-    """CuPy's many errors as the one that names the kernel. Its driver and runtime errors are ``RuntimeError``."""
+    """Turn CuPy's errors into one that names the kernel. Its driver and runtime errors are
+    ``RuntimeError``."""
     try:
         yield
     except package.cuda.compiler.CompileException as error:
@@ -119,7 +121,7 @@ def _told(name: str, package: Any, arch: str = "this GPU") -> Iterator[None]:
 
 
 class _Address:
-    """A stream of PyTorch's, as CUDA's stream protocol wants to see it. PyTorch never destroys its streams."""
+    """A stream of PyTorch's in CUDA's stream protocol. PyTorch never destroys its streams."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream

@@ -1,8 +1,11 @@
-"""From a driver's codes to what is added to the portrait's latent, between encoder and generator, without the host.
+"""Turn a driver's codes into offsets of the portrait's latent, on the GPU, between encoder and
+generator.
 
-One-euro smoothing by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012), the driver's neutral,
-gains (DPE, CVPR 2023, equations 3 and 4), and easing after a loss. What a frame changes comes in as numbers that the GPU
-reads when the kernel runs, so a captured graph sees each new value; the past stays on the device.
+Applies one-euro smoothing by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter", CHI
+2012), the driver's neutral, gains (DPE, CVPR 2023, equations 3 and 4), and easing after a loss.
+
+The GPU reads each frame's numbers when the kernel runs, so a captured graph uses each new value.
+The filter state stays on the device.
 
 Shape letters: N sessions, L values of a code, D = 2 L: expression, then pose.
 """
@@ -25,11 +28,11 @@ FIELDS = (
     "active", "follow", "fresh", "seconds", "take_neutral", "expression_relative", "pose_relative", "keep",
     "expression_gain", "pose_gain", "expression_share", "pose_share", "cutoff_hz", "beta", "speed_cutoff_hz",
 )  # fmt: skip
-"""The numbers of one session, in order; the same as the enumeration in cuda/edit_codes.cu. Those without a unit are 0 or 1,
-gains or shares."""
+"""Numbers of one session, in the order of the enumeration in cuda/edit_codes.cu. Those without a
+unit are flags (0 or 1), gains or shares."""
 PAST = 5
-"""Rows of a session's past: smoothed codes and their speed (in units of the codes' own size), the neutral's codes, what
-easing starts from, what was shown last."""
+"""Number of rows of a session's state: smoothed codes, their speed (in units of the codes' own
+size), the neutral's codes, the codes that easing starts from, the codes shown last."""
 
 
 def edit_codes(
@@ -43,13 +46,15 @@ def edit_codes(
     out: Tensor,
     impl: Impl = "auto",
 ) -> Tensor:
-    """Edit the codes of one frame of each session, and remember.
+    """Update the codes of one frame of each session, and its state.
 
-    A session that is not ``active`` stays as it is. With ``follow`` the codes count, else the portrait's own do. A
-    ``fresh`` one forgets what was smoothed; otherwise the filter goes on by ``seconds``, and stands still at 0.
-    ``take_neutral`` makes these codes the neutral. The target is ``own + gain * (codes - base)``, the base the neutral
-    for a branch that is ``relative``, else ``own``. ``keep`` lets what was shown last be what easing starts from; a
-    share of 1 shows the target, of 0 what easing starts from.
+    A session that is not ``active`` stays as it is. With ``follow`` the driver's codes count, else
+    the portrait's own. ``fresh`` restarts the filter. Otherwise it advances by ``seconds``, and
+    stands still at 0. ``take_neutral`` makes these codes the neutral.
+
+    The target is ``own + gain * (codes - base)``. The base is the neutral for a branch that is
+    ``relative``, else ``own``. ``keep`` makes the codes shown last the start of easing. A share of
+    1 shows the target, of 0 the start of easing.
 
     Args:
         expression_NL: float32 ``[N, L]``, contiguous, as the encoder reads them; so is ``pose_NL``.
@@ -84,11 +89,13 @@ def reference(
     unit_N: Tensor,
     out: Tensor,
 ) -> Tensor:
-    """Say in PyTorch what the kernel computes, without a branch on a value: it can be captured as well."""
+    """Compute in PyTorch what the kernel computes, without a branch on a value, so that it can be
+    captured too."""
     n = {name: numbers_NF[:, i : i + 1] for i, name in enumerate(FIELDS)}
     on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "keep")}
     value, speed, neutral, held, shown = past_N5D.unbind(1)
     codes = torch.cat((expression_NL, pose_NL), dim=1)
+    # The codes' size when smoothing begins makes the filter's constants independent of the weights.
     size = codes.square().mean(1, keepdim=True).sqrt().clamp(min=_UNIT_MIN)
     unit = torch.where(on["fresh"] & on["follow"], size, unit_N[:, None])
     new_value, new_speed = _smoothed(codes / unit, value, speed, n, on["fresh"])
@@ -100,6 +107,7 @@ def reference(
     new_held = torch.where(on["keep"], shown, held)
     new_shown = (1 - shares) * new_held + shares * target
     follows = on["follow"]
+    # Without a driver the filter and the neutral keep their state; only what is shown moves on.
     kept = [
         torch.where(follows, new, old)
         for new, old in ((new_value, value), (new_speed, speed), (new_neutral, neutral))
@@ -114,9 +122,10 @@ def reference(
 def _smoothed(
     x: Tensor, value: Tensor, speed: Tensor, n: dict[str, Tensor], fresh: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of the filter in units of the codes' own size: value and speed."""
+    """Advance the filter by one step, in units of the codes' own size. Returns value and speed."""
     seconds = n["seconds"]
     moves = (seconds > 0).float()
+    # A frame without elapsed time moves nothing; `safe` only avoids the division by zero.
     safe = torch.where(seconds > 0, seconds, torch.ones_like(seconds))
     new_speed = speed + moves * _share(n["speed_cutoff_hz"], safe) * ((x - value) / safe - speed)
     cutoff = n["cutoff_hz"] + n["beta"] * new_speed.abs()
@@ -129,7 +138,7 @@ def _share(cutoff_hz: Tensor, seconds: Tensor) -> Tensor:
 
 
 def _both(n: dict[str, Tensor], word: str, D: int) -> Tensor:
-    """Expression's number for the first half, pose's for the second."""
+    """Spread two numbers over a code: expression's over the first half, pose's over the second."""
     halves = [n[f"{branch}_{word}"].expand(-1, D // 2) for branch in ("expression", "pose")]
     return torch.cat(halves, dim=1)
 

@@ -30,7 +30,7 @@ def paste_back(
     Pixel centres sit on integers in both spaces. A frame pixel takes the mean of bilinear samples, spread
     evenly over its footprint in the crop. They lie at most one crop pixel apart (at most 8 by 8). The blend is
     *over* with straight alpha (Porter and Duff, "Compositing Digital Images", SIGGRAPH 1984), sample by
-    sample; a sample outside the crop shows the frame. Values round to the nearest, halves to even.
+    sample. A sample outside the crop shows the frame. Values round to the nearest, halves to even.
 
     Args:
         frame_NHW3: RGB, uint8, contiguous.

@@ -1,8 +1,10 @@
-"""Our kernels as torch operators, for torch.compile, torch.export, and converters to other runtimes:
-``mimicam::warp_blend`` with gradients, ``mimicam::upsample_blur`` for inference.
+"""Our kernels as torch operators, for torch.compile, torch.export and converters to other runtimes.
 
-Importing this module registers them. An operator is opaque to a tracer, where the function itself is not: an
-exported graph shows one node, which a runtime with a plug-in of that name can replace by our kernel.
+``mimicam::warp_blend`` has gradients; ``mimicam::upsample_blur`` is for inference. Importing this
+module registers them.
+
+An operator is opaque to a tracer, where the function itself is not. An exported graph shows one
+node, which a runtime with a plug-in of that name can replace by our kernel.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def upsample_blur(
 
 
 def reference(image_NChw: Tensor, add_NCHW: Tensor | None = None) -> Tensor:
-    """Say in PyTorch what the kernel computes, as the published network wrote it."""
+    """Compute in PyTorch what the kernel computes, as the published network does it."""
     N, C, h, w = image_NChw.shape
     image = image_NChw.float()
     spread = torch.stack((image, torch.zeros_like(image)), dim=-1).reshape(N * C, 1, h, 2 * w)
@@ -63,7 +63,7 @@ def reference(image_NChw: Tensor, add_NCHW: Tensor | None = None) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _kernel_1144(device: torch.device) -> Tensor:
-    """The blur on a device, made once: a copy from the host may not be part of a graph that is captured."""
+    """Make the blur's kernel on a device, once: a captured graph may not copy from the host."""
     with torch.inference_mode(False):
         line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
         return (4 * torch.outer(line, line) / 64)[None, None]

@@ -20,7 +20,7 @@ from mimicam.kernels._launch import Impl
 _BLOCK = 128
 _CHUNK = 8  # channels per thread: enough loads in flight, and the flow is read once for eight
 PLUGIN_BLOCK, PLUGIN_CHUNK, PLUGIN_PACK = _BLOCK, _CHUNK, 8
-"""Threads of a block, channels of a thread, and channels of one 16-byte access of the plug-in's kernels."""
+"""Threads per block, channels per thread, and channels per 16-byte access of the plug-in's kernels."""
 _BACKWARD_BLOCK = (32, 8, 1)  # PIXELS, LANES in cuda/warp_blend.cu
 _PACK = {torch.float32: 4, torch.float16: 8}  # 16 bytes
 
@@ -80,7 +80,8 @@ def warp_blend(
 
 
 def reference(feature_NChw: Tensor, activation_NCHW: Tensor, flow_N3HW: Tensor) -> tuple[Tensor, Tensor]:
-    """Say in PyTorch what the kernel computes. Traceable to ONNX (GridSample, opset 16 and later)."""
+    """Compute in PyTorch what the kernel computes. Traceable to ONNX (GridSample, opset 16 and
+    later)."""
     grid, mask, _ = _read_flow(flow_N3HW)
     # Contiguous: torch 2.13 samples channels_last half precision wrongly on a CPU.
     warped = F.grid_sample(feature_NChw.float().contiguous(), grid, align_corners=False) * mask
@@ -95,7 +96,8 @@ def reference_backward(
     grad_warped: Tensor,
     grad_blended: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Say in PyTorch what the backward kernel computes; autograd through ``reference`` gives the same."""
+    """Compute in PyTorch what the backward kernel computes. Autograd through ``reference`` gives
+    the same."""
     feature, (grid, mask, offset) = feature_NChw.float().contiguous(), _read_flow(flow_N3HW)
     sampled = F.grid_sample(feature, grid, align_corners=False)
     onto_blended = grad_blended.float()

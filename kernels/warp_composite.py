@@ -108,7 +108,7 @@ def _sample(planes_CSS: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _smooth(x: Tensor) -> Tensor:
-    """Smoothstep over 0..1."""
+    """Smoothstep from 0 to 1 over 0..1."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)
 

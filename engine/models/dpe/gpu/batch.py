@@ -1,6 +1,8 @@
-"""One published model on one GPU for several sessions: frames that come within a deadline are drawn as one batch.
+"""One DPE model on one GPU for several sessions. Frames that arrive within a deadline are drawn as
+one batch.
 
-A thread of its own runs the batches; each session has a slot, in which its portrait, its neutral and its past stay.
+A thread of its own runs the batches. Each session has a slot, which keeps its portrait, its neutral
+and its filter state.
 """
 
 from __future__ import annotations
@@ -27,19 +29,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ANSWER_S = 30.0
-"""A batch takes milliseconds; after this long the GPU hangs."""
+"""Seconds. A batch takes milliseconds; after this long the GPU hangs."""
 
 
 class SharedModel:
-    """Hands out slots. Thread-safe."""
+    """Assigns slots to sessions. Thread-safe."""
 
     def __init__(self, step: SlotStep, info: ModelInfo, *, wait_s: float) -> None:
         """Start the thread.
 
         Args:
-            step: with as many slots as there may be sessions; nobody else calls it from now on.
-            info: of the weights.
-            wait_s: a frame waits at most so long for the others.
+            step: has one slot per session; only this object calls it from now on.
+            info: describes the weights.
+            wait_s: seconds that a frame waits at most for the others.
         """
         self.slots, self.info = step.slots, info
         self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
@@ -50,7 +52,7 @@ class SharedModel:
         self._thread.start()
 
     def session(self) -> SlotModel:
-        """A model for one session, which keeps its slot.
+        """Take a free slot, as a model for one session.
 
         Raises:
             EngineError: every slot is taken.
@@ -61,25 +63,24 @@ class SharedModel:
             return SlotModel(self._batcher, self._free.pop(0), self)
 
     def expect(self, sessions: int) -> None:
-        """So many sessions run now: with all of their frames there, a batch waits no longer."""
+        """Set how many sessions run. A batch with all of their frames waits no longer."""
         self._batcher.expect(sessions)
 
     def close(self) -> None:
-        """End the thread; what waits is told so."""
+        """End the thread. Waiting frames end with `Closed`."""
         self._batcher.close()
         self._thread.join(_ANSWER_S)
 
     def _run(self) -> None:
         try:
             self._batcher.run()
-        except (
-            Exception
-        ) as error:  # the thread's top; every session is told by the batcher, and raises it itself
+        except Exception as error:  # the thread's top; the batcher hands it to every session, which raises it
             _log.error("no more batches: %s", error)
 
 
 class SlotModel:
-    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`. It only draws whole frames."""
+    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`. A slot only
+    draws whole frames."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
@@ -112,7 +113,7 @@ class SlotModel:
 
 
 class SlotFrames:
-    """See `engine.models.frame_graph.FrameDrawer`. It waits for its batch."""
+    """See `engine.models.frame_graph.FrameDrawer`. Each frame waits for its batch."""
 
     wants_crop = True
 
@@ -150,7 +151,7 @@ class SlotFrames:
 
 
 def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> SharedModel:
-    """Weights in PyTorch in half precision, for so many sessions.
+    """Open weights in PyTorch in half precision, for ``slots`` sessions.
 
     Raises:
         EngineError: what it needs is missing.
@@ -175,7 +176,8 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
 
 
 def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
-    """An export on TensorRT, for so many sessions. Plans for a batch are built first where there are none.
+    """Open an export on TensorRT, for ``slots`` sessions. Plans for a batch are built first where
+    there are none.
 
     Raises:
         EngineError: what it needs is missing.

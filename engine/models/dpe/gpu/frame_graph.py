@@ -1,4 +1,4 @@
-"""A session of the published preset drawn frame by frame on one GPU stream; see `engine.models.frame_graph.FrameDrawer`."""
+"""One session of DPE on one GPU stream; see `engine.models.frame_graph.FrameDrawer`."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOST_PORTRAITS = 9
-"""As many as there are keys for them; 15 MB each in half precision."""
+"""Portraits on the device. As many as there are keys for them; each takes 15 MB in half precision."""
 
 
 class ResidentPortraits:
-    """Portraits' maps on the device, in the networks' type; those used longest ago make room."""
+    """Keeps portraits' maps on the device, in the networks' type. The least recently used is
+    dropped first."""
 
     def __init__(self, generator: BoundNetwork, gpu: Gpu) -> None:
-        """``generator``: any of the model's; its inputs say what maps look like."""
+        """``generator``: any of the model's. Its inputs define the maps' shapes and types."""
         self._like = {name: value for name, value in generator.inputs.items() if name != "latent"}
         self._gpu = gpu
         self._kept: dict[int, tuple[Features, dict[str, Tensor]]] = {}
 
     def maps(self, features: Features) -> dict[str, Tensor]:
-        """A portrait's, by input; brought there once.
+        """Return a portrait's maps by input name. They are uploaded once.
 
         Raises:
             ValueError: its maps are not this model's.
@@ -64,7 +65,8 @@ class ResidentPortraits:
 
 
 class DpeFrameGraph:
-    """See `engine.models.frame_graph.FrameDrawer`. All modes are captured with the first frame: keys cost nothing."""
+    """See `engine.models.frame_graph.FrameDrawer`. All modes are captured with the first frame, so
+    that keys cost nothing."""
 
     wants_crop = False
 
@@ -75,13 +77,13 @@ class DpeFrameGraph:
         inputs: InputCache,
         portraits: ResidentPortraits,
     ) -> None:
-        """Take memory.
+        """Allocate the session's device memory.
 
         Args:
-            networks: the model's.
+            networks: the model's, by name.
             gpu: whose stream they run on.
-            inputs: keeps account of what they hold; shared by all that run them.
-            portraits: likewise.
+            inputs: tracks what their inputs hold; shared by all that run them.
+            portraits: the model's resident portraits; shared in the same way.
         """
         self._networks, self._gpu = networks, gpu
         self._inputs, self._portraits = inputs, portraits
@@ -114,6 +116,7 @@ class DpeFrameGraph:
         step = self._step(frame)
         first = f"{FIRST[frame.mode]}_generator"
         self._inputs.give(first, self._portraits.maps(self._shown[0]))
+        # Queued now, waited for in `finish`: the host notes what the graph overwrites meanwhile.
         finish = step(frame.image, frame.edit, frame.image_from_crop)
         self._inputs.overwritten(first, "latent")
         if frame.mode is Mode.BOTH:
@@ -123,7 +126,7 @@ class DpeFrameGraph:
     def _step(self, frame: LiveFrame) -> ModeGraph:
         seen = frame.image is not None
         if frame.image is not None:
-            self._look_through(frame.image)
+            self._fit_camera(frame.image)
         if (frame.mode, seen) not in self._steps:
             # A capture runs the work a few times first, which must not count as frames.
             self._codes.clear()
@@ -133,8 +136,8 @@ class DpeFrameGraph:
                 self._steps[mode, seen] = self._captured(mode, seen)
         return self._steps[frame.mode, seen]
 
-    def _look_through(self, image: Image) -> None:
-        """Make room for pictures of this size; another size is captured anew."""
+    def _fit_camera(self, image: Image) -> None:
+        """Allocate for pictures of this size. Another size is captured again."""
         size = FrameSize(width=image.shape[1], height=image.shape[0])
         if self._camera is None or self._camera.size != size:
             self._camera = CameraInput(self._gpu, size, self._networks["motion_encoder"])

@@ -1,11 +1,13 @@
-"""A whole frame of the published preset as one CUDA graph: camera picture in, result in the sink's pixels out.
+"""One frame of DPE as one CUDA graph: camera picture in, result as RGB bytes out.
 
-upload -> crop -> motion encoder -> edit -> generator (both: encoder and generator again) -> paste -> download
+    upload -> crop -> motion encoder -> edit -> generator (both: encoder and generator again) -> paste -> download
 
-The host writes one picture and one block of numbers, starts the graph, and waits for that frame's own event. What the
-tracker finds (where the face is) comes in as a matrix, what the person sets and the frames' times as numbers; smoothed codes
-and the neutral stay on the device: nothing of it makes a new graph. Without a camera the step shows the portrait without a
-driver: at rest, or easing to it.
+The host writes one picture and one block of numbers, replays the graph, and waits for that frame's
+own event.
+
+The tracker's result comes in as a matrix. Settings and the frames' times come in as numbers.
+Smoothed codes and the neutral stay on the device. So no frame needs a new graph. Without a camera
+the step draws the portrait at rest, or easing to it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIRST = {Mode.EXP: "expression", Mode.POSE: "pose", Mode.BOTH: "expression"}
-"""The branch that reads the portrait's maps."""
+"""Branch that reads the portrait's maps, by mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class FrameSize:
 
 
 class OutputSurface:
-    """What a face is pasted on, in device memory that keeps its addresses, and the result on its way to the host."""
+    """Memory for the picture around the face and for the result. It keeps its device addresses."""
 
     def __init__(self, gpu: Gpu, canvas: Canvas) -> None:
         """Allocate memory for canvases of this size."""
@@ -57,11 +59,11 @@ class OutputSurface:
         self.show(canvas)
 
     def fits(self, canvas: Canvas) -> bool:
-        """Whether a canvas has this size."""
+        """Whether a canvas has this surface's size."""
         return self.key == (canvas.picture.shape, canvas.mask.shape)
 
     def show(self, canvas: Canvas) -> None:
-        """Let this be what lies around the face. Between frames."""
+        """Upload what surrounds the face. Call it between frames."""
         import torch
 
         values = (canvas.picture[None], canvas.mask, canvas.crop_from_image[None])
@@ -71,7 +73,7 @@ class OutputSurface:
         self._gpu.record_event()()
 
     def paste(self, face_13SS: Tensor) -> None:
-        """Queue the blend."""
+        """Queue the blend of a face into the picture."""
         from mimicam.kernels.paste_back import paste_back
 
         inputs = (self._picture, face_13SS.contiguous(), self._mask, self._matrix)
@@ -89,7 +91,7 @@ class CameraInput:
         self._cut, self._image = gpu.empty(tuple(image.shape), image.dtype), image
 
     def crop(self, image_from_crop: Tensor) -> None:
-        """Queue the cut of the face into the motion encoder's input."""
+        """Queue the crop of the face into the motion encoder's input."""
         from mimicam.kernels.crop_normalize import crop_normalize
 
         crop_normalize(self.frame.target, image_from_crop, out=self._cut)
@@ -97,7 +99,7 @@ class CameraInput:
 
 
 class ModeGraph:
-    """Frames in one mode. One thread, one stream. The generators' maps are put there by somebody else."""
+    """Draws frames in one mode. One thread, one stream. Other code fills the generators' maps."""
 
     def __init__(
         self,
@@ -116,10 +118,10 @@ class ModeGraph:
             networks: as `engine.backends.cuda.networks` opens them.
             gpu: whose stream they run on.
             mode: which branches run.
-            camera: what frames look like; None: nobody is seen.
-            codes: the session's, with one slot; steps of other modes share it.
-            surface: where the face goes; likewise.
-            graph: False queues every kernel anew: slower, and what a profiler reads more easily.
+            camera: memory for the driver's pictures; None: no face is tracked.
+            codes: the session's, with one slot; graphs of other modes share it.
+            surface: the session's; graphs of other modes share it.
+            graph: False queues each kernel by itself, for measurements and profilers.
 
         Raises:
             KernelBuildError: a kernel does not compile on this machine.
@@ -127,7 +129,7 @@ class ModeGraph:
         self._networks, self._gpu, self._mode = networks, gpu, mode
         self._camera, self._codes, self._surface = camera, codes, surface
         self.stages = self._stages()
-        """By name, in order; benchmarks time them one by one."""
+        """Stages by name, in order. Benchmarks time them one by one."""
         if graph:
             self._start: Callable[[], Callable[[], None]] = CapturedGraph(gpu, self._work)
         else:
@@ -139,13 +141,13 @@ class ModeGraph:
         """Queue one frame. Returns before the GPU has done it.
 
         Args:
-            frame: the camera's, in its pixels; None where the step has no camera.
-            edit: what becomes of the codes.
+            frame: the camera's, RGB; None where the graph has no camera.
+            edit: update of the codes.
             image_from_crop: ``[2, 3]``: pixels of the network's input to pixels of the frame.
 
         Returns:
-            Waits for this frame alone; then the result, ``[H, W, 3]`` or planes: a buffer that the next frame overwrites,
-            so call it before the next frame starts.
+            A function that waits for this frame alone and returns the result, ``[H, W, 3]``. The next frame
+            overwrites that buffer, so call it before the next frame starts.
         """
         if self._camera is not None:
             np.copyto(self._camera.frame.host[0], frame)  # type: ignore[arg-type]
@@ -160,7 +162,8 @@ class ModeGraph:
         return finish
 
     def repeat(self) -> None:
-        """The last frame again, from pinned memory to pinned memory, and wait for it: what the GPU's part takes."""
+        """Repeat the last frame, from pinned memory to pinned memory, and wait for it. This is the
+        GPU's part."""
         self._start()()
 
     @property
@@ -168,7 +171,8 @@ class ModeGraph:
         return self._networks[f"{FIRST[self._mode]}_generator"]
 
     def _stages(self) -> dict[str, Callable[[], None]]:
-        """What the GPU does for a frame, in order; ``both`` encodes and generates again within ``generate``."""
+        """List the GPU's stages of a frame, in order. ``both`` encodes and generates again within
+        ``generate``."""
         found: dict[str, Callable[[], None]] = {"upload": self._upload}
         if self._camera is not None:
             found |= {"crop": self._crop, "encode": self._networks["motion_encoder"].enqueue}
@@ -208,7 +212,8 @@ class ModeGraph:
 
 
 def run_pose_pass(networks: Mapping[str, BoundNetwork], codes: CodeState) -> None:
-    """Queue the second half of ``both`` (equations 6 and 7): the picture is encoded again, its own latent gets the pose."""
+    """Queue the second half of ``both`` (equations 6 and 7): encode the picture again and add the
+    pose code to its latent."""
     again, second = networks["encoder"], networks["pose_generator"]
     again.inputs["image"].copy_(networks["expression_generator"].outputs["image"])
     again.enqueue()

@@ -40,7 +40,8 @@ def torch_networks(
     batch: int = 1,
     compiler: str = "inductor",
 ) -> dict[str, BoundNetwork]:
-    """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
+    """Build all four networks in one form, for ``batch`` pictures at once. Maps lie channels last,
+    as tensor cores want them."""
     import torch
 
     from mimicam.engine.models.dpe.half import MixedDpe
@@ -68,7 +69,7 @@ def plan_networks(
     *,
     batch: int = 1,
 ) -> dict[str, BoundNetwork]:
-    """All networks of an export, from their plans, for so many pictures at once.
+    """Open all networks of an export from their plans, for ``batch`` pictures at once.
 
     Raises:
         EngineError: see `engine.backends.tensorrt.network.open_network`.
@@ -107,7 +108,7 @@ def open_plans(
     cache: PlanCache | None = None,
     progress: Progress | None = None,
 ) -> DpeModel:
-    """An exported published model on TensorRT, its plans built first where there are none.
+    """Open an exported DPE model on TensorRT. Plans are built first where there are none.
 
     Raises:
         EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
@@ -126,7 +127,7 @@ def open_plans(
 
 
 def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> DpeModel:
-    """Published weights in PyTorch on the GPU, in half precision with our kernels.
+    """Open DPE weights in PyTorch on the GPU, in half precision with our kernels.
 
     Args:
         path: a file that ``mimicam models import`` wrote.

@@ -21,13 +21,14 @@ from mimicam.engine.models.hot_swap import PictureMeanwhile
 def start_dpe(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
 ) -> PictureModel:
-    """An exported published model on TensorRT; OpenVINO draws from the same files while its plans are built.
+    """Open an exported DPE model on TensorRT. OpenVINO draws from the same files while its plans
+    are built.
 
     Raises:
         EngineError: no GPU, no TensorRT, or a damaged export.
     """
     gpu = gpu or CudaGpu()
-    prepare_kernels(gpu)  # what is missing shall be known now, not when the plans are there
+    prepare_kernels(gpu)  # so that a missing compiler is reported now, not once the plans are built
     api, cache = api or find_tensorrt(gpu), cache or PlanCache()
     plugin = export_folder.read_manifest(folder).warp == "plugin"
     if is_built(folder, api=api, gpu=gpu, cache=cache) or plugin:  # only TensorRT runs the plug-in

@@ -1,4 +1,5 @@
-"""The published preset for several sessions at once: each has a slot of the batch, with its portrait and its past in it."""
+"""DPE for several sessions at once. Each has a slot of the batch, with its portrait and its filter
+state."""
 
 from __future__ import annotations
 
@@ -26,17 +27,18 @@ class SlotRequest:
     """One session's frame."""
 
     crop: Image | None
-    """The driver's face, RGB uint8 ``[S, S, 3]``; None: nobody is seen, and ``edit`` follows nobody."""
+    """Crop of the driver's face, RGB uint8 ``[S, S, 3]``; None where no face is tracked."""
     features: Features
-    """The portrait; another than before is brought to the GPU first."""
+    """The portrait. Another one than before is uploaded first."""
     mode: Mode
     edit: CodeUpdate
     neutral: LatentCodes | None = None
-    """Codes that are the neutral from now on, read elsewhere."""
+    """New codes of the neutral, read by another backend."""
 
 
 class SlotStep:
-    """All slots as one captured step a mode. Slots without a request stay as they are, and nobody looks at them."""
+    """Runs all slots as one captured step per mode. Slots without a request keep their state; their
+    pictures are unused."""
 
     def __init__(
         self,
@@ -45,12 +47,12 @@ class SlotStep:
         *,
         modes: tuple[Mode, ...] = tuple(Mode),
     ) -> None:
-        """Take memory and capture.
+        """Allocate memory and capture.
 
         Args:
-            networks: opened for a batch of as many as there shall be slots; nobody else runs them.
+            networks: opened for a batch as large as the number of slots; only this object runs them.
             gpu: whose stream they run on.
-            modes: those that will be asked for.
+            modes: modes that requests may have.
         """
         import torch
 
@@ -65,11 +67,11 @@ class SlotStep:
         self._result = Download(gpu, gpu.empty(shape, torch.uint8))
         self._entered: dict[int, Features] = {}
         self._holds: dict[tuple[str, int], Features] = {}
-        """Whose maps lie in a generator's slot."""
+        """Portrait whose maps are in a generator's slot."""
         self._start = {mode: self._captured(mode) for mode in modes}
 
     def __call__(self, requests: Mapping[int, SlotRequest]) -> dict[int, Image]:
-        """Run the batch, mode by mode, and wait for it. The pictures are the callers' own.
+        """Run the batch, mode by mode, and wait for it. The pictures are copies.
 
         Raises:
             ValueError: a mode that this step was not made for.
@@ -91,11 +93,11 @@ class SlotStep:
             self._codes.write(slot, request.edit)
         self._start[mode]()()
         if mode is Mode.BOTH:
-            self._forget("pose")
+            self._forget_maps("pose")
         return {slot: self._result.host[slot].copy() for slot in group}
 
     def _enter(self, slot: int, request: SlotRequest) -> None:
-        """The portrait's codes and maps into the slot, where others lie there."""
+        """Load the portrait's codes and maps into the slot, where others are there."""
         features, branch = request.features, FIRST[request.mode]
         if self._entered.get(slot) is not features:
             self._codes.enter(slot, features)
@@ -108,8 +110,8 @@ class SlotStep:
             self._gpu.record_event()()
             self._holds[branch, slot] = features
 
-    def _forget(self, branch: str) -> None:
-        """A chain has written its own maps there."""
+    def _forget_maps(self, branch: str) -> None:
+        """Forget a generator's maps: the pose pass has overwritten them."""
         for slot in range(self.slots):
             self._holds.pop((branch, slot), None)
 
