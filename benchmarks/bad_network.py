@@ -1,9 +1,12 @@
-"""A bad network between two WebRTC peers of one machine: a relay for UDP that loses packets and delays the rest.
+"""A bad network between two WebRTC peers of one machine: a UDP relay that loses and delays packets.
 
-It does what ``tc qdisc add ... netem delay 200ms 200ms loss 5%`` does, in user space and without privileges, for
-kernels without netem: each packet is lost with a probability, or held for a time drawn evenly around a mean, by
-itself, so packets overtake each other. Both ways have the same properties. The peers are led through it by their
-session descriptions: each is told the relay's address instead of the other's.
+It does what ``tc qdisc add ... netem delay 200ms 200ms loss 5%`` does, in user space and without
+privileges, for kernels without netem. Each packet is lost with a probability, or delayed by itself
+for a time drawn evenly around a mean. So packets overtake each other. Both ways have the same
+properties.
+
+Session descriptions lead the peers through the relay: each holds the relay's address in place of
+the other peer's.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ _Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkConditions:
-    """What happens to packets, each way."""
+    """Loss and delay of packets, each way."""
 
     loss: float = 0.05
     """Probability, 0..1."""

@@ -88,7 +88,8 @@ def _figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _direction(name: str) -> int:
-    """1 where less is better, -1 where more is, 0 where nobody knows. The last part of the path decides first."""
+    """Return 1 where less is better, -1 where more is, 0 where it is unknown. The last part of the
+    path decides first."""
     parts = name.split("/")
     if any(word in part for part in parts[-2:] for word in _MORE_IS_BETTER):
         return -1

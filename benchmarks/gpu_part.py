@@ -15,7 +15,8 @@ from mimicam.kernels import KernelBuildError
 
 
 def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
-    """Measure, and write the file anew after each mode or size, so that a part cut short keeps what it has."""
+    """Measure, and rewrite the file after each mode or size, so that a part cut short keeps what it
+    has."""
     from mimicam.benchmarks import gpu_compact, gpu_steps
     from mimicam.benchmarks.host_gpu import HostGpu
     from mimicam.benchmarks.machine import gpu_state

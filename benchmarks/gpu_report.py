@@ -1,4 +1,5 @@
-"""What the figures of ``scripts/gpu_check.py`` mean: each target with what was measured, and a page beside the JSON."""
+"""Compare the figures of ``scripts/gpu_check.py`` with each target, and write a page beside the
+JSON."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def _kept(out: Path, rehearse: bool) -> dict[str, Any]:
 
 
 def _headline(found: dict[str, Any]) -> str:
-    """The figure that a person looks for first."""
+    """Name the most important figure of a part."""
     if "missing" in found:
         return f": {found['missing']}"
     result = found.get("result", {})

@@ -80,8 +80,11 @@ FORMS = {
 EDIT = CodeUpdate(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
 """Edit applied to every measured frame: smoothed, as live."""
 REFERENCE, EAGER_HALF = "eager-fp32", "eager-half"
-"""The same networks in PyTorch's own operations: float32 without TF32, what the others are held against; and autocast to
-half with channels last and cuDNN's own choice of algorithms, the best that needs no code of ours."""
+"""The same networks in PyTorch's own operations, as a baseline.
+
+``eager-fp32`` is float32 without TF32. ``eager-half`` is autocast to half with channels last and
+cuDNN's own choice of algorithms: the fastest that needs no code of ours.
+"""
 EAGER = (REFERENCE, EAGER_HALF)
 _FLAVOURS: dict[str, Flavour] = {
     "tensorrt": "tensorrt", "tensorrt-plugin": "tensorrt", "tensorrt-rtx": "tensorrt-rtx",
@@ -227,13 +230,15 @@ def _sleeping(gpu: Gpu, work: Callable[[], None], *, graph: bool) -> Callable[[]
 
 
 def _queued_now(gpu: Gpu, work: Callable[[], None]) -> Callable[[], object]:
-    """What the host spends on a stage without a graph, the wait for the GPU included."""
+    """Queue a stage without a graph; timed, it is what the host spends, the wait for the GPU
+    included."""
     start = _queued(gpu, work)
     return lambda: start()()
 
 
 def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait: Features) -> None:
-    """What a session does once: the portrait's codes, and its maps into the generator that reads them first."""
+    """Do what a session does once: upload the portrait's codes, and its maps into the generator
+    that reads them first."""
     codes.enter(0, portrait)
     own = networks[f"{FIRST[mode]}_generator"].inputs
     maps = portrait_maps(portrait).items()
@@ -294,7 +299,7 @@ def _settings() -> dict[str, bool]:
 
 
 def portrait_of(networks: Networks, gpu: Gpu) -> Features:
-    """What the encoder makes of some picture: every variant enters its own maps."""
+    """Encode a random picture. Each variant has maps of its own."""
     encoder = networks["encoder"]
     gpu.on_stream(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
     gpu.on_stream(encoder.enqueue)
@@ -318,7 +323,8 @@ def canvas_of(size: int, scale: Scale) -> Canvas:
 
 
 def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
-    """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall. At least two frames."""
+    """Time calls at 30 frames a second, as a camera delivers them. Between frames the GPU's clocks
+    may fall. At least two frames."""
     times: list[float] = []
     due = time.perf_counter()
     end = due + seconds
@@ -332,7 +338,7 @@ def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
 
 
 def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float = 60.0) -> dict[str, float]:
-    """Milliseconds of so many calls, or of as many as fit into the limit."""
+    """Time ``frames`` calls, milliseconds, or as many as fit into the limit."""
     times: list[float] = []
     end = time.perf_counter() + limit_s
     for index in range(frames + warm_up):

@@ -1,7 +1,7 @@
-"""``mimicam bench``: how old frames are when they are written, and how many never are.
+"""``mimicam bench``: frame age at the end of writing, rate and drops.
 
-*paced*: frames arrive at a fixed rate, as from a camera; a frame's age counts from its scheduled arrival, so a
-stall is not hidden by a source that waits for it. *burst*: each frame follows when the one before goes into work.
+*paced*: frames arrive at a fixed rate, as from a camera. Age counts from the scheduled arrival, so
+that a source that waits hides no stall. *burst*: each frame follows when the one before is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Scenario = Literal["paced", "burst"]
 NOT_INCLUDED = "the camera's exposure and transfer, decoding, a sink's encoding and the display"
 _FRAMES_MAX = 150
-"""Decoded before the start and played to and fro: decoding is the camera's work, not ours."""
+"""Frames decoded before the start and played forwards and backwards: decoding is the camera's work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Bench:
     scenario: Scenario = "paced"
     """paced: at a fixed rate, as from a camera; burst: as fast as they are taken."""
     mode: Literal["exp", "pose", "both"] = "both"
-    """What of the driver reaches the portrait."""
+    """Motion of the driver that reaches the portrait."""
     expression_motion: ReferenceName = "absolute"
     """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
     pose_motion: ReferenceName = "relative"
@@ -65,14 +65,14 @@ class Bench:
     model: str = "compact"
     """compact, or the path of a model."""
     backend: BackendName = "auto"
-    """What computes. It is what is asked for, or an error: eager and compiled PyTorch are chosen, not fallen into."""
+    """Backend to run. It runs or is an error; auto chooses by what the machine has."""
     late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0
     """A frame that is older when it is written, or is dropped, counts as late."""
     json: Path | None = None
     """File for the figures."""
 
     def run(self) -> int:
-        """Measure and report."""
+        """Measure, print the report, and write the JSON file."""
         from rich.console import Console
 
         from mimicam.engine.report import render_report
@@ -93,14 +93,14 @@ class Bench:
 
 
 class StartupTimer:
-    """How long each step of the start takes: what a person waits for before the first picture."""
+    """Times the steps of the start: the wait before the first picture."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def note(self, step: str) -> None:
-        """It is over now."""
+        """Record that a step has ended."""
         now = time.perf_counter()
         self.seconds[step], self._last = round(now - self._last, 3), now
 
@@ -117,7 +117,7 @@ class Memory:
         self.start = resident_mb()
 
     def facts(self) -> dict[str, float | None]:
-        """For the report."""
+        """Return the figures for the report."""
         known = self.start is not None and self.end is not None
         growth = round(self.end - self.start, 2) if known else None  # type: ignore[operator]
         peak = peak_mb()
@@ -238,7 +238,7 @@ class BackpressureSource:
         return self._pipeline.look(frame)
 
     def draw(self, seen: Any) -> Frame:
-        """The pipeline's own."""
+        """Draw with the wrapped pipeline."""
         return self._pipeline.draw(seen)
 
     def read(self, stop: threading.Event) -> Frame | None:
@@ -250,7 +250,7 @@ class BackpressureSource:
         return Frame(image=next(self._images), seq=next(self._seq), captured_ns=self._now_ns())
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""
 
 
 def load_images(source: str, size: tuple[int, int]) -> list[Image]:

@@ -1,4 +1,4 @@
-"""What a figure was measured on: machine, versions, commit, memory."""
+"""Describe where a figure was measured: machine, versions, commit, memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MB = 1 << 20
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, GPU, system, versions and commit; nothing that tells whose machine it is."""
+    """Describe CPU, GPU, system, versions and commit. Nothing identifies the owner."""
     return {
         "cpu": cpu_name(),
         "cores": usable_cores(),
@@ -88,7 +88,7 @@ SMI_FIELDS = (
 
 
 def gpu_state() -> dict[str, str] | None:
-    """Clocks, power state, power and memory as the driver tells now; None without a GPU."""
+    """Read clocks, power state, power and memory from the driver; None without a GPU."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -104,7 +104,8 @@ def gpu_state() -> dict[str, str] | None:
 
 
 def gpu_memory_mb() -> dict[str, float] | None:
-    """What this process has of the GPU's memory through PyTorch, and had at most; None where it has none."""
+    """Read the GPU memory that this process holds through PyTorch, now and at most; None without a
+    GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None

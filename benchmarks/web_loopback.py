@@ -1,7 +1,8 @@
-"""How old pictures are in the studio: camera to result on one machine, browser included.
+"""Age of pictures in the studio: camera to result on one machine, browser included.
 
-A clip with a number painted on each picture is Chromium's camera. The server repeats the number on the result
-(setting ``measure``), and the page notes when each number is shown in the camera preview and in the result.
+A clip with a number painted on each picture is Chromium's camera. The server repeats the number on
+the result (setting ``measure``). The page notes when each number is shown in the preview and in the
+result.
 
     python -m mimicam.benchmarks.web_loopback --model compact --seconds 60 --out benchmarks/results/web.json
     python -m mimicam.benchmarks.web_loopback --model null          # transport alone
@@ -86,7 +87,7 @@ class WebLoopback:
     """How long, after the warm-up."""
     warm_up_s: float = 8.0
     threads: int | None = None
-    """Of the model."""
+    """Threads of the model."""
     chromium: str = "chromium"
     """Program."""
     out: Path | None = None
@@ -214,7 +215,7 @@ def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
 
 
 def connection_figures(page: Any) -> dict[str, Any]:
-    """What the browser says of the connection (``getStats``)."""
+    """Read the browser's statistics of the connection (``getStats``)."""
     return dict(page.evaluate(_STATS))
 
 
@@ -289,7 +290,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _resident_mb(pid: int) -> float | None:
-    """Of another process; Linux only."""
+    """Read the resident memory of another process, MB; Linux only."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return None

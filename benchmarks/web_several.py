@@ -1,10 +1,11 @@
-"""Several callers at once on one machine, browsers included: does it degrade fairly, and how much does each cost?
+"""Several callers at once on one machine, browsers included: fairness, and the cost of each.
 
     python -m mimicam.benchmarks.web_several --callers 1 2 3 --seconds 12 --out benchmarks/results/web_several.json
 
-Every caller is a page of its own in one Chromium, with the clip of ``benchmarks.web_loopback`` as its camera. The browser
-encodes, decodes and composes on the same cores, so the figures are for callers on this machine; the server's share of
-the cores (``server_cores``) is what callers elsewhere cost.
+Every caller is a page of its own in one Chromium, with the clip of ``benchmarks.web_loopback`` as
+its camera. The browser encodes, decodes and composes on the same cores, so the figures are for
+callers on this machine. ``server_cores``, the server's share of the cores, is what callers
+elsewhere cost.
 """
 
 from __future__ import annotations

@@ -36,13 +36,14 @@ class BundleOptions:
 
     precision: str = "fp32"
     target: str = "onnx"
-    """What shall run the files, as ``mimicam export --target``: int8 takes another form for TensorRT than for CPUs."""
+    """Runtime of the files, as ``mimicam export --target``. int8 has one form for TensorRT and
+    another for CPUs."""
     warp: str = "gridsample"
     """``plugin``: our kernel, which TensorRT alone runs."""
     sensitivity: float | None = None
     """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share in float32."""
     frames: int = 8
-    """Of the clip, to measure on; int8 is calibrated on four times as many."""
+    """Frames of the clip to measure on; int8 is calibrated on four times as many."""
     opset: int = 20
     limit: float | None = None
     """Largest error against PyTorch; None takes the precision's own."""
@@ -106,7 +107,7 @@ def _written(folder: Path, networks: list[Network]) -> list[Path]:
 
 
 def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
-    """What calibration and sensitivity need of a clip; nothing where neither is asked for."""
+    """Inputs from a clip for calibration and sensitivity; none where neither is asked for."""
     if options.precision == "int8":
         return clip_inputs(networks, 4 * options.frames)
     return {} if options.sensitivity is None else clip_inputs(networks, options.frames)
@@ -137,9 +138,8 @@ def _write_network(
     else:
         onnx_files.write(network, path, opset=options.opset)
     if options.precision == "int8" and network.name != "encoder":
-        quantise(
-            path, clip, activations_for(options.target)
-        )  # the encoder runs once a portrait: its rounding would stay in every frame
+        # Not the encoder: it runs once a portrait, and its rounding would stay in every frame.
+        quantise(path, clip, activations_for(options.target))
     if options.precision.startswith("fp16") and not plugged:
         products = "half" if options.precision == "fp16-turing" else "mixed"
         model = onnx.load(str(path))
@@ -190,7 +190,11 @@ def _tensor_specs(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, st
 
 
 def _model_sha256(model: str, networks: list[Network]) -> str:
-    """Of the file; what a bundle states, so that its portraits serve every backend; else of the weights."""
+    """Hash the weights.
+
+    A bundle states its own hash, so that its portraits serve every backend. Any other model is
+    hashed as a file, random weights by value.
+    """
     if not model.startswith(RANDOM):
         path = model_path(model)
         if path.is_dir():

@@ -1,4 +1,5 @@
-"""What a model's networks are fed with when a clip drives a portrait: for calibration, and to measure rounding on."""
+"""Inputs of a model's networks while a clip drives a portrait, for calibration and for measuring
+rounding."""
 
 from __future__ import annotations
 

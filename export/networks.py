@@ -60,13 +60,13 @@ class Network:
 
     @torch.no_grad()
     def reference(self) -> dict[str, Tensor]:
-        """What PyTorch gives for ``inputs``."""
+        """Compute PyTorch's outputs for ``inputs``."""
         result = self.module(*self.inputs.values())
         results = (result,) if isinstance(result, Tensor) else result
         return dict(zip(self.outputs, results, strict=True))
 
     def reference_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """``reference`` as arrays."""
+        """Return ``reference`` as NumPy arrays."""
         return {name: value.numpy() for name, value in self.reference().items()}
 
     @property
@@ -95,7 +95,7 @@ def load_networks(model: str) -> list[Network]:
     DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
-        EngineError: the file is missing, or no model that this version knows.
+        EngineError: the file is missing, or no model that this version supports.
     """
     if model.startswith(RANDOM):
         return _random(model.removeprefix(RANDOM))

@@ -26,7 +26,8 @@ Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
 
 @symbolic_helper.parse_args("v", "v", "v")
 def _warp_blend(graph: Any, feature: Any, activation: Any, flow: Any) -> Any:
-    """Our operator as a node that TensorRT's parser looks up among its plug-ins, by name, version and namespace."""
+    """Write our operator as a node that TensorRT's parser finds among its plug-ins, by name,
+    version and namespace."""
     named = {"plugin_version_s": "1", "plugin_namespace_s": "mimicam"}
     warped, blended = graph.op("mimicam::warp_blend", feature, activation, flow, **named, outputs=2)
     for output in (warped, blended):

@@ -1,7 +1,8 @@
-"""How much each layer of a network loses when it alone computes in a smaller type: measured, not guessed.
+"""Measure how much each layer of a network loses when it alone computes in a smaller type.
 
-One layer at a time its weights, inputs and outputs are rounded to the type, on frames of a clip; everything else stays
-float32. What loses most is kept in float32 by the export. Grids are float32 whatever this says (``export.half``).
+One layer at a time, its weights, inputs and outputs are rounded to the type, on frames of a clip.
+Everything else stays float32. The export keeps the layers that lose most in float32. Grids always
+are float32 (``export.half``).
 """
 
 from __future__ import annotations

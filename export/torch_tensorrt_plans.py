@@ -19,7 +19,8 @@ from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.export.networks import Network
 
 _FAILURES = (RuntimeError, ValueError, AssertionError, NameError, TypeError)
-"""What the conversion ends with: it logs its own error first, and 2.11 then misses the result (NameError)."""
+"""Exceptions of a failed conversion. It logs its own error first; 2.11 then misses the result
+(NameError)."""
 
 _converters: set[int] = set()
 

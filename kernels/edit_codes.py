@@ -1,8 +1,9 @@
 """Turn a driver's codes into offsets of the portrait's latent, on the GPU, between encoder and
 generator.
 
-Applies one-euro smoothing by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter", CHI
-2012), the driver's neutral, gains (DPE, CVPR 2023, equations 3 and 4), and easing after a loss.
+Smoothing is a one-euro filter by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter",
+CHI 2012). The driver's neutral and gains follow DPE (CVPR 2023, equations 3 and 4). After a loss
+the codes are eased.
 
 The GPU reads each frame's numbers when the kernel runs, so a captured graph uses each new value.
 The filter state stays on the device.

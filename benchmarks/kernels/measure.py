@@ -30,7 +30,7 @@ class Case:
 
     name: str
     bytes_moved: int
-    """What has to be read and written once, at least."""
+    """Bytes that are read and written once, at least."""
     kernel: Callable[[], object]
     eager: Callable[[], object]
     """The same result by PyTorch's own operations."""
@@ -59,7 +59,7 @@ class Timing:
         return self.floor_us / self.cold_us
 
     def as_dict(self) -> dict[str, Any]:
-        """With both ratios."""
+        """Return all values with the three ratios."""
         ratios = {
             "share_of_copy_bandwidth": self.share_of_copy_bandwidth,
             "times_faster_cold": self.cold_eager_us / self.cold_us,
