@@ -1,4 +1,4 @@
-"""``python -m benchmarks --compare A.json B.json``: what became slower, what faster, beyond a tolerance."""
+"""Compare two reports: ``python -m mimicam.benchmarks --compare A.json B.json``."""
 
 from __future__ import annotations
 
