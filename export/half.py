@@ -95,10 +95,11 @@ class _Rewriter:
 
     def run(self) -> None:
         nodes = self._inline_constants()
-        self._narrow(self._graph.input)
+        self._narrow(self._graph.input)  # pictures and maps; vectors stay float32
         for node in nodes:
             self._retype(node)
         self._type_outputs()
+        # Float32 copies of converted constants are left without a reader.
         used = {name for node in self._nodes for name in node.input}
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
@@ -154,12 +155,14 @@ class _Rewriter:
     def _as_type(self, name: str, wanted: int) -> str:
         if self._types[name] == wanted:
             return name
+        # One cast serves all readers of a value.
         if (name, wanted) not in self._cast:
             self._cast[name, wanted] = self._converted(name, wanted)
         return self._cast[name, wanted]
 
     def _converted(self, name: str, wanted: int) -> str:
         fresh = f"{name}_as_{'half' if wanted == _HALF else 'float'}"
+        # A constant is converted in the file: a cast would run with every frame.
         if name in self._constants:
             values = numpy_helper.to_array(self._constants[name]).astype(np.float16)
             self._constants[fresh] = numpy_helper.from_array(values, fresh)

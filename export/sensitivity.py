@@ -89,6 +89,7 @@ def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
     handles = [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     tensors = [t for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)) if t.dim()]
+    # Kept and restored bit for bit: rounding back would not undo rounding.
     whole = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
@@ -106,6 +107,7 @@ def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 def _as(value: Any, dtype: torch.dtype) -> Any:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
+    # Rounded values in the wider type, so that the layer's own arithmetic stays exact.
     return value.to(dtype).to(value.dtype)
 
 
@@ -121,6 +123,7 @@ def _loss(
         for output, value in before.items():
             size = max(float(np.abs(value).max()), 1e-12)
             error = np.abs(after[output].astype(np.float64) - value) / size
+            # An overflow to infinity is the worst loss, and comparisons with NaN would hide it.
             if not np.isfinite(error).all():
                 return Sensitivity(layer=name, worst=float("inf"), mean=float("inf"))
             worst, mean = max(worst, float(error.max())), max(mean, float(error.mean()))

@@ -73,6 +73,7 @@ def launch(
         KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this machine.
     """
     device, stream = _place(values)
+    # Compiled on the first call. Inside a capture that fails: `prepare` comes before.
     started = _function(op, kernel, device)
     with _queue(device, stream):
         started(grid, block, tuple(map(_packed, values)))
@@ -127,7 +128,7 @@ def _place(values: tuple[Value, ...]) -> tuple[int, int]:
     return stream.device_index, stream.cuda_stream
 
 
-_queue = _cupy.queue
+_queue = _cupy.queue  # a name of its own, which the emulated tests replace
 
 
 @lru_cache(maxsize=256)

@@ -50,6 +50,7 @@ def crop_normalize(
     _check(frame_NHW3, image_from_crop_N23, out)
     if _launch.wants_cuda(impl, frame_NHW3):
         return forward_cuda(frame_NHW3, image_from_crop_N23, out, scale, shift)
+    # Picture by picture: each matrix has its own number of samples.
     for n in range(len(out)):
         rgb = _reference_rgb(frame_NHW3[n], image_from_crop_N23[n], out.shape[2:])
         out[n] = rgb.clamp(0, 255) * scale + shift

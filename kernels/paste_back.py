@@ -63,9 +63,11 @@ def _reference_rgb(frame_HW3: Tensor, face_3hw: Tensor, mask_hw: Tensor, crop_fr
     frame = frame_HW3.permute(2, 0, 1).float()
     total, count = torch.zeros_like(frame), 0
     for x, y in _resample.positions(crop_from_image, (H, W)):
+        # Outside the crop the frame shows, even where the mask's border is not 0.
         inside = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
         alpha = _resample.bilinear(mask_hw[None], x, y) * inside
         face = _resample.bilinear(face_3hw, x, y) * 127.5 + 127.5
+        # Blended before the mean: the mean of blends differs from the blend of means.
         total += alpha * face.clamp(0, 255) + (1 - alpha) * frame
         count += 1
     return total / count

@@ -100,6 +100,7 @@ class Gather(Generic[In, Out]):
         one, oldest first."""
         if self.due_ns is None or now_ns < self.due_ns:
             return {}
+        # Insertion order is the order of the first request, so no slot starves.
         slots = list(self._waiting)[: self._most]
         self._since_ns = now_ns
         return {slot: self._waiting.pop(slot) for slot in slots}

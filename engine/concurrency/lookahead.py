@@ -55,6 +55,7 @@ class Lookahead:
 
         Returns at once when every observation is drawn already, or when ``stop`` is set.
         """
+        # Fewer drawings than observations: the newest observation is the one being drawn now.
         spare_ns = self.spare_ns()
         if spare_ns > 0 and self.drawing.count < self.observing.count:
             self._clock.wait_until(self._clock.now_ns() + spare_ns, stop)

@@ -68,6 +68,7 @@ class LatestSlot(Generic[T]):
             if not self._closed:
                 self._item = item
                 self._change.notify_all()
+        # Outside the lock: neither counting nor the callback may delay the consumer.
         if lost:
             self._drops.count(self._reason)
         if self._on_put is not None:
@@ -81,10 +82,11 @@ class LatestSlot(Generic[T]):
         """
         with self._change:
             self._change.wait_for(lambda: self._item is not None or self._closed, timeout_s)
+            # Taken even when closed: the last frame of a file must not be lost.
             item, self._item = self._item, None
             if item is None and self._closed:
                 raise Closed
-            self._change.notify_all()
+            self._change.notify_all()  # a producer may wait for room
             return item
 
     def wait_until_taken(self) -> None:

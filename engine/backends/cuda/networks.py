@@ -72,11 +72,13 @@ class TorchNetwork:
 
         if engine == "compile":
             self._module = torch.compile(module, dynamic=False, backend=compiler)
-        gpu.on_stream(first_run)  # copies and memory too: nothing orders this stream after the default one
+        # Copies and memory on this stream too: nothing orders it after the default one.
+        gpu.on_stream(first_run)
         gpu.record_event()()
 
     def enqueue(self) -> None:
         """See ``BoundNetwork``."""
+        # Into tensors with fixed addresses: a captured graph's own results lie in its private pool.
         for own, value in zip(self.outputs.values(), self._run(), strict=True):
             own.copy_(value)
 
@@ -110,6 +112,7 @@ class InputCache:
             self._held.pop((network, name), None)
 
     def _is_fresh(self, network: str, name: str, value: Tensor) -> bool:
+        # An output tensor is reused: the same object may hold another picture than last time.
         is_output = any(value is o for n in self._networks.values() for o in n.outputs.values())
         return is_output or self._held.get((network, name)) is not value
 
@@ -153,6 +156,7 @@ class GpuNetworks:
         """See `engine.backends.networks.Networks.run`. An input that is already held is not copied
         again."""
         chosen = self.networks[network]
+        # Inputs may come from the caller's stream, as tensors that `load` has queued there.
         self.gpu.wait_for_current_stream()
         if inputs.keys() != chosen.inputs.keys():
             raise ValueError(f"{network} takes {', '.join(chosen.inputs)}; got {', '.join(inputs)}")

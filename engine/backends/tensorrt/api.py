@@ -105,6 +105,7 @@ class TensorRt:
         self._fix_shapes(builder, config, network, request)
         self._set_precision(config, request)
         self._set_targets(config, request)
+        # RTX times nothing at build time.
         if self.flavour == "tensorrt":
             config.set_timing_cache(config.create_timing_cache(timing_cache or b""), False)
         monitor = None if progress is None else _monitor(self.module, progress)
@@ -184,10 +185,12 @@ class TensorRt:
                 f" {', '.join(sorted(request.shapes))}: export the model again"
             )
         for name, shape in request.shapes.items():
+            # Minimum, optimum and maximum alike: sizes never change, and TensorRT tunes for one.
             profile.set_shape(name, shape, shape, shape)
         config.add_optimization_profile(profile)
 
     def _set_precision(self, config: Any, request: BuildRequest) -> None:
+        # From 10 on the network is strongly typed, and the file's own types decide.
         if request.int8 and self._major() < 10 and self.flavour == "tensorrt":
             config.set_flag(self.module.BuilderFlag.INT8)
         if request.half and self._major() < 10 and self.flavour == "tensorrt":
@@ -236,6 +239,7 @@ class _Log:
     def write(self, severity: int, message: str) -> None:
         if severity <= 1:
             self.errors.append(message)
+        # TensorRT's errors are warnings here: what matters is raised as an EngineError.
         level = (logging.ERROR, logging.ERROR, logging.WARNING, logging.DEBUG, logging.DEBUG)[
             min(severity, 4)
         ]
@@ -243,6 +247,7 @@ class _Log:
 
     def last(self) -> str:
         """The error worth reading: the last that is not the parser's echo of the one before."""
+        # ModelImporter repeats each error of the parser without its reason.
         real = [error for error in self.errors if "ModelImporter" not in error] or self.errors
         return real[-1].splitlines()[0] if real else "it gives no reason"
 

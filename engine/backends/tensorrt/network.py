@@ -96,6 +96,7 @@ class TensorRtNetwork:
         if network is None:
             return {name: name for name in names}
         wanted = [port.name for port in (*network.inputs, *network.outputs)]
+        # torch-tensorrt names tensors by itself and keeps their order.
         if set(wanted) == set(names):
             return {name: name for name in names}
         if (len(inputs), len(outputs)) != (len(network.inputs), len(network.outputs)):
@@ -107,11 +108,13 @@ class TensorRtNetwork:
     def _add_tensor(self, name: str) -> None:
         is_input = self._is_input[name]
         shape = tuple(self._engine.get_tensor_shape(name))
+        # A dynamic batch: plans are built with one shape, which is the profile's optimum (index 1).
         if is_input and -1 in shape:
             shape = tuple(self._engine.get_tensor_profile_shape(name, 0)[1])
         if is_input:
             self._context.set_input_shape(name, shape)
         else:
+            # Known once the inputs' shapes are set.
             shape = tuple(self._context.get_tensor_shape(name))
         tensor = self._gpu.empty(shape, _dtype(self._engine.get_tensor_dtype(name)))
         shown = next(shown for shown, own in self._own.items() if own == name)
@@ -159,6 +162,7 @@ def open_network(
         plan, kernels = cache.get_or_build(key, build, verify), cache.read(cache.runtime_cache(key))
         found = TensorRtNetwork(api, plan, gpu, kernels, network)
         found.warm_up()
+        # RTX has compiled its kernels in the warm-up; stored, the next start skips that.
         if (compiled := found.runtime_cache()) and compiled != kernels:
             write_private(cache.runtime_cache(key), compiled)
         return found
@@ -166,6 +170,7 @@ def open_network(
     try:
         return opened()
     except PlanNotLoaded as refusal:
+        # Once only: a fresh plan that is refused too is an error.
         _log.info("rebuilding the plan of %s: %s", name, refusal)
         cache.evict(key)
         return opened()
@@ -210,6 +215,7 @@ def _verify(
     got = TensorRtNetwork(api, plan, gpu, network=network).run(
         {name: np.repeat(value, batch, axis=0) for name, value in inputs.items()}
     )
+    # First and last picture: a wrong stride between pictures shows in the last.
     for index in {0, batch - 1}:
         own = {name: value[index : index + 1] for name, value in got.items()}
         apart = export_folder.compare(reference, own, manifest.precision)

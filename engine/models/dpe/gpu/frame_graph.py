@@ -39,6 +39,7 @@ class ResidentPortraits:
         Raises:
             ValueError: its maps are not this model's.
         """
+        # Popped and put back: the dictionary's order is the order of use.
         kept = self._kept.pop(id(features), None) or (features, self._moved(features))
         self._kept[id(features)] = kept
         while len(self._kept) > _MOST_PORTRAITS:
@@ -102,6 +103,7 @@ class DpeFrameGraph:
         if self._surface is not None and self._surface.fits(canvas):
             self._surface.show(canvas)
         else:
+            # Another size has other addresses, so all graphs are captured again.
             self._surface = OutputSurface(self._gpu, canvas)
             self._steps.clear()
         self._shown = (features, canvas)

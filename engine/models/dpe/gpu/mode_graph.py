@@ -95,6 +95,7 @@ class CameraInput:
         from mimicam.kernels.crop_normalize import crop_normalize
 
         crop_normalize(self.frame.target, image_from_crop, out=self._cut)
+        # The kernel writes contiguous memory; the network's input may be channels last.
         self._image.copy_(self._cut)
 
 
@@ -151,6 +152,7 @@ class ModeGraph:
         """
         if self._camera is not None:
             np.copyto(self._camera.frame.host[0], frame)  # type: ignore[arg-type]
+        # Pinned memory: the graph reads it, so nothing may be written here before the wait below.
         self._codes.write(0, edit, image_from_crop)
         wait = self._start()
 
@@ -217,6 +219,7 @@ def run_pose_pass(networks: Mapping[str, BoundNetwork], codes: CodeState) -> Non
     again, second = networks["encoder"], networks["pose_generator"]
     again.inputs["image"].copy_(networks["expression_generator"].outputs["image"])
     again.enqueue()
+    # The intermediate picture brings its own maps; the portrait's are overwritten by them.
     for name, own in second.inputs.items():
         if name != "latent":
             own.copy_(again.outputs[name])

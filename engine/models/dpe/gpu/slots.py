@@ -92,8 +92,10 @@ class SlotStep:
                 np.copyto(self._crops.host[slot], request.crop)
             self._codes.write(slot, request.edit)
         self._start[mode]()()
+        # The pose pass writes the encoder's maps of every slot into the pose generator.
         if mode is Mode.BOTH:
             self._forget_maps("pose")
+        # Copies: the next batch overwrites the buffer while sessions still read their pictures.
         return {slot: self._result.host[slot].copy() for slot in group}
 
     def _enter(self, slot: int, request: SlotRequest) -> None:
