@@ -16,6 +16,8 @@ endif
 TORCH ?= torch==2.13.0
 # TensorRT for RTX builds plans without a GPU: 95 MB, for Linux on x86-64. Tests that want it are skipped without it.
 RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
+# Which files or folders of slow tests: all of them where nothing is given.
+TESTS ?=
 PRETTIER := npx --yes prettier@3.10.1
 PAGE := 'engine/web/static/*.{js,css,html}'
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -29,10 +31,10 @@ demo: .venv/.core
 	$(BIN)/python -m mimicam demo --out demo.mp4
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=10
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 test-camera: .venv/.dev
 	$(BIN)/python -m pytest -m slow tests/sinks/test_real_v4l2loopback.py

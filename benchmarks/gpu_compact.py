@@ -59,7 +59,7 @@ def measure_compact(
     mouth = np.zeros((4, c.size, c.size), np.float32)
     size = (scale.camera.width, scale.camera.height)
     whole = CropBox(x_px=40.0, y_px=20.0, size_px=float(info.size))
-    scene = Composite(np.full((info.size + 60, info.size + 80, 3), 90, np.uint8), whole, size).scene(
+    scene = Composite(np.full((info.size + 60, info.size + 80, 3), 90, np.uint8), whole, size).texture(
         info.size
     )
     live = drawer.open_canvas()

@@ -80,10 +80,10 @@ class Releasing:
     def __init__(self, pipeline: Pipeline, taken: threading.Semaphore) -> None:
         self._pipeline, self._taken = pipeline, taken
 
-    def look(self, frame: Frame) -> Any:
+    def observe(self, frame: Frame) -> Any:
         """See `FramePath`."""
         self._taken.release()
-        return self._pipeline.look(frame)
+        return self._pipeline.observe(frame)
 
     def draw(self, seen: Any) -> Frame:
         """See `FramePath`."""

@@ -31,7 +31,8 @@ from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, CameraInput, FrameSi
 from mimicam.engine.models.dpe.gpu.networks import plan_networks, torch_networks
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import Canvas, CodeUpdate
+from mimicam.engine.models.frame_graph import CodeUpdate
+from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Mode
 from mimicam.export.networks import load_networks, random_dpe
 
@@ -308,14 +309,14 @@ def portrait_of(networks: Networks, gpu: Gpu) -> Features:
     return Features(arrays=arrays, model="random")
 
 
-def _canvas(networks: Networks, scale: Scale) -> Canvas:
+def _canvas(networks: Networks, scale: Scale) -> OutputCanvas:
     return canvas_of(int(networks["motion_encoder"].inputs["image"].shape[-1]), scale)
 
 
-def canvas_of(size: int, scale: Scale) -> Canvas:
+def canvas_of(size: int, scale: Scale) -> OutputCanvas:
     ramp = np.sin(np.linspace(0, np.pi, size, dtype=np.float32)).clip(0)
     factor = 2 * size / scale.camera.height
-    return Canvas(
+    return OutputCanvas(
         picture=np.full((scale.camera.height, scale.camera.width, 3), 90, np.uint8),
         mask=np.outer(ramp, ramp),
         crop_from_image=np.array([[factor, 0, -size / 2], [0, factor, -size / 2]], np.float32),

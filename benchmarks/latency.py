@@ -232,10 +232,10 @@ class BackpressureSource:
         self._images, self._seq, self._now_ns = cycle(_to_and_fro(images)), count(), now_ns
         self._room = threading.Semaphore(1)
 
-    def look(self, frame: Frame) -> Any:
+    def observe(self, frame: Frame) -> Any:
         """The pipeline's look; the slot before it is empty now."""
         self._room.release()
-        return self._pipeline.look(frame)
+        return self._pipeline.observe(frame)
 
     def draw(self, seen: Any) -> Frame:
         """Draw with the wrapped pipeline."""

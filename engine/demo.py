@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.timings import Timings
-from mimicam.engine.models.base import LiveModel
-from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.face.tracker import FaceTracker
+from mimicam.engine.models.base import Model
+from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 CELL_PX = 320
@@ -35,7 +35,7 @@ class Wall:
 
     def __init__(
         self,
-        model: LiveModel,
+        model: Model,
         portraits: Sequence[Portrait],
         *,
         seconds: float,
@@ -68,11 +68,11 @@ class Wall:
         ]
         self._labels = _label_strip()
 
-    def look(self, frame: Frame) -> Seen:
+    def observe(self, frame: Frame) -> Observation:
         """Once for all three."""
-        return self._pipelines[0].look(frame)
+        return self._pipelines[0].observe(frame)
 
-    def draw(self, seen: Seen) -> Frame:
+    def draw(self, seen: Observation) -> Frame:
         """The wall for one driver frame."""
         self._take_turns(seen.frame.captured_ns)
         results = [pipeline.draw(seen).image for pipeline in self._pipelines]
@@ -97,7 +97,7 @@ class DriverView:
         self._side = side
         self._centre_px: float | None = None
 
-    def __call__(self, seen: Seen) -> Image:
+    def __call__(self, seen: Observation) -> Image:
         """``[side, side, 3]``."""
         image, face = seen.frame.image, None if seen.crop is None else seen.crop.face
         height, width = image.shape[:2]

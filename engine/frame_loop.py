@@ -19,7 +19,7 @@ from mimicam.engine.concurrency.threads import Worker
 
 Item = TypeVar("Item")
 """What comes in: a frame, or a picture that `observe` makes a frame of."""
-Seen = TypeVar("Seen")
+Observation = TypeVar("Observation")
 """What `observe` gives to `draw`."""
 Result = TypeVar("Result")
 
@@ -29,7 +29,7 @@ STOPPED = "stopped"
 """Reason of a drop: the loop was asked to stop before the frame was drawn."""
 
 
-class FrameLoop(Generic[Item, Seen, Result]):
+class FrameLoop(Generic[Item, Observation, Result]):
     """Runs once. Every item that is put is drawn, or counted as dropped, unless its thread fails.
 
     The slots hold one item each: the newest that waits, and the one that was observed. A thread
@@ -38,8 +38,8 @@ class FrameLoop(Generic[Item, Seen, Result]):
 
     def __init__(
         self,
-        observe: Callable[[Item], Seen],
-        draw: Callable[[Seen], Result],
+        observe: Callable[[Item], Observation],
+        draw: Callable[[Observation], Result],
         on_result: Callable[[Result], None],
         *,
         lookahead: Lookahead,
@@ -68,7 +68,7 @@ class FrameLoop(Generic[Item, Seen, Result]):
         self._around = around or nullcontext()
         self._on_drained, self._on_fail = on_drained, on_fail
         self._waiting: LatestSlot[Item] = LatestSlot(drops, REPLACED)
-        self._observed: LatestSlot[Seen] = LatestSlot(drops, STOPPED)
+        self._observed: LatestSlot[Observation] = LatestSlot(drops, STOPPED)
         self._first_failure = threading.Lock()
         self._observer = Worker("observing", self._observe, on_end=lambda: self._report(self._observer))
         self._drawer = Worker("drawing", self._draw, on_end=lambda: self._report(self._drawer))

@@ -1,7 +1,7 @@
-"""The way of a frame: driver's picture in, portrait's picture out.
+"""The path of a frame: driver's picture in, portrait's picture out.
 
 source -> Frame -> track -> crop -> encode -> edit -> generate -> composite -> sinks
-                  |---- look ----|-------------------- draw --------------------|
+                  |-- observe ---|-------------------- draw --------------------|
 
 The two halves may run on threads of their own, one frame apart (`engine.frame_loop`).
 """
@@ -15,22 +15,22 @@ from typing import Any, Literal, Protocol
 
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.hot_swap import HotSwapModel
+from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.stages.composite import Composite
-from mimicam.engine.stages.crop import DriverBox, whole_box
-from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace
-from mimicam.engine.stages.reenact import Reenactor, reenactor
-from mimicam.engine.stages.track import FaceTracker
-from mimicam.engine.types import CropBox, EditSettings, Face, Frame, Mode
+from mimicam.engine.types import EditSettings, Face, Frame, Mode
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineStatus:
-    """What a person wants to see while it runs."""
+    """State of a running pipeline, for the person in front of it."""
 
     face: FaceState
     backend: str
@@ -39,19 +39,19 @@ class PipelineStatus:
 
 
 class FramePath(Protocol):
-    """The two halves of a pipeline. Each belongs to one thread, the same or another."""
+    """The two halves of a pipeline. Each is called by one thread, the same or another."""
 
-    def look(self, frame: Frame) -> Any:
-        """What drawing needs of a driver frame; nothing in it is used again by the next call."""
+    def observe(self, frame: Frame) -> Any:
+        """Return what drawing needs of a driver's frame; later calls do not overwrite it."""
         ...
 
-    def draw(self, seen: Any) -> Frame:
-        """The result, with the frame's ``seq`` and ``captured_ns``; its picture is the caller's own."""
+    def draw(self, observation: Any) -> Frame:
+        """Return the result, with the frame's ``seq`` and ``captured_ns``. The caller may keep its picture."""
         ...
 
 
 class LivePath(FramePath, Protocol):
-    """A frame path that is changed while it runs, from any thread; changes apply to the next result."""
+    """A frame path that can be changed from any thread while it runs; changes apply to the next result."""
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -65,7 +65,7 @@ class LivePath(FramePath, Protocol):
 
     @property
     def status(self) -> PipelineStatus:
-        """Figures for the person in front of it."""
+        """State for the person in front of it."""
         ...
 
     def set_edit(self, edit: EditSettings) -> None:
@@ -86,19 +86,29 @@ class LivePath(FramePath, Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What was seen in a driver's frame: all that drawing needs of it."""
+class Observation:
+    """What was observed in a driver's frame: all that drawing needs of it."""
 
     frame: Frame
     crop: Crop | None
-    """The driver's face in its box. None: there is none, or nobody looked."""
+    """The driver's face in its box. None: there is no face, or the pipeline is in standby."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ObserveSettings:
+    """What the observing thread needs of the settings. The drawing thread replaces it as a whole."""
+
+    standby: bool
+    mirror: bool
+    tracks: bool
+    """Whether the tracker runs; not for aligned frames if no neutral is used."""
 
 
 class Pipeline:
     """Animates one portrait by one driver.
 
-    ``look`` belongs to one thread and ``draw`` to one, the same or another; ``step`` is both. Everything else may be
-    called from any thread, and takes effect when the next frame is drawn.
+    One thread calls ``observe`` and one, the same or another, ``draw``; ``step`` does both. Everything else may be
+    called from any thread and takes effect when the next frame is drawn.
     """
 
     def __init__(
@@ -116,64 +126,66 @@ class Pipeline:
         """Set up for one portrait.
 
         Args:
-            model: encoder and generator; it decides whether motion is read by the tracker or off the picture.
+            model: encoder and generator; its family decides whether the tracker or an encoder reads motion.
             portrait: enrolled with the same model.
             edit: mode, gains, and what motion is counted from.
             size: (width, height) of the result; None gives the bare crop.
-            timings: where stage durations go.
-            smooth: filter what is read; False for pictures and tests.
-            aligned: frames are square face crops already: their whole is the driver's box.
-            track: whose thread is the one of ``look``; None loads one.
+            timings: receives the durations of stages.
+            smooth: filter the driver's motion; False for single pictures and tests.
+            aligned: frames are square face crops already: the driver's box is the whole frame.
+            track: belongs to the thread that observes; None loads one.
 
         Raises:
             EngineError: the model cannot be driven in this mode, or the portrait was enrolled with another model (a
-                tracker-driven one says so when it draws).
+                tracker-driven model checks that when it draws).
         """
-        self._model, self._size, self._aligned = model, size, aligned
+        self._model, self._size, self._aligned, self._smooth = model, size, aligned, smooth
         self.timings = timings or Timings()
-        # One thread: while it looks at a frame, the generator draws the one before on all cores.
+        # One thread: while it tracks a frame, the generator draws the one before on all cores.
         self.track = track or FaceTracker()
         self._box = DriverBox()
-        # Any: a motion goes from encode to edit, a drive from edit to generate; nobody here looks inside.
-        self._follow(reenactor(model, smooth=smooth))
+        # Any: motions and targets are only passed on here; each family has types of its own.
+        self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)
         self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
         self._pending: list[Callable[[], None]] = []
         self._standby = False
         self._edit = self._allowed(edit)
+        self._observing = self._observe_settings()
         self._use(portrait)
+        if isinstance(model, HotSwapModel):
+            model.on_ready(lambda ready: self._later(lambda: self._use_model(ready)))
 
     def step(self, frame: Frame) -> Frame:
-        """The result for one driver frame; same ``seq`` and ``captured_ns``."""
-        self._take_changes()
-        return self.draw(self.look(frame))
+        """Return the result for one driver's frame, with the same ``seq`` and ``captured_ns``."""
+        self._apply_pending_changes()
+        return self.draw(self.observe(frame))
 
-    def look(self, frame: Frame) -> Seen:
-        """Find the driver's face: the half that knows nothing of the portrait."""
+    def observe(self, frame: Frame) -> Observation:
+        """Find the driver's face: the half that does not depend on the portrait."""
         with self.timings.stage("track"):
-            return Seen(frame=frame, crop=None if self._standby else self._find(frame))
+            return Observation(frame=frame, crop=self._find(frame, self._observing))
 
-    def draw(self, seen: Seen) -> Frame:
-        """The result for what was seen."""
-        self._take_changes()
-        frame = seen.frame
-        if seen.crop is None or self._standby:
-            return self._without_face(frame)
+    def draw(self, observation: Observation) -> Frame:
+        """Return the result for an observation."""
+        self._apply_pending_changes()
+        frame = observation.frame
+        if observation.crop is None or self._standby:
+            return self._draw_without_face(frame)
         with self.timings.stage("encode"):
-            motion = self.encode(seen.crop)
+            motion = self._reenactor.encode(observation.crop)
         with self.timings.stage("edit"):
-            drive = self._lost.seen(self._drive(motion, frame.captured_ns), frame.captured_ns)
-        return self._show(frame, drive)
+            target = self._lost.follow(self._edited(motion, frame.captured_ns), frame.captured_ns)
+        return self._generate(frame, target)
 
     def crop(self, frame: Frame, face: Face) -> Crop:
-        """The driver's face in its box."""
-        box = whole_box(frame.image) if self._aligned else self._box(face, frame.captured_ns)
-        return self._crop(frame, box, face)
+        """Return the driver's face in its box."""
+        return self._crop(frame, face, self._observing)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """What the model can be driven in."""
-        return self._reenactor.modes
+        """Modes in which the model can be driven."""
+        return self._model.modes
 
     @property
     def size(self) -> tuple[int, int]:
@@ -192,7 +204,7 @@ class Pipeline:
 
     @property
     def status(self) -> PipelineStatus:
-        """How it goes."""
+        """Face state, backend and durations of stages."""
         face: FaceState = "standby" if self._standby else self._lost.state
         return PipelineStatus(face=face, backend=self._model.backend, stages=self.timings.last_ms())
 
@@ -211,24 +223,25 @@ class Pipeline:
 
     def calibrate(self) -> None:
         """Take the driver's next face as neutral."""
-        self._later(lambda: self._anchor.calibrate())
+        self._later(lambda: self._reenactor.neutral.calibrate())
 
     @property
     def needs_neutral(self) -> bool:
-        """Whether the driver's neutral plays a part in what is drawn."""
+        """Whether the driver's neutral affects what is drawn."""
         return self._reenactor.needs_neutral(self._edit)
 
-    def study(self, seen: Seen) -> None:
+    def study(self, observation: Observation) -> None:
         """Learn the driver's neutral from a frame of a recording, before any frame is drawn."""
-        if seen.crop is not None:
-            self._reenactor.study(self.encode(seen.crop), seen.frame.captured_ns)
+        if observation.crop is not None:
+            motion = self._reenactor.encode(observation.crop)
+            self._reenactor.neutral.study(motion, observation.frame.captured_ns)
 
     def end_study(self) -> None:
-        """Start drawing the recording, with the neutral that was learnt."""
-        self.encode.reset()
+        """Start drawing the recording, with the neutral that was learned."""
+        self._reenactor.encode.reset()
         self.track.reset()
         self._box.reset()
-        self._reenactor.end_study()
+        self._reenactor.neutral.end_study()
 
     def set_standby(self, on: bool) -> None:
         """Stop following the driver and show the standby card, or go on."""
@@ -246,60 +259,66 @@ class Pipeline:
             f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
         )
 
-    def _take_changes(self) -> None:
-        if (successor := self._reenactor.successor()) is not None:  # a plan is built: from now on by the GPU
-            self._follow(successor)
-            self._use(self._portrait)
+    def _apply_pending_changes(self) -> None:
         if not self._pending:
             return
         with self._lock:
             changes, self._pending = self._pending, []
         for change in changes:
             change()
+        self._observing = self._observe_settings()
 
-    def _follow(self, reenactor: Reenactor[Any, Any, Any]) -> None:
-        self._reenactor = reenactor
-        self.encode, self._anchor = reenactor.encode, reenactor.anchor
+    def _observe_settings(self) -> _ObserveSettings:
+        tracks = not self._aligned or self._reenactor.needs_neutral(self._edit)
+        return _ObserveSettings(standby=self._standby, mirror=self._edit.mirror, tracks=tracks)
+
+    def _use_model(self, model: LiveModel) -> None:
+        """Go on with another backend of the same weights."""
+        self._reenactor = model.reenactor(smooth=self._smooth, previous=self._reenactor)
+        self._use(self._portrait)
 
     def _use(self, portrait: Portrait) -> None:
         around = Composite(portrait.picture, portrait.box, self._size)
-        self._role = self._reenactor.role(portrait.motion, portrait.features, around)
+        self._stages = self._reenactor.for_portrait(portrait.motion, portrait.features, around)
         self._portrait = portrait
         self._lost.portrait_changed()
 
-    def _find(self, frame: Frame) -> Crop | None:
-        """The driver's face in its box, or None where there is none."""
-        if self._aligned and not self._reenactor.needs_neutral(self._edit):
-            return self._crop(frame, whole_box(frame.image), None)
+    def _find(self, frame: Frame, settings: _ObserveSettings) -> Crop | None:
+        """The driver's face in its box, or None if there is none."""
+        if settings.standby:
+            return None
+        if not settings.tracks:
+            return self._crop(frame, None, settings)
         face = self.track(frame.image)
-        # A value that is not finite would stay in every filter that remembers: such a face was not seen.
-        return self.crop(frame, face) if face is not None and face.is_finite() else None
+        # A value that is not finite would stay in every filter with a memory: such a face does not count.
+        return self._crop(frame, face, settings) if face is not None and face.is_finite() else None
 
-    def _crop(self, frame: Frame, box: CropBox, face: Face | None) -> Crop:
+    def _crop(self, frame: Frame, face: Face | None, settings: _ObserveSettings) -> Crop:
+        box = whole_box(frame.image) if self._aligned or face is None else self._box(face, frame.captured_ns)
         return Crop(
-            image=frame.image, box=box, face=face, captured_ns=frame.captured_ns, mirror=self._edit.mirror
+            image=frame.image, box=box, face=face, captured_ns=frame.captured_ns, mirror=settings.mirror
         )
 
-    def _drive(self, motion: Any, captured_ns: int) -> Any:
+    def _edited(self, motion: Any, captured_ns: int) -> Any:
         if not self._reenactor.needs_neutral(self._edit):
-            return self._role.edit(motion, None, self._edit)
-        neutral = self._anchor(motion, captured_ns)
-        if self._anchor.jumped:
+            return self._stages.edit(motion, None, self._edit)
+        neutral = self._reenactor.neutral(motion, captured_ns)
+        if neutral.jumped:
             self._lost.ease(captured_ns)
-        return self._role.edit(motion, neutral, self._edit)
+        return self._stages.edit(motion, neutral, self._edit)
 
-    def _show(self, frame: Frame, drive: Any) -> Frame:
+    def _generate(self, frame: Frame, target: Any) -> Frame:
         with self.timings.stage("generate"):
-            face = self._role.generate(drive)
+            face = self._stages.generate(target)
         with self.timings.stage("composite"):
-            return replace(frame, image=self._role.composite(face))
+            return replace(frame, image=self._stages.composite(face))
 
-    def _without_face(self, frame: Frame) -> Frame:
-        """Hold, ease to neutral, then the standby card; never the driver's own picture."""
-        self.encode.reset()
-        rest = self._role.edit.rest(self._edit)
-        drive = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
-        shown = self._show(frame, drive)
+    def _draw_without_face(self, frame: Frame) -> Frame:
+        """Hold, ease to rest, then show the standby card; never the driver's own picture."""
+        self._reenactor.encode.reset()
+        rest = self._stages.edit.rest(self._edit)
+        target = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
+        shown = self._generate(frame, target)
         if self._standby or self._lost.state == "standby":
             self._lost.draw_card(shown.image)
         return shown

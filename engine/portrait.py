@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import Features, Model, PictureModel
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.tracker import Detection, FaceDetector, FaceTracker, Region
+from mimicam.engine.models.base import Features, Model
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
-from mimicam.engine.stages.motion import read_motion
-from mimicam.engine.stages.track import Detection, FaceDetector, FaceTracker, Region
 from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
 
 __all__ = [
@@ -76,7 +76,7 @@ def enroll(
     """
     image = read_picture(picture) if isinstance(picture, Path) else picture
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
-    if aligned and isinstance(model, PictureModel):
+    if aligned and not model.needs_face:
         box, motion = whole_box(image), None
     else:
         face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")

@@ -13,7 +13,7 @@ import cv2
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same, write_atomically
-from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
@@ -52,7 +52,7 @@ def render(
     driving: Path,
     out: Path,
     *,
-    model: LiveModel,
+    model: Model,
     edit: EditSettings = OFFLINE_EDIT,
     size: tuple[int, int] | None = None,
     aligned: bool = False,
@@ -86,7 +86,7 @@ def render(
         portrait=portrait,
         edit=edit,
         size=size or portrait_size(portrait, model),
-        smooth=not still and not isinstance(model, PictureModel),
+        smooth=not still and model.smooth_recordings,
         aligned=aligned,
     )
 
@@ -103,9 +103,9 @@ def render(
     )
 
 
-def portrait_size(portrait: Portrait, model: LiveModel) -> tuple[int, int] | None:
+def portrait_size(portrait: Portrait, model: Model) -> tuple[int, int] | None:
     """Width and height of a result as large as the portrait's pixels allow; None for the model's own size."""
-    if isinstance(model, PictureModel):
+    if model.native_size:
         return None
     side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST_PX)
     return side, side
@@ -143,7 +143,7 @@ def render_picture(
     Raises:
         EngineError: no face drives it, or the picture cannot be written.
     """
-    result = pipeline.draw(pipeline.look(Frame(image=image, seq=0, captured_ns=0))).image
+    result = pipeline.draw(pipeline.observe(Frame(image=image, seq=0, captured_ns=0))).image
     if not followed():
         raise EngineError(
             "the driving picture shows no face: give one of a face, seen from the front and well lit"
@@ -223,7 +223,7 @@ def study_video(path: Path, pipeline: Pipeline) -> None:
     try:
         with suppress(EngineError):
             for time_s, image in _every(video, step_s):
-                pipeline.study(pipeline.look(Frame(image=image, seq=0, captured_ns=round(time_s * 1e9))))
+                pipeline.study(pipeline.observe(Frame(image=image, seq=0, captured_ns=round(time_s * 1e9))))
     finally:
         video.close()
     pipeline.end_study()
@@ -242,4 +242,4 @@ def _look(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, 
     """Time in seconds and what is seen, frame by frame: decoding and tracking, while the one before is drawn."""
     for seq, timed in enumerate(video):
         frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
-        yield timed.time_s, pipeline.look(frame)
+        yield timed.time_s, pipeline.observe(frame)

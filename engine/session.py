@@ -83,7 +83,7 @@ class Session:
         self._sink_workers = [SinkWorker(sink, self._clock, self._drops) for sink in parts.sinks]
         self._stop = threading.Event()
         self._loop = FrameLoop(
-            parts.pipeline.look,
+            parts.pipeline.observe,
             parts.pipeline.draw,
             self._hand_out,
             lookahead=Lookahead(self._clock),

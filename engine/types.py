@@ -123,15 +123,15 @@ class MotionCode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layers:
-    """A generated picture before it is put together: the portrait's own pixels, and what is painted over them."""
+class WarpFields:
+    """A generated picture before it is composed: where the portrait's pixels go, and what is inpainted over them."""
 
-    painted: Image
+    inpaint: Image
     """uint8 ``[S, S, 3]``."""
-    mask: Float
-    """``[S, S]`` in 0..1: how much of the portrait is shown."""
+    visibility: Float
+    """``[S, S]`` in 0..1: opacity of the warped portrait over ``inpaint`` (an occlusion mask)."""
     flow: Float
-    """``[S/2, S/2, 2]``, crop units: where in the portrait a pixel comes from, less where it is."""
+    """``[S/2, S/2, 2]``, crop units: position in the portrait that a pixel comes from, minus its own position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

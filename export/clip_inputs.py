@@ -5,19 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import Features
+from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import enroll, read_picture
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.stages.crop import cut, portrait_box
-from mimicam.engine.stages.track import FaceTracker
-from mimicam.engine.types import EditSettings, Float, Frame, Image, Layers
+from mimicam.engine.types import EditSettings, Float, Frame, Image, Mode, WarpFields
 from mimicam.export.networks import Network
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -39,6 +41,8 @@ class _Recorder:
     """A compact model that notes what its networks are given; it draws nothing."""
 
     name, backend, sha256 = "recorder", "none", "recorder"
+    modes = tuple(Mode)
+    native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, encoder: Network) -> None:
         self._encoder = encoder
@@ -52,13 +56,16 @@ class _Recorder:
         arrays = self._encoder.with_inputs({"image": image}).reference_arrays()
         return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
+        return CompactReenactor(self, smooth=smooth, previous=previous)
+
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         frame = {name: np.array(value[None], np.float32) for name, value in conditioning.items()}
         self.generated.append({**features.arrays, **frame})
         side, cells = self.size, self.size // 2
-        return Layers(
-            painted=np.zeros((side, side, 3), np.uint8),
-            mask=np.ones((side, side), np.float32),
+        return WarpFields(
+            inpaint=np.zeros((side, side, 3), np.uint8),
+            visibility=np.ones((side, side), np.float32),
             flow=np.zeros((cells, cells, 2), np.float32),
         )
 

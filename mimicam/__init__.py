@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mimicam.engine.assets_manifest import portrait_path
     from mimicam.engine.errors import EngineError
-    from mimicam.engine.models.base import LiveModel
+    from mimicam.engine.models.base import Model
     from mimicam.engine.models.load import load_model
     from mimicam.engine.pipeline import Pipeline
     from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
@@ -42,8 +42,8 @@ __all__ = [
     "EditSettings",
     "EngineError",
     "Frame",
-    "LiveModel",
     "Mode",
+    "Model",
     "MotionReference",
     "Pipeline",
     "Portrait",
@@ -60,7 +60,7 @@ _MODULES = {
     "EditSettings": "types",
     "EngineError": "errors",
     "Frame": "types",
-    "LiveModel": "models.base",
+    "Model": "models.base",
     "Mode": "types",
     "MotionReference": "types",
     "Pipeline": "pipeline",

@@ -16,10 +16,10 @@ import numpy as np
 from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
 from mimicam.engine.cli.live import load_all
 from mimicam.engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.render import write_picture
 from mimicam.engine.sources.video import VideoFile
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
@@ -48,7 +48,7 @@ def demo_picture() -> Image:
     model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
     video = VideoFile(demo_clip())
     wall = Wall(model, portraits, seconds=video.duration_s)
-    shown = {frame.seq: wall.draw(wall.look(frame)).image.copy() for frame in clip_frames(video)}
+    shown = {frame.seq: wall.draw(wall.observe(frame)).image.copy() for frame in clip_frames(video)}
     first, *others = (shown[seq] for seq in DEMO_FRAMES)
     whole = np.vstack([first, *(image[LABEL_PX:] for image in others)])
     height = round(whole.shape[0] * DEMO_WIDTH / whole.shape[1])
@@ -68,7 +68,7 @@ def moving_picture() -> list[Image]:
             continue
         if frame.seq >= MOVING_FRAMES.stop:
             break
-        seen = pipelines[0].look(frame)
+        seen = pipelines[0].observe(frame)
         cells = [view(seen), *(_smaller(pipeline.draw(seen).image) for pipeline in pipelines)]
         if frame.seq in MOVING_FRAMES:
             rows = [np.hstack(cells[at : at + COLUMNS]) for at in range(0, len(cells), COLUMNS)]

@@ -13,12 +13,13 @@ from mimicam.engine.cli import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
-from mimicam.engine.types import Image, Layers
+from mimicam.engine.types import Image, WarpFields
+from tests.models.fakes import TrackerDriven
 
 ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
 
 
-class FakeModel:
+class FakeModel(TrackerDriven):
     """Keeps the mean colour of the crop."""
 
     name, backend, sha256, size = "fake", "none", "0" * 64, 64
@@ -31,7 +32,7 @@ class FakeModel:
         self.encoded += 1
         return Features(arrays={"colour": crop.mean(axis=(0, 1)).astype(np.float32)}, model=self.sha256)
 
-    def generate(self, features: Features, conditioning: object) -> Layers:  # noqa: ARG002
+    def generate(self, features: Features, conditioning: object) -> WarpFields:  # noqa: ARG002
         raise AssertionError("enrolling generates nothing")
 
 

@@ -13,7 +13,7 @@ from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.gallery import Gallery
-from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
 from mimicam.engine.report import Report
@@ -114,9 +114,7 @@ def exit_code(report: Report) -> int:
     return 130 if report.interrupted else 0
 
 
-def result_size(
-    size: tuple[int, int] | None, sinks: Sequence[str], model: LiveModel
-) -> tuple[int, int] | None:
+def result_size(size: tuple[int, int] | None, sinks: Sequence[str], model: Model) -> tuple[int, int] | None:
     """The size asked for; for a virtual camera or a browser one that programs accept; None for the model's own.
 
     A tracker-driven model has none: it draws as large as is asked.
@@ -126,10 +124,10 @@ def result_size(
     preferred = preferred_size(sinks, ALL_SINKS)
     if preferred is not None:
         return preferred
-    return None if isinstance(model, PictureModel) else (OWN_SIDE, OWN_SIDE)
+    return None if model.native_size else (OWN_SIDE, OWN_SIDE)
 
 
-def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, list[Portrait]]:
+def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, list[Portrait]]:
     """The model, and the portraits (files, folders, or names of bundled ones) enrolled with it.
 
     Raises:
@@ -142,7 +140,7 @@ def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveM
     return loaded, enrolled
 
 
-def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[LiveModel, Gallery]:
+def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, Gallery]:
     """The model, and what can be shown: the portraits asked for, else the bundled ones.
 
     Those asked for are all enrolled here, so that mistakes show at the start; of the bundled ones only the first.

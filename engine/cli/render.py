@@ -13,7 +13,7 @@ from mimicam.engine.cli.run import ModeName, ReferenceName
 from mimicam.engine.types import EditSettings, Mode, MotionReference
 
 if TYPE_CHECKING:
-    from mimicam.engine.models.base import LiveModel
+    from mimicam.engine.models.base import Model
     from mimicam.engine.portrait import Portrait
 
 
@@ -60,7 +60,7 @@ class Render:
         print(f"wrote {self.out}")
         return 0
 
-    def _portrait(self, model: LiveModel) -> Portrait:
+    def _portrait(self, model: Model) -> Portrait:
         from mimicam.engine.assets_manifest import portrait_path
         from mimicam.engine.cli.live import note_turned
         from mimicam.engine.portrait import enroll, load_portrait
@@ -72,7 +72,7 @@ class Render:
             note_turned(portrait)
         return portrait
 
-    def _render(self, model: LiveModel, portrait: Portrait) -> None:
+    def _render(self, model: Model, portrait: Portrait) -> None:
         from mimicam.engine.cli.frame_progress import FrameProgress
         from mimicam.engine.cli.live import parse_size
         from mimicam.engine.render import render

@@ -21,7 +21,7 @@ ReferenceName = Literal["absolute", "relative"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
+    """Conditioning a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
     source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()

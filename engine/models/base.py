@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.types import Float, Image, Layers, Mode
+from mimicam.engine.types import Float, Image, Mode, WarpFields
+
+if TYPE_CHECKING:
+    from mimicam.engine.models.reenactor import Reenactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,60 +39,84 @@ class LatentCodes:
     """``[L]``"""
 
 
-class Model(Protocol):
-    """Encoder and generator of one set of weights on one backend. Not thread-safe."""
+class LiveModel(Protocol):
+    """A set of weights on one backend, as a pipeline drives it. Not thread-safe."""
 
     name: str
     """``compact`` or the file's name."""
     backend: str
     """What runs it, for people: ``openvino bf16, 2 threads``."""
     sha256: str
-    """Of the weights."""
+    """Hash of the weights."""
     size: int
     """Side of the crop, pixels."""
+    modes: tuple[Mode, ...]
+    """What it can be driven in. ``both`` alone: one code moves expression and pose together."""
+    native_size: bool
+    """Whether it draws pictures of its own size only. Otherwise results are as sharp as the portrait."""
+    smooth_recordings: bool
+    """Whether motion of recordings is filtered, as that of a camera is."""
+
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
+        """Make the steps of one session.
+
+        Args:
+            smooth: filter the driver's motion over time.
+            previous: the reenactor of a session that goes on with this model, whose neutral is kept.
+
+        Raises:
+            KernelBuildError: a kernel does not compile on this machine.
+        """
+
+
+class Model(LiveModel, Protocol):
+    """A model that can also enroll portraits."""
+
+    needs_face: bool
+    """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture is enough."""
 
     def encode(self, crop: Image) -> Features:
-        """Latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""
+        """Return latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""
 
 
 @runtime_checkable
-class TrackerModel(Model, Protocol):
-    """A model that is driven by what the tracker reads."""
+class TrackerDrivenModel(Model, Protocol):
+    """A model that is driven by the tracker's motion."""
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
-        """A picture's layers. The buffers are used again by the next call.
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
+        """Return the warp fields of a picture. The next call overwrites their buffers.
 
-        ``conditioning``: what the generator takes beside the features, by name and without a batch axis: see
+        ``conditioning``: the generator's inputs besides the features, by name and without a batch axis; see
         `engine.models.compact.spec.generator_spec`.
         """
 
 
-@runtime_checkable
-class PictureModel(Model, Protocol):
-    """A model that reads motion off the driver's picture, as DPE and DAE-GAN were published, not off the tracker."""
-
-    modes: tuple[Mode, ...]
-    """What it can be driven in. ``both`` alone: one code moves expression and pose together."""
-
-    def read_motion(self, crop: Image) -> LatentCodes:
-        """Both codes of a driver's face, uint8 ``[S, S, 3]``; one that moves both is ``expression``, ``pose`` empty."""
+class CodedModel(LiveModel, Protocol):
+    """A model whose portraits have latent codes of their own."""
 
     def own_codes(self, features: Features) -> LatentCodes:
-        """The portrait's codes, read when it was encoded.
+        """Return the portrait's codes, read when it was encoded.
 
         Raises:
-            EngineError: it was encoded by another model.
-        """
-
-    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
-        """A picture, uint8 ``[S, S, 3]``. The buffer is used again by the next call.
-
-        ``drive``: the arrays of `engine.stages.picture.CodeDrive`, in its order.
+            EngineError: another model encoded it.
         """
 
 
-LiveModel = TrackerModel | PictureModel
-"""What a pipeline can be driven with."""
+@runtime_checkable
+class ImageDrivenModel(CodedModel, Model, Protocol):
+    """A model that reads motion from the driver's picture, as DPE and DAE-GAN were published."""
+
+    def read_motion(self, crop: Image) -> LatentCodes:
+        """Return the codes of a driver's face, uint8 ``[S, S, 3]``. A joint code is ``expression``; ``pose`` is empty."""
+
+    def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
+        """Return a picture, uint8 ``[S, S, 3]``. The next call overwrites its buffer.
+
+        ``expression``, ``pose``: codes ``[L]`` to add to the latent. None: that branch does not run.
+
+        Raises:
+            ValueError: the model cannot run these branches.
+        """
 
 
 def check_own(features: Features, sha256: str) -> None:
@@ -115,11 +142,13 @@ def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
     return out
 
 
-def as_layers(outputs: Mapping[str, Float]) -> Layers:
-    """Outputs of `engine.models.compact.spec.generator_spec`, with a batch of one, channels first."""
+def as_warp_fields(outputs: Mapping[str, Float]) -> WarpFields:
+    """Convert outputs of `engine.models.compact.spec.generator_spec`, with a batch of one, channels first."""
     painted, flow = outputs["painted"], outputs["flow"]
     _, _, height, width = painted.shape
     picture = as_picture(painted, np.empty((height, width, 3), np.uint8))
-    return Layers(
-        painted=picture, mask=outputs["mask"][0, 0], flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0))
+    return WarpFields(
+        inpaint=picture,
+        visibility=outputs["mask"][0, 0],
+        flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0)),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from mimicam.engine.backends.networks import ModelInfo, Networks
 from mimicam.engine.backends.registry import BACKENDS, ExportReader
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 
 
 class Form(str, Enum):
@@ -24,7 +24,7 @@ class Form(str, Enum):
     """A folder of ``mimicam export``."""
 
 
-Opener = Callable[[Path, int | None], LiveModel]
+Opener = Callable[[Path, int | None], Model]
 """Takes the path, and the inference threads where the backend has any."""
 
 
@@ -57,7 +57,7 @@ class Family:
 
 
 def export_openers(
-    make: Callable[[Networks, ModelInfo], LiveModel],
+    make: Callable[[Networks, ModelInfo], Model],
     portrait_network: str,
     exported: Callable[[Path], Path],
 ) -> dict[tuple[Form, str], Opener]:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact import family as compact
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.models.daegan import family as daegan
@@ -33,10 +33,8 @@ class ModelFile:
     path: Path
 
 
-def load_model(
-    name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None
-) -> LiveModel:
-    """The model to animate with; a `PictureModel` where it reads motion off the driver's picture.
+def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads: int | None = None) -> Model:
+    """The model to animate with; a `ImageDrivenModel` where it reads motion off the driver's picture.
 
     Args:
         name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a

@@ -1,1 +1,1 @@
-"""The steps of the frame path, one file each."""
+"""The steps of the frame path that no model family changes, and what surrounds a face."""

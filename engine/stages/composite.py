@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
-from mimicam.engine.models.frame_graph import REACH, Canvas, Scene
+from mimicam.engine.maths import smoothstep
 from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.surroundings import REACH, OutputCanvas, PortraitTexture
 from mimicam.engine.types import CropBox, Float, Image
 
 _SOFT = 0.06
@@ -73,14 +74,14 @@ class Composite:
         """The portrait's crop, ``[side, side, 3]``."""
         return cut(self._picture, self._box, side_px)
 
-    def scene(self, crop_px: int) -> Scene:
+    def texture(self, crop_px: int) -> PortraitTexture:
         """What a model that leaves the last warp to us draws on; ``crop_px``: side of the bare crop."""
         width, height = size = self._size or (crop_px, crop_px)
         side = min(width, height)
         margin = math.ceil(REACH * side)
         scale, box = 2.0 / self._box.size_px, self._box
         rows, columns = self._picture.shape[:2]
-        return Scene(
+        return PortraitTexture(
             texture=_surroundings(self._picture, box, (width + 2 * margin, height + 2 * margin), side),
             margin=margin,
             left=(width - side) // 2,
@@ -93,16 +94,18 @@ class Composite:
             ),
         )  # fmt: skip
 
-    def on_device(self, face_px: int) -> Canvas:
+    def on_device(self, face_px: int) -> OutputCanvas:
         """The same for `kernels.paste_back`, from a face of this side. A GPU enlarges it bilinearly, not by cubics."""
         matrix = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
         if self._size is None:
             bare = np.zeros((face_px, face_px, 3), np.uint8)
-            return Canvas(picture=bare, mask=np.ones((face_px, face_px), np.float32), crop_from_image=matrix)
+            return OutputCanvas(
+                picture=bare, mask=np.ones((face_px, face_px), np.float32), crop_from_image=matrix
+            )
         scale = face_px / self._side
         matrix *= scale
         matrix[:, 2] = scale * (0.5 - np.array([self._left, self._top])) - 0.5
-        return Canvas(picture=self._canvas, mask=_soft_mask(face_px), crop_from_image=matrix)
+        return OutputCanvas(picture=self._canvas, mask=_soft_mask(face_px), crop_from_image=matrix)
 
     def _buffer(self, shape: tuple[int, ...]) -> Image:
         """One that nobody holds any more. The bare crop's size is known with the first face."""
@@ -112,6 +115,21 @@ class Composite:
 
     def _region(self, canvas: Image) -> Image:
         return canvas[self._top : self._top + self._side, self._left : self._left + self._side]
+
+
+class CopyResult:
+    """Copies a finished result, in the place of `Composite`."""
+
+    def __init__(self) -> None:
+        self._pool: BufferPool[np.uint8] | None = None
+
+    def __call__(self, picture: Image) -> Image:
+        """Return a copy that later frames do not overwrite."""
+        if self._pool is None or self._pool.shape != picture.shape:
+            self._pool = BufferPool(picture.shape, np.uint8)
+        out = self._pool.take()
+        np.copyto(out, picture)
+        return out
 
 
 def _surroundings(picture: Image, box: CropBox, size: tuple[int, int], side: int) -> Image:
@@ -146,6 +164,5 @@ def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
 
 
 def _soft_mask(side: int) -> np.ndarray:
-    ramp = np.clip((np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (_SOFT * side), 0, 1)
-    ramp = ramp * ramp * (3 - 2 * ramp)
+    ramp = smoothstep((np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (_SOFT * side))
     return np.outer(ramp, ramp).astype(np.float32)

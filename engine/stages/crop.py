@@ -6,10 +6,12 @@ align") the box stays where it is while the face moves inside it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.geometry import head_pose
+from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.types import CropBox, Face, Float, Image
 
 # Median head scale and place in the training clips (12,557 frames, 2026-11), crop units.
@@ -21,6 +23,20 @@ _FREE_X, _FREE_Y = 0.30, 0.30
 _FREE_SCALE = 1.35
 _FOLLOW_HZ = 0.5
 _REACQUIRE = 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """A driver's face in its box."""
+
+    image: Image
+    """The whole frame, uint8 ``[H, W, 3]``; an image encoder cuts its own input from it."""
+    box: CropBox
+    face: Face | None
+    """None if the tracker did not run: the frame is a face crop, and an image encoder reads its motion."""
+    captured_ns: int
+    mirror: bool = False
+    """Encode the face as a mirror shows it. The tracker's motion is mirrored later, in the edit."""
 
 
 def portrait_box(face: Face) -> CropBox:

@@ -1,6 +1,6 @@
-"""What to show when the driver's face is gone: hold the last pose, ease to neutral, then a standby card.
+"""Decide what to show when the driver's face is lost: hold the last pose, ease to rest, then a standby card.
 
-Times are the frames' own. The driver's picture is never among the answers.
+Times are the frames' own. The driver's picture is never shown.
 """
 
 from __future__ import annotations
@@ -10,60 +10,61 @@ from typing import Generic, Literal, Protocol, TypeVar
 import cv2
 import numpy as np
 
+from mimicam.engine.maths import smoothstep
 from mimicam.engine.types import Image
 
-D = TypeVar("D", bound="Drivable")
+T = TypeVar("T", bound="Target")
 
 HOLD_S = 0.5
 EASE_S = 1.0
 CARD_S = 3.0
 RETURN_S = 0.25
-"""A face that comes back is eased in, and so is another neutral, so that the portrait does not jump."""
+"""Duration, seconds, of easing in a face that comes back or another neutral, so that the portrait does not jump."""
 _DIMMED = (np.arange(256) * 3 // 5).astype(np.uint8)
 
 
-class Drivable(Protocol):
-    """What a generator is told, of either kind."""
+class Target(Protocol):
+    """What a generator is asked to draw."""
 
-    def towards(self: D, other: D, share: float) -> D:
-        """Between this and another drive of the same portrait: 0 is this one, 1 the other."""
+    def towards(self: T, other: T, share: float) -> T:
+        """Interpolate to another target of the same portrait: a share of 0 is this one, 1 the other."""
 
 
-class LostFace(Generic[D]):
-    """Follows whether there is a face, and what the portrait does without one."""
+class LostFace(Generic[T]):
+    """Tracks whether there is a face, and decides what the portrait does without one."""
 
     def __init__(self) -> None:
         self.state: Literal["tracking", "holding", "easing", "standby"] = "standby"
-        self._shown: D | None = None
-        self._from: D | None = None
+        self._shown: T | None = None
+        self._from: T | None = None
         self._lost_ns: int | None = None
         self._back_ns: int | None = None
 
     def portrait_changed(self) -> None:
-        """The last drive belongs to another portrait."""
+        """Forget what was shown: it belongs to another portrait."""
         self._shown = self._from = None
 
     def ease(self, captured_ns: int) -> None:
-        """What drives will count from has changed: go over into the next from what was shown last."""
+        """Ease from what was shown last into the next target: the neutral has changed."""
         if self._from is None:
             self._from, self._back_ns = self._shown, captured_ns
 
-    def seen(self, drive: D, captured_ns: int) -> D:
-        """There is a face: follow it, at once or eased in after a loss."""
+    def follow(self, target: T, captured_ns: int) -> T:
+        """Return what to draw for a face: the target at once, or eased in after a loss."""
         if self._lost_ns is not None:
             self._from, self._back_ns, self._lost_ns = self._shown, captured_ns, None
         self.state = "tracking"
         if self._from is not None and self._back_ns is not None:
             share = (captured_ns - self._back_ns) * 1e-9 / RETURN_S
             if share < 1.0:
-                drive = blend(self._from, drive, _smooth(share))
+                target = blend(self._from, target, smoothstep(share))
             else:
                 self._from = None
-        self._shown = drive
-        return drive
+        self._shown = target
+        return target
 
-    def missing(self, rest: D, captured_ns: int, *, at_once: bool = False) -> D:
-        """There is none: what to draw now; ``state`` says which phase it is."""
+    def missing(self, rest: T, captured_ns: int, *, at_once: bool = False) -> T:
+        """Return what to draw without a face; ``state`` names the phase."""
         if self._lost_ns is None:
             self._lost_ns, self._from = captured_ns, self._shown
         gone_s = (captured_ns - self._lost_ns) * 1e-9
@@ -73,12 +74,12 @@ class LostFace(Generic[D]):
             self.state, self._shown = "holding", self._from
         else:
             self.state = "easing"
-            self._shown = blend(self._from, rest, _smooth((gone_s - HOLD_S) / EASE_S))
+            self._shown = blend(self._from, rest, smoothstep((gone_s - HOLD_S) / EASE_S))
         return self._shown
 
     @staticmethod
     def draw_card(image: Image) -> None:
-        """Dim the picture in its place, and put a pause sign on it: seen to be waiting, and by whom."""
+        """Dim the picture in place and draw a pause sign on it."""
         cv2.LUT(image, _DIMMED, dst=image)
         height, width = image.shape[:2]
         bar, gap = max(height // 40, 2), max(height // 40, 2)
@@ -87,11 +88,6 @@ class LostFace(Generic[D]):
             cv2.rectangle(image, (left, top), (left + bar, bottom), (235, 235, 235), -1, cv2.LINE_AA)
 
 
-def blend(a: D, b: D, share: float) -> D:
-    """Between two drives of one portrait: 0 is ``a``, 1 is ``b``."""
+def blend(a: T, b: T, share: float) -> T:
+    """Interpolate two targets of one portrait: a share of 0 is ``a``, 1 is ``b``."""
     return a.towards(b, share)
-
-
-def _smooth(share: float) -> float:
-    t = min(max(share, 0.0), 1.0)
-    return t * t * (3 - 2 * t)

@@ -14,10 +14,11 @@ from functools import cache
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import GEOMETRY_FILE, face_geometry, scaled_rotation
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.stages.reading import displacements, without_view
-from mimicam.engine.types import BLENDSHAPES, Float, HeadPose, MotionCode
+from mimicam.engine.face.expression_filter import displacements, without_view
+from mimicam.engine.face.geometry import GEOMETRY_FILE, face_geometry
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.motion import between
+from mimicam.engine.types import BLENDSHAPES, Float, MotionCode
 
 _NAMES = list(BLENDSHAPE_NAMES)
 _NEUTRAL_SHAPES = [
@@ -32,7 +33,7 @@ _SETTLE_S = 2.0
 _EASE_S, _EASED_S = 0.06, 1.0
 """Time constant of each low pass (96 % after 0.3 s), and when nothing is left of the old neutral. Seconds."""
 _SEEN_SHARE = 0.8
-"""Weight of a driver's own landmark motion against what the filter of `engine.stages.reading` makes of it. Measured
+"""Weight of a driver's own landmark motion against what the filter of `engine.face.expression_filter` makes of it. Measured
 across 14 pairs of people (2026-11): jaws follow at 0.90 with a gain of 0.75; with a weight of 0, 0.85 and 0.61."""
 _LONGEST_STEP_S, _MEMORY_S = 0.1, 30.0
 """A frame counts for the time since the one before, at most the first; what is older than the second fades."""
@@ -54,7 +55,7 @@ class RestingFace:
     spread: Float
     """``[52]``, standard deviation between people."""
     displacement: Float
-    """``[478, 3]``, canonical, zero point as in `engine.stages.reading.displacements`."""
+    """``[478, 3]``, canonical, zero point as in `engine.face.expression_filter.displacements`."""
 
 
 @cache
@@ -75,7 +76,7 @@ class Expression:
     blendshapes: Float
     """``[52]``"""
     displacement: Float
-    """``[478, 3]``, canonical; zero point as in `engine.stages.reading.displacements`."""
+    """``[478, 3]``, canonical; zero point as in `engine.face.expression_filter.displacements`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +86,9 @@ class Neutral:
     face: MotionCode
     """A calm moment of theirs; relative motion counts from it."""
     expression: Expression
-    """Their expression in this frame, as far as it is not identity; absolute motion transfers it."""
+    """Their expression in this frame without their identity; absolute motion transfers it."""
+    jumped: bool = False
+    """Whether ``face`` changed at once with this frame, instead of being eased."""
 
 
 def read_expression(motion: MotionCode) -> Expression:
@@ -111,10 +114,10 @@ def rest_mapped(blendshapes: Float, resting: Float) -> Float:
 class IdentityFilter:
     """Separates a driver's expression from their identity, by all of their frames so far.
 
-    Landmarks: a frame's displacement by expression is read linearly (`engine.stages.reading`); the mean of what is left
-    over all frames is the driver's own face, and the distance from it is their expression. With one frame this is the
-    linear reading itself. Blendshapes: a low quantile of each, believed as far as people differ, is the driver's resting
-    value.
+    Landmarks: a frame's displacement by expression is read linearly (`engine.face.expression_filter`). The mean of
+    what is left over all frames is the driver's own face, and the distance from it is their expression. With one frame
+    this is the linear reading itself. Blendshapes: a low quantile of each, trusted as far as people differ, is the
+    driver's resting value.
     """
 
     def __init__(self) -> None:
@@ -203,16 +206,22 @@ class NeutralFinder:
         """Take the next face."""
         self._wanted = True
 
-    def __call__(self, motion: MotionCode, captured_ns: int) -> MotionCode:
-        """The neutral, after seeing this frame."""
+    @property
+    def face(self) -> MotionCode | None:
+        """The neutral found so far."""
+        return self._neutral
+
+    def __call__(self, motion: MotionCode, captured_ns: int) -> bool:
+        """Consider this frame; returns whether its face is the neutral from now on."""
         if self._first_ns is None:
             self._first_ns = captured_ns
         cost = calmness_cost(motion)
         settling = captured_ns - self._first_ns < self._settle_s * 1e9
-        if self._wanted or self._neutral is None or (settling and cost < self._cost):
+        chosen = self._wanted or self._neutral is None or (settling and cost < self._cost)
+        if chosen:
             self._cost = -np.inf if self._wanted else cost
             self._neutral, self._wanted = motion, False
-        return self._neutral
+        return chosen
 
 
 class DriverNeutral:
@@ -230,8 +239,6 @@ class DriverNeutral:
         self._wanted_ns = self._last_ns = 0
         self._between: MotionCode | None = None
         self._shown: MotionCode | None = None
-        self.jumped = False
-        """See `engine.stages.reenact.Anchor`."""
 
     def calibrate(self) -> None:
         """Take the next face."""
@@ -241,7 +248,8 @@ class DriverNeutral:
     def study(self, motion: MotionCode, captured_ns: int) -> None:
         """Learn from a frame of a recording before any is drawn."""
         self._find.search_everywhere()
-        self._find(motion, captured_ns)
+        if self._find(motion, captured_ns):
+            self._wanted = motion
         self._identity(motion, captured_ns)
 
     def end_study(self) -> None:
@@ -250,16 +258,18 @@ class DriverNeutral:
         self._identity.fix()
 
     def __call__(self, motion: MotionCode, captured_ns: int) -> Neutral:
-        """What is known of the driver, after seeing this frame."""
-        self.jumped, self._calibrating = self._calibrating, False
-        if self.jumped:
+        """Return what is known of the driver after this frame."""
+        jumped, self._calibrating = self._calibrating, False
+        if jumped:
             self._identity.set_resting(motion)
-        face = self._eased(self._find(motion, captured_ns), captured_ns)
-        return Neutral(face=face, expression=self._identity(motion, captured_ns))
+        if self._find(motion, captured_ns):
+            self._wanted, self._wanted_ns = motion, captured_ns
+        face = self._eased(captured_ns)
+        return Neutral(face=face, expression=self._identity(motion, captured_ns), jumped=jumped)
 
-    def _eased(self, wanted: MotionCode, captured_ns: int) -> MotionCode:
-        if wanted is not self._wanted:
-            self._wanted, self._wanted_ns = wanted, captured_ns
+    def _eased(self, captured_ns: int) -> MotionCode:
+        wanted = self._wanted
+        assert wanted is not None, "the first face is always taken"
         share = 1.0 - math.exp(-max(captured_ns - self._last_ns, 0) * 1e-9 / _EASE_S)
         self._last_ns = captured_ns
         if self._between is None or self._shown is None or captured_ns - self._wanted_ns > _EASED_S * 1e9:
@@ -268,21 +278,6 @@ class DriverNeutral:
             self._between = between(self._between, wanted, share)
             self._shown = between(self._shown, self._between, share)
         return self._shown
-
-
-def between(a: MotionCode, b: MotionCode, share: float) -> MotionCode:
-    """A face on the way: 0 is ``a``, 1 is ``b``."""
-    turn = scaled_rotation(b.pose.rotation @ a.pose.rotation.T, share, np.pi)
-    part = np.float32(share)
-    return MotionCode(
-        expression=a.expression + part * (b.expression - a.expression),
-        shape=a.shape + part * (b.shape - a.shape),
-        pose=HeadPose(
-            rotation=turn @ a.pose.rotation,
-            translation=a.pose.translation + part * (b.pose.translation - a.pose.translation),
-            scale=a.pose.scale + share * (b.pose.scale - a.pose.scale),
-        ),
-    )
 
 
 def calmness_cost(motion: MotionCode) -> float:

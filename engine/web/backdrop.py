@@ -12,7 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.track import Region
+from mimicam.engine.face.tracker import Region
 from mimicam.engine.types import Float, Image
 
 Background = Literal["kept", "plain", "green"]

@@ -112,7 +112,7 @@ class _CallPath:
         self._seq += 1
         self.driver_size = (frame.image.shape[1], frame.image.shape[0])
         number = timecode.read(frame.image) if self.wanted.settings.measure else None
-        return _Seen(what=self._path.look(frame), number=number)
+        return _Seen(what=self._path.observe(frame), number=number)
 
     def draw(self, seen: _Seen) -> Result:
         """The result, badge included, ready to encode."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 
+from mimicam.engine.face.tracker import Region
 from mimicam.engine.picture_file import decode_picture
-from mimicam.engine.stages.track import Region
 from mimicam.engine.types import Image
 
 _KEPT_SIDE = 1280

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.cores import usable_cores
-from mimicam.engine.models.base import Features, LiveModel, PictureModel
+from mimicam.engine.face.tracker import FaceDetector, Region
+from mimicam.engine.models.base import Features, LiveModel, Model
 from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.stages.track import FaceDetector, Region
 from mimicam.engine.types import (
     BLENDSHAPES,
     LANDMARKS,
@@ -96,7 +96,7 @@ class ModelRoom:
         self._shared = shared
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
-        self.modes = first.modes if isinstance(first, PictureModel) else tuple(Mode)
+        self.modes = first.modes
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, LiveModel] = {}
@@ -138,7 +138,7 @@ class ModelRoom:
     def _load(self) -> LiveModel:
         return self._load_copy() if self._shared is None else self._shared.session()
 
-    def _load_copy(self) -> LiveModel:
+    def _load_copy(self) -> Model:
         return load_model(self._name, self._backend, threads=self._threads)
 
 
@@ -181,7 +181,7 @@ class _NullPath:
     portrait: Portrait
     standby: bool = False
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         return frame
 
     def draw(self, seen: Frame) -> Frame:

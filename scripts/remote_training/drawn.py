@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.types import Float
 from scripts.remote_training.portable import PortablePack
 

@@ -7,9 +7,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The CUDA kernel on the CPU; see ``tests.kernels.emulation``."""
+    """The CUDA kernels on the CPU; see ``tests.kernels.emulation``."""
     from tests.kernels import emulation
 
     if reason := emulation.missing():
         pytest.skip(reason)
-    return emulation.build(tmp_path_factory.mktemp("emulation"), ops=("warp_blend",))
+    return emulation.build_once(tmp_path_factory)

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import mimicam.engine.cli
 from mimicam.engine.cli import COMMANDS, gather_repeats, main
 from mimicam.engine.cli.models import MODELS
 from mimicam.engine.sources.devices import CameraInfo
-from tests.videos import grey, levels, write_video
+from tests.videos import grey, write_video
 
 OPTIONS = {
     "run": {
@@ -214,22 +212,3 @@ def test_errors_end_without_a_traceback_in_a_process_of_their_own(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path / 'a.mp4'} is empty; copy or download it again\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that only one process gets")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_a_run_with_a_report_and_a_whole_file(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    out = tmp_path / "out.mp4"
-    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\nimport mimicam.engine.cli as c\n"
-    command = [sys.executable, "-c", f"{code}sys.exit(c.main(sys.argv[1:]))", "run", "--source", "pattern"]
-    with subprocess.Popen([*command, "--sink", f"file:{out}"], stdout=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not any(part.stat().st_size for part in tmp_path.glob("*.part")):
-            time.sleep(0.01)
-        process.send_signal(number)
-        report, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "frames in" in report
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
-    assert levels(out), "the file cannot be read"

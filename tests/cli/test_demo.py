@@ -29,7 +29,7 @@ def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch)
     portrait = enroll(ASSETS / "portraits" / "astronaut.jpg", model=model)
     wall = Wall(model, [portrait], seconds=1.0)
     for seq in range(3):
-        result = wall.draw(wall.look(Frame(image=grey(seq), seq=seq, captured_ns=seq)))
+        result = wall.draw(wall.observe(Frame(image=grey(seq), seq=seq, captured_ns=seq)))
         assert (result.seq, result.image.shape) == (seq, (SIZE[1], SIZE[0], 3))
     assert asked == [0, 1, 2]
     assert len(model.drives) == 3 * 3

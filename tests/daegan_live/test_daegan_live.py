@@ -14,13 +14,13 @@ from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.backends.cuda.device import CudaGpu
 from mimicam.engine.cli import main
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.daegan import export_cache as daegan_cache
 from mimicam.engine.models.daegan import inference as daegan_parts
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.network import DaeGan
 from mimicam.engine.models.load import load_model
-from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import enroll
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
@@ -48,7 +48,7 @@ def _close(got: Image, want: Image) -> bool:
 def _open(weights: Path, backend: str) -> DaeGanModel:
     model = load_model(str(weights), backend)
     assert isinstance(model, DaeGanModel)
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     return model
 
 
@@ -58,7 +58,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     pictures: list[Image] = []
     draw = Pipeline.draw
 
-    def recorded(self: Pipeline, seen: Seen) -> Frame:
+    def recorded(self: Pipeline, seen: Observation) -> Frame:
         result = draw(self, seen)
         pictures.append(result.image)
         return result
@@ -112,7 +112,10 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
 ) -> None:
     eager, compiled = (_open(weights, backend) for backend in BACKENDS)
     features, code = eager.encode(aligned[0]), eager.read_motion(aligned[1]).expression
-    assert _close(compiled.generate(features, (code, None)), eager.generate(features, (code, None)))
+    assert _close(
+        compiled.generate(features, expression=code, pose=None),
+        eager.generate(features, expression=code, pose=None),
+    )
 
 
 def test_what_depends_on_the_portrait_alone_is_computed_once(
@@ -162,7 +165,7 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
 
     for gains, share in (((1.0, 1.0), 1.0), ((0.0, 0.0), 0.0), ((1.0, 0.0), 0.5)):
         code = (own + share * (driver - own)).astype(np.float32)
-        assert _close(drawn(*gains), model.generate(portrait.features, (code, None)))
+        assert _close(drawn(*gains), model.generate(portrait.features, expression=code, pose=None))
 
 
 def test_it_is_enrolled_with_and_run(
@@ -194,9 +197,9 @@ def test_what_does_not_fit_is_refused(weights: Path, aligned: tuple[Image, ...],
     model = _open(weights, "torch")
     features = model.encode(aligned[0])
     code = model.read_motion(aligned[1]).expression
-    for drive in ((None, None), (code, code), (None, code)):
-        with pytest.raises(ValueError, match="drive"):
-            model.generate(features, drive)
+    for expression, pose in ((None, None), (code, code), (None, code)):
+        with pytest.raises(ValueError, match="expression must be the code"):
+            model.generate(features, expression=expression, pose=pose)
     with pytest.raises(ValueError, match="crops"):
         model.encode_frames(())
     (tmp_path / "bad.safetensors").write_bytes(weights.read_bytes()[:2000])

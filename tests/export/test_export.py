@@ -96,6 +96,7 @@ def test_the_command_builds_a_plan_of_every_network_without_a_gpu(
             assert stat.S_IMODE(plan.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # forty seconds on a core of its own
 def test_plans_of_the_published_networks_build_without_a_gpu(tmp_path: Path, rtx: TensorRt) -> None:
     single, half = tmp_path / "single.onnx", tmp_path / "half.onnx"
@@ -112,7 +113,7 @@ def test_plans_of_the_published_networks_build_without_a_gpu(tmp_path: Path, rtx
     assert built == ["encoder", "motion_encoder", "expression_generator", "pose_generator"]
 
 
-@pytest.mark.parametrize("model", ["random:debug", "random:compact"])
+@pytest.mark.parametrize("model", [pytest.param("random:debug", marks=pytest.mark.slow), "random:compact"])
 def test_turing_gets_plans_when_every_product_is_half(tmp_path: Path, rtx: TensorRt, model: str) -> None:
     """And only then: should the first build one day pass, fp16-turing can go."""
     manifest = write_bundle(model, tmp_path, BundleOptions(precision="fp16-turing"), lambda _line: None)

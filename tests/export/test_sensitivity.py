@@ -78,6 +78,7 @@ def test_a_layers_nodes_are_found_by_name(layer: str, prefix: str) -> None:
     assert node_prefix(layer) == prefix
 
 
+@pytest.mark.slow
 def test_the_export_keeps_what_loses_most(tmp_path: Path) -> None:
     lines: list[str] = []
     options = BundleOptions(precision="fp16", sensitivity=1e-9, frames=2)

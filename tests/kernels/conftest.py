@@ -15,7 +15,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library with every kernel, built once."""
     if reason := emulation.missing():
         pytest.skip(reason)
-    return emulation.build(tmp_path_factory.mktemp("emulation"))
+    return emulation.build_once(tmp_path_factory)
 
 
 @pytest.fixture(params=list(emulation.ORDERS))

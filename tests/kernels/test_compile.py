@@ -28,7 +28,12 @@ def compiler() -> tuple[int, int]:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("arch", _launch.ARCHITECTURES)
+_OLDEST, *_BETWEEN, _NEWEST = _launch.ARCHITECTURES
+
+
+@pytest.mark.parametrize(
+    "arch", [_OLDEST, *(pytest.param(arch, marks=pytest.mark.slow) for arch in _BETWEEN), _NEWEST]
+)
 @pytest.mark.parametrize("op", _launch.OPS)
 @pytest.mark.usefixtures("compiler")
 def test_kernel_compiles(op: str, arch: str) -> None:
@@ -57,6 +62,7 @@ def test_a_file_without_its_includes_does_not_compile(path: Path, tmp_path: Path
         _compile_alone(bare)
 
 
+@pytest.mark.slow  # 2.5 s a file; NVRTC compiles each alone above
 @pytest.mark.parametrize("path", sorted(_launch._FOLDER.glob("*.cu")), ids=lambda path: path.name)
 def test_nvcc_compiles_a_file_alone(path: Path, tmp_path: Path) -> None:
     if not (shutil.which("nvcc") and shutil.which("g++")):

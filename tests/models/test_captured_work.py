@@ -73,7 +73,7 @@ def test_the_compact_models_frame_can_be_captured(half: bool) -> None:
     canvas = drawer.open_canvas()
     assert canvas is not None
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(SMALL.size))
-    canvas.enter(features, Composite(np.zeros((90, 90, 3), np.uint8), box, (64, 64)).scene(SMALL.size))
+    canvas.enter(features, Composite(np.zeros((90, 90, 3), np.uint8), box, (64, 64)).texture(SMALL.size))
     assert gpu.captures == 2, "bare layers, and the finished picture"
 
 

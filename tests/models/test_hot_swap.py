@@ -7,124 +7,104 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError, KernelBuildError
-from mimicam.engine.models.base import Features, LatentCodes, PictureModel
+from mimicam.engine.models.base import Features
 from mimicam.engine.models.compact import plans
-from mimicam.engine.models.hot_swap import CanvasMeanwhile, Meanwhile, PictureMeanwhile, Progress
-from mimicam.engine.types import Float, Image, Mode
+from mimicam.engine.models.hot_swap import HotSwapModel, Progress
+from mimicam.engine.types import Image, Mode
 
-FEATURES = Features(arrays={"latent": np.zeros(1, np.float32)}, model="same")
+CROP = np.zeros((4, 4, 3), np.uint8)
 
 
 class Fake:
-    """Paints with its own colour."""
+    """Encodes its own name; reenacts with it."""
 
     name, size, modes = "m", 4, (Mode.EXP,)
+    native_size, needs_face, smooth_recordings = True, False, False
 
-    def __init__(self, backend: str, colour: int, sha256: str = "same") -> None:
-        self.backend, self.sha256, self._colour = backend, sha256, colour
+    def __init__(self, backend: str, sha256: str = "same") -> None:
+        self.backend, self.sha256 = backend, sha256
 
     def encode(self, _crop: Image) -> Features:
-        return FEATURES
+        return Features(arrays={}, model=self.backend)
 
-    def generate(self, _features: Features, _drive: tuple[Float | None, ...]) -> Image:
-        return np.full((4, 4, 3), self._colour, np.uint8)
-
-    def read_motion(self, _crop: Image) -> LatentCodes:
-        return LatentCodes(expression=np.full(1, self._colour, np.float32), pose=np.zeros(1, np.float32))
-
-    def own_codes(self, _features: Features) -> LatentCodes:
-        return self.read_motion(np.zeros((4, 4, 3), np.uint8))
+    def reenactor(self, *, smooth: bool, previous: object = None) -> tuple[str, bool, object]:
+        return self.backend, smooth, previous
 
 
-def test_frames_come_from_the_other_until_the_plan_is_there_and_it_is_shown() -> None:
+def test_sessions_are_told_when_the_plan_is_there() -> None:
     may_finish, told = threading.Event(), threading.Event()
 
     def build(progress: Progress) -> Fake:
         progress("tactics", 3, 4)
         told.set()
         assert may_finish.wait(10)
-        return Fake("tensorrt", 200)
+        return Fake("tensorrt")
 
-    model = CanvasMeanwhile(Fake("openvino", 100), build)
+    model, ready = HotSwapModel(Fake("openvino"), build), []
+    model.on_ready(lambda built: ready.append(built.backend))
     assert told.wait(10)
     assert model.backend == "openvino; a TensorRT plan is being built: tactics 75 %"
-    assert model.generate(FEATURES, {}).max() == 100
+    assert model.reenactor(smooth=True) == ("openvino", True, None)
+    assert ready == []
     may_finish.set()
     assert model.finished.wait(10)
-    assert model.generate(FEATURES, {}).max() == 200
+    assert ready == ["tensorrt"]
     assert model.backend == "tensorrt"
+    assert model.reenactor(smooth=False, previous="before") == ("tensorrt", False, "before")
+    assert model.encode(CROP).model == "tensorrt"
+    model.on_ready(lambda built: ready.append(f"late {built.backend}"))
+    assert ready == ["tensorrt", "late tensorrt"], "who comes later is told at once"
 
 
-def test_a_failed_build_is_shown_and_frames_go_on() -> None:
+@pytest.mark.parametrize(
+    ("error", "note"),
+    [
+        (
+            EngineError("the plan of generator differs from PyTorch"),
+            "the plan of generator differs from PyTorch",
+        ),
+        (
+            KernelBuildError("a.cu does not compile for this GPU:\na long log"),
+            "a.cu does not compile for this GPU:",
+        ),
+    ],
+)
+def test_a_failed_build_is_shown_and_nobody_changes_over(error: Exception, note: str) -> None:
+    may_finish = threading.Event()
+
     def build(_progress: Progress) -> Fake:
-        raise EngineError("the plan of generator differs from PyTorch")
+        assert may_finish.wait(10)
+        raise error
 
-    model = CanvasMeanwhile(Fake("openvino", 100), build)
+    model, ready = HotSwapModel(Fake("openvino"), build), []
+    model.on_ready(ready.append)
+    may_finish.set()
     assert model.finished.wait(10)
-    assert model.backend == "openvino; TensorRT failed: the plan of generator differs from PyTorch"
-    assert model.generate(FEATURES, {}).max() == 100
+    model.on_ready(ready.append)
+    assert ready == []
+    assert model.backend == f"openvino; TensorRT failed: {note}"
+    assert model.encode(CROP).model == "openvino"
 
 
-def test_what_a_build_says_too_late_is_not_shown() -> None:
+def test_progress_reported_too_late_is_dropped() -> None:
     """TensorRT reports from threads of its own: the last report may come when the plan draws already."""
     late: list[Progress] = []
 
     def build(progress: Progress) -> Fake:
         late.append(progress)
-        return Fake("tensorrt", 200)
+        return Fake("tensorrt")
 
-    model = CanvasMeanwhile(Fake("openvino", 100), build)
+    model = HotSwapModel(Fake("openvino"), build)
     assert model.finished.wait(10)
-    late[0]("tactics", 3, 4)
-    assert model.generate(FEATURES, {}).max() == 200
     late[0]("tactics", 4, 4)
     assert model.backend == "tensorrt"
 
 
-def test_a_kernel_that_does_not_compile_is_shown_and_frames_go_on() -> None:
-    def build(_progress: Progress) -> Fake:
-        raise KernelBuildError("warp_blend.cu does not compile for this GPU:\na long log")
-
-    model = CanvasMeanwhile(Fake("openvino", 100), build)
-    assert model.finished.wait(10)
-    assert model.backend == "openvino; TensorRT failed: warp_blend.cu does not compile for this GPU:"
-    assert model.generate(FEATURES, {}).max() == 100
-
-
-def test_whole_frames_are_drawn_on_the_gpu_once_the_plans_are_there() -> None:
-    may_finish, drawer = threading.Event(), object()
-
-    class Whole(Fake):
-        def open_frames(self) -> object:
-            return drawer
-
-    def build(_progress: Progress) -> Whole:
-        assert may_finish.wait(10)
-        return Whole("tensorrt", 200)
-
-    model = PictureMeanwhile(Fake("openvino", 100), build)
-    assert model.open_frames() is None
-    may_finish.set()
-    assert model.finished.wait(10)
-    assert model.open_frames() is drawer
-
-
 def test_other_weights_never_take_over() -> None:
-    model = CanvasMeanwhile(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200, sha256="other"))
+    model = HotSwapModel(Fake("openvino"), lambda _progress: Fake("tensorrt", sha256="other"))
     assert model.finished.wait(10)
-    assert model.generate(FEATURES, {}).max() == 100
+    assert model.encode(CROP).model == "openvino"
     assert "other weights" in model.backend
-
-
-@pytest.mark.parametrize("kind", [CanvasMeanwhile, PictureMeanwhile])
-def test_it_is_the_kind_of_model_that_it_stands_for(kind: type) -> None:
-    model = kind(Fake("openvino", 100), lambda _progress: Fake("tensorrt", 200))
-    assert isinstance(model, PictureModel) is (kind is PictureMeanwhile)
-    assert model.finished.wait(10)
-    if kind is PictureMeanwhile:
-        assert model.read_motion(np.zeros((4, 4, 3), np.uint8)).expression[0] == 200
-        assert model.own_codes(FEATURES).expression[0] == 200
-        assert model.modes == (Mode.EXP,)
 
 
 @pytest.mark.parametrize(
@@ -135,11 +115,10 @@ def test_an_export_starts_at_once_where_something_else_can_draw(
 ) -> None:
     monkeypatch.setattr(plans, "is_built", lambda *_folder, **_options: built)
     monkeypatch.setattr(plans, "_is_bundled", lambda _folder: bundled)
-    monkeypatch.setattr(plans, "open_bundle_openvino", lambda: Fake("openvino", 100))
-    monkeypatch.setattr(plans, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt", 200))
+    monkeypatch.setattr(plans, "open_bundle_openvino", lambda: Fake("openvino"))
+    monkeypatch.setattr(plans, "TensorRtCompact", lambda *_folder, **_options: Fake("tensorrt"))
     model = plans.start_compact(tmp_path, gpu=object(), api=object(), cache=object())
-    assert isinstance(model, Meanwhile) is meanwhile
+    assert isinstance(model, HotSwapModel) is meanwhile
     if meanwhile:
         assert model.finished.wait(10)
-    assert model.generate(FEATURES, {}).max() == 200
     assert model.backend == "tensorrt"

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from mimicam.engine.models.base import Features
-from mimicam.engine.types import Float, Image, Layers
+from mimicam.engine.types import Float, Image, WarpFields
+from tests.models.fakes import TrackerDriven
 
 
-class FakeModel:
+class FakeModel(TrackerDriven):
     """Draws the mean colour of the portrait's crop; remembers each drive. Uses its buffer again, as real ones do."""
 
     name, backend, size = "fake", "no network", 64
@@ -21,9 +22,9 @@ class FakeModel:
         self.drives: list[dict[str, Float]] = []
         self.drawn: list[Features] = []
         cells = self.size // 2
-        self._layers = Layers(
-            painted=np.empty((self.size, self.size, 3), np.uint8),
-            mask=np.zeros((self.size, self.size), np.float32),
+        self._layers = WarpFields(
+            inpaint=np.empty((self.size, self.size, 3), np.uint8),
+            visibility=np.zeros((self.size, self.size), np.float32),
             flow=np.zeros((cells, cells, 2), np.float32),
         )
 
@@ -32,8 +33,8 @@ class FakeModel:
         latent = np.random.default_rng(0).normal(size=8).astype(np.float32)
         return Features(arrays={"latent": latent, "crop": crop.astype(np.float32)}, model=self.sha256)
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         self.drives.append(dict(conditioning))
         self.drawn.append(features)
-        self._layers.painted[:] = features.arrays["crop"].mean(axis=(0, 1))
+        self._layers.inpaint[:] = features.arrays["crop"].mean(axis=(0, 1))
         return self._layers

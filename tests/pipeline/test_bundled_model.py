@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.stages.material import bundled, driver_clip
 

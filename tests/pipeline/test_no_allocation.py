@@ -15,7 +15,7 @@ from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import enroll
 from mimicam.engine.stages.crop import Cutter, cut
 from mimicam.engine.stages.lost import CARD_S
-from mimicam.engine.types import CropBox, EditSettings, Float, Frame, Image, Layers
+from mimicam.engine.types import CropBox, EditSettings, Float, Frame, Image, WarpFields
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import SECOND_NS, bundled, driver_clip
 
@@ -89,7 +89,7 @@ class KeepingModel(FakeModel):
         super().__init__()
         self._copy = copy
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         if self._copy:
             conditioning = {name: array.copy() for name, array in conditioning.items()}
         return super().generate(features, conditioning)
@@ -124,7 +124,7 @@ def test_results_in_flight_share_no_memory_with_each_other_and_keep_their_pictur
     flight: list[tuple[Image, Image]] = []
     ahead = None
     for frame in _frames(1):
-        seen = pipeline.look(frame)  # one frame ahead of the drawing, as in a session
+        seen = pipeline.observe(frame)  # one frame ahead of the drawing, as in a session
         if ahead is not None:
             pipeline.set_portrait(portraits[frame.seq % 2])
             image = pipeline.draw(ahead).image

@@ -228,7 +228,7 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
             if not ahead:
                 pipeline.step(each)
                 continue
-            looked = pipeline.look(each)
+            looked = pipeline.observe(each)
             if waiting is not None:
                 pipeline.draw(waiting)
             waiting = looked
@@ -242,7 +242,7 @@ def test_looking_one_frame_ahead_gives_the_same_results(make: Make, model: FakeM
 
 def test_a_portrait_chosen_after_the_look_is_drawn_with_that_very_frame(make: Make, samir: Portrait) -> None:
     pipeline = make()
-    looked = pipeline.look(frame(0))
+    looked = pipeline.observe(frame(0))
     pipeline.set_portrait(samir)
     assert _is_all(pipeline.draw(looked).image, 17)
 
@@ -253,7 +253,7 @@ def test_standby_asked_for_after_the_look_hides_the_driver_at_once(
     assert rosa.motion is not None
     pipeline = make()
     pipeline.track.face = seen(0.9)  # type: ignore[attr-defined]
-    looked = pipeline.look(frame(0))
+    looked = pipeline.observe(frame(0))
     pipeline.set_standby(True)
     pipeline.draw(looked)
     assert pipeline.status.face == "standby"

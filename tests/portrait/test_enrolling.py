@@ -10,10 +10,10 @@ import pytest
 
 import mimicam.engine.portrait
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceReader, FaceTracker, region_of_landmarks
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceReader, FaceTracker, region_of_landmarks
 from mimicam.engine.types import Image
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import bundled

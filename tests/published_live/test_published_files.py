@@ -16,7 +16,7 @@ from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu
 from mimicam.engine.cli import main
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.dpe import export_cache as published_cache
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.export_cache import exported
@@ -88,8 +88,8 @@ def test_the_folder_of_mimicam_export_runs_as_the_weights_do(
     pytest.importorskip("onnx", reason="mimicam export needs it")
     assert main(["export", "--model", str(weights), "-o", str(tmp_path / "export")]) == 0
     folder, file = load_model(str(tmp_path / "export"), "openvino"), load_model(str(weights), "torch")
-    assert isinstance(folder, PictureModel)
-    assert isinstance(file, PictureModel)
+    assert isinstance(folder, ImageDrivenModel)
+    assert isinstance(file, ImageDrivenModel)
     assert folder.sha256 == file.sha256
     a, b = folder.read_motion(aligned[0]), file.read_motion(aligned[0])
     np.testing.assert_allclose(a.pose, b.pose, atol=1e-3 * np.abs(b.pose).max())
@@ -160,12 +160,12 @@ def test_a_portrait_of_other_weights_is_refused(
 ) -> None:
     save_dpe(Dpe(DEBUG), tmp_path / "other.safetensors")
     model, other = load_model(str(weights), "torch"), load_model(str(tmp_path / "other.safetensors"), "torch")
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     portrait = enroll(aligned[0], model=other, aligned=True)
     with pytest.raises(EngineError, match="enrolled with other weights: run 'mimicam enroll' again"):
         Pipeline(model=model, portrait=portrait, edit=EditSettings())
     with pytest.raises(EngineError, match="enrolled with other weights"):
-        model.generate(portrait.features, (np.zeros(32, np.float32), None))
+        model.generate(portrait.features, expression=np.zeros(32, np.float32), pose=None)
 
 
 def test_a_saved_portrait_comes_back_with_its_features(

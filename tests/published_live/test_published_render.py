@@ -11,9 +11,9 @@ import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.cli import main
-from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.load import load_model
-from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Frame, Image
 from tests.videos import write_video
@@ -29,7 +29,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Image]:
     pictures: list[Image] = []
     draw = Pipeline.draw
 
-    def recorded(self: Pipeline, seen: Seen) -> Frame:
+    def recorded(self: Pipeline, seen: Observation) -> Frame:
         result = draw(self, seen)
         pictures.append(result.image)
         return result
@@ -127,11 +127,11 @@ def test_a_portrait_enrolled_on_one_backend_serves_the_other(
     weights: Path, aligned: tuple[Image, ...]
 ) -> None:
     eager, compiled = load_model(str(weights), "torch"), load_model(str(weights), "openvino")
-    assert isinstance(eager, PictureModel)
-    assert isinstance(compiled, PictureModel)
+    assert isinstance(eager, ImageDrivenModel)
+    assert isinstance(compiled, ImageDrivenModel)
     features, codes = eager.encode(aligned[0]), eager.read_motion(aligned[1])
-    drive = (codes.expression, codes.pose)
-    assert _close(compiled.generate(features, drive), eager.generate(features, drive))
+    drive = {"expression": codes.expression, "pose": codes.pose}
+    assert _close(compiled.generate(features, **drive), eager.generate(features, **drive))
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -139,7 +139,7 @@ def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
     backend: str, weights: Path, aligned: tuple[Image, ...]
 ) -> None:
     model = load_model(str(weights), backend)
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     own, read = model.own_codes(model.encode(aligned[0])), model.read_motion(aligned[0])
     for a, b in ((own.expression, read.expression), (own.pose, read.pose)):
         np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
@@ -148,18 +148,18 @@ def test_a_portraits_own_codes_are_what_a_driver_with_its_face_would_give(
 
 def test_a_drive_without_any_branch_is_a_mistake(weights: Path, aligned: tuple[Image, ...]) -> None:
     model = load_model(str(weights), "torch")
-    assert isinstance(model, PictureModel)
-    with pytest.raises(ValueError, match="drive"):
-        model.generate(model.encode(aligned[0]), (None, None))
+    assert isinstance(model, ImageDrivenModel)
+    with pytest.raises(ValueError, match="expression and pose"):
+        model.generate(model.encode(aligned[0]), expression=None, pose=None)
 
 
 def test_switching_portraits_to_and_fro_draws_the_one_in_use(
     weights: Path, aligned: tuple[Image, ...], by_the_paper: Edit
 ) -> None:
     model = load_model(str(weights), "torch")
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     codes = model.read_motion(aligned[2])
     features = [model.encode(aligned[i]) for i in range(2)]
     for which in (0, 1, 0):
-        got = model.generate(features[which], (codes.expression, None))
+        got = model.generate(features[which], expression=codes.expression, pose=None)
         assert _close(got, by_the_paper(aligned[which], aligned[2], "exp"))

@@ -79,7 +79,7 @@ class PassThrough:
     ) -> None:
         self._before, self._before_look = before, before_look
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         self._before_look(frame)
         return frame
 

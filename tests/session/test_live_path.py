@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import Features
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.stages.track import FaceTracker
-from mimicam.engine.types import EditSettings, Face, Float, Frame, Image, Layers
+from mimicam.engine.types import EditSettings, Face, Float, Frame, Image, WarpFields
+from tests.models.fakes import TrackerDriven
 
 MAGENTA = (255, 0, 255)
 
 
-class FlatModel:
+class FlatModel(TrackerDriven):
     """Draws the mean colour of the portrait, whatever the drive."""
 
     name, backend, sha256, size = "flat", "none", "0" * 64, 64
@@ -30,11 +31,11 @@ class FlatModel:
             arrays={"colour": crop.reshape(-1, 3).mean(axis=0).astype(np.float32)}, model=self.sha256
         )
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:  # noqa: ARG002
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:  # noqa: ARG002
         side, cells = self.size, self.size // 2
-        return Layers(
-            painted=np.full((side, side, 3), features.arrays["colour"].round(), np.uint8),
-            mask=np.zeros((side, side), np.float32),
+        return WarpFields(
+            inpaint=np.full((side, side, 3), features.arrays["colour"].round(), np.uint8),
+            visibility=np.zeros((side, side), np.float32),
             flow=np.zeros((cells, cells, 2), np.float32),
         )
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.pipeline import Pipeline, Seen
+from mimicam.engine.face.tracker import FaceTracker
+from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import enroll
 from mimicam.engine.session import Parts, Session
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import EditSettings, Face, Frame
 from tests.fake_clock import FakeClock
 from tests.session.fakes import ListSink, ScriptedSource
@@ -35,10 +35,10 @@ class Weighed:
         self.early: list[int] = []
         self.late: list[int] = []
 
-    def look(self, frame: Frame) -> Seen:
-        return self._pipeline.look(frame)
+    def observe(self, frame: Frame) -> Observation:
+        return self._pipeline.observe(frame)
 
-    def draw(self, seen: Seen) -> Frame:
+    def draw(self, seen: Observation) -> Frame:
         result = self._pipeline.draw(seen)
         for begin, weights in ((_FIRST, self.early), (_LAST, self.late)):
             if begin <= seen.frame.seq < begin + _WEIGHINGS:

@@ -31,7 +31,7 @@ class Brighter:
         self._fail_at, self._error = fail_at, error
         self.times_ns: list[int] = []
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         return frame
 
     def draw(self, seen: Frame) -> Frame:
@@ -44,7 +44,7 @@ class Brighter:
 class Blind(Brighter):
     """Fails when it looks at a frame."""
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         if frame.seq == self._fail_at:
             raise self._error
         return frame
@@ -172,7 +172,7 @@ class Student:
         self.times_s: list[float] = []
         self.ended = False
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         return frame
 
     def study(self, seen: Frame) -> None:

@@ -28,7 +28,7 @@ _SECONDS = 2
 class Same:
     """Gives every picture back."""
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         return frame
 
     def draw(self, seen: Frame) -> Frame:

@@ -118,14 +118,14 @@ def test_a_frame_is_drawn_only_after_it_was_looked_at_and_nobody_looks_further_t
         assert taken.seq in looked
         drawn.append(taken.seq)
 
-    def look(taken: Frame) -> None:
+    def observe(taken: Frame) -> None:
         looked.append(taken.seq)
         ahead.append(len(looked) - len(drawn))
 
     report = _session(
         ScriptedSource([frame(i) for i in range(200)]),
         ListSink(),
-        pipeline=PassThrough(draw, before_look=look),
+        pipeline=PassThrough(draw, before_look=observe),
     ).run()
     assert drawn == looked == sorted(looked)
     assert len(drawn) == report.frames_out, "what was looked at was not drawn"

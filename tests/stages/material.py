@@ -9,10 +9,10 @@ import av
 import numpy as np
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.face.geometry import face_geometry, place
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.tracker import BLENDSHAPE_NAMES, FaceTracker
 from mimicam.engine.portrait import read_picture
-from mimicam.engine.stages.geometry import face_geometry, place
-from mimicam.engine.stages.motion import read_motion
-from mimicam.engine.stages.track import BLENDSHAPE_NAMES, FaceTracker
 from mimicam.engine.types import Face, Float, HeadPose, Image, MotionCode
 
 SECOND_NS = 1_000_000_000

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y, DriverBox, cut, portrait_box
-from mimicam.engine.stages.geometry import head_pose
 from mimicam.engine.types import CropBox, Face
 from tests.stages.material import SECOND_NS, driver_clip, face_at, first_face
 

@@ -3,33 +3,33 @@
 import numpy as np
 import pytest
 
+from mimicam.engine.models.compact.conditioning import Conditioning, build_conditioning
 from mimicam.engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S, LostFace
-from mimicam.engine.stages.motion import Drive, make_drive
 from tests.stages.material import SECOND_NS, motion, pose
 
 OWN = motion()
-REST = make_drive(OWN, OWN)
-MOVED = make_drive(OWN, motion(pose(yaw=25, at=(0.1, -0.1)), jawOpen=0.8))
-OTHER = make_drive(OWN, motion(pose(yaw=-25), jawOpen=0.1))
+REST = build_conditioning(OWN, OWN)
+MOVED = build_conditioning(OWN, motion(pose(yaw=25, at=(0.1, -0.1)), jawOpen=0.8))
+OTHER = build_conditioning(OWN, motion(pose(yaw=-25), jawOpen=0.1))
 
 
 def _ns(seconds: float) -> int:
     return round(seconds * SECOND_NS)
 
 
-def _jaw(drive: Drive) -> float:
+def _jaw(drive: Conditioning) -> float:
     return float(drive.expression[1, 25])
 
 
-def _same(a: Drive, b: Drive) -> bool:
-    return all((array == b.conditioning()[name]).all() for name, array in a.conditioning().items())
+def _same(a: Conditioning, b: Conditioning) -> bool:
+    return all((array == b.tensors()[name]).all() for name, array in a.tensors().items())
 
 
 @pytest.fixture
 def lost() -> LostFace:
     """A face was followed until time 0."""
     made = LostFace()
-    made.seen(MOVED, -1)
+    made.follow(MOVED, -1)
     return made
 
 
@@ -42,14 +42,14 @@ def test_before_the_first_face_there_is_the_card() -> None:
 
 def test_the_first_face_is_followed_at_once() -> None:
     lost = LostFace()
-    assert _same(lost.seen(MOVED, 0), MOVED)
+    assert _same(lost.follow(MOVED, 0), MOVED)
     assert lost.state == "tracking"
 
 
 def test_a_first_face_after_the_card_is_eased_in() -> None:
     lost = LostFace()
     lost.missing(REST, 0)
-    assert _same(lost.seen(MOVED, _ns(1.0)), REST)
+    assert _same(lost.follow(MOVED, _ns(1.0)), REST)
     assert lost.state == "tracking"
 
 
@@ -90,17 +90,17 @@ def test_a_face_that_comes_back_is_eased_in(lost: LostFace) -> None:
     for seconds in (0.0, CARD_S):
         lost.missing(REST, _ns(seconds))
     back = CARD_S + 1.0
-    jaws = [_jaw(lost.seen(MOVED, _ns(back + t))) for t in np.linspace(0, RETURN_S, 9)]
+    jaws = [_jaw(lost.follow(MOVED, _ns(back + t))) for t in np.linspace(0, RETURN_S, 9)]
     assert lost.state == "tracking"
     assert jaws[0] == pytest.approx(0.0, abs=1e-6)
     assert jaws[-1] == pytest.approx(0.8, abs=1e-6)
     assert (np.diff(jaws) >= 0).all()
-    assert _same(lost.seen(OTHER, _ns(back + 2 * RETURN_S)), OTHER), "once back it is followed at once"
+    assert _same(lost.follow(OTHER, _ns(back + 2 * RETURN_S)), OTHER), "once back it is followed at once"
 
 
 def test_what_follows_another_neutral_is_eased_in(lost: LostFace) -> None:
     lost.ease(0)
-    jaws = [_jaw(lost.seen(OTHER, _ns(t))) for t in np.linspace(0, RETURN_S, 9)]
+    jaws = [_jaw(lost.follow(OTHER, _ns(t))) for t in np.linspace(0, RETURN_S, 9)]
     assert jaws[0] == pytest.approx(0.8, abs=1e-6)
     assert jaws[-1] == pytest.approx(0.1, abs=1e-6)
     assert (np.diff(jaws) <= 0).all()
@@ -109,15 +109,15 @@ def test_what_follows_another_neutral_is_eased_in(lost: LostFace) -> None:
 def test_a_neutral_that_is_still_being_found_holds_nothing_up(lost: LostFace) -> None:
     for t in np.linspace(0, RETURN_S, 9):
         lost.ease(_ns(t))
-        shown = lost.seen(OTHER, _ns(t))
+        shown = lost.follow(OTHER, _ns(t))
     assert _same(shown, OTHER)
 
 
 def test_a_face_lost_again_while_it_comes_back_holds_what_was_shown(lost: LostFace) -> None:
     lost.missing(REST, 0)
     lost.missing(REST, _ns(2.0))
-    shown = lost.seen(MOVED, _ns(2.1))
-    shown = lost.seen(MOVED, _ns(2.1 + RETURN_S / 2))
+    shown = lost.follow(MOVED, _ns(2.1))
+    shown = lost.follow(MOVED, _ns(2.1 + RETURN_S / 2))
     assert 0 < _jaw(shown) < 0.8
     assert _same(lost.missing(REST, _ns(2.4)), shown)
     assert lost.state == "holding"
@@ -132,7 +132,7 @@ def test_another_portrait_never_gets_the_first_ones_points(lost: LostFace) -> No
     lost.portrait_changed()
     assert _same(lost.missing(REST, 0), REST)
     lost.portrait_changed()
-    assert _same(lost.seen(OTHER, _ns(0.1)), OTHER)
+    assert _same(lost.follow(OTHER, _ns(0.1)), OTHER)
 
 
 def test_the_card_is_darker_than_the_picture() -> None:

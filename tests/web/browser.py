@@ -93,7 +93,7 @@ class _TintPath:
     portrait: Portrait
     standby: bool = False
 
-    def look(self, frame: Frame) -> Frame:
+    def observe(self, frame: Frame) -> Frame:
         return frame
 
     def draw(self, frame: Frame) -> Frame:

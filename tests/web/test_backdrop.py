@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.face.tracker import FaceDetector, Region
 from mimicam.engine.portrait import read_picture
-from mimicam.engine.stages.track import FaceDetector, Region
 from mimicam.engine.web import backdrop
 
 FACE = Region(x_px=200.0, y_px=190.0, size_px=140.0, roll_rad=0.0)

@@ -15,8 +15,9 @@ from tests.web.browser import TintRoom, serving
 from tests.web.conftest import OPTIONS, TOKEN
 
 
+@pytest.mark.parametrize("examples", [3, pytest.param(15, marks=pytest.mark.slow)])
 def test_invented_requests_get_only_answers_that_the_description_allows(
-    drawn_portraits: Path, tmp_path: Path
+    examples: int, drawn_portraits: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     program = shutil.which("st", path=str(Path(sys.executable).parent)) or shutil.which("st")
@@ -27,7 +28,7 @@ def test_invented_requests_get_only_answers_that_the_description_allows(
         done = subprocess.run(
             [
                 program, "run", f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",
-                "--max-examples", "15", "--checks", "all", "--phases", "coverage,fuzzing", "--seed", "1",
+                "--max-examples", str(examples), "--checks", "all", "--phases", "coverage,fuzzing", "--seed", "1",
                 # Text is a valid 'sdp' for the schema and still no session description.
                 "--exclude-checks", "positive_data_acceptance",
             ],

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mimicam.benchmarks.web_loopback import write_camera
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.rooms import ModelRoom
@@ -85,5 +85,5 @@ def test_the_portraits_head_turns_with_the_drivers(drawn_portraits: Path, tmp_pa
     assert len(both) > _SAMPLES // 2, "faces are found in the clip and in the results"
     yaw = np.corrcoef(both[:, 0, 0], both[:, 1, 0])[0, 1]
     pitch = np.corrcoef(both[:, 0, 1], both[:, 1, 1])[0, 1]
-    # Seen: 0.97 to 0.99 (bundled model, openvino bf16, 2026-11); a portrait that does not follow has about 0.
+    # Observation: 0.97 to 0.99 (bundled model, openvino bf16, 2026-11); a portrait that does not follow has about 0.
     assert min(yaw, pitch) > 0.7

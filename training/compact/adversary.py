@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.losses import middle
 from mimicam.training.daegan.discriminator import Judgement, PatchDiscriminator
 from mimicam.training.daegan.losses import discriminator_loss, feature_matching_loss, generator_loss

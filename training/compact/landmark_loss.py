@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS
 from mimicam.training.published.onnx_graph import OnnxGraph
 
 _SIDE = 256

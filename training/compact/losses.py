@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.motion import CONTROL
 
 _CONTROL = CONTROL.tolist()
 _MOUTH = (_CONTROL.index(13), _CONTROL.index(14))

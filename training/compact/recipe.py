@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import face_geometry
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CompactConfig
-from mimicam.engine.stages.geometry import face_geometry
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
 from mimicam.training.compact.landmark_loss import LandmarkLoss
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1

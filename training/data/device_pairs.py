@@ -23,11 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.expression_filter import displacements
+from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
+from mimicam.engine.models.compact.conditioning import CONTROL
+from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
-from mimicam.engine.stages.edit import edit_pose
-from mimicam.engine.stages.geometry import RIGID, face_geometry, fit_similarity
-from mimicam.engine.stages.motion import CONTROL
-from mimicam.engine.stages.reading import displacements
 from mimicam.engine.types import Float, HeadPose, MotionCode
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 from mimicam.training.data.openings import OpeningsPainter
@@ -65,7 +65,7 @@ class Motions:
     expression: Tensor
     """``[..., 52]``"""
     displacement: Tensor
-    """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See `engine.stages.reading`."""
+    """``[..., 478, 3]``: what expression did to the shape; only differences count; see `engine.face.expression_filter`."""
 
     def at(self, *index: Tensor) -> Motions:
         """Some of them."""
@@ -88,7 +88,7 @@ class Motions:
         )
 
     def placed(self) -> Tensor:
-        """``[B, 478, 3]``; see `engine.stages.geometry.place`."""
+        """``[B, 478, 3]``; see `engine.face.geometry.place`."""
         points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
         return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
 
@@ -106,7 +106,7 @@ class Motions:
         return [_code(*np.split(row, ends)) for row in rows]
 
     def pose_vector(self) -> Tensor:
-        """``[B, 12]``; see `engine.stages.motion.pose_vector`."""
+        """``[B, 12]``; see `engine.face.motion.pose_vector`."""
         size = self.scale.log()[:, None] + 1
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
 
@@ -239,7 +239,7 @@ class DeviceSampler:
         return moved.view(-1, 2, *moved.shape[1:])
 
     def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
-        """The arrays of `engine.stages.motion.Drive`, and ``target_landmarks``."""
+        """The arrays of `engine.models.compact.conditioning.Conditioning`, and ``target_landmarks``."""
         source, target = self._motions(pair_B2, matrix_B23, mirror_B)
         change = target.displacement - source.displacement
         shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
@@ -359,7 +359,7 @@ def _together(samplers: Sequence[DeviceSampler], step: int) -> Batch:
 
 
 def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
-    """``[B, 2, 3]``; see `engine.stages.motion.fit_affine`. About the points' means, so that two unknowns are left."""
+    """``[B, 2, 3]``; see `conditioning.fit_affine`. About the points' means, so that two unknowns are left."""
     mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
     centred = source_BK2 - mean_B12
     turned = centred.transpose(-1, -2)

@@ -1,11 +1,11 @@
-"""The face statistics that ``engine.stages.geometry`` ships; `training.data.statistics` computes them from packs."""
+"""The face statistics that ``engine.face.geometry`` ships; `training.data.statistics` computes them from packs."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import RIGID, fit_similarity
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.geometry import RIGID, fit_similarity
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 
 _SIDES = ((33, 263), (133, 362), (61, 291), (234, 454), (127, 356), (54, 284), (129, 358))
 """Landmarks of the person's right and left side."""

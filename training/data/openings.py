@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.concurrency.cores import usable_cores
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.motion import paint_openings
-from mimicam.engine.stages.raster import Canvas
-from mimicam.engine.stages.teeth import paint_teeth
+from mimicam.engine.face.geometry import place
+from mimicam.engine.models.compact.conditioning import paint_opening_masks
+from mimicam.engine.models.compact.rasterise import MaskRasteriser
+from mimicam.engine.models.compact.teeth import paint_teeth
 from mimicam.engine.types import Float, MotionCode
 
 _PAINTERS = 4
@@ -28,10 +28,13 @@ class OpeningsPainter:
         self._device = device
         self._maps = torch.zeros(batch, 6, side, side, pin_memory=pinned)
         workers = min(_PAINTERS, usable_cores())
-        self._pool, self._canvases = ThreadPoolExecutor(workers), [Canvas(side) for _ in range(workers)]
+        self._pool, self._canvases = (
+            ThreadPoolExecutor(workers),
+            [MaskRasteriser(side) for _ in range(workers)],
+        )
 
     def __call__(self, source: Sequence[MotionCode], target: Sequence[MotionCode]) -> Tensor:
-        """``[B, 6, side, side]`` on the device; see `engine.stages.motion.Drive`.
+        """``[B, 6, side, side]`` on the device; see `engine.models.compact.conditioning.Conditioning`.
 
         On a GPU the copy is queued on the current stream. Whoever calls again has copied the next batch's codes to the host
         on that stream, and so waited for it: the pinned memory is free again.
@@ -48,8 +51,8 @@ class OpeningsPainter:
         return moved.clone() if moved is self._maps else moved
 
 
-def paint_maps(source: MotionCode, target: MotionCode, *, canvas: Canvas, out: Float) -> None:
-    """The maps of `engine.stages.motion.make_drive` alone, ``[6, side, side]``; it also draws a mouth: six times as long."""
-    paint_openings(place(target.shape, target.pose), canvas=canvas, out=out[:2])
-    paint_openings(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
+def paint_maps(source: MotionCode, target: MotionCode, *, canvas: MaskRasteriser, out: Float) -> None:
+    """Draw the maps of `build_conditioning` alone, ``[6, side, side]``, without the mouth: six times as fast."""
+    paint_opening_masks(place(target.shape, target.pose), canvas=canvas, out=out[:2])
+    paint_opening_masks(place(source.shape, source.pose), canvas=canvas, out=out[2:4])
     paint_teeth(target, out[0], canvas=canvas, out=out[4:])

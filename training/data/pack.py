@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.files import Aside
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
 from mimicam.training.data.split import identity_of
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.expression_filter import expression_displacement
+from mimicam.engine.face.geometry import canonical_shape, face_geometry, head_pose, place
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.models.compact.conditioning import Conditioning, build_conditioning
+from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.models.compact.spec import CONDITIONING
-from mimicam.engine.stages.edit import edit_pose
-from mimicam.engine.stages.geometry import canonical_shape, face_geometry, head_pose, place
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.stages.motion import Drive, make_drive
-from mimicam.engine.stages.reading import expression_displacement
 from mimicam.engine.types import MotionCode
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
@@ -137,7 +137,7 @@ class PairSampler:
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
-        drive = make_drive(motion_s, drawn, map_px=self._size // 2)
+        drive = build_conditioning(motion_s, drawn, map_px=self._size // 2)
         arrays = _trained(drive)
         truth = place(motion_d.shape, motion_d.pose)
         pictures = {"source": image_s, "target": image_d}
@@ -207,8 +207,8 @@ class PairSampler:
         return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
 
 
-def _trained(drive: Drive) -> Arrays:
-    conditioning = drive.conditioning()
+def _trained(drive: Conditioning) -> Arrays:
+    conditioning = drive.tensors()
     return {name: conditioning[name] for name in TRAINED}
 
 
@@ -217,7 +217,7 @@ def stranger_drives(
 ) -> Batch:
     """Drives of the first ``count`` sources by the pair after each: what live use asks for across people.
 
-    No picture tells what is right, but where the landmarks must be found is known: `engine.stages.motion.Drive` by array
+    No picture tells what is right, but where the landmarks must be found is known: `Conditioning` by array
     with `STRANGER` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
     """
     drawn = []
@@ -228,7 +228,7 @@ def stranger_drives(
             source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
-        arrays = _trained(make_drive(source, target, map_px=map_px))
+        arrays = _trained(build_conditioning(source, target, map_px=map_px))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
     return {STRANGER + name: value for name, value in _stacked(drawn).items()}
 

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.files import write_atomically
 from mimicam.engine.sinks.video_writer import VideoWriter, h264_encoder
 from mimicam.engine.stages.crop import cut, portrait_box
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import CropBox, Face, Image
 from mimicam.training.data.split import identity_of
 

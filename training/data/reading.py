@@ -1,4 +1,4 @@
-"""Compute the maps that ``engine.stages.reading`` ships, from packs of tracked frames.
+"""Compute the maps that ``engine.face.expression_filter`` ships, from packs of tracked frames.
 
 A frame's features ``f`` are its blendshapes and the modes of its canonical shape. Within one person, the shape changes by
 expression only: regressing its change on the features' change would give the displacement, were there no other people.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import RIGID, fit_similarity
-from mimicam.engine.stages.reading import view_terms
+from mimicam.engine.face.expression_filter import view_terms
+from mimicam.engine.face.geometry import RIGID, fit_similarity
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 MODES = 80
@@ -34,7 +34,7 @@ class Readings:
     expression: np.ndarray
     """``[N, 52]``"""
     view: np.ndarray
-    """``[N, 9]``; see `engine.stages.reading.view_terms`."""
+    """``[N, 9]``; see `engine.face.expression_filter.view_terms`."""
     person: np.ndarray
     """``[N]``, any labels; the mirror picture is another person."""
     pose_group: np.ndarray
@@ -45,7 +45,7 @@ class Readings:
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """See `engine.stages.reading.FaceReading`."""
+    """See `engine.face.expression_filter.ExpressionFilter`."""
 
     modes: np.ndarray
     view_bias: np.ndarray
@@ -93,7 +93,7 @@ def fit_maps(
 
     Args:
         people: training people, many frames each.
-        shape_from_expression: see `engine.stages.geometry.FaceGeometry`.
+        shape_from_expression: see `engine.face.geometry.FaceGeometry`.
         rendered: heads of exactly two expressions by two poses each, by ``pose_group``, in the order of
             `training.synthetic.quadruple.ORDER`.
         rendered_share: weight of a pair of rendered pictures, where a person weighs 100.

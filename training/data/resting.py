@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.data.reading import Maps, Readings, displacements
 
 _QUANTILE = 0.2

@@ -67,7 +67,7 @@ class Statistics:
         }
 
     def _fit(self, track: dict[str, np.ndarray], people: np.ndarray) -> dict[str, np.ndarray]:
-        """The mean face, and the maps of expression; see `engine.stages.geometry` and `engine.stages.reading`."""
+        """The mean face, and the maps of expression; see `engine.face.geometry` and `engine.face.expression_filter`."""
         landmarks = track["landmarks"]
         mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
         mirror = mirror_map(mean)

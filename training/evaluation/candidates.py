@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from mimicam.engine.models.base import Features, LiveModel, PictureModel, TrackerModel
+from mimicam.engine.models.base import ImageDrivenModel, Model, TrackerDrivenModel
+from mimicam.engine.models.reenactor import PortraitStages
 from mimicam.engine.stages.composite import Composite
-from mimicam.engine.stages.crop import cut, whole_box
-from mimicam.engine.stages.edit import MotionEdit
-from mimicam.engine.stages.encode import Crop
-from mimicam.engine.stages.generate import CompactGenerate
-from mimicam.engine.stages.layered import LayeredComposite
-from mimicam.engine.stages.motion import Departure, read_mouth_colours
-from mimicam.engine.stages.reenact import PictureReenactor
+from mimicam.engine.stages.crop import Crop, cut, whole_box
 from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
@@ -38,11 +34,13 @@ class Candidate:
     """What it can be driven in; the others are left out of its column."""
 
 
-def model_candidate(model: LiveModel) -> Candidate:
+def model_candidate(model: Model) -> Candidate:
     """The product's own path: motion from the tracker, or from the driver's picture, as the model wants it."""
-    if isinstance(model, PictureModel):
-        plain, smoothed = (PictureGenerator(model, smooth=smooth) for smooth in (False, True))
+    if isinstance(model, ImageDrivenModel):
+        plain, smoothed = (ImageGenerator(model, smooth=smooth) for smooth in (False, True))
         return Candidate(generate=plain, smoothed=smoothed, modes=model.modes)
+    if not isinstance(model, TrackerDrivenModel):
+        raise TypeError(f"{model.name} is driven neither by the tracker nor by the driver's picture")
     generate = TrackerGenerator(model)
     return Candidate(generate=generate, smoothed=generate)
 
@@ -64,43 +62,43 @@ def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
 
 
 class TrackerGenerator:
-    """A model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
+    """Draws with a model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
 
-    def __init__(self, model: TrackerModel) -> None:
+    def __init__(self, model: TrackerDrivenModel) -> None:
         self._model = model
-        self._last: tuple[Image, Features, MotionEdit, Departure, LayeredComposite] | None = None
+        self._reenactor = model.reenactor(smooth=False)
+        self._last: tuple[Image, PortraitStages[Any, Any, Any]] | None = None
 
     def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
-            size = self._model.size
-            around = LayeredComposite(Composite(portrait, whole_box(portrait), None).scene(size), size)
-            crop = _input(portrait, size)
-            depart = Departure(own, map_px=size // 2, colours=read_mouth_colours(own, crop))
-            self._last = portrait, self._model.encode(crop), MotionEdit(own), depart, around
-        _, features, edit, depart, composite = self._last
-        drive = depart(edit(driver, None, EditSettings(mode=mode)))
-        return _sized(composite(CompactGenerate(self._model, features)(drive)), len(portrait)).copy()
+            features = self._model.encode(_input(portrait, self._model.size))
+            around = Composite(portrait, whole_box(portrait), None)
+            self._last = portrait, self._reenactor.for_portrait(own, features, around)
+        stages = self._last[1]
+        target = stages.edit(driver, None, EditSettings(mode=mode))
+        return _sized(stages.composite(stages.generate(target)), len(portrait)).copy()
 
 
-class PictureGenerator:
-    """A model that reads motion off the driver's picture; see `Generate`. A portrait is encoded once."""
+class ImageGenerator:
+    """Draws with a model that reads motion from the driver's picture; see `Generate`. A portrait is encoded once."""
 
-    def __init__(self, model: PictureModel, *, smooth: bool) -> None:
+    def __init__(self, model: ImageDrivenModel, *, smooth: bool) -> None:
         self._model = model
-        self._stages = PictureReenactor(model, smooth=smooth)
-        self._last: tuple[Image, Features] | None = None
+        self._reenactor = model.reenactor(smooth=smooth)
+        self._last: tuple[Image, PortraitStages[Any, Any, Any]] | None = None
         self._seq = 0
 
     def __call__(self, portrait: Image, _: MotionCode, driver: Image, __: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
-            self._last = portrait, self._model.encode(_input(portrait, self._model.size))
-            self._stages.encode.reset()
+            features = self._model.encode(_input(portrait, self._model.size))
+            around = Composite(portrait, whole_box(portrait), None)
+            self._last = portrait, self._reenactor.for_portrait(None, features, around)
+            self._reenactor.encode.reset()
         self._seq += 1
         crop = Crop(image=driver, box=whole_box(driver), face=None, captured_ns=self._seq * FRAME_NS)
-        around = Composite(portrait, whole_box(portrait), None)
-        role = self._stages.role(None, self._last[1], around)
-        drive = role.edit(self._stages.encode(crop), None, EditSettings(mode=mode))
-        return _sized(role.generate(drive), len(portrait)).copy()
+        stages = self._last[1]
+        target = stages.edit(self._reenactor.encode(crop), None, EditSettings(mode=mode))
+        return _sized(stages.generate(target), len(portrait)).copy()
 
 
 def _input(image: Image, size: int) -> Image:

@@ -10,7 +10,7 @@ import cv2
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.engine.models.base import LiveModel, PictureModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.types import EditSettings, Mode
 from mimicam.training.data.pairs import FramePack
@@ -99,7 +99,7 @@ class Evaluate:
             )
         return clips
 
-    def _models(self) -> dict[str, LiveModel]:
+    def _models(self) -> dict[str, Model]:
         """By column; those of ``beside`` are called as they were given."""
         names = {MODEL: self.model, **{name: name for name in self.beside}}
         if len(names) < 1 + len(self.beside) or names.keys() & {MODEL, *floors()} != {MODEL}:
@@ -118,7 +118,7 @@ class Evaluate:
 
         return Meters(identity=identity, pictures=PictureFeatures(self.perceptual))
 
-    def _add_lively(self, figures: Figures, models: dict[str, LiveModel]) -> dict[str, int]:
+    def _add_lively(self, figures: Figures, models: dict[str, Model]) -> dict[str, int]:
         """Measure every model on the lively set; returns how many pairs there were."""
         if not self.lively:
             return {}
@@ -134,7 +134,7 @@ class Evaluate:
             identity=IdentityDistance() if self.identity else None,
         )
         for column, model in models.items():
-            modes = model.modes if isinstance(model, PictureModel) else tuple(Mode)
+            modes = model.modes
             for mode in modes:
                 settings = EditSettings(mode=mode)
                 figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
@@ -168,7 +168,7 @@ def measure(
     return figures
 
 
-def _facts(models: dict[str, LiveModel]) -> dict[str, object]:
+def _facts(models: dict[str, Model]) -> dict[str, object]:
     """What each column of a model is: that of --model first, the others under ``beside``."""
     facts: dict[str, dict[str, object]] = {
         column: {"model": model.name, "sha256": model.sha256, "backend": model.backend, "size": model.size}

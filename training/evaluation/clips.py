@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mimicam.engine.stages.motion import read_motion
+from mimicam.engine.face.motion import read_motion
 from mimicam.engine.types import Float, Image, MotionCode
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.data.split import LIVELY

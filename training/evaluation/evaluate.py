@@ -1,4 +1,4 @@
-"""Drive validation people by each other and by themselves, read the results with the tracker, and compare.
+"""Conditioning validation people by each other and by themselves, read the results with the tracker, and compare.
 
 The paper's three settings, expression only, pose only, and both, each across people and within one person (DPE,
 section 4, tables 1 to 3).
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.track import FaceTracker, region_of_landmarks
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.tracker import FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
 from mimicam.training.evaluation.candidates import Generate
@@ -60,7 +60,7 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drive:
+class Conditioning:
     """What one driver made of one portrait."""
 
     portrait: Clip
@@ -106,17 +106,17 @@ def evaluate_same(
     return tally.means()
 
 
-def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Drive:
+def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Conditioning:
     at = calmest(portrait)
     results = [
         generate(portrait.images[at], portrait.motions[at], image, motion, mode)
         for image, motion in zip(driver.images, driver.motions, strict=True)
     ]
     faces = read_results(results, portrait.landmarks[at])
-    return Drive(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
+    return Conditioning(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
 
 
-def _tally_motion(tally: Tally, one: Drive) -> None:
+def _tally_motion(tally: Tally, one: Conditioning) -> None:
     seen = [i for i, face in enumerate(one.faces) if face is not None]
     tally.add("lost_share", 1 - len(seen) / len(one.faces))
     if len(seen) < 4:
@@ -165,7 +165,7 @@ def _tally_leak(tally: Tally, mode: Mode, gains: dict[str, float]) -> None:
         tally.add(f"{name}_leak", float(np.mean(leaks)))
 
 
-def _tally_looks(tally: Tally, one: Drive, identity: IdentityDistance | None) -> None:
+def _tally_looks(tally: Tally, one: Conditioning, identity: IdentityDistance | None) -> None:
     picture, landmarks = one.portrait.images[one.at], one.portrait.landmarks[one.at]
     base = metrics.sharpness(picture, landmarks)
     own = None if identity is None else identity.embed(picture, landmarks)
@@ -178,7 +178,7 @@ def _tally_looks(tally: Tally, one: Drive, identity: IdentityDistance | None) ->
             tally.add("dlib_csim", metrics.cosine(embedded, own))
 
 
-def _tally_truth(tally: Tally, one: Drive, distance: Callable[[Image, Image], float] | None) -> None:
+def _tally_truth(tally: Tally, one: Conditioning, distance: Callable[[Image, Image], float] | None) -> None:
     """Against the driver's frames, the portrait's own one left out."""
     for i, (result, face) in enumerate(zip(one.results, one.faces, strict=True)):
         if i == one.at:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.models.base import Model
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.motion import read_motion
 from mimicam.engine.stages.neutral import calmness_cost
 from mimicam.engine.types import EditSettings, Face, Float, Frame, Image
 from mimicam.training.data.pairs import FramePack
@@ -156,7 +156,7 @@ def _pixels(landmarks: Float, size: int) -> Float:
     return out
 
 
-def run_pipeline(model: LiveModel, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
+def run_pipeline(model: Model, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
     """The product's results for a driver, frame by frame, as live."""
     pipeline = Pipeline(model=model, portrait=portrait, edit=settings)
     frames = (
@@ -167,7 +167,7 @@ def run_pipeline(model: LiveModel, portrait: Portrait, driver: Driver, settings:
 
 def evaluate_lively(
     pairs: Sequence[tuple[Source, Driver]],
-    model: LiveModel,
+    model: Model,
     settings: EditSettings,
     meters: SecondOpinions,
 ) -> dict[str, float]:

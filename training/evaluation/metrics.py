@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.types import Float, Image
 
 _NAMES = list(BLENDSHAPE_NAMES)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mimicam.engine.stages.encode import Crop, TrackerEncoder
-from mimicam.engine.stages.track import region_of_landmarks
+from mimicam.engine.face.tracker import region_of_landmarks
+from mimicam.engine.models.compact.reenactor import TrackerEncoder
+from mimicam.engine.stages.crop import Crop
 from mimicam.engine.types import CropBox, Float, Image, Mode, MotionCode
 from mimicam.training.evaluation.candidates import FRAME_NS, Candidate, Generate
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs

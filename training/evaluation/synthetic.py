@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.motion import read_motion
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import CropBox, Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
 from mimicam.training.evaluation.candidates import Generate

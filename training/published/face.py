@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
 from mimicam.training.published.branches import Reading
 from mimicam.training.published.onnx_graph import OnnxGraph
 

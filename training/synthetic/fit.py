@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.synthetic.marks import SKIN_MARKS, LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
 from mimicam.training.synthetic.scene import CROP_FROM_HEAD, FACE_CENTRE

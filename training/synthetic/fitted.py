@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.files import write_atomically
-from mimicam.engine.stages.geometry import head_pose
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.data.pack import Packer, Segment
 from mimicam.training.data.split import VALIDATION
 from mimicam.training.synthetic.portrait_pairs import MOST_TURN_DEG, PortraitSet, PortraitStudio

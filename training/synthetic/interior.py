@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mimicam.engine.stages.motion import LEFT_LIDS, RIGHT_LIDS
-from mimicam.engine.stages.mouth_light import GUMS, bright_skin, light_on, linear, teeth_colour
+from mimicam.engine.models.compact.conditioning import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.models.compact.mouth_colours import GUMS, bright_skin, light_on, linear, teeth_colour
 from mimicam.training.synthetic.model import Float
 from mimicam.training.synthetic.places import Places
 

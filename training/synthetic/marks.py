@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.training.synthetic.mesh import build_mesh
 from mimicam.training.synthetic.model import FaceModel, Float, Int
 from mimicam.training.synthetic.people import draw_person

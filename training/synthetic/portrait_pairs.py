@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import Face
 from mimicam.training.synthetic.fit import Fit, Fitter
 from mimicam.training.synthetic.interior import EYELIDS, INNER_LIPS

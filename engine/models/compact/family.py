@@ -6,32 +6,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.family import Family, Form
 
 if TYPE_CHECKING:
     from mimicam.engine.backends.cuda.networks import Engine
 
 
-def _openvino(path: Path, threads: int | None) -> LiveModel:
+def _openvino(path: Path, threads: int | None) -> Model:
     from mimicam.engine.models.compact.model import open_bundle_openvino
 
     return open_bundle_openvino(path, threads=threads)
 
 
-def _torch(path: Path, _threads: int | None) -> LiveModel:
+def _torch(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.compact.model import open_bundle_torch
 
     return open_bundle_torch(path)
 
 
-def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
+def _half(engine: Engine, path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.compact.frame_graph import open_compact_half
 
     return open_compact_half(path, engine=engine)
 
 
-def _plans(path: Path, _threads: int | None) -> LiveModel:
+def _plans(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.compact.plans import start_compact
 
     return start_compact(path)

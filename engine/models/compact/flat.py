@@ -41,7 +41,7 @@ class CompactGenerator(nn.Module):
 
 
 class PixelGenerator(nn.Module):
-    """`CompactGenerator` with its layers as `engine.types.Layers` has them: see `pixel_generator_spec`."""
+    """`CompactGenerator` with its layers as `engine.types.WarpFields` has them: see `pixel_generator_spec`."""
 
     def __init__(self, model: Compact) -> None:
         super().__init__()

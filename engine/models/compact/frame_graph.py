@@ -1,32 +1,37 @@
-"""The compact preset on one GPU stream: one CUDA graph a frame, from the drive to the layers or to the finished picture.
+"""The compact family on one GPU stream: one CUDA graph a frame, from conditioning to warp fields or finished picture.
 
-Its motion comes from the tracker, so smoothing, neutral and edit are the host's work; what they make is uploaded once.
+Its motion comes from the tracker, so smoothing, neutral and edit run on the host; their result is uploaded once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download, Gpu, Upload
 from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.models.base import Features, as_layers, as_network_input, check_own
+from mimicam.engine.models.base import Features, as_network_input, as_warp_fields, check_own
 from mimicam.engine.models.compact.layered_surface import LayeredSurface
 from mimicam.engine.models.compact.model import load_compact
+from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
-from mimicam.engine.models.frame_graph import CanvasDrawer, Scene
-from mimicam.engine.types import Float, Image, Layers
+from mimicam.engine.models.frame_graph import CanvasGraph
+from mimicam.engine.stages.surroundings import PortraitTexture
+from mimicam.engine.types import Float, Image, Mode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.compact.network import Compact
 
 
 class GpuCompact:
-    """See `engine.models.base.TrackerModel` and `engine.models.frame_graph.CanvasModel`."""
+    """See `engine.models.base.TrackerDrivenModel`. It draws finished frames where its networks run."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+    native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, info: ModelInfo) -> None:
         """``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names."""
@@ -61,14 +66,22 @@ class GpuCompact:
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
         return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
-        """See `engine.models.base.TrackerModel.generate`."""
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
+        """See `engine.models.base.TrackerDrivenModel.generate`."""
         self.enter(features)
         self.run(self._step, conditioning)
-        return as_layers({name: download.host for name, download in self._downloads.items()})
+        return as_warp_fields({name: download.host for name, download in self._downloads.items()})
 
-    def open_canvas(self) -> CanvasDrawer | None:
-        """See `engine.models.frame_graph.CanvasModel`.
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
+        """See `engine.models.base.LiveModel.reenactor`.
+
+        Raises:
+            KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
+        """
+        return CompactReenactor(self, smooth=smooth, graph=self.open_canvas(), previous=previous)
+
+    def open_canvas(self) -> CanvasGraph:
+        """Make the frame graph of one session.
 
         Raises:
             KernelBuildError: CuPy is missing, or a kernel does not compile on this machine.
@@ -129,28 +142,28 @@ class GpuCompact:
 
 
 class CompactCanvas:
-    """See `engine.models.frame_graph.CanvasDrawer`. Several may draw by one model, in turns."""
+    """See `engine.models.frame_graph.CanvasGraph`. Several may draw by one model, in turns."""
 
     def __init__(self, model: GpuCompact, gpu: Gpu) -> None:
         self._model, self._gpu = model, gpu
         self._surface: LayeredSurface | None = None
-        self._scene: Scene | None = None
+        self._texture: PortraitTexture | None = None
         self._step: CapturedGraph | None = None
 
-    def enter(self, features: Features, scene: Scene) -> None:
-        """See `engine.models.frame_graph.CanvasDrawer`."""
+    def enter(self, features: Features, texture: PortraitTexture) -> None:
+        """See `engine.models.frame_graph.CanvasGraph`."""
         self._model.enter(features)
-        if scene is self._scene:
+        if texture is self._texture:
             return
-        if self._surface is not None and self._surface.fits(scene):
-            self._surface.show(scene)
+        if self._surface is not None and self._surface.fits(texture):
+            self._surface.show(texture)
         else:
-            surface = self._surface = LayeredSurface(self._gpu, scene)
+            surface = self._surface = LayeredSurface(self._gpu, texture)
             self._step = CapturedGraph(self._gpu, lambda: self._model.draw(surface))
-        self._scene = scene
+        self._texture = texture
 
     def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
-        """See `engine.models.frame_graph.CanvasDrawer`."""
+        """See `engine.models.frame_graph.CanvasGraph`."""
         assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
         self._model.run_canvas(self._step, conditioning, mouth)
         picture: Image = self._surface.result.host[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mimicam.engine.backends.cuda.device import Download, Gpu
 from mimicam.engine.backends.cuda.networks import copy_all
-from mimicam.engine.models.frame_graph import Scene
+from mimicam.engine.stages.surroundings import PortraitTexture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 class LayeredSurface:
     """A portrait's pixels in device memory that keeps its addresses, and the result on its way to the host."""
 
-    def __init__(self, gpu: Gpu, scene: Scene) -> None:
-        """Allocate memory for scenes of this size."""
+    def __init__(self, gpu: Gpu, texture: PortraitTexture) -> None:
+        """Allocate memory for textures of this size."""
         import torch
 
-        self._gpu, self._key = gpu, (scene.texture.shape, scene.size)
-        self._texture = gpu.empty((1, *scene.texture.shape), torch.uint8)
-        self._numbers = gpu.empty((1, scene.numbers().size), torch.float32)
-        width, height = scene.size
+        self._gpu, self._key = gpu, (texture.texture.shape, texture.size)
+        self._texture = gpu.empty((1, *texture.texture.shape), torch.uint8)
+        self._numbers = gpu.empty((1, texture.numbers().size), torch.float32)
+        width, height = texture.size
         self.result = Download(gpu, gpu.empty((1, height, width, 3), torch.uint8))
-        self.show(scene)
+        self.show(texture)
 
-    def fits(self, scene: Scene) -> bool:
-        """Whether a scene has this size."""
-        return self._key == (scene.texture.shape, scene.size)
+    def fits(self, texture: PortraitTexture) -> bool:
+        """Whether a texture has this size."""
+        return self._key == (texture.texture.shape, texture.size)
 
-    def show(self, scene: Scene) -> None:
+    def show(self, texture: PortraitTexture) -> None:
         """Let this be the portrait. Between frames."""
         import torch
 
-        values = (np.ascontiguousarray(scene.texture[None]), scene.numbers()[None])
+        values = (np.ascontiguousarray(texture.texture[None]), texture.numbers()[None])
         pairs = zip((self._texture, self._numbers), map(torch.from_numpy, values), strict=True)
         copy_all(self._gpu, list(pairs))
         self._gpu.record_event()()
@@ -47,7 +47,7 @@ class LayeredSurface:
 
         Args:
             outputs: of the generator, see `engine.models.compact.spec.generator_spec`.
-            mouth_14SS: see `engine.stages.mouth.LAYERS`.
+            mouth_14SS: see `engine.models.compact.mouth.LAYERS`.
         """
         from mimicam.kernels.warp_composite import warp_composite
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, as_network_input, check_own
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
-from mimicam.engine.types import Float, Image, Layers
+from mimicam.engine.models.compact.reenactor import CompactReenactor
+from mimicam.engine.types import Float, Image, Mode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.compact.network import Compact
@@ -20,7 +21,10 @@ _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model
 
 
 class CompactModel:
-    """See `engine.models.base.TrackerModel`."""
+    """See `engine.models.base.TrackerDrivenModel`."""
+
+    modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+    native_size, needs_face, smooth_recordings = False, True, True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """``networks``: ``encoder``, and ``generator`` as `engine.models.compact.spec.pixel_generator_spec` lists it."""
@@ -34,14 +38,18 @@ class CompactModel:
         arrays = {name: self._networks.fetch(value) for name, value in outputs.items()}
         return Features(arrays=arrays, model=self.sha256)
 
-    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> Layers:
-        """See `engine.models.base.TrackerModel.generate`."""
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
+        """See `engine.models.base.LiveModel.reenactor`."""
+        return CompactReenactor(self, smooth=smooth, previous=previous)
+
+    def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
+        """See `engine.models.base.TrackerDrivenModel.generate`."""
         check_own(features, self.sha256)
         portrait = self._resident(features, features.arrays)
         frame = {name: self._networks.load(array[None]) for name, array in conditioning.items()}
         outputs = self._networks.run("generator", **portrait, **frame)
         painted, mask, flow = (self._networks.view(outputs[n])[0] for n in ("painted", "mask", "flow"))
-        return Layers(painted=painted, mask=mask[0], flow=flow)
+        return WarpFields(inpaint=painted, visibility=mask[0], flow=flow)
 
 
 def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = None) -> CompactModel:

@@ -11,7 +11,7 @@ the cached maps. What differs, and why:
 - One generator serves both edits, so ``both`` costs one pass.
 - The last warp is of the portrait's own pixels, at whatever resolution and however far around the crop they are known:
   the networks say where a pixel comes from, what they paint, and which of the two is shown (`Generator.layers`); who has
-  the pixels puts them together (`engine.stages.layered`). Maps of the openings (inside of the lips, between the lids,
+  the pixels puts them together (`engine.stages.warp_composite`). Maps of the openings (inside of the lips, between the lids,
   teeth) say where something has to be painted that the portrait does not show.
 - While the head keeps its pose, what the landmarks do not reach is the portrait itself, pixel by pixel (`_at_rest`).
 

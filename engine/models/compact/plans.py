@@ -12,11 +12,11 @@ from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensor
 from mimicam.engine.backends.tensorrt.network import is_built, open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.compact.frame_graph import GpuCompact
 from mimicam.engine.models.compact.model import open_bundle_openvino
-from mimicam.engine.models.hot_swap import CanvasMeanwhile
+from mimicam.engine.models.hot_swap import HotSwapModel
 
 
 class TensorRtCompact(GpuCompact):
@@ -63,7 +63,7 @@ class TensorRtCompact(GpuCompact):
 
 def start_compact(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
-) -> LiveModel:
+) -> Model:
     """An exported compact model on TensorRT; OpenVINO draws while its plans are built.
 
     Raises:
@@ -74,11 +74,11 @@ def start_compact(
     api, cache = api or find_tensorrt(gpu), cache or PlanCache()
     if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
         return TensorRtCompact(folder, gpu=gpu, api=api, cache=cache)
-    waiting = CanvasMeanwhile(
+    waiting = HotSwapModel(
         open_bundle_openvino(),
         lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
-    return cast("LiveModel", waiting)  # its backend changes: to mypy, no attribute
+    return cast("Model", waiting)  # its backend changes: to mypy, no attribute
 
 
 def _is_bundled(folder: Path) -> bool:

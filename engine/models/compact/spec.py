@@ -75,7 +75,7 @@ def generator_spec(config: CompactConfig) -> NetworkSpec:
 
 
 def pixel_generator_spec(config: CompactConfig) -> NetworkSpec:
-    """The same generator with its outputs as `engine.types.Layers` has them."""
+    """The same generator with its outputs as `engine.types.WarpFields` has them."""
     side, half = config.size, config.size // 2
     return NetworkSpec(
         name="generator",

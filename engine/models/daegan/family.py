@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
 
 
-def _torch(path: Path, _threads: int | None) -> LiveModel:
+def _torch(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.daegan.torch_model import open_daegan_torch
 
     return open_daegan_torch(path)

@@ -7,11 +7,14 @@ nothing in it or in its training tells them apart: it can be driven in mode ``bo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from mimicam.engine.models.daegan.edit import JointEdit
+from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -19,9 +22,10 @@ NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 
 
 class DaeGanModel:
-    """See `engine.models.base.PictureModel`."""
+    """See `engine.models.base.ImageDrivenModel`."""
 
     modes: tuple[Mode, ...] = (Mode.BOTH,)
+    native_size, needs_face, smooth_recordings = True, False, False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """``networks`` are of the weights that ``info`` names."""
@@ -50,21 +54,26 @@ class DaeGanModel:
         return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
-        """See `engine.models.base.PictureModel.read_motion`. One code for both, as ``expression``."""
+        """See `engine.models.base.ImageDrivenModel.read_motion`. One code for both, as ``expression``."""
         return _joint(self._code(crop))
 
     def own_codes(self, features: Features) -> LatentCodes:
-        """See `engine.models.base.PictureModel.own_codes`."""
+        """See `engine.models.base.ImageDrivenModel.own_codes`."""
         check_own(features, self.sha256)
         return _joint(features.arrays["code"][0])
 
-    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
-        """See `engine.models.base.PictureModel.generate`. ``drive``: the code, and None."""
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> ImageDrivenReenactor:
+        """See `engine.models.base.LiveModel.reenactor`."""
+        neutral = None if previous is None else previous.neutral
+        return ImageDrivenReenactor(self, JointEdit, smooth=smooth, neutral=neutral)
+
+    def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
+        """See `engine.models.base.ImageDrivenModel.generate`. ``expression`` is the joint code; ``pose`` must be None."""
         check_own(features, self.sha256)
-        if len(drive) != 2 or drive[0] is None or drive[1] is not None:
-            raise ValueError("drive must be the one code that moves expression and pose, and None")
+        if expression is None or pose is not None:
+            raise ValueError("expression must be the code that moves both, and pose None")
         prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
-        code = self._networks.load(drive[0][None])
+        code = self._networks.load(expression[None])
         picture = self._networks.run("generator", code=code, **prepared)["picture"]
         return as_picture(self._networks.fetch(picture), self._picture)
 

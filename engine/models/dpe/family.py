@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.models.base import LiveModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 
-def _torch(path: Path, _threads: int | None) -> LiveModel:
+def _torch(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.torch_model import open_torch
 
     return open_torch(path)
@@ -27,13 +27,13 @@ def _exported(path: Path) -> Path:
     return exported(path)
 
 
-def _half(engine: Engine, path: Path, _threads: int | None) -> LiveModel:
+def _half(engine: Engine, path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.gpu.networks import open_half
 
     return open_half(path, engine=engine)
 
 
-def _plans(path: Path, _threads: int | None) -> LiveModel:
+def _plans(path: Path, _threads: int | None) -> Model:
     from mimicam.engine.models.dpe.gpu.plans import start_dpe
 
     return start_dpe(path)

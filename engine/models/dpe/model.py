@@ -6,10 +6,15 @@ the other generator (DPE, equations 6 and 7). A portrait's feature maps stay whe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from mimicam.engine.models.dpe.edit import BranchEdit
+from mimicam.engine.models.image_driven import ImageDrivenReenactor
+from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
@@ -19,9 +24,10 @@ CODES = ("expression_code", "pose_code")
 
 
 class DpeModel:
-    """See `engine.models.base.PictureModel`."""
+    """See `engine.models.base.ImageDrivenModel`."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+    native_size, needs_face, smooth_recordings = True, False, False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """``networks`` are of the weights that ``info`` names."""
@@ -37,22 +43,27 @@ class DpeModel:
         return Features(arrays=arrays, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
-        """See `engine.models.base.PictureModel.read_motion`."""
+        """See `engine.models.base.ImageDrivenModel.read_motion`."""
         outputs = self._networks.run("motion_encoder", image=self._networks.load(as_network_input(crop)))
         expression, pose = (self._networks.fetch(outputs[name])[0] for name in CODES)
         return LatentCodes(expression=expression, pose=pose)
 
     def own_codes(self, features: Features) -> LatentCodes:
-        """See `engine.models.base.PictureModel.own_codes`."""
+        """See `engine.models.base.ImageDrivenModel.own_codes`."""
         check_own(features, self.sha256)
         return portrait_codes(features)
 
-    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
-        """See `engine.models.base.PictureModel.generate`."""
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
+        """See `engine.models.base.LiveModel.reenactor`."""
+        neutral = None if previous is None else previous.neutral
+        return ImageDrivenReenactor(self, BranchEdit, smooth=smooth, neutral=neutral)
+
+    def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
+        """See `engine.models.base.ImageDrivenModel.generate`."""
         check_own(features, self.sha256)
-        if len(drive) != 2 or all(code is None for code in drive):
-            raise ValueError("drive must be an expression and a pose code, one of which may be None")
-        run, load, (expression, pose) = self._networks.run, self._networks.load, drive
+        if expression is None and pose is None:
+            raise ValueError("expression and pose must not both be None")
+        run, load = self._networks.run, self._networks.load
         maps = dict(self._resident(features, portrait_maps(features) | {"latent": features.arrays["latent"]}))
         latent = maps.pop("latent")
         if expression is not None:

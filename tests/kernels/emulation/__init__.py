@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mimicam.kernels import _launch
+
+if TYPE_CHECKING:
+    import pytest
 
 _HERE = Path(__file__).parent
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
@@ -56,6 +60,19 @@ def build(
     done = subprocess.run([*command, *map(str, sources), "-o", str(library)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return library
+
+
+def build_once(factory: pytest.TempPathFactory) -> Path:
+    """Compile all ops, once for all processes of a test run; the others wait for the library."""
+    import fcntl  # not on Windows, where nothing is emulated
+
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "emulation"
+    folder.mkdir(exist_ok=True)
+    library = folder / "libcuda_on_cpu.so"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return library if library.exists() else build(folder)
 
 
 class OnCpu:

@@ -17,11 +17,11 @@ from mimicam.engine.backends import openvino as openvino_runtime  # noqa: E402
 from mimicam.engine.backends.openvino import OpenVinoNetwork, has_bf16  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import Features  # noqa: E402
+from mimicam.engine.models.compact.conditioning import build_conditioning  # noqa: E402
 from mimicam.engine.models.compact.model import CompactModel, open_bundle_openvino, open_bundle_torch  # noqa: E402
 from mimicam.engine.models.compact.network import Compact  # noqa: E402
 from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec  # noqa: E402
 from mimicam.engine.models.load import load_model  # noqa: E402
-from mimicam.engine.stages.motion import make_drive  # noqa: E402
 from mimicam.engine.types import Float, Image  # noqa: E402
 from mimicam.export import compact_bundle  # noqa: E402
 from tests.stages.material import motion, pose  # noqa: E402
@@ -73,7 +73,7 @@ def crop() -> Image:
 
 def _drive() -> dict[str, Float]:
     target = motion(pose(yaw=15, roll=5, at=(0.08, -0.1)), jawOpen=0.6)
-    return make_drive(motion(), target, map_px=SMALL.size // 2).conditioning()
+    return build_conditioning(motion(), target, map_px=SMALL.size // 2).tensors()
 
 
 def _want(model: Compact, crop: Image, drive: dict[str, Float]) -> dict[str, np.ndarray]:
@@ -104,19 +104,19 @@ def test_layers_are_the_networks_own_to_half_a_grey_level(
 ) -> None:
     layers = backend.generate(backend.encode(crop), _drive())
     want = _want(model, crop, _drive())
-    assert (layers.painted.dtype, layers.painted.shape) == (np.uint8, (64, 64, 3))
-    assert np.abs(layers.painted - want["painted"]).max() <= 0.5 + 1e-3 * 255
-    assert np.abs(layers.mask - want["mask"][..., 0]).max() <= 2e-3
+    assert (layers.inpaint.dtype, layers.inpaint.shape) == (np.uint8, (64, 64, 3))
+    assert np.abs(layers.inpaint - want["painted"]).max() <= 0.5 + 1e-3 * 255
+    assert np.abs(layers.visibility - want["mask"][..., 0]).max() <= 2e-3
     assert np.abs(layers.flow - want["flow"]).max() <= 1e-3
     assert np.abs(layers.flow).max() > 0.05, "a model that does nothing would pass"
-    assert np.ptp(layers.mask) > 0.02
+    assert np.ptp(layers.visibility) > 0.02
 
 
 def test_nothing_of_one_portrait_is_left_in_the_next(backend: CompactModel, crop: Image) -> None:
     light, dark = backend.encode(crop), backend.encode(crop // 3)
-    first, second = (backend.generate(each, _drive()).painted.copy() for each in (light, dark))
+    first, second = (backend.generate(each, _drive()).inpaint.copy() for each in (light, dark))
     assert (first != second).mean() > 0.2
-    assert (backend.generate(light, _drive()).painted == first).all()
+    assert (backend.generate(light, _drive()).inpaint == first).all()
 
 
 def test_features_outlive_the_next_encoding(backend: CompactModel, crop: Image) -> None:

@@ -18,7 +18,7 @@ from mimicam.engine.models.compact.spec import (  # noqa: E402
     generator_spec,
 )
 from mimicam.engine.stages.composite import Composite  # noqa: E402
-from mimicam.engine.types import CropBox, Float, Image, Layers  # noqa: E402
+from mimicam.engine.types import CropBox, Float, Image, WarpFields  # noqa: E402
 
 SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
 FULL_LIMIT, HALF_LIMIT = 2e-3, 5e-2
@@ -61,7 +61,7 @@ def _compare(got: list[np.ndarray], want: list[np.ndarray], limit: float) -> Non
 
 
 def _frames(gpu: Gpu, *, half: bool) -> list[np.ndarray]:
-    """Layers and finished pictures of three drives of one portrait; replays after the capture, not the capture itself."""
+    """Warp fields and finished pictures of three targets of one portrait, from replays after the capture."""
     torch.manual_seed(5)
     model = Compact(SMALL).eval()
     with torch.no_grad():
@@ -81,13 +81,13 @@ def _pictures(drawer: GpuCompact, features: object, drives: list[dict[str, Float
     assert canvas is not None
     box = CropBox(x_px=10.0, y_px=6.0, size_px=float(SMALL.size))
     ramp = np.linspace(0, 255, 3 * 90 * 100, dtype=np.uint8).reshape(90, 100, 3)
-    canvas.enter(features, Composite(ramp, box, (96, 80)).scene(SMALL.size))  # type: ignore[arg-type]
+    canvas.enter(features, Composite(ramp, box, (96, 80)).texture(SMALL.size))  # type: ignore[arg-type]
     mouth = np.zeros((4, SMALL.size, SMALL.size), np.float32)
     return [canvas(drive, mouth).copy() for drive in drives]
 
 
-def _arrays(layers: Layers) -> tuple[np.ndarray, ...]:
-    return layers.painted, layers.mask, layers.flow
+def _arrays(layers: WarpFields) -> tuple[np.ndarray, ...]:
+    return layers.inpaint, layers.visibility, layers.flow
 
 
 def _drive(seed: int) -> dict[str, Float]:

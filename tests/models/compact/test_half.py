@@ -15,7 +15,6 @@ from mimicam.engine.models.compact.bundle_info import COMPACT_DIR  # noqa: E402
 from mimicam.engine.models.compact.flat import CompactGenerator  # noqa: E402
 from mimicam.engine.models.compact.frame_graph import compact_networks, open_compact_half  # noqa: E402
 from mimicam.engine.models.compact.network import Compact  # noqa: E402
-from mimicam.engine.models.frame_graph import CanvasModel  # noqa: E402
 from mimicam.engine.models.load import load_model  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import enroll  # noqa: E402
@@ -67,7 +66,6 @@ def test_without_a_gpu_it_is_refused_and_nothing_else_is_taken(backend: str) -> 
 def _clip(gpu: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """Frames of the bundled clip, live, beside the reference's."""
     models = (open_compact_half(COMPACT_DIR, gpu=gpu), load_model("compact", "torch"))
-    assert isinstance(models[0], CanvasModel)
     assert models[0].sha256 == models[1].sha256
     portrait = enroll(bundled("rosa.jpg"), model=models[1])
     shown = []

@@ -9,9 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need torch")
 
+from mimicam.engine.face.motion import shape_change  # noqa: E402
+from mimicam.engine.models.compact.conditioning import Conditioning, build_conditioning  # noqa: E402
 from mimicam.engine.models.compact.network import Compact  # noqa: E402
 from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
-from mimicam.engine.stages.motion import Drive, make_drive, shape_change  # noqa: E402
 from mimicam.engine.types import MotionCode  # noqa: E402
 from tests.stages.material import motion, pose, shapes  # noqa: E402
 
@@ -32,18 +33,18 @@ def restless() -> Compact:
 
 def _run(net: Compact, source: MotionCode, target: MotionCode) -> tuple[torch.Tensor, torch.Tensor]:
     image = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    drive = make_drive(source, target, map_px=SIZE // 2)
+    drive = build_conditioning(source, target, map_px=SIZE // 2)
     return image, net(image, **_tensors(drive))["image"]
 
 
-def _tensors(drive: Drive) -> dict[str, torch.Tensor]:
-    named = drive.conditioning().items()
+def _tensors(drive: Conditioning) -> dict[str, torch.Tensor]:
+    named = drive.tensors().items()
     return {name: torch.from_numpy(np.ascontiguousarray(array, np.float32))[None] for name, array in named}
 
 
 def _mask(net: Compact) -> torch.Tensor:
     image = torch.zeros(1, 3, SIZE, SIZE)
-    drive = make_drive(motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2)
+    drive = build_conditioning(motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2)
     tensors = _tensors(drive)
     tensors.pop("own_teeth")
     latent, maps = net.encoder(image)

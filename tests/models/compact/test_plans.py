@@ -24,7 +24,7 @@ from mimicam.engine.models.compact.spec import CONDITIONING, FEATURES  # noqa: E
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import enroll  # noqa: E402
 from mimicam.engine.stages.composite import Composite  # noqa: E402
-from mimicam.engine.stages.layered import LayeredComposite  # noqa: E402
+from mimicam.engine.stages.warp_composite import WarpComposite  # noqa: E402
 from mimicam.engine.types import CropBox, EditSettings, Frame  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
@@ -120,9 +120,9 @@ def test_layers_are_the_networks_own(model: TensorRtCompact, networks: list[Netw
     generator = networks[1]
     layers = model.generate(_portrait(model, generator), _drive(generator))
     want = {name: array[0].transpose(1, 2, 0) for name, array in generator.reference_arrays().items()}
-    assert layers.painted.dtype == np.uint8
-    assert np.abs(layers.painted - (want["painted"].clip(-1, 1) + 1) * 127.5).max() <= 0.5 + 1e-2
-    assert np.abs(layers.mask - want["mask"][..., 0]).max() <= 1e-5
+    assert layers.inpaint.dtype == np.uint8
+    assert np.abs(layers.inpaint - (want["painted"].clip(-1, 1) + 1) * 127.5).max() <= 0.5 + 1e-2
+    assert np.abs(layers.visibility - want["mask"][..., 0]).max() <= 1e-5
     assert np.abs(layers.flow - want["flow"]).max() <= 1e-5
 
 
@@ -132,14 +132,14 @@ def test_encoding_gives_what_generating_wants(model: TensorRtCompact, networks: 
     assert {name: array.shape for name, array in features.arrays.items()} == {
         name: tuple(networks[1].inputs[name].shape) for name in FEATURES
     }
-    assert model.generate(features, _drive(networks[1])).painted.shape == crop.shape
+    assert model.generate(features, _drive(networks[1])).inpaint.shape == crop.shape
 
 
 def test_another_portrait_takes_the_first_ones_place(model: TensorRtCompact, networks: list[Network]) -> None:
     first = _portrait(model, networks[1])
     darker = Features(arrays={**first.arrays, "map2": first.arrays["map2"] - 0.5}, model=first.model)
     drive = _drive(networks[1])
-    seen = [model.generate(portrait, drive).painted.astype(int) for portrait in (first, darker, first)]
+    seen = [model.generate(portrait, drive).inpaint.astype(int) for portrait in (first, darker, first)]
     assert np.abs(seen[0] - seen[1]).mean() > 0.2
     assert np.array_equal(seen[0], seen[2])
 
@@ -155,9 +155,9 @@ def test_a_finished_picture_is_the_layers_put_together(
     size: tuple[int, int] | None, model: TensorRtCompact, networks: list[Network]
 ) -> None:
     """In one step is generate, and the host's composite."""
-    scene = Composite(PICTURE, CropBox(x_px=30, y_px=20, size_px=200), size).scene(model.size)
+    scene = Composite(PICTURE, CropBox(x_px=30, y_px=20, size_px=200), size).texture(model.size)
     features, drive = _portrait(model, networks[1]), _drive(networks[1])
-    want = LayeredComposite(scene, model.size)(model.generate(features, drive))
+    want = WarpComposite(scene, model.size)(model.generate(features, drive))
     drawer = model.open_canvas()
     assert drawer is not None
     captures = model._gpu.captures

@@ -5,9 +5,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from mimicam.engine.face.tracker import region_of_landmarks  # noqa: E402
+from mimicam.engine.models.compact.conditioning import CONTROL, build_conditioning  # noqa: E402
 from mimicam.engine.models.compact.landmark_flow import pixel_grid, warp  # noqa: E402
-from mimicam.engine.stages.motion import CONTROL, make_drive  # noqa: E402
-from mimicam.engine.stages.track import region_of_landmarks  # noqa: E402
 from mimicam.training.compact.landmark_loss import _region  # noqa: E402
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1  # noqa: E402
 from tests.stages.material import first_face, motion, pose  # noqa: E402
@@ -16,7 +16,7 @@ ONES = torch.ones(1, 1, 32, 32)
 
 
 def _drive(**values: float) -> list[torch.Tensor]:
-    drive = make_drive(motion(), motion(pose(at=(0.1, -0.2)), **values), map_px=16)
+    drive = build_conditioning(motion(), motion(pose(at=(0.1, -0.2)), **values), map_px=16)
     return [torch.from_numpy(a)[None] for a in (drive.target_points, drive.head, drive.openings)]
 
 

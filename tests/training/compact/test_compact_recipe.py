@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from mimicam.engine.models.compact.conditioning import build_conditioning  # noqa: E402
 from mimicam.engine.models.compact.spec import CompactConfig  # noqa: E402
-from mimicam.engine.stages.motion import make_drive  # noqa: E402
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe  # noqa: E402
 from mimicam.training.data.pairs import TRAINED  # noqa: E402
 from mimicam.training.trainer import Batch, Trainer, TrainerOptions  # noqa: E402
@@ -30,9 +30,9 @@ def batch() -> Batch:
     sources = [_picture(name, 28) for name in ("astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg")]
     targets = [_picture(name, 42) for name in ("astronaut.jpg", "samir.jpg", "rosa.jpg", "anna.jpg")]
     drives = [
-        make_drive(
+        build_conditioning(
             motion(), motion(pose(yaw=5 * i, at=(0.0, -0.24)), jawOpen=0.2 * i), map_px=32
-        ).conditioning()
+        ).tensors()
         for i in range(4)
     ]
     made = {"source": np.stack(sources), "target": np.stack(targets)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mimicam.engine.face.geometry import face_geometry, place
 from mimicam.engine.stages.crop import cut, portrait_box
-from mimicam.engine.stages.geometry import face_geometry, place
 from mimicam.engine.types import CropBox
 from mimicam.training.data.pack import Packer, Segment
 from tests.stages.material import bundled, driver_clip, first_face, pose, shapes

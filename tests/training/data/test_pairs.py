@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.errors import EngineError  # noqa: E402
-from mimicam.engine.stages.track import FaceReader, region_of_landmarks  # noqa: E402
+from mimicam.engine.face.tracker import FaceReader, region_of_landmarks  # noqa: E402
 from mimicam.training.data.geometry import mirrored_blendshapes  # noqa: E402
 from mimicam.training.data.pairs import (  # noqa: E402
     STRANGER,
@@ -225,7 +225,7 @@ def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> N
 
 
 def test_a_strangers_landmarks_are_where_the_drive_sends_them(faces: Path) -> None:
-    from mimicam.engine.stages.motion import CONTROL
+    from mimicam.engine.models.compact.conditioning import CONTROL
 
     batch = _strangers(faces, 4)
     assert torch.equal(batch[f"{STRANGER}landmarks"][:, CONTROL], batch[f"{STRANGER}target_points"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.face.geometry import face_geometry
 from mimicam.training.data.reading import displacements, explained_share, fit_maps, read_pack
 from mimicam.training.data.statistics import Statistics
 

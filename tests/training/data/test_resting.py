@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.data.reading import Maps, Readings
 from mimicam.training.data.resting import resting_statistics
 

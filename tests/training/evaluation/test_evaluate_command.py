@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import Model, PictureModel
+from mimicam.engine.models.base import ImageDrivenModel, Model
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.dpe.config import DEBUG
@@ -19,7 +19,6 @@ from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import save_dpe
 from mimicam.engine.models.load import load_model
 from mimicam.engine.stages.crop import cut
-from mimicam.engine.stages.picture import CodeDrive
 from mimicam.engine.types import CropBox, Image, Mode
 from mimicam.training.evaluation.candidates import model_candidate
 from mimicam.training.evaluation.cli import Evaluate
@@ -49,14 +48,13 @@ def _crop(image: Image, size: int) -> Image:
 
 def _by_hand(model: Model, portrait: Image, driver: Image, mode: Mode) -> Image:
     """The paper's equations 3 to 7: the driver's own codes, added."""
-    assert isinstance(model, PictureModel)
+    assert isinstance(model, ImageDrivenModel)
     features = model.encode(_crop(portrait, model.size))
     codes = model.read_motion(_crop(driver, model.size))
-    drive = CodeDrive(
-        expression=None if mode is Mode.POSE else codes.expression,
-        pose=None if mode is Mode.EXP else codes.pose,
-    )
-    return np.asarray(cv2.resize(model.generate(features, drive.arrays()), portrait.shape[:2]))
+    expression = None if mode is Mode.POSE else codes.expression
+    pose = None if mode is Mode.EXP else codes.pose
+    picture = model.generate(features, expression=expression, pose=pose)
+    return np.asarray(cv2.resize(picture, portrait.shape[:2]))
 
 
 @pytest.mark.parametrize("mode", list(Mode))

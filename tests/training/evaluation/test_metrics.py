@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.face.geometry import face_geometry
 from mimicam.training.evaluation.metrics import (
     blendshape_distance,
     cosine,

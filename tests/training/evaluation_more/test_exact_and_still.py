@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.stages.crop import cut, portrait_box
-from mimicam.engine.stages.motion import read_motion
-from mimicam.engine.stages.track import FaceTracker
 from mimicam.engine.types import CropBox, Image, Mode, MotionCode
 from mimicam.training import perceptual
 from mimicam.training.evaluation.candidates import Candidate, Generate, copy_driver, copy_source

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import Image
 from mimicam.training.data.cli import Pack
 from mimicam.training.data.prepare import PrepareOptions, Preparer, prepare_all, resampled

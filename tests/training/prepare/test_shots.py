@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.stages.crop import portrait_box
-from mimicam.engine.stages.geometry import face_geometry
 from mimicam.engine.types import Face, Image
 from mimicam.training.data.prepare import Clip, PrepareOptions, find_clips
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mimicam.engine.stages.track import BLENDSHAPE_LANDMARKS
+from mimicam.engine.face.tracker import BLENDSHAPE_LANDMARKS
 from mimicam.training.published.face import TrackerFeatures
 from tests.training.published.conftest import PER_POINT, WEIGHT
 

@@ -50,6 +50,7 @@ def trained(module: nn.Module, before: dict[str, Tensor], prefix: str) -> set[st
     return {k for k, v in module.state_dict().items() if not torch.equal(v, before[f"{prefix}.{k}"])}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # 15 s of one core; others may want it too
 def test_the_losses_fall_on_two_pairs(tiny: DpeConfig, batch: Batch) -> None:
     made = recipe(tiny, lr_one=0.01)  # five times the paper's: 60 steps must show it

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.geometry import face_geometry
+from mimicam.engine.face.geometry import face_geometry
 
 
 def write_pack(

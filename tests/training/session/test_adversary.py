@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.spec import CompactConfig
-from mimicam.engine.stages.motion import CONTROL
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.data.pairs import FramePack, PairSampler
@@ -67,6 +67,7 @@ def test_the_discriminator_learns_to_tell_sharp_from_blurred() -> None:
             assert sharp.score.mean() > soft.score.mean()
 
 
+@pytest.mark.slow
 def test_its_gradient_sharpens_a_blurred_picture() -> None:
     torch.manual_seed(0)
     judge = _judge(weight=1.0, features=0.0, lr=1e-3, warmup=0)

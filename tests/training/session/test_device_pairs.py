@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.motion import make_drive
+from mimicam.engine.face.geometry import place
+from mimicam.engine.models.compact.conditioning import build_conditioning
 from mimicam.training.data import pairs
 from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
 from mimicam.training.data.openings import OpeningsPainter
@@ -43,13 +43,13 @@ def test_the_same_pair_gives_the_same_arrays_as_on_the_cpu(
     rows = pack.indices[[1, 4]]
     (image_s, source), (image_t, target) = (cpu._frame(int(i), matrix, mirror) for i in rows)
     drawn = _by_expression(source, target) if by_expression else target
-    wanted = make_drive(source, drawn, map_px=24)
+    wanted = build_conditioning(source, drawn, map_px=24)
     sampler = DeviceSampler(_device(pack), size=48, batch=1)
     pair, turn = torch.tensor([[1, 4]]), torch.from_numpy(matrix)[None]
     flipped, guessed = torch.tensor([int(mirror)]), torch.tensor([by_expression])
     got = sampler.drive(pair, turn, flipped, guessed)
     for name in TRAINED:
-        array = wanted.conditioning()[name]
+        array = wanted.tensors()[name]
         # A contour that rounds to the next sixteenth of a pixel may change a fine pixel, a quarter of one on the map.
         limit = 0.26 if name == "openings" else 2e-4
         np.testing.assert_allclose(got[name][0].numpy(), array, atol=limit, err_msg=name)
@@ -100,7 +100,7 @@ def test_openings_are_those_of_a_whole_drive_bit_by_bit(pack: FramePack) -> None
     for _ in range(2):  # memory is used again
         maps = painter(motions[:3], motions[3:])
         for got, source, target in zip(maps, motions[:3], motions[3:], strict=True):
-            np.testing.assert_array_equal(got.numpy(), make_drive(source, target, map_px=24).openings)
+            np.testing.assert_array_equal(got.numpy(), build_conditioning(source, target, map_px=24).openings)
     later = painter(motions[3:], motions[:3])
     assert not torch.equal(maps, later), "a batch keeps its own maps"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.geometry import face_geometry
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.geometry import face_geometry
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.types import BLENDSHAPES
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.data.split import VALIDATION

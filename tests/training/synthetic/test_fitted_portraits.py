@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.training.synthetic.fit import DISTANCE_CM, Camera, Fit
 from mimicam.training.synthetic.hidden import Neighbours, with_ring
 from mimicam.training.synthetic.marks import SKIN_MARKS, landmark_map

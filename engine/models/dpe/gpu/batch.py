@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.networks import ModelInfo
@@ -18,10 +18,12 @@ from mimicam.engine.concurrency.batching import Batcher
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.base import Features, LatentCodes, check_own
+from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
 from mimicam.engine.models.dpe.model import portrait_codes
-from mimicam.engine.models.frame_graph import Canvas, FrameDrawer, LiveFrame
-from mimicam.engine.types import Float, Image, Mode
+from mimicam.engine.models.frame_graph import FrameRequest
+from mimicam.engine.stages.surroundings import OutputCanvas
+from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
     from mimicam.engine.backends.cuda.networks import Engine
@@ -79,41 +81,29 @@ class SharedModel:
 
 
 class SlotModel:
-    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`. A slot only
-    draws whole frames."""
+    """One session's share of a batch; see `engine.models.base.CodedModel`. Portraits are enrolled with another model."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
+    native_size, smooth_recordings = True, False
 
     def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
         info = shared.info
-        self._drawer = SlotFrames(batcher, slot)
+        self._graph = SlotFrames(batcher, slot)
         self.name, self.sha256, self.size = info.name, info.sha256, info.size
         self.backend = f"{info.backend}, batches of up to {shared.slots}"
 
-    def open_frames(self) -> FrameDrawer | None:
-        """See `engine.models.frame_graph.FrameModel`."""
-        return self._drawer
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> DeviceReenactor:  # noqa: ARG002 - never swapped
+        """See `engine.models.base.LiveModel.reenactor`."""
+        return DeviceReenactor(self, self._graph, smooth=smooth)
 
     def own_codes(self, features: Features) -> LatentCodes:
-        """See `engine.models.base.PictureModel.own_codes`."""
+        """See `engine.models.base.CodedModel.own_codes`."""
         check_own(features, self.sha256)
         return portrait_codes(features)
 
-    def encode(self, crop: Image) -> Features:
-        """See `engine.models.base.Model.encode`; not here."""
-        raise ValueError(f"a slot only draws: encode {crop.shape} with a model of its own")
-
-    def read_motion(self, crop: Image) -> LatentCodes:
-        """See `engine.models.base.PictureModel.read_motion`; not here."""
-        raise ValueError(f"a slot only draws: read {crop.shape} with a model of its own")
-
-    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
-        """See `engine.models.base.PictureModel.generate`; not here."""
-        raise ValueError(f"a slot only draws: generate from {len(drive)} codes of {features.model} elsewhere")
-
 
 class SlotFrames:
-    """See `engine.models.frame_graph.FrameDrawer`. Each frame waits for its batch."""
+    """See `engine.models.frame_graph.FrameGraph`. It waits for its batch."""
 
     wants_crop = True
 
@@ -122,16 +112,16 @@ class SlotFrames:
         self._features: Features | None = None
         self._neutral: LatentCodes | None = None
 
-    def enter(self, features: Features, canvas: Canvas) -> None:  # noqa: ARG002 - pasted by the session
-        """See `engine.models.frame_graph.FrameDrawer`."""
+    def enter(self, features: Features, canvas: OutputCanvas) -> None:  # noqa: ARG002 - pasted by the session
+        """See `engine.models.frame_graph.FrameGraph`."""
         self._features = features
 
     def set_neutral(self, codes: LatentCodes) -> None:
-        """See `engine.models.frame_graph.FrameDrawer`."""
+        """See `engine.models.frame_graph.FrameGraph`."""
         self._neutral = codes
 
-    def __call__(self, frame: LiveFrame) -> Image:
-        """See `engine.models.frame_graph.FrameDrawer`.
+    def __call__(self, frame: FrameRequest) -> Image:
+        """See `engine.models.frame_graph.FrameGraph`.
 
         Raises:
             EngineError: the GPU does not answer.

@@ -1,4 +1,4 @@
-"""One session of DPE on one GPU stream; see `engine.models.frame_graph.FrameDrawer`."""
+"""One session of DPE on one GPU stream; see `engine.models.frame_graph.FrameGraph`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
 from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, CameraInput, FrameSize, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import Canvas, LiveFrame
+from mimicam.engine.models.frame_graph import FrameRequest
+from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class ResidentPortraits:
 
 
 class DpeFrameGraph:
-    """See `engine.models.frame_graph.FrameDrawer`. All modes are captured with the first frame, so
-    that keys cost nothing."""
+    """See `engine.models.frame_graph.FrameGraph`. All modes are captured with the first frame: keys cost nothing."""
 
     wants_crop = False
 
@@ -91,12 +91,12 @@ class DpeFrameGraph:
         latent = int(networks["pose_generator"].inputs["latent"].shape[1])
         self._codes = CodeState(gpu, 1, latent)
         self._surface: OutputSurface | None = None
-        self._shown: tuple[Features, Canvas] | None = None
+        self._shown: tuple[Features, OutputCanvas] | None = None
         self._camera: CameraInput | None = None
         self._steps: dict[tuple[Mode, bool], ModeGraph] = {}
 
-    def enter(self, features: Features, canvas: Canvas) -> None:
-        """See `engine.models.frame_graph.FrameDrawer`."""
+    def enter(self, features: Features, canvas: OutputCanvas) -> None:
+        """See `engine.models.frame_graph.FrameGraph`."""
         if self._shown is not None and self._shown[0] is features and self._shown[1] is canvas:
             return
         self._codes.enter(0, features)
@@ -109,11 +109,11 @@ class DpeFrameGraph:
         self._shown = (features, canvas)
 
     def set_neutral(self, codes: LatentCodes) -> None:
-        """See `engine.models.frame_graph.FrameDrawer`."""
+        """See `engine.models.frame_graph.FrameGraph`."""
         self._codes.set_neutral(0, codes)
 
-    def __call__(self, frame: LiveFrame) -> Image:
-        """See `engine.models.frame_graph.FrameDrawer`."""
+    def __call__(self, frame: FrameRequest) -> Image:
+        """See `engine.models.frame_graph.FrameGraph`."""
         assert self._shown is not None, "enter a portrait first"
         step = self._step(frame)
         first = f"{FIRST[frame.mode]}_generator"
@@ -125,7 +125,7 @@ class DpeFrameGraph:
             self._inputs.overwritten("pose_generator")
         return finish()
 
-    def _step(self, frame: LiveFrame) -> ModeGraph:
+    def _step(self, frame: FrameRequest) -> ModeGraph:
         seen = frame.image is not None
         if frame.image is not None:
             self._fit_camera(frame.image)

@@ -21,7 +21,8 @@ import numpy as np
 from mimicam.engine.backends.cuda.device import CapturedGraph, Download, Gpu, Upload
 from mimicam.engine.backends.cuda.networks import BoundNetwork, copy_all
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.frame_graph import IDENTITY, Canvas, CodeUpdate
+from mimicam.engine.models.frame_graph import IDENTITY, CodeUpdate
+from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Float, Image, Mode
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class FrameSize:
 class OutputSurface:
     """Memory for the picture around the face and for the result. It keeps its device addresses."""
 
-    def __init__(self, gpu: Gpu, canvas: Canvas) -> None:
+    def __init__(self, gpu: Gpu, canvas: OutputCanvas) -> None:
         """Allocate memory for canvases of this size."""
         import torch
 
@@ -58,11 +59,11 @@ class OutputSurface:
         self.result = Download(gpu, gpu.empty(tuple(self._picture.shape), torch.uint8))
         self.show(canvas)
 
-    def fits(self, canvas: Canvas) -> bool:
+    def fits(self, canvas: OutputCanvas) -> bool:
         """Whether a canvas has this surface's size."""
         return self.key == (canvas.picture.shape, canvas.mask.shape)
 
-    def show(self, canvas: Canvas) -> None:
+    def show(self, canvas: OutputCanvas) -> None:
         """Upload what surrounds the face. Call it between frames."""
         import torch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
@@ -20,10 +20,12 @@ from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensor
 from mimicam.engine.backends.tensorrt.network import open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
 from mimicam.engine.models.dpe.gpu.frame_graph import DpeFrameGraph, ResidentPortraits
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.dpe.torch_model import load_folded
-from mimicam.engine.models.frame_graph import FrameDrawer
+from mimicam.engine.models.frame_graph import FrameGraph
+from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.process_switches import time_convolutions
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def plan_networks(
 
 
 class GpuDpeModel(DpeModel):
-    """See `engine.models.base.PictureModel` and `engine.models.frame_graph.FrameModel`."""
+    """See `engine.models.base.ImageDrivenModel`. It draws finished frames where its networks run."""
 
     def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
         """``networks`` are of the weights that ``info`` names."""
@@ -89,8 +91,17 @@ class GpuDpeModel(DpeModel):
         self._gpu_networks = networks
         self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
 
-    def open_frames(self) -> FrameDrawer | None:
-        """See `engine.models.frame_graph.FrameModel`.
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
+        """See `engine.models.base.LiveModel.reenactor`.
+
+        Raises:
+            KernelBuildError: a kernel does not compile on this machine.
+        """
+        neutral = None if previous is None else previous.neutral
+        return DeviceReenactor(self, self.open_frames(), smooth=smooth, neutral=neutral)
+
+    def open_frames(self) -> FrameGraph:
+        """Make the frame graph of one session.
 
         Raises:
             KernelBuildError: a kernel does not compile on this machine.

@@ -12,17 +12,16 @@ from mimicam.engine.backends.openvino import open_export
 from mimicam.engine.backends.tensorrt.api import TensorRt, find_tensorrt
 from mimicam.engine.backends.tensorrt.network import is_built
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
-from mimicam.engine.models.base import PictureModel
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.dpe.gpu.networks import open_plans
 from mimicam.engine.models.dpe.model import DpeModel
-from mimicam.engine.models.hot_swap import PictureMeanwhile
+from mimicam.engine.models.hot_swap import HotSwapModel
 
 
 def start_dpe(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
-) -> PictureModel:
-    """Open an exported DPE model on TensorRT. OpenVINO draws from the same files while its plans
-    are built.
+) -> Model:
+    """An exported published model on TensorRT; OpenVINO draws from the same files while its plans are built.
 
     Raises:
         EngineError: no GPU, no TensorRT, or a damaged export.
@@ -33,8 +32,8 @@ def start_dpe(
     plugin = export_folder.read_manifest(folder).warp == "plugin"
     if is_built(folder, api=api, gpu=gpu, cache=cache) or plugin:  # only TensorRT runs the plug-in
         return open_plans(folder, gpu=gpu, api=api, cache=cache)
-    waiting = PictureMeanwhile(
+    waiting = HotSwapModel(
         DpeModel(*open_export(folder, "encoder", None)),
         lambda progress: open_plans(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
-    return cast("PictureModel", waiting)
+    return cast("Model", waiting)

@@ -16,15 +16,15 @@ from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
 from mimicam.engine.backends.cuda import device as cuda_device  # noqa: E402
 from mimicam.engine.concurrency.mailbox import Closed  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
-from mimicam.engine.models.base import PictureModel  # noqa: E402
+from mimicam.engine.models.base import ImageDrivenModel  # noqa: E402
 from mimicam.engine.models.dpe.folded import FoldedDpe  # noqa: E402
 from mimicam.engine.models.dpe.gpu import batch as shared  # noqa: E402
 from mimicam.engine.models.dpe.gpu.batch import SharedModel  # noqa: E402
+from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor  # noqa: E402
 from mimicam.engine.models.dpe.gpu.networks import torch_networks  # noqa: E402
 from mimicam.engine.models.dpe.gpu.slots import SlotStep  # noqa: E402
 from mimicam.engine.models.dpe.model import DpeModel  # noqa: E402
 from mimicam.engine.models.dpe.weights import save_dpe  # noqa: E402
-from mimicam.engine.models.frame_graph import FrameModel  # noqa: E402
 from mimicam.engine.models.load import open_shared  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
@@ -110,20 +110,13 @@ def test_sessions_on_threads_of_their_own_see_what_each_would_see_alone(
     )
 
 
-def test_a_session_is_a_model_that_draws_whole_frames_and_nothing_else(
-    model: SharedModel, portraits: list[Portrait]
-) -> None:
+def test_a_session_only_draws_whole_frames(model: SharedModel, portraits: list[Portrait]) -> None:
     session = model.session()
-    assert isinstance(session, PictureModel)
-    assert isinstance(session, FrameModel)
     assert session.backend == "test, batches of up to 3"
-    for call in (
-        lambda: session.encode(portraits[0].crop),
-        lambda: session.read_motion(portraits[0].crop),
-        lambda: session.generate(portraits[0].features, (None, None)),
-    ):
-        with pytest.raises(ValueError, match="a slot only draws"):
-            call()
+    assert isinstance(session.reenactor(smooth=False), DeviceReenactor)
+    own = session.own_codes(portraits[0].features)
+    assert np.array_equal(own.pose, portraits[0].features.arrays["pose_code"][0])
+    assert not isinstance(session, ImageDrivenModel), "portraits are enrolled with another model"
 
 
 def test_there_are_no_more_sessions_than_slots(model: SharedModel) -> None:

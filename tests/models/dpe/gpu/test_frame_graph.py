@@ -31,9 +31,10 @@ from mimicam.engine.models.dpe.half_parts import Form  # noqa: E402
 from mimicam.engine.models.dpe.model import DpeModel, portrait_maps  # noqa: E402
 from mimicam.engine.models.dpe.network import Dpe  # noqa: E402
 from mimicam.engine.models.dpe.spec import dpe_specs  # noqa: E402
-from mimicam.engine.models.frame_graph import Canvas, CodeUpdate, FrameModel  # noqa: E402
+from mimicam.engine.models.frame_graph import CodeUpdate  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
+from mimicam.engine.stages.surroundings import OutputCanvas  # noqa: E402
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference  # noqa: E402
 from mimicam.kernels.crop_normalize import crop_normalize  # noqa: E402
 from mimicam.kernels.paste_back import paste_back  # noqa: E402
@@ -135,7 +136,7 @@ def test_a_live_session_on_the_device_draws_what_the_host_draws(
             aligned=True,
             track=unseen(),
         )
-        assert isinstance(model, FrameModel) is (model is not reference)
+        assert isinstance(model, GpuDpeModel) is (model is not reference)
         pictures = []
         for seq in range(12):
             if seq in (3, 6, 9):
@@ -229,11 +230,9 @@ def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
             crop = picture(40 + slot + 5 * turn, SIDE, SIDE)
             requests[slot] = SlotRequest(crop=crop, features=features, mode=mode, edit=CodeUpdate())
             codes = reference.read_motion(crop)
-            drive = (
-                None if mode is Mode.POSE else codes.expression,
-                None if mode is Mode.EXP else codes.pose,
-            )
-            wanted[slot] = reference.generate(features, drive).copy()
+            expression = None if mode is Mode.POSE else codes.expression
+            pose = None if mode is Mode.EXP else codes.pose
+            wanted[slot] = reference.generate(features, expression=expression, pose=pose).copy()
         got = step(requests)
         assert got.keys() == wanted.keys()
         for slot, want in wanted.items():
@@ -327,7 +326,7 @@ def step_of(
     gpu: Any,
     mode: Mode,
     features: Features,
-    canvas: Canvas,
+    canvas: OutputCanvas,
     *,
     graph: bool = True,
     form: Form = SINGLE,
@@ -348,7 +347,7 @@ def step_of(
 def by_stages(
     model: DpeModel,
     portrait: Features,
-    canvas: Canvas,
+    canvas: OutputCanvas,
     frame: Image,
     matrix: np.ndarray,
     edit: CodeUpdate,
@@ -381,10 +380,10 @@ def by_stages(
     return paste_back(around, face, *inputs, out=out)[0].numpy()
 
 
-def canvas_of() -> Canvas:
+def canvas_of() -> OutputCanvas:
     ramp = np.sin(np.linspace(0, np.pi, SIDE, dtype=np.float32)).clip(0)
     shift = np.array([[1.3, 0, -6], [0, 1.3, -4]], np.float32)
-    return Canvas(picture=picture(8, 60, 72), mask=np.outer(ramp, ramp), crop_from_image=shift)
+    return OutputCanvas(picture=picture(8, 60, 72), mask=np.outer(ramp, ramp), crop_from_image=shift)
 
 
 def matrix_of(seed: int) -> np.ndarray:

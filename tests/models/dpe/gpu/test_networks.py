@@ -68,7 +68,7 @@ def test_a_model_on_fixed_networks_draws_what_the_reference_draws(
         features, codes = each.encode(source), each.read_motion(driver)
         expression = None if drive == "pose" else codes.expression
         pose = None if drive == "exp" else codes.pose
-        pictures.append([each.generate(features, (expression, pose)).copy() for _ in range(2)])
+        pictures.append([each.generate(features, expression=expression, pose=pose).copy() for _ in range(2)])
     for got, want in zip(*pictures, strict=True):
         assert np.abs(got.astype(int) - want).max() <= 1
 
@@ -87,7 +87,7 @@ def test_a_portraits_maps_are_copied_once(folded: FoldedDpe, monkeypatch: pytest
     code = model.own_codes(features).expression
     counts.clear()
     for _ in range(3):
-        model.generate(features, (code, None))
+        model.generate(features, expression=code, pose=None)
     assert counts == [5, 1, 1], "latent and four maps, then the latent alone"
 
 
@@ -97,11 +97,11 @@ def test_what_somebody_else_wrote_is_copied_again(folded: FoldedDpe, portrait: F
     networks = GpuNetworks(torch_networks(folded, SINGLE, gpu), gpu)
     model = DpeModel(networks, FACTS)
     own = model.own_codes(portrait)
-    want = model.generate(portrait, (own.expression, None)).copy()
+    want = model.generate(portrait, expression=own.expression, pose=None).copy()
     for value in networks.networks["expression_generator"].inputs.values():
         value.zero_()
     networks.inputs.overwritten("expression_generator")
-    assert np.array_equal(model.generate(portrait, (own.expression, None)), want)
+    assert np.array_equal(model.generate(portrait, expression=own.expression, pose=None), want)
 
 
 def _picture(seed: int, height: int, width: int) -> np.ndarray:

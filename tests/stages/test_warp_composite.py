@@ -1,4 +1,4 @@
-"""Layers put together on the canvas, from the portrait's own pixels."""
+"""WarpFields put together on the canvas, from the portrait's own pixels."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mimicam.engine.stages.composite import Composite
-from mimicam.engine.stages.layered import LayeredComposite
-from mimicam.engine.types import CropBox, Image, Layers
+from mimicam.engine.stages.warp_composite import WarpComposite
+from mimicam.engine.types import CropBox, Image, WarpFields
 
 S = 64
 SIZES = [None, (96, 72), (72, 96), (64, 64), (130, 67), (321, 243)]
@@ -24,29 +24,29 @@ PICTURE = _picture()
 BOX = CropBox(x_px=90.0, y_px=80.0, size_px=140.0)
 
 
-def _layers(*, mask: float = 1.0, paint: int = 255, flow: tuple[float, float] = (0.0, 0.0)) -> Layers:
-    return Layers(
-        painted=np.full((S, S, 3), paint, np.uint8),
-        mask=np.full((S, S), mask, np.float32),
+def _layers(*, mask: float = 1.0, paint: int = 255, flow: tuple[float, float] = (0.0, 0.0)) -> WarpFields:
+    return WarpFields(
+        inpaint=np.full((S, S, 3), paint, np.uint8),
+        visibility=np.full((S, S), mask, np.float32),
         flow=np.broadcast_to(np.array(flow, np.float32), (S // 2, S // 2, 2)).copy(),
     )
 
 
-def _wild(seed: int = 1) -> Layers:
+def _wild(seed: int = 1) -> WarpFields:
     """Everything at once: a flow that leaves the crop, and a mask that lets paint through."""
     rng = np.random.default_rng(seed)
     small = rng.normal(0, 0.15, (6, 6, 2)).astype(np.float32)
-    return Layers(
-        painted=cv2.resize(rng.integers(0, 256, (7, 7, 3)).astype(np.uint8), (S, S)),
-        mask=cv2.resize(rng.random((7, 7)).astype(np.float32), (S, S)),
+    return WarpFields(
+        inpaint=cv2.resize(rng.integers(0, 256, (7, 7, 3)).astype(np.uint8), (S, S)),
+        visibility=cv2.resize(rng.random((7, 7)).astype(np.float32), (S, S)),
         flow=cv2.resize(small, (S // 2, S // 2)),
     )
 
 
 def _composite(
     size: tuple[int, int] | None, *, picture: Image = PICTURE, box: CropBox = BOX
-) -> LayeredComposite:
-    return LayeredComposite(Composite(picture, box, size).scene(S), S)
+) -> WarpComposite:
+    return WarpComposite(Composite(picture, box, size).texture(S), S)
 
 
 def _still(size: tuple[int, int] | None) -> Image:
@@ -83,7 +83,7 @@ def test_what_moves_is_the_portraits_own_pixels(size: tuple[int, int] | None) ->
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_paint_covers_what_the_mask_opens(size: tuple[int, int] | None) -> None:
     layers = _layers(paint=255)
-    layers.mask[20:40, 24:48] = 0.0
+    layers.visibility[20:40, 24:48] = 0.0
     out, rest = _composite(size)(layers), _still(size)
     side = min(size or (S, S))
     top, left = ((n - side) // 2 for n in rest.shape[:2])
@@ -127,15 +127,15 @@ def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     torch = pytest.importorskip("torch", reason="the kernel's reference needs torch")
     from mimicam.kernels.warp_composite import warp_composite
 
-    scene, wild = Composite(PICTURE, BOX, size).scene(S), _wild()
-    maps = (wild.painted / np.float32(127.5) - 1, wild.mask[..., None], wild.flow)
+    scene, wild = Composite(PICTURE, BOX, size).texture(S), _wild()
+    maps = (wild.inpaint / np.float32(127.5) - 1, wild.visibility[..., None], wild.flow)
     tensors = [torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1)[None], np.float32)) for m in maps]
     texture, numbers = torch.from_numpy(scene.texture.copy())[None], torch.from_numpy(scene.numbers())[None]
     width, height = scene.size
-    want = warp_composite(
-        texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8)
-    )[0].numpy()
-    got = LayeredComposite(scene, S)(wild)
+    want = warp_composite(texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8))[
+        0
+    ].numpy()
+    got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
     # OpenCV samples to a 32nd of a pixel; what lies outside the crop is told cell by cell.
     assert apart.mean() < 1.5

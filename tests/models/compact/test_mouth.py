@@ -7,10 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.motion import Departure, draw_openings, read_mouth_colours, shape_change
-from mimicam.engine.stages.mouth import LAYERS, MouthPainter
-from mimicam.engine.stages.mouth_light import GUMS, TEETH, WHITE_LIGHT, light_on, mouth_colours
+from mimicam.engine.face.geometry import place
+from mimicam.engine.face.motion import shape_change
+from mimicam.engine.models.compact.conditioning import (
+    ConditioningBuilder,
+    draw_opening_masks,
+    read_mouth_colours,
+)
+from mimicam.engine.models.compact.mouth import LAYERS, MouthPainter
+from mimicam.engine.models.compact.mouth_colours import GUMS, TEETH, WHITE_LIGHT, light_on, mouth_colours
 from mimicam.engine.types import Float, Image, MotionCode
 from tests.stages.material import motion, pose, shapes
 
@@ -44,7 +49,7 @@ def _brightness(drawn: Float) -> Float:
 
 def test_it_lies_inside_the_lips_and_nowhere_else() -> None:
     face = _with(jawOpen=0.7)
-    lips = draw_openings(place(face.shape, face.pose), SIZE)[0]
+    lips = draw_opening_masks(place(face.shape, face.pose), SIZE)[0]
     drawn = _drawn(face)
     assert drawn[3].max() == pytest.approx(1.0, abs=1e-3)
     assert np.abs(drawn[3] - lips).mean() < 0.003
@@ -118,7 +123,7 @@ def test_a_portrait_that_shows_its_own_teeth_keeps_them() -> None:
 
 def test_drives_of_one_portrait_keep_their_mouths_and_mix_them() -> None:
     source = _with()
-    depart = Departure(source, map_px=64, buffers=2)
+    depart = ConditioningBuilder(source, map_px=64, buffers=2)
     shut, wide = depart(_with()), depart(_with(jawOpen=1.0))
     kept = wide.mouth.maps.copy()
     half = shut.towards(wide, 0.5)

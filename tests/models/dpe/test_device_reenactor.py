@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,26 @@ torch = pytest.importorskip("torch", reason="the device's arithmetic is PyTorch'
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
 from mimicam.engine.models.base import Features, LatentCodes, check_own  # noqa: E402
 from mimicam.engine.models.dpe.gpu.code_state import CodeState  # noqa: E402
-from mimicam.engine.models.dpe.model import portrait_codes  # noqa: E402
-from mimicam.engine.models.frame_graph import Canvas, LiveFrame  # noqa: E402
-from mimicam.engine.pipeline import Pipeline  # noqa: E402
-from mimicam.engine.portrait import Portrait  # noqa: E402
-from mimicam.engine.stages.composite import Composite  # noqa: E402
-from mimicam.engine.stages.crop import cut, image_from_crop  # noqa: E402
-from mimicam.engine.stages.encode import Crop  # noqa: E402
-from mimicam.engine.stages.on_device import (  # noqa: E402
-    CopyResult,
+from mimicam.engine.models.dpe.gpu.device_reenactor import (  # noqa: E402
+    BlendHistory,
     DeviceEdit,
     DeviceEncoder,
-    Shown,
+    DeviceReenactor,
 )
+from mimicam.engine.models.dpe.model import portrait_codes  # noqa: E402
+from mimicam.engine.models.frame_graph import FrameRequest  # noqa: E402
+from mimicam.engine.models.hot_swap import HotSwapModel, Progress  # noqa: E402
+from mimicam.engine.pipeline import Pipeline  # noqa: E402
+from mimicam.engine.portrait import Portrait  # noqa: E402
+from mimicam.engine.stages.composite import Composite, CopyResult  # noqa: E402
+from mimicam.engine.stages.crop import (  # noqa: E402
+    Crop,
+    cut,
+    image_from_crop,
+)
+from mimicam.engine.stages.surroundings import OutputCanvas  # noqa: E402
 from mimicam.engine.types import CropBox, EditSettings, Face, Float, Frame, Image, Mode, MotionReference  # noqa: E402
+from tests.models.fakes import ImageDriven  # noqa: E402
 from tests.stages.material import SECOND_NS, face_at, shapes  # noqa: E402
 
 SIDE, L = 64, 6
@@ -36,11 +43,10 @@ LIMIT = 1e-5
 """Of the codes' own size. Largest seen: 6e-7 (x86-64, 2026-11)."""
 
 
-class CodeModel:
+class CodeModel(ImageDriven):
     """Codes that depend on the whole picture; draws grey, and notes what it was told."""
 
     name, backend, sha256, size = "codes", "host", "0" * 64, SIDE
-    modes = tuple(Mode)
 
     def __init__(self) -> None:
         self.drives: list[tuple[Float | None, ...]] = []
@@ -63,18 +69,20 @@ class CodeModel:
         check_own(features, self.sha256)
         return portrait_codes(features)
 
-    def generate(self, _features: Features, drive: tuple[Float | None, ...]) -> Image:
-        self.drives.append(tuple(None if code is None else code.copy() for code in drive))
+    def generate(self, _features: Features, *, expression: Float | None, pose: Float | None) -> Image:
+        self.drives.append(tuple(None if code is None else code.copy() for code in (expression, pose)))
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
 
 class DeviceModel(CodeModel):
     """The same with its codes on a device that is the processor."""
 
-    ready = True
+    def reenactor(self, *, smooth: bool, previous: Any = None) -> DeviceReenactor:
+        neutral = None if previous is None else previous.neutral
+        return DeviceReenactor(self, self.open_frames(), smooth=smooth, neutral=neutral)
 
-    def open_frames(self) -> EditOnly | None:
-        return EditOnly(self) if self.ready else None
+    def open_frames(self) -> EditOnly:
+        return EditOnly(self)
 
 
 class EditOnly:
@@ -86,7 +94,7 @@ class EditOnly:
         self._model, self._codes = model, CodeState(HostGpu(), 1, L)
         self._entered: Features | None = None
 
-    def enter(self, features: Features, _canvas: Canvas) -> None:
+    def enter(self, features: Features, _canvas: OutputCanvas) -> None:
         if features is not self._entered:
             self._codes.enter(0, features)
             self._entered = features
@@ -94,7 +102,7 @@ class EditOnly:
     def set_neutral(self, codes: LatentCodes) -> None:
         self._codes.set_neutral(0, codes)
 
-    def __call__(self, frame: LiveFrame) -> Image:
+    def __call__(self, frame: FrameRequest) -> Image:
         read = (torch.full((1, L), torch.nan),) * 2  # nobody is seen: whatever lies there must not count
         if frame.image is not None:
             codes = self._model.read_motion(frame.image)
@@ -208,35 +216,40 @@ def test_the_session_above_is_one_in_which_everything_matters() -> None:
 
 
 def test_the_neutral_found_on_the_host_goes_on_when_the_device_takes_over() -> None:
-    model = DeviceModel()
-    model.ready = False
+    may_finish, host, device = threading.Event(), CodeModel(), DeviceModel()
+
+    def build(_progress: Progress) -> DeviceModel:
+        assert may_finish.wait(10)
+        return device
+
+    model = HotSwapModel(host, build)  # type: ignore[arg-type]
     pipeline, track = _neutral_taken(model)
-    model.ready = True
+    neutral = pipeline._reenactor.neutral.codes
+    may_finish.set()
+    assert model.finished.wait(10)
     image = np.random.default_rng(8).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
     track.face = Face(landmarks=face_at(32, 34, 14).landmarks, blendshapes=shapes(), presence=1.0)
     pipeline.step(Frame(image=image, seq=1, captured_ns=9 * SECOND_NS))
     assert pipeline.status.face == "tracking"
-    own, seen, neutral = (
-        model.encode(portrait(model, 60).crop),
-        model.read_motion(_crop_of(image, track.face)),
-        pipeline._anchor.neutral,  # type: ignore[union-attr]
-    )
-    want = own.arrays["expression_code"][0] + seen.expression - neutral.codes.expression
-    got = model.drives[-1][0]
+    own = device.encode(portrait(device, 60).crop)
+    seen = device.read_motion(_crop_of(image, track.face))
+    want = own.arrays["expression_code"][0] + seen.expression - neutral.expression
+    got = device.drives[-1][0]
+    assert len(host.drives) == len(device.drives) == 1
     assert got is not None
     assert np.abs(got - want).max() < 1e-4
 
 
 def test_a_drive_that_was_never_shown_cannot_be_eased_from() -> None:
-    edit = DeviceEdit()
+    edit = DeviceEdit(count())
     stranger, now = edit.rest(EditSettings()), edit.rest(EditSettings())
     with pytest.raises(ValueError, match="must be what was shown last"):
-        Shown().next(stranger.towards(now, 0.5))
+        BlendHistory().next(stranger.towards(now, 0.5))
 
 
 def test_eased_drives_remember_no_pictures_of_the_past() -> None:
     """A night of lost and found faces takes no more memory than one."""
-    shown, edit = Shown(), DeviceEdit()
+    shown, edit = BlendHistory(), DeviceEdit(count())
     drive = edit.rest(EditSettings())
     for _ in range(5):
         shown.next(drive)
@@ -322,13 +335,13 @@ class _Without(DeviceModel):
         change = self._change
 
         class Wrong(EditOnly):
-            def __call__(self, frame: LiveFrame) -> Image:
+            def __call__(self, frame: FrameRequest) -> Image:
                 return super().__call__(replace(frame, edit=replace(frame.edit, **change)))  # type: ignore[arg-type]
 
         return Wrong(self)
 
 
-def _neutral_taken(model: DeviceModel) -> tuple[Pipeline, Track]:
+def _neutral_taken(model: Any) -> tuple[Pipeline, Track]:
     track = Track()
     edit = EditSettings(expression_motion=MotionReference.RELATIVE)
     pipeline = Pipeline(model=model, portrait=portrait(model, 60), edit=edit, track=track)  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from mimicam.engine.backends.openvino import OpenVinoNetwork, core
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
 from mimicam.engine.silent_imports import ov
-from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
 
 __all__ = [

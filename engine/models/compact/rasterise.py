@@ -16,7 +16,7 @@ Part = tuple[slice, slice]
 """Rows and columns of a map, their ends known."""
 
 
-class Canvas:
+class MaskRasteriser:
     """What outlines of maps of one size are drawn on, one map after the other. Not thread-safe."""
 
     def __init__(self, size_px: int) -> None:

@@ -16,8 +16,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.geometry import face_geometry, place
-from mimicam.engine.stages.raster import SHIFT, Canvas, Part
+from mimicam.engine.face.geometry import face_geometry, place
+from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser, Part
 from mimicam.engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
@@ -54,15 +54,15 @@ def draw_teeth(target: MotionCode, lips_hh: Float) -> Float:
 
     Args:
         target: shape and expression say where jaw and skull are.
-        lips_hh: the inside of the lips, 0..1 (`engine.stages.motion.draw_openings`).
+        lips_hh: the inside of the lips, 0..1 (`engine.models.compact.conditioning.draw_opening_masks`).
     """
     size = lips_hh.shape[0]
     out = np.empty((2, size, size), np.float32)
-    paint_teeth(target, lips_hh, canvas=Canvas(size), out=out)
+    paint_teeth(target, lips_hh, canvas=MaskRasteriser(size), out=out)
     return out
 
 
-def paint_teeth(target: MotionCode, lips_hh: Float, *, canvas: Canvas, out: Float) -> None:
+def paint_teeth(target: MotionCode, lips_hh: Float, *, canvas: MaskRasteriser, out: Float) -> None:
     """`draw_teeth` into ``out``, on a canvas of the maps' size."""
     out.fill(0)
     part = _filled(lips_hh)
@@ -94,7 +94,7 @@ def _filled(map_hh: Float) -> Part | None:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _paint_row(points_TP3: Float, pose: HeadPose, canvas: Canvas) -> None:
+def _paint_row(points_TP3: Float, pose: HeadPose, canvas: MaskRasteriser) -> None:
     placed = place(points_TP3.reshape(-1, 3), pose).reshape(points_TP3.shape)
     drawing = canvas.blank()
     for tooth in canvas.points(placed):

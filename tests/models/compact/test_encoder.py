@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.crop import portrait_box
-from mimicam.engine.stages.encode import Crop, TrackerEncoder
+from mimicam.engine.models.compact.reenactor import TrackerEncoder
+from mimicam.engine.stages.crop import Crop, portrait_box
 from mimicam.engine.types import Face
 from tests.stages.material import driver_clip, face_at, first_face, shapes
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.motion import draw_openings, shape_change
-from mimicam.engine.stages.teeth import draw_teeth, teeth_points
+from mimicam.engine.face.geometry import place
+from mimicam.engine.face.motion import shape_change
+from mimicam.engine.models.compact.conditioning import draw_opening_masks
+from mimicam.engine.models.compact.teeth import draw_teeth, teeth_points
 from mimicam.engine.types import Float, MotionCode
 from tests.stages.material import motion, pose, shapes
 
@@ -20,12 +21,12 @@ def _with(head: object = None, **values: float) -> MotionCode:
 
 
 def _drawn(face: MotionCode, size: int = 128) -> Float:
-    return draw_teeth(face, draw_openings(place(face.shape, face.pose), size)[0])
+    return draw_teeth(face, draw_opening_masks(place(face.shape, face.pose), size)[0])
 
 
 def test_an_open_mouth_shows_teeth_inside_its_lips_and_rows_do_not_overlap() -> None:
     face = _with(jawOpen=0.5, mouthUpperUpLeft=0.6, mouthUpperUpRight=0.6)
-    lips = draw_openings(place(face.shape, face.pose), 128)[0]
+    lips = draw_opening_masks(place(face.shape, face.pose), 128)[0]
     upper, lower = _drawn(face)
     assert upper.sum() > 5
     assert not (upper + lower)[lips == 0].any()

@@ -6,14 +6,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.motion import read_motion, shape_change
-from mimicam.engine.stages.reading import (
+from mimicam.engine.face.expression_filter import (
     displacement_of_one_person,
     displacements,
     expression_displacement,
     view_terms,
 )
-from mimicam.engine.stages.track import FaceTracker
+from mimicam.engine.face.motion import read_motion, shape_change
+from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import CropBox, Float, MotionCode
 from tests.stages.material import driver_clip, motion, pose, shapes
 

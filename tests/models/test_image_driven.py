@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mimicam.engine.models.base import Features, LatentCodes, check_own
+from mimicam.engine.models.dpe.edit import BranchEdit
+from mimicam.engine.models.image_driven import BranchCodes, ImageEncoder, ImageMotion, LatentNeutral
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.stages.encode import Crop
+from mimicam.engine.stages.crop import Crop
 from mimicam.engine.stages.lost import CARD_S, EASE_S, HOLD_S, RETURN_S
-from mimicam.engine.stages.picture import CodeDrive, CodesAnchor, PictureEdit, PictureEncoder, PictureMotion
 from mimicam.engine.types import (
     CropBox,
     EditSettings,
@@ -24,18 +25,17 @@ from mimicam.engine.types import (
     MotionCode,
     MotionReference,
 )
+from tests.models.fakes import ImageDriven
 from tests.stages.material import SECOND_NS, face_at, motion
 
 SIDE = 64
 CALM, SMILING = motion(), motion(jawOpen=0.6, mouthSmileLeft=0.9, mouthSmileRight=0.9)
 
 
-class GreyModel:
+class GreyModel(ImageDriven):
     """Codes: expression is the picture's mean, pose the difference of its halves; draws nothing but grey."""
 
     name, backend, sha256, size = "grey", "no network", "0" * 64, SIDE
-
-    modes = (Mode.EXP, Mode.POSE, Mode.BOTH)
 
     def __init__(self) -> None:
         self.drives: list[tuple[Float | None, ...]] = []
@@ -52,9 +52,9 @@ class GreyModel:
         check_own(features, self.sha256)
         return LatentCodes(expression=features.arrays["expression"], pose=features.arrays["pose"])
 
-    def generate(self, features: Features, drive: tuple[Float | None, ...]) -> Image:
+    def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         check_own(features, self.sha256)
-        self.drives.append(drive)
+        self.drives.append((expression, pose))
         return np.full((SIDE, SIDE, 3), 128, np.uint8)
 
     def last(self) -> tuple[float | None, ...]:
@@ -66,9 +66,9 @@ def _codes(expression: float, pose: float) -> LatentCodes:
 
 
 def _motion(
-    expression: float, pose: float, seen: MotionCode = CALM, *, mirror: bool = False
-) -> PictureMotion:
-    return PictureMotion(codes=_codes(expression, pose), seen=seen, mirror=mirror)
+    expression: float, pose: float, tracked: MotionCode = CALM, *, mirror: bool = False
+) -> ImageMotion:
+    return ImageMotion(codes=_codes(expression, pose), tracked=tracked, mirror=mirror)
 
 
 def _halves(left: int, right: int) -> Image:
@@ -77,8 +77,10 @@ def _halves(left: int, right: int) -> Image:
     return image
 
 
-def _values(drive: CodeDrive) -> tuple[float | None, ...]:
-    return tuple(None if code is None else round(float(code[0]), 4) for code in drive.arrays())
+def _values(drive: BranchCodes) -> tuple[float | None, ...]:
+    return tuple(
+        None if code is None else round(float(code[0]), 4) for code in (drive.expression, drive.pose)
+    )
 
 
 def _frame(image: Image, seconds: float) -> Frame:
@@ -90,74 +92,73 @@ DRIVER = _motion(30.0, 6.0)
 
 
 def test_without_a_neutral_the_drivers_codes_are_added_as_they_are() -> None:
-    drive = PictureEdit(OWN)(DRIVER, None, EditSettings())
+    drive = BranchEdit(OWN)(DRIVER, None, EditSettings())
     assert drive.expression is DRIVER.codes.expression
     assert drive.pose is DRIVER.codes.pose
 
 
 def test_without_a_neutral_gains_scale_the_way_from_the_portraits_own_codes() -> None:
-    edit = PictureEdit(OWN)
+    edit = BranchEdit(OWN)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0, pose_gain=0))) == (10.0, -2.0)
     assert _values(edit(DRIVER, None, EditSettings(expression_gain=0.5, pose_gain=1.5))) == (20.0, 10.0)
 
 
 def test_the_drivers_neutral_gives_the_portrait_its_own_codes() -> None:
-    edit, relative = PictureEdit(OWN), EditSettings(expression_motion=MotionReference.RELATIVE)
+    edit, relative = BranchEdit(OWN), EditSettings(expression_motion=MotionReference.RELATIVE)
     assert _values(edit(DRIVER, DRIVER, relative)) == (10.0, -2.0)
     stronger = replace(relative, expression_gain=2.0)
     assert _values(edit(_motion(31.0, 4.0), DRIVER, stronger)) == (12.0, -4.0)
 
 
 def test_expression_is_the_drivers_while_pose_counts_from_the_neutral() -> None:
-    assert _values(PictureEdit(OWN)(DRIVER, _motion(20.0, 5.0), EditSettings())) == (30.0, -1.0)
+    assert _values(BranchEdit(OWN)(DRIVER, _motion(20.0, 5.0), EditSettings())) == (30.0, -1.0)
 
 
 @pytest.mark.parametrize(
     ("mode", "want"), [(Mode.EXP, (30.0, None)), (Mode.POSE, (None, 6.0)), (Mode.BOTH, (30.0, 6.0))]
 )
 def test_a_mode_runs_its_branches(mode: Mode, want: tuple[float | None, ...]) -> None:
-    assert _values(PictureEdit(OWN)(DRIVER, None, EditSettings(mode=mode))) == want
+    assert _values(BranchEdit(OWN)(DRIVER, None, EditSettings(mode=mode))) == want
 
 
 def test_between_two_drives_branches_are_the_later_ones() -> None:
-    both = CodeDrive(expression=OWN.expression, pose=OWN.pose)
-    only_pose = CodeDrive(expression=None, pose=DRIVER.codes.pose)
+    both = BranchCodes(expression=OWN.expression, pose=OWN.pose)
+    only_pose = BranchCodes(expression=None, pose=DRIVER.codes.pose)
     assert _values(both.towards(only_pose, 0.25)) == (None, 0.0)
     assert _values(only_pose.towards(both, 0.25)) == (10.0, 4.0)
 
 
 def test_the_neutral_is_the_calmest_face_of_the_start() -> None:
-    anchor = CodesAnchor()
-    assert anchor(_motion(1, 1, SMILING), 0).codes.expression[0] == 1
+    estimator = LatentNeutral()
+    assert estimator(_motion(1, 1, SMILING), 0).codes.expression[0] == 1
     calm = _motion(2, 2, CALM)
-    assert anchor(calm, SECOND_NS) is calm
-    assert anchor(_motion(3, 3, SMILING), 2 * SECOND_NS) is calm
+    assert estimator(calm, SECOND_NS).codes is calm.codes
+    assert estimator(_motion(3, 3, SMILING), 2 * SECOND_NS).codes is calm.codes
 
 
 def test_calibrate_takes_the_next_face_whatever_it_shows() -> None:
-    anchor = CodesAnchor()
-    anchor(_motion(2, 2, CALM), 0)
-    anchor.calibrate()
+    estimator = LatentNeutral()
+    estimator(_motion(2, 2, CALM), 0)
+    estimator.calibrate()
     smiling = _motion(3, 3, SMILING)
-    assert anchor(smiling, 9 * SECOND_NS) is smiling
-    assert anchor(_motion(4, 4, CALM), 10 * SECOND_NS) is smiling
+    assert estimator(smiling, 9 * SECOND_NS).codes is smiling.codes
+    assert estimator(_motion(4, 4, CALM), 10 * SECOND_NS).codes is smiling.codes
 
 
 def test_only_another_neutral_is_a_jump() -> None:
-    anchor, jumps = CodesAnchor(), []
+    estimator, jumps = LatentNeutral(), []
     for seconds, shapes_now in ((0, SMILING), (1, CALM), (3, SMILING)):
-        anchor(_motion(seconds, 0, shapes_now), seconds * SECOND_NS)
-        jumps.append(anchor.jumped)
-    anchor.calibrate()
-    anchor(_motion(4, 0, SMILING), 4 * SECOND_NS)
-    assert [*jumps, anchor.jumped] == [False, True, False, True]
+        jumps.append(estimator(_motion(seconds, 0, shapes_now), seconds * SECOND_NS).jumped)
+    estimator.calibrate()
+    jumps.append(estimator(_motion(4, 0, SMILING), 4 * SECOND_NS).jumped)
+    assert jumps == [False, True, False, True]
 
 
 def test_a_mirrored_driver_has_another_neutral() -> None:
-    anchor = CodesAnchor()
-    anchor(_motion(2, 2, CALM), 0)
+    estimator = LatentNeutral()
+    estimator(_motion(2, 2, CALM), 0)
     turned = _motion(2, -2, SMILING, mirror=True)
-    assert anchor(turned, 9 * SECOND_NS) is turned
+    assert estimator(turned, 9 * SECOND_NS).codes is turned.codes
 
 
 def _crop(image: Image, seconds: float, *, mirror: bool = False) -> Crop:
@@ -166,13 +167,13 @@ def _crop(image: Image, seconds: float, *, mirror: bool = False) -> Crop:
 
 
 def test_a_mirrored_crop_is_read_turned_over() -> None:
-    encode = PictureEncoder(GreyModel())
+    encode = ImageEncoder(GreyModel())
     assert encode(_crop(_halves(40, 100), 0)).codes.pose[0] == 60
     assert encode(_crop(_halves(40, 100), 0.04, mirror=True)).codes.pose[0] == -60
 
 
 def test_smoothing_calms_trembling_codes_and_arrives_where_they_stay() -> None:
-    encode = PictureEncoder(GreyModel())
+    encode = ImageEncoder(GreyModel())
     trembling = [
         encode(_crop(_halves(100 + i % 2, 100 + i % 2), i / 30)).codes.expression[0] for i in range(60)
     ]
@@ -183,14 +184,14 @@ def test_smoothing_calms_trembling_codes_and_arrives_where_they_stay() -> None:
 
 
 def test_after_a_reset_the_next_codes_are_taken_as_they_are() -> None:
-    encode = PictureEncoder(GreyModel())
+    encode = ImageEncoder(GreyModel())
     encode(_crop(_halves(100, 100), 0))
     encode.reset()
     assert encode(_crop(_halves(20, 20), 0.03)).codes.expression[0] == 20
 
 
 def test_unsmoothed_codes_are_the_models_own() -> None:
-    encode = PictureEncoder(GreyModel(), smooth=False)
+    encode = ImageEncoder(GreyModel(), smooth=False)
     encode(_crop(_halves(100, 100), 0))
     assert encode(_crop(_halves(20, 20), 0.03)).codes.expression[0] == 20
 

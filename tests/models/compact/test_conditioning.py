@@ -5,18 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
-from mimicam.engine.stages.geometry import face_geometry, place
-from mimicam.engine.stages.motion import (
+from mimicam.engine.face.geometry import face_geometry, place
+from mimicam.engine.face.motion import pose_vector, read_motion, shape_change
+from mimicam.engine.models.compact.conditioning import (
     CONTROL,
-    Departure,
-    draw_openings,
+    ConditioningBuilder,
+    build_conditioning,
+    draw_opening_masks,
     fit_affine,
-    make_drive,
-    pose_vector,
-    read_motion,
-    shape_change,
 )
+from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, generator_spec
 from tests.stages.material import motion, pose, shapes
 
 
@@ -46,7 +44,7 @@ def test_a_face_is_read_as_it_was_made() -> None:
 
 def test_driving_a_face_to_itself_moves_nothing() -> None:
     own = motion(pose(yaw=10), jawOpen=0.3)
-    drive = make_drive(own, own)
+    drive = build_conditioning(own, own)
     assert (drive.source_points == drive.target_points).all()
     assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=1e-4)
     assert (drive.expression[0] == drive.expression[1]).all()
@@ -55,7 +53,7 @@ def test_driving_a_face_to_itself_moves_nothing() -> None:
 
 def test_the_affine_goes_from_target_to_source() -> None:
     source, target = motion(pose(at=(0.0, 0.0))), motion(pose(at=(0.2, -0.1), scale=0.4))
-    drive = make_drive(source, target)
+    drive = build_conditioning(source, target)
     assert drive.affine == pytest.approx(np.array([[1, 0, -0.2], [0, 1, 0.1]], np.float32), abs=1e-4)
     assert drive.head == pytest.approx([0.2, -0.1, 0.4], abs=1e-5)
 
@@ -63,7 +61,7 @@ def test_the_affine_goes_from_target_to_source() -> None:
 def test_an_expression_moves_no_head() -> None:
     own = motion(pose(yaw=25, roll=8, at=(0.1, 0.05)))
     change = shape_change(shapes(jawOpen=1.0, browInnerUp=1.0, mouthSmileLeft=0.8))
-    drive = make_drive(own, replace(own, shape=own.shape + change))
+    drive = build_conditioning(own, replace(own, shape=own.shape + change))
     assert np.abs(drive.target_points - drive.source_points).max() > 0.05
     assert drive.affine == pytest.approx(np.eye(2, 3, dtype=np.float32), abs=2e-5)
 
@@ -77,7 +75,7 @@ def test_an_open_jaw_moves_the_lower_lip_down_and_the_forehead_little() -> None:
 def test_an_opening_mouth_is_drawn_where_it_opens() -> None:
     shut, mouth = motion(), motion()
     wide = replace(mouth, shape=mouth.shape + shape_change(shapes(jawOpen=1.0)))
-    lips, lids, own_lips, *_ = make_drive(shut, wide, map_px=64).openings
+    lips, lids, own_lips, *_ = build_conditioning(shut, wide, map_px=64).openings
     assert lips.sum() > own_lips.sum() + 10
     assert lips.max() <= 1.0
     rows, columns = np.nonzero(lips > 0.5)
@@ -87,8 +85,8 @@ def test_an_opening_mouth_is_drawn_where_it_opens() -> None:
 
 
 def test_openings_outside_the_crop_are_not_drawn() -> None:
-    assert not draw_openings(place(face_geometry().mean, pose(at=(50.0, 0.0))), 64).any()
-    assert not draw_openings(place(face_geometry().mean, pose(at=(1e9, 0.0))), 64).any()
+    assert not draw_opening_masks(place(face_geometry().mean, pose(at=(50.0, 0.0))), 64).any()
+    assert not draw_opening_masks(place(face_geometry().mean, pose(at=(1e9, 0.0))), 64).any()
 
 
 def test_no_change_of_expression_changes_no_shape() -> None:
@@ -96,7 +94,7 @@ def test_no_change_of_expression_changes_no_shape() -> None:
 
 
 def test_a_drives_conditioning_is_what_the_generators_spec_lists() -> None:
-    found = make_drive(motion(), motion(pose(yaw=10)), map_px=128).conditioning()
+    found = build_conditioning(motion(), motion(pose(yaw=10)), map_px=128).tensors()
     spec = generator_spec(CompactConfig())
     wanted = {tensor.name: tensor.shape[1:] for tensor in spec.inputs if tensor.name in CONDITIONING}
     assert {name: array.shape for name, array in found.items()} == wanted
@@ -113,8 +111,11 @@ def test_a_pose_vector_holds_rotation_place_and_log_scale() -> None:
 
 def test_one_departure_serves_many_targets() -> None:
     own = motion(jawOpen=0.2)
-    departure = Departure(own, map_px=48)
+    departure = ConditioningBuilder(own, map_px=48)
     for jaw in (0.0, 0.9):
         target = motion(pose(yaw=10), jawOpen=jaw)
-        fresh, kept = make_drive(own, target, map_px=48).conditioning(), departure(target).conditioning()
+        fresh, kept = (
+            build_conditioning(own, target, map_px=48).tensors(),
+            departure(target).tensors(),
+        )
         assert all((fresh[name] == kept[name]).all() for name in CONDITIONING)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.geometry import face_geometry, head_pose
-from mimicam.engine.stages.track import FaceDetector, FaceTracker, region_of_landmarks
+from mimicam.engine.face.geometry import face_geometry, head_pose
+from mimicam.engine.face.tracker import FaceDetector, FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Image
 from tests.stages.material import NAMES, bundled, driver_clip, first_face
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.smooth import OneEuro
+from mimicam.engine.face.one_euro import OneEuro
 from mimicam.engine.types import Float
 
 FRAME_NS = 33_333_333

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import face_geometry, scaled_rotation
-from mimicam.engine.stages.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.stages.motion import shape_change
+from mimicam.engine.face.expression_filter import displacement_of_one_person
+from mimicam.engine.face.geometry import face_geometry, scaled_rotation
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.motion import shape_change
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
-from mimicam.engine.stages.reading import displacement_of_one_person
 from mimicam.engine.types import EditSettings, Float, HeadPose, Mode, MotionCode, MotionReference
 
 _NAMES = list(BLENDSHAPE_NAMES)
@@ -103,7 +103,7 @@ def residual_displacement(driver: MotionCode, neutral: MotionCode) -> Float:
     """What the landmarks tell of a driver's expression beyond the blendshapes, canonical ``[478, 3]``.
 
     A blendshape moves the mean face's landmarks, which explains four fifths of what the lips do; see
-    `engine.stages.reading`.
+    `engine.face.expression_filter`.
     """
     read = displacement_of_one_person(driver, neutral)
     return _limited(read - shape_change(driver.expression - neutral.expression))

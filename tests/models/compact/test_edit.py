@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.edit import (
+from mimicam.engine.face.motion import pose_vector, shape_change
+from mimicam.engine.models.compact.conditioning import Conditioning, build_conditioning
+from mimicam.engine.models.compact.edit import (
     MotionEdit,
     absolute_expression,
     edit_pose,
@@ -13,7 +15,6 @@ from mimicam.engine.stages.edit import (
     relative_expression,
     residual_displacement,
 )
-from mimicam.engine.stages.motion import Drive, make_drive, pose_vector, shape_change
 from mimicam.engine.stages.neutral import Neutral, read_expression, resting_face
 from mimicam.engine.types import EditSettings, Float, Mode, MotionCode, MotionReference
 from tests.stages.material import NAMES, motion, pose
@@ -25,11 +26,11 @@ DRIVER = motion(pose(yaw=20, pitch=8, roll=-6, at=(0.2, -0.1), scale=0.45), jawO
 
 def edit(
     portrait: MotionCode, driver: MotionCode, anchor: MotionCode | None, settings: EditSettings
-) -> Drive:
+) -> Conditioning:
     """The drive of an edit: relative to an anchor, absolute without one."""
     neutral = None if anchor is None else Neutral(face=anchor, expression=read_expression(driver))
     settings = replace(settings, expression_motion=MotionReference.RELATIVE)
-    return make_drive(portrait, MotionEdit(portrait)(driver, neutral, settings))
+    return build_conditioning(portrait, MotionEdit(portrait)(driver, neutral, settings))
 
 
 def edit_expression(portrait: MotionCode, driver: MotionCode, anchor: MotionCode, gain: float) -> Float:

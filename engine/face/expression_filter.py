@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from mimicam.engine.stages.geometry import GEOMETRY_FILE, face_geometry
+from mimicam.engine.face.geometry import GEOMETRY_FILE, face_geometry
 from mimicam.engine.types import Float, MotionCode
 
 _SEEN_SHARE = 0.8
@@ -22,7 +22,7 @@ _SEEN_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FaceReading:
+class ExpressionFilter:
     """Linear maps, of shapes flattened to ``[1434]``: 478 landmarks by x, y, z."""
 
     modes: Float
@@ -34,10 +34,10 @@ class FaceReading:
 
 
 @cache
-def face_reading() -> FaceReading:
+def expression_filter() -> ExpressionFilter:
     """The bundled maps."""
     with np.load(GEOMETRY_FILE) as data:
-        return FaceReading(
+        return ExpressionFilter(
             modes=data["reading_modes"].astype(np.float32),
             view_bias=data["reading_view_bias"].astype(np.float32),
             displacement=data["reading_displacement"].astype(np.float32),
@@ -57,7 +57,7 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
 
     Nothing of identity is in it, only the tracker's noise and what a turn does to its reading. Depth is noise mostly.
     """
-    reading = face_reading()
+    reading = expression_filter()
     seen, view = now.shape - before.shape, _turned(now, before)
     displacement = _displacement(seen, now.expression - before.expression, view)
     by_view = ((view @ reading.view_bias) @ reading.modes).reshape(-1, 3)
@@ -70,7 +70,7 @@ def without_view(shape: Float, rotation: Float) -> Float:
 
     ``rotation``: ``[3, 3]``, crop_from_canonical.
     """
-    reading = face_reading()
+    reading = expression_filter()
     by_view = (view_terms(rotation) @ reading.view_bias @ reading.modes).astype(np.float32)
     plain: Float = shape - by_view.reshape(shape.shape)
     return plain
@@ -88,7 +88,7 @@ def displacements(shape: Float, expression: Float, rotation: Float) -> Float:
 
 
 def _displacement(shape: Float, expression: Float, view: Float) -> Float:
-    reading = face_reading()
+    reading = expression_filter()
     modes = shape.reshape(*shape.shape[:-2], -1) @ reading.modes.T - view @ reading.view_bias
     displacement: Float = np.concatenate([expression, modes], axis=-1) @ reading.displacement
     return displacement.reshape(shape.shape)

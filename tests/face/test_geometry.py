@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mimicam.engine.stages.geometry import (
+from mimicam.engine.face.geometry import (
     RIGID,
     canonical_shape,
     face_geometry,

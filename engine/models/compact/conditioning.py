@@ -1,6 +1,6 @@
-"""What the generator is told: where the control points are and go, and the two motion codes' inputs.
+"""The compact generator's conditioning: where control points are and go, and the inputs of the two motion codes.
 
-The same functions serve the live path and training, so that a model meets in use what it was trained on.
+Live use and training call the same functions, so that a model is used on what it was trained on.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
+from mimicam.engine.face.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
+from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
+from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
+from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
 from mimicam.engine.models.compact.spec import CONDITIONING
-from mimicam.engine.stages.geometry import RIGID, canonical_shape, face_geometry, head_pose, place
-from mimicam.engine.stages.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
-from mimicam.engine.stages.mouth import LAYERS, Mouth, MouthPainter
-from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours, mouth_colours
-from mimicam.engine.stages.raster import SHIFT, Canvas
-from mimicam.engine.stages.teeth import paint_teeth
+from mimicam.engine.models.compact.teeth import paint_teeth
 from mimicam.engine.types import Float, HeadPose, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
@@ -43,7 +43,7 @@ class Buffers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drive:
+class Conditioning:
     """One target for one portrait, in crop space."""
 
     source_points: Float
@@ -70,12 +70,12 @@ class Drive:
     maps: Buffers = field(repr=False, compare=False)
     """Where the maps of this portrait's drives lie. Those of a drive that somebody holds are never written to."""
 
-    def conditioning(self) -> dict[str, Float]:
-        """What the generator takes beside the portrait's features, by input name."""
+    def tensors(self) -> dict[str, Float]:
+        """The generator's inputs besides the portrait's features, by name."""
         return {name: getattr(self, name) for name in CONDITIONING}
 
-    def towards(self, other: Drive, share: float) -> Drive:
-        """See `engine.stages.lost.Drivable.towards`."""
+    def towards(self, other: Conditioning, share: float) -> Conditioning:
+        """See `engine.stages.lost.Target.towards`."""
         mixed = {
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
             for name in ("target_points", "affine", "head", "expression", "pose")
@@ -97,21 +97,21 @@ def shape_change(expression_change: Float) -> Float:
     return change
 
 
-def make_drive(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Drive:
+def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Conditioning:
     """Points and codes that carry ``source`` to ``target`` (its shape with the source's identity).
 
     ``map_px``: side of the maps of openings, half of the model's picture.
     """
-    return Departure(source, map_px=map_px)(target)
+    return ConditioningBuilder(source, map_px=map_px)(target)
 
 
-class Departure:
-    """`make_drive` from one source: what is the source's own is worked out once."""
+class ConditioningBuilder:
+    """`build_conditioning` from one source: what is the source's own is worked out once."""
 
     def __init__(
         self, source: MotionCode, *, map_px: int, buffers: int = 1, colours: MouthColours = WHITE_LIGHT
     ) -> None:
-        """See `make_drive`.
+        """See `build_conditioning`.
 
         Args:
             source: the portrait's own motion.
@@ -122,8 +122,8 @@ class Departure:
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
         self._expression, self._pose = source.expression, pose_vector(source.pose)
-        self._openings = draw_openings(self._landmarks, map_px)
-        self._canvas = Canvas(map_px)
+        self._openings = draw_opening_masks(self._landmarks, map_px)
+        self._canvas = MaskRasteriser(map_px)
         self._mouth = MouthPainter(source, 2 * map_px, colours)
         self._own_teeth = np.array([self._mouth.shows_teeth], np.float32)
         self._maps = Buffers(
@@ -131,11 +131,11 @@ class Departure:
             mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
         )
 
-    def __call__(self, target: MotionCode) -> Drive:
+    def __call__(self, target: MotionCode) -> Conditioning:
         """The drive to a target."""
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
         mouth = self._mouth(target, landmarks, self._maps.mouths.take())
-        return Drive(
+        return Conditioning(
             source_points=self._points,
             target_points=landmarks[CONTROL],
             affine=fit_affine(carried[RIGID, :2], self._landmarks[RIGID, :2]),
@@ -150,21 +150,21 @@ class Departure:
 
     def _draw(self, target: MotionCode, landmarks: Float) -> Float:
         out = self._maps.openings.take()
-        paint_openings(landmarks, canvas=self._canvas, out=out[:2])
+        paint_opening_masks(landmarks, canvas=self._canvas, out=out[:2])
         out[2:4] = self._openings
         paint_teeth(target, out[0], canvas=self._canvas, out=out[4:])
         return out
 
 
-def draw_openings(landmarks: Float, size_px: int) -> Float:
+def draw_opening_masks(landmarks: Float, size_px: int) -> Float:
     """``[2, size, size]`` in 0..1: the inside of the lips, and between the lids, of crop-space landmarks ``[478, 3]``."""
     out = np.empty((2, size_px, size_px), np.float32)
-    paint_openings(landmarks, canvas=Canvas(size_px), out=out)
+    paint_opening_masks(landmarks, canvas=MaskRasteriser(size_px), out=out)
     return out
 
 
-def paint_openings(landmarks: Float, *, canvas: Canvas, out: Float) -> None:
-    """`draw_openings` into ``out``, on a canvas of the maps' size."""
+def paint_opening_masks(landmarks: Float, *, canvas: MaskRasteriser, out: Float) -> None:
+    """`draw_opening_masks` into ``out``, on a canvas of the maps' size."""
     points = canvas.points(landmarks)
     for layer, loops in zip(out, ((INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
         cv2.fillPoly(canvas.blank(), [points[loop] for loop in loops], 255, shift=SHIFT)
@@ -174,7 +174,7 @@ def paint_openings(landmarks: Float, *, canvas: Canvas, out: Float) -> None:
 def read_mouth_colours(own: MotionCode, crop: Image) -> MouthColours:
     """Of a portrait's crop ``[S, S, 3]``, in which its own motion was read."""
     landmarks, side = place(own.shape, own.pose), len(crop)
-    return mouth_colours(crop, (landmarks + 1) * (side / 2) - 0.5, draw_openings(landmarks, side)[0])
+    return mouth_colours(crop, (landmarks + 1) * (side / 2) - 0.5, draw_opening_masks(landmarks, side)[0])
 
 
 def pose_vector(pose: HeadPose) -> Float:

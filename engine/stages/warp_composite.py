@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
-from mimicam.engine.models.frame_graph import BEYOND, EDGE, FADE, Scene
-from mimicam.engine.types import Float, Image, Layers
+from mimicam.engine.maths import smoothstep
+from mimicam.engine.stages.surroundings import BEYOND, EDGE, FADE, PortraitTexture
+from mimicam.engine.types import Float, Image, WarpFields
 
 _STILL_PX = 0.1
 _OPAQUE = 0.99
@@ -27,10 +28,10 @@ _BANDS = 16
 """Paint is blended in so many bands, each as wide as it has paint."""
 
 
-class LayeredComposite:
+class WarpComposite:
     """Draws one portrait's results at one size. Not thread-safe. Each result is the caller's to keep."""
 
-    def __init__(self, scene: Scene, crop_px: int) -> None:
+    def __init__(self, scene: PortraitTexture, crop_px: int) -> None:
         """``crop_px``: S."""
         self._scene, self._crop_px, self._cells = scene, crop_px, crop_px // 2
         width, height = scene.size
@@ -45,11 +46,11 @@ class LayeredComposite:
         self._weights = np.empty((2, scene.side, scene.side), np.float32)
         self._least = np.empty((crop_px, crop_px), np.float32)
 
-    def __call__(self, layers: Layers) -> Image:
+    def __call__(self, fields: WarpFields) -> Image:
         """The result, uint8 ``[height, width, 3]``."""
         out = self._pool.take()
-        self._move(layers.flow, out)
-        self._cover(self._shown(layers), layers.painted, out)
+        self._move(fields.flow, out)
+        self._cover(self._shown(fields), fields.inpaint, out)
         return out
 
     def _move(self, flow: Float, out: Image) -> None:
@@ -67,10 +68,10 @@ class LayeredComposite:
         cv2.remap(self._texture, places, None, flags, dst=moved, borderMode=cv2.BORDER_REPLICATE)
         cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB, dst=target)
 
-    def _shown(self, layers: Layers) -> Float:
+    def _shown(self, fields: WarpFields) -> Float:
         """How much of the portrait is shown, ``[S, S]``: the networks' mask, and what only who has its pixels knows."""
-        mask = layers.mask
-        beyond = self._field.beyond(layers.flow)
+        mask = fields.visibility
+        beyond = self._field.beyond(fields.flow)
         if beyond is not None:
             wide = cv2.resize(
                 beyond, (self._crop_px, self._crop_px), dst=self._mask, interpolation=cv2.INTER_LINEAR
@@ -115,7 +116,7 @@ class LayeredComposite:
 class _Field:
     """The flow of one frame over the crop and a little beyond it, in pixels of the canvas."""
 
-    def __init__(self, scene: Scene, cells: int) -> None:
+    def __init__(self, scene: PortraitTexture, cells: int) -> None:
         a = scene.side
         self._cell, self._cells = a / cells, cells
         self._known = tuple(map(np.float32, scene.known))
@@ -220,7 +221,7 @@ def _rims(field: Float, rim: int, cells: int, *, axis: int) -> Iterator[tuple[Fl
     if not rim:
         return
     distance = (np.arange(rim, 0, -1, dtype=np.float32) - 0.5) / (FADE * cells)
-    kept = _smooth(1.0 - distance)
+    kept = smoothstep(1.0 - distance)
     for cut, own, share in ((slice(rim), rim, kept), (slice(-rim, None), -rim - 1, kept[::-1])):
         part = field[cut] if axis == 0 else field[:, cut]
         edge = field[own, None] if axis == 0 else field[:, own, None]
@@ -233,12 +234,6 @@ def _edge(size: int, *, beside: int, above: int) -> Float | None:
     if not beside and not above:
         return None
     place = (np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5) / (EDGE * size)
-    ramp = _smooth((1.0 - place).astype(np.float32))
+    ramp = smoothstep((1.0 - place).astype(np.float32))
     none = np.zeros_like(ramp)
     return np.maximum((ramp if above else none)[:, None], (ramp if beside else none)[None])
-
-
-def _smooth(x: Float) -> Float:
-    x = np.clip(x, 0.0, 1.0)
-    out: Float = (x * x * (3 - 2 * x)).astype(np.float32)
-    return out

@@ -1,7 +1,7 @@
 """What an open mouth shows that the portrait does not: single teeth, and the dark behind them.
 
 A network of this size paints teeth as a band, since it has to be right on average. Where teeth are is known
-(`engine.stages.teeth`), and so is the light they stand in: they are drawn, in the shadow of the lips. The upper row
+(`engine.models.compact.teeth`), and so is the light they stand in: they are drawn, in the shadow of the lips. The upper row
 stands still in the skull, wherever the lips go; the lower one goes with the chin. Where the portrait shows its own teeth,
 those are shown.
 """
@@ -14,11 +14,11 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mimicam.engine.stages.geometry import place
-from mimicam.engine.stages.landmarks import INNER_LIPS
-from mimicam.engine.stages.mouth_light import WHITE_LIGHT, MouthColours
-from mimicam.engine.stages.raster import SHIFT, Part
-from mimicam.engine.stages.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
+from mimicam.engine.face.geometry import place
+from mimicam.engine.face.landmarks import INNER_LIPS
+from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
+from mimicam.engine.models.compact.rasterise import SHIFT, Part
+from mimicam.engine.models.compact.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
 from mimicam.engine.types import Float, Image, MotionCode
 
 LAYERS = 4

@@ -1,0 +1,1 @@
+"""What reads a face: tracker, landmarks, geometry, motion, and the filters on them."""

@@ -1,0 +1,150 @@
+"""The compact family's encode, edit and generate: the tracker reads motion, a generator warps the portrait."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.one_euro import OneEuro
+from mimicam.engine.models.base import Features, TrackerDrivenModel
+from mimicam.engine.models.compact.conditioning import (
+    Conditioning,
+    ConditioningBuilder,
+    read_mouth_colours,
+)
+from mimicam.engine.models.compact.edit import MotionEdit
+from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
+from mimicam.engine.models.frame_graph import CanvasGraph
+from mimicam.engine.models.reenactor import PortraitStages
+from mimicam.engine.stages.composite import Composite, CopyResult
+from mimicam.engine.stages.crop import Crop
+from mimicam.engine.stages.neutral import DriverNeutral, Neutral
+from mimicam.engine.stages.warp_composite import WarpComposite
+from mimicam.engine.types import EditSettings, Image, MotionCode, WarpFields
+
+_TARGETS = 6
+"""Conditionings alive at once: at rest, last shown, eased from, being made or mixed (two), and with the generator."""
+
+
+class TrackerEncoder:
+    """Reads motion from the tracker's landmarks and blendshapes, smoothed in crop space."""
+
+    # Measured on the demo clip at 25 fps (2026-11): landmarks of a still face with sensor noise move by 0.035 px of 256
+    # (0.092 unfiltered) and lag by 0.31 frames; blendshapes move by 0.0022 (0.0035) and lag by 0.09 frames.
+    def __init__(self, *, smooth: bool = True) -> None:
+        self._points = OneEuro(cutoff_hz=1.0, beta=20.0) if smooth else None
+        self._shapes = OneEuro(cutoff_hz=2.0, beta=12.0) if smooth else None
+
+    def reset(self) -> None:
+        """Forget the past: another face, or a gap."""
+        for smoother in (self._points, self._shapes):
+            if smoother is not None:
+                smoother.reset()
+
+    def __call__(self, crop: Crop) -> MotionCode:
+        """Return the motion of the face in the crop.
+
+        Raises:
+            ValueError: the tracker did not run on it.
+        """
+        if crop.face is None:
+            raise ValueError("crop.face must be known: the tracker is what motion is read from")
+        landmarks = crop.box.from_image(crop.face.landmarks)
+        shapes = np.asarray(crop.face.blendshapes, np.float32)
+        if self._points is not None and self._shapes is not None:
+            landmarks = self._points(landmarks, crop.captured_ns)
+            shapes = self._shapes(shapes, crop.captured_ns)
+        return read_motion(landmarks, shapes)
+
+
+class TrackerEdit:
+    """Edits motion and builds the generator's conditioning; see `engine.models.reenactor.Edit`."""
+
+    def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
+        """``map_px``, ``colours``: see `engine.models.compact.conditioning.ConditioningBuilder`."""
+        self._edit = MotionEdit(portrait)
+        self._build = ConditioningBuilder(portrait, map_px=map_px, buffers=_TARGETS, colours=colours)
+        self._rest = self._build(portrait)
+
+    def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> Conditioning:
+        """See `engine.models.reenactor.Edit`."""
+        return self._build(self._edit(driver, neutral, settings))
+
+    def rest(self, settings: EditSettings) -> Conditioning:  # noqa: ARG002 - the same in every mode
+        """See `engine.models.reenactor.Edit.rest`."""
+        return self._rest
+
+
+class CompactGenerate:
+    """Runs the generator over a portrait's cached maps, and draws the mouth over what it inpaints (DPE, equation 5)."""
+
+    def __init__(self, model: TrackerDrivenModel, features: Features) -> None:
+        self._model, self._features = model, features
+
+    def __call__(self, target: Conditioning) -> WarpFields:
+        """Return the warp fields; the next call may overwrite their buffers."""
+        fields = self._model.generate(self._features, target.tensors())
+        target.mouth.cover(fields.inpaint)
+        return fields
+
+
+class CanvasGenerate:
+    """Draws finished frames where the networks run; see `engine.models.reenactor.Generate`."""
+
+    def __init__(self, graph: CanvasGraph, features: Features, around: Composite, crop_px: int) -> None:
+        """``crop_px``: side of the networks' picture."""
+        self._graph, self._features, self._texture = graph, features, around.texture(crop_px)
+
+    def __call__(self, target: Conditioning) -> Image:
+        """See `engine.models.reenactor.Generate`."""
+        self._graph.enter(self._features, self._texture)
+        return self._graph(target.tensors(), target.mouth.maps)
+
+
+class CompactReenactor:
+    """See `engine.models.reenactor.Reenactor`."""
+
+    def __init__(
+        self,
+        model: TrackerDrivenModel,
+        *,
+        smooth: bool,
+        graph: CanvasGraph | None = None,
+        previous: CompactReenactor | None = None,
+    ) -> None:
+        """Start a session.
+
+        Args:
+            model: encoder and generator.
+            smooth: filter landmarks and blendshapes.
+            graph: draws finished frames on the model's device; None composites on the host.
+            previous: that of a session that goes on with this model: its filters and its neutral are kept.
+        """
+        self._model, self._graph = model, graph
+        self.encode: TrackerEncoder = TrackerEncoder(smooth=smooth) if previous is None else previous.encode
+        self.neutral: DriverNeutral = DriverNeutral() if previous is None else previous.neutral
+
+    def needs_neutral(self, settings: EditSettings) -> bool:  # noqa: ARG002 - expression needs it in any case
+        """See `engine.models.reenactor.Reenactor.needs_neutral`."""
+        return True
+
+    def for_portrait(
+        self, motion: MotionCode | None, features: Features, around: Composite
+    ) -> PortraitStages[MotionCode, Neutral, Conditioning]:
+        """See `engine.models.reenactor.Reenactor.for_portrait`.
+
+        Raises:
+            ValueError: ``motion`` is None.
+        """
+        if motion is None:
+            raise ValueError("motion must be known: the portrait's tracked motion is what is edited")
+        size = self._model.size
+        colours = read_mouth_colours(motion, around.crop(size))
+        edit = TrackerEdit(motion, map_px=size // 2, colours=colours)
+        if self._graph is None:
+            composite = WarpComposite(around.texture(size), size)
+            return PortraitStages(
+                edit=edit, generate=CompactGenerate(self._model, features), composite=composite
+            )
+        generate = CanvasGenerate(self._graph, features, around, size)
+        return PortraitStages(edit=edit, generate=generate, composite=CopyResult())

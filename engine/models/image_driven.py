@@ -1,0 +1,253 @@
+"""Reenactment by models that read motion from the driver's picture (DPE, section 3.1; DAE-GAN, section 3).
+
+What such families share: reading and smoothing codes, the driver's neutral as codes, and running the generators. How codes
+are applied to a portrait differs and stands in `engine.models.dpe.edit` and `engine.models.daegan.edit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.one_euro import OneEuro
+from mimicam.engine.models.base import Features, ImageDrivenModel, LatentCodes
+from mimicam.engine.models.reenactor import Edit, PortraitStages
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import Crop, Cutter
+from mimicam.engine.stages.neutral import NeutralFinder
+from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
+
+CUTOFF_HZ = BETA = 4.0
+"""Cut-off of the codes' One-Euro filter at rest (Hz), and its rise (Hz per unit and second; the unit is the codes' own
+size). The lag at rest is 40 ms. Not tuned on trained weights: none may be bundled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMotion:
+    """A driver's motion as an image encoder reads it."""
+
+    codes: LatentCodes
+    tracked: MotionCode | None
+    """The tracker's motion of the same face, which decides whether the moment is calm. None if it did not run."""
+    mirror: bool
+    """Whether the picture was mirrored before it was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeNeutral:
+    """The codes of the driver's neutral, after a frame."""
+
+    codes: LatentCodes
+    mirror: bool
+    """Whether they were read from a mirrored picture."""
+    is_this_frame: bool
+    """Whether the neutral was taken from this frame."""
+    jumped: bool
+    """Whether this frame's neutral replaced another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BranchCodes:
+    """Codes to add to the portrait's latent. None: that branch does not run. At least one of them is given."""
+
+    expression: Float | None
+    """``[L]``"""
+    pose: Float | None
+    """``[L]``"""
+
+    def towards(self, other: BranchCodes, share: float) -> BranchCodes:
+        """See `engine.stages.lost.Target.towards`. The branches are the other's: the mode may have changed."""
+        return BranchCodes(
+            expression=_between(self.expression, other.expression, share),
+            pose=_between(self.pose, other.pose, share),
+        )
+
+
+class ImageEncoder:
+    """Cuts the driver's face out and reads its codes; see `engine.models.reenactor.Encode`."""
+
+    def __init__(self, model: ImageDrivenModel, *, smooth: bool = True) -> None:
+        self._model = model
+        self._cut = Cutter(model.size)
+        self._mirrored = np.empty((model.size, model.size, 3), np.uint8)
+        self._smoother = OneEuro(cutoff_hz=CUTOFF_HZ, beta=BETA) if smooth else None
+        self._unit = 1.0
+        self._fresh = True
+        self._mirror = False
+
+    def reset(self) -> None:
+        """See `engine.models.reenactor.Encode.reset`."""
+        self._fresh = True
+        if self._smoother is not None:
+            self._smoother.reset()
+
+    def __call__(self, crop: Crop) -> ImageMotion:
+        """See `engine.models.reenactor.Encode`."""
+        if crop.mirror != self._mirror:
+            self._mirror = crop.mirror
+            self.reset()
+        picture = self._cut(crop.image, crop.box)
+        if crop.mirror:
+            picture = cv2.flip(picture, 1, dst=self._mirrored)
+        codes = self._smoothed(self._model.read_motion(picture), crop.captured_ns)
+        return ImageMotion(codes=codes, tracked=tracked_motion(crop), mirror=crop.mirror)
+
+    def _smoothed(self, codes: LatentCodes, captured_ns: int) -> LatentCodes:
+        if self._smoother is None:
+            return codes
+        both = np.concatenate([codes.expression, codes.pose])
+        if self._fresh:
+            # The filter's speed is in units of the codes' own size, which differs between weights.
+            self._unit, self._fresh = max(float(np.sqrt(np.mean(both * both))), 1e-6), False
+        in_units: Float = (both / self._unit).astype(np.float32)
+        smooth = self._smoother(in_units, captured_ns) * np.float32(self._unit)
+        expression, pose = np.split(smooth, [codes.expression.size])
+        return LatentCodes(expression=expression, pose=pose)
+
+
+class LatentNeutral:
+    """Keeps the codes of the driver's neutral. The tracker chooses the moment (`engine.stages.neutral.NeutralFinder`)."""
+
+    def __init__(self) -> None:
+        self._moment = NeutralFinder()
+        self._codes: LatentCodes | None = None
+        self._mirror = False
+
+    @property
+    def codes(self) -> LatentCodes | None:
+        """Codes of the neutral found so far."""
+        return self._codes
+
+    def calibrate(self) -> None:
+        """See `engine.models.reenactor.NeutralEstimator.calibrate`."""
+        self._moment.calibrate()
+
+    def study(self, motion: ImageMotion, captured_ns: int) -> None:
+        """See `engine.models.reenactor.NeutralEstimator.study`."""
+        self._moment.search_everywhere()
+        self(motion, captured_ns)
+
+    def end_study(self) -> None:
+        """See `engine.models.reenactor.NeutralEstimator.end_study`."""
+        self._moment.fix()
+
+    def is_next(self, tracked: MotionCode | None, mirror: bool, captured_ns: int) -> bool:
+        """Consider a frame whose codes may not be known here; returns whether its face is the neutral from now on.
+
+        Raises:
+            ValueError: ``tracked`` is None.
+        """
+        if tracked is None:
+            raise ValueError("tracked must be known: the tracker decides which face is calm")
+        if self._mirror != mirror:
+            self._moment.reset()  # codes cannot be mirrored: search again
+        self._mirror = mirror
+        return self._moment(tracked, captured_ns)
+
+    def __call__(self, motion: ImageMotion, captured_ns: int) -> CodeNeutral:
+        """See `engine.models.reenactor.NeutralEstimator`."""
+        chosen, before = self.is_next(motion.tracked, motion.mirror, captured_ns), self._codes
+        if chosen or before is None:
+            self._codes = motion.codes
+        assert self._codes is not None
+        return CodeNeutral(
+            codes=self._codes,
+            mirror=motion.mirror,
+            is_this_frame=chosen or before is None,
+            jumped=chosen and before is not None,
+        )
+
+
+class LatentGenerate:
+    """Runs the generators over a portrait's cached maps; see `engine.models.reenactor.Generate`."""
+
+    def __init__(self, model: ImageDrivenModel, features: Features) -> None:
+        self._model, self._features = model, features
+
+    def __call__(self, target: BranchCodes) -> Image:
+        """See `engine.models.reenactor.Generate`."""
+        return self._model.generate(self._features, expression=target.expression, pose=target.pose)
+
+
+MakeEdit = Callable[[LatentCodes], Edit[ImageMotion, CodeNeutral, BranchCodes]]
+"""Makes the edit of a portrait with these own codes."""
+
+
+class ImageDrivenReenactor:
+    """Codes on the host; see `engine.models.reenactor.Reenactor`."""
+
+    def __init__(
+        self,
+        model: ImageDrivenModel,
+        edit: MakeEdit,
+        *,
+        smooth: bool,
+        neutral: LatentNeutral | None = None,
+    ) -> None:
+        """``neutral``: that of a session that goes on with another backend; None starts a new one."""
+        self._model, self._edit = model, edit
+        self.encode = ImageEncoder(model, smooth=smooth)
+        self.neutral = neutral or LatentNeutral()
+
+    def needs_neutral(self, settings: EditSettings) -> bool:
+        """See `engine.models.reenactor.Reenactor.needs_neutral`."""
+        return uses_neutral(settings, self._model.modes)
+
+    def for_portrait(
+        self,
+        motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
+        features: Features,
+        around: Composite,
+    ) -> PortraitStages[ImageMotion, CodeNeutral, BranchCodes]:
+        """See `engine.models.reenactor.Reenactor.for_portrait`."""
+        edit = self._edit(self._model.own_codes(features))
+        return PortraitStages(edit=edit, generate=LatentGenerate(self._model, features), composite=around)
+
+
+def tracked_motion(crop: Crop) -> MotionCode | None:
+    """The tracker's motion of a crop's face; None if the tracker did not run."""
+    if crop.face is None:
+        return None
+    return read_motion(crop.box.from_image(crop.face.landmarks), crop.face.blendshapes)
+
+
+def relative_branches(settings: EditSettings) -> tuple[bool, bool]:
+    """Whether expression and pose are counted from the driver's neutral."""
+    references = (settings.expression_motion, settings.pose_motion)
+    expression, pose = (each is MotionReference.RELATIVE for each in references)
+    return expression, pose
+
+
+def uses_neutral(settings: EditSettings, modes: tuple[Mode, ...]) -> bool:
+    """Whether an edit counts from the driver's neutral; ``modes``: what the model can be driven in."""
+    expression, pose = relative_branches(settings)
+    if modes == (Mode.BOTH,):  # one code moves both: see `engine.models.daegan.edit`
+        return expression and pose
+    return (expression and settings.mode is not Mode.POSE) or (pose and settings.mode is not Mode.EXP)
+
+
+def scaled_code(own: Float, driver: Float, base: Float | None, gain: float) -> Float:
+    """``own + gain * (driver - base)``, float32 ``[L]``.
+
+    Args:
+        own: the portrait's code.
+        driver: the driver's code.
+        base: the neutral's code; None counts from ``own``, and then a gain of 1 gives ``driver`` to the last bit.
+        gain: 0 leaves the portrait as it is.
+    """
+    if base is None and gain == 1.0:
+        return driver
+    start = own if base is None else base
+    target: Float = (own + gain * (driver - start)).astype(np.float32)
+    return target
+
+
+def _between(a: Float | None, b: Float | None, share: float) -> Float | None:
+    if a is None or b is None:
+        return b
+    mixed: Float = ((1 - share) * a + share * b).astype(np.float32)
+    return mixed
