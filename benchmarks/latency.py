@@ -19,9 +19,11 @@ import tyro
 
 from mimicam.benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
 from mimicam.engine.backends.registry import BackendName
-from mimicam.engine.cli.run import ReferenceName
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.control_row import values_of
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
-from mimicam.engine.types import EditSettings, Frame, Image, Mode, MotionReference
+from mimicam.engine.types import Frame, Image
 
 if TYPE_CHECKING:
     from mimicam.engine.concurrency.timings import Timings
@@ -37,17 +39,12 @@ _FRAMES_MAX = 150
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(EditSettings())
 class Bench:
     """Measure frame age, rate, drops, stages and memory; print a table, and write JSON if asked to."""
 
     scenario: Scenario = "paced"
     """paced: at a fixed rate, as from a camera; burst: as fast as they are taken."""
-    mode: Literal["exp", "pose", "both"] = "both"
-    """Motion of the driver that reaches the portrait."""
-    expression_motion: ReferenceName = "absolute"
-    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
-    pose_motion: ReferenceName = "relative"
-    """relative: from the portrait's own pose, as the driver turns from their neutral; absolute: as the driver turns."""
     fps: Annotated[float, tyro.conf.arg(metavar="N")] = 30.0
     """Arrivals a second, when paced."""
     seconds: Annotated[float, tyro.conf.arg(metavar="N")] = 20.0
@@ -148,11 +145,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     )
     started.note("model_and_portrait")
     timings = Timings()
-    edit = EditSettings(
-        mode=Mode(options.mode),
-        expression_motion=MotionReference(options.expression_motion),
-        pose_motion=MotionReference(options.pose_motion),
-    )
+    edit = edit_of(options)
     result = parse_size(options.size)
     pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=result, timings=timings)
     started.note("pipeline")
@@ -325,7 +318,7 @@ def _facts(options: Bench, report: Report) -> dict[str, Any]:
     late = sink.ages.share_above(options.late_ms) * sink.written + dropped
     return {
         "scenario": options.scenario,
-        "mode": options.mode,
+        **values_of(edit_of(options)),
         "source": Path(options.source).name,  # never a person's folders
         "input_size": options.input_size,
         "size": options.size,

@@ -227,7 +227,7 @@ def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> di
         return {
             "fps_shown": rate([one for part in parts for one in part.presented]), **summarise(ages),
             "browser": page.context.browser.version,
-            "server": page.evaluate("() => window.mimicam.figures.server"),
+            "server": page.evaluate("() => window.mimicam.stats.server"),
             "webrtc": connection_figures(page), "by_minute": [part.facts() for part in parts],
         }  # fmt: skip
 

@@ -105,7 +105,7 @@ def _run(options: WebSeveral, pages: list[Any], server: int) -> dict[str, Any]:
 def _caller(page: Any) -> dict[str, Any]:
     ages, presented = page.evaluate("() => [window.ages, window.presented]")
     facts = summarise([tuple(pair) for pair in ages], least=3)
-    server = page.evaluate("() => window.mimicam.figures.server")
+    server = page.evaluate("() => window.mimicam.stats.server")
     return {
         "fps_shown": rate(presented), "age_p50_ms": facts["age_ms"]["p50"], "age_p95_ms": facts["age_ms"]["p95"],
         "longest_gap_ms": facts["longest_gap_ms"], "growth_ms": facts["growth_ms"],

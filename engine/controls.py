@@ -1,77 +1,93 @@
-"""What the keys of the window do to a running session."""
+"""The table of controls: what a user can set about the motion, each in one row.
+
+A row is a field of `EditSettings`, declared with `control`. The rows generate the options of the
+command line (`engine.control_options`). They also generate the schema of the studio's messages
+(`engine.web.protocol`) and the inputs of its page (`engine.web.page`). `engine.web.settings` adds
+the rows that only a studio has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
+from enum import Enum
 
-from mimicam.engine.gallery import Gallery
-from mimicam.engine.pipeline import LivePath
-from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings
-
-GAIN_STEP = 0.1
-_QUIT = ("q", "\x1b")
+from mimicam.engine.control_row import check_all, control, controls_of
 
 
-class Controls:
-    """Keys to changes."""
+class Mode(str, Enum):
+    """Which part of the driver's motion reaches the portrait (DPE, section 3.1)."""
 
-    def __init__(self, pipeline: LivePath, gallery: Gallery, *, stop: Callable[[], None]) -> None:
-        """The gallery's first portraits lie on the keys 1 to 9; ``stop`` ends the session."""
-        self._pipeline = pipeline
-        self._gallery = gallery
-        self._number = 0
-        self._stop = stop
-        self._standby = False
-        self._edit = pipeline.edit
+    EXP = "exp"
+    POSE = "pose"
+    BOTH = "both"
 
-    def key(self, key: str) -> None:
-        """One key; others do nothing."""
-        actions: dict[str, Callable[[], None]] = {
-            "m": self.next_mode,
-            "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
-            "c": self._pipeline.calibrate,
-            "+": lambda: self.add_gain(GAIN_STEP),
-            "=": lambda: self.add_gain(GAIN_STEP),
-            "-": lambda: self.add_gain(-GAIN_STEP),
-            " ": self.toggle_standby,
-        }
-        if key in _QUIT:
-            self._stop()
-        elif key.isdecimal() and 0 < int(key) <= len(self._gallery):
-            self.choose(int(key) - 1)
-        elif key in actions:
-            actions[key]()
 
-    def choose(self, number: int) -> None:
-        """Another portrait of the gallery, counted from 0."""
-        self._number = number
-        self._gallery.show(number, self._pipeline.set_portrait)
+class MotionReference(str, Enum):
+    """The reference from which motion is measured."""
 
-    def next_mode(self) -> None:
-        """exp, pose, both, and round again, as far as the model knows them."""
-        modes = self._pipeline.modes
-        after = modes[(modes.index(self._edit.mode) + 1) % len(modes)]
-        self._change(replace(self._edit, mode=after))
+    ABSOLUTE = "absolute"
+    """The driver's motion replaces the portrait's: a closed mouth closes the portrait's mouth."""
+    RELATIVE = "relative"
+    """The driver's difference from their neutral is added to the portrait's own motion."""
 
-    def add_gain(self, step: float) -> None:
-        """Both gains up or down together, each within its limit."""
-        edit = self._edit
-        expression = min(max(edit.expression_gain + step, 0.0), EXPRESSION_GAIN_MAX)
-        pose = min(max(edit.pose_gain + step, 0.0), POSE_GAIN_MAX)
-        self._change(replace(edit, expression_gain=round(expression, 3), pose_gain=round(pose, 3)))
 
-    def toggle_standby(self) -> None:
-        """Hide the driver's motion, or show it again."""
-        self._standby = not self._standby
-        self._pipeline.set_standby(self._standby)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditSettings:
+    """How much of the driver's motion is applied, and which part."""
 
-    def describe(self) -> str:
-        """Mode and gains, for the overlay."""
-        edit = self._edit
-        return f"{edit.mode.value}  expression x{edit.expression_gain:.1f}  pose x{edit.pose_gain:.1f}"
+    mode: Mode = control(
+        Mode.BOTH,
+        label="What is taken from you",
+        section="motion",
+        choices={Mode.BOTH: "Both", Mode.EXP: "Expression", Mode.POSE: "Head"},
+        segments=True,
+        help="Part of the driver's motion that reaches the portrait: expression, head pose, or both.",
+    )
+    expression_gain: float = control(
+        1.0,
+        label="Expression strength",
+        section="motion",
+        maximum=2.0,
+        unit="%",
+        help="Strength of expressions. 0 shows a face at rest, 1 the driver's expression.",
+    )
+    pose_gain: float = control(
+        1.0,
+        label="Head strength",
+        section="motion",
+        maximum=1.5,
+        unit="%",
+        help="Strength of head turns and moves. 0 leaves the head still, 1 moves it as the driver's.",
+    )
+    expression_motion: MotionReference = control(
+        MotionReference.ABSOLUTE,
+        label="Expression follows",
+        section="motion",
+        choices={MotionReference.ABSOLUTE: "What you show", MotionReference.RELATIVE: "Changes only"},
+        help="absolute replaces the portrait's expression by the driver's. "
+        "relative adds the driver's changes from their neutral to it.",
+    )
+    pose_motion: MotionReference = control(
+        MotionReference.RELATIVE,
+        label="Head follows",
+        section="motion",
+        choices={MotionReference.RELATIVE: "Turns only", MotionReference.ABSOLUTE: "Your exact pose"},
+        help="absolute gives the head the driver's pose. "
+        "relative adds the driver's turns from their neutral to the portrait's own pose.",
+    )
+    mirror: bool = control(
+        False,
+        label="Mirror, as in a looking glass",
+        section="motion",
+        help="Move as the driver's mirror image.",
+    )
 
-    def _change(self, edit: EditSettings) -> None:
-        # Kept here too: the pipeline takes changes at its next step, and keys may come faster.
-        self._edit = edit
-        self._pipeline.set_edit(edit)
+    def __post_init__(self) -> None:
+        rows = controls_of(EditSettings)
+        check_all(rows, {row.name: getattr(self, row.name) for row in rows})
+
+
+OFFLINE_EDIT = EditSettings(pose_motion=MotionReference.ABSOLUTE)
+"""Defaults for recordings. Their head pose is taken as it is, since no one sits before a camera."""
+STUDIO_EDIT = EditSettings(mirror=True)
+"""Defaults for a person in front of their own camera, who expects to see a mirror image."""

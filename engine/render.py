@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.controls import OFFLINE_EDIT
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same, write_atomically
 from mimicam.engine.models.base import Model
@@ -20,16 +21,13 @@ from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture
 from mimicam.engine.sources.video import Timed, VideoFile
-from mimicam.engine.types import EditSettings, Frame, Image, MotionReference
+from mimicam.engine.types import EditSettings, Frame, Image
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
 """Rate at which a driver is studied, and the most frames looked at: three seconds of one core."""
 
 _LARGEST_PX = 1024
 """Side of the largest result that is chosen by itself: the largest encoder input of the bundled families times four."""
-
-OFFLINE_EDIT = EditSettings(pose_motion=MotionReference.ABSOLUTE)
-"""Expression and head pose as they are in the recording: nobody has to sit straight before a camera."""
 
 Progress = Callable[[int], None]
 """Receives the number of finished frames."""

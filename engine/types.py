@@ -8,34 +8,19 @@ frame: origin between the eyes' outer corners' centroid, unit length is the trac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
+
+from mimicam.engine.controls import EditSettings as EditSettings
+from mimicam.engine.controls import Mode as Mode
+from mimicam.engine.controls import MotionReference as MotionReference
 
 Float = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]
 
 LANDMARKS = 478
 BLENDSHAPES = 52
-EXPRESSION_GAIN_MAX, POSE_GAIN_MAX = 2.0, 1.5
-
-
-class Mode(str, Enum):
-    """Which part of the driver's motion reaches the portrait (DPE, section 3.1)."""
-
-    EXP = "exp"
-    POSE = "pose"
-    BOTH = "both"
-
-
-class MotionReference(str, Enum):
-    """What the driver's motion is counted from."""
-
-    ABSOLUTE = "absolute"
-    """The portrait takes over what the driver does: a closed mouth closes the portrait's mouth."""
-    RELATIVE = "relative"
-    """The portrait's own, moved by what the driver does beyond their neutral."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,25 +117,3 @@ class WarpFields:
     """``[S, S]`` in 0..1: opacity of the warped portrait over ``inpaint`` (an occlusion mask)."""
     flow: Float
     """``[S/2, S/2, 2]``, crop units: position in the portrait that a pixel comes from, minus its own position."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EditSettings:
-    """How much of the driver's motion is applied, and which part."""
-
-    mode: Mode = Mode.BOTH
-    expression_gain: float = 1.0
-    """0..2"""
-    pose_gain: float = 1.0
-    """0..1.5"""
-    mirror: bool = False
-    """Left of the driver is left of the picture, as in a mirror."""
-    expression_motion: MotionReference = MotionReference.ABSOLUTE
-    pose_motion: MotionReference = MotionReference.RELATIVE
-    """Relative, since nobody sits straight before their camera."""
-
-    def __post_init__(self) -> None:
-        for name, limit in (("expression_gain", EXPRESSION_GAIN_MAX), ("pose_gain", POSE_GAIN_MAX)):
-            value = getattr(self, name)
-            if not 0.0 <= value <= limit:
-                raise ValueError(f"{name} must lie in 0..{limit}, got {value}")

@@ -1,13 +1,13 @@
-"""Send a test picture by WHIP and watch the result by WHEP, with GStreamer's own WebRTC (webrtcbin).
+"""Send a test picture by WHIP and watch the result by WHEP, with GStreamer's webrtcbin.
 
-Nothing of mimicam is used: it shows what another program has to do. On Debian and Ubuntu:
+Uses no code of mimicam, as an example for other programs. On Debian and Ubuntu:
 
     apt install python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
         gstreamer1.0-plugins-{base,good,bad}
     mimicam serve --no-browser                       # prints http://127.0.0.1:8443/?token=TOKEN
     python3 gstreamer_whip_whep.py http://127.0.0.1:8443 TOKEN --pictures 60
 
-Prints one JSON line: how many pictures came back, their size, and their mean brightness.
+Prints a JSON line with the number of returned pictures, their size and their brightness.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 gi.require_version("GstSdp", "1.0")
-from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402 - versions must be asked for first
+from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402 - after require_version
 
 SEND = """
 videotestsrc is-live=true pattern=smpte ! video/x-raw,width=640,height=480,framerate=30/1 ! videoconvert
@@ -34,7 +34,7 @@ VP8 = "application/x-rtp,media=video,encoding-name=VP8,payload=96,clock-rate=900
 
 
 class Peer:
-    """One WHIP or WHEP connection: offer, post, answer (RFC 9725 and its sibling draft)."""
+    """One WHIP or WHEP connection (RFC 9725; WHEP is a draft)."""
 
     def __init__(self, pipeline: Any, url: str, token: str) -> None:
         self.pipeline, self.url, self.token = pipeline, url, token
@@ -50,11 +50,11 @@ class Peer:
             self.peer.emit("create-offer", None, Gst.Promise.new_with_change_func(self.described, None))
 
     def described(self, promise: Any, _: Any) -> None:
-        self.reply = promise.get_reply()  # owns the offer: it must outlive it
+        self.reply = promise.get_reply()  # owns the offer, so it must stay alive
         self.peer.emit("set-local-description", self.reply.get_value("offer"), Gst.Promise.new())
 
     def gathered(self, *_: Any) -> None:
-        """Neither side trickles: the offer goes out with all its addresses."""
+        """Post the offer with all its candidates, since there is no trickle ICE."""
         if self.peer.get_property("ice-gathering-state") == GstWebRTC.WebRTCICEGatheringState.COMPLETE:
             threading.Thread(target=self.post, daemon=True).start()
 
@@ -80,7 +80,7 @@ class Peer:
 
 
 def watcher() -> Any:
-    """A pipeline that receives one video; `watch` adds the rest once its pad is there."""
+    """Make a pipeline that receives one video. `show` completes it once the pad exists."""
     pipeline = Gst.Pipeline.new("watch")
     peer = Gst.ElementFactory.make("webrtcbin", "peer")
     peer.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
@@ -90,7 +90,7 @@ def watcher() -> Any:
 
 
 def show(pipeline: Any, pad: Any, on_picture: Callable[[Any], Any]) -> None:
-    """Decode what a pad brings."""
+    """Decode the video of a pad."""
     tail = Gst.parse_bin_from_description(
         "rtpvp8depay ! vp8dec ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=out emit-signals=true"
         " sync=false max-buffers=2 drop=true",
@@ -103,20 +103,20 @@ def show(pipeline: Any, pad: Any, on_picture: Callable[[Any], Any]) -> None:
 
 
 def options_of_this_run() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server")
     parser.add_argument("token")
     parser.add_argument(
-        "--options", default="badge=off", help="for WHIP, as in its address: mode=exp&framing=wide"
+        "--options", default="badge=off", help="settings in the address of WHIP: mode=exp&framing=wide"
     )
     parser.add_argument("--pictures", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=60.0, help="give up after")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit")
     return parser.parse_args()
 
 
 class Watched:
-    """Size and mean brightness of the pictures that came back."""
+    """Collects size and mean brightness of the returned pictures."""
 
     def __init__(self, enough: int, loop: Any) -> None:
         self.enough, self.loop, self.seen = enough, loop, []
@@ -144,7 +144,7 @@ class Watched:
 
 
 def main() -> int:
-    """Send, watch, print; 0 when enough pictures came back."""
+    """Send, watch and print. Returns 0 if enough pictures were returned."""
     options = options_of_this_run()
     Gst.init(None)
     loop = GLib.MainLoop()

@@ -2,9 +2,9 @@
 
     pip install 'mimicam[webrtc]'
     mimicam serve --no-browser                      # prints http://127.0.0.1:8443/?token=...
-    python examples/studio_client.py 'http://127.0.0.1:8443/?token=...' clip.mp4 result.mp4 --seconds 10
+    python examples/studio_client.py 'http://127.0.0.1:8443/?token=...' clip.mp4 result.mp4
 
-The same messages drive it from any language: see /schema.json and docs/studio.md.
+Other languages use the same messages; see /schema.json and docs/studio.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 
 async def drive(link: str, source: str, result: str, seconds: float, settings: dict[str, object]) -> None:
-    """Send ``source`` for some seconds and write what comes back to ``result``."""
+    """Send ``source`` for ``seconds``, and write the returned video to ``result``."""
     parts = urlsplit(link)
     server, token = f"{parts.scheme}://{parts.netloc}", parse_qs(parts.query)["token"][0]
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -31,9 +31,9 @@ async def drive(link: str, source: str, result: str, seconds: float, settings: d
     channel = pc.createDataChannel("mimicam")
 
     @channel.on("message")
-    def heard(text: str) -> None:
+    def received(text: str) -> None:
         message = json.loads(text)
-        if message["type"] == "figures":
+        if message["type"] == "stats":
             print(f"{message['face']}: {message['fps_out']} fps, {message['age_p50_ms']} ms on the server")
         elif message["type"] == "error":
             print(message["message"])
@@ -43,7 +43,7 @@ async def drive(link: str, source: str, result: str, seconds: float, settings: d
         channel.send(json.dumps({"type": "calibrate"}))
 
     @pc.on("track")
-    def comes(track: MediaStreamTrack) -> None:
+    def started(track: MediaStreamTrack) -> None:
         saving.append(asyncio.ensure_future(save(track, result)))
 
     pc.addTrack(MediaPlayer(source).video)
@@ -60,12 +60,12 @@ async def drive(link: str, source: str, result: str, seconds: float, settings: d
     print(f"watch it: {server}/view#{answer['view']}")
     await pc.setRemoteDescription(RTCSessionDescription(sdp=answer["sdp"], type="answer"))
     await asyncio.sleep(seconds)
-    await pc.close()  # ends the result's track, and with it save()
+    await pc.close()  # ends the result's track, and so save()
     print(f"{sum(await asyncio.gather(*saving))} pictures in {result}")
 
 
 async def save(track: MediaStreamTrack, path: str) -> int:
-    """Write a track's pictures to a file, at the times they have, until it ends; how many."""
+    """Write a track to a file with its own timestamps. Returns the number of pictures."""
     first, last, count = None, -1, 0
     with av.open(path, "w") as file:
         stream = file.add_stream("libx264", rate=30)
@@ -86,11 +86,11 @@ async def save(track: MediaStreamTrack, path: str) -> int:
 
 
 def main() -> None:
-    """Read the options and run."""
+    """Parse the options and run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("link", help="what mimicam serve printed")
+    parser.add_argument("link", help="link that mimicam serve printed")
     parser.add_argument("source", help="clip, or a camera such as /dev/video0")
     parser.add_argument("result", help="file to write, for instance result.mp4")
     parser.add_argument("--seconds", type=float, default=10.0)

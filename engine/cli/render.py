@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mimicam.engine.backends.registry import BackendName
-from mimicam.engine.cli.run import ModeName, ReferenceName
-from mimicam.engine.types import EditSettings, Mode, MotionReference
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import OFFLINE_EDIT, Mode
 
 if TYPE_CHECKING:
     from mimicam.engine.models.base import Model
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(OFFLINE_EDIT)
 class Render:
     """Animate a portrait by a video or a picture, frame by frame, into a file. The sound is kept."""
 
@@ -27,18 +28,12 @@ class Render:
     """Video or picture of the driver."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
     """Where the result goes; a video for a video, a picture for a picture."""
-    mode: ModeName = "both"
-    """What of the driver reaches the portrait: expression, head pose, or both."""
     backend: BackendName = "auto"
     """What computes."""
     model: str = "compact"
     """compact, or the path of a model."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Of the result; by default the portrait's crop, as large as its pixels allow, up to 1024."""
-    expression_motion: ReferenceName = "absolute"
-    """absolute: the portrait's expression becomes the driver's; relative: the driver's changes are added to its own."""
-    pose_motion: ReferenceName = "absolute"
-    """absolute: the head turns as the driver's; relative: from its own pose, as the driver's turns from theirs."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Both inputs are square face crops already: they are resized, not searched for a box."""
 
@@ -52,6 +47,7 @@ class Render:
         from mimicam.engine.sources.video import check_readable
 
         parse_size(self.size)
+        edit_of(self)
         check_readable(self.driving)
         refuse_to_overwrite_inputs([self.out], [self.driving, portrait_path(self.portrait), Path(self.model)])
         check_names(self.driving, self.out)
@@ -68,7 +64,7 @@ class Render:
         path = portrait_path(self.portrait)
         picture = self.aligned and not path.is_dir()
         portrait = enroll(path, model=model, aligned=True) if picture else load_portrait(path, model=model)
-        if self.mode != "exp":
+        if edit_of(self).mode is not Mode.EXP:
             note_turned(portrait)
         return portrait
 
@@ -77,18 +73,13 @@ class Render:
         from mimicam.engine.cli.live import parse_size
         from mimicam.engine.render import render
 
-        edit = EditSettings(
-            mode=Mode(self.mode),
-            expression_motion=MotionReference(self.expression_motion),
-            pose_motion=MotionReference(self.pose_motion),
-        )
         with FrameProgress(model.backend, self.driving) as bar:
             done = render(
                 portrait,
                 self.driving,
                 self.out,
                 model=model,
-                edit=edit,
+                edit=edit_of(self),
                 size=parse_size(self.size),
                 aligned=self.aligned,
                 progress=bar.advance,

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from mimicam.engine.backends.registry import BackendName
-from mimicam.engine.errors import EngineError
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.sinks.registry import usages
 from mimicam.engine.sources.registry import source_usages
-from mimicam.engine.types import EXPRESSION_GAIN_MAX, POSE_GAIN_MAX, EditSettings, Mode, MotionReference
 from mimicam.engine.web.sink_kind import ALL_SINKS
-
-ModeName = Literal["exp", "pose", "both"]
-ReferenceName = Literal["absolute", "relative"]
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(EditSettings())
 class Run:
-    """Conditioning a portrait with a camera and show it as a virtual camera, in a window or in a file."""
+    """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
     source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
     """Pictures, folders written by enroll, or names of bundled ones; on the keys 1 to 9. By default all bundled ones."""
-    mode: ModeName = "both"
-    """What of the driver reaches the portrait: expression, head pose, or both."""
     sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
         "virtual-camera",
     )
@@ -41,16 +37,6 @@ class Run:
     """Stop after this long; by default at the end of the source, at q or Ctrl-C."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Of the result. By default the model's own; 640x480 for a virtual camera."""
-    expression_gain: float = 1.0
-    """How strongly expressions are applied, 0 to 2."""
-    pose_gain: float = 1.0
-    """How strongly the head turns, 0 to 1.5."""
-    expression_motion: ReferenceName = "absolute"
-    """absolute: the portrait's expression becomes yours; relative: what you do beyond your neutral is added to its own."""
-    pose_motion: ReferenceName = "relative"
-    """relative: the head turns from its own pose, as you turn from your neutral; absolute: it turns as you do."""
-    mirror: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Move as a mirror image would."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Start a video again at its end."""
 
@@ -87,16 +73,16 @@ class _Live:
         from mimicam.engine.concurrency.clock import MonotonicClock
         from mimicam.engine.concurrency.mailbox import Drops
         from mimicam.engine.concurrency.timings import Timings
-        from mimicam.engine.controls import Controls
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.pipeline import Pipeline
         from mimicam.engine.session import Parts, Session
+        from mimicam.engine.window_keys import WindowKeys
 
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
         refuse_to_overwrite_inputs(
             file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
         )
-        edit = _edit(options)
+        edit = edit_of(options)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         model, gallery = load_gallery(options.model, options.backend, options.portrait)
@@ -108,7 +94,7 @@ class _Live:
         self.session = Session(
             parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
         )
-        self._controls = Controls(self._pipeline, gallery, stop=self.session.stop)
+        self._keys = WindowKeys(self._pipeline, gallery, stop=self.session.stop)
 
     @property
     def backend(self) -> str:
@@ -122,25 +108,8 @@ class _Live:
         return f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
 
     def _key(self, key: str) -> None:
-        self._controls.key(key)
+        self._keys.key(key)
 
     def _figures(self) -> list[str]:
         status = self._pipeline.status
-        return [f"{status.backend}  {status.face}", *self.session.figures(), self._controls.describe()]
-
-
-def _edit(options: Run) -> EditSettings:
-    for name, value, limit in (
-        ("--expression-gain", options.expression_gain, EXPRESSION_GAIN_MAX),
-        ("--pose-gain", options.pose_gain, POSE_GAIN_MAX),
-    ):
-        if not 0 <= value <= limit:
-            raise EngineError(f"{name} must lie between 0 and {limit:g}, not {value:g}")
-    return EditSettings(
-        mode=Mode(options.mode),
-        expression_gain=options.expression_gain,
-        pose_gain=options.pose_gain,
-        mirror=options.mirror,
-        expression_motion=MotionReference(options.expression_motion),
-        pose_motion=MotionReference(options.pose_motion),
-    )
+        return [f"{status.backend}  {status.face}", *self.session.figures(), self._keys.describe()]

@@ -1,6 +1,7 @@
 """The studio: a page, its server, and WebRTC signalling for programs.
 
-    browser --camera--> call -> worker (two threads) -> stage -> viewers (the same browser, OBS, WHEP clients)
+    browser --camera--> call -> call worker (two threads) -> broadcast -> viewers
 
-Needs the ``webrtc`` extra; nothing else of engine imports this package.
+Viewers are the driver's own browser, OBS and WHEP clients. The package needs the ``webrtc``
+extra. Only the command line and the sink ``webrtc`` import it.
 """

@@ -1,45 +1,57 @@
-"""The HTTP side: routes, and what each answers. ``static/openapi.json`` describes them."""
+"""Defines the HTTP routes and their answers, as ``openapi.json`` describes them."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
 
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.errors import EngineError
-from mimicam.engine.web import aiortc_patches, bodies, pictures
-from mimicam.engine.web.book import Entry, PortraitBook
+from mimicam.engine.web import aiortc_patches, pictures, request_body
+from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
 from mimicam.engine.web.files import PageFiles
-from mimicam.engine.web.guard import Guard, Handler, OneTimeCodes, Refused
 from mimicam.engine.web.metrics import CONTENT_TYPE, Metrics
 from mimicam.engine.web.options import Options
+from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.peer import OfferError
-from mimicam.engine.web.protocol import SCHEMA, STATIC, MessageError
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.studio import Draining, Full, Started, Studio, Taken
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
+from mimicam.engine.web.protocol import SCHEMA, STATIC, from_query, openapi
+from mimicam.engine.web.settings import MessageError
+from mimicam.engine.web.studio import (
+    CallSuperseded,
+    Draining,
+    StartedCall,
+    Studio,
+    TooManyCalls,
+    TooManyViewers,
+)
 
 _SDP = "application/sdp"
 _IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 _MAX_TITLE = 40
-_SETTINGS_IN_QUERY = ("portrait", "mode", "framing", "background", "badge")
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
 
 
-def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> web.Application:
-    """The application; its studio is under the key `STUDIO`. Without a book it only shows what is published."""
+def make_app(
+    options: Options, pool: FramePathPool | None, library: PortraitLibrary | None
+) -> web.Application:
+    """Build the application. Its studio is under the key `STUDIO`.
+
+    Without a portrait library there are no camera routes, only those of viewers.
+    """
     aiortc_patches.install()
-    guard, handlers = Guard(options), Handlers(options, room, book)
+    auth, handlers = Auth(options), Handlers(options, pool, library)
 
     @web.middleware
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await guard.middleware(request, handler)
+        response = await auth.middleware(request, handler)
         resource = request.match_info.route.resource
         handlers.metrics.requests[(resource.canonical if resource else "other", response.status)] += 1
         return response
@@ -47,26 +59,26 @@ def make_app(options: Options, room: Room | None, book: PortraitBook | None) -> 
     app = web.Application(middlewares=[counted], client_max_size=options.limits.upload_bytes)
     app.on_startup.append(handlers.start)
     app.on_cleanup.append(handlers.stop)
-    handlers.guard = guard
-    app[CODES] = guard.codes
+    handlers.auth = auth
+    app[CODES] = auth.codes
     app.add_routes(handlers.routes())
     app.router.add_get("/static/{name}", PageFiles().serve)
     return app
 
 
 class Handlers:
-    """One method per route."""
+    """Handles requests, with one method per route."""
 
-    guard: Guard
+    auth: Auth
 
-    def __init__(self, options: Options, room: Room | None, book: PortraitBook | None) -> None:
-        self._options, self._limits, self._room, self._book = options, options.limits, room, book
+    def __init__(self, options: Options, pool: FramePathPool | None, library: PortraitLibrary | None) -> None:
+        self._options, self._limits, self._pool, self._library = options, options.limits, pool, library
         self.metrics = Metrics()
         self._studio: Studio | None = None
         self._uploading = asyncio.Semaphore(2)
 
     def routes(self) -> list[web.RouteDef]:
-        """All of them."""
+        """List the routes, those of a camera only where there are portraits."""
         always = [
             web.get("/", self.page), web.get("/view", self.view_page),
             web.get("/healthz", self.health), web.get("/metrics", self.show_metrics),
@@ -80,78 +92,80 @@ class Handlers:
             web.post("/offer", self.offer), web.post("/whip", self.whip),
             web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
         ]  # fmt: skip
-        return always + (with_camera if self._book is not None else [])
+        return always + (with_camera if self._library is not None else [])
 
     async def start(self, app: web.Application) -> None:
-        """When the loop runs."""
-        self._studio = app[STUDIO] = Studio(self._options, self._room, self._book)
+        """Create the studio, once the event loop runs."""
+        self._studio = app[STUDIO] = Studio(self._options, self._pool, self._library)
 
     async def stop(self, _: web.Application) -> None:
-        """When the server ends."""
+        """Close the studio when the server ends."""
         await self.studio.close()
 
     @property
     def studio(self) -> Studio:
-        """Once started."""
+        """The studio of a started application."""
         assert self._studio is not None, "handlers run only after start"
         return self._studio
 
     @property
-    def book(self) -> PortraitBook:
-        """Where there are camera routes, there is one."""
-        assert self._book is not None, "these routes exist only with a book"
-        return self._book
+    def library(self) -> PortraitLibrary:
+        """The portrait library, which camera routes require."""
+        assert self._library is not None, "these routes exist only with a library"
+        return self._library
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """``GET /``: the page; without token a form for it."""
+        """``GET /``: the page, or a form for the token."""
         try:
-            if not (self._by_code(request) or self.guard.authorised(request)):
+            if not (self._by_code(request) or self.auth.authorised(request)):
                 return _login(_login_words(request))
-        except Refused as refusal:  # too many wrong ones: a person reads this, so no JSON
+        except HttpRefusal as refusal:  # too many wrong tokens: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("index.html" if self._book is not None else "view.html")
-        self.guard.sign_in(response)
+        response = _html("view.html") if self._library is None else _page(self._options.edit)
+        self.auth.sign_in(response)
         return response
 
     def _by_code(self, request: web.Request) -> bool:
-        return "code" in request.query and self.guard.codes.take(request.query["code"])
+        return "code" in request.query and self.auth.codes.take(request.query["code"])
 
     async def view_page(self, _: web.Request) -> web.StreamResponse:
-        """``GET /view``: the result alone. Holds no secret: its key is in the link's fragment."""
+        """``GET /view``: the result alone. Public, since the key is in the link's fragment."""
         return _html("view.html")
 
     async def health(self, _: web.Request) -> web.Response:
-        """``GET /healthz``."""
+        """``GET /healthz``: whether new calls are accepted."""
         state = "draining" if self.studio.draining else "ok"
         return web.json_response({"status": state}, status=503 if self.studio.draining else 200)
 
     async def show_metrics(self, _: web.Request) -> web.Response:
-        """``GET /metrics``."""
+        """``GET /metrics``: counters for Prometheus."""
         text = self.metrics.render(self.studio)
         return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
     async def openapi(self, _: web.Request) -> web.StreamResponse:
-        """``GET /openapi.json``."""
-        return web.json_response(json.loads((STATIC / "openapi.json").read_text(encoding="utf-8")))
+        """``GET /openapi.json``: description of these routes."""
+        return web.json_response(openapi())
 
     async def schema(self, _: web.Request) -> web.Response:
-        """``GET /schema.json``: messages on the data channel."""
+        """``GET /schema.json``: messages of the data channel."""
         return web.json_response(SCHEMA)
 
     async def portraits(self, _: web.Request) -> web.Response:
-        """``GET /portraits``."""
-        shared = [_described(entry) for entry in self.book.shared()]
-        return web.json_response({"portraits": shared, "default": self.book.default})
+        """``GET /portraits``: those that every page may show."""
+        shared = [_described(entry) for entry in self.library.shared()]
+        return web.json_response({"portraits": shared, "default": self.library.default})
 
     async def upload(self, request: web.Request) -> web.Response:
-        """``POST /portraits``: a picture as the body."""
+        """``POST /portraits``: enrol the picture in the body."""
         if request.content_type not in _IMAGES:
-            raise Refused(415, "type", "send a JPEG, PNG or WebP picture as the body")
+            raise HttpRefusal(415, "type", "send a JPEG, PNG or WebP picture as the body")
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
-            raise Refused(400, "title", f"a title may have {_MAX_TITLE} characters")
+            raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
         async with self._uploading:
-            data = await bodies.read(request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s)
+            data = await request_body.read(
+                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
+            )
             entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
@@ -161,118 +175,130 @@ class Handlers:
         """``GET /portraits/{portrait}``: a small JPEG."""
         name = self._known(request)
         try:
-            jpeg = await self._in_thread(self.book.thumbnail, name)
+            jpeg = await self._in_thread(self.library.thumbnail, name)
         except EngineError as error:
-            raise Refused(404, "portrait", str(error)) from error
+            raise HttpRefusal(404, "portrait", str(error)) from error
         return web.Response(
             body=jpeg, content_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
         )
 
     async def forget(self, request: web.Request) -> web.Response:
-        """``DELETE /portraits/{portrait}``: only uploads."""
-        if not self.book.remove(self._known(request)):
-            raise Refused(403, "portrait", "only uploaded portraits can be removed")
+        """``DELETE /portraits/{portrait}``: remove an upload."""
+        if not self.library.remove(self._known(request)):
+            raise HttpRefusal(403, "portrait", "only uploaded portraits can be removed")
         return web.Response(status=204)
 
     async def offer(self, request: web.Request) -> web.Response:
-        """``POST /offer``: the page's camera call."""
-        self.guard.limit_offers(request)
-        body = await bodies.read_json(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+        """``POST /offer``: start a call, camera in and result out."""
+        self.auth.limit_offers(request)
+        body = await request_body.read_json(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
         sdp, kind, own = body.get("sdp"), body.get("type"), body.get("own")
         if not isinstance(sdp, str) or kind != "offer":
-            raise Refused(400, "offer", "give 'sdp' (text) and 'type' ('offer')")
+            raise HttpRefusal(400, "offer", "give 'sdp' (text) and 'type' ('offer')")
         if not isinstance(own, str | None) or not isinstance(body.get("settings", {}), dict):
-            raise Refused(400, "offer", "'own' must be text and 'settings' an object")
+            raise HttpRefusal(400, "offer", "'own' must be text and 'settings' an object")
         started = await self._start(sdp, own=own, settings=body.get("settings"))
         return web.json_response(
             {"sdp": started.sdp, "type": "answer", "own": started.own, "view": started.view}
         )
 
     async def whip(self, request: web.Request) -> web.Response:
-        """``POST /whip`` (RFC 9725): a camera from OBS or another program; the result is for WHEP."""
-        self.guard.limit_offers(request)
-        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
-        settings = {name: request.query[name] for name in _SETTINGS_IN_QUERY if name in request.query}
-        started = await self._start(sdp, settings=settings, sends=False)
+        """``POST /whip`` (RFC 9725): start a call whose result goes to viewers only."""
+        self.auth.limit_offers(request)
+        sdp = await request_body.read_sdp(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
+        started = await self._start(sdp, settings=_settings_in(request), sends=False)
         headers = {"Location": f"/whip/{quote(started.own)}", "X-Mimicam-View": f"/view#{started.view}"}
         return web.Response(status=201, text=started.sdp, content_type=_SDP, headers=headers)
 
     async def whip_end(self, request: web.Request) -> web.Response:
-        """``DELETE /whip/{call}``."""
+        """``DELETE /whip/{call}``: hang up."""
         if not await self.studio.stop_call(request.match_info["call"]):
-            raise Refused(404, "call", "there is no such call")
+            raise HttpRefusal(404, "call", "there is no such call")
         return web.Response(status=200)
 
     async def whep(self, request: web.Request) -> web.Response:
-        """``POST /whep``: watch a result, by its view key or, with the token, the newest that was pushed."""
+        """``POST /whep``: watch the result of a view key.
+
+        With the token and no view key, the newest result of WHIP or of a program.
+        """
         view = self._view_key(request)
         if self.studio.shows_driver:
-            raise Refused(403, "null", "the null model shows the driver's own picture: only to the driver")
-        self.guard.limit_offers(request)
-        sdp = await bodies.read_sdp(request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s)
+            raise HttpRefusal(
+                403, "null", "the null model returns the driver's own picture, which only the driver may see"
+            )
+        self.auth.limit_offers(request)
+        sdp = await request_body.read_sdp(
+            request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
+        )
         try:
             name, answer = await self.studio.watch(sdp, view)
         except KeyError as error:
-            raise Refused(404, "view", "nobody is on this stage, or the link is wrong") from error
-        except Full as error:
+            raise HttpRefusal(
+                404, "view", "there is no such result: the call has ended, or the link is wrong"
+            ) from error
+        except TooManyViewers as error:
             raise _full(
-                f"all {self._limits.viewers} viewers' places are taken: close one and try again"
+                f"all {self._limits.viewers} viewers' places are taken: close a viewer and try again"
             ) from error
         except Draining as error:
             raise _draining() from error
         except OfferError as error:
-            raise Refused(400, "offer", str(error)) from error
+            raise HttpRefusal(400, "offer", str(error)) from error
         headers = {"Location": f"/whep/{quote(name)}"}
         return web.Response(status=201, text=answer, content_type=_SDP, headers=headers)
 
     async def whep_end(self, request: web.Request) -> web.Response:
-        """``DELETE /whep/{viewer}``: the id is a secret of the viewer."""
+        """``DELETE /whep/{viewer}``: hang up. The viewer's id is its secret."""
         if not await self.studio.stop_viewer(request.match_info["viewer"]):
-            raise Refused(404, "viewer", "there is no such viewer")
+            raise HttpRefusal(404, "viewer", "there is no such viewer")
         return web.Response(status=200)
 
     async def describe_sdp(self, _: web.Request) -> web.Response:
-        """``OPTIONS`` of WHIP and WHEP. No cross-origin headers: other sites are refused."""
+        """``OPTIONS`` of WHIP and WHEP. No CORS headers, since other sites are refused."""
         return web.Response(status=204, headers={"Accept-Post": _SDP, "Allow": "OPTIONS, POST"})
 
-    async def _start(self, sdp: str, **options: Any) -> Started:
+    async def _start(self, sdp: str, **options: Any) -> StartedCall:
         try:
             return await self.studio.start_call(sdp, **options)
-        except Full as error:
+        except TooManyCalls as error:
             places = (
                 "the only place is" if self._limits.calls == 1 else f"all {self._limits.calls} places are"
             )
-            raise _full(f"{places} taken: wait until somebody leaves") from error
-        except Taken as error:
-            raise Refused(409, "taken", "a newer call of yours has taken this place") from error
+            raise _full(f"{places} taken: wait until a call ends") from error
+        except CallSuperseded as error:
+            raise HttpRefusal(409, "taken", "a newer call with your key has taken this place") from error
         except Draining as error:
             raise _draining() from error
         except (OfferError, MessageError) as error:
-            raise Refused(400, "offer", str(error)) from error
+            raise HttpRefusal(400, "offer", str(error)) from error
         except EngineError as error:
-            raise Refused(422, "portrait", str(error)) from error
+            raise HttpRefusal(422, "portrait", str(error)) from error
 
     def _view_key(self, request: web.Request) -> str | None:
-        """The view key, which needs no token; None for somebody with the token."""
+        """The view key of a request. None: it carries the token instead."""
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
             return bearer.strip()
         if "view" in request.query:
             return request.query["view"]
-        if not self.guard.authorised(request):
-            raise Refused(401, "token", "give the token, or the view key of a result")
+        if not self.auth.authorised(request):
+            raise HttpRefusal(401, "token", "give the token, or the view key of a result")
         return None
 
     def _enrolled(self, data: bytes, title: str) -> Entry:
         try:
-            return self.book.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
+            return self.library.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
         except EngineError as error:
-            raise Refused(422, "picture", str(error)) from error
+            raise HttpRefusal(422, "picture", str(error)) from error
 
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]
-        if self.book.entry(name) is None:
-            raise Refused(404, "portrait", "there is no such portrait")
+        if self.library.entry(name) is None:
+            raise HttpRefusal(404, "portrait", "there is no such portrait")
         return name
 
     async def _in_thread(self, work: Any, *args: Any) -> Any:
@@ -283,21 +309,21 @@ def _described(entry: Entry) -> dict[str, str]:
     return {"id": entry.id, "title": entry.title, "origin": entry.origin}
 
 
-def _full(message: str) -> Refused:
-    return Refused(503, "full", message, retry_s=10)
+def _full(message: str) -> HttpRefusal:
+    return HttpRefusal(503, "full", message, retry_s=10)
 
 
-def _draining() -> Refused:
-    return Refused(503, "draining", "the server is about to stop: try again when it runs again", retry_s=10)
+def _draining() -> HttpRefusal:
+    return HttpRefusal(503, "draining", "the server is stopping: try again when it runs", retry_s=10)
 
 
 def _login_words(request: web.Request) -> str:
     if "token" in request.query:
         return "That token is not the right one."
-    return "This link was used already, or is older than a minute." if "code" in request.query else ""
+    return "This link was used before, or is older than a minute." if "code" in request.query else ""
 
 
-def _login(words: str, refusal: Refused | None = None) -> web.Response:
+def _login(words: str, refusal: HttpRefusal | None = None) -> web.Response:
     response = _html("login.html", status=refusal.status if refusal else 401)
     assert response.text is not None, "a page has text"
     response.text = response.text.replace("<!-- words -->", f'<p role="alert">{words}</p>' if words else "")
@@ -306,6 +332,17 @@ def _login(words: str, refusal: Refused | None = None) -> web.Response:
     return response
 
 
+def _settings_in(request: web.Request) -> dict[str, Any]:
+    try:
+        return from_query(request.query)
+    except MessageError as error:
+        raise HttpRefusal(400, "offer", str(error)) from error
+
+
+def _page(edit: EditSettings) -> web.Response:
+    return web.Response(text=studio_page(edit), content_type="text/html")
+
+
 def _html(name: str, status: int = 200) -> web.Response:
-    text = Path(STATIC / name).read_text(encoding="utf-8")
+    text = (STATIC / name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type="text/html", status=status)

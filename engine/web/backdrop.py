@@ -1,8 +1,8 @@
-"""Take a portrait out of its background, before it is enrolled.
+"""Replaces a portrait's background by a plain colour, before the portrait is enrolled.
 
-The plain colour is then part of the picture that the generator warps, so it follows the silhouette wherever the
-head goes, at no cost per frame. The cut is GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004), begun
-from where heads and shoulders are around a face.
+The generator warps the colour with the rest of the picture. It follows the silhouette at no cost
+per frame. The mask comes from GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004),
+initialised with an ellipse for the head and a trapezium for the shoulders.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from mimicam.engine.types import Float, Image
 
 Background = Literal["kept", "plain", "green"]
 _COLOURS: dict[Background, tuple[int, int, int]] = {"plain": (96, 104, 116), "green": (0, 177, 64)}
-"""RGB: a calm grey, and the green that OBS's chroma key takes by default."""
+"""RGB. The green is the default of OBS's chroma key filter."""
 _SIDE = 384
-"""The cut is made at this size: half a second on one core at 512, and edges are softened anyway."""
+"""Longest side in pixels at which GrabCut runs. At 512 it takes half a second on one core."""
 _ROUNDS = 5
 _SPECK = 0.02
-"""Holes smaller than this share of the picture are filled."""
+"""Largest hole that is filled, as a share of the picture's area."""
 _SOFT_PX = 1.2
 
 
 def replaced(picture: Image, face: Region | None, background: Background) -> Image:
-    """A portrait before another background; the picture itself when that is ``kept``.
+    """Return a portrait with another background.
 
     Args:
         picture: RGB uint8 ``[H, W, 3]``.
-        face: where its face is; None takes the upper middle.
-        background: kind.
+        face: region of its face. None: the upper middle is assumed.
+        background: with ``kept`` the picture itself is returned.
     """
     if background == "kept":
         return picture
@@ -44,7 +44,7 @@ def replaced(picture: Image, face: Region | None, background: Background) -> Ima
 
 
 def _opacity(picture: Image, face: Region) -> Float:
-    """Float32 ``[H, W]``, 1 on the person."""
+    """Mask of the person, float32 ``[H, W]`` in 0..1."""
     height, width = picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -55,13 +55,13 @@ def _opacity(picture: Image, face: Region) -> Float:
     person = _one_piece(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8), x, y)
     large = cv2.resize(person.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     soft = cv2.GaussianBlur(large, (0, 0), _SOFT_PX / scale)
-    # The edge lies a little inside: a rim of the old background shows more than a pixel of hair less.
+    # Move the edge inwards: a rim of the old background is more visible than a pixel less of hair.
     opacity: Float = np.clip((soft - 0.45) / 0.45, 0.0, 1.0).astype(np.float32)
     return opacity
 
 
 def _guess(height: int, width: int, x: float, y: float, size: float) -> np.ndarray:
-    """GrabCut's labels to begin with, from a face of a side at a place."""
+    """Initial labels for GrabCut, from a face's centre and side in pixels."""
     labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     shoulders = [(x - 0.35 * size, y + 0.45 * size), (x + 0.35 * size, y + 0.45 * size),
                  (x + 1.1 * size, height), (x - 1.1 * size, height)]  # fmt: skip
@@ -83,7 +83,7 @@ def _ellipse(
 
 
 def _one_piece(person: np.ndarray, x: float, y: float) -> np.ndarray:
-    """The piece around the face, without small holes."""
+    """Keep the connected component around the face, and fill its small holes."""
     pieces = cv2.connectedComponents(person)[1]
     row = min(max(int(y), 0), person.shape[0] - 1)
     person = (pieces == pieces[row, min(max(int(x), 0), person.shape[1] - 1)]).astype(np.uint8)

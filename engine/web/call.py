@@ -1,4 +1,4 @@
-"""A driver's call: the camera comes in, the result goes out, settings travel on the data channel."""
+"""A driver's call: camera in, result out, settings and stats on the data channel."""
 
 from __future__ import annotations
 
@@ -18,119 +18,130 @@ from aiortc.sdp import SessionDescription
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.web.book import PortraitBook
-from mimicam.engine.web.call_worker import CallWorker, Shown
+from mimicam.engine.web.broadcast import ResultBroadcast, ResultTrack
+from mimicam.engine.web.call_worker import CallState, CallWorker
 from mimicam.engine.web.options import Limits
 from mimicam.engine.web.peer import OfferError, Peer
-from mimicam.engine.web.protocol import MessageError, Settings, parse
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.stage import Stage, ViewerTrack
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
+from mimicam.engine.web.protocol import changed, parse
+from mimicam.engine.web.settings import MessageError, Settings
 
 CHANNEL = "mimicam"
-_FIGURES_S = 0.5
+_STATS_S = 0.5
 _MAX_BUFFERED = 65_536
-"""Bytes a channel may hold back before figures are skipped: a slow reader must not grow our memory."""
+"""Unsent bytes of a channel above which messages are skipped, so that memory stays bounded."""
 _MAX_WAITING = 64
-"""Messages a call may leave unanswered."""
-_GONE = "that portrait is not there any more: choose another"
+"""Messages of one call that may wait to be handled."""
+_GONE = "that portrait is not there any more: choose another one"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """What calls share."""
+class CallServices:
+    """Objects that all calls of a server share."""
 
-    room: Room
-    book: PortraitBook
+    pool: FramePathPool
+    library: PortraitLibrary
     executor: Executor
-    """For what takes longer than a millisecond."""
+    """Runs work that takes more than a millisecond."""
     limits: Limits
     calls: Callable[[], int]
-    """How many there are."""
+    """Returns the number of calls."""
 
 
 class Call:
-    """One driver. Everything happens on the event loop, except the worker's threads."""
+    """The call of one driver. Runs on the event loop, except for the worker's threads."""
 
     def __init__(
-        self, tools: Tools, stage: Stage, shown: Shown, *, sends: bool, on_close: Callable[[Call, str], None]
+        self,
+        services: CallServices,
+        broadcast: ResultBroadcast,
+        state: CallState,
+        *,
+        sends: bool,
+        on_close: Callable[[Call, str], None],
     ) -> None:
-        """Prepare.
+        """Prepare the connection and the worker.
 
         Args:
-            tools: shared.
-            stage: where results are shown.
-            shown: settings and portrait to begin with.
-            sends: the driver gets the result back on the same connection (not so in WHIP).
-            on_close: told once, with the reason.
+            services: those that calls share.
+            broadcast: sends results to viewers.
+            state: initial settings and portrait.
+            sends: whether the driver receives the result on the same connection. False in WHIP.
+            on_close: called once, with the reason.
         """
-        self._tools, self.stage, self._shown, self._sends = tools, stage, shown, sends
+        self._services, self.broadcast, self._state, self._sends = services, broadcast, state, sends
         self._loop = asyncio.get_running_loop()
         self._on_close = on_close
         self.began_s = time.monotonic()
-        limits = tools.limits
+        limits = services.limits
         self.peer = Peer(connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=self._closed)
-        self.worker = CallWorker(tools.room, shown, publish=stage.publish, on_fail=self._worker_failed)
+        self.worker = CallWorker(services.pool, state, publish=broadcast.publish, on_fail=self._worker_failed)
         self._channel: RTCDataChannel | None = None
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self.ended = ""
-        """Why it ended; empty while it runs."""
-        self.own_view: ViewerTrack | None = None
+        """Reason of the end. Empty while the call runs."""
+        self.own_view: ResultTrack | None = None
+        # aiortc emits ``track`` while it applies the offer, so the handlers are needed before.
         self.peer.pc.on("track", self._on_track)
         self.peer.pc.on("datachannel", self._on_channel)
 
     @property
     def settings(self) -> Settings:
-        """In use."""
-        return self._shown.settings
+        """Settings in use now."""
+        return self._state.settings
 
     async def answer(self, sdp: str) -> str:
-        """Begin with an offer.
+        """Answer an offer and start the worker.
 
         Raises:
-            OfferError: see `Peer.answer`; also when the call was closed meanwhile.
+            OfferError: see `Peer.answer`. Also raised when the call was closed meanwhile.
         """
         answer = await self.peer.answer(sdp, self._prepare)
+        # Another offer with the same key may have closed this call while it was answered.
         if self.ended:
             raise OfferError("the call was closed before it began")
         self.worker.start()
         self._spawn(self._serve_messages())
-        self._spawn(self._tell_figures())
+        self._spawn(self._send_stats())
         return answer
 
     async def close(self, reason: str) -> None:
-        """End the call and wait for it, thread included."""
+        """End the call. Wait for its connection and threads."""
         self.send({"type": "bye", "reason": reason if reason in ("drain", "taken") else "failed"})
         await self.peer.close(reason)
-        await self._loop.run_in_executor(self._tools.executor, self.worker.join, 2.0)
+        # Joining blocks, and the event loop also serves the other calls.
+        await self._loop.run_in_executor(self._services.executor, self.worker.join, 2.0)
 
     async def change(self, changes: Mapping[str, Any]) -> None:
-        """Change settings; enrols a portrait first if need be.
+        """Change settings. Enrols the portrait first, if it was not yet.
 
         Raises:
-            MessageError: neither the schema nor the model allows it, or there is no such portrait.
+            MessageError: the schema or the model does not allow it, or the portrait is gone.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = self.settings.changed(changes).within(self._tools.room.modes)
-        portrait = self._shown.portrait
+        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
+        portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
-            portrait = await load(self._tools, settings)
-        self._shown = Shown(settings=settings, portrait=portrait)
-        self.worker.change(self._shown)
+            portrait = await load(self._services, settings)
+        # Replaced as a whole: a thread must never see new settings with the old portrait.
+        self._state = CallState(settings=settings, portrait=portrait)
+        self.worker.change(self._state)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """A message to the driver's page, if it listens."""
+        """Send a message to the driver, if the data channel is open and not congested."""
         channel = self._channel
         if channel is not None and channel.readyState == "open" and channel.bufferedAmount < _MAX_BUFFERED:
             channel.send(json.dumps(message, separators=(",", ":")))
 
-    def figures(self) -> dict[str, Any]:
-        """The message that tells how it goes."""
+    def stats(self) -> dict[str, Any]:
+        """Build the message ``stats``; see ``schema.json``."""
         status, worker = self.worker.status, self.worker
         age = None if self.own_view is None else self.own_view.age.percentiles()
         return {
-            "type": "figures",
+            "type": "stats",
             "face": "standby" if status is None else status.face,
             "backend": "" if status is None else status.backend,
             "fps_in": round(worker.came_in.per_s(), 1),
@@ -139,16 +150,16 @@ class Call:
             "age_p50_ms": 0.0 if age is None else round(age.p50, 1),
             "age_p95_ms": 0.0 if age is None else round(age.p95, 1),
             "dropped": worker.drops.total(),
-            "calls": self._tools.calls(),
-            "viewers": max(0, self.stage.viewers - int(self.own_view is not None)),
+            "calls": self._services.calls(),
+            "viewers": max(0, self.broadcast.viewers - int(self.own_view is not None)),
             "driver_size": list(worker.driver_size),
-            "result_size": list(self.settings.size()),
+            "result_size": list(self.settings.size),
             "stages_ms": {} if status is None else {k: round(v, 2) for k, v in status.stages.items()},
         }
 
     def _prepare(self, _: SessionDescription) -> None:
         if self._sends:
-            self.own_view = self.stage.viewer()
+            self.own_view = self.broadcast.viewer()
         self.peer.add_video("sendrecv" if self._sends else "recvonly", self.own_view)
 
     def _on_track(self, track: MediaStreamTrack) -> None:
@@ -156,7 +167,10 @@ class Call:
             self._spawn(self._drain(track))
 
     async def _drain(self, track: MediaStreamTrack) -> None:
-        """aiortc queues decoded pictures without limit: take each at once, the newest wins in the worker."""
+        """Take each decoded picture at once, since aiortc's queue has no limit.
+
+        The worker keeps the newest and drops the others.
+        """
         try:
             while True:
                 picture = await track.recv()
@@ -165,14 +179,16 @@ class Call:
             return
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
+        # A second channel would double the stats, so only the first one is accepted.
         if channel.label != CHANNEL or self._channel is not None:
             channel.close()
             return
         self._channel = channel
         channel.on("message", self._on_message)
-        self.send({"type": "settings", "settings": self._public_settings()})
+        self.send({"type": "settings", "settings": self.settings.values()})
 
     def _on_message(self, message: str | bytes) -> None:
+        # Handling a message may take seconds (enrolling), so a flood is refused, not queued.
         try:
             self._messages.put_nowait(message)
         except asyncio.QueueFull:
@@ -196,15 +212,12 @@ class Call:
             self.worker.calibrate()
         else:
             await self.change(message["settings"])
-            self.send({"type": "settings", "settings": self._public_settings()})
+            self.send({"type": "settings", "settings": self.settings.values()})
 
-    def _public_settings(self) -> dict[str, Any]:
-        return {name: getattr(self.settings, name) for name in Settings.__dataclass_fields__}
-
-    async def _tell_figures(self) -> None:
+    async def _send_stats(self) -> None:
         while True:
-            await asyncio.sleep(_FIGURES_S)
-            self.send(self.figures())
+            await asyncio.sleep(_STATS_S)
+            self.send(self.stats())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -212,47 +225,49 @@ class Call:
         self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """Without one of its tasks a call would go on deaf: it ends as it does when its worker fails."""
+        """End the call when one of its tasks failed, since it would ignore the driver."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self._broken(error)
 
     def _worker_failed(self, error: BaseException) -> None:
-        """End the call and tell the driver why. Called on one of the worker's threads."""
+        """End the call and send the reason. Called on one of the worker's threads."""
         self._loop.call_soon_threadsafe(self._broken, error)
 
     def _broken(self, error: BaseException) -> None:
         if isinstance(error, EngineError):
             message = str(error)
         else:
-            message = "the server made a mistake: its log says more"
+            message = "an error in the server: its log has the details"
             _log.error("event=call_broken error=%s", type(error).__name__, exc_info=error)
         self.send({"type": "error", "error": "engine", "message": message})
         self.send({"type": "bye", "reason": "failed"})
-        self._loop.call_later(0.2, self.peer.begin_close, "broken")  # lets the message leave first
+        # Not at once, so that both messages are sent first.
+        self._loop.call_later(0.2, self.peer.begin_close, "broken")
 
     def _closed(self, reason: str) -> None:
+        # Runs once, from the peer, whichever side ended the call.
         self.ended = reason
         self.worker.close()
         for task in self._tasks:
             task.cancel()
         if self.own_view is not None:
             self.own_view.stop()
-        self.stage.clear()
+        self.broadcast.clear()
         self._on_close(self, reason)
 
 
-async def load(tools: Tools, settings: Settings) -> Portrait:
-    """The enrolled portrait that settings name, off the event loop.
+async def load(services: CallServices, settings: Settings) -> Portrait:
+    """Load the enrolled portrait that the settings name, outside of the event loop.
 
     Raises:
-        MessageError: there is none.
+        MessageError: there is no such portrait.
         EngineError: it cannot be enrolled.
     """
-    if tools.book.entry(settings.portrait) is None:
+    if services.library.entry(settings.portrait) is None:
         raise MessageError(_GONE)
-    work = partial(tools.book.portrait, settings.portrait, settings.background)
+    work = partial(services.library.portrait, settings.portrait, settings.background)
     try:
-        return await asyncio.get_running_loop().run_in_executor(tools.executor, work)
+        return await asyncio.get_running_loop().run_in_executor(services.executor, work)
     except KeyError as error:  # removed meanwhile
         raise MessageError(_GONE) from error

@@ -1,4 +1,4 @@
-"""TLS for addresses that other machines reach: the user's certificate, or one made for this start."""
+"""TLS contexts from the user's certificate, or from one made for this start."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VALID = datetime.timedelta(days=90)
 
 
 def from_files(certificate: Path, key: Path) -> ssl.SSLContext:
-    """The user's own.
+    """Load the user's certificate.
 
     Raises:
-        EngineError: a file is missing, or they do not belong together.
+        EngineError: a file is missing, or certificate and key do not belong together.
     """
     context = _context()
     try:
@@ -35,14 +35,14 @@ def from_files(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def self_signed(names: frozenset[str]) -> tuple[ssl.SSLContext, str]:
-    """One for ``names``, kept in memory but for the moment of loading, and its SHA-256 fingerprint.
+    """Make a certificate for ``names``. Returns its context and SHA-256 fingerprint.
 
-    Browsers warn of it once; the person compares the fingerprint that the server prints.
+    Browsers warn of it once. The person compares the fingerprint with the one that is printed.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(key, names)
     context = _context()
-    # ssl loads only from files: a private folder that is gone again at once.
+    # ssl loads certificates only from files. This one is private and removed at once.
     with tempfile.TemporaryDirectory(prefix="mimicam-") as folder:
         path = Path(folder) / "server.pem"
         path.touch(mode=0o600)

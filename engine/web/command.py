@@ -8,12 +8,15 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.concurrency.cores import usable_cores
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import STUDIO_EDIT, Mode
 from mimicam.engine.errors import EngineError
 from mimicam.engine.process_switches import switch_threads_often
 from mimicam.engine.web import log
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     import ssl
 
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
-    from mimicam.engine.web.rooms import Room
+    from mimicam.engine.web.pipeline_pool import FramePathPool
     from mimicam.engine.web.server import Server
 
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
@@ -32,41 +35,42 @@ _NULL = "null"
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(STUDIO_EDIT)
 class Serve:
     """Open the studio: a page on which a browser's camera drives a portrait."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Another than this machine's own needs --self-signed, or --cert and --key."""
+    """Address to listen on. Addresses of the network need --self-signed, or --cert and --key."""
     port: int = 8443
-    """0 takes a free one."""
+    """Port to listen on. 0 takes a free one."""
     portraits: Path | None = None
-    """Folder with pictures to offer besides the bundled ones."""
+    """Folder with pictures that are offered beside the bundled portraits."""
     model: str = "compact"
-    """``compact``, or a folder that ``bundle`` wrote. ``null`` gives the driver's picture back, to test transport."""
+    """compact, or the path of a model. null returns the driver's picture, to test connections."""
     backend: BackendName = "auto"
-    """What runs the model; ``auto`` takes the best that this machine has."""
+    """Backend that runs the model. auto takes the fastest that this machine has."""
     threads: int | None = None
-    """Threads of each call's model; by default all cores but one, which connections and the browser need."""
+    """Threads of each call's model. By default one core is left to connections and the browser."""
     max_calls: int | None = None
-    """Cameras at a time; by default as many as the cores can serve."""
+    """Largest number of cameras at a time. By default one per core."""
     batch_ms: float = 4.0
-    """On a GPU, calls whose frames come within this time are drawn as one batch (published models); 0 draws each alone."""
+    """Milliseconds to collect frames of several calls for a batch on a GPU (DPE). 0: none."""
     max_viewers: int = 16
-    """Result-only viewers at a time (OBS, WHEP)."""
+    """Largest number of viewers at a time (OBS, WHEP)."""
     token: str | None = None
-    """Word that opens the page; by default $MIMICAM_TOKEN, else a new one each start. Keep it, and links last."""
+    """Secret that opens the page. By default $MIMICAM_TOKEN, else a new one at each start."""
     cert: Path | None = None
-    """TLS certificate, PEM."""
+    """TLS certificate, a PEM file."""
     key: Path | None = None
-    """Its private key, PEM."""
+    """Private key of the certificate, a PEM file."""
     self_signed: bool = False
-    """Make a TLS certificate for this start; browsers warn of it once."""
+    """Make a TLS certificate for this start. Browsers warn of it once."""
     allow_host: tuple[str, ...] = ()
-    """More names under which browsers reach this server, for instance behind a proxy."""
+    """Further host names of this server, for instance behind a proxy."""
     drain_s: float = 5.0
-    """How long calls may go on after SIGTERM."""
+    """Seconds for which calls may continue after SIGTERM."""
     browser: bool = True
-    """Open the page."""
+    """Open the page in a browser."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -79,7 +83,8 @@ class Serve:
             raise EngineError("--cert and --key belong together: give both")
         if not is_loopback(self.host) and not self._has_tls:
             raise EngineError(
-                f"other machines reach {self.host}: cameras need TLS there; add --self-signed, or --cert and --key"
+                f"{self.host} is not this machine alone, so browsers need TLS for the camera: "
+                "add --self-signed, or --cert and --key"
             )
 
     @property
@@ -90,7 +95,8 @@ class Serve:
         """Serve until SIGTERM or Ctrl-C.
 
         Raises:
-            EngineError: the webrtc extra is missing, the model does not load, or the address cannot be used.
+            EngineError: the webrtc extra is missing, the model does not load, or the address
+                cannot be used.
         """
         require_webrtc()
         log.to_stderr()
@@ -98,7 +104,7 @@ class Serve:
         self._server().run()
 
     def options(self) -> Options:
-        """For the server.
+        """Convert to the options of the server.
 
         Raises:
             EngineError: the token is too short.
@@ -106,33 +112,34 @@ class Serve:
         names = LOOPBACK_NAMES if is_loopback(self.host) else LOOPBACK_NAMES | _own_names(self.host)
         given = self.token or os.environ.get(_TOKEN_VARIABLE)
         if given is not None and len(given) < _MIN_TOKEN:
-            raise EngineError(f"the token has {len(given)} characters: give at least {_MIN_TOKEN}")
+            raise EngineError(f"the token has {len(given)} characters: use at least {_MIN_TOKEN}")
         options = {} if given is None else {"token": given}
         return Options(
             host=self.host, port=self.port, names=names | frozenset(name.lower() for name in self.allow_host),
-            secure=self._has_tls, drain_s=self.drain_s,
+            secure=self._has_tls, drain_s=self.drain_s, edit=edit_of(self),
             limits=Limits(calls=self.max_calls or calls_for(usable_cores()), viewers=self.max_viewers), **options,
         )  # fmt: skip
 
     def _server(self) -> Server:
-        from mimicam.engine.web.book import PortraitBook
+        from mimicam.engine.web.portrait_library import PortraitLibrary
         from mimicam.engine.web.server import Server
 
         options = self.options()
-        room = self._room(options.limits.calls)
-        book = PortraitBook(room, folder=self.portraits, uploads=options.limits.uploads_kept)
-        book.portrait(book.default)  # the first call begins at once
-        return Server(options, room, book, tls=self._tls(options), on_ready=self._say_ready)
+        pool = self._pool(options.limits.calls)
+        _require_mode(options.edit.mode, pool.modes)
+        library = PortraitLibrary(pool, folder=self.portraits, uploads=options.limits.uploads_kept)
+        library.portrait(library.default)  # so that the first call starts without delay
+        return Server(options, pool, library, tls=self._tls(options), on_ready=self._say_ready)
 
-    def _room(self, calls: int) -> Room:
-        from mimicam.engine.web.rooms import ModelRoom, NullRoom
+    def _pool(self, calls: int) -> FramePathPool:
+        from mimicam.engine.web.pipeline_pool import EchoPool, PipelinePool
 
         if self.model == _NULL:
-            return NullRoom()
-        return ModelRoom(self.model, self.backend, threads=self.threads, shared=self._shared(calls))
+            return EchoPool()
+        return PipelinePool(self.model, self.backend, threads=self.threads, shared=self._shared(calls))
 
     def _shared(self, calls: int) -> SharedModel | None:
-        """The model that all calls share on a GPU; None: each has its own."""
+        """The model that all calls share on a GPU. None: each call has its own."""
         from mimicam.engine.models.load import open_shared
 
         if calls == 1 or not self.batch_ms:
@@ -156,24 +163,31 @@ class Serve:
             f"up to {limits.calls} cameras and {limits.viewers} viewers at once (--max-calls, --max-viewers)"
         )
         link = f"{server.url}/?token={server.options.token}"
-        print(link, flush=True)  # a line of its own: programs read it
+        print(link, flush=True)  # on a line of its own, for programs
         if self.browser and _has_screen():
-            # Not the link itself: every user reads command lines, and browsers keep what they are started with.
+            # Without the token: other users can read command lines, and browsers keep history.
             address = server.one_time_url()
-            # On a thread: some browsers only come back when they are closed.
+            # On a thread, since the call returns only when some browsers are closed.
             threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
 
 
+def _require_mode(mode: Mode, modes: Sequence[Mode]) -> None:
+    """Refuse a mode that the model lacks, before a call is refused for it."""
+    if mode not in modes:
+        able = " or ".join(each.value for each in modes)
+        raise EngineError(f"this model cannot be driven in mode {mode.value}: use --mode {able}")
+
+
 def _has_screen() -> bool:
-    """Whether there is one to open a page on; without, a browser for the terminal would take that over."""
+    """Whether a browser has a display. Without one, a browser could take over the terminal."""
     return not sys.platform.startswith("linux") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def require_webrtc() -> None:
-    """Make sure that the extra is installed.
+    """Check that the extra ``webrtc`` is installed.
 
     Raises:
-        EngineError: it is not.
+        EngineError: a package of it is missing.
     """
     missing = [
         name for name in ("aiohttp", "aiortc", "cryptography") if importlib.util.find_spec(name) is None
@@ -183,7 +197,7 @@ def require_webrtc() -> None:
 
 
 def _own_names(host: str) -> frozenset[str]:
-    """Names of this machine for certificates and Host checks; all addresses when it listens on every one."""
+    """Names of this machine for certificates and Host checks, with all its addresses if needed."""
     names = {host, socket.gethostname().lower()}
     if host in ("0.0.0.0", "::"):
         names |= {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)}

@@ -1,4 +1,4 @@
-"""The page's own files, read once: a name that a client sends never becomes a path."""
+"""Serves the page's own files. They are read once, so no request names a path."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import mimetypes
 
 from aiohttp import web
 
-from mimicam.engine.web.guard import Refused
+from mimicam.engine.web.auth import HttpRefusal
 from mimicam.engine.web.protocol import STATIC
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 class PageFiles:
-    """Serves what lies in ``static``."""
+    """Serves the files of the folder ``static``."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[bytes, str, str]] = {}
@@ -24,14 +24,14 @@ class PageFiles:
             self._files[path.name] = (data, kind, hashlib.sha256(data).hexdigest()[:32])
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """``GET /static/{name}``; a browser that has the file already is told so.
+        """``GET /static/{name}``. Answers 304 where the browser has the file already.
 
         Raises:
-            Refused: 404.
+            HttpRefusal: 404, there is no such file.
         """
         found = self._files.get(request.match_info["name"])
         if found is None:
-            raise Refused(404, "file", "there is no such file")
+            raise HttpRefusal(404, "file", "there is no such file")
         data, kind, tag = found
         headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
         if any(known.value == tag for known in request.if_none_match or ()):

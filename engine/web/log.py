@@ -1,4 +1,4 @@
-"""Log lines for people and programs: one line each, ``key=value``, nothing of a person in them."""
+"""Log lines of ``key=value`` pairs. They contain no personal data."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 import time
 
 _QUIET = ("aiortc", "aioice", "aiohttp.server")
-"""Libraries whose smaller messages hold addresses or parts of requests."""
+"""Libraries whose info messages contain addresses or parts of requests."""
 
 
 class KeyValueFormatter(logging.Formatter):
-    """``time=2026-11-21T15:00:00.000Z level=info logger=mimicam.engine.web.studio event=...``.
+    """Formats lines such as ``time=2026-11-21T15:00:00.000Z level=info logger=... event=...``.
 
-    Messages that are not ``event=`` come from libraries; they become the value of ``message``.
+    Messages of libraries do not start with ``event=``. They become the value of ``message``.
     """
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
-        """UTC, ISO 8601."""
+        """The record's time in UTC, ISO 8601."""
         return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's names
@@ -25,7 +25,7 @@ class KeyValueFormatter(logging.Formatter):
         return f"time={record.asctime} level={record.levelname.lower()} logger={record.name} {text}"
 
     def usesTime(self) -> bool:  # noqa: N802 - logging's names
-        """Always."""
+        """Whether lines have a time: always."""
         return True
 
 
@@ -34,7 +34,7 @@ def _quoted(text: str) -> str:
 
 
 def without_request(record: logging.LogRecord) -> bool:
-    """aiohttp quotes a request that it cannot parse, with the token that may be in it: only the kind is kept."""
+    """Remove requests from records. aiohttp quotes those that it cannot parse, token included."""
     error = record.exc_info[1] if record.exc_info else None
     if type(error).__module__ == "aiohttp.http_exceptions":
         record.levelno, record.levelname = logging.INFO, "INFO"
@@ -44,7 +44,7 @@ def without_request(record: logging.LogRecord) -> bool:
 
 
 def to_stderr() -> None:
-    """Send this process's log there."""
+    """Write this process's log to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
     logging.getLogger("aiohttp.server").addFilter(without_request)

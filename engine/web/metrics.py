@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus' text format (version 0.0.4)."""
+"""Exports counters in Prometheus' text format (version 0.0.4)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Counters of the HTTP side; the rest is read off the studio when somebody asks."""
+    """Counts HTTP answers. The other values are read from the studio at each request."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
-        """(route, status) to answers."""
+        """Number of answers by route and status."""
 
     def render(self, studio: Studio) -> str:
-        """The whole page."""
+        """Render all metrics as text."""
         calls = studio.calls
         lines = [
             *_series("mimicam_calls", "gauge", "Cameras connected.", [({}, len(calls))]),

@@ -1,4 +1,4 @@
-"""What the server is told when it starts."""
+"""Settings with which a server starts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import ipaddress
 import secrets
 from dataclasses import dataclass, field
 
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings
+
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
+    """Whether the address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -20,20 +22,20 @@ def is_loopback(host: str) -> bool:
 
 
 def calls_for(cores: int) -> int:
-    """How many cameras at a time: one for each core.
+    """Number of cameras that a machine can serve: one per core.
 
-    A call of 640x480 with the compact model took 0.67 of a core at 27 results a second, and 0.96 where other programs
-    had most of the machine (2026-11, the server alone; browsers on the same machine take as much again).
+    A call of 640x480 with the compact model took 0.67 of a core at 27 results a second. With other
+    programs running it took 0.96 (2026-11, without the browser, which takes as much again).
     """
     return max(1, cores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one server gives away at most."""
+    """Upper limits of one server."""
 
     calls: int = 2
-    """Cameras at a time; each has its own model and threads. `calls_for` says how many a machine serves."""
+    """Cameras at a time. Each has its own model and threads; see `calls_for`."""
     viewers: int = 16
     """Result-only viewers at a time, all calls together."""
     offers_per_minute: int = 30
@@ -43,28 +45,30 @@ class Limits:
     upload_bytes: int = 20_000_000
     upload_pixels: int = 24_000_000
     upload_s: float = 30.0
-    """An upload that is slower is cut off."""
+    """Seconds after which an upload is aborted."""
     uploads_kept: int = 24
-    """Pictures in memory; the oldest that nobody uses makes room."""
+    """Uploaded pictures in memory. A new one replaces the oldest."""
     sdp_bytes: int = 65_536
     connect_s: float = 20.0
-    """A call that is not connected by then is closed."""
+    """Seconds after which a connection that is not established is closed."""
     silent_s: float = 15.0
-    """So is one whose peer sends nothing any more."""
+    """Seconds without a packet after which a connection is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The server's settings."""
+    """All settings of one server."""
 
     host: str = "127.0.0.1"
     port: int = 8443
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    """Opens everything; whoever has it may use the camera call and upload."""
+    """Secret that gives access to everything, camera and uploads included."""
     names: frozenset[str] = LOOPBACK_NAMES
     """Host names a request may be addressed to."""
     secure: bool = False
-    """TLS."""
+    """Whether the server uses TLS."""
     limits: Limits = Limits()
+    edit: EditSettings = STUDIO_EDIT
+    """Initial motion settings of calls and of the page."""
     drain_s: float = 5.0
-    """How long running calls may go on after SIGTERM."""
+    """Seconds for which calls may continue after SIGTERM."""

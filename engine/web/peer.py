@@ -1,4 +1,4 @@
-"""What calls and viewers have in common: an aiortc connection that is set up from an offer, or refused."""
+"""An aiortc connection made from an offer, as calls and viewers have it."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ _log = logging.getLogger(__name__)
 _MAX_SECTIONS = 8
 _LISTEN_S = 2.0
 _CLOSE_S = 5.0
-"""For how long a connection may take to close; aiortc then goes on by itself."""
+"""Seconds to wait for a connection to close. aiortc then continues in the background."""
 _MAX_CANDIDATES = 128
 _CODECS = ("video/vp8", "video/h264", "video/rtx")
-"""In order of preference: VP8 encodes 640x480 in 3 ms on a CPU, x264 in 7 ms; H.264 is for who has no VP8."""
+"""Codecs in order of preference. VP8 encodes 640x480 in 3 ms on a CPU, x264 in 7 ms (2026-11)."""
 
 
 class OfferError(ValueError):
-    """A description that is damaged, or offers nothing that fits."""
+    """An offer that is damaged, or contains no usable video."""
 
 
 class Peer:
-    """One connection. Everything happens on the event loop."""
+    """One connection. Runs on the event loop."""
 
     def __init__(self, *, connect_s: float, silent_s: float, on_close: Callable[[str], None]) -> None:
-        """Prepare.
+        """Create the connection.
 
         Args:
-            connect_s: a peer that is not connected by then is closed.
-            silent_s: one that sends nothing for that long is closed, too: its browser was killed or its cable cut.
-                ICE alone notices after half a minute (RFC 7675, section 5.1).
-            on_close: told once, with the reason: ``left``, ``failed``, ``timeout``, ``silent``, or what `close` was given.
+            connect_s: seconds after which it is closed if it is not established.
+            silent_s: seconds without a packet after which it is closed, since the browser was
+                killed or the cable cut. ICE alone takes half a minute (RFC 7675, section 5.1).
+            on_close: called once, with the reason: ``left``, ``failed``, ``timeout``, ``silent``,
+                or the argument of `close`.
         """
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._connect_s, self._silent_s, self._on_close = connect_s, silent_s, on_close
@@ -44,35 +45,36 @@ class Peer:
         self.pc.on("connectionstatechange", self._state_changed)
 
     async def answer(self, sdp: str, prepare: Callable[[SessionDescription], None]) -> str:
-        """Set the connection up from an offer.
+        """Answer an offer.
 
         Args:
             sdp: the offer.
             prepare: adds transceivers before the offer is applied.
 
         Raises:
-            OfferError: the offer is damaged or offers nothing that fits; the peer is closed.
+            OfferError: the offer is damaged or has no usable video. The peer is closed.
         """
         try:
             prepare(_parsed(sdp))
             await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-            self._leave_sound_out()
+            # Between the two: transceivers exist now, and the answer does not yet.
+            self._reject_audio()
             await self.pc.setLocalDescription(await self.pc.createAnswer())
-        except (
-            Exception
-        ) as error:  # aiortc's parser checks little, and raises anything; the place must be free again
+        except Exception as error:  # aiortc's parser checks little and raises any type
+            # The peer must close in any case, or its place would stay taken.
             await self.close("refused")
             _log.info("event=offer_refused error=%s", type(error).__name__)
             message = str(error) if isinstance(error, OfferError) else "the offer cannot be read"
             raise OfferError(message) from error
-        except BaseException:  # whoever asked went away meanwhile
+        except BaseException:  # the client disconnected meanwhile
             self.begin_close("refused")
             raise
+        # A client that never connects would hold its place.
         self._timer = asyncio.get_running_loop().call_later(self._connect_s, self._timed_out)
         return str(self.pc.localDescription.sdp)
 
     def add_video(self, direction: str, track: MediaStreamTrack | None = None) -> RTCRtpTransceiver:
-        """A video transceiver with our codecs, best first."""
+        """Add a video transceiver with our codecs in order of preference."""
         transceiver = self.pc.addTransceiver("video", direction=direction)
         codecs = RTCRtpSender.getCapabilities("video").codecs
         wanted = [c for name in _CODECS for c in codecs if c.mimeType.lower() == name]
@@ -82,13 +84,13 @@ class Peer:
         return transceiver
 
     def begin_close(self, reason: str) -> asyncio.Task[None]:
-        """Close once; later calls get the same task."""
+        """Start to close the connection. Later calls return the same task."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close(reason))
         return self._closing
 
     async def close(self, reason: str) -> None:
-        """Close and wait for it."""
+        """Close the connection and wait for it."""
         await self.begin_close(reason)
 
     async def _close(self, reason: str) -> None:
@@ -96,7 +98,9 @@ class Peer:
             self._timer.cancel()
         if self._listening is not None:
             self._listening.cancel()
+        # First, so that the place is free even if closing takes long.
         self._on_close(reason)
+        # Not awaited directly: aiortc may hang on a peer that is gone.
         closing = asyncio.ensure_future(self.pc.close())
         done, _ = await asyncio.wait({closing}, timeout=_CLOSE_S)
         if not done:
@@ -113,7 +117,7 @@ class Peer:
             self.begin_close("left" if state == "closed" else "failed")
 
     async def _listen(self) -> None:
-        """Every peer with video reports at least every five seconds or so (RFC 3550, section 6.2)."""
+        """Close the peer when it falls silent. RTCP sends every five seconds (RFC 3550, 6.2)."""
         heard, since_s = -1, 0.0
         while True:
             now_s, before = asyncio.get_running_loop().time(), heard
@@ -130,8 +134,8 @@ class Peer:
         if self.pc.connectionState != "connected":
             self.begin_close("timeout")
 
-    def _leave_sound_out(self) -> None:
-        """Sound stays in the browser; a second picture has no use. aiortc would decode them without end."""
+    def _reject_audio(self) -> None:
+        """Reject audio and further video. aiortc would decode them although nothing reads them."""
         video = [t for t in self.pc.getTransceivers() if t.kind == "video"]
         for transceiver in self.pc.getTransceivers():
             if transceiver.kind != "video" or transceiver is not video[0]:
@@ -139,13 +143,13 @@ class Peer:
 
 
 def _parsed(sdp: str) -> SessionDescription:
-    """The offer, looked at before anything is made of it.
+    """Parse an offer and check its size, before anything is created for it.
 
     Raises:
-        OfferError: no video, or unreasonably long.
+        OfferError: it has no video, or too many parts.
     """
     if not sdp.startswith("v=0"):
-        raise OfferError("the offer is no session description")
+        raise OfferError("the offer is not a session description")
     parsed = SessionDescription.parse(sdp)
     if len(parsed.media) > _MAX_SECTIONS or sdp.count("a=candidate:") > _MAX_CANDIDATES:
         raise OfferError("the offer has too many parts")

@@ -1,4 +1,4 @@
-"""Turn an upload into a picture, or say why not. Nothing is written to disk."""
+"""Decodes uploads and makes thumbnails. Nothing is written to disk."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from mimicam.engine.picture_file import decode_picture
 from mimicam.engine.types import Image
 
 _KEPT_SIDE = 1280
-"""Larger pictures are reduced: the crop is 256 pixels, the canvas at most 960."""
+"""Longest side in pixels. Larger uploads are reduced: the crop is 256 pixels, the canvas 960."""
 _THUMB_SIDE = 192
 _AROUND_FACE = 1.5
-"""Side of a thumbnail over the side of the region that the landmark network looks at."""
+"""Side of a thumbnail divided by the side of the landmark network's region."""
 _JPEG_QUALITY = 88
 
 
 def decode(data: bytes, *, max_pixels: int) -> Image:
-    """An upload as RGB uint8 ``[H, W, 3]``, at most 1280 pixels a side; see `engine.picture_file.decode_picture`.
+    """Decode an upload to RGB uint8 ``[H, W, 3]`` of at most 1280 pixels a side.
 
     Raises:
-        EngineError: not a picture, too many pixels, or cut off.
+        EngineError: it is not a picture, has too many pixels, or is truncated.
     """
     return decode_picture(data, name="this picture", max_pixels=max_pixels, max_side=_KEPT_SIDE)
 
 
 def thumbnail(image: Image, face: Region | None) -> bytes:
-    """A square JPEG around the face, or around the picture's upper middle, where faces are."""
+    """Encode a square JPEG around the face. None: the picture's upper middle is taken."""
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 4

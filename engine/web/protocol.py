@@ -1,96 +1,111 @@
-"""The data channel's messages: ``static/schema.json`` is the contract, and what the server checks against."""
+"""The data channel's messages, and their check against the schema.
+
+``schema.json`` holds the kinds of messages. Its ``settings`` are filled in from the table of
+controls, and so are the query parameters of WHIP in ``openapi.json``.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mimicam.engine.types import EditSettings, Mode, MotionReference
-from mimicam.engine.web.backdrop import Background
+from mimicam.engine.control_row import Control
+from mimicam.engine.web.settings import MessageError, Settings, call_controls
 
 STATIC = Path(__file__).parent / "static"
-SCHEMA: dict[str, Any] = json.loads((STATIC / "schema.json").read_text(encoding="utf-8"))
 MAX_MESSAGE = 4096
-"""Bytes."""
+"""Longest message, in characters."""
+_PORTRAIT = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 64,
+    "description": "id from GET /portraits or POST /portraits",
+}
 
-Badge = Literal["bottom-right", "bottom-left", "top-left", "top-right", "off"]
-Framing = Literal["wide", "square", "tall"]
+
+def _schema_of(row: Control) -> dict[str, Any]:
+    """JSON Schema of one control."""
+    described = {"description": row.help}
+    if isinstance(row.default, bool):
+        return {"type": "boolean", **described}
+    if not row.choices:
+        return {"type": "number", "minimum": row.minimum, "maximum": row.maximum, **described}
+    kind = "integer" if isinstance(row.default, int) else "string"
+    return {"type": kind, "enum": row.values, **described}
 
 
-class MessageError(ValueError):
-    """A message that the schema does not allow; its text goes back to the sender."""
+def _read(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything a person may change during a call; the fields are those of the schema."""
+def _message_schema() -> dict[str, Any]:
+    schema = _read("schema.json")
+    properties = {"portrait": _PORTRAIT, **{row.name: _schema_of(row) for row in call_controls()}}
+    schema["$defs"]["settings"]["properties"] = properties
+    return schema
 
-    portrait: str
-    mode: Literal["exp", "pose", "both"] = "both"
-    expression_gain: float = 1.0
-    pose_gain: float = 1.0
-    expression_motion: Literal["absolute", "relative"] = "absolute"
-    pose_motion: Literal["absolute", "relative"] = "relative"
-    mirror: bool = True
-    framing: Framing = "wide"
-    height: int = 480
-    background: Background = "kept"
-    badge: Badge = "bottom-right"
-    standby: bool = False
-    measure: bool = False
 
-    def edit(self) -> EditSettings:
-        """The part that the pipeline calls edit settings."""
-        return EditSettings(
-            mode=Mode(self.mode), expression_gain=self.expression_gain, pose_gain=self.pose_gain,
-            mirror=self.mirror, expression_motion=MotionReference(self.expression_motion),
-            pose_motion=MotionReference(self.pose_motion),
-        )  # fmt: skip
+SCHEMA = _message_schema()
+"""JSON Schema of all messages, returned by ``GET /schema.json``."""
+SETTINGS: dict[str, dict[str, Any]] = SCHEMA["$defs"]["settings"]["properties"]
 
-    def size(self) -> tuple[int, int]:
-        """Width and height of the result, both even."""
-        long = round(self.height * 4 / 6) * 2
-        shapes = {"wide": (long, self.height), "square": (self.height,) * 2, "tall": (self.height, long)}
-        return shapes[self.framing]
 
-    def changed(self, changes: Mapping[str, Any]) -> Settings:
-        """With some fields replaced.
+def openapi() -> dict[str, Any]:
+    """Describe the routes: ``openapi.json`` with the query parameters of WHIP."""
+    described = _read("openapi.json")
+    described["paths"]["/whip"]["post"]["parameters"] = [
+        {"name": name, "in": "query", "required": False, "description": schema["description"],
+         "schema": {key: value for key, value in schema.items() if key != "description"}}
+        for name, schema in SETTINGS.items()
+    ]  # fmt: skip
+    return described
 
-        Raises:
-            MessageError: the schema does not allow them.
-        """
-        check(changes, SCHEMA["$defs"]["settings"], "settings")
-        return replace(self, **changes)
 
-    def within(self, modes: Sequence[Mode]) -> Settings:
-        """These settings, for a model that can be driven in ``modes``.
+def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Replace some settings.
 
-        Raises:
-            MessageError: the mode is none of them.
-        """
-        if Mode(self.mode) in modes:
-            return self
-        able = " or ".join(mode.value for mode in modes)
-        raise MessageError(f"this model cannot be driven in mode {self.mode}: use {able}")
+    Raises:
+        MessageError: the schema does not allow the changes.
+    """
+    check(changes, SCHEMA["$defs"]["settings"], "settings")
+    return settings.with_values(changes)
+
+
+def from_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """Read settings from the query of an address, where every value is text.
+
+    Raises:
+        MessageError: a number or switch is written in another way than in JSON.
+    """
+    return {name: _from_text(query[name], schema, name) for name, schema in SETTINGS.items() if name in query}
+
+
+def _from_text(text: str, schema: Mapping[str, Any], name: str) -> Any:
+    if schema["type"] == "string":
+        return text
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{name} must be of type {schema['type']}") from error
 
 
 def parse(text: str | bytes) -> dict[str, Any]:
-    """A message to the server.
+    """Parse a message to the server.
 
     Raises:
-        MessageError: too long, no JSON, or not in the schema.
+        MessageError: it is too long, not JSON, or does not fit the schema.
     """
     if not isinstance(text, str):
-        raise MessageError("messages are text, this one is binary")
+        raise MessageError("a message must be text, this one is binary")
     if len(text) > MAX_MESSAGE:
         raise MessageError(f"a message may have {MAX_MESSAGE} characters, this one has {len(text)}")
     try:
         message = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise MessageError("the message is no JSON") from error
+        raise MessageError("the message is not JSON") from error
     kinds = {kind["properties"]["type"]["const"]: kind for kind in SCHEMA["$defs"]["to_server"]["oneOf"]}
     kind = message.get("type") if isinstance(message, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
@@ -100,10 +115,10 @@ def parse(text: str | bytes) -> dict[str, Any]:
 
 
 def check(value: Any, schema: Mapping[str, Any], where: str) -> None:
-    """Hold a value against the parts of JSON Schema that ``schema.json`` uses.
+    """Validate a value by the parts of JSON Schema that ``schema.json`` uses.
 
     Raises:
-        MessageError: with the place and the rule.
+        MessageError: names the place and the rule.
     """
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]]
@@ -144,8 +159,8 @@ def _check_type(value: Any, kind: str | None, where: str) -> None:
 
 def _check_range(value: float, low: float | None, high: float | None, where: str) -> None:
     if (low is not None and value < low) or (high is not None and value > high):
-        raise MessageError(f"{where} must lie in {low}..{high}")
+        raise MessageError(f"{where} must lie in {low:g}..{high:g}")
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""Run the application until it is asked to stop; on a thread of its own when something else has the main one."""
+"""Runs the application until it is stopped, on the main thread or on one of its own."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from aiohttp import web
 from mimicam.engine.concurrency.threads import Worker
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web.app import CODES, STUDIO, make_app
-from mimicam.engine.web.book import PortraitBook
-from mimicam.engine.web.guard import OneTimeCodes
+from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.studio import Studio
 
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
 _LINGER_S = 1.0
-"""For how long the rest of a refused upload is read and thrown away, so that the sender gets to see the answer."""
+"""Seconds for which the rest of a refused upload is read, so that its sender gets the answer."""
 
 
 class Server:
-    """One listening application. `serve` is for an event loop; `start` and `stop` put that loop on a thread."""
+    """One listening application. `serve` runs in an event loop, `start` and `stop` use a thread."""
 
     def __init__(
         self,
         options: Options,
-        room: Room | None,
-        book: PortraitBook | None,
+        pool: FramePathPool | None,
+        library: PortraitLibrary | None,
         *,
         tls: ssl.SSLContext | None = None,
         on_ready: Callable[[Server], None] = lambda _: None,
     ) -> None:
-        """Prepare.
+        """Prepare the server. It does not listen yet.
 
         Args:
-            options: port 0 takes a free one; `options` then says which.
-            room: lends pipelines; None for a server that only shows what is published.
-            book: portraits; None likewise.
-            tls: makes it HTTPS.
-            on_ready: called on the loop once requests are accepted.
+            options: with port 0 a free one is taken, which `options` then contains.
+            pool: lends pipelines. None: the server only shows results of a program.
+            library: the portraits. None where ``pool`` is.
+            tls: context for HTTPS.
+            on_ready: called on the event loop once requests are accepted.
         """
-        self.options, self._room, self._book, self._tls = options, room, book, tls
+        self.options, self._pool, self._library, self._tls = options, pool, library, tls
         self._on_ready = on_ready
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -61,12 +61,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Without token."""
+        """Address of the page, without token."""
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         return f"{'https' if self.options.secure else 'http'}://{host}:{self.options.port}"
 
     def one_time_url(self) -> str:
-        """Address that opens the page once, within a minute: for a browser's command line. The server accepts requests."""
+        """Address that opens the page once, within a minute. Requires a started server."""
         assert self._codes is not None, "a server that accepts requests has codes"
         return f"{self.url}/?code={self._codes.make()}"
 
@@ -79,8 +79,8 @@ class Server:
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         listener = self._listener()
         self.options = replace(self.options, port=listener.getsockname()[1])
-        app = make_app(self.options, self._room, self._book)
-        # No access log: its lines would hold the token. Who goes on sending after a refusal is listened to briefly.
+        app = make_app(self.options, self._pool, self._library)
+        # No access log, since its lines would contain the token. Lingering: see `_LINGER_S`.
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, lingering_time=_LINGER_S)
         await runner.setup()
         try:
@@ -94,9 +94,9 @@ class Server:
             await runner.cleanup()
 
     def ask_to_stop(self) -> None:
-        """From any thread. Asked twice, it waits for nobody any more."""
+        """Drain and stop, from any thread. The second request ends the draining."""
         if self.loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped already
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so the server has stopped
                 self.loop.call_soon_threadsafe(self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:
@@ -110,7 +110,7 @@ class Server:
         asyncio.run(self._until_signal())
 
     def start(self) -> None:
-        """Serve on a thread; returns when requests are accepted.
+        """Serve on a thread. Returns once requests are accepted.
 
         Raises:
             EngineError: the address cannot be used.
@@ -122,7 +122,7 @@ class Server:
         self._worker.raise_error()
 
     def on_loop(self, work: Callable[[], None]) -> None:
-        """Do something on the started server's event loop, and wait for it."""
+        """Run a function on the event loop of a started server, and wait for it."""
 
         async def there() -> None:
             work()
@@ -131,7 +131,7 @@ class Server:
         asyncio.run_coroutine_threadsafe(there(), self.loop).result(_STOP_LIMIT_S)
 
     def stop(self) -> None:
-        """End the thread of `start`."""
+        """Stop the server, and join the thread of `start`."""
         self.ask_to_stop()
         if self._worker is not None:
             self._worker.join(_STOP_LIMIT_S + self.options.drain_s)
@@ -140,10 +140,10 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in filter(None, (signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGHUP", None))):
             if number not in (signal.SIGTERM, signal.SIGINT) and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # nohup
+                continue  # started by nohup
             try:
                 loop.add_signal_handler(number, self.ask_to_stop)
-            except NotImplementedError:  # Windows: there the handler runs between bytecodes
+            except NotImplementedError:  # Windows, where the handler runs between bytecodes
                 signal.signal(number, lambda *_: self.ask_to_stop())
         await self.serve()
 
@@ -151,7 +151,8 @@ class Server:
         host, port = self.options.host, self.options.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
-        if hasattr(socket, "SO_REUSEPORT"):  # not on Windows, where SO_REUSEADDR would share the port
+        # Not on Windows, where SO_REUSEADDR would share the port.
+        if hasattr(socket, "SO_REUSEPORT"):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

@@ -1,4 +1,4 @@
-"""``mimicam run --sink webrtc``: shows results of any source to browsers and WHEP players."""
+"""The sink ``webrtc``: sends results to browsers and WHEP players."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 from mimicam.engine.errors import EngineError
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import Frame
-from mimicam.engine.web.badge import BadgePainter
 from mimicam.engine.web.command import require_webrtc
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.protocol import Badge
+from mimicam.engine.web.settings import Badge
+from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 
 class WebRtcSink:
-    """See `engine.sinks.Sink`. Listens on this machine only; the link is on ``url`` once it is open."""
+    """See `engine.sinks.Sink`. Listens on this machine only, at ``url`` once it is open."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class WebRtcSink:
         token: str | None = None,
         on_url: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare; nothing listens yet.
+        """Prepare the server. It does not listen yet.
 
         Args:
             port: 0 takes a free one.
-            badge: where "synthetic" stands, or ``off``.
-            token: opens the page; by default a new one.
-            on_url: told the page's address once it is open.
+            badge: corner of the word "synthetic", or ``off``.
+            token: secret of the page. None makes a new one.
+            on_url: called with the page's address once it is open.
 
         Raises:
             EngineError: the webrtc extra is missing.
@@ -41,15 +41,15 @@ class WebRtcSink:
         from mimicam.engine.web.server import Server
 
         self.name, self.main_thread, self.stop_limit_s = "webrtc", False, STOP_LIMIT_S
-        self._badge, self._where = BadgePainter(), badge
+        self._label, self._where = SyntheticLabel(), badge
         options = Options(port=port) if token is None else Options(port=port, token=token)
         self._server = Server(options, None, None)
         self._on_url = on_url
         self.url = ""
-        """Page of the result, with a view key instead of the token."""
+        """Address of the result's page, with a view key instead of the token."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:  # noqa: ARG002 - the sinks' contract
-        """Listen.
+        """Start to listen.
 
         Raises:
             EngineError: the port is taken, or the size is odd.
@@ -57,30 +57,30 @@ class WebRtcSink:
         if size[0] % 2 or size[1] % 2:
             raise EngineError(f"a browser needs even sides, got {size[0]}x{size[1]}: choose another --size")
         self._server.start()
-        self._server.on_loop(self._take_stage)
+        self._server.on_loop(self._open_broadcast)
         self._on_url(self.url)
 
-    def _take_stage(self) -> None:
+    def _open_broadcast(self) -> None:
         studio = self._server.studio
         assert studio is not None, "a started server has one"
-        self._stage, key = studio.publish_to(studio.new_identity())
+        self._broadcast, key = studio.publish_to(studio.new_identity())
         self.url = f"{self._server.url}/view#{key}"
 
     def write(self, frame: Frame) -> None:
-        """Show one frame to everybody who watches."""
-        from mimicam.engine.web.stage import Result
+        """Send one frame to all viewers."""
+        from mimicam.engine.web.broadcast import Result
 
         image = frame.image
         if self._where != "off":
             image = image.copy()  # other sinks share the frame
-            self._badge(image, self._where)
-        self._stage.publish(
+            self._label(image, self._where)
+        self._broadcast.publish(
             Result(yuv=cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), captured_ns=frame.captured_ns)
         )
 
     def poll(self) -> None:
-        """Nothing to look after: viewers have a thread of their own."""
+        """Do nothing, since the server has its own thread."""
 
     def close(self) -> None:
-        """Hang up and stop listening."""
+        """Hang up on all viewers and stop the server."""
         self._server.stop()

@@ -1,4 +1,4 @@
-"""All calls and viewers of one server, and how many there may be."""
+"""All calls and viewers of one server, and their limits."""
 
 from __future__ import annotations
 
@@ -11,91 +11,96 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from mimicam.engine.web.book import PortraitBook
-from mimicam.engine.web.call import Call, Tools, load
-from mimicam.engine.web.call_worker import Shown
-from mimicam.engine.web.keys import Keys
+from mimicam.engine.web.broadcast import ResultBroadcast
+from mimicam.engine.web.call import Call, CallServices, load
+from mimicam.engine.web.call_worker import CallState
 from mimicam.engine.web.options import Options
 from mimicam.engine.web.peer import OfferError, Peer
-from mimicam.engine.web.protocol import Settings
-from mimicam.engine.web.rooms import Room
-from mimicam.engine.web.stage import Stage
+from mimicam.engine.web.pipeline_pool import FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
+from mimicam.engine.web.protocol import changed
+from mimicam.engine.web.settings import Settings
+from mimicam.engine.web.view_keys import ViewKeys
 
-_FORGET_STAGE_S = 600.0
-_MAX_STAGES = 256
+_FORGET_AFTER_S = 600.0
+_MAX_BROADCASTS = 256
 _log = logging.getLogger(__name__)
 
 
-class Full(Exception):  # noqa: N818 - a state, not a fault
-    """There is no room for one more."""
+class TooManyCalls(Exception):  # noqa: N818 - a state, not an error of ours
+    """All cameras' places are taken."""
 
 
-class Taken(Exception):  # noqa: N818 - a state, not a fault
-    """The same person opened another call meanwhile."""
+class TooManyViewers(Exception):  # noqa: N818 - a state, not a fault
+    """All viewers' places are taken."""
+
+
+class CallSuperseded(Exception):  # noqa: N818 - a state, not a fault
+    """A newer call with the same key replaced this one."""
 
 
 class Draining(Exception):  # noqa: N818 - a state, not a fault
-    """The server is about to stop."""
+    """The server is stopping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """A call that has begun."""
+class StartedCall:
+    """A call that has started, with its answer and keys."""
 
     call: Call
     sdp: str
-    """The answer."""
+    """Answer to the offer."""
     own: str
-    """Key with which the same person takes this stage again after a break."""
+    """Key with which the same person resumes this call's broadcast after a break."""
     view: str
-    """Key for viewers, OBS among them."""
+    """Key for viewers such as OBS."""
 
 
 class Studio:
-    """Lives on one event loop."""
+    """Starts and ends calls and viewers. Belongs to one event loop."""
 
-    def __init__(self, options: Options, room: Room | None, book: PortraitBook | None) -> None:
-        """Without room and book there are no calls: it only shows what a program publishes."""
+    def __init__(self, options: Options, pool: FramePathPool | None, library: PortraitLibrary | None) -> None:
+        """Without pool and library there are no calls, only results that a program publishes."""
         self._options = options
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="studio")
-        self._tools: Tools | None = None
-        if room is not None and book is not None:
-            self._tools = Tools(
-                room=room, book=book, executor=self._executor, limits=options.limits,
+        self._services: CallServices | None = None
+        if pool is not None and library is not None:
+            self._services = CallServices(
+                pool=pool, library=library, executor=self._executor, limits=options.limits,
                 calls=lambda: len(self._calls),
             )  # fmt: skip
-        self._keys = Keys(options.token)
-        self._stages: dict[str, Stage] = {}
+        self._keys = ViewKeys(options.token)
+        self._broadcasts: dict[str, ResultBroadcast] = {}
         self._calls: dict[str, Call] = {}
         self._viewers: dict[str, Peer] = {}
         self._pending: Counter[str] = Counter()
-        """Offers that are being looked at, by identity; they count as calls."""
+        """Offers that are being answered, by identity. They count as calls."""
         self._newest_push = ""
-        """Identity of the last WHIP call or published stage, which WHEP shows when it is given no key."""
+        """Identity of the last WHIP call or program. WHEP shows it if no key is given."""
         self.draining = False
         self._drained_by_s = 0.0
         self.ended: Counter[str] = Counter()
-        """Why calls ended."""
+        """Number of ended calls by reason."""
 
     @property
     def executor(self) -> ThreadPoolExecutor:
-        """For slow work of the handlers."""
+        """Runs slow work of the handlers."""
         return self._executor
 
     @property
     def calls(self) -> list[Call]:
-        """Running ones."""
+        """List the running calls."""
         return list(self._calls.values())
 
     @property
     def viewers(self) -> int:
-        """Result-only connections."""
+        """Number of result-only connections."""
         return len(self._viewers)
 
     @property
     def shows_driver(self) -> bool:
-        """Results are the drivers' own pictures, so nobody else may see them."""
-        return self._tools is not None and self._tools.room.shows_driver
+        """Whether results are the drivers' own pictures, which only they may see."""
+        return self._services is not None and self._services.pool.shows_driver
 
     async def start_call(
         self,
@@ -104,46 +109,48 @@ class Studio:
         own: str | None = None,
         settings: Mapping[str, Any] | None = None,
         sends: bool = True,
-    ) -> Started:
+    ) -> StartedCall:
         """Answer a driver's offer.
 
         Args:
             sdp: the offer.
-            own: key of an earlier call, to take its stage (and end it, if it still runs).
-            settings: to begin with; the rest is default.
-            sends: give the result back on the same connection.
+            own: key of an earlier call. Its broadcast is resumed, and the call ended if it runs.
+            settings: initial values by name. The others are the server's defaults.
+            sends: whether the result goes back on the same connection.
 
         Raises:
-            Full: too many calls.
-            Taken: a newer offer with the same key came meanwhile.
+            TooManyCalls: all places are taken.
+            CallSuperseded: a newer offer with the same key came meanwhile.
             Draining: the server stops.
-            MessageError: settings that the schema does not allow, or an unknown portrait.
+            MessageError: the settings do not fit the schema, or the portrait is unknown.
             EngineError: the portrait cannot be enrolled.
             OfferError: the offer is damaged.
         """
-        tools = self._tools
-        assert tools is not None, "a server without camera has no route for calls"
+        services = self._services
+        assert services is not None, "a server without camera has no route for calls"
         identity = (self._keys.identity("own", own) if own else None) or self._keys.new_identity()
         if self.draining:
             raise Draining
+        # A set of identities: an offer that replaces a call needs no further place.
         if len({*self._calls, *self._pending, identity}) > self._options.limits.calls:
-            raise Full
+            raise TooManyCalls
         self._pending[identity] += 1
         try:
-            shown = await self._shown(tools, settings or {})
+            state = await self._initial_state(services, settings or {})
             while (
                 running := self._calls.get(identity)
-            ) is not None:  # also one that came while that was closed
+            ) is not None:  # also one that started while another was closed
                 await running.close("taken")
-            call = self._calls[identity] = self._new_call(tools, identity, shown, sends)
+            call = self._calls[identity] = self._new_call(services, identity, state, sends)
         finally:
             self._pending[identity] -= 1
-            self._pending += Counter()  # forgets those at zero
+            self._pending += Counter()  # drops counts of zero
+        # From here on the call holds its place itself, and gives it back when it ends.
         answer = await self._answered(call, sdp)
         if not sends:
             self._newest_push = identity
         _log.info("event=call_started calls=%d", len(self._calls))
-        return Started(
+        return StartedCall(
             call=call, sdp=answer, own=self._keys.key("own", identity), view=self._keys.key("view", identity)
         )
 
@@ -152,14 +159,14 @@ class Studio:
 
         Args:
             sdp: the offer.
-            view: key of the stage; None is the newest that was pushed by WHIP or a program.
+            view: key of the result. None: the newest of WHIP or of a program.
 
         Returns:
             The viewer's id, and the answer.
 
         Raises:
-            KeyError: no such stage.
-            Full: too many viewers.
+            KeyError: there is no such result.
+            TooManyViewers: all places are taken.
             Draining: the server stops.
             OfferError: the offer is damaged.
         """
@@ -169,9 +176,9 @@ class Studio:
         if self.draining:
             raise Draining
         if len(self._viewers) >= self._options.limits.viewers:
-            raise Full
+            raise TooManyViewers
         name = self._keys.new_identity()
-        track = self.stage(identity).viewer()
+        track = self.broadcast(identity).viewer()
 
         def closed(reason: str) -> None:
             self._viewers.pop(name, None)
@@ -186,42 +193,42 @@ class Studio:
         return name, answer
 
     async def stop_viewer(self, name: str) -> bool:
-        """Hang up on a viewer. False: there is none of that id."""
+        """Hang up on a viewer. Returns whether there was one with that id."""
         peer = self._viewers.get(name)
         if peer is not None:
             await peer.close("hung_up")
         return peer is not None
 
     async def stop_call(self, own: str) -> bool:
-        """End a call. False: there is none with that key."""
+        """End a call. Returns whether there was one with that key."""
         call = self._calls.get(self._keys.identity("own", own) or "")
         if call is not None:
             await call.close("hung_up")
         return call is not None
 
     def is_view_key(self, key: str) -> bool:
-        """Whether we made it."""
+        """Whether this server made the key."""
         return self._keys.identity("view", key) is not None
 
-    def publish_to(self, identity: str) -> tuple[Stage, str]:
-        """A stage for results that a program brings, and its view key; WHEP shows it by default."""
+    def publish_to(self, identity: str) -> tuple[ResultBroadcast, str]:
+        """Broadcast for the results of a program, and its view key. WHEP shows it by default."""
         self._newest_push = identity
-        return self.stage(identity), self._keys.key("view", identity)
+        return self.broadcast(identity), self._keys.key("view", identity)
 
     def new_identity(self) -> str:
-        """For `publish_to`."""
+        """Return a new identity for `publish_to`."""
         return self._keys.new_identity()
 
-    def stage(self, identity: str) -> Stage:
-        """The stage of an identity, made when it is first asked for."""
-        found = self._stages.get(identity)
+    def broadcast(self, identity: str) -> ResultBroadcast:
+        """Broadcast of an identity, made at its first use."""
+        found = self._broadcasts.get(identity)
         if found is None:
-            self._forget_stages()
-            found = self._stages[identity] = Stage(asyncio.get_running_loop())
+            self._forget_broadcasts()
+            found = self._broadcasts[identity] = ResultBroadcast(asyncio.get_running_loop())
         return found
 
     async def drain(self) -> None:
-        """No more newcomers; tell everybody, wait a little, then close everything."""
+        """Refuse new calls, notify the running ones, wait, then close everything."""
         self.draining = True
         for call in self.calls:
             call.send({"type": "bye", "reason": "drain"})
@@ -231,7 +238,7 @@ class Studio:
         await self.close()
 
     def hurry(self) -> None:
-        """Drain no longer."""
+        """End the waiting of `drain`."""
         self._drained_by_s = 0.0
 
     async def close(self) -> None:
@@ -241,44 +248,46 @@ class Studio:
         await asyncio.gather(*(c.close("drain") for c in self.calls), *(p.close("drain") for p in peers))
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _shown(self, tools: Tools, changes: Mapping[str, Any]) -> Shown:
-        settings = Settings(portrait=tools.book.default).changed(changes).within(tools.room.modes)
-        return Shown(settings=settings, portrait=await load(tools, settings))
+    async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
+        first = Settings(portrait=services.library.default, edit=self._options.edit)
+        settings = changed(first, changes).require_mode(services.pool.modes)
+        return CallState(settings=settings, portrait=await load(services, settings))
 
     async def _answered(self, call: Call, sdp: str) -> str:
-        """The answer of a call that is still wanted when it is there."""
+        """Answer of a call, unless the call was replaced or the server stopped meanwhile."""
         try:
             answer = await call.answer(sdp)
         except OfferError:
             if self.draining:
                 raise Draining from None
-            if call.ended == "taken":  # by the next offer of the same person
-                raise Taken from None
+            if call.ended == "taken":  # by the next offer with the same key
+                raise CallSuperseded from None
             raise
         if self.draining:
             await call.close("drain")
             raise Draining
         return answer
 
-    def _new_call(self, tools: Tools, identity: str, shown: Shown, sends: bool) -> Call:
+    def _new_call(self, services: CallServices, identity: str, state: CallState, sends: bool) -> Call:
         def closed(call: Call, reason: str) -> None:
+            # Not if a newer call with the same key has taken its place.
             if self._calls.get(identity) is call:
                 del self._calls[identity]
             self.ended[reason] += 1
             seconds = time.monotonic() - call.began_s
             _log.info("event=call_ended reason=%s seconds=%.1f calls=%d", reason, seconds, len(self._calls))
 
-        return Call(tools, self.stage(identity), shown, sends=sends, on_close=closed)
+        return Call(services, self.broadcast(identity), state, sends=sends, on_close=closed)
 
-    def _forget_stages(self) -> None:
-        """Old ones without call and viewers; all such if there are too many."""
+    def _forget_broadcasts(self) -> None:
+        """Drop old broadcasts without call and viewers, or all such if there are too many."""
         now_s = time.monotonic()
-        crowded = len(self._stages) >= _MAX_STAGES
-        for identity, stage in list(self._stages.items()):
-            idle = not stage.viewers and identity not in self._calls and identity != self._newest_push
-            if idle and (crowded or now_s - stage.used_s > _FORGET_STAGE_S):
-                del self._stages[identity]
+        crowded = len(self._broadcasts) >= _MAX_BROADCASTS
+        for identity, broadcast in list(self._broadcasts.items()):
+            idle = not broadcast.viewers and identity not in self._calls and identity != self._newest_push
+            if idle and (crowded or now_s - broadcast.used_s > _FORGET_AFTER_S):
+                del self._broadcasts[identity]
 
 
 def void(_: object) -> None:
-    """Forget a value where a callback must return nothing."""
+    """Discard a value, where a callback must return None."""

@@ -1,8 +1,8 @@
-"""A number painted across the top of a picture, to measure how old a picture is when it is seen.
+"""A number painted across the top of a picture, to measure frame age.
 
-Sixteen cells side by side: white, black, twelve bits of the number (lowest first), even parity, black.
-Cells are as wide as a sixteenth of the picture and as high as a twelfth, so codecs and scaling leave them
-readable. The page paints and reads the same code (``static/timecode.js``).
+Sixteen cells side by side: white, black, twelve bits of the number (lowest first), even parity,
+black. A cell is a sixteenth of the picture wide and a twelfth high, so that it survives codecs and
+scaling. The page paints and reads the same code (``static/timecode.js``).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mimicam.engine.types import Image
 CELLS = 16
 BITS = 12
 _STRIP = 12
-"""The strip's height is the picture's divided by this."""
+"""Height of the picture divided by the height of the strip."""
 _CONTRAST = 60
-"""Grey levels between white and black below which there is no code."""
+"""Grey levels between white and black. Less means that there is no code."""
 
 
 def read(image: Image) -> int | None:
-    """The number in a picture, uint8 ``[H, W, 3]``; None when it has none or it is damaged."""
+    """Read the number in uint8 ``[H, W, 3]``. None: there is none, or it is damaged."""
     height, width = image.shape[:2]
     if height < _STRIP * 2 or width < CELLS * 2:
         return None

@@ -21,8 +21,8 @@ OPTIONS = {
         "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop",
     },
     "render": {
-        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_motion", "pose_motion",
-        "aligned",
+        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
+        "expression_motion", "pose_motion", "mirror", "aligned",
     },
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},

@@ -132,9 +132,9 @@ def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     tensors = [torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1)[None], np.float32)) for m in maps]
     texture, numbers = torch.from_numpy(scene.texture.copy())[None], torch.from_numpy(scene.numbers())[None]
     width, height = scene.size
-    want = warp_composite(texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8))[
-        0
-    ].numpy()
+    want = warp_composite(
+        texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    )[0].numpy()
     got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
     # OpenCV samples to a 32nd of a pixel; what lies outside the crop is told cell by cell.

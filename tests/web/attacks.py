@@ -1,6 +1,6 @@
-"""Clients that mean harm, in a process of their own: ``python -m tests.web.attacks NAME URL TOKEN``.
+"""Malicious clients, run as ``python -m tests.web.attacks NAME URL TOKEN``.
 
-Each prints one JSON line: the statuses it got, and how many bytes it managed to send.
+Each prints a JSON line with the statuses that it received and the bytes that it sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BLOCK = bytes(1 << 20)
 
 
 class Client:
-    """Speaks HTTP by hand, so that it can break its rules."""
+    """A raw HTTP client that can violate the protocol."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
@@ -41,7 +41,7 @@ class Client:
         return socket.create_connection(self.address, timeout=60)
 
     def status(self, connection: socket.socket) -> int:
-        """Of the answer; 0 when the server hung up without one."""
+        """Status of the answer, 0 if the server hung up without one."""
         try:
             line = connection.makefile("rb").readline()
         except OSError:
@@ -59,7 +59,7 @@ class Client:
 
 
 def _pour(client: Client, head: bytes, blocks: Iterator[bytes]) -> tuple[list[int], int]:
-    """Send without listening until the server hangs up or all is sent."""
+    """Send without reading, until the server hangs up or all is sent."""
     sent = 0
     with client.connect() as connection:
         connection.sendall(head)
@@ -72,20 +72,20 @@ def _pour(client: Client, head: bytes, blocks: Iterator[bytes]) -> tuple[list[in
 
 
 def declared_upload(client: Client) -> tuple[list[int], int]:
-    """Two gigabytes that say so, sent whatever the server answers."""
+    """Announce two gigabytes, and send them whatever the server answers."""
     head = client.head("POST", "/portraits", Content_Type="image/png", Content_Length=str(TWO_GIGABYTES))
     return _pour(client, head, (_BLOCK for _ in range(TWO_GIGABYTES // len(_BLOCK))))
 
 
 def hidden_upload(client: Client) -> tuple[list[int], int]:
-    """Two gigabytes in chunks that do not say how many will come."""
+    """Send two gigabytes in chunks, without a length."""
     head = client.head("POST", "/portraits", Content_Type="image/png", Transfer_Encoding="chunked")
     chunk = f"{len(_BLOCK):x}\r\n".encode() + _BLOCK + b"\r\n"
     return _pour(client, head, (chunk for _ in range(TWO_GIGABYTES // len(_BLOCK))))
 
 
 def bombs(client: Client) -> tuple[list[int], int]:
-    """Small files that declare, or decode to, gigabytes; sixteen at a time."""
+    """Upload small files that decode to gigabytes, sixteen at a time."""
     files = [_png(60_000, 60_000), _png(20_000, 20_000), _png(65_535, 1), _png(4_900, 4_890)] * 4
     with ThreadPoolExecutor(16) as pool:
         return list(pool.map(lambda body: client.post("/portraits", "image/png", body), files)), sum(
@@ -103,7 +103,7 @@ def _png(width: int, height: int) -> bytes:
 
 
 def thousand_offers(client: Client) -> tuple[list[int], int]:
-    """A thousand malformed ones, thirty at a time."""
+    """Send a thousand malformed offers, thirty at a time."""
     body = json.dumps(
         {"sdp": "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=candidate:\r\n", "type": "offer"}
     ).encode()
@@ -113,7 +113,7 @@ def thousand_offers(client: Client) -> tuple[list[int], int]:
 
 
 def slow_readers(client: Client) -> tuple[list[int], int]:
-    """Two hundred that ask again and again and never read, and as many that never finish their headers."""
+    """Open 200 connections that never read, and 200 that never finish their headers."""
     held = []
     for n in range(400):
         connection = client.connect()

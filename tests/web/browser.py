@@ -1,4 +1,4 @@
-"""A real Chromium with a painted camera, and a server on a thread, for tests of the page."""
+"""Chromium with a painted camera and a server on a thread, for tests of the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.pipeline import PipelineStatus
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.types import EditSettings, Frame
 from mimicam.engine.web import timecode
-from mimicam.engine.web.book import PortraitBook
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.rooms import NullRoom, Room
+from mimicam.engine.web.pipeline_pool import EchoPath, EchoPool, FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.server import Server
 from tests.web.conftest import OPTIONS
 
@@ -33,11 +32,11 @@ _FLAGS = (
 )  # fmt: skip
 
 _SMALL = "localStorage['mimicam.settings'] ??= JSON.stringify({height: 256})"
-"""Small results unless the page was told otherwise."""
+"""Makes results small, unless a test sets another height."""
 
 
 def chromium_path() -> str:
-    """Where Chromium is; skips the test when it or playwright is missing."""
+    """Path of Chromium. Skips the test if it or playwright is missing."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
     named = os.environ.get("MIMICAM_CHROMIUM", "")
     for name in (named, "chromium", "chromium-browser", "google-chrome"):
@@ -48,9 +47,9 @@ def chromium_path() -> str:
 
 
 def write_painted_camera(path: Path) -> None:
-    """Small pictures with a counter, ten a second, as the Y4M file that Chromium plays as its camera.
+    """Write small pictures with a counter, ten a second, as a Y4M file for Chromium's camera.
 
-    Small and slow, so that the tests also pass where a core has other work.
+    Small and slow, so that the tests also pass on a busy machine.
     """
     with path.open("wb") as file:
         file.write(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420jpeg\n")
@@ -63,7 +62,7 @@ def write_painted_camera(path: Path) -> None:
 
 @contextmanager
 def browser_with(camera: Path) -> Iterator[Any]:
-    """Chromium with a file as its camera; permissions are asked for, and tests grant them."""
+    """Start Chromium with a file as its camera. Tests grant the permissions."""
     path = chromium_path()
     from playwright.sync_api import sync_playwright
 
@@ -77,7 +76,7 @@ def browser_with(camera: Path) -> Iterator[Any]:
             browser.close()
 
 
-class TintRoom(NullRoom):
+class TintPool(EchoPool):
     """Results in the portrait's colour, with the driver's brightness in the middle."""
 
     shows_driver = False
@@ -86,16 +85,7 @@ class TintRoom(NullRoom):
         return _TintPath(size, edit, portrait)
 
 
-@dataclass(slots=True)
-class _TintPath:
-    size: tuple[int, int]
-    edit: EditSettings
-    portrait: Portrait
-    standby: bool = False
-
-    def observe(self, frame: Frame) -> Frame:
-        return frame
-
+class _TintPath(EchoPath):
     def draw(self, frame: Frame) -> Frame:
         image = np.empty((self.size[1], self.size[0], 3), np.uint8)
         image[:] = self.portrait.picture[0, 0] if not self.standby else 0
@@ -103,27 +93,14 @@ class _TintPath:
         image[middle, : self.size[0] // 4] = int(frame.image[100:].mean())
         return replace(frame, image=image)
 
-    def set_edit(self, edit: EditSettings) -> None:
-        self.edit = edit
-
-    def set_portrait(self, portrait: Portrait) -> None:
-        self.portrait = portrait
-
-    def calibrate(self) -> None: ...
-
-    def set_standby(self, on: bool) -> None:
-        self.standby = on
-
-    @property
-    def status(self) -> PipelineStatus:
-        return PipelineStatus(face="tracking", backend="test", stages={})
-
 
 @contextmanager
-def serving(folder: Path, *, room: Room | None = None, options: Options = OPTIONS) -> Iterator[Server]:
-    """A server on a thread of its own."""
-    room = room or TintRoom()
-    server = Server(options, room, PortraitBook(room, folder=folder))
+def serving(
+    folder: Path, *, pool: FramePathPool | None = None, options: Options = OPTIONS
+) -> Iterator[Server]:
+    """Run a server on a thread."""
+    pool = pool or TintPool()
+    server = Server(options, pool, PortraitLibrary(pool, folder=folder))
     server.start()
     try:
         yield server
@@ -132,7 +109,7 @@ def serving(folder: Path, *, room: Room | None = None, options: Options = OPTION
 
 
 class Page:
-    """A page of the studio, what it complained about, and short ways to look at it."""
+    """A page of the studio with its console errors, and helpers to inspect it."""
 
     def __init__(self, browser: Any, server: Server, *, camera: bool = True, **context: Any) -> None:
         self.server = server
@@ -155,13 +132,13 @@ class Page:
         return self
 
     def settings(self) -> Any:
-        """Of the newest call, on the server."""
+        """Settings of the newest call on the server."""
         studio = self.server.studio
         assert studio is not None
         return studio.calls[-1].settings
 
     def colour(self, selector: str = "#result") -> tuple[int, int, int]:
-        """Of the result's lower right part, RGB, as it is decoded."""
+        """RGB of a pixel in the lower right part of the decoded result."""
         script = """(selector) => { const video = document.querySelector(selector);
             const canvas = new OffscreenCanvas(64, 48); const context = canvas.getContext('2d');
             context.drawImage(video, 0, 0, 64, 48); return [...context.getImageData(44, 30, 1, 1).data]; }"""
@@ -176,7 +153,7 @@ class Page:
         )
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
-        """Look again and again; the page goes on meanwhile."""
+        """Poll a condition while the page runs."""
         end_s = time.monotonic() + PATIENCE_S
         while not holds():
             assert time.monotonic() < end_s, f"waited in vain until {what}"

@@ -34,7 +34,7 @@ class Painted(VideoStreamTrack):
 
 
 class Driver:
-    """What the page does, in Python."""
+    """Makes a call as the page does."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, network: BadNetwork | None = None) -> None:
         self._http, self._url, self._network = http, url, network
@@ -49,7 +49,7 @@ class Driver:
         self.pc.on("track", lambda track: setattr(self, "result", track))
 
     async def call(self, **body: Any) -> int:
-        """Offer; the answer's status."""
+        """Send the offer. Returns the status of the answer."""
         await self.pc.setLocalDescription(await self.pc.createOffer())
         sdp, network = self.pc.localDescription.sdp, self._network
         offer = {"sdp": network.offer_through(sdp) if network else sdp, "type": "offer", **body}
@@ -63,7 +63,7 @@ class Driver:
     async def message(
         self, kind: str, where: Callable[[dict[str, Any]], bool] = lambda _: True
     ) -> dict[str, Any]:
-        """The next message of a kind that fits."""
+        """Wait for a message of a kind that fulfils a condition."""
         while True:
             message = await self.messages.get()
             if message["type"] == kind and where(message):
@@ -73,11 +73,11 @@ class Driver:
         self.channel.send(json.dumps(message))
 
     async def frame(self) -> np.ndarray:
-        """The next result, RGB."""
+        """Wait for the next result, in RGB."""
         return (await self.result.recv()).to_ndarray(format="rgb24")
 
     async def frame_where(self, fits: Callable[[np.ndarray], bool]) -> np.ndarray:
-        """The first result that fits."""
+        """Wait for a result that fulfils a condition."""
         while True:
             image = await self.frame()
             if fits(image):
@@ -88,7 +88,7 @@ class Driver:
 
 
 async def watcher_offer() -> RTCPeerConnection:
-    """A connection that wants to receive video, with its offer made."""
+    """Make a connection that receives video, with its offer."""
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     pc.addTransceiver("video", direction="recvonly")
     await pc.setLocalDescription(await pc.createOffer())

@@ -1,4 +1,4 @@
-"""A studio for each test that wants one, with drawn portraits and the null model."""
+"""A studio with drawn portraits and the null model, for tests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ pytest.importorskip("aiohttp", reason="the webrtc extra is not installed")
 
 import aiohttp
 
-from mimicam.engine.web.book import PortraitBook
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.rooms import NullRoom, Room
+from mimicam.engine.web.pipeline_pool import EchoPool, FramePathPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.server import Server
 from mimicam.engine.web.studio import Studio
 
@@ -30,15 +30,15 @@ OPTIONS = Options(port=0, token=TOKEN, drain_s=0.2)
 
 @pytest.fixture(scope="session")
 def drawn_portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two pictures of one colour each."""
+    """Folder with two pictures of one colour each."""
     folder = tmp_path_factory.mktemp("portraits")
     for name, colour in (("Green one", (0, 160, 0)), ("Blue one", (160, 0, 0))):
         cv2.imwrite(str(folder / f"{name}.png"), np.full((96, 96, 3), colour, np.uint8))
     return folder
 
 
-class Hidden(NullRoom):
-    """The null model's results, but taken for a portrait's, so that viewers may see them."""
+class Hidden(EchoPool):
+    """The null model, with results that viewers may see."""
 
     shows_driver = False
 
@@ -62,13 +62,13 @@ class Live:
 
 @asynccontextmanager
 async def studio_running(
-    folder: Path, *, room: Room | None = None, options: Options = OPTIONS
+    folder: Path, *, pool: FramePathPool | None = None, options: Options = OPTIONS
 ) -> AsyncIterator[Live]:
-    """A server on this event loop, stopped at the end."""
-    room = room or NullRoom()
+    """Run a server on this event loop, and stop it at the end."""
+    pool = pool or EchoPool()
     ready = asyncio.Event()
-    book = PortraitBook(room, folder=folder, uploads=options.limits.uploads_kept)
-    server = Server(options, room, book, on_ready=lambda _: ready.set())
+    library = PortraitLibrary(pool, folder=folder, uploads=options.limits.uploads_kept)
+    server = Server(options, pool, library, on_ready=lambda _: ready.set())
     task = asyncio.ensure_future(server.serve())
     await asyncio.wait({task, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
     headers = {"Authorization": f"Bearer {options.token}"}

@@ -1,4 +1,4 @@
-"""What schemathesis has to know of our media types (loaded by `test_contract`)."""
+"""Media types of the studio for schemathesis, which `test_contract` starts."""
 
 import schemathesis
 

@@ -9,7 +9,7 @@ DELTA = b"\x01\0\0\0\0\0"
 
 
 class Clock:
-    """Time that passes only when told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.s = 100.0

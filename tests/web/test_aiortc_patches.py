@@ -1,4 +1,4 @@
-"""All patches of aiortc are installed together, and none of the receiver's in a version that was not read."""
+"""Installing the patches of aiortc. Those of the receiver need a known version."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PATCHED = (
     (rtp, "HeaderExtensionsMap", playout_delay.ZeroPlayoutDelay.__base__),
     (RTCCertificate, "_create_ssl_context", rsa._create_ssl_context),
 )
-"""Where a patch goes, and what stands there before. The first four belong to the receiver."""
+"""Patched attributes with their original values. The first four belong to the receiver."""
 
 
 @pytest.fixture(autouse=True)
 def plain_aiortc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the patches out of aiortc for one test."""
+    """Remove the patches from aiortc for one test."""
     for place, name, value in _PATCHED:
         monkeypatch.setattr(place, name, value)
 

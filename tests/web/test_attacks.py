@@ -1,4 +1,4 @@
-"""A call that runs goes on while others send gigabytes, bombs, thousands of offers, or do not read."""
+"""A running call survives floods of data, offers and idle connections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from tests.web.conftest import TOKEN, Run, studio_running
 _REPOSITORY = Path(__file__).parents[2]
 _FEWEST = 5
 _SHARE = 0.5
-"""Of the camera's pictures during the attack that come back at least. Attack, server and both ends of the call
-share the machine's cores: 0.83 to 0.95 on one core with other work (2026-11)."""
+"""Least share of the camera's pictures that return during an attack.
+
+Attack, server and both peers share the cores. 0.83 to 0.95 on one busy core (2026-11).
+"""
 
 
 async def _attack(name: str, url: str) -> dict[str, Any]:

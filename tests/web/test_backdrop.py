@@ -1,4 +1,4 @@
-"""Portraits before another background."""
+"""Replacing the background of portraits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FACE = Region(x_px=200.0, y_px=190.0, size_px=140.0, roll_rad=0.0)
 
 
 def _drawn() -> tuple[np.ndarray, np.ndarray]:
-    """A person of two ellipses before a textured wall, and where the person is."""
+    """Draw a person of two ellipses on a textured wall. Returns picture and mask."""
     picture = np.random.default_rng(0).integers(60, 110, (400, 400, 3), np.uint8)
     person = np.zeros((400, 400), np.uint8)
     cv2.ellipse(person, (200, 190), (60, 85), 0, 0, 360, 1, -1)
@@ -35,13 +35,13 @@ def test_the_person_stays_and_the_wall_becomes_plain() -> None:
     assert (out[outer] == (96, 104, 116)).all(axis=1).mean() > 0.99
 
 
-def test_kept_gives_the_picture_itself_and_green_is_the_key_colour() -> None:
+def test_kept_returns_the_picture_and_green_is_the_key_colour() -> None:
     picture, _ = _drawn()
     assert backdrop.replaced(picture, FACE, "kept") is picture
     assert backdrop.replaced(picture, FACE, "green")[5, 5].tolist() == [0, 177, 64]
 
 
-def test_without_a_face_the_middle_is_taken_and_odd_pictures_pass() -> None:
+def test_without_a_face_the_middle_is_kept() -> None:
     for shape in ((40, 30, 3), (30, 200, 3), (96, 96, 3)):
         grey = np.full(shape, 90, np.uint8)
         out = backdrop.replaced(grey, None, "plain")

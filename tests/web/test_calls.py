@@ -1,4 +1,4 @@
-"""Calls as programs make them: aiortc on both sides, over real sockets."""
+"""Calls of programs: aiortc on both sides, over real sockets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from mimicam.benchmarks.bad_network import BadNetwork, LinkConditions
+from mimicam.engine.types import Mode
 from mimicam.engine.web import timecode
-from tests.web.browser import TintRoom
+from tests.web.browser import TintPool
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits
 
@@ -43,9 +44,7 @@ def test_the_result_carries_the_numbers_painted_into_the_camera(run: Run, drawn_
     run(work())
 
 
-def test_pictures_keep_coming_over_a_bad_network_and_get_young_again_after_it(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_frame_age_recovers_after_a_bad_network(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         with BadNetwork(conditions=CLEAR) as network:
             async with studio_running(drawn_portraits) as live:
@@ -68,9 +67,7 @@ def test_pictures_keep_coming_over_a_bad_network_and_get_young_again_after_it(
     run(work())
 
 
-def test_the_result_has_the_size_that_was_asked_for_and_changes_during_the_call(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_size_of_the_result_follows_the_settings(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)
@@ -95,7 +92,7 @@ def test_settings_are_confirmed_and_bad_ones_are_explained(run: Run, drawn_portr
             changed = await driver.message("settings")
             assert (changed["settings"]["mode"], changed["settings"]["expression_gain"]) == ("exp", 1.5)
             for bad, word in (
-                ({"mode": "sideways"}, "exp, pose, both"), ({"expression_gain": 3}, "0..2"),
+                ({"mode": "sideways"}, "both, exp, pose"), ({"expression_gain": 3}, "0..2"),
                 ({"mirror": 1}, "boolean"), ({"portrait": "nobody"}, "not there"), ({"path": "/etc"}, "path"),
             ):  # fmt: skip
                 driver.send(type="set", settings=bad)
@@ -129,18 +126,16 @@ def test_the_badge_is_on_by_default_and_moves(run: Run, drawn_portraits: Path) -
     run(work())
 
 
-def test_the_background_changes_during_the_call_and_the_portrait_stays(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_background_changes_during_a_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=TintRoom()) as live:
+        async with studio_running(drawn_portraits, pool=TintPool()) as live:
             async with live.http.get(f"{live.url}/portraits") as response:
                 blue = next(p for p in (await response.json())["portraits"] if p["title"] == "Blue one")
             driver = Driver(live.http, live.url)
             await driver.call(settings={**PLAIN, "portrait": blue["id"]})
             await driver.frame_where(lambda image: image[-20, -20, 2] > 100 > image[-20, -20, 1] + 60)
             await driver.message("settings")
-            driver.send(type="set", settings={"background": "green"})  # the room shows the picture's corner
+            driver.send(type="set", settings={"background": "green"})  # the pool shows the picture's corner
             await driver.frame_where(lambda image: image[-20, -20, 1] > image[-20, -20, 2] + 60)
             driver.send(type="set", settings={"background": "kept"})
             await driver.frame_where(lambda image: image[-20, -20, 2] > image[-20, -20, 1] + 60)
@@ -149,11 +144,9 @@ def test_the_background_changes_during_the_call_and_the_portrait_stays(
     run(work())
 
 
-def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_viewers_see_results_but_not_those_of_the_null_model(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden()) as live:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
             driver = Driver(live.http, live.url)
             await driver.call(settings=PLAIN)
             pc, location = await _watch(live, driver.answer["view"])
@@ -176,11 +169,9 @@ def test_a_viewer_sees_the_result_and_the_null_model_is_for_its_driver_only(
     run(work())
 
 
-def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_viewers_stay_when_the_driver_reconnects(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden(), options=with_limits(calls=1)) as live:
+        async with studio_running(drawn_portraits, pool=Hidden(), options=with_limits(calls=1)) as live:
             first = Driver(live.http, live.url)
             await first.call(settings=PLAIN)
             pc, _ = await _watch(live, first.answer["view"])
@@ -199,7 +190,7 @@ def test_a_driver_who_comes_back_takes_the_stage_again_and_viewers_stay(
     run(work())
 
 
-def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Path) -> None:
+def test_a_call_beyond_the_limit_is_refused_with_a_reason(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(calls=1)) as live:
             first, second = Driver(live.http, live.url), Driver(live.http, live.url)
@@ -213,7 +204,7 @@ def test_one_more_than_there_are_places_is_told_so(run: Run, drawn_portraits: Pa
     run(work())
 
 
-def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, drawn_portraits: Path) -> None:
+def test_a_call_and_its_threads_end_when_the_driver_leaves(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)
@@ -228,7 +219,7 @@ def test_a_call_ends_when_the_driver_leaves_and_its_thread_with_it(run: Run, dra
     run(work())
 
 
-def test_stopping_tells_the_driver_and_refuses_newcomers(run: Run, drawn_portraits: Path) -> None:
+def test_stopping_notifies_the_driver_and_refuses_new_calls(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             driver = Driver(live.http, live.url)
@@ -249,16 +240,23 @@ def test_stopping_tells_the_driver_and_refuses_newcomers(run: Run, drawn_portrai
 
 def test_a_whip_call_is_seen_by_whep_with_the_token_alone(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden()) as live:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
             pusher = Driver(live.http, live.url).pc
             await pusher.setLocalDescription(await pusher.createOffer())
             headers = {"Content-Type": "application/sdp"}
-            url = f"{live.url}/whip?mode=exp&badge=off"
+            url = f"{live.url}/whip?mode=exp&badge=off&expression_gain=1.5&mirror=false&height=480"
+            async with live.http.post(f"{live.url}/whip?mirror=no", data="v=0", headers=headers) as response:
+                assert (response.status, (await response.json())["message"]) == (
+                    400,
+                    "mirror must be of type boolean",
+                )
             async with live.http.post(url, data=pusher.localDescription.sdp, headers=headers) as response:
                 assert response.status == 201
                 location = response.headers["Location"]
                 answer = RTCSessionDescription(sdp=await response.text(), type="answer")
             assert "a=recvonly" in answer.sdp
+            edit = live.studio.calls[0].settings.edit
+            assert (edit.mode, edit.expression_gain, edit.mirror) == (Mode.EXP, 1.5, False)
             await pusher.setRemoteDescription(answer)
             pc = await watcher_offer()
             async with live.http.post(

@@ -1,4 +1,4 @@
-"""The OpenAPI description against the server: schemathesis invents requests and checks the answers."""
+"""Tests the server against its OpenAPI description with schemathesis."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.browser import TintRoom, serving
+from tests.web.browser import TintPool, serving
 from tests.web.conftest import OPTIONS, TOKEN
 
 
 @pytest.mark.parametrize("examples", [3, pytest.param(15, marks=pytest.mark.slow)])
-def test_invented_requests_get_only_answers_that_the_description_allows(
+def test_generated_requests_get_described_answers(
     examples: int, drawn_portraits: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
@@ -24,7 +24,7 @@ def test_invented_requests_get_only_answers_that_the_description_allows(
     if program is None:
         pytest.skip("the program st of schemathesis is not on the path")
     limits = replace(OPTIONS.limits, offers_per_minute=10**6, failures_per_minute=10**6)
-    with serving(drawn_portraits, room=TintRoom(), options=replace(OPTIONS, limits=limits)) as server:
+    with serving(drawn_portraits, pool=TintPool(), options=replace(OPTIONS, limits=limits)) as server:
         done = subprocess.run(
             [
                 program, "run", f"{server.url}/openapi.json", "-H", f"Authorization: Bearer {TOKEN}",

@@ -1,4 +1,4 @@
-"""How calls end: races, peers that vanish, failures inside, and a server that is told to stop."""
+"""Ends of calls: races, vanished peers, internal errors, and a server that stops."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from mimicam.engine.types import Image
-from mimicam.engine.web.book import PortraitBook
 from mimicam.engine.web.call import Call
-from mimicam.engine.web.call_worker import CallWorker, Shown
+from mimicam.engine.web.call_worker import CallState, CallWorker
+from mimicam.engine.web.pipeline_pool import EchoPool
+from mimicam.engine.web.portrait_library import PortraitLibrary
 from mimicam.engine.web.protocol import Settings
-from mimicam.engine.web.rooms import NullRoom
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import OPTIONS, Hidden, Run, studio_running, with_limits
 
@@ -30,9 +30,7 @@ async def _until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_of_two_offers_with_one_key_at_once_one_call_is_left_and_nothing_runs_beside_it(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_concurrent_offers_with_one_key_leave_one_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             first = Driver(live.http, live.url)
@@ -58,7 +56,7 @@ def _drawing_threads() -> int:
 
 
 def _wait_for_threads(most: int) -> None:
-    """Until no more than that many draw; the test's own time limit ends a wait in vain."""
+    """Wait until at most this many calls draw. The test's own time limit applies."""
     for thread in threading.enumerate():
         if thread.name == "drawing" and _drawing_threads() > most:
             thread.join(5.0)
@@ -66,20 +64,20 @@ def _wait_for_threads(most: int) -> None:
 
 
 def _kill(driver: Driver) -> None:
-    """Nothing comes out of its sockets any more, as if its process had been killed."""
+    """Silence a peer's sockets, as if its process had been killed."""
     for transceiver in driver.pc.getTransceivers():
         for protocol in transceiver.receiver.transport.transport._connection._protocols:
             protocol.transport.sendto = lambda *_: None
 
 
-def test_who_vanishes_without_a_word_makes_room_soon(run: Run, drawn_portraits: Path) -> None:
+def test_a_vanished_driver_frees_its_place(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         options = with_limits(calls=1, viewers=1, silent_s=1.0)
-        async with studio_running(drawn_portraits, room=Hidden(), options=options) as live:
+        async with studio_running(drawn_portraits, pool=Hidden(), options=options) as live:
             driver = Driver(live.http, live.url)
             await driver.call()
             await driver.frame()
-            await driver.message("figures")
+            await driver.message("stats")
             _kill(driver)
             await _until(lambda: live.studio.ended["silent"] == 1)
             assert live.studio.calls == []
@@ -91,7 +89,7 @@ def test_who_vanishes_without_a_word_makes_room_soon(run: Run, drawn_portraits: 
     run(work())
 
 
-def test_a_driver_who_only_looks_away_is_not_taken_for_gone(run: Run, drawn_portraits: Path) -> None:
+def test_a_driver_without_a_face_stays_connected(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(silent_s=6.0)) as live:
             driver = Driver(live.http, live.url)
@@ -99,30 +97,30 @@ def test_a_driver_who_only_looks_away_is_not_taken_for_gone(run: Run, drawn_port
             await driver.frame()
             driver.pc.getSenders()[0].replaceTrack(None)  # no more pictures; its reports go on
             for _ in range(18):  # nine seconds
-                await driver.message("figures")
+                await driver.message("stats")
             assert len(live.studio.calls) == 1
             await driver.hang_up()
 
     run(work())
 
 
-class _Breaks(NullRoom):
-    """Its portraits cannot be cut out: stands for any mistake of ours."""
+class _Breaks(EchoPool):
+    """Fails when a background is replaced, as an example of an internal error."""
 
-    def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the room's contract
+    def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the pool's contract
         raise RuntimeError("a mistake")
 
 
-def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
+def test_an_error_while_handling_a_message_ends_the_call(
     run: Run, drawn_portraits: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=_Breaks()) as live:
+        async with studio_running(drawn_portraits, pool=_Breaks()) as live:
             driver = Driver(live.http, live.url)
             await driver.call()
             await driver.message("settings")
             driver.send(type="set", settings={"background": "plain"})
-            assert "made a mistake" in (await driver.message("error"))["message"]
+            assert "an error in the server" in (await driver.message("error"))["message"]
             assert (await driver.message("bye"))["reason"] == "failed"
             await _until(lambda: live.studio.calls == [])
             await driver.hang_up()
@@ -132,11 +130,9 @@ def test_a_mistake_while_serving_a_message_ends_the_call_and_says_so(
     assert "event=call_broken error=RuntimeError" in caplog.text
 
 
-def test_a_server_that_stops_says_so_to_newcomers_and_does_not_call_itself_full(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_stopping_server_is_draining_and_not_full(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=Hidden()) as live:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
             live.studio.draining = True
             late = Driver(live.http, live.url)
             assert await late.call() == 503
@@ -152,7 +148,7 @@ def test_a_server_that_stops_says_so_to_newcomers_and_does_not_call_itself_full(
     run(work())
 
 
-def test_a_call_whose_answer_comes_after_the_server_was_told_to_stop_is_closed(
+def test_a_call_answered_after_the_stop_is_closed(
     run: Run, drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = Call.answer
@@ -175,7 +171,7 @@ def test_a_call_whose_answer_comes_after_the_server_was_told_to_stop_is_closed(
     run(work())
 
 
-def test_told_twice_to_stop_it_waits_for_nobody(run: Run, drawn_portraits: Path) -> None:
+def test_a_second_stop_ends_the_draining(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=replace(OPTIONS, drain_s=3600.0)) as live:
             driver = Driver(live.http, live.url)
@@ -192,61 +188,59 @@ def test_told_twice_to_stop_it_waits_for_nobody(run: Run, drawn_portraits: Path)
 
 
 @pytest.mark.parametrize("what", ["portrait", "thumbnail"])
-def test_an_upload_that_is_removed_while_it_is_worked_on_leaves_nothing_in_memory(
-    drawn_portraits: Path, what: str
-) -> None:
-    class Removing(NullRoom):
+def test_an_upload_removed_during_enrolment_leaves_no_memory(drawn_portraits: Path, what: str) -> None:
+    class Removing(EchoPool):
         now = False
 
         def enroll(self, picture: Image, name: str) -> Any:
             if self.now:
-                book.remove(entry.id)
+                library.remove(entry.id)
             return super().enroll(picture, name)
 
-        def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the room's contract
+        def find_face(self, picture: Image) -> None:  # noqa: ARG002 - the pool's contract
             if self.now and what == "thumbnail":
-                book.remove(entry.id)
+                library.remove(entry.id)
 
-    room = Removing()
-    book = PortraitBook(room, folder=drawn_portraits)
-    entry = book.add(np.full((64, 64, 3), 90, np.uint8), "Me")
-    room.now = True
+    pool = Removing()
+    library = PortraitLibrary(pool, folder=drawn_portraits)
+    entry = library.add(np.full((64, 64, 3), 90, np.uint8), "Me")
+    pool.now = True
     if what == "portrait":
-        book.portrait(entry.id, "plain")
+        library.portrait(entry.id, "plain")
     else:
-        book.thumbnail(entry.id)
-    assert book.entry(entry.id) is None
-    assert not any(key[0] == entry.id for key in book._portraits)
-    assert entry.id not in book._thumbs
+        library.thumbnail(entry.id)
+    assert library.entry(entry.id) is None
+    assert not any(key[0] == entry.id for key in library._portraits)
+    assert entry.id not in library._thumbs
 
 
-def test_of_many_portraits_only_the_last_used_are_kept_ready(
+def test_only_recently_used_portraits_stay_enrolled(
     drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mimicam.engine.web.book._MAX_ENROLLED", 3)
+    monkeypatch.setattr("mimicam.engine.web.portrait_library._MAX_ENROLLED", 3)
     enrolled: list[str] = []
 
-    class Counting(NullRoom):
+    class Counting(EchoPool):
         def enroll(self, picture: Image, name: str) -> Any:
             enrolled.append(name)
             return super().enroll(picture, name)
 
-    book = PortraitBook(Counting(), folder=drawn_portraits)
-    ids = [entry.id for entry in book.shared()][:2]
+    library = PortraitLibrary(Counting(), folder=drawn_portraits)
+    ids = [entry.id for entry in library.shared()][:2]
     for one in (ids[0], ids[1], ids[0]):
-        book.portrait(one)
-    book.portrait(ids[1], "plain")
-    book.portrait(ids[1], "green")  # now ids[1] before its own background is the oldest of four
+        library.portrait(one)
+    library.portrait(ids[1], "plain")
+    library.portrait(ids[1], "green")  # now ids[1] before its own background is the oldest of four
     assert len(enrolled) == 4
-    book.portrait(ids[0])
+    library.portrait(ids[0])
     assert len(enrolled) == 4, "it was used after the other"
-    book.portrait(ids[1])
+    library.portrait(ids[1])
     assert len(enrolled) == 5
-    assert len(book._portraits) == 3
+    assert len(library._portraits) == 3
 
 
 def _fmtp_without_rtpmap(sdp: str) -> str:
-    """aiortc ends this with 'RuntimeError: coroutine raised StopIteration'."""
+    """aiortc raises 'RuntimeError: coroutine raised StopIteration' here."""
     kept = [line for line in sdp.splitlines() if not line.startswith("a=rtpmap:97 ")]
     return (
         "\r\n".join(line for line in kept if not line.startswith("a=fmtp:97 ")) + "\r\na=fmtp:97 apt=96\r\n"
@@ -264,7 +258,7 @@ def test_an_offer_that_fails_in_any_way_takes_no_place(
 
     async def work() -> None:
         async with studio_running(
-            drawn_portraits, room=Hidden(), options=with_limits(calls=1, viewers=1)
+            drawn_portraits, pool=Hidden(), options=with_limits(calls=1, viewers=1)
         ) as live:
             driver = Driver(live.http, live.url)
             with monkeypatch.context() as patched:
@@ -306,25 +300,25 @@ def test_an_offer_with_an_fmtp_but_no_rtpmap_takes_no_place(run: Run, drawn_port
 
 
 def test_a_call_that_has_ended_keeps_no_model_in_memory(drawn_portraits: Path) -> None:
-    """Without the cycle collector: it does not hurry for memory that it does not see, and a call is 35 MB of that."""
+    """Runs without the cycle collector, which does not count the 35 MB native memory of a call."""
     opened: list[weakref.ref[FakePath]] = []
 
-    class Room(NullRoom):
+    class ConstantPool(EchoPool):
         def open(self, *_: object) -> Any:
             path = FakePath()
             opened.append(weakref.ref(path))
             return path
 
-    room = Room()
-    book = PortraitBook(room, folder=drawn_portraits, uploads=1)
+    pool = ConstantPool()
+    library = PortraitLibrary(pool, folder=drawn_portraits, uploads=1)
     kept: list[CallWorker] = []
     gc.collect()
     gc.disable()
     try:
         for _ in range(3):
-            portrait = book.portrait(book.default)
-            shown = Shown(settings=Settings(portrait=book.default), portrait=portrait)
-            worker = CallWorker(room, shown, publish=lambda _: None, on_fail=lambda _: None)
+            portrait = library.portrait(library.default)
+            state = CallState(settings=Settings(portrait=library.default), portrait=portrait)
+            worker = CallWorker(pool, state, publish=lambda _: None, on_fail=lambda _: None)
             worker.start()
             worker.close()
             assert worker.join(20.0)
@@ -336,9 +330,9 @@ def test_a_call_that_has_ended_keeps_no_model_in_memory(drawn_portraits: Path) -
 
 
 class FakePath:
-    """Stands for a pipeline: what a call holds while it runs."""
+    """Stands for the pipeline that a call holds."""
 
     status = None
 
     def set_standby(self, standby: bool) -> None:
-        """Nothing."""
+        """Do nothing in this test."""

@@ -1,4 +1,4 @@
-"""With the bundled model: does the portrait in the browser move as the person in the camera does?"""
+"""The portrait in the browser follows the person in the camera, with the bundled model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.types import Image
 from mimicam.engine.web import timecode
-from mimicam.engine.web.rooms import ModelRoom
+from mimicam.engine.web.pipeline_pool import PipelinePool
 from tests.web.browser import Page, browser_with, serving
 
 _SAMPLES = 40
@@ -26,14 +26,14 @@ _GRAB = """() => { const video = document.querySelector('#result'); const canvas
 
 
 def _yaw_and_pitch(images: list[Image]) -> list[tuple[float, float] | None]:
-    """Of consecutive pictures."""
+    """Yaw and pitch of the face in consecutive pictures, in radians."""
     track = FaceTracker()
     faces = [track(image) for image in images]
     return [None if face is None else head_pose(face.landmarks).angles_rad()[:2] for face in faces]
 
 
 def _driver_pictures(camera: Path) -> list[Image]:
-    """By number."""
+    """Pictures by their painted number."""
     data = camera.read_bytes()
     starts = [i for i in range(len(data) - 2) if data[i : i + 3] == b"\xff\xd8\xff"]
     ends = [*starts[1:], len(data)]
@@ -48,11 +48,11 @@ def _driver_pictures(camera: Path) -> list[Image]:
 def test_the_portraits_head_turns_with_the_drivers(drawn_portraits: Path, tmp_path: Path) -> None:
     camera = tmp_path / "camera.mjpeg"
     write_camera(camera)
-    room = ModelRoom("compact", "auto", threads=1)
+    pool = PipelinePool("compact", "auto", threads=1)
     grabbed: dict[int, Image] = {}
     with (
         browser_with(camera) as browser,
-        serving(drawn_portraits, room=room) as server,
+        serving(drawn_portraits, pool=pool) as server,
         Page(browser, server) as page,
     ):
         page.open().page.click("#mirror", force=True)
@@ -67,7 +67,7 @@ def test_the_portraits_head_turns_with_the_drivers(drawn_portraits: Path, tmp_pa
                 grabbed[number] = image
             return len(grabbed) >= wanted
 
-        # Until it has settled, the driver's neutral may still change, and with it what the portrait's head follows.
+        # The driver's neutral may change until it has settled, and the portrait's pose with it.
         page.until(lambda: one_more(_SETTLING), "results came")
         page.page.evaluate("() => window.mimicam.link.send({type: 'calibrate'})")
         page.until(lambda: one_more(2 * _SETTLING), "results came after calibrating")
@@ -85,5 +85,5 @@ def test_the_portraits_head_turns_with_the_drivers(drawn_portraits: Path, tmp_pa
     assert len(both) > _SAMPLES // 2, "faces are found in the clip and in the results"
     yaw = np.corrcoef(both[:, 0, 0], both[:, 1, 0])[0, 1]
     pitch = np.corrcoef(both[:, 0, 1], both[:, 1, 1])[0, 1]
-    # Observation: 0.97 to 0.99 (bundled model, openvino bf16, 2026-11); a portrait that does not follow has about 0.
+    # Measured: 0.97 to 0.99 (bundled model, openvino bf16, 2026-11). Without motion it is about 0.
     assert min(yaw, pitch) > 0.7

@@ -1,4 +1,4 @@
-"""WHIP and WHEP with a client that nobody here wrote: GStreamer's webrtcbin, in a process of its own."""
+"""WHIP and WHEP with GStreamer's webrtcbin, in a process of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ assert not missing, missing
 
 
 def _python_with_gstreamer() -> str:
-    """The system's Python, since Debian's bindings live there."""
+    """The system's Python, which has Debian's bindings."""
     for name in ("/usr/bin/python3", shutil.which("python3")):
         if name and Path(name).exists():
             found = subprocess.run([name, "-c", _HAS], capture_output=True, timeout=60, check=False)
@@ -37,7 +37,7 @@ def _python_with_gstreamer() -> str:
 
 def test_gstreamer_sends_by_whip_and_watches_by_whep(drawn_portraits: Path) -> None:
     python = _python_with_gstreamer()
-    with serving(drawn_portraits, room=Hidden()) as server:
+    with serving(drawn_portraits, pool=Hidden()) as server:
         done = subprocess.run(
             [python, str(_SCRIPT), server.url, TOKEN, "--pictures", "20", "--seconds", "60"],
             capture_output=True, text=True, timeout=100, check=False,

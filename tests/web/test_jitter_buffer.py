@@ -1,4 +1,4 @@
-"""How camera pictures arrive: at once on a good network, in the end on a bad one."""
+"""The jitter buffer, on good networks and bad ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _stamps(buffer: VideoJitterBuffer, packets: list[RtpPacket]) -> list[int]:
     return out
 
 
-def test_each_frame_comes_with_its_last_packet_and_none_waits_for_the_next() -> None:
+def test_a_frame_is_released_with_its_last_packet() -> None:
     buffer = VideoJitterBuffer(Clock())
     released = [buffer.add(packet)[1] is not None for packet in _frames(3, 3)]
     assert released == [False, False, True] * 3
@@ -57,7 +57,7 @@ def test_packets_in_any_order_give_the_same_frames() -> None:
         assert _stamps(VideoJitterBuffer(Clock()), again) == list(range(6))
 
 
-def test_frames_behind_a_hole_all_go_when_it_is_filled() -> None:
+def test_filling_a_gap_releases_all_frames_after_it() -> None:
     packets = _frames(8, 1)
     late = packets.pop(2)
     buffer = VideoJitterBuffer(Clock())
@@ -65,7 +65,7 @@ def test_frames_behind_a_hole_all_go_when_it_is_filled() -> None:
     assert _stamps(buffer, [late]) == [2, 3, 4, 5, 6, 7], "one frame a packet would never catch up"
 
 
-def test_a_complete_key_frame_makes_a_hole_needless() -> None:
+def test_a_complete_key_frame_skips_a_gap() -> None:
     packets = _frames(3, 2)
     key = frame_packets(65_536, 3, 3, KEY)
     buffer = VideoJitterBuffer(Clock())
@@ -74,7 +74,7 @@ def test_a_complete_key_frame_makes_a_hole_needless() -> None:
     assert _stamps(buffer, [key[1]]) == [3]
 
 
-def test_a_hole_asks_for_a_key_frame_is_skipped_in_the_end_and_then_asks_until_one_comes() -> None:
+def test_a_lasting_gap_is_skipped_and_requests_key_frames() -> None:
     clock = Clock()
     buffer = VideoJitterBuffer(clock)
     packets = _frames(40, 2, first=0)
@@ -94,7 +94,7 @@ def test_a_hole_asks_for_a_key_frame_is_skipped_in_the_end_and_then_asks_until_o
     assert not buffer.add(frame_packets(81, 1, 51)[0])[0], "mended: no more wishes"
 
 
-def test_a_sender_that_begins_anew_is_followed() -> None:
+def test_a_new_stream_resets_the_buffer() -> None:
     buffer = VideoJitterBuffer(Clock())
     _stamps(buffer, _frames(3, 2, first=100))
     assert _stamps(buffer, _frames(3, 2, first=30_000)) == [0, 1, 2]
@@ -107,7 +107,10 @@ def test_key_frames_are_known_by_their_start() -> None:
 
 
 class Camera:
-    """A sender as browsers have them: it sends again what is asked for, once in a round trip, and keys on demand."""
+    """A sender that works as in browsers.
+
+    It retransmits a packet once per round trip, and sends key frames on request.
+    """
 
     def __init__(self) -> None:
         self.number, self.stamp, self.wants_key = 0, 0, True
@@ -129,7 +132,7 @@ class Camera:
 
 
 class Simulation:
-    """Camera, network and receiver on a clock of their own."""
+    """Simulates camera, network and receiver with a clock of its own."""
 
     def __init__(self, seed: int) -> None:
         self.clock, self.chance = Clock(), random.Random(seed)
@@ -139,7 +142,7 @@ class Simulation:
         self.order = itertools.count()
         self.conditions = CLEAR
         self.shown: list[tuple[float, float]] = []
-        """(when, age), seconds."""
+        """Time and age of shown frames, in seconds."""
         self._later(0.0, self._film)
 
     def run(self, seconds: float, conditions: LinkConditions) -> list[tuple[float, float]]:
@@ -181,7 +184,7 @@ class Simulation:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_five_percent_loss_and_jitter_freeze_nothing_for_long_and_delay_does_not_grow(seed: int) -> None:
+def test_loss_and_jitter_cause_no_long_freeze_or_growing_delay(seed: int) -> None:
     network = Simulation(seed)
     network.run(5.0, CLEAR)
     shown = network.run(120.0, BAD)
@@ -203,7 +206,7 @@ def test_it_recovers_at_once_when_the_network_does() -> None:
     assert all(age < 0.05 for when, age in after if when > young + 1.0)
 
 
-def test_a_network_that_is_gone_for_three_seconds_is_forgotten_soon_after() -> None:
+def test_delay_recovers_after_three_seconds_without_packets() -> None:
     network = Simulation(3)
     network.run(5.0, CLEAR)
     network.run(3.0, LinkConditions(loss=1.0, delay_ms=0.0, jitter_ms=0.0))
@@ -222,7 +225,7 @@ class _Receiver:
         self.asked_for_keys = 0
 
 
-def test_what_a_slow_decoder_leaves_waiting_is_thrown_away_up_to_the_next_keyframe_packets(
+def test_a_slow_decoders_queue_is_dropped_up_to_a_key_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     receiver = _Receiver()

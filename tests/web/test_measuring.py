@@ -1,4 +1,4 @@
-"""What the studio's benchmarks make of what was seen."""
+"""Evaluation in the studio's benchmarks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_ten_minutes_are_reported_one_by_one() -> None:
     assert _minutes(75.0) == [60.0, 15.0]
 
 
-def test_weather_loses_its_share_and_holds_the_rest_around_the_mean() -> None:
+def test_weather_loses_its_share_and_delays_the_rest() -> None:
     chance = random.Random(1)
     held = [LinkConditions().hold_s(chance) for _ in range(4000)]
     kept = [seconds for seconds in held if seconds is not None]
@@ -48,7 +48,7 @@ def test_weather_loses_its_share_and_holds_the_rest_around_the_mean() -> None:
     assert 0.39 < max(kept) <= 0.4
 
 
-def test_peers_are_led_through_the_relay_and_nowhere_else() -> None:
+def test_peers_connect_only_through_the_relay() -> None:
     sdp = "v=0\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\na=candidate:1 1 udp 5 192.0.2.7 4000 typ host\r\na=end-of-candidates\r\n"
     assert _first_candidate(sdp) == ("192.0.2.7", 4000)
     led = _led_to(sdp, ("192.0.2.9", 5000))

@@ -1,4 +1,4 @@
-"""When lost packets are requested."""
+"""Requests of lost packets (NACK)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mimicam.engine.web.aiortc_patches.nack import ASK_AGAIN_S, REORDER_S, NackG
 from tests.web.packets import Clock, frame_packets
 
 
-def test_a_missing_packet_is_asked_for_after_a_moment_again_and_then_no_more() -> None:
+def test_a_missing_packet_is_requested_repeatedly_until_timeout() -> None:
     clock = Clock()
     missing = NackGenerator(clock)
     packets = iter(frame_packets(0, 400, 0))
@@ -28,7 +28,7 @@ def test_a_missing_packet_is_asked_for_after_a_moment_again_and_then_no_more() -
     assert PATIENCE_S - 0.15 < asked[-1] <= PATIENCE_S
 
 
-def test_a_packet_that_was_only_overtaken_is_not_asked_for() -> None:
+def test_a_reordered_packet_is_not_requested() -> None:
     clock = Clock()
     missing = NackGenerator(clock)
     a, b, c, d = frame_packets(65_534, 4, 0)

@@ -1,4 +1,4 @@
-"""The page in a real Chromium: what a person does with it, and what they then see."""
+"""The page in Chromium, used as a person does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.web.rooms import NullRoom
+from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.server import Server
 from tests.web.browser import Page, browser_with, serving, write_painted_camera
 from tests.web.conftest import OPTIONS, TOKEN
@@ -52,7 +52,7 @@ def _tile(page: Page, title: str) -> Any:
     return page.page.get_by_role("radio", name=title)
 
 
-def test_the_page_starts_shows_the_result_and_complains_about_nothing(page: Page) -> None:
+def test_the_page_shows_the_result_without_console_errors(page: Page) -> None:
     assert TOKEN not in page.page.url, "a streamer's address bar must not show the token"
     page.start()
     before = page.shown_pictures()
@@ -65,7 +65,7 @@ def test_the_page_starts_shows_the_result_and_complains_about_nothing(page: Page
 
 def test_the_frame_age_is_measured_by_numbers_that_come_back(page: Page) -> None:
     page.start()
-    page.page.click("#figures summary")
+    page.page.click("#stats summary")
     page.page.click("#measure")
     page.until(lambda: "(p50)" in page.page.inner_text("#measure-text"), "a measurement is told")
     assert (
@@ -80,10 +80,10 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     _tile(page, "Blue one").check()
     page.until(lambda: page.colour()[2] > page.colour()[1] + 60, "the result is blue")
     page.page.get_by_role("radio", name="Head").check(force=True)
-    page.until(lambda: page.settings().mode == "pose", "the mode has reached the server")
+    page.until(lambda: page.settings().edit.mode == "pose", "the mode has reached the server")
     page.page.focus("#expression_gain")
     page.page.keyboard.press("End")
-    page.until(lambda: page.settings().expression_gain == 2.0, "the gain has reached the server")
+    page.until(lambda: page.settings().edit.expression_gain == 2.0, "the gain has reached the server")
     page.page.get_by_role("radio", name="Square").check(force=True)
     page.until(
         lambda: page.page.evaluate("document.querySelector('#result').videoWidth") == 256, "it is square"
@@ -97,9 +97,9 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
 
 def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     page.start()
-    page.until(lambda: page.settings().mode == "both", "the call has begun")
+    page.until(lambda: page.settings().edit.mode == "both", "the call has begun")
     page.page.keyboard.press("m")
-    page.until(lambda: page.settings().mode == "exp", "m takes the next mode")
+    page.until(lambda: page.settings().edit.mode == "exp", "m takes the next mode")
     page.page.keyboard.press("s")
     page.until(lambda: page.settings().standby, "s is standby")
     page.until(lambda: max(page.colour()) < 40, "standby is shown")
@@ -107,7 +107,7 @@ def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     assert page.page.get_by_role("heading", name="Help").is_visible()
 
 
-def test_the_keyboard_alone_starts_and_stops_and_never_loses_its_place(page: Page) -> None:
+def test_the_keyboard_focus_survives_start_and_stop(page: Page) -> None:
     page.page.focus("#start")
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector("#stage[data-live=true]")
@@ -131,7 +131,7 @@ def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
 
 
 @pytest.mark.parametrize("kind", ["webm", "mp4"])
-def test_a_recording_plays_with_sound_and_says_that_it_is_synthetic(page: Page, kind: str) -> None:
+def test_a_recording_has_sound_and_the_synthetic_tag(page: Page, kind: str) -> None:
     page.page.get_by_text("Record my voice").click()
     page.start()
     if kind == "mp4":  # as Safari records; this Chromium has other codecs for it
@@ -168,7 +168,7 @@ _MARKED = """async (base64) => {
 }"""
 
 
-def test_a_recording_that_its_browser_finished_keeps_its_positions(page: Page) -> None:
+def test_a_finished_recording_keeps_its_offsets(page: Page) -> None:
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as recording:
         stream = recording.add_stream("libvpx", rate=10)
@@ -189,12 +189,12 @@ def test_a_recording_that_its_browser_finished_keeps_its_positions(page: Page) -
         assert sum(1 for _ in recording.decode(video=0)) == 20
 
 
-def test_what_is_no_webm_is_not_taken_for_it(page: Page) -> None:
+def test_other_files_are_not_taken_for_webm(page: Page) -> None:
     with pytest.raises(Exception, match="did not record WebM"):
         page.page.evaluate(_MARKED, base64.b64encode(bytes(range(256))).decode())
 
 
-def test_a_snapshot_is_a_picture_that_says_that_it_is_synthetic(page: Page) -> None:
+def test_a_snapshot_has_the_synthetic_tag(page: Page) -> None:
     page.start()
     with page.page.expect_download() as download:
         page.page.click("#snapshot")
@@ -210,7 +210,7 @@ def test_a_snapshot_is_a_picture_that_says_that_it_is_synthetic(page: Page) -> N
 
 
 def _png_chunks(data: bytes) -> dict[bytes, bytes]:
-    """By name; their checksums must be right."""
+    """Chunks of a PNG by name. Checks their checksums."""
     at, chunks = 8, {}
     while at < len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
@@ -223,7 +223,7 @@ def _png_chunks(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def test_the_obs_link_shows_the_result_without_token_and_nothing_else(browser: Any, page: Page) -> None:
+def test_the_obs_link_shows_only_the_result(browser: Any, page: Page) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=page.server.url)
     page.start()
     page.page.get_by_text("OBS link without background").click()
@@ -259,7 +259,7 @@ def test_a_stranger_gets_a_login_and_the_token_opens_it(browser: Any, server: Se
         page.page.wait_for_selector("#start")
 
 
-def test_a_full_studio_says_so_and_lets_in_when_a_place_is_free(browser: Any, drawn_portraits: Path) -> None:
+def test_a_waiting_page_connects_when_a_place_is_free(browser: Any, drawn_portraits: Path) -> None:
     options = replace(OPTIONS, limits=replace(OPTIONS.limits, calls=1))
     with serving(drawn_portraits, options=options) as server, Page(browser, server) as first:
         first.open().start()
@@ -270,9 +270,7 @@ def test_a_full_studio_says_so_and_lets_in_when_a_place_is_free(browser: Any, dr
             second.page.wait_for_selector("#stage[data-live=true]")
 
 
-def test_the_page_comes_back_by_itself_when_the_server_was_restarted(
-    browser: Any, drawn_portraits: Path
-) -> None:
+def test_the_page_reconnects_to_a_restarted_server(browser: Any, drawn_portraits: Path) -> None:
     with serving(drawn_portraits) as server:
         page = Page(browser, server).open().start()
         options = server.options
@@ -285,7 +283,7 @@ def test_the_page_comes_back_by_itself_when_the_server_was_restarted(
         page.close()
 
 
-def test_everything_that_can_be_used_has_a_name_for_screen_readers(page: Page) -> None:
+def test_every_input_has_a_name_for_screen_readers(page: Page) -> None:
     nameless = page.page.evaluate("""() => [...document.querySelectorAll('button, input:not([hidden]), select, video, a')]
         .filter((e) => !e.hidden && !(e.ariaLabel || e.labels?.length || e.textContent.trim())).map((e) => e.outerHTML)""")
     assert nameless == []
@@ -294,7 +292,7 @@ def test_everything_that_can_be_used_has_a_name_for_screen_readers(page: Page) -
 
 
 @pytest.mark.parametrize("width", [1280, 660, 390, 320])
-def test_every_choice_and_its_label_fit_their_places(page: Page, width: int) -> None:
+def test_every_choice_and_its_label_fit_the_width(page: Page, width: int) -> None:
     page.page.set_viewport_size({"width": width, "height": 844})
     cut_off = page.page.evaluate("""() => [...document.querySelectorAll('select:not(#cameras)')].flatMap((select) => {
         const wanted = select.cloneNode(true);
@@ -327,7 +325,7 @@ def test_a_phone_shows_the_page_without_sideways_scrolling(browser: Any, server:
 
 
 def test_the_null_model_shows_the_driver_only_to_the_driver(browser: Any, drawn_portraits: Path) -> None:
-    with serving(drawn_portraits, room=NullRoom()) as server, Page(browser, server) as page:
+    with serving(drawn_portraits, pool=EchoPool()) as server, Page(browser, server) as page:
         page.open().start()
         key = page.page.evaluate("window.mimicam.link.view")
         with Page(browser, server, camera=False) as viewer:
@@ -366,7 +364,7 @@ _COVERING = """(badge) => {
 @pytest.mark.parametrize(
     ("width", "height", "full"), [(1280, 720, False), (1280, 720, True), (390, 844, False), (320, 640, False)]
 )
-def test_nothing_that_is_said_covers_the_badge(
+def test_no_message_covers_the_synthetic_label(
     browser: Any, server: Server, width: int, height: int, full: bool
 ) -> None:
     with Page(browser, server) as page:
@@ -396,7 +394,7 @@ _ADVICE = """async (cases) => {
 }"""
 
 
-def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page: Page) -> None:
+def test_the_bottleneck_is_named_and_the_rate_is_limited(page: Page) -> None:
     def server(drawn: float, received: float, calls: int = 1, busy: float = 0.9) -> dict[str, float]:
         return {"fps_out": drawn, "fps_in": received, "calls": calls, "busy": busy}
 
@@ -429,18 +427,16 @@ def test_what_is_slow_is_named_and_pictures_that_nobody_draws_are_not_sent(page:
     assert clearing[1] == 16
 
 
-def test_fewer_pictures_are_sent_when_asked_and_all_again_later(page: Page) -> None:
+def test_the_rate_limit_applies_and_is_lifted(page: Page) -> None:
     page.start()
     page.page.evaluate("window.mimicam.link.limitRate(4)")
-    page.until(lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") < 6, "four a second come")
+    page.until(lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") < 6, "four a second come")
     page.page.evaluate("window.mimicam.link.limitRate(Infinity)")
-    page.until(
-        lambda: page.page.evaluate("window.mimicam.figures.server.fps_in") > 7, "the camera's ten come"
-    )
+    page.until(lambda: page.page.evaluate("window.mimicam.stats.server.fps_in") > 7, "the camera's ten come")
     assert page.complaints == []
 
 
-def test_a_connection_that_does_not_come_about_is_explained(browser: Any, server: Server) -> None:
+def test_a_blocked_connection_is_explained(browser: Any, server: Server) -> None:
     def without_addresses(route: Any) -> None:
         def bare(body: dict[str, Any]) -> dict[str, Any]:
             lines = body["sdp"].split("\r\n")

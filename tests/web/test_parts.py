@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Frame, Mode
 from mimicam.engine.web import certificate, command, pictures, timecode
+from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.call_worker import RateMeter
 from mimicam.engine.web.command import Serve
-from mimicam.engine.web.guard import OneTimeCodes
 from mimicam.engine.web.log import KeyValueFormatter, without_request
 from mimicam.engine.web.options import is_loopback
-from mimicam.engine.web.protocol import SCHEMA, MessageError, Settings, parse
-from mimicam.engine.web.rooms import spare_threads
+from mimicam.engine.web.pipeline_pool import spare_threads
+from mimicam.engine.web.protocol import SCHEMA, changed, parse
+from mimicam.engine.web.settings import MessageError, Settings
 from mimicam.engine.web.sink import WebRtcSink
 from tests.web.clients import watcher_offer
 from tests.web.conftest import Run
@@ -40,7 +41,7 @@ def test_a_painted_number_is_read_again_at_any_size(number: int, width: int, hei
     assert timecode.read(image) == number
 
 
-def test_a_painted_number_survives_scaling_and_compression_and_is_not_seen_where_there_is_none() -> None:
+def test_a_painted_number_survives_scaling_and_compression() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     assert sum(timecode.read(np.roll(noise, k, 0)) is not None for k in range(100)) < 10
     image = cv2.GaussianBlur(noise, (0, 0), 9)
@@ -50,11 +51,11 @@ def test_a_painted_number_survives_scaling_and_compression_and_is_not_seen_where
     assert timecode.read(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == 2730
 
 
-def test_a_core_is_left_to_connections_and_browser_where_there_are_several() -> None:
+def test_one_of_several_cores_is_left_to_connections() -> None:
     assert [spare_threads(cores) for cores in (1, 2, 4, 16)] == [1, 1, 3, 4]
 
 
-def test_log_lines_are_key_value_with_a_time_without_spaces_and_foreign_text_is_quoted() -> None:
+def test_log_lines_are_key_value_pairs() -> None:
     def line(text: str, *args: object) -> str:
         record = logging.LogRecord("mimicam.engine.web.studio", logging.INFO, "", 0, text, args, None)
         record.created, record.msecs = 1_795_273_200.5, 500.0
@@ -66,7 +67,7 @@ def test_log_lines_are_key_value_with_a_time_without_spaces_and_foreign_text_is_
     assert line('it "failed"\nbadly').endswith('message="it \\"failed\\"\\nbadly"')
 
 
-def test_a_request_that_cannot_be_read_is_logged_without_its_words() -> None:
+def test_an_invalid_request_is_logged_without_its_content() -> None:
     error = BadStatusLine("GET /?token=secret HTTP/9")
     record = logging.LogRecord(
         "aiohttp.server", logging.ERROR, "", 0, "Error from %s", ("::1",), (type(error), error, None)
@@ -105,7 +106,7 @@ def test_a_page_is_opened_only_where_there_is_a_screen(monkeypatch: pytest.Monke
     assert command._has_screen()
 
 
-def test_a_browser_is_started_with_a_code_and_never_with_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_is_started_with_a_code_not_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: queue.Queue[str] = queue.Queue()
     monkeypatch.setattr(command.webbrowser, "open", opened.put)
     monkeypatch.setattr(command, "_has_screen", lambda: True)
@@ -131,19 +132,16 @@ def test_a_code_opens_once_and_for_a_minute() -> None:
     assert not codes.take("guess")
 
 
-def test_the_schema_and_the_settings_have_the_same_fields_and_defaults_fit() -> None:
+def test_schema_and_settings_have_the_same_fields() -> None:
     settings = Settings(portrait="x")
-    assert set(SCHEMA["$defs"]["settings"]["properties"]) == set(Settings.__dataclass_fields__)
-    assert (
-        settings.changed({name: getattr(settings, name) for name in Settings.__dataclass_fields__})
-        == settings
-    )
+    assert set(SCHEMA["$defs"]["settings"]["properties"]) == set(settings.values())
+    assert changed(settings, settings.values()) == settings
 
 
 @pytest.mark.parametrize("framing", ["wide", "square", "tall"])
 @pytest.mark.parametrize("height", [256, 360, 480, 720])
-def test_results_have_even_sides_and_their_shorter_one_as_asked(framing: str, height: int) -> None:
-    size = Settings(portrait="x").changed({"framing": framing, "height": height}).size()
+def test_results_have_even_sides_and_the_chosen_height(framing: str, height: int) -> None:
+    size = changed(Settings(portrait="x"), {"framing": framing, "height": height}).size
     assert min(size) == height
     assert all(side % 2 == 0 for side in size)
 
@@ -166,10 +164,10 @@ def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
 
 
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
-    asked = Settings(portrait="x").changed({"mode": "exp"})
-    assert asked.within(tuple(Mode)) is asked
+    asked = changed(Settings(portrait="x"), {"mode": "exp"})
+    assert asked.require_mode(tuple(Mode)) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.within((Mode.BOTH,))
+        asked.require_mode((Mode.BOTH,))
 
 
 @settings(deadline=None)
@@ -181,7 +179,7 @@ def test_any_bytes_are_a_picture_or_refused_in_words(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
-def test_pictures_of_each_kind_are_measured_before_they_are_decoded(kind: str) -> None:
+def test_the_size_of_a_picture_is_checked_before_decoding(kind: str) -> None:
     data = cv2.imencode(kind, np.full((37, 91, 3), 128, np.uint8))[1].tobytes()
     assert pictures.decode(data, max_pixels=4000).shape == (37, 91, 3)
     with pytest.raises(EngineError, match="91x37"):
@@ -218,7 +216,18 @@ def test_unsafe_or_impossible_options_are_refused(options: dict[str, object], wo
         Serve(**options)  # type: ignore[arg-type]
 
 
-def test_a_short_token_is_refused_and_one_from_the_environment_is_taken(
+def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) -> None:
+    serve = Serve(model="null", port=0, portraits=drawn_portraits, pose_gain=0.5, mirror=False)  # type: ignore[call-arg]
+    edit = serve._server().options.edit
+    assert (edit.pose_gain, edit.mirror, edit.expression_gain) == (0.5, False, 1.0)
+
+
+def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
+    with pytest.raises(EngineError, match="use --mode both"):
+        command._require_mode(Mode.EXP, (Mode.BOTH,))
+
+
+def test_a_short_token_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(EngineError, match="16"):
@@ -230,7 +239,7 @@ def test_a_short_token_is_refused_and_one_from_the_environment_is_taken(
     assert Serve().options().token not in repr(Serve().options())
 
 
-def test_certificates_that_do_not_load_are_an_error_with_its_remedy(tmp_path: Path) -> None:
+def test_a_certificate_that_does_not_load_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="PEM"):
         certificate.from_files(tmp_path / "a.pem", tmp_path / "b.pem")
 
@@ -242,7 +251,7 @@ def test_only_this_machines_own_addresses_are_loopback(host: str, own: bool) -> 
     assert is_loopback(host) is own
 
 
-def test_the_sink_shows_frames_of_any_source_to_a_viewer_with_its_link(run: Run) -> None:
+def test_the_sink_shows_frames_to_a_viewer_with_its_link(run: Run) -> None:
     import aiohttp
     from aiortc import RTCSessionDescription
 

@@ -1,4 +1,4 @@
-"""Browsers are told to hold no picture back."""
+"""The RTP header extension playout-delay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _agreed(**known: int) -> RTCRtpParameters:
 
 
 def _sent(parameters: RTCRtpParameters) -> list[tuple[int, bytes]]:
-    """What a packet carries whose sender was set up after `playout_delay.install`."""
+    """Extensions of a packet whose sender was made after `playout_delay.install`."""
     playout_delay.install()
     agreed = rtp.HeaderExtensionsMap()
     agreed.configure(parameters)
@@ -30,15 +30,15 @@ def _sent(parameters: RTCRtpParameters) -> list[tuple[int, bytes]]:
     return rtp.unpack_header_extensions(0xBEDE, data[16 : 16 + 4 * int.from_bytes(data[14:16], "big")])
 
 
-def test_a_peer_that_knows_it_is_told_to_show_pictures_at_once() -> None:
+def test_a_peer_with_the_extension_gets_zero_delay() -> None:
     assert _sent(_agreed(mid=9, playout=5)) == [(9, b"0"), (5, b"\0\0\0")]
 
 
-def test_others_get_what_they_got() -> None:
+def test_other_peers_get_unchanged_packets() -> None:
     assert _sent(_agreed(mid=9)) == [(9, b"0")]
 
 
-def test_it_is_offered_once_for_pictures_and_never_for_sound() -> None:
+def test_the_extension_is_offered_for_video_only() -> None:
     playout_delay.install()
     playout_delay.install()
     assert [known.uri for known in HEADER_EXTENSIONS["video"]].count(playout_delay.URI) == 1

@@ -1,10 +1,9 @@
-"""Who is let in, and what happens to requests that are too many, too large, too slow or damaged."""
+"""Authorisation, and requests that are too many, too large, too slow or damaged."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import struct
 import zlib
@@ -18,16 +17,16 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
-from mimicam.engine.web.guard import Rate
-from mimicam.engine.web.keys import Keys
-from mimicam.engine.web.protocol import STATIC
-from mimicam.engine.web.rooms import NullRoom
+from mimicam.engine.web.auth import RateLimit
+from mimicam.engine.web.pipeline_pool import EchoPool
+from mimicam.engine.web.protocol import openapi
+from mimicam.engine.web.view_keys import ViewKeys
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
 
 
 def _png(width: int, height: int) -> bytes:
-    """A PNG that declares a size and holds rows of zeros: a few kB that decode to gigabytes."""
+    """Make a PNG of a few kB that decodes to gigabytes of zeros."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -43,7 +42,7 @@ async def _status(live: Live, method: str, path: str, **options: object) -> tupl
         return response.status, (await response.json()) if is_json else {}
 
 
-def test_without_the_token_only_the_login_and_public_facts_are_given(run: Run, drawn_portraits: Path) -> None:
+def test_without_a_token_only_public_routes_answer(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession() as stranger:
             for method, path in (
@@ -63,9 +62,7 @@ def test_without_the_token_only_the_login_and_public_facts_are_given(run: Run, d
     run(work())
 
 
-def test_the_link_signs_in_and_the_cookie_needs_our_own_page_to_change_anything(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_the_cookie_changes_things_only_from_our_own_page(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession(cookie_jar=jar) as browser:
@@ -109,9 +106,7 @@ def test_other_host_names_are_refused_before_anything_else(
     run(work())
 
 
-def test_every_answer_carries_the_security_headers_and_none_opens_it_to_other_sites(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_every_answer_has_security_headers_and_no_cors(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             for path in ("/", "/view", "/static/app.css", "/portraits", "/nothing"):
@@ -126,7 +121,7 @@ def test_every_answer_carries_the_security_headers_and_none_opens_it_to_other_si
     run(work())
 
 
-def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portraits: Path) -> None:
+def test_too_many_wrong_tokens_have_to_wait(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(failures_per_minute=3)) as live:
             seen = [
@@ -138,9 +133,7 @@ def test_wrong_tokens_are_counted_and_then_have_to_wait(run: Run, drawn_portrait
     run(work())
 
 
-def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterwards(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_one_time_link_works_once(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession(cookie_jar=jar) as browser:
@@ -152,14 +145,14 @@ def test_a_one_time_link_is_traded_for_the_cookie_and_is_worth_nothing_afterward
                 assert response.status == 200, "the cookie opens the rest"
             async with aiohttp.ClientSession() as thief, thief.get(link) as response:
                 assert response.status == 401
-                assert "used already" in await response.text()
+                assert "used before" in await response.text()
             async with aiohttp.ClientSession() as thief, thief.get(f"{live.url}/portraits") as response:
                 assert response.status == 401
 
     run(work())
 
 
-def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_portraits: Path) -> None:
+def test_the_login_page_explains_a_wrong_token(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         options = with_limits(failures_per_minute=2)
         async with (
@@ -179,9 +172,7 @@ def test_the_login_says_what_is_wrong_with_a_token_in_words(run: Run, drawn_port
     run(work())
 
 
-def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_other_sites_cannot_use_up_wrong_tokens(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         jar = aiohttp.CookieJar(unsafe=True)
         options = with_limits(failures_per_minute=3)
@@ -208,9 +199,7 @@ def test_pages_of_other_sites_cannot_use_up_the_wrong_tokens_of_this_machine(
     run(work())
 
 
-def test_a_thousand_offers_are_held_back_while_a_running_call_goes_on(
-    run: Run, drawn_portraits: Path
-) -> None:
+def test_a_thousand_offers_do_not_disturb_a_call(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(offers_per_minute=10)) as live:
             driver = Driver(live.http, live.url)
@@ -243,7 +232,7 @@ def test_damaged_offers_are_refused_and_leave_nothing_behind(
     run: Run, drawn_portraits: Path, sdp: str
 ) -> None:
     async def work() -> None:
-        async with studio_running(drawn_portraits, room=_Shared()) as live:
+        async with studio_running(drawn_portraits, pool=_Shared()) as live:
             assert (await _status(live, "POST", "/offer", json={"sdp": sdp, "type": "offer"}))[0] == 400
             headers = {"Content-Type": "application/sdp"}
             for path in ("/whip", f"/whep?view={live.studio.publish_to(live.studio.new_identity())[1]}"):
@@ -253,7 +242,7 @@ def test_damaged_offers_are_refused_and_leave_nothing_behind(
     run(work())
 
 
-class _Shared(NullRoom):
+class _Shared(EchoPool):
     shows_driver = False
 
 
@@ -267,7 +256,7 @@ class _Shared(NullRoom):
         (b" " * 70_000, 413),
     ],
 )  # fmt: skip
-def test_bodies_that_are_no_offer_are_refused(
+def test_bodies_that_are_not_offers_are_refused(
     run: Run, drawn_portraits: Path, body: bytes, status: int
 ) -> None:
     async def work() -> None:
@@ -319,7 +308,7 @@ def test_an_upload_becomes_a_portrait_known_only_by_its_id(run: Run, drawn_portr
         (b"<svg/>", "image/svg+xml", 415, "JPEG"),
     ],
 )  # fmt: skip
-def test_uploads_that_are_no_reasonable_picture_are_refused(
+def test_uploads_that_are_not_usable_pictures_are_refused(
     run: Run, drawn_portraits: Path, data: bytes, kind: str, status: int, word: str
 ) -> None:
     async def work() -> None:
@@ -331,7 +320,7 @@ def test_uploads_that_are_no_reasonable_picture_are_refused(
     run(work())
 
 
-def test_an_upload_that_says_it_has_two_gigabytes_is_refused_unread(run: Run, drawn_portraits: Path) -> None:
+def test_an_upload_of_two_gigabytes_is_refused_unread(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits) as live:
             reader, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
@@ -346,7 +335,7 @@ def test_an_upload_that_says_it_has_two_gigabytes_is_refused_unread(run: Run, dr
     run(work())
 
 
-def test_an_upload_that_hides_its_size_is_cut_off_at_the_limit(run: Run, drawn_portraits: Path) -> None:
+def test_an_upload_without_a_length_is_cut_at_the_limit(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(upload_bytes=100_000)) as live:
             sent = 0
@@ -365,7 +354,7 @@ def test_an_upload_that_hides_its_size_is_cut_off_at_the_limit(run: Run, drawn_p
     run(work())
 
 
-def test_an_upload_that_trickles_is_cut_off_in_time(run: Run, drawn_portraits: Path) -> None:
+def test_a_slow_upload_is_aborted_in_time(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
         async with studio_running(drawn_portraits, options=with_limits(upload_s=0.2)) as live:
             reader, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
@@ -421,10 +410,10 @@ def test_the_pages_files_are_typed_and_not_sent_twice(run: Run, drawn_portraits:
     run(work())
 
 
-def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> None:
+def test_the_description_lists_exactly_the_routes(run: Run) -> None:
     async def work() -> None:
-        app = make_app(OPTIONS, NullRoom(), _no_book())
-        described = json.loads((STATIC / "openapi.json").read_text())["paths"]
+        app = make_app(OPTIONS, EchoPool(), _no_library())
+        described = openapi()["paths"]
         methods = {
             (m.upper(), p)
             for p, item in described.items()
@@ -442,7 +431,7 @@ def test_the_description_lists_exactly_the_routes_that_there_are(run: Run) -> No
     run(work())
 
 
-def _no_book():  # type: ignore[no-untyped-def]
+def _no_library():  # type: ignore[no-untyped-def]
     return object()
 
 
@@ -465,7 +454,7 @@ def test_metrics_count_calls_and_answers(run: Run, drawn_portraits: Path) -> Non
 
 def test_a_rate_lets_a_burst_through_and_then_one_at_a_time() -> None:
     now = [100.0]
-    rate = Rate(60, now=lambda: now[0])
+    rate = RateLimit(60, now=lambda: now[0])
     assert sum(rate.take("a") == 0 for _ in range(100)) == 60
     assert rate.take("b") == 0
     now[0] += 1.0
@@ -473,19 +462,19 @@ def test_a_rate_lets_a_burst_through_and_then_one_at_a_time() -> None:
 
 
 def test_keys_give_one_right_only_and_forged_ones_none() -> None:
-    keys = Keys("a")
+    keys = ViewKeys("a")
     identity = keys.new_identity()
     own, view = keys.key("own", identity), keys.key("view", identity)
     assert (keys.identity("own", own), keys.identity("view", view)) == (identity, identity)
     assert keys.identity("own", view) is None
-    assert Keys("a").identity("own", own) == identity, "a restarted server with the same token knows it"
-    assert Keys("b").identity("own", own) is None
+    assert ViewKeys("a").identity("own", own) == identity, "a restarted server with the same token knows it"
+    assert ViewKeys("b").identity("own", own) is None
     for forged in ("", ".", "x.y", own[:-1], own + "A", "é." + own, own.replace(".", "..")):
         assert keys.identity("own", forged) is None
 
 
-def test_an_empty_folder_of_portraits_is_an_error_with_its_remedy(tmp_path: Path) -> None:
-    from mimicam.engine.web.book import PortraitBook
+def test_an_empty_folder_of_portraits_is_an_error(tmp_path: Path) -> None:
+    from mimicam.engine.web.portrait_library import PortraitLibrary
 
     with pytest.raises(EngineError, match="--portraits"):
-        PortraitBook(NullRoom(), folder=tmp_path / "missing")
+        PortraitLibrary(EchoPool(), folder=tmp_path / "missing")

@@ -1,4 +1,4 @@
-"""The page's scripts as files: they find each other, none is left over, and their lines stay short."""
+"""The page's scripts: every import exists, none is unused, and lines are short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datagrams that wait are taken together."""
+"""Reading several datagrams in one iteration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.web.conftest import Run
 
 
 class _Receiver:
-    """What aioice's protocol hands datagrams to."""
+    """Receives the datagrams of aioice's protocol."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
@@ -30,7 +30,7 @@ class _Candidate:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows' event loop reads its sockets in another way")
-def test_datagrams_that_wait_are_taken_in_few_turns_of_the_loop_in_their_order(run: Run) -> None:
+def test_waiting_datagrams_are_read_in_order_in_few_iterations(run: Run) -> None:
     udp_drain.install()
 
     async def work() -> None:

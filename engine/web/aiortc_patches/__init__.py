@@ -1,6 +1,6 @@
-"""All changes of this process to aiortc and aioice, behind one `install` and one version check.
+"""All patches of aiortc and aioice, behind one `install` and one version check.
 
-Each module says what the library does and what it does after the patch.
+Each module describes what the library does, and what it does after the patch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ _KNOWN = ((1, 10), (1, 16))
 _PRIVATE = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "codecs")
 """Private attributes of aiortc's receiver that the patches of the receiver use."""
 _RECEIVER = (jitter_buffer, nack)
-"""Patches that replace parts of the receiver. They are wrong for another receiver, so they need a known version."""
+"""Patches that replace parts of the receiver, and therefore need a known version of it."""
 _ALWAYS = (udp_drain, playout_delay, bitrate, rsa)
-"""Patches that wrap what every version has; a name that is gone raises an error."""
+"""Patches of what every version has. A missing name raises an error."""
 _log = logging.getLogger(__name__)
 
 
 def install() -> bool:
-    """Patch aiortc and aioice in this process; calling it again changes nothing.
+    """Patch aiortc and aioice in this process. Further calls change nothing.
 
     Returns:
-        Whether all patches were installed. False: this aiortc is not known, and its receiver stays as it is.
+        Whether all patches were installed. False: this version of aiortc is unknown, and its
+        receiver is not patched.
     """
     known = _is_known(aiortc.__version__)
     for patch in (*_ALWAYS, *(_RECEIVER if known else ())):

@@ -1,8 +1,8 @@
 """Give video encoders bitrates that fit 640x480 and 720p.
 
 aiortc's VP8 encoder starts at 0.5 Mbit/s and stays between 0.25 and 1.5, which suits small
-pictures; H.264 stays between 0.5 and 3. The limits are constants of its codec modules, the same
-for all connections. Here both codecs get the same ones.
+pictures. H.264 stays between 0.5 and 3. The limits are constants of its codec modules, for all
+connections. Here both codecs get the same limits.
 """
 
 from __future__ import annotations

@@ -1,21 +1,21 @@
-"""Release a video frame when its last packet arrives; recover from late and lost packets.
+"""Release a video frame when its last packet arrives. Recover from late and lost packets.
 
-aiortc's jitter buffer is made for good networks:
+aiortc's jitter buffer is made for good networks.
 
-- it releases a frame when the next one begins, one frame interval late;
-- it releases one frame per packet, so it never catches up after a pause;
-- it starts again when a packet comes a hundred places late;
-- it waits for a lost packet until 512 others have come;
-- the queue to the decoder has no limit.
+- It releases a frame when the next one begins, one frame interval late.
+- It releases one frame per packet, so it never catches up after a pause.
+- It resets when a packet arrives a hundred places late.
+- It waits for a lost packet until 512 others have arrived.
+- The queue to the decoder has no limit.
 
 Here instead:
 
-- A frame is released when all packets up to its RTP marker bit are there, with all complete frames
-  behind it (RFC 3550, section 5.1; VP8: RFC 7741, section 4.1; H.264: RFC 6184, section 5.1).
-- While a hole blocks the way, a key frame is requested. A complete key frame makes all packets
-  before it needless.
-- If no key frame comes, the hole is skipped. The next complete frame is shown, damaged or not,
-  until a key frame repairs it.
+- A frame is released when all packets up to its RTP marker bit have arrived, with all complete
+  frames after it. See RFC 3550, section 5.1, for VP8 RFC 7741, 4.1, for H.264 RFC 6184, 5.1.
+- While a gap blocks the output, a key frame is requested. A complete key frame makes all packets
+  before it obsolete.
+- If no key frame arrives, the gap is skipped. Frames are shown with artefacts until a key frame
+  repairs them.
 - If the decoder is too slow, its queue is emptied and a key frame is requested.
 """
 
@@ -33,13 +33,13 @@ from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 
 MAX_UNDECODED = 10
-"""Frames that may wait for the decoder: a third of a second."""
+"""Frames that may wait for the decoder, a third of a second."""
 MAX_WAITING = 2048
-"""Packets that may wait. A larger step in sequence numbers is another stream, not a hole."""
+"""Packets that may wait. A larger step in sequence numbers is a new stream, not a gap."""
 PATIENCE_S = 1.2
-"""Seconds for which a hole may block the way."""
+"""Seconds for which a gap may block the output."""
 KEY_AFTER_S = 0.4
-"""Seconds of blocking after which a key frame is requested; retransmission goes on meanwhile."""
+"""Seconds of blocking after which a key frame is requested. NACKs continue meanwhile."""
 _VP8_KEY = b"\x9d\x01\x2a"
 """Start code of a VP8 key frame, behind its three-byte tag (RFC 6386, section 9.1)."""
 _handle = RTCRtpReceiver._handle_rtp_packet
@@ -56,11 +56,12 @@ def _make_buffer(capacity: int, prefetch: int = 0, is_video: bool = False) -> An
 
 
 async def _handle_packet(self: Any, packet: RtpPacket, arrival_time_ms: int) -> None:
-    """Call aiortc's method, which releases one frame at most, then release the others that are complete."""
+    """Call aiortc's method, which releases one frame at most, then release the other frames."""
     buffer = self._RTCRtpReceiver__jitter_buffer
     if not isinstance(buffer, VideoJitterBuffer):
         await _handle(self, packet, arrival_time_ms)
         return
+    # Frames between would reference dropped ones, so the decoder continues at a key frame.
     if self._RTCRtpReceiver__decoder_queue.qsize() > MAX_UNDECODED:
         _empty(self._RTCRtpReceiver__decoder_queue)
         buffer.begin_anew()
@@ -73,7 +74,7 @@ async def _handle_packet(self: Any, packet: RtpPacket, arrival_time_ms: int) -> 
 
 
 def _empty(waiting: queue.Queue[Any]) -> None:
-    """Drop what waits, except None, which ends the decoder."""
+    """Drop all waiting frames. None stays, since it ends the decoder thread."""
     with contextlib.suppress(queue.Empty):
         while True:
             if waiting.get_nowait() is None:
@@ -83,6 +84,7 @@ def _empty(waiting: queue.Queue[Any]) -> None:
 
 def unwrapped(number: int, near: int) -> int:
     """The integer closest to ``near`` that has this 16-bit sequence number."""
+    # The difference modulo 2^16 is mapped to -2^15..2^15-1 (RFC 3550, appendix A.1).
     return near + ((number - near + 0x8000) & 0xFFFF) - 0x8000
 
 
@@ -92,29 +94,31 @@ class VideoJitterBuffer:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._packets: dict[int, Any] = {}
-        """`RtpPacket` by unwrapped number; aiortc's receiver adds ``_data`` to them."""
+        """`RtpPacket` by unwrapped number. aiortc's receiver adds ``_data`` to them."""
         self._next: int | None = None
-        """Number at which the next frame begins; None before the first packet."""
+        """Number at which the next frame begins. None: no packet has arrived yet."""
         self._released = False
         self._blocked_s: float | None = None
-        """Time since which packets wait behind a hole."""
+        """Time since which packets wait behind a gap."""
         self._asked_s = 0.0
         self._broken = False
-        """A hole was skipped and no key frame came since."""
+        """Whether a gap was skipped and no key frame has arrived since."""
         self._only_key = False
-        """Frames were dropped, so none can be decoded before the next key frame."""
+        """Whether frames were dropped, so that none can be decoded before the next key frame."""
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         """Take a packet whose ``_data`` is unpacked.
 
         Returns:
-            Whether to request a key frame, and the complete frame, if there is one; `rest` has those behind it.
+            Whether to request a key frame, and the next complete frame, if there is one. `rest`
+            yields those after it.
         """
         if not self._place(packet):
             return False, None
         frame = self._take()
+        # Any frame is then better than none, since a key frame was requested long ago.
         if frame is None and self._is_blocked_for(PATIENCE_S):
-            self._skip_hole()
+            self._skip_gap()
             frame = self._take()
         if frame is not None:
             self._blocked_s = None
@@ -139,24 +143,24 @@ class VideoJitterBuffer:
         return not self._only_key
 
     def _place(self, packet: RtpPacket) -> bool:
-        """Store a packet. False: it comes too late, or again."""
+        """Store a packet. False: it is too late, or a duplicate."""
         if self._next is None:
             self._next = packet.sequence_number
         number = unwrapped(packet.sequence_number, self._next)
-        if abs(number - self._next) > MAX_WAITING:  # the sender started again
+        if abs(number - self._next) > MAX_WAITING:  # a new stream
             self._packets.clear()
             self._next, self._released, self._blocked_s = number, False, None
         if number < self._next:
             if self._released:
                 return False
-            self._next = number  # the first packets of all may be out of order, too
+            self._next = number  # the very first packets may be out of order, too
         self._packets[number] = packet
-        if number > self._next:
+        if number > self._next:  # there is a gap, or the packets are reordered
             self._jump_to_key(number)
         return True
 
     def _take(self) -> JitterFrame | None:
-        """The frame at the head, if it is complete."""
+        """Remove and return the next frame, if it is complete."""
         numbers = self._complete(self._next)
         if not numbers:
             return None
@@ -167,7 +171,7 @@ class VideoJitterBuffer:
         return frame
 
     def _complete(self, begin: int | None) -> list[int]:
-        """Numbers of the packets from ``begin`` to the marker, or none when one lacks."""
+        """Numbers of the packets from ``begin`` to the marker. Empty: a packet is missing."""
         numbers: list[int] = []
         while begin is not None and (packet := self._packets.get(begin + len(numbers))) is not None:
             if numbers and packet.timestamp != self._packets[begin].timestamp:
@@ -178,15 +182,19 @@ class VideoJitterBuffer:
         return []
 
     def _jump_to_key(self, inside: int) -> None:
-        """Drop everything before the frame with this packet, if that is a complete key frame behind a hole."""
+        """Drop the packets before this packet's frame, if that is a complete key frame."""
+        # All packets of a frame share one RTP timestamp (RFC 3550, section 5.1).
         first, stamp = inside, self._packets[inside].timestamp
         while (before := self._packets.get(first - 1)) is not None and before.timestamp == stamp:
             first -= 1
         if first > (self._next or 0) and is_key(self._packets[first]._data) and self._complete(first):
             self._forget_before(first)
 
-    def _skip_hole(self) -> None:
-        """Continue at the first complete frame behind the hole: behind a marker, or where the timestamp changes."""
+    def _skip_gap(self) -> None:
+        """Continue at the first complete frame after the gap.
+
+        A frame begins after a marker, or where the timestamp changes.
+        """
         for number in sorted(self._packets):
             before = self._packets.get(number - 1)
             begins = before is not None and (
@@ -207,7 +215,7 @@ class VideoJitterBuffer:
         return self._now() - self._blocked_s > seconds
 
     def _wants_key(self) -> bool:
-        """Whether to request a key frame now: repeatedly while a hole blocks, or since one was skipped."""
+        """Whether to request a key frame now, which is repeated until one arrives."""
         now_s = self._now()
         blocked = self._blocked_s is not None and now_s - self._blocked_s >= KEY_AFTER_S
         if not (blocked or self._broken or self._only_key) or now_s - self._asked_s < KEY_AFTER_S:
@@ -217,7 +225,7 @@ class VideoJitterBuffer:
 
 
 def is_key(data: bytes) -> bool:
-    """Whether a frame's first packet begins a key frame, VP8 or H.264 (a sequence header or an IDR slice)."""
-    if data[:4] == b"\0\0\0\1":
+    """Whether a frame is a key frame, in VP8 or H.264 (sequence header or IDR slice)."""
+    if data[:4] == b"\0\0\0\1":  # Annex B start code, only in H.264
         return len(data) > 4 and data[4] & 0x1F in (5, 7)
     return data[3:6] == _VP8_KEY

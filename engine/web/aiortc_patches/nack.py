@@ -1,10 +1,10 @@
-"""Request a lost packet until it comes or is given up (RFC 4585, section 6.2.1).
+"""Request a lost packet until it arrives or is given up (RFC 4585, section 6.2.1).
 
-aiortc requests missing packets only when it notices another missing one, so a request or an answer
-that is lost is not repeated. It keeps 128 sent packets for requests of its peer.
+aiortc requests missing packets only when it detects a further one. A lost NACK or retransmission
+is never repeated. Its sender keeps 128 packets for retransmission.
 
-Here a packet is requested after a moment, since it may only be overtaken, and then repeatedly, as
-long as `VideoJitterBuffer` waits for it. More sent packets are kept.
+Here a packet is requested after 10 ms, since it may only be reordered. The request is repeated as
+long as `VideoJitterBuffer` waits for the packet. The sender keeps more packets.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from aiortc.rtp import RtpPacket
 from mimicam.engine.web.aiortc_patches.jitter_buffer import MAX_WAITING, PATIENCE_S, unwrapped
 
 HISTORY = 1024
-"""Packets that a sender keeps for requests of its peer: five seconds at 200 a second."""
+"""Packets that a sender keeps for retransmission: five seconds at 200 a second."""
 REORDER_S = 0.01
-"""Seconds before the first request; a packet that is overtaken by less is not requested."""
+"""Seconds before the first request. Packets reordered by less are not requested."""
 ASK_AGAIN_S = 0.1
-"""Seconds between requests. Senders do not repeat a packet within a round trip, so frequent requests do little harm."""
+"""Seconds between requests. Senders repeat a packet once per round trip at most."""
 
 
 def install() -> None:
@@ -37,31 +37,32 @@ class NackGenerator:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._newest: int | None = None
-        self._holes: dict[int, tuple[float, float]] = {}
+        self._gaps: dict[int, tuple[float, float]] = {}
         """Number to (noticed, last requested), seconds."""
         self.missing: set[int] = set()
         """Numbers to request now."""
 
     def add(self, packet: RtpPacket) -> bool:
-        """Note a packet. True: request those in ``missing``."""
+        """Register a packet. Returns whether to request those in ``missing``."""
         now_s = self._now()
         if self._newest is None:
             self._newest = packet.sequence_number
         number = unwrapped(packet.sequence_number, self._newest)
         if abs(number - self._newest) > MAX_WAITING:
-            self._holes.clear()
+            self._gaps.clear()
             self._newest = number
-        self._holes.pop(number, None)
-        for hole in range(self._newest + 1, number):
+        # A late or retransmitted packet fills its gap.
+        self._gaps.pop(number, None)
+        for gap in range(self._newest + 1, number):
             # The first request is due after REORDER_S, the others after ASK_AGAIN_S each.
-            self._holes[hole] = (now_s, now_s + REORDER_S - ASK_AGAIN_S)
+            self._gaps[gap] = (now_s, now_s + REORDER_S - ASK_AGAIN_S)
         self._newest = max(self._newest, number)
         return self._collect(now_s)
 
     def _collect(self, now_s: float) -> bool:
-        self._holes = {n: times for n, times in self._holes.items() if now_s - times[0] <= PATIENCE_S}
-        due = [n for n, (_, asked_s) in self._holes.items() if now_s - asked_s >= ASK_AGAIN_S]
+        self._gaps = {n: times for n, times in self._gaps.items() if now_s - times[0] <= PATIENCE_S}
+        due = [n for n, (_, asked_s) in self._gaps.items() if now_s - asked_s >= ASK_AGAIN_S]
         for number in due:
-            self._holes[number] = (self._holes[number][0], now_s)
+            self._gaps[number] = (self._gaps[number][0], now_s)
         self.missing = {number & 0xFFFF for number in due}
         return bool(due)

@@ -1,10 +1,10 @@
-"""Have browsers show each picture as soon as it arrives.
+"""Let browsers show each picture as soon as it arrives.
 
-A browser delays pictures by the jitter that it has measured, and forgets jitter by counting
-pictures. After a minute of bad network a result may stay a quarter of a second late.
-``receiver.jitterBufferTarget = 0`` requests the least delay that this rule allows. The RTP header
-extension playout-delay with a maximum of zero turns the rule off. aiortc does not have the
-extension; here it is offered, and sent to peers that accept it.
+A browser delays pictures by its estimate of the jitter, which decays slowly. After a minute of bad
+network a result may stay a quarter of a second late. ``receiver.jitterBufferTarget = 0`` requests
+the smallest delay that this rule allows. The RTP header extension playout-delay with a maximum of
+zero disables the rule. aiortc lacks the extension. Here it is offered, and sent to peers that
+accept it.
 https://webrtc.googlesource.com/src/+/main/docs/native-code/rtp-hdrext/playout-delay
 """
 
@@ -20,7 +20,7 @@ URI = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 _NO_DELAY = b"\0\0\0"
 """Minimum and maximum delay, twelve bits each, in units of 10 ms."""
 _OWN_ID = 14
-"""Number of the extension in our own offers; answers use the peer's."""
+"""Number of the extension in our own offers. Answers use the peer's number."""
 
 
 def install() -> None:
@@ -38,7 +38,7 @@ class ZeroPlayoutDelay(rtp.HeaderExtensionsMap):
         self._id: int | None = None
 
     def configure(self, parameters: Any) -> None:
-        """Note the extensions that both sides have."""
+        """Store the numbers of the extensions that both sides support."""
         super().configure(parameters)
         self._id = next((known.id for known in parameters.headerExtensions if known.uri == URI), self._id)
 

@@ -1,4 +1,4 @@
-"""Complete DTLS handshakes with peers whose certificate is RSA, as GStreamer's is.
+"""Complete DTLS handshakes with peers that have an RSA certificate, as GStreamer has.
 
 aiortc offers ciphers for ECDSA certificates only, so these handshakes fail. Here its ciphers are
 also offered for RSA. The fingerprint in the session description authenticates either kind. Keys

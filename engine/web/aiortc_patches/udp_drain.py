@@ -1,12 +1,12 @@
-"""Read all datagrams that wait in a socket in one turn of the event loop.
+"""Read all waiting datagrams of a socket in one iteration of the event loop.
 
-asyncio gives aioice one datagram in each turn of the event loop. Where threads compute, each turn
-waits for the interpreter's lock. On an overloaded machine turns become rarer than packets, and the
-kernel's buffer turns into seconds of delay. Here the protocol reads the others itself after each
-datagram.
+asyncio passes one datagram per iteration to aioice. Where threads compute, each iteration waits
+for the interpreter's lock. On an overloaded machine packets then arrive faster than iterations,
+and the kernel's buffer adds seconds of delay. Here the protocol reads the remaining datagrams
+itself after each one.
 
-Measured with one datagram a turn: three callers, 30 pictures a second each, on a core of which
-other programs took most, were 5 to 6 s behind after 25 s, and falling behind further (2026-11).
+Measured without the patch: three callers of 30 pictures a second on a nearly busy core were 5 to
+6 s late after 25 s, and the delay still grew (2026-11).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from aioice.ice import StunProtocol
 
 MAX_DATAGRAMS = 64
-"""Datagrams of one socket before the other sockets have their turn."""
+"""Datagrams of one socket per iteration, so that other sockets are served as well."""
 _LARGEST = 65_535
 _connection_made = StunProtocol.connection_made
 _datagram_received = StunProtocol.datagram_received
@@ -27,7 +27,7 @@ _connection_lost = StunProtocol.connection_lost
 
 
 def install() -> None:
-    """Read this way in connections that are made from now on, where the event loop hands out its sockets."""
+    """Use this in new connections, where the event loop exposes its sockets."""
     for name, value in (
         ("connection_made", _made),
         ("datagram_received", _received),
@@ -42,10 +42,11 @@ def _made(self: Any, transport: asyncio.DatagramTransport) -> None:
 
 
 def _handle_of(transport: asyncio.DatagramTransport) -> socket.socket | None:
-    """A second handle of a transport's socket, closed by us. None where only the loop can read the socket."""
+    """Duplicate a transport's socket. None: only the event loop may read it."""
     loops_own = transport.get_extra_info("socket")
-    if loops_own is None or os.name == "nt":  # Windows' loop always has a read under way
+    if loops_own is None or os.name == "nt":  # Windows' event loop always has a pending read
         return None
+    # A duplicate, since a socket object would close the event loop's descriptor.
     rest = socket.socket(fileno=os.dup(loops_own.fileno()))
     rest.setblocking(False)
     return rest
@@ -59,7 +60,7 @@ def _received(self: Any, data: bytes, addr: tuple[Any, ...]) -> None:
     for _ in range(MAX_DATAGRAMS):
         try:
             data, addr = rest.recvfrom(_LARGEST)
-        except OSError:  # nothing more waits, or an ICMP error, which the loop reports as well
+        except OSError:  # no more datagrams, or an ICMP error, which the event loop reports as well
             return
         _datagram_received(self, data, addr)
 

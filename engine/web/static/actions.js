@@ -1,11 +1,9 @@
-// What buttons and keys do.
+// Actions of buttons and keys.
 
-import { changed, figures, gallery, link, recorder, settings, toggleStandby } from './call.js';
+import { changed, gallery, link, recorder, settings, stats, toggleStandby } from './call.js';
+import { choicesOf, setControls } from './controls.js';
 import { $, kept, make, toast } from './dom.js';
 import { measure } from './measure.js';
-import { showSettings } from './states.js';
-
-const MODES = ['both', 'exp', 'pose'];
 
 /** The key of each button. */
 const BUTTON_KEYS = {
@@ -17,7 +15,7 @@ const BUTTON_KEYS = {
   f: 'full',
 };
 
-/** Take the face of this moment as neutral. */
+/** Use the face of this moment as the neutral one. */
 export function calibrate() {
   if (link.send({ type: 'calibrate' })) toast('Calibrated: this is your neutral face.');
 }
@@ -33,7 +31,7 @@ export function record() {
   else recorder.start($('result').srcObject, $('voice').checked);
 }
 
-/** Copy the link that OBS shows the result with. */
+/** Copy the link with which OBS shows the result. */
 export async function share() {
   const background = $('transparent').checked ? '?background=none' : '';
   const url = `${location.origin}/view${background}#${link.view}`;
@@ -55,12 +53,12 @@ export function fullScreen() {
 /** Measure the frame age by painted numbers, and correct the estimate by the difference. */
 export async function measureAge() {
   $('measure').disabled = true;
-  scrollTo({ top: 0 }); // browsers do not draw videos that are out of sight
+  scrollTo({ top: 0 }); // browsers do not draw videos outside of the window
   $('measure-text').textContent = 'Measuring …';
   try {
-    const estimate = figures.now.ageMs - figures.biasMs;
+    const estimate = stats.now.ageMs - stats.biasMs;
     const found = await measure(link, $('camera'), $('result'));
-    if (found) figures.biasMs = found.p50 - estimate;
+    if (found) stats.biasMs = found.p50 - estimate;
     $('measure-text').textContent = measuredWords(found);
   } finally {
     $('measure').disabled = link.state !== 'live';
@@ -70,8 +68,8 @@ export async function measureAge() {
 function measuredWords(found) {
   if (!found) {
     return (
-      'The number could not be read off the result. ' +
-      'Keep camera and result in sight, and try again.'
+      'The number could not be read in the result. ' +
+      'Keep camera and result visible, and try again.'
     );
   }
   const [p50, p95] = [Math.round(found.p50), Math.round(found.p95)];
@@ -99,19 +97,20 @@ export function stillOfCamera() {
 export function addFile(file) {
   if (!file) return;
   if (!file.type.startsWith('image/')) {
-    toast('That is no picture. Choose a JPEG, PNG or WebP.', true);
+    toast('This file is not a picture. Choose a JPEG, PNG or WebP.', true);
   } else {
     gallery.add(file, file.name.replace(/\.[^.]+$/, '') || 'My picture');
   }
 }
 
 function nextMode() {
-  const now = MODES.indexOf(settings().mode);
-  showSettings({ mode: MODES[(now + 1) % MODES.length] });
+  const modes = choicesOf('mode');
+  const now = modes.indexOf(settings().mode);
+  setControls({ mode: modes[(now + 1) % modes.length] });
   changed('mode');
 }
 
-/** Do what a key stands for, unless it belongs to a control or to the browser. */
+/** Handle a key, unless an input has the focus or the browser uses the key. */
 export function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || $('help').open) return;
   const typing = 'input:not([type="radio"]):not([type="checkbox"]), select, textarea';
@@ -119,13 +118,13 @@ export function press(event) {
   if (pressed(event.key.toLowerCase())) event.preventDefault();
 }
 
-/** Returns whether the key stands for anything. */
+/** Returns whether the key has an action. */
 function pressed(key) {
   const button = BUTTON_KEYS[key];
   if (button) {
     if (!$(button).disabled) $(button).click();
   } else if (key === 'm') nextMode();
-  else if (key === 'g') $('figures').open = !$('figures').open;
+  else if (key === 'g') $('stats').open = !$('stats').open;
   else if (key === '?') $('help').showModal();
   else if (/^[1-9]$/.test(key)) gallery.pick(Number(key) - 1);
   else return false;

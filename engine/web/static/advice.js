@@ -1,15 +1,15 @@
-// Finds where a slow call is slow, and how many pictures a second are worth sending.
+// Finds the cause of a slow call, and the frame rate that is worth sending.
 
-const SLOW_FPS = 15;
+const SLOW_FPS = 15; // below, a call counts as slow
 const CAMERA_FPS = 30;
 const LEAST_FPS = 8;
-const LAGS = 0.75;
-const BUSY = 0.6;
+const LAGS = 0.75; // results per received picture below which the server does not keep up
+const BUSY = 0.6; // utilisation from which the server is the bottleneck
 
 /**
- * Title, text and which button, or null when it is fast enough.
+ * Title, text and button for a slow call, or null when it is fast enough.
  *
- * server: its figures. shown: pictures a second on the screen. sent: those that this browser sends.
+ * server: its stats. shown: frames per second on the screen. sent: those that this browser sends.
  * limited: whether the browser was set to send fewer. height: lines of the result.
  */
 export function slowness({ server, shown, sent, limited, height }) {
@@ -18,8 +18,8 @@ export function slowness({ server, shown, sent, limited, height }) {
   if (drawn > 0 && drawn < SLOW_FPS && busy > BUSY && (limited || drawn < LAGS * received)) {
     const others =
       calls > 1
-        ? `, and ${calls} people share it. Let others leave first, or`
-        : '. Close other programs there, or';
+        ? `, and ${calls} people share it. Wait until others have left, or`
+        : '. Close other programs on it, or';
     return height > 256
       ? {
           title: 'The computer that runs mimicam is too slow',
@@ -28,7 +28,7 @@ export function slowness({ server, shown, sent, limited, height }) {
         }
       : {
           title: 'The computer that runs mimicam is too slow',
-          text: `${count(drawn)}${others} run it on one with more cores or a graphics card.`,
+          text: `${count(drawn)}${others} run mimicam on one with more cores or a graphics card.`,
         };
   }
   if (!limited && sent > 0 && sent < SLOW_FPS) {
@@ -36,7 +36,7 @@ export function slowness({ server, shown, sent, limited, height }) {
       title: 'Too few camera pictures',
       text:
         `${count(sent)} leave this browser. ` +
-        'More light helps many cameras; so does closing other programs.',
+        'Many cameras are faster with more light. Closing other programs may help, too.',
     };
   }
   if (shown < SLOW_FPS && (drawn >= SLOW_FPS || (!limited && sent >= SLOW_FPS))) {
@@ -52,11 +52,11 @@ export function slowness({ server, shown, sent, limited, height }) {
 }
 
 /**
- * Pictures a second that are worth sending.
+ * Frames per second that are worth sending.
  *
- * A busy server that draws far fewer than come gains nothing from the rest: send a little more than
- * it draws, so that it shows when there is room again. A bad network delivers pictures in bursts,
- * of which only the last is drawn. The server is not busy then, and all are worth sending.
+ * A busy server drops the pictures that it cannot draw. Send a little more than it draws, so that
+ * free capacity becomes visible. A bad network delivers pictures in bursts, and only the last of
+ * each is drawn. The server is not busy then, and all pictures are worth sending.
  */
 export function usefulRate({ fps_out: drawn, fps_in: received, busy = 1 }, limit) {
   if (busy > BUSY && drawn > 0 && drawn < SLOW_FPS && drawn < LAGS * received)

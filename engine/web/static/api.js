@@ -1,7 +1,7 @@
-// Requests to the server. The cookie that the page came with opens them.
+// Requests to the server. The cookie that came with the page authorises them.
 
-/** What the server refused, in its own words. */
-export class Refused extends Error {
+/** A refusal of the server, with its message. */
+export class HttpRefusal extends Error {
   constructor(status, code, message) {
     super(message);
     this.status = status;
@@ -10,15 +10,15 @@ export class Refused extends Error {
 }
 
 /**
- * Ask the server. Returns the JSON of its answer, or the response where that is of another type.
- * Throws Refused, or TypeError when the server is gone.
+ * Send a request. Returns the JSON of the answer, or the response if it is of another type.
+ * Throws HttpRefusal, or TypeError if the server cannot be reached.
  */
 export async function ask(path, options = {}) {
   const response = await fetch(path, { credentials: 'same-origin', cache: 'no-store', ...options });
   const isJson = (response.headers.get('Content-Type') || '').startsWith('application/json');
   if (!response.ok) {
     const body = isJson ? await response.json() : {};
-    throw new Refused(
+    throw new HttpRefusal(
       response.status,
       body.error || 'http',
       body.message || `The server answered ${response.status}.`,

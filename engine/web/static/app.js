@@ -1,18 +1,18 @@
-// The studio's page: brings back what was chosen, connects the events and loads the gallery.
+// The studio's page: restores the settings, connects the events and loads the gallery.
 
-import { figures, gallery, link, recorder } from './call.js';
+import { gallery, link, recorder, stats } from './call.js';
 import * as camera from './camera.js';
+import { restoreControls } from './controls.js';
 import { $, kept } from './dom.js';
 import { sentence } from './gallery.js';
-import { notice, setLive, showSettings } from './states.js';
-import { LOCAL, wire } from './wiring.js';
+import { notice, setLive } from './states.js';
+import { wire } from './wiring.js';
 
 function restore() {
   const theme = kept.get('theme', '');
   if (theme) document.documentElement.dataset.theme = theme;
-  if (location.search) history.replaceState(null, '', '/'); // from now on the cookie opens the page
-  showSettings(kept.get('settings', {}));
-  for (const name of LOCAL) $(name).checked = kept.get(name, false);
+  if (location.search) history.replaceState(null, '', '/'); // the cookie replaces the token
+  restoreControls();
   setLive(false);
 }
 
@@ -28,4 +28,4 @@ async function begin() {
 }
 
 begin();
-if (navigator.webdriver) window.mimicam = { link, figures, recorder, gallery }; // for tests
+if (navigator.webdriver) window.mimicam = { link, stats, recorder, gallery }; // for tests

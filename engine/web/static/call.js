@@ -1,10 +1,11 @@
-// The call: camera out, result in, and what follows from the server's messages.
+// The call: camera out, result in, and reactions to the server's messages.
 
 import { slowness, usefulRate } from './advice.js';
-import { Refused } from './api.js';
+import { HttpRefusal } from './api.js';
 import * as camera from './camera.js';
+import { readControls, refreshLabels, setControls } from './controls.js';
 import { $, kept, toast } from './dom.js';
-import { Figures } from './figures.js';
+import { Stats } from './stats.js';
 import { Gallery, sentence } from './gallery.js';
 import { Link } from './link.js';
 import { Recorder } from './record.js';
@@ -12,12 +13,12 @@ import * as states from './states.js';
 
 const NO_FACE_READINGS = 8; // half a second each, before a notice
 const SLOW_READINGS = 16;
-const RATE_READINGS = 4; // two seconds, which is how long the server's rates look back
+const RATE_READINGS = 4; // two seconds, over which the server averages its rates
 
 export const gallery = new Gallery();
-export const figures = new Figures();
+export const stats = new Stats();
 export const link = new Link(settings);
-export const recorder = new Recorder(() => figures.now.ageMs);
+export const recorder = new Recorder(() => stats.now.ageMs);
 const call = {
   standby: false,
   noFace: 0,
@@ -28,14 +29,14 @@ const call = {
   wasLive: false,
 };
 
-/** Every setting, as the server's first message wants it. */
+/** Every setting, as the offer contains it. */
 export function settings() {
-  return { portrait: gallery.chosen, standby: call.standby, ...states.readControls() };
+  return { portrait: gallery.chosen, standby: call.standby, ...readControls() };
 }
 
-/** Keep and send a setting that was changed by hand. */
+/** Store and send a setting that was changed by hand. */
 export function changed(name) {
-  states.refreshLabels();
+  refreshLabels();
   const all = settings();
   kept.set('settings', { ...all, standby: undefined, portrait: undefined });
   link.send({ type: 'set', settings: { [name]: all[name] } });
@@ -96,7 +97,7 @@ export function stop() {
   states.showIdle();
 }
 
-/** Take the camera that was picked in the list. */
+/** Switch to the camera that was chosen in the list. */
 export async function switchCamera() {
   kept.set('camera', $('cameras').value);
   if (!call.stream) return;
@@ -107,7 +108,7 @@ export async function switchCamera() {
   }
 }
 
-// ---- what the link reports
+// ---- events of the link
 
 /** Follow the connection's state. */
 export function linkChanged({ state, error, tries }) {
@@ -116,7 +117,7 @@ export function linkChanged({ state, error, tries }) {
   if (state === 'live') {
     states.quiet();
     states.pill('busy', 'Waiting for the picture');
-    figures.reset();
+    stats.reset();
     call.rate = Infinity;
   }
   if (state === 'waiting' || state === 'refused') recorder.stop();
@@ -131,11 +132,11 @@ export function resultCame(stream) {
   $('result')
     .play()
     .catch(() => {
-      /* muted video starts by itself; if not, the next tap starts it */
+      /* muted video starts by itself, or at the next tap */
     });
 }
 
-/** Bring the page to life when a picture of the result has come. */
+/** Switch the page to live when a picture of the result has arrived. */
 export function pictureCame() {
   if (link.state !== 'live' && link.state !== 'connecting') return;
   states.setLive(true);
@@ -146,22 +147,22 @@ export function pictureCame() {
   states.hint('calibrate', 'Look straight ahead with a relaxed face, then press Calibrate.');
 }
 
-/** Take a message of the server. */
+/** Handle a message of the server. */
 export function messageCame(message) {
-  if (message.type === 'figures') {
-    figures.server = message;
+  if (message.type === 'stats') {
+    stats.server = message;
     judge(message);
   }
   if (message.type === 'error') {
-    toast(sentence(new Refused(0, message.error, message.message)), true);
-    // The server has forgotten an uploaded portrait: show which ones it still has.
+    toast(sentence(new HttpRefusal(0, message.error, message.message)), true);
+    // The server no longer has an uploaded portrait, so load its list again.
     if (message.error === 'message' && /portrait/.test(message.message)) {
       gallery.load().catch(() => {});
     }
   }
 }
 
-/** Show a notice when the face stays away or the pictures stay slow. */
+/** Show a notice when the face is missing or the call is slow for long. */
 function judge(server) {
   const found = server.face === 'tracking' || call.standby;
   const slow = slownessNow(server);
@@ -172,8 +173,7 @@ function judge(server) {
   if (call.noFace > NO_FACE_READINGS) {
     states.notice(
       'No face in the camera picture',
-      'Sit in front of the camera, with light on your face. ' +
-        'Nothing of your own picture is shown meanwhile.',
+      'Sit in front of the camera, with light on your face. ' + 'Your own picture is never shown.',
     );
   } else if (call.slow > SLOW_READINGS) {
     states.notice(slow.title, slow.text, slow.smaller && 'Use 256 lines', useFewerLines);
@@ -183,19 +183,19 @@ function judge(server) {
 }
 
 function slownessNow(server) {
-  const { fps, sent } = figures.now;
-  if (!fps || document.hidden) return null; // browsers draw hidden pages slowly
+  const { fps, sent } = stats.now;
+  if (!fps || document.hidden) return null; // browsers throttle hidden pages
   const limited = Number.isFinite(call.rate);
   return slowness({ server, shown: fps, sent, limited, height: Number($('height').value) });
 }
 
 function useFewerLines() {
-  states.showSettings({ height: 256 });
+  setControls({ height: 256 });
   changed('height');
   call.slow = 0;
 }
 
-/** Send no more pictures than the server can use. */
+/** Send no more pictures than the server can draw. */
 function limitRate(server) {
   call.readings += 1;
   if (call.readings % RATE_READINGS) return;

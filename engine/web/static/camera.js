@@ -1,21 +1,21 @@
-// The camera: choose it, open it, and say in words why it does not open.
+// The camera: choose it, open it, and explain errors.
 
 import { kept } from './dom.js';
 
 const WANTED = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
 
-/** What to do about an error of getUserMedia. */
+/** Title and remedy for an error of getUserMedia. */
 export function inWords(error) {
   const words = {
     NotAllowedError: [
       'The camera is not allowed',
       'Click the camera symbol in the address bar, allow the camera for this page, ' +
-        'and try again. On a Mac also look into System Settings, Privacy, Camera.',
+        'and try again. On a Mac, also check System Settings, Privacy, Camera.',
     ],
     NotFoundError: ['No camera was found', 'Plug one in, or open its cover, and try again.'],
     NotReadableError: [
       'The camera is busy',
-      'Another program uses it. Close that program, or choose another camera, and try again.',
+      'Another program uses it. Close that program or choose another camera, then try again.',
     ],
     OverconstrainedError: ['That camera is gone', 'Choose another one and try again.'],
     AbortError: ['The camera stopped', 'Unplug it, plug it in again, and try again.'],
@@ -30,7 +30,7 @@ export function inWords(error) {
   return words[error?.name] || ['The camera does not open', String(error?.message || error)];
 }
 
-/** Open the chosen camera, or any when the chosen one is gone. */
+/** Open the chosen camera, or any camera if the chosen one is gone. */
 export async function open(deviceId) {
   if (!navigator.mediaDevices) throw new TypeError('no media devices');
   const video = deviceId ? { ...WANTED, deviceId: { exact: deviceId } } : WANTED;
@@ -42,7 +42,7 @@ export async function open(deviceId) {
   }
 }
 
-/** Fill the picker; names are known only once a camera was allowed. */
+/** Fill the list of cameras. Browsers hide their names until a camera was allowed. */
 export async function list(select, current) {
   if (!navigator.mediaDevices?.enumerateDevices) return;
   const devices = (await navigator.mediaDevices.enumerateDevices()).filter(

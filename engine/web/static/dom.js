@@ -21,14 +21,14 @@ export function icon(name) {
   return svg;
 }
 
-/** A line at the bottom that goes away by itself. */
+/** Show a message at the bottom, which disappears by itself. */
 export function toast(text, bad = false) {
   const line = make('div', { className: bad ? 'toast bad' : 'toast', textContent: text });
   $('toasts').append(line);
   setTimeout(() => line.remove(), bad ? 7000 : 3500);
 }
 
-/** Hand a file to the person. */
+/** Download a file. */
 export function save(blob, name) {
   const url = URL.createObjectURL(blob);
   make('a', { href: url, download: name }).click();
@@ -41,38 +41,26 @@ export function fileName(ending) {
   return `mimicam-${now.replaceAll(':', '').replace('T', '-')}.${ending}`;
 }
 
-/** Read and write preferences; a browser that keeps nothing is fine. */
-export const kept = {
+/** Values by name in one of the browser's stores, where it allows that. */
+const storedIn = (store) => ({
   get(name, otherwise) {
     try {
-      return JSON.parse(localStorage.getItem(`mimicam.${name}`)) ?? otherwise;
+      return JSON.parse(window[store].getItem(`mimicam.${name}`)) ?? otherwise;
     } catch {
       return otherwise;
     }
   },
   set(name, value) {
     try {
-      localStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
+      window[store].setItem(`mimicam.${name}`, JSON.stringify(value));
     } catch {
-      /* private window: forget it */
+      /* private window: not stored */
     }
   },
-};
+});
 
-/** The same for this tab alone. */
-export const tab = {
-  get(name, otherwise) {
-    try {
-      return JSON.parse(sessionStorage.getItem(`mimicam.${name}`)) ?? otherwise;
-    } catch {
-      return otherwise;
-    }
-  },
-  set(name, value) {
-    try {
-      sessionStorage.setItem(`mimicam.${name}`, JSON.stringify(value));
-    } catch {
-      /* see above */
-    }
-  },
-};
+/** Values that the browser keeps. */
+export const kept = storedIn('localStorage');
+
+/** Values that this tab alone keeps. */
+export const tab = storedIn('sessionStorage');

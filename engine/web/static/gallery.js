@@ -1,6 +1,6 @@
-// The portraits: bundled, from the server's folder, and uploads, which stay in the server's memory.
+// The gallery: bundled portraits, those of the server's folder, and uploads of this tab.
 
-import { ask, Refused } from './api.js';
+import { ask, HttpRefusal } from './api.js';
 import { $, icon, kept, make, tab, toast } from './dom.js';
 
 const SIDE = 1280;
@@ -13,7 +13,7 @@ export class Gallery extends EventTarget {
     this.mine = tab.get('uploads', []);
   }
 
-  /** Show what the server has; keeps the last choice if it is still there. */
+  /** Show the server's portraits. Keeps the last choice if it still exists. */
   async load() {
     const { portraits, default: first } = await ask('/portraits');
     const own = await this.stillThere();
@@ -40,7 +40,7 @@ export class Gallery extends EventTarget {
       'div',
       { className: 'tile waiting' },
       make('img', { alt: '' }),
-      make('span', { textContent: 'Looking …' }),
+      make('span', { textContent: 'Finding the face …' }),
     );
     $('gallery').append(holder);
     try {
@@ -67,7 +67,7 @@ export class Gallery extends EventTarget {
     const input = [...$('gallery').querySelectorAll('input')].find((one) => one.value === id);
     if (input) {
       input.checked = true;
-      // Not scrollIntoView, which would move the page, too.
+      // Not scrollIntoView, which would scroll the page as well.
       const [box, tile] = [$('gallery'), input.parentElement];
       box.scrollTo({
         left: tile.offsetLeft - box.offsetLeft - box.clientWidth / 3,
@@ -121,7 +121,7 @@ export class Gallery extends EventTarget {
     return button;
   }
 
-  /** Own uploads that the server still knows: it forgets them when it stops. */
+  /** Own uploads that the server still has. It drops them when it stops. */
   async stillThere() {
     const found = await Promise.all(
       this.mine.map((portrait) =>
@@ -139,7 +139,7 @@ export class Gallery extends EventTarget {
 
 /** An error as a sentence for people. */
 export function sentence(error) {
-  if (!(error instanceof Refused))
+  if (!(error instanceof HttpRefusal))
     return error instanceof TypeError
       ? 'The server does not answer.'
       : String(error.message || error);
@@ -147,7 +147,7 @@ export function sentence(error) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
-/** A JPEG of at most 1280 pixels a side, for quick uploads; a camera's own metadata stays here. */
+/** A JPEG of at most 1280 pixels a side. Removes the metadata of the picture. */
 async function reduced(picture) {
   let bitmap;
   try {

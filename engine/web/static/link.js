@@ -1,6 +1,6 @@
-// The connection: camera out, result in, settings on the data channel. It comes back by itself.
+// The connection: camera out, result in, settings on the data channel. Reconnects by itself.
 
-import { ask, Refused } from './api.js';
+import { ask, HttpRefusal } from './api.js';
 import { tab } from './dom.js';
 
 const GATHER_MS = 1500;
@@ -9,7 +9,7 @@ const SILENT_MS = 7000;
 const BROKEN_MS = 2500;
 const RETRY_MS = [300, 800, 1500, 3000, 5000];
 
-/** Wait until the browser has found its addresses, but not for ever. */
+/** Wait until ICE gathering is complete, but not longer than GATHER_MS. */
 export function gathered(pc) {
   if (pc.iceGatheringState === 'complete') return Promise.resolve();
   return new Promise((resolve) => {
@@ -21,7 +21,7 @@ export function gathered(pc) {
   });
 }
 
-/** Ask Chromium to begin with a useful bit rate; its own start is low, for bad networks. */
+/** Let Chromium start with a higher bit rate than its default of 300 kbit/s. */
 export function withStartBitrate(sdp) {
   const payload = (sdp.match(/a=rtpmap:(\d+) VP8\//) || [])[1];
   if (!payload) return sdp;
@@ -35,10 +35,10 @@ export function withStartBitrate(sdp) {
       );
 }
 
-/** The server answers, and yet nothing gets through between it and this browser. */
+/** Signalling works, but no media connection is established. */
 export class Unreachable extends Error {}
 
-/** Show each picture as soon as it is there. */
+/** Ask for the smallest jitter buffer. */
 export function withoutDelay(receiver) {
   if ('jitterBufferTarget' in receiver) receiver.jitterBufferTarget = 0;
   if ('playoutDelayHint' in receiver) receiver.playoutDelayHint = 0;
@@ -67,7 +67,7 @@ export class Link extends EventTarget {
     return this.peer?.getSenders().find((sender) => sender.track?.kind === 'video');
   }
 
-  /** Begin to send a camera track, and go on until stop(). */
+  /** Send a camera track until stop(). */
   async start(track) {
     this.track = track;
     this.tries = 0;
@@ -88,7 +88,7 @@ export class Link extends EventTarget {
     await this.sender?.replaceTrack(track);
   }
 
-  /** Send at most so many pictures a second; Infinity: as many as the camera gives. */
+  /** Limit the frame rate. Infinity sends every picture of the camera. */
   async limitRate(fps) {
     const { sender } = this;
     const wanted = sender?.getParameters();
@@ -96,11 +96,11 @@ export class Link extends EventTarget {
     if (Number.isFinite(fps)) wanted.encodings[0].maxFramerate = fps;
     else delete wanted.encodings[0].maxFramerate;
     await sender.setParameters(wanted).catch(() => {
-      /* hung up meanwhile, or a browser without it */
+      /* hung up meanwhile, or not supported by the browser */
     });
   }
 
-  /** Send a message if the line is up. */
+  /** Send a message if the data channel is open. Returns whether it was. */
   send(message) {
     if (this.channel?.readyState !== 'open') return false;
     this.channel.send(JSON.stringify(message));
@@ -115,7 +115,7 @@ export class Link extends EventTarget {
       await this.negotiate(run);
     } catch (error) {
       if (run !== this.run) return;
-      if (error instanceof Refused && ![429, 502, 503, 504].includes(error.status))
+      if (error instanceof HttpRefusal && ![429, 502, 503, 504].includes(error.status))
         this.refuse(error);
       else this.retry(error);
     }
@@ -179,7 +179,7 @@ export class Link extends EventTarget {
   hear(message) {
     this.heard = performance.now();
     if (message.type === 'bye' && message.reason === 'taken')
-      this.refuse(new Refused(409, 'taken', ''));
+      this.refuse(new HttpRefusal(409, 'taken', ''));
     else if (message.type === 'bye') this.retry();
     else this.dispatchEvent(new CustomEvent('message', { detail: message }));
   }
@@ -189,7 +189,7 @@ export class Link extends EventTarget {
     else this.send({ type: 'ping', t: Math.round(performance.now()) });
   }
 
-  /** Try again a little later. */
+  /** Reconnect after a delay. */
   retry(error) {
     this.run += 1;
     this.close();

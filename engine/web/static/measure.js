@@ -1,4 +1,4 @@
-// Measure the frame age exactly: paint a number into the camera picture, read it off the result.
+// Measures the frame age: paints a number into the camera picture and reads it in the result.
 
 import { make } from './dom.js';
 import { COUNT, paint, Reader } from './timecode.js';

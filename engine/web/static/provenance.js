@@ -1,4 +1,4 @@
-// Marks files as synthetic: the IPTC digital source type, in each format's own place.
+// Marks files as synthetic with the IPTC digital source type, as each format defines it.
 //
 // The term is "composite with trained algorithmic media" and not "trained algorithmic media":
 // a trained network moves and completes the pixels of a photograph.
@@ -50,13 +50,13 @@ export async function markPng(blob) {
   });
 }
 
-/** An MP4 with an XMP box at its end (XMP, part 3, 1.2.7.3): no position in the file changes. */
+/** Add an XMP box at the end of an MP4 (XMP, part 3, 1.2.7.3), so that no offset changes. */
 function markMp4(blob) {
   const body = joined(text('uuid'), XMP_BOX, text(XMP));
   return new Blob([blob, uint32(body.length + 4), body], { type: blob.type });
 }
 
-/** A recording of so many seconds, marked; WebM then also knows how long it is. */
+/** Mark a recording of this duration. WebM also gets the duration, which browsers omit. */
 export async function markRecording(blob, seconds) {
   if (blob.type.startsWith('video/mp4')) return markMp4(blob);
   return withTags(

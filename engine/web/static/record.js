@@ -1,4 +1,4 @@
-// Saves what is shown: a picture, or a recording with the voice in step. All in the browser.
+// Saves the result: a picture, or a recording with delayed voice. All in the browser.
 
 import { $, fileName, make, save, toast } from './dom.js';
 import { markPng, markRecording } from './provenance.js';
@@ -25,11 +25,11 @@ export async function snapshot(video) {
 
 /** One recording at a time. */
 export class Recorder {
-  /** ageMs: how old the pictures are, so that the voice can wait for them. */
+  /** ageMs: returns the frame age, by which the voice is delayed. */
   constructor(ageMs) {
     this.ageMs = ageMs;
     this.types = TYPES;
-    // From the first click to the saved file: the browser's question for the microphone takes time.
+    // From the first click to the saved file, since the microphone's permission takes time.
     this.busy = false;
   }
 
@@ -72,12 +72,12 @@ export class Recorder {
     if (this.running) this.recorder.stop();
   }
 
-  /** The microphone, delayed by the age of the pictures. */
+  /** The microphone's track, delayed by the frame age. */
   async voice() {
     try {
       this.microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch {
-      toast('The microphone is not allowed: recording without sound.', true);
+      toast('The microphone is not allowed, so the recording has no sound.', true);
       return [];
     }
     this.sound = new AudioContext();
@@ -115,12 +115,12 @@ export class Recorder {
     if (marked) toast(`The recording was saved ${size}.`);
     else
       toast(
-        `The recording was saved ${size}, but without the tag that says that it is synthetic.`,
+        `The recording was saved ${size}, but without the tag that marks it as synthetic.`,
         true,
       );
   }
 
-  /** Let go of microphone and memory; ready for the next. */
+  /** Release microphone and memory. */
   end() {
     clearInterval(this.timer);
     this.microphone?.getTracks().forEach((track) => track.stop());

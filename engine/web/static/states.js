@@ -1,13 +1,10 @@
-// What the page shows in each state: controls, status, notices, hints.
+// The page's states: status, notices, hints.
 
-import { Refused } from './api.js';
+import { HttpRefusal } from './api.js';
 import { $, kept } from './dom.js';
 import { sentence } from './gallery.js';
 import { Unreachable } from './link.js';
 
-export const CHOICES = ['mode', 'framing'];
-export const LISTS = ['badge', 'background', 'expression_motion', 'pose_motion'];
-export const NUMBERS = ['expression_gain', 'pose_gain', 'height'];
 const NEED_A_CALL = [
   'calibrate',
   'standby',
@@ -26,46 +23,14 @@ const FACES = {
 };
 const HINT_MS = 12_000;
 
-/** The radio buttons of one choice. */
-export const radios = (name) => document.querySelectorAll(`input[name="${name}"]`);
-
-/** What the controls are set to, by the names that the server uses. */
-export function readControls() {
-  const values = { mirror: $('mirror').checked };
-  for (const name of LISTS) values[name] = $(name).value;
-  for (const name of CHOICES) values[name] = [...radios(name)].find((input) => input.checked).value;
-  for (const name of NUMBERS) values[name] = Number($(name).value);
-  return values;
-}
-
-/** Set the controls; names that are not given stay as they are. */
-export function showSettings(values) {
-  for (const name of CHOICES) {
-    for (const input of radios(name)) if (input.value === values[name]) input.checked = true;
-  }
-  for (const name of NUMBERS) if (values[name] !== undefined) $(name).value = String(values[name]);
-  for (const name of LISTS) if (values[name]) $(name).value = values[name];
-  if (values.mirror !== undefined) $('mirror').checked = values.mirror;
-  refreshLabels();
-}
-
-/** Bring everything that repeats a control's value up to date. */
-export function refreshLabels() {
-  document.querySelectorAll('.slider output').forEach((output) => {
-    output.value = `${Math.round($(output.htmlFor.value).value * 100)} %`;
-  });
-  $('camera').classList.toggle('mirrored', $('mirror').checked);
-  $('stage').dataset.badge = $('badge').value; // texts over the picture keep away from the badge
-}
-
 /** Show the status beside the title. */
 export function pill(state, text) {
   $('status').dataset.state = state;
-  // The element is a live region: writing the same text again would make screen readers repeat it.
+  // A live region: screen readers would repeat a text that is written again.
   if ($('status-text').textContent !== text) $('status-text').textContent = text;
 }
 
-/** Show what went wrong, with a button for what to do. */
+/** Show an error and its remedy, with a button if there is one to press. */
 export function notice(title, text, action, onAction) {
   $('notice-title').textContent = title;
   $('notice-text').textContent = text;
@@ -75,7 +40,7 @@ export function notice(title, text, action, onAction) {
   $('notice').hidden = false;
 }
 
-/** Take the notice away. */
+/** Hide the notice. */
 export function quiet() {
   $('notice').hidden = true;
 }
@@ -90,19 +55,19 @@ export function hint(name, text) {
   setTimeout(closeHint, HINT_MS);
 }
 
-/** Take the hint away. */
+/** Hide the hint. */
 export function closeHint() {
   $('hint').hidden = true;
 }
 
-/** Move the keyboard focus on when the button that has it goes away. */
+/** Move the keyboard focus from a button that disappears to another one. */
 export function passFocus(from, to) {
   if ([document.body, $(from)].includes(document.activeElement)) {
     $(to).focus({ preventScroll: true });
   }
 }
 
-/** Show the result, or the welcome in its place. */
+/** Show the result, or the welcome text. */
 export function setLive(on) {
   $('stage').dataset.live = String(on);
   document.querySelector('.show').dataset.idle = String(!on);
@@ -143,49 +108,51 @@ export function showFace(face, standby) {
   pill('live', standby ? 'Standby' : live);
 }
 
-/** Show why the connection is down, while the page tries again by itself. */
+/** Show why there is no connection, while the page reconnects by itself. */
 export function showWaiting(error, tries, connect) {
   pill('bad', 'Disconnected');
-  if (error instanceof Refused && error.code === 'full') {
+  if (error instanceof HttpRefusal && error.code === 'full') {
     notice(
       'Every place is taken',
-      `${sentence(error)} You are let in by yourself, as soon as there is room.`,
+      `${sentence(error)} This page connects by itself as soon as a place is free.`,
     );
-  } else if (error instanceof Refused && error.code === 'draining') {
-    notice(
-      'The server is stopping',
-      'It is being stopped or started again. This page comes back by itself when it runs.',
-    );
+  } else if (error instanceof HttpRefusal && error.code === 'draining') {
+    notice('The server is stopping', 'This page reconnects by itself when the server runs again.');
   } else if (error instanceof Unreachable) {
     notice(
       'No pictures get through',
-      'The server answers, but the video connection does not come about. A firewall or VPN ' +
-        'between this browser and it blocks UDP, or this computer has no network at all.',
+      'The server answers, but no video connection is established. A firewall or VPN blocks UDP ' +
+        'between this browser and the server, or this computer has no network at all.',
       'Try now',
       connect,
     );
-  } else if (error instanceof Refused) {
-    notice('The server asks to wait', sentence(error));
+  } else if (error instanceof HttpRefusal) {
+    notice('Please wait', sentence(error));
   } else if (tries > 1 || !error) {
     notice(
-      'Lost the server',
-      'Trying again by itself. Is mimicam still running on its computer?',
+      'The connection was lost',
+      'This page reconnects by itself. Check that mimicam is still running.',
       'Try now',
       connect,
     );
   }
 }
 
-/** Show why the server refused; the page does not try again by itself. */
+/** Show why the server refused the call. The page does not try again by itself. */
 export function showRefused(error, connect) {
   pill('bad', 'Not connected');
   if (error.code === 'taken') {
-    notice('Opened somewhere else', 'This studio runs in another tab now.', 'Use it here', connect);
+    notice(
+      'Opened in another tab',
+      'Your call continues in the other tab.',
+      'Use it here',
+      connect,
+    );
   } else if (error.status === 401) {
     notice(
       'The server has a new link',
-      'It was started again. Open the link that it printed. ' +
-        '(With --token the link stays the same.)',
+      'It was restarted. Open the link that it printed. ' +
+        'With the option --token the link stays the same.',
       'Reload',
       () => location.reload(),
     );

@@ -1,6 +1,6 @@
 // A number painted across the top of a picture:
 // white, black, twelve bits (lowest first), even parity, black.
-// The server copies it from the camera picture to the result; see engine/web/timecode.py.
+// The server copies it from the camera picture to the result. See engine/web/timecode.py.
 
 const CELLS = 16;
 const BITS = 12;
@@ -24,7 +24,7 @@ export function paint(context, width, height, number) {
   });
 }
 
-/** Reads numbers off a video; null where there is none. */
+/** Reads numbers in a video. Returns null where there is none. */
 export class Reader {
   constructor() {
     const canvas = document.createElement('canvas');

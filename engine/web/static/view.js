@@ -37,14 +37,14 @@ async function watch() {
   if (!response.ok)
     throw Object.assign(new Error(String(response.status)), { status: response.status });
   await pc.setRemoteDescription({ type: 'answer', sdp: await response.text() });
-  // Not before: a stream without pictures keeps the page loading.
+  // Not earlier, since a stream without pictures keeps the page loading.
   video.srcObject = new MediaStream([receiver.track]);
   seen = performance.now();
 }
 
 function again(pc) {
   if (pc !== peer) return;
-  say('Lost the server. Trying again …');
+  say('The connection was lost. Reconnecting …');
   setTimeout(begin, RETRY_MS);
 }
 
@@ -54,17 +54,17 @@ async function begin() {
     say('');
   } catch (error) {
     const lines = {
-      401: 'This link is not valid any more: copy it again in the studio.',
+      401: 'This link is no longer valid. Copy it again in the studio.',
       403: 'This studio shows results to the driver only.',
       404: 'Waiting for the driver …',
       503: 'Too many viewers. Waiting for a place …',
     };
-    say(lines[error.status] || 'The server does not answer. Trying again …');
+    say(lines[error.status] || 'The server does not answer. Reconnecting …');
     setTimeout(begin, RETRY_MS);
   }
 }
 
-// A killed server sends no goodbye: no pictures and no bytes for a while count as one.
+// A killed server does not close the connection. Reconnect after a while without any bytes.
 const tick = () => {
   seen = performance.now();
   say('');

@@ -1,4 +1,4 @@
-// Adds tags and a duration to WebM as browsers record it: live, so without either.
+// Adds tags and a duration to WebM files, since browsers record neither.
 // The formats are EBML (RFC 8794) and Matroska (RFC 9559).
 
 const SEGMENT = 0x18538067;
@@ -14,11 +14,11 @@ const SIMPLE_TAG = 0x67c8;
 const TAG_NAME = 0x45a3;
 const TAG_STRING = 0x4487;
 const HEAD_BYTES = 65_536;
-const SCALE_NS = 1_000_000; // ticks of the times in a segment that does not say
+const SCALE_NS = 1_000_000; // nanoseconds per tick, the default of the format
 
 const text = (string) => new TextEncoder().encode(string);
 
-/** Arrays of bytes, one behind the other. */
+/** Concatenate arrays of bytes. */
 export function joined(...parts) {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -29,7 +29,7 @@ export function joined(...parts) {
   return out;
 }
 
-/** A number as so many bytes, highest first. */
+/** A number as big-endian bytes. */
 function big(value, count) {
   const out = new Uint8Array(count);
   for (let i = count - 1; i >= 0; i -= 1) {
@@ -41,15 +41,15 @@ function big(value, count) {
 
 const idBytes = (id) => big(id, Math.ceil(Math.log2(id + 1) / 8));
 
-/** An element; its size takes eight bytes, whatever it is. */
+/** An element. Its size always takes eight bytes. */
 function element(id, ...body) {
   const inner = joined(...body);
   return joined(idBytes(id), [1], big(inner.length, 7), inner);
 }
 
 /**
- * The element that begins at a place: {id, start, body, size, end}, or null if its head is cut off.
- * Size and end are Infinity where the file leaves them open.
+ * The element at an offset: {id, start, body, size, end}, or null if its header is truncated.
+ * Size and end are Infinity where the file has no size.
  */
 function elementAt(bytes, start) {
   const idLength = Math.clz32(bytes[start]) - 23;
@@ -66,7 +66,7 @@ function elementAt(bytes, start) {
   return { id: number(start, sizeAt, bytes[start]), start, body, size, end: body + size };
 }
 
-/** The elements from a place on, as far as the bytes go; a cluster is the last. */
+/** The elements between two offsets, up to the first cluster. */
 function elements(bytes, from, to) {
   const found = [];
   for (let at = from; at < Math.min(to, bytes.length);) {
@@ -79,7 +79,7 @@ function elements(bytes, from, to) {
   return found;
 }
 
-/** A segment's information, with its duration. */
+/** The segment's Info element, with a duration. */
 function timed(bytes, info, seconds) {
   const children = elements(bytes, info.body, info.end);
   const scale = children.find((child) => child.id === TIMESTAMP_SCALE);
@@ -95,11 +95,10 @@ function timed(bytes, info, seconds) {
 }
 
 /**
- * A recording with tags and, where it has none, its duration.
+ * Add tags to a recording and, where it has none, its duration.
  *
- * Both come before the first pictures, where every player reads them. A file with a table of
- * positions (a seek head) is already finished: there the tags go to the end, so that all positions
- * stay true.
+ * Both are inserted before the first cluster, where every player reads them. A file with a seek
+ * head is already finished. There the tags go to the end, so that all offsets stay valid.
  */
 export async function withTags(blob, tags, seconds) {
   const head = new Uint8Array(await blob.slice(0, HEAD_BYTES).arrayBuffer());

@@ -1,16 +1,14 @@
-// Which event leads to which action.
+// Connects events to actions.
 
 import * as actions from './actions.js';
 import * as call from './call.js';
 import * as camera from './camera.js';
+import { inputsIn } from './controls.js';
 import { $, kept } from './dom.js';
 import { snapshot } from './record.js';
-import { CHOICES, closeHint, LISTS, NUMBERS, radios } from './states.js';
+import { closeHint } from './states.js';
 
-const FIGURES_MS = 500;
-
-/** Controls that concern this browser alone, and not the server. */
-export const LOCAL = ['voice', 'transparent'];
+const STATS_MS = 500;
 
 const CLICKS = {
   start: call.start,
@@ -39,14 +37,11 @@ export function wire() {
 }
 
 function wireControls() {
-  for (const name of CHOICES) {
-    radios(name).forEach((one) => one.addEventListener('change', () => call.changed(name)));
+  for (const input of inputsIn('call')) {
+    input.addEventListener('input', () => call.changed(input.dataset.control));
   }
-  for (const name of [...NUMBERS, ...LISTS, 'mirror']) {
-    $(name).addEventListener('input', () => call.changed(name));
-  }
-  for (const name of LOCAL) {
-    $(name).addEventListener('change', () => kept.set(name, $(name).checked));
+  for (const input of inputsIn('browser')) {
+    input.addEventListener('change', () => kept.set(input.dataset.control, input.checked));
   }
   $('cameras').addEventListener('change', call.switchCamera);
   $('file').addEventListener('change', () => {
@@ -56,7 +51,7 @@ function wireControls() {
 }
 
 function wireCall() {
-  const { gallery, figures, link } = call;
+  const { gallery, stats, link } = call;
   link.addEventListener('state', ({ detail }) => call.linkChanged(detail));
   link.addEventListener('result', ({ detail }) => call.resultCame(detail));
   link.addEventListener('message', ({ detail }) => call.messageCame(detail));
@@ -65,7 +60,7 @@ function wireCall() {
   gallery.addEventListener('choose', ({ detail }) => {
     link.send({ type: 'set', settings: { portrait: detail } });
   });
-  setInterval(() => link.state === 'live' && figures.update(link.pc), FIGURES_MS);
+  setInterval(() => link.state === 'live' && stats.update(link.pc), STATS_MS);
 }
 
 function wireDrop() {
@@ -97,6 +92,6 @@ function wirePage() {
   });
   addEventListener('pagehide', () => call.link.stop());
   addEventListener('beforeunload', (event) => {
-    if (call.recorder.busy) event.preventDefault(); // the recording would be lost
+    if (call.recorder.busy) event.preventDefault(); // or the recording would be lost
   });
 }

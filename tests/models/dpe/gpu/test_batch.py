@@ -167,21 +167,21 @@ def test_calls_of_the_studio_borrow_slots_and_give_them_back(
     model: SharedModel, portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch, reference: DpeModel
 ) -> None:
     pytest.importorskip("aiortc")
-    from mimicam.engine.web import rooms
+    from mimicam.engine.web import pipeline_pool
 
-    monkeypatch.setattr(rooms, "FaceDetector", object)
+    monkeypatch.setattr(pipeline_pool, "FaceDetector", object)
     monkeypatch.setattr("mimicam.engine.pipeline.FaceTracker", object)
-    monkeypatch.setattr(rooms, "load_model", lambda *_name, **_options: reference)
+    monkeypatch.setattr(pipeline_pool, "load_model", lambda *_name, **_options: reference)
     expected: list[int] = []
     monkeypatch.setattr(model, "expect", expected.append)
-    room = rooms.ModelRoom("dpe.safetensors", "torch-half", shared=model)
-    assert room.modes == tuple(Mode)
-    paths = [room.open(portraits[0], EditSettings(), (96, 64)) for _ in range(3)]
+    pool = pipeline_pool.PipelinePool("dpe.safetensors", "torch-half", shared=model)
+    assert pool.modes == tuple(Mode)
+    paths = [pool.open(portraits[0], EditSettings(), (96, 64)) for _ in range(3)]
     for path in paths:
-        room.close(path)
+        pool.close(path)
     assert expected == [1, 2, 3, 2, 1, 0]
-    room.open(portraits[1], EditSettings(), (96, 64))  # a slot that was given back
-    assert "batches of up to 3" in room.open(portraits[1], EditSettings(), (96, 64)).status.backend
+    pool.open(portraits[1], EditSettings(), (96, 64))  # a slot that was given back
+    assert "batches of up to 3" in pool.open(portraits[1], EditSettings(), (96, 64)).status.backend
 
 
 def test_published_weights_are_shared_on_a_gpu_and_only_there(

@@ -1,4 +1,4 @@
-"""Read what clients send, with a limit on bytes and on time."""
+"""Reads request bodies, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from typing import Any
 
 from aiohttp import web
 
-from mimicam.engine.web.guard import Refused
+from mimicam.engine.web.auth import HttpRefusal
 
 
 async def read(request: web.Request, *, limit: int, seconds: float) -> bytes:
-    """The body.
+    """Read the body.
 
     Raises:
-        Refused: 413 too large (before anything is read when the header says so), 408 too slow.
+        HttpRefusal: 413, it is too large (Content-Length is checked first). 408, it is too slow.
     """
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
         return await asyncio.wait_for(_limited(request, limit), seconds)
     except asyncio.TimeoutError as error:
-        raise Refused(408, "slow", f"the upload took more than {seconds:.0f} s") from error
+        raise HttpRefusal(408, "slow", f"the upload took more than {seconds:.0f} s") from error
 
 
 async def read_json(request: web.Request, *, limit: int, seconds: float) -> dict[str, Any]:
-    """A JSON object.
+    """Read a JSON object.
 
     Raises:
-        Refused: as `read`, and 415 or 400.
+        HttpRefusal: as `read`, and 415 or 400.
     """
     if request.content_type != "application/json":
-        raise Refused(415, "type", "send application/json")
+        raise HttpRefusal(415, "type", "send application/json")
     try:
         value = json.loads(await read(request, limit=limit, seconds=seconds))
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "json", "the body is no JSON") from error
+        raise HttpRefusal(400, "json", "the body is not JSON") from error
     if not isinstance(value, dict):
-        raise Refused(400, "json", "the body must be a JSON object")
+        raise HttpRefusal(400, "json", "the body must be a JSON object")
     return value
 
 
 async def read_sdp(request: web.Request, *, limit: int, seconds: float) -> str:
-    """An SDP body, as WHIP and WHEP send it.
+    """Read an SDP body, as WHIP and WHEP have it.
 
     Raises:
-        Refused: as `read`, and 415 or 400.
+        HttpRefusal: as `read`, and 415 or 400.
     """
     if request.content_type != "application/sdp":
-        raise Refused(415, "type", "send application/sdp")
+        raise HttpRefusal(415, "type", "send application/sdp")
     try:
         return (await read(request, limit=limit, seconds=seconds)).decode()
     except UnicodeDecodeError as error:
-        raise Refused(400, "sdp", "the offer is no text") from error
+        raise HttpRefusal(400, "sdp", "the offer is not text") from error
 
 
 async def _limited(request: web.Request, limit: int) -> bytes:
@@ -66,5 +66,5 @@ async def _limited(request: web.Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(limit: int) -> Refused:
-    return Refused(413, "size", f"at most {limit // 1000} kB are accepted")
+def _too_large(limit: int) -> HttpRefusal:
+    return HttpRefusal(413, "size", f"at most {limit // 1000} kB are accepted")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from mimicam.engine.controls import Controls
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.types import EditSettings, Mode
+from mimicam.engine.window_keys import WindowKeys
 
 
 class FakePipeline:
@@ -33,20 +33,20 @@ class FakePipeline:
 def _press(keys: str) -> list[Any]:
     pipeline = FakePipeline()
     gallery = Gallery(["first", "second"])  # type: ignore[list-item]
-    controls = Controls(pipeline, gallery, stop=lambda: pipeline.asked.append("stop"))
+    controls = WindowKeys(pipeline, gallery, stop=lambda: pipeline.asked.append("stop"))
     for key in keys:
         controls.key(key)
     return pipeline.asked
 
 
-def test_m_goes_through_the_modes_even_when_keys_come_faster_than_frames() -> None:
+def test_m_steps_through_modes_faster_than_frames() -> None:
     assert [edit.mode for edit in _press("mmm")] == [Mode.EXP, Mode.POSE, Mode.BOTH]
 
 
 def test_m_keeps_to_what_the_model_can_do() -> None:
     pipeline = FakePipeline()
     pipeline.modes = (Mode.BOTH,)
-    Controls(pipeline, Gallery([]), stop=lambda: None).key("m")
+    WindowKeys(pipeline, Gallery([]), stop=lambda: None).key("m")
     assert [edit.mode for edit in pipeline.asked] == [Mode.BOTH]
 
 

@@ -1,4 +1,4 @@
-"""Who may ask what: Host, Origin, token, rates, and the headers that go with every answer."""
+"""Authorises requests: Host, Origin, token and rate limits. Adds security headers to answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mimicam.engine.web.options import Options
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _PUBLIC = frozenset({"/", "/view", "/healthz", "/openapi.json", "/schema.json", "/whep"})
-"""Open without the token, or checked by their own handlers (the page shows a login, WHEP has view keys)."""
+"""Paths without a token check. The page shows a login form, and WHEP has view keys."""
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -35,21 +35,22 @@ _HEADERS = {
 }
 
 
-class Rate:
-    """A token bucket per key. Keys that are full again are forgotten, so memory stays bounded."""
+class RateLimit:
+    """A token bucket per key. Full buckets are dropped, so that memory stays bounded."""
 
     def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
         self._size, self._per_s, self._now = float(per_minute), per_minute / 60.0, now
         self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait_s(self, key: str) -> float:
-        """Seconds until ``key`` may act; 0 when it may now. Takes nothing."""
+        """Seconds until ``key`` may act, 0 for now. The bucket stays as it is."""
         return max(0.0, (1.0 - self._level(key)) / self._per_s)
 
     def take(self, key: str) -> float:
-        """Act once: 0 when allowed, else the seconds to wait."""
+        """Take one token. Returns 0 if there was one, else the seconds to wait."""
         wait_s = self.wait_s(key)
         if not wait_s:
+            # Addresses are cheap (IPv6), so full buckets are dropped before memory grows.
             if len(self._buckets) > 4096:
                 self._forget()
             self._buckets[key] = (self._level(key) - 1.0, self._now())
@@ -64,7 +65,11 @@ class Rate:
 
 
 class OneTimeCodes:
-    """Codes that open the page once, within a minute: a browser's command line and history keep what it is started with."""
+    """Codes that open the page once, within a minute.
+
+    A browser is started with a code, not with the token: other users can read its command line,
+    and its history keeps the address.
+    """
 
     LIFE_S = 60.0
 
@@ -73,17 +78,17 @@ class OneTimeCodes:
         self._ends_s: dict[str, float] = {}
 
     def make(self) -> str:
-        """A new code."""
+        """Return a new code."""
         code = secrets.token_urlsafe(24)
         self._ends_s[code] = self._now() + self.LIFE_S
         return code
 
     def take(self, code: str) -> bool:
-        """Whether ``code`` opens the page now; it never does again."""
+        """Use a code up. Returns whether it was valid."""
         return self._now() < self._ends_s.pop(code, -math.inf)
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a fault
+class HttpRefusal(Exception):  # noqa: N818 - an answer, not an error of ours
     """A request that ends with a status and a JSON body ``{"error", "message"}``."""
 
     def __init__(self, status: int, code: str, message: str, *, retry_s: float | None = None) -> None:
@@ -91,7 +96,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         self.status, self.code, self.message, self.retry_s = status, code, message, retry_s
 
     def response(self) -> web.Response:
-        """The answer."""
+        """Convert it to an HTTP response."""
         headers = {} if self.retry_s is None else {"Retry-After": str(int(self.retry_s) + 1)}
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="mimicam"'
@@ -99,23 +104,23 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         return web.json_response(body, status=self.status, headers=headers)
 
 
-class Guard:
-    """Checks each request before its handler; an aiohttp middleware factory."""
+class Auth:
+    """Checks each request before its handler. `middleware` is for aiohttp."""
 
     def __init__(self, options: Options) -> None:
         self.codes = OneTimeCodes()
         self._options = options
-        self._failures = Rate(options.limits.failures_per_minute)
-        self._offers = Rate(options.limits.offers_per_minute)
+        self._failures = RateLimit(options.limits.failures_per_minute)
+        self._offers = RateLimit(options.limits.offers_per_minute)
         self._cookie_value = hmac.new(options.token.encode(), b"cookie", hashlib.sha256).hexdigest()
 
     @property
     def cookie_name(self) -> str:
-        """Cookies do not tell ports apart, so the name does."""
+        """Name of the cookie, with the port, since browsers share cookies between ports."""
         return f"mimicam_{self._options.port}"
 
     def sign_in(self, response: web.StreamResponse) -> None:
-        """Let the browser come back without the token in its address bar."""
+        """Set the cookie with which the browser returns without the token in its address."""
         response.set_cookie(
             self.cookie_name, self._cookie_value,
             httponly=True, samesite="Strict", secure=self._options.secure, path="/",
@@ -125,37 +130,40 @@ class Guard:
         """Whether the request carries the token or the cookie made from it.
 
         Raises:
-            Refused: 429, too many wrong tokens from this address.
+            HttpRefusal: 429, too many wrong tokens from this address.
         """
         given = self._given(request)
         if given is None or self._by_cookie(request):
             return self._by_cookie(request)
         remote = request.remote or ""
         if (wait_s := self._failures.wait_s(remote)) > 0:
-            raise Refused(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
+            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
+        # In constant time: its duration must not reveal a prefix of the token.
         if hmac.compare_digest(given.encode(), self._options.token.encode()):
             return True
         self._failures.take(remote)
         return False
 
     def limit_offers(self, request: web.Request) -> None:
-        """Count one new connection.
+        """Count one new connection of the request's address.
 
         Raises:
-            Refused: 429.
+            HttpRefusal: 429.
         """
         if (wait_s := self._offers.take(request.remote or "")) > 0:
-            raise Refused(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
+            raise HttpRefusal(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
 
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Host, Origin, token; then the handler; then the headers."""
+        """Check the request, call its handler, and add headers to the answer."""
         try:
             self._check(request)
             response = await handler(request)
-        except Refused as refusal:
+        except HttpRefusal as refusal:
             response = refusal.response()
         except web.HTTPException as plain:
-            response = Refused(plain.status, plain.reason.lower().replace(" ", "_"), plain.reason).response()
+            response = HttpRefusal(
+                plain.status, plain.reason.lower().replace(" ", "_"), plain.reason
+            ).response()
             if "Allow" in plain.headers:
                 response.headers["Allow"] = plain.headers["Allow"]
         for name, value in _HEADERS.items():
@@ -165,14 +173,14 @@ class Guard:
 
     def _check(self, request: web.Request) -> None:
         if _host_name(request.host) not in self._options.names:
-            raise Refused(421, "host", "this server does not answer to that name: see --allow-host")
+            raise HttpRefusal(421, "host", "this server has another name: see --allow-host")
         origin = request.headers.get("Origin")
         if (origin is not None and not self._own_origin(request, origin)) or _is_embedded(request):
-            raise Refused(403, "origin", "requests from other sites are refused")
+            raise HttpRefusal(403, "origin", "requests from other sites are refused")
         if request.path in _PUBLIC or request.path.startswith(("/static/", "/whep/")):
             return
         if not self.authorised(request):
-            raise Refused(
+            raise HttpRefusal(
                 401, "token", "the token is missing or wrong: open the link that the server printed"
             )
 
@@ -181,7 +189,11 @@ class Guard:
         return origin.lower() == f"{scheme}://{request.host}".lower()
 
     def _by_cookie(self, request: web.Request) -> bool:
-        """A cookie travels by itself, so what changes something must also say that our page sent it."""
+        """Whether the cookie authorises the request.
+
+        Browsers add cookies to requests of other sites, too. Requests that change something also
+        need an Origin, which was checked.
+        """
         value = request.cookies.get(self.cookie_name, "")
         if not hmac.compare_digest(value.encode(), self._cookie_value.encode()):
             return False
@@ -196,9 +208,10 @@ class Guard:
 
 
 def _is_embedded(request: web.Request) -> bool:
-    """Whether another site's page asks for it, as for a picture: such requests carry no Origin. Links are welcome.
+    """Whether a page of another site embeds the address, as a picture for instance.
 
-    Else any page could use up the wrong tokens that this machine's own browser may try. See W3C, Fetch Metadata.
+    Such requests carry no Origin. They could use up the wrong tokens that this browser's address
+    may try. Links from other sites are allowed. See W3C, Fetch Metadata.
     """
     if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
         return False
@@ -206,7 +219,7 @@ def _is_embedded(request: web.Request) -> bool:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets; empty when it is none."""
+    """The name in a Host header, without port and brackets. Empty: it cannot be parsed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where calls get their frame path from: the real pipeline, or one that only tests transport."""
+"""Lends frame paths to calls: pipelines with a model, or an echo to test the connection."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from mimicam.engine.types import (
 )
 
 
-class Room(Protocol):
-    """Loads models once and lends them to calls. Thread-safe; every method may take seconds."""
+class FramePathPool(Protocol):
+    """Loads models and lends frame paths with them. Thread-safe. Every method may take seconds."""
 
     shows_driver: bool
-    """Results are the driver's own picture: nobody but the driver may see them."""
+    """Whether results are the driver's own picture, which only the driver may see."""
     modes: tuple[Mode, ...]
-    """What its model can be driven in."""
+    """Modes of its model."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
-        """A portrait that `open` accepts.
+        """Enrol a picture as a portrait for `open`.
 
         Raises:
             EngineError: no face, or several.
@@ -46,11 +46,11 @@ class Room(Protocol):
         ...
 
     def find_face(self, picture: Image) -> Region | None:
-        """Where the best face is; quick, for thumbnails."""
+        """Region of the best face. None: no face was found."""
         ...
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
-        """A frame path of the caller's own.
+        """Lend a frame path to one caller.
 
         Raises:
             EngineError: the model does not load.
@@ -58,12 +58,15 @@ class Room(Protocol):
         ...
 
     def close(self, path: LivePath) -> None:
-        """The caller needs it no longer."""
+        """Take a frame path back."""
         ...
 
 
-class ModelRoom:
-    """Pipelines over one set of weights. A model serves one thread, so each call borrows its own copy."""
+class PipelinePool:
+    """Lends pipelines with one set of weights.
+
+    A model is not thread-safe, so each call has a copy.
+    """
 
     shows_driver = False
 
@@ -75,22 +78,20 @@ class ModelRoom:
         threads: int | None = None,
         shared: SharedModel | None = None,
     ) -> None:
-        """Load the first copy, so that mistakes show at the start.
+        """Load the first copy, so that errors appear at the start.
 
         Args:
-            model: as `load_model` takes it.
-            backend: likewise.
-            threads: of each copy; None leaves one core to connections and to the browser (see `spare_threads`).
-            shared: the same model on a GPU for all calls, each of which borrows a slot of it instead of a copy.
+            model: name or path, as in `load_model`.
+            backend: name of the backend, as in `load_model`.
+            threads: of each copy. None: `spare_threads` decides.
+            shared: one model on a GPU for all calls, which borrow a slot of it instead of a copy.
 
         Raises:
             EngineError: unknown model or backend.
         """
-        self._name, self._backend, self._threads = (
-            model,
-            backend,
-            threads or spare_threads(usable_cores()),
-        )
+        self._name, self._backend = model, backend
+        self._threads = threads or spare_threads(usable_cores())
+        # Two locks: enrolling takes a second and must not delay opening.
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
         self._shared = shared
@@ -102,20 +103,21 @@ class ModelRoom:
         self._lent: dict[int, LiveModel] = {}
 
     def enroll(self, picture: Image, name: str) -> Portrait:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._enrolling:
             return enroll(picture, model=self._enroller, name=name)
 
     def find_face(self, picture: Image) -> Region | None:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._enrolling:
             found = self._detect(picture)
         return found[0].region if found else None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._lock:
             model = self._free.pop() if self._free else None
+        # Outside of the lock: loading takes seconds, and other calls must not wait for it.
         model = model or self._load()
         path = Pipeline(model=model, portrait=portrait, edit=edit, size=size)
         with self._lock:
@@ -124,15 +126,17 @@ class ModelRoom:
         return path
 
     def close(self, path: LivePath) -> None:
-        """See `Room`."""
+        """See `FramePathPool`."""
         with self._lock:
-            model = self._lent.pop(id(path), None)  # None: closed before, when the next one failed to open
+            # None: it was closed before, and the path after it failed to open.
+            model = self._lent.pop(id(path), None)
             if model is not None:
                 self._free.append(model)
             self._tell_shared()
 
     def _tell_shared(self) -> None:
         if self._shared is not None:
+            # A batch then starts without waiting for slots that no call uses.
             self._shared.expect(len(self._lent))
 
     def _load(self) -> LiveModel:
@@ -145,36 +149,39 @@ class ModelRoom:
 def spare_threads(cores: int) -> int:
     """Inference threads of a call: all cores but one, at most four.
 
-    Decoding, encoding and the browser need the other one: on two cores, one thread instead of two took a loopback
-    in Chromium from 22.8 to 24.7 pictures a second and its p95 from 113 to 108 ms (2026-11, 640x480, compact).
+    Decoding, encoding and the browser need the other core. On two cores, one thread instead of
+    two took a loopback in Chromium from 22.8 to 24.7 results a second. Its p95 frame age fell from
+    113 to 108 ms (2026-11, 640x480, compact).
     """
     return max(1, min(cores - 1, 4))
 
 
-class NullRoom:
-    """Gives the driver's picture back: for measuring transport alone, and for tests of the server."""
+class EchoPool:
+    """Lends paths that return the driver's picture, to measure the connection alone."""
 
     shows_driver = True
     modes = tuple(Mode)
 
     def enroll(self, picture: Image, name: str) -> Portrait:
-        """Any picture will do; nothing of it is used but its thumbnail."""
+        """Accept any picture, since only its thumbnail is used."""
         return _blank_portrait(picture, name)
 
-    def find_face(self, picture: Image) -> Region | None:  # noqa: ARG002 - the room's contract
-        """It knows no faces."""
+    def find_face(self, picture: Image) -> Region | None:  # noqa: ARG002 - the pool's contract
+        """Find none: the thumbnail is the upper middle."""
         return None
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
-        """See `Room`."""
-        return _NullPath(size, edit, portrait)
+        """See `FramePathPool`."""
+        return EchoPath(size, edit, portrait)
 
     def close(self, path: LivePath) -> None:
-        """Nothing was borrowed."""
+        """Do nothing, since nothing was lent."""
 
 
 @dataclass(slots=True)
-class _NullPath:
+class EchoPath:
+    """Frame path that returns the driver's picture."""
+
     modes: ClassVar[tuple[Mode, ...]] = tuple(Mode)
     size: tuple[int, int]
     edit: EditSettings
@@ -184,11 +191,11 @@ class _NullPath:
     def observe(self, frame: Frame) -> Frame:
         return frame
 
-    def draw(self, seen: Frame) -> Frame:
+    def draw(self, observation: Frame) -> Frame:
         if self.standby:
-            return replace(seen, image=np.zeros((self.size[1], self.size[0], 3), np.uint8))
-        image = cv2.resize(seen.image, self.size, interpolation=cv2.INTER_LINEAR)
-        return replace(seen, image=image[:, ::-1].copy() if self.edit.mirror else image)
+            return replace(observation, image=np.zeros((self.size[1], self.size[0], 3), np.uint8))
+        image = cv2.resize(observation.image, self.size, interpolation=cv2.INTER_LINEAR)
+        return replace(observation, image=image[:, ::-1].copy() if self.edit.mirror else image)
 
     def set_edit(self, edit: EditSettings) -> None:
         self.edit = edit
@@ -197,7 +204,7 @@ class _NullPath:
         self.portrait = portrait
 
     def calibrate(self) -> None:
-        """There is no neutral."""
+        """Do nothing, since there is no neutral."""
 
     def set_standby(self, on: bool) -> None:
         self.standby = on

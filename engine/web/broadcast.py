@@ -1,4 +1,4 @@
-"""Where results are shown: the newest one, to each viewer at the viewer's own pace."""
+"""Sends the newest result to every viewer, at each viewer's own rate."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ _AGES = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A result, ready to encode."""
+    """A result in the format that encoders take."""
 
     yuv: npt.NDArray[np.uint8]
     """I420, uint8 ``[H * 3 / 2, W]``."""
     captured_ns: int
 
 
-class Stage:
-    """Fans results out. Lives on the event loop; only `publish` may be called from elsewhere."""
+class ResultBroadcast:
+    """Sends results to viewers. Belongs to the event loop. Only `publish` is thread-safe."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._viewers: set[ViewerTrack] = set()
+        self._viewers: set[ResultTrack] = set()
         self._newest: Result | None = None
         self.used_s = time.monotonic()
-        """When somebody last came or went."""
+        """Time at which a viewer last joined or left."""
 
     def publish(self, result: Result) -> None:
-        """Show a result, from any thread. It is not copied: the caller leaves it alone from now on."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody watches any more
+        """Send a result, from any thread. It is not copied, so the caller must not change it."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all viewers
             self._loop.call_soon_threadsafe(self._show, result)
 
-    def viewer(self) -> ViewerTrack:
-        """A new viewer's track; it starts with the newest result."""
-        track = ViewerTrack(self._leave)
+    def viewer(self) -> ResultTrack:
+        """Add a viewer. Its track starts with the newest result."""
+        track = ResultTrack(self._leave)
         self._viewers.add(track)
         self.used_s = time.monotonic()
         if self._newest is not None:
@@ -56,7 +56,7 @@ class Stage:
 
     @property
     def viewers(self) -> int:
-        """How many watch, the driver's own page among them."""
+        """Number of viewers, the driver's own page among them."""
         return len(self._viewers)
 
     def clear(self) -> None:
@@ -68,58 +68,55 @@ class Stage:
         for viewer in self._viewers:
             viewer.show(result)
 
-    def _leave(self, track: ViewerTrack) -> None:
+    def _leave(self, track: ResultTrack) -> None:
         self._viewers.discard(track)
         self.used_s = time.monotonic()
 
 
-class ViewerTrack(MediaStreamTrack):
-    """The newest result for one encoder; results that come while it encodes are replaced."""
+class ResultTrack(MediaStreamTrack):
+    """Video track of one viewer. Results that arrive while it encodes replace each other."""
 
     kind = "video"
 
-    def __init__(self, on_stop: Callable[[ViewerTrack], None]) -> None:
+    def __init__(self, on_stop: Callable[[ResultTrack], None]) -> None:
         super().__init__()
         self._on_stop = on_stop
         self._newest: Result | None = None
         self._wake = asyncio.Event()
         self._last_pts = -1
-        self.replaced = 0
-        """Results that this viewer did not get because a newer one came first."""
-        self.sent = 0
         self.age = Ring(_AGES)
-        """Received by the server to handed to the encoder."""
+        """Milliseconds from reception by the server to the encoder."""
 
     def show(self, result: Result) -> None:
-        """Offer a result."""
-        if self._wake.is_set():
-            self.replaced += 1
+        """Offer a result to the encoder."""
         self._newest = result
         self._wake.set()
 
     async def recv(self) -> VideoFrame:
-        """The newest result that was not sent yet; waits for one."""
+        """Wait for a result that was not sent yet, and return it."""
         await self._wake.wait()
         if self.readyState != "live" or self._newest is None:
             raise MediaStreamError
         self._wake.clear()
         result = self._newest
-        self.sent += 1
         self.age.add((time.monotonic_ns() - result.captured_ns) / 1e6)
         return self._as_frame(result)
 
     def stop(self) -> None:
-        """Leave the stage."""
+        """End the track and leave the broadcast."""
         if self.readyState == "live":
             super().stop()
+            # Wakes `recv`, which then ends the encoder.
             self._newest = None
             self._wake.set()
             self._on_stop(self)
 
     def _as_frame(self, result: Result) -> VideoFrame:
-        """A frame of its own: an encoder marks key frames on it, which other viewers must not see."""
+        """Make a frame for this viewer alone, since encoders mark key frames on it."""
         frame = VideoFrame.from_ndarray(result.yuv, format="yuv420p")
         pts = result.captured_ns * _CLOCK_HZ // 1_000_000_000
-        self._last_pts = max(pts, self._last_pts + 1)  # RTP time must grow, also when a call was replaced
+        self._last_pts = max(
+            pts, self._last_pts + 1
+        )  # RTP time must increase, also when a new call continues
         frame.pts, frame.time_base = self._last_pts & 0x7FFF_FFFF_FFFF, _TIME_BASE
         return frame

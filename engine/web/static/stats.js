@@ -1,10 +1,10 @@
-// How it goes, in numbers: read twice a second off the connection and off what the server tells.
+// Statistics of the call, from the connection and from the server, twice a second.
 
 import { $ } from './dom.js';
 
 const KEEP = 120; // a minute at two a second
 
-/** Sums of the counters that getStats gives. */
+/** The counters of getStats that the statistics use. */
 function read(report) {
   const out = {};
   report.forEach((stat) => {
@@ -40,11 +40,11 @@ function read(report) {
 const ratio = (now, before, top, bottom) =>
   now[bottom] > before[bottom] ? (now[top] - before[top]) / (now[bottom] - before[bottom]) : 0;
 
-export class Figures {
+export class Stats {
   constructor() {
     this.server = {};
     this.history = [];
-    this.biasMs = 0; // exactly measured minus estimated
+    this.biasMs = 0; // measured frame age minus its estimate
     this.now = { fps: 0, sent: 0, ageMs: 0 };
   }
 
@@ -53,7 +53,7 @@ export class Figures {
     this.history = [];
   }
 
-  /** Take a reading. */
+  /** Read the counters and draw the statistics. */
   async update(pc) {
     if (!pc) return;
     const at = performance.now();
@@ -67,7 +67,7 @@ export class Figures {
     this.draw();
   }
 
-  /** Age = encode + way + server + way + wait + decode. The camera's own delay is not known. */
+  /** Age = encode + network + server + network + jitter buffer + decode, without the camera. */
   derive(before, stats) {
     const seconds = (stats.at - before.at) / 1000;
     const local =
@@ -110,10 +110,8 @@ export class Figures {
       ? `${server.driver_size.join('×')} → ${now.width || 0}×${now.height || 0}`
       : '–';
     $('f-backend').textContent = server.backend || '–';
-    $('figures-short').textContent = now.fps
-      ? `${round(now.fps)} fps · ${round(now.ageMs)} ms`
-      : '';
-    if ($('figures').open) this.graph($('graph'));
+    $('stats-short').textContent = now.fps ? `${round(now.fps)} fps · ${round(now.ageMs)} ms` : '';
+    if ($('stats').open) this.graph($('graph'));
   }
 
   graph(canvas) {

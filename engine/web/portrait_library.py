@@ -1,4 +1,4 @@
-"""The portraits a person can choose from: bundled, from a folder, and uploaded (in memory only)."""
+"""The portraits of a server: bundled, from a folder, and uploaded (in memory only)."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.types import Image
 from mimicam.engine.web import backdrop, pictures
 from mimicam.engine.web.backdrop import Background
-from mimicam.engine.web.rooms import Room
+from mimicam.engine.web.pipeline_pool import FramePathPool
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _MAX_FOLDER = 200
 _MAX_ENROLLED = 64
-"""Portraits that are kept ready to be drawn; a folder of 200 before three backgrounds would be gigabytes."""
+"""Enrolled portraits in memory. 200 pictures with three backgrounds would take gigabytes."""
 Origin = Literal["bundled", "folder", "upload"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One portrait, as the gallery shows it."""
+    """A portrait as the gallery shows it."""
 
     id: str
     title: str
     origin: Origin
 
 
-class PortraitBook:
-    """Thread-safe. Pictures of a folder are read when somebody wants them, and enrolled once."""
+class PortraitLibrary:
+    """Holds the portraits. Thread-safe. Pictures are read and enrolled at their first use."""
 
-    def __init__(self, room: Room, *, folder: Path | None = None, uploads: int = 24) -> None:
-        """List what there is.
+    def __init__(self, pool: FramePathPool, *, folder: Path | None = None, uploads: int = 24) -> None:
+        """List the bundled portraits and those of the folder.
 
         Args:
-            room: enrols.
-            folder: pictures to offer besides the bundled ones.
-            uploads: how many uploaded ones are kept.
+            pool: enrols pictures.
+            folder: pictures that are offered beside the bundled ones.
+            uploads: number of uploads that are kept.
 
         Raises:
             EngineError: the folder does not exist, or there is no picture at all.
         """
         if folder is not None and not folder.is_dir():
-            raise EngineError(f"{folder} is no folder: give one with pictures to --portraits")
-        self._room, self._uploads = room, uploads
+            raise EngineError(f"{folder} is not a folder: give one with pictures to --portraits")
+        self._pool, self._uploads = pool, uploads
         self._lock = threading.Lock()
         self._files: dict[str, tuple[Entry, Path]] = {}
         self._pictures: dict[str, tuple[Entry, Image]] = {}
@@ -64,25 +64,26 @@ class PortraitBook:
 
     @property
     def default(self) -> str:
-        """The id to begin with."""
+        """Id of the portrait with which pages start."""
         return next(iter(self._files))
 
     def shared(self) -> list[Entry]:
-        """What everybody may choose: uploads are known only to those who have their id."""
+        """List the portraits that every page may show. Uploads are not among them."""
         return [entry for entry, _ in self._files.values()]
 
     def entry(self, portrait_id: str) -> Entry | None:
-        """One of the above, or an upload."""
+        """Find a portrait or an upload by its id."""
         found = self._files.get(portrait_id) or self._pictures.get(portrait_id)
         return None if found is None else found[0]
 
     def add(self, image: Image, title: str) -> Entry:
-        """Keep an upload; slow, it looks for the face.
+        """Keep an upload. Slow, since its face is detected.
 
         Raises:
-            EngineError: no face, or several.
+            EngineError: it shows no face, or several.
         """
-        portrait = self._room.enroll(image, title)
+        # Outside of the lock, since it takes a second.
+        portrait = self._pool.enroll(image, title)
         entry = Entry(id=secrets.token_urlsafe(16), title=title, origin="upload")
         with self._lock:
             while len(self._pictures) >= self._uploads:
@@ -92,7 +93,7 @@ class PortraitBook:
         return entry
 
     def remove(self, portrait_id: str) -> bool:
-        """Forget an upload. False: there is none of that id."""
+        """Remove an upload. Returns whether there was one with that id."""
         with self._lock:
             if portrait_id not in self._pictures:
                 return False
@@ -100,7 +101,7 @@ class PortraitBook:
             return True
 
     def thumbnail(self, portrait_id: str) -> bytes:
-        """A small JPEG; slow the first time.
+        """Encode a small JPEG. Slow the first time.
 
         Raises:
             KeyError: no such portrait.
@@ -109,14 +110,14 @@ class PortraitBook:
         found = self._thumbs.get(portrait_id)
         if found is None:
             _, image = self._titled(portrait_id)
-            found = pictures.thumbnail(image, self._room.find_face(image))
+            found = pictures.thumbnail(image, self._pool.find_face(image))
             with self._lock:
                 if self.entry(portrait_id) is not None:  # it may have been removed meanwhile
                     self._thumbs[portrait_id] = found
         return found
 
     def portrait(self, portrait_id: str, background: Background = "kept") -> Portrait:
-        """Enrolled, before its own background or another; slow the first time.
+        """Return the enrolled portrait with a background. Slow the first time.
 
         Raises:
             KeyError: no such portrait.
@@ -130,15 +131,15 @@ class PortraitBook:
         if found is None:
             entry, image = self._titled(portrait_id)
             if background != "kept":
-                image = backdrop.replaced(image, self._room.find_face(image), background)
-            found = self._room.enroll(image, entry.title)
+                image = backdrop.replaced(image, self._pool.find_face(image), background)
+            found = self._pool.enroll(image, entry.title)
             with self._lock:
-                if self.entry(portrait_id) is not None:  # likewise
+                if self.entry(portrait_id) is not None:  # see above
                     self._keep(key, found)
         return found
 
     def _keep(self, key: tuple[str, Background], portrait: Portrait) -> None:
-        """Remember a portrait; the one not asked for for the longest time is forgotten, and enrolled anew if need be."""
+        """Keep a portrait. Drops the least recently used ones, which can be enrolled again."""
         self._portraits[key] = portrait
         while len(self._portraits) > _MAX_ENROLLED:
             del self._portraits[next(iter(self._portraits))]

@@ -1,4 +1,4 @@
-"""Names that cannot be guessed, and that a restarted server with the same token knows again."""
+"""Keys of calls and results. They stay valid when a server restarts with the same token."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ _ID_BYTES = 16
 _MAC_BYTES = 16
 
 
-class Keys:
-    """Makes and checks keys ``identity.signature``; a key for viewing does not reveal the one for owning."""
+class ViewKeys:
+    """Makes and checks keys ``identity.signature``.
+
+    The key for viewing does not reveal the key for owning.
+    """
 
     def __init__(self, token: str) -> None:
         self._secret = hashlib.sha256(b"mimicam stage keys\0" + token.encode()).digest()
 
     def new_identity(self) -> str:
-        """128 random bits, printable."""
+        """Return 128 random bits as text."""
         return _text(secrets.token_bytes(_ID_BYTES))
 
     def key(self, right: Right, identity: str) -> str:
-        """The key that gives ``right`` on the stage ``identity``."""
+        """Return the key that gives ``right`` on a call or its result."""
         return f"{identity}.{self._sign(right, identity)}"
 
     def identity(self, right: Right, key: str) -> str | None:
-        """Whose key it is; None when it is not one of ours."""
+        """Return the identity of a key. None: this server did not make it."""
         identity, _, signature = key.partition(".")
         if not (key.isascii() and _is_identity(identity)):
             return None

@@ -1,0 +1,81 @@
+"""Renders the studio's page: generates its inputs from the table of controls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import escape
+
+from mimicam.engine.control_row import Control, Value, controls_of, values_of
+from mimicam.engine.controls import EditSettings
+from mimicam.engine.web.protocol import STATIC
+from mimicam.engine.web.settings import BrowserSettings, Settings, call_controls
+
+_PLACE = re.compile(r"<!-- controls: (\w+) -->")
+"""Place of a section's inputs in ``static/index.html``."""
+
+
+def studio_page(edit: EditSettings) -> str:
+    """Render the page as HTML. ``edit`` holds the initial values of its inputs."""
+    rows = [(row, "call") for row in call_controls()]
+    rows += [(row, "browser") for row in controls_of(BrowserSettings)]
+    values = Settings(portrait="", edit=edit).values() | values_of(BrowserSettings())
+
+    def section(place: re.Match[str]) -> str:
+        return "".join(_input(row, scope, values) for row, scope in rows if row.section == place[1])
+
+    return _PLACE.sub(section, (STATIC / "index.html").read_text(encoding="utf-8"))
+
+
+def _input(row: Control, scope: str, values: Mapping[str, Value]) -> str:
+    # The scripts find inputs by these two attributes, so they name none.
+    marks = f'data-control="{row.name}" data-scope="{scope}"'
+    value = values[row.name]
+    if isinstance(row.default, bool):
+        return _switch(row, marks, bool(value))
+    if not row.choices:
+        return _slider(row, marks, value)
+    return _segments(row, marks, value) if row.segments else _list(row, marks, value)
+
+
+def _switch(row: Control, marks: str, on: bool) -> str:
+    checked = " checked" if on else ""
+    return (
+        f'<label class="switch" title="{escape(row.help)}">'
+        f'<input id="{row.name}" type="checkbox" {marks}{checked} />'
+        f"<span>{escape(row.label)}</span></label>"
+    )
+
+
+def _slider(row: Control, marks: str, value: Value) -> str:
+    return (
+        f'<label class="slider" for="{row.name}" title="{escape(row.help)}">'
+        f"<span>{escape(row.label)}</span>"
+        f'<output for="{row.name}" data-unit="{row.unit}"></output>'
+        f'<input id="{row.name}" type="range" min="{row.minimum:g}" max="{row.maximum:g}" '
+        f'step="{row.step:g}" value="{value:g}" {marks} /></label>'
+    )
+
+
+def _segments(row: Control, marks: str, value: Value) -> str:
+    choices = "".join(
+        f'<label><input type="radio" name="{row.name}" value="{plain}" {marks}'
+        f"{' checked' if plain == value else ''} /><span>{escape(caption)}</span></label>"
+        for plain, caption in zip(row.values, row.choices.values(), strict=True)
+    )
+    return (
+        f'<fieldset class="segments" title="{escape(row.help)}">'
+        f'<legend class="hidden">{escape(row.label)}</legend>{choices}</fieldset>'
+    )
+
+
+def _list(row: Control, marks: str, value: Value) -> str:
+    options = "".join(
+        f'<option value="{plain}"{" selected" if plain == value else ""}>{escape(caption)}</option>'
+        for plain, caption in zip(row.values, row.choices.values(), strict=True)
+    )
+    kind = "number" if isinstance(row.default, int) else "text"
+    return (
+        f'<label class="field list" title="{escape(row.help)}"><span>{escape(row.label)}</span>'
+        f'<select id="{row.name}" data-type="{kind}" {marks}>{options}</select></label>'
+    )
