@@ -40,7 +40,8 @@ def compare(before: Any, after: Any) -> list[Change]:
 
 
 def report(paths: tuple[Path, Path], tolerance: float) -> tuple[str, int]:
-    """Lines for people, and the exit code: 1 where something became worse by more than the tolerance.
+    """Lines for people, and the exit code: 1 where something became worse by more than the
+    tolerance.
 
     Raises:
         EngineError: a file is no report, or the two have nothing in common.

@@ -33,7 +33,8 @@ COMPACT = (REFERENCE, "compact-half", "compact-compile", *PLANS)
 def measure_compact(
     name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """The bundled compact model: a drive to its layers, and to the finished picture, as one graph; its source's encoder.
+    """The bundled compact model: a drive to its layers, and to the finished picture, as one graph;
+    its source's encoder.
 
     ``keep`` gets what there is after each of the figures. The reference runs without TF32.
 
@@ -82,7 +83,8 @@ def measure_compact(
 
 
 def _small_model() -> tuple[Compact, BundleInfo]:
-    """A model of 64 pixels for rehearsals. On a CPU, a frame of the bundled one takes half a minute in half precision."""
+    """A model of 64 pixels for rehearsals. On a CPU, a frame of the bundled one takes half a minute
+    in half precision."""
     config = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
     info = BundleInfo(name="small", sha256="small", size=config.size, config=config)
     return Compact(config).eval(), info
@@ -98,7 +100,8 @@ def _torch(name: str, model: Compact, info: BundleInfo, gpu: Gpu, scale: Scale) 
 
 
 def _planned(name: str, gpu: Gpu) -> GpuCompact:
-    """Its export and its plans, as ``mimicam export --model compact --precision fp16`` and the first start make them."""
+    """Its export and its plans, as ``mimicam export --model compact --precision fp16`` and the
+    first start make them."""
     api = find(_FLAVOURS[name])
     from mimicam.engine.models.compact.plans import TensorRtCompact
     from mimicam.export.bundle import (  # needs OpenVINO, which a bare machine lacks

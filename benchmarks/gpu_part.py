@@ -1,4 +1,7 @@
-"""One part's figures: ``python -m mimicam.benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]``."""
+"""Measure one part.
+
+python -m mimicam.benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE, PROFILE = "training smoke run", "profile"
 SMOKE_S = 45
-"""Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps in."""
+"""Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps
+in."""
 _GPU_TESTS = (
     "tests/kernels",
     "tests/models/dpe/gpu/test_frame_graph.py",
@@ -116,7 +117,8 @@ def _own(plan: Plan, what: str, variants: Sequence[str], *, limit_s: int, expect
 
 
 def _smoke(plan: Plan) -> Part:
-    """A short training run: how many steps a second the machine makes, and how long it waits for data."""
+    """A short training run: how many steps a second the machine makes, and how long it waits for
+    data."""
     result = plan.folder / "smoke.json"
     command = (sys.executable, str(ROOT / "scripts" / "gpu_train.py"), "--smoke", str(result), *plan.mark)
     pack = () if plan.pack is None else ("--pack", str(plan.pack))
@@ -144,7 +146,8 @@ def _needing(part: Part, needs: tuple[str, ...]) -> Part:
 def _sanitizer(tool: str) -> Part:
     """Our kernels under compute-sanitizer.
 
-    Errors of API calls are not reported: PyTorch and CuPy probe for things that are not there, and handle the answer.
+    Errors of API calls are not reported: PyTorch and CuPy probe for things that are not there, and
+    handle the answer.
     """
     from mimicam.kernels._launch import OPS
 

@@ -24,7 +24,8 @@ _TOP = 30
 def measure_profile(
     mode: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """The kernels of 20 frames of ``half`` in a mode, queued one by one: no graph hides their names."""
+    """The kernels of 20 frames of ``half`` in a mode, queued one by one: no graph hides their
+    names."""
     networks = open_variant("half", FoldedDpe(random_dpe(scale.preset)), gpu, scale)
     size = int(networks["motion_encoder"].inputs["image"].shape[-1])
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
@@ -44,7 +45,8 @@ def measure_profile(
 
 
 def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
-    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of one call."""
+    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of
+    one call."""
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as found:
@@ -65,7 +67,8 @@ def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
 
 
 def _own_us(row: Any, on_gpu: bool) -> float:
-    """Own time of a kernel; of an operator on the host where there is a GPU, nothing: its kernels have rows themselves."""
+    """Own time of a kernel; of an operator on the host where there is a GPU, nothing: its kernels
+    have rows themselves."""
     if not on_gpu:
         return float(row.self_cpu_time_total)
     return float(row.self_device_time_total) if "CUDA" in str(row.device_type) else 0.0

@@ -93,7 +93,8 @@ def write_page(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | None:
-    """The variant whose whole step is fastest, and its figures; PyTorch's own operations do not count."""
+    """The variant whose whole step is fastest, and its figures; PyTorch's own operations do not
+    count."""
     ran = [
         (name.removeprefix(_STEPS), part["result"]["modes"][mode])
         for name, part in parts.items()

@@ -72,7 +72,8 @@ def _single(features: Features) -> Features:
 
 
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
-    """Ages of frames that sessions send at 30 a second each, batched as `engine.concurrency.batching` batches them."""
+    """Ages of frames that sessions send at 30 a second each, batched as
+    `engine.concurrency.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
     start = time.perf_counter_ns()
     ages: list[float] = []

@@ -1,7 +1,7 @@
 """A frame of DPE on a GPU, source cached: how long, by what runs it and by mode.
 
-What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights take as long as trained
-ones. Every figure is of work that was run, none is extrapolated.
+What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights
+take as long as trained ones. Every figure is of work that was run, none is extrapolated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ Networks = Mapping[str, BoundNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
 _LONG_STAGES = ("encode", "generate")
 _COPIES = 20
-"""Copies of a stage in one graph. A single one of 3 to 10 us would mostly measure the start of its graph."""
+"""Copies of a stage in one graph. A single one of 3 to 10 us would mostly measure the start of its
+graph."""
 PERIOD_S = 1 / 30
 _ENOUGH = 100
 """Frames that a p99 is taken of at least."""
@@ -48,7 +49,8 @@ _ENOUGH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything runs."""
+    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything
+    runs."""
 
     preset: str = "published"
     frames: int = 800
@@ -56,7 +58,8 @@ class Scale:
     stage_frames: int = 100
     paced_s: float = 2.0
     limit_s: float = 1.2
-    """A measurement ends here once it has a hundred frames: eager networks take fifty times as long as a graph."""
+    """A measurement ends here once it has a hundred frames: eager networks take fifty times as long
+    as a graph."""
     batches: tuple[int, ...] = (1, 4, 16, 32, 64)
     compiled_batches: tuple[int, ...] = (1, 8, 32)
     """A size compiles for a minute."""
@@ -98,7 +101,8 @@ VARIANTS = (*EAGER, *FORMS, *PLANS)
 def measure_variant(
     name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a second.
+    """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a
+    second.
 
     ``keep`` gets what there is after each mode.
 
@@ -216,7 +220,8 @@ def _measure_mode(
 
 
 def _sleeping(gpu: Gpu, work: Callable[[], None], *, graph: bool) -> Callable[[], object]:
-    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see ``CudaGpu.record_event``."""
+    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see
+    ``CudaGpu.record_event``."""
     start = gpu.capture(work) if graph else (lambda: gpu.on_stream(work))
     if not torch.cuda.is_available():
         return start
@@ -276,7 +281,8 @@ def _eager_networks(preset: str, gpu: Gpu, *, half: bool) -> Networks:
 
 
 class _Autocast(torch.nn.Module):
-    """A network as PyTorch's own tools make it fast: half precision where autocast allows it, channels last."""
+    """A network as PyTorch's own tools make it fast: half precision where autocast allows it,
+    channels last."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -355,7 +361,8 @@ def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float
 def _gpu_ms(
     gpu: Gpu, work: Callable[[], None], repeats: int, *, graph: bool = True, copies: int = 1
 ) -> dict[str, float]:
-    """One run of ``work`` on the GPU, between two events; on a machine without a GPU, on the host's clock.
+    """One run of ``work`` on the GPU, between two events; on a machine without a GPU, on the host's
+    clock.
 
     Without a graph the GPU waits for the host between kernels, and those waits are in the figures.
     """

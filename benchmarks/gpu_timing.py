@@ -17,7 +17,8 @@ _WARM_UPS = 3
 
 
 def event_ms(launch: Callable[[], object], repeats: int, *, warm_ups: int = _WARM_UPS) -> list[float]:
-    """GPU milliseconds of each launch on the current stream. Launches that take the host more than 1 ms count that too."""
+    """GPU milliseconds of each launch on the current stream. Launches that take the host more than
+    1 ms count that too."""
     times = []
     for index in range(repeats + warm_ups):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

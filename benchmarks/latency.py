@@ -196,7 +196,8 @@ def burst(
     timings: Timings,
     on_counting: Callable[[], None],
 ) -> Report:
-    """The same session; the next frame arrives when the one before goes into work, so one always waits."""
+    """The same session; the next frame arrives when the one before goes into work, so one always
+    waits."""
     source = BackpressureSource(images, pipeline, time.monotonic_ns)
     return _run_session(options, source, source, size, timings, on_counting)
 
@@ -217,7 +218,8 @@ def _run_session(
 
 
 class BackpressureSource:
-    """A source that gives the next frame when the pipeline has taken the one before: never idle, nothing lost."""
+    """A source that gives the next frame when the pipeline has taken the one before: never idle,
+    nothing lost."""
 
     def __init__(self, images: Sequence[Image], pipeline: FramePath, now_ns: Callable[[], int]) -> None:
         self.name, self.fps, self.status = "bench", 1000.0, ""

@@ -53,7 +53,8 @@ def describe_machine() -> dict[str, Any]:
 
 
 def finish_report(report: dict[str, Any], out: Path | None) -> None:
-    """Add the machine's load at the end to a report, print it, and write it to ``out`` if there is one."""
+    """Add the machine's load at the end to a report, print it, and write it to ``out`` if there is
+    one."""
     if hasattr(os, "getloadavg"):
         report["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
     text = json.dumps(report, indent=1)

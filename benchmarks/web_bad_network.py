@@ -2,8 +2,9 @@
 
     python -m mimicam.benchmarks.web_bad_network --model compact --out benchmarks/results/web_bad_network.json
 
-A clear link, then a bad one, then a clear one again. The network is ``benchmarks.bad_network``: a relay in user
-space that does what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake each other included.
+A clear link, then a bad one, then a clear one again. The network is ``benchmarks.bad_network``: a
+relay in user space that does what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake
+each other included.
 """
 
 from __future__ import annotations

@@ -126,9 +126,11 @@ def write_camera(path: Path, clip: Path = _CLIP) -> None:
 
 
 def summarise(seen: list[tuple[float, float | None]], least: int = 20) -> dict[str, Any]:
-    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read off the result.
+    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read
+    off the result.
 
-    An age is None where the camera preview did not show that picture: it counts as shown, and has no age.
+    An age is None where the camera preview did not show that picture: it counts as shown, and has
+    no age.
 
     Raises:
         EngineError: fewer than ``least`` have an age.
@@ -178,13 +180,15 @@ def serving(
 def watched(
     chromium: str, url: str, camera: Path, through: Callable[[Any], None] | None = None
 ) -> Iterator[Any]:
-    """A live page of the studio whose numbers are noted in ``window.ages`` and ``window.presented``.
+    """A live page of the studio whose numbers are noted in ``window.ages`` and
+    ``window.presented``.
 
     Args:
         chromium: program.
         url: with token.
         camera: motion JPEG for its camera.
-        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the server alone.
+        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the
+            server alone.
 
     Raises:
         EngineError: there is no such program.
@@ -207,7 +211,8 @@ def watched(
 
 
 def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
-    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so far)."""
+    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so
+    far)."""
     page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
     page.wait_for_timeout(seconds * 1000)
     ages, presented = page.evaluate("() => [window.ages, window.presented]")

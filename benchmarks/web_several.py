@@ -128,7 +128,8 @@ def browser(chromium: str, camera: Path) -> Iterator[Any]:
 
 
 def join(running: Any, url: str) -> Any:
-    """One more live page, with cookies and a call of its own, whose numbers are noted (`benchmarks.web_loopback`)."""
+    """One more live page, with cookies and a call of its own, whose numbers are noted
+    (`benchmarks.web_loopback`)."""
     page = running.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto(url)
     page.click("#start")
@@ -138,7 +139,8 @@ def join(running: Any, url: str) -> Any:
 
 
 def cpu_seconds(server: int) -> dict[str, float]:
-    """Processor time used so far: of the server, and of our other children (the browser). Linux only.
+    """Processor time used so far: of the server, and of our other children (the browser). Linux
+    only.
 
     Raises:
         EngineError: not on Linux.

@@ -7,15 +7,16 @@ import sys
 _ALGORITHMS = 4
 """Algorithms that cuDNN times for each convolution. It lists its guess of the best ones first."""
 _SWITCH_S = 0.001
-"""Seconds that one thread may keep the interpreter from another. Python's 5 ms add up where several calls compute:
-the event loop then waits longer than packets are apart."""
+"""Seconds that one thread may keep the interpreter from another. Python's 5 ms add up where several
+calls compute: the event loop then waits longer than packets are apart."""
 
 
 def time_convolutions() -> None:
-    """Let cuDNN choose each convolution's algorithm by timing a few, for networks whose sizes never change.
+    """Let cuDNN choose each convolution's algorithm by timing a few, for networks whose sizes never
+    change.
 
-    cuDNN keeps the choice for each thread, and the thread that draws makes it again. With all algorithms that took
-    seconds.
+    cuDNN keeps the choice for each thread, and the thread that draws makes it again. With all
+    algorithms that took seconds.
     """
     import torch
 

@@ -41,7 +41,8 @@ class BundleOptions:
     warp: str = "gridsample"
     """``plugin``: our kernel, which TensorRT alone runs."""
     sensitivity: float | None = None
-    """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share in float32."""
+    """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share
+    in float32."""
     frames: int = 8
     """Frames of the clip to measure on; int8 is calibrated on four times as many."""
     opset: int = 20
@@ -52,10 +53,12 @@ class BundleOptions:
 
 
 def write_bundle(model: str, folder: Path, options: BundleOptions, report: Report) -> Manifest:
-    """Export every network of a model, run each file in every runtime here, and write the manifest last.
+    """Export every network of a model, run each file in every runtime here, and write the manifest
+    last.
 
     Raises:
-        EngineError: the model does not load, a file cannot be written, or a runtime's outputs are not PyTorch's.
+        EngineError: the model does not load, a file cannot be written, or a runtime's outputs are
+            not PyTorch's.
     """
     networks = load_networks(model)
     if options.warp == "plugin" and options.precision == "int8":

@@ -1,7 +1,9 @@
-"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the facts.
+"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the
+facts.
 
-The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to the last
-convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a picture by two grey levels.
+The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to
+the last convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a
+picture by two grey levels.
 """
 
 from __future__ import annotations

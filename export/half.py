@@ -1,10 +1,10 @@
 """Mixed precision in the file itself: convolutions in float16, what places pixels in float32.
 
-TensorRT 11 and TensorRT for RTX 1.7 are strongly typed: a network computes in the types its ONNX file states.
-Two things stay in float32. Everything that makes a sampling grid, back to the convolution that reads the flow:
-half a pixel of error moves an eye; the sampling itself follows, since TensorRT wants a map and its grid in one
-type. And vectors (modulation, demodulation): they cost nothing, and their epsilon
-of 1e-8 is zero in float16.
+TensorRT 11 and TensorRT for RTX 1.7 are strongly typed: a network computes in the types its ONNX
+file states. Two things stay in float32. Everything that makes a sampling grid, back to the
+convolution that reads the flow: half a pixel of error moves an eye; the sampling itself follows,
+since TensorRT wants a map and its grid in one type. And vectors (modulation, demodulation): they
+cost nothing, and their epsilon of 1e-8 is zero in float16.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str 
 
     Args:
         model: float32 throughout.
-        products: ``"half"`` puts every matrix product and convolution into float16, also those of vectors and flows:
-            TensorRT for RTX has no float32 products on Turing (RTX 20, compute capability 7.5).
+        products: ``"half"`` puts every matrix product and convolution into float16, also those of
+            vectors and flows: TensorRT for RTX has no float32 products on Turing (RTX 20, compute
+            capability 7.5).
         keep: names of further nodes that stay in float32, from a sensitivity measurement.
     """
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph

@@ -20,8 +20,9 @@ from mimicam.export.clip_inputs import Arrays
 from mimicam.export.networks import Network
 
 THRESHOLD = 1e-3
-"""Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of what a whole fp16
-network may lose (``engine.backends.export_folder.LIMITS``), and a quarter of a grey level at the picture's end."""
+"""Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of
+what a whole fp16 network may lose (``engine.backends.export_folder.LIMITS``), and a quarter of a
+grey level at the picture's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,13 @@ class Sensitivity:
     worst: float
     """Largest error of any output over all frames, as a share of that output's largest magnitude."""
     mean: float
-    """Mean absolute error, same unit: what is seen as noise, where ``worst`` may be one pixel at an edge."""
+    """Mean absolute error, same unit: what is seen as noise, where ``worst`` may be one pixel at an
+    edge."""
 
 
 def layers(module: nn.Module) -> dict[str, nn.Module]:
-    """The layers that have a weight of their own, by name: convolutions and linear layers of any kind."""
+    """The layers that have a weight of their own, by name: convolutions and linear layers of any
+    kind."""
     return {
         name: layer
         for name, layer in module.named_modules()
@@ -67,7 +70,8 @@ def kept(found: Sequence[Sensitivity], threshold: float) -> frozenset[str]:
 
 
 def node_prefix(layer: str) -> str:
-    """How the names of a layer's nodes begin in an exported file: ``levels.0.up`` becomes ``/levels.0/up/``."""
+    """How the names of a layer's nodes begin in an exported file: ``levels.0.up`` becomes
+    ``/levels.0/up/``."""
     parts: list[str] = []
     for part in layer.split("."):
         if part.isdecimal() and parts:
@@ -79,7 +83,8 @@ def node_prefix(layer: str) -> str:
 
 @contextmanager
 def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Within it one layer computes as if in that type; accumulation stays float32, as tensor cores do it."""
+    """Within it one layer computes as if in that type; accumulation stays float32, as tensor cores
+    do it."""
 
     def before(_layer: nn.Module, values: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_as(value, dtype) for value in values)

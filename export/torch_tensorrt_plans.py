@@ -1,8 +1,10 @@
-"""Plans by torch-tensorrt: PyTorch's own exporter in the place of ONNX, our operator as TensorRT's plug-in.
+"""Plans by torch-tensorrt: PyTorch's own exporter in the place of ONNX, our operator as TensorRT's
+plug-in.
 
-Written against the documentation of torch-tensorrt 2.11 to 2.14 ("Writing Dynamo Converters", "Plugin System",
-``convert_exported_program_to_serialized_trt_engine``). The converter it would generate hands on one output only, and
-our operator has two; so there is one of our own. What comes out is a plan like any other: TensorRT runs it.
+Written against the documentation of torch-tensorrt 2.11 to 2.14 ("Writing Dynamo Converters",
+"Plugin System", ``convert_exported_program_to_serialized_trt_engine``). The converter it would
+generate hands on one output only, and our operator has two; so there is one of our own. What comes
+out is a plan like any other: TensorRT runs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Checks of a kernel's arguments. A kernel trusts its pointers: a wrong shape would read foreign memory."""
+"""Checks of a kernel's arguments. A kernel trusts its pointers: a wrong shape would read foreign
+memory."""
 
 from __future__ import annotations
 
@@ -6,14 +7,16 @@ import torch
 from torch import Tensor
 
 Shape = tuple[int | str, ...]
-"""Sizes of a tensor, none of them 0. A word, such as ``h``, accepts any size, but the same wherever it stands."""
+"""Sizes of a tensor, none of them 0. A word, such as ``h``, accepts any size, but the same wherever
+it stands."""
 
 FLOATS = (torch.float32, torch.float16)
 """The types that kernels compute pictures and maps from."""
 _INDEX_LIMIT = 2**31
 """Values. Kernels index within one picture with 32 bits."""
 _GRID_LIMIT = 65535
-"""Blocks along a grid's y and z axes (CUDA programming guide, "Technical Specifications per Compute Capability")."""
+"""Blocks along a grid's y and z axes (CUDA programming guide, "Technical Specifications per Compute
+Capability")."""
 
 
 def check(

@@ -24,7 +24,8 @@ def cupy() -> Any:
     """Import the CuPy package.
 
     Raises:
-        KernelBuildError: it is not installed, or is older than 14, which first took other libraries' streams.
+        KernelBuildError: it is not installed, or is older than 14, which first took other
+            libraries' streams.
     """
     try:
         import cupy as package
@@ -36,7 +37,8 @@ def cupy() -> Any:
 
 
 def load(source: str, device: int, *, name: str) -> Any:
-    """Compile for a GPU and load there: a ``cupy.RawModule``. CuPy keeps the machine code in ``~/.cupy``.
+    """Compile for a GPU and load there: a ``cupy.RawModule``. CuPy keeps the machine code in
+    ``~/.cupy``.
 
     Not while a graph is captured: loading may synchronise.
 
@@ -46,8 +48,8 @@ def load(source: str, device: int, *, name: str) -> Any:
         name: what errors call it.
 
     Raises:
-        KernelBuildError: no CuPy or no compiler here; the source does not compile, with the compiler's log; or the
-            driver does not take the result.
+        KernelBuildError: no CuPy or no compiler here; the source does not compile, with the
+            compiler's log; or the driver does not take the result.
     """
     package = cupy()
     with _told(name, package), package.cuda.Device(device):
@@ -77,7 +79,8 @@ def queue(device: int, stream: int) -> Iterator[None]:
 
 
 def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = "cubin") -> bytes:
-    """Machine code of one architecture, or PTX, by the same compiler with the same options; needs no GPU.
+    """Machine code of one architecture, or PTX, by the same compiler with the same options; needs
+    no GPU.
 
     Args:
         source: as in ``load``.

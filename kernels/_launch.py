@@ -65,12 +65,13 @@ def launch(
 ) -> None:
     """Queue one kernel of an op on the current stream of the first tensor's device. Does not wait.
 
-    CuPy checks neither the number nor the types of the values: the op does, and the emulated tests hold
-    each call against the kernel's own signature. An ``int`` travels as 32 bits, a ``float`` as float32,
-    ``None`` as a null pointer.
+    CuPy checks neither the number nor the types of the values: the op does, and the emulated tests
+    hold each call against the kernel's own signature. An ``int`` travels as 32 bits, a ``float`` as
+    float32, ``None`` as a null pointer.
 
     Raises:
-        KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this machine.
+        KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this
+            machine.
     """
     device, stream = _place(values)
     # Compiled on the first call. Inside a capture that fails: `prepare` comes before.

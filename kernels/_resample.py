@@ -1,4 +1,5 @@
-"""Affine resampling with antialiasing in PyTorch, the reference of cuda/resample.cuh and cuda/write_rgb.cuh."""
+"""Affine resampling with antialiasing in PyTorch, the reference of cuda/resample.cuh and
+cuda/write_rgb.cuh."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 MOST_TAPS = 8
-"""Samples per output pixel and axis at most. 8 shrink a face of 2,048 pixels to 256 without aliasing."""
+"""Samples per output pixel and axis at most. 8 shrink a face of 2,048 pixels to 256 without
+aliasing."""
 
 
 def tap_counts(source_from_target_23: Tensor) -> tuple[int, int]:
@@ -40,7 +42,8 @@ def positions(source_from_target_23: Tensor, size: tuple[int, int]) -> Iterator[
 
 
 def bilinear(planes_CHW: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sample planes at positions of any one shape, as ``[C, ...]``. Beyond the border the edge pixel repeats."""
+    """Sample planes at positions of any one shape, as ``[C, ...]``. Beyond the border the edge
+    pixel repeats."""
     planes = planes_CHW.float()
     H, W = planes.shape[1:]
     x, y = x.clamp(0, W - 1), y.clamp(0, H - 1)
@@ -53,5 +56,6 @@ def bilinear(planes_CHW: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def to_bytes(rgb_N3HW: Tensor) -> Tensor:
-    """Round pictures in 0..255 to uint8 ``[N, H, W, 3]``, halves to even, as cuda/write_rgb.cuh does."""
+    """Round pictures in 0..255 to uint8 ``[N, H, W, 3]``, halves to even, as cuda/write_rgb.cuh
+    does."""
     return rgb_N3HW.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

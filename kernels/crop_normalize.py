@@ -27,14 +27,14 @@ def crop_normalize(
 ) -> Tensor:
     """Resample each frame into its crop, times ``scale`` plus ``shift``.
 
-    Pixel centres sit on integers in both spaces. A crop pixel is the mean of bilinear samples, spread evenly
-    over its footprint in the frame. They lie at most one frame pixel apart (at most 8 by 8), so that shrinking
-    does not alias. Beyond the frame its edge pixels repeat.
+    Pixel centres sit on integers in both spaces. A crop pixel is the mean of bilinear samples,
+    spread evenly over its footprint in the frame. They lie at most one frame pixel apart (at most 8
+    by 8), so that shrinking does not alias. Beyond the frame its edge pixels repeat.
 
     Args:
         frame_NHW3: RGB, uint8, contiguous.
-        image_from_crop_N23: float32, on the frame's device: maps crop pixels (x, y, 1) to frame pixels. The
-            GPU reads it when the kernel runs, so a captured graph uses each new value.
+        image_from_crop_N23: float32, on the frame's device: maps crop pixels (x, y, 1) to frame
+            pixels. The GPU reads it when the kernel runs, so a captured graph uses each new value.
         out: receives the crops, float32 or float16 ``[N, 3, h, w]``, contiguous.
         scale: the default pair maps 0..255 to -1..1.
         shift: see ``scale``.

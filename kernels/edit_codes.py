@@ -63,7 +63,8 @@ def edit_codes(
         own_ND: the portraits' own codes, float32 ``[N, D]``.
         numbers_NF: float32 ``[N, 15]``: `FIELDS`.
         past_N5D: float32 ``[N, 5, D]``, changed: see `PAST`. Zeros before the first frame.
-        unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the first frame.
+        unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the
+            first frame.
         out: receives what is added to the latents, float32 ``[N, D]``.
         impl: see ``Impl``.
 

@@ -27,17 +27,19 @@ def paste_back(
 ) -> Tensor:
     """Resample each face into its frame and blend it over the frame.
 
-    Pixel centres sit on integers in both spaces. A frame pixel takes the mean of bilinear samples, spread
-    evenly over its footprint in the crop. They lie at most one crop pixel apart (at most 8 by 8). The blend is
-    *over* with straight alpha (Porter and Duff, "Compositing Digital Images", SIGGRAPH 1984), sample by
-    sample. A sample outside the crop shows the frame. Values round to the nearest, halves to even.
+    Pixel centres sit on integers in both spaces. A frame pixel takes the mean of bilinear samples,
+    spread evenly over its footprint in the crop. They lie at most one crop pixel apart (at most 8
+    by 8). The blend is *over* with straight alpha (Porter and Duff, "Compositing Digital Images",
+    SIGGRAPH 1984), sample by sample. A sample outside the crop shows the frame. Values round to the
+    nearest, halves to even.
 
     Args:
         frame_NHW3: RGB, uint8, contiguous.
         face_N3hw: network output in -1..1, float32 or float16, contiguous.
-        mask_hw: opacity of the crop, float32 in 0..1, contiguous, the same for all pictures, 0 on its border.
-        crop_from_image_N23: float32, maps frame pixels (x, y, 1) to crop pixels. The GPU reads it when the
-            kernel runs, so a captured graph uses each new value.
+        mask_hw: opacity of the crop, float32 in 0..1, contiguous, the same for all pictures, 0 on
+            its border.
+        crop_from_image_N23: float32, maps frame pixels (x, y, 1) to crop pixels. The GPU reads it
+            when the kernel runs, so a captured graph uses each new value.
         out: receives the result; same shape and type as the frame, may be the frame.
         impl: see ``Impl``.
 

@@ -1,4 +1,5 @@
-"""Double a picture or a flow field: zero insertion, then the 4x4 blur of StyleGAN2's skip connections.
+"""Double a picture or a flow field: zero insertion, then the 4x4 blur of StyleGAN2's skip
+connections.
 
 Shape letters: N batch, C channels, h w = input, H = 2 h, W = 2 w.
 """
@@ -23,8 +24,9 @@ def upsample_blur(
 ) -> Tensor:
     """Insert zeros, pad by (2, 1) and blur with ``4 * outer([1, 3, 3, 1]) / 64``; then add.
 
-    The up-sampling of StyleGAN2's skip connections (CVPR 2020, section 4.1), as DPE uses it for its flow
-    field and its picture. ``add_NCHW`` is what the level adds to it. Computed in float32, rounded once.
+    The up-sampling of StyleGAN2's skip connections (CVPR 2020, section 4.1), as DPE uses it for its
+    flow field and its picture. ``add_NCHW`` is what the level adds to it. Computed in float32,
+    rounded once.
 
     Args:
         image_NChw: float32 or float16 ``[N, C, h, w]``, contiguous.
@@ -36,7 +38,8 @@ def upsample_blur(
         ``[N, C, 2 h, 2 w]``. On a GPU the work is queued on the current stream, not finished.
 
     Raises:
-        ValueError: a shape, type, layout or device does not fit, or the kernel is asked for a gradient.
+        ValueError: a shape, type, layout or device does not fit, or the kernel is asked for a
+            gradient.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
     _check(image_NChw, add_NCHW, out)

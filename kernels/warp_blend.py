@@ -35,29 +35,33 @@ def warp_blend(
 ) -> tuple[Tensor, Tensor]:
     """Warp a feature map by a flow field, and lay it over an activation by the flow's mask.
 
-    ``tanh`` of the flow's first two channels is the offset (x, then y) in normalised units, the sigmoid of
-    the third is the mask. The sampling grid is ``linspace(-1, 1, size)`` plus the offset: laid out as if
-    corners were aligned, and sampled as if they were not (bilinear, zeros outside). Zero flow is therefore
-    not the identity; the published weights were trained with it.
+    ``tanh`` of the flow's first two channels is the offset (x, then y) in normalised units, the
+    sigmoid of the third is the mask. The sampling grid is ``linspace(-1, 1, size)`` plus the
+    offset: laid out as if corners were aligned, and sampled as if they were not (bilinear, zeros
+    outside). Zero flow is therefore not the identity; the published weights were trained with it.
 
-    ``warped = sample(feature, grid) * mask``; ``blended = warped + activation * (1 - mask)``. Computed in
-    float32 and rounded once to the tensors' type.
+    ``warped = sample(feature, grid) * mask``; ``blended = warped + activation * (1 - mask)``.
+    Computed in float32 and rounded once to the tensors' type.
 
     Args:
         feature_NChw: float32 or float16 ``[N, C, h, w]``, finite.
         activation_NCHW: same type ``[N, C, H, W]``.
-        flow_N3HW: float32 ``[N, 3, H, W]``, contiguous, before tanh and sigmoid. float32 also beside float16
-            feature maps: with a grid in bfloat16 the published generator was seen 0.25 off.
-        out: receives warped and blended, ``[N, C, H, W]`` each. None allocates, and is differentiable.
+        flow_N3HW: float32 ``[N, 3, H, W]``, contiguous, before tanh and sigmoid. float32 also
+            beside float16 feature maps: with a grid in bfloat16 the published generator was seen
+            0.25 off.
+        out: receives warped and blended, ``[N, C, H, W]`` each. None allocates, and is
+            differentiable.
         impl: see ``Impl``.
 
-    Feature, activation and outputs share one layout: all contiguous, or all ``torch.channels_last``.
+    Feature, activation and outputs share one layout: all contiguous, or all
+    ``torch.channels_last``.
 
     Returns:
         warped, blended. On a GPU the work is queued on the current stream, not finished.
 
     Raises:
-        ValueError: a shape, type, layout or device does not fit, or ``out`` meets a wanted gradient.
+        ValueError: a shape, type, layout or device does not fit, or ``out`` meets a wanted
+            gradient.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
     inputs = (feature_NChw, activation_NCHW, flow_N3HW)
@@ -168,7 +172,8 @@ def backward_cuda(
 
 
 class _WarpBlend(torch.autograd.Function):
-    """The kernel, forward and backward. Gradients of the feature map accumulate in float32, in any order."""
+    """The kernel, forward and backward. Gradients of the feature map accumulate in float32, in any
+    order."""
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor, activation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

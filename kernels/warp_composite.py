@@ -1,7 +1,7 @@
 """Warp the portrait's own pixels to the canvas and lay the generated paint over them, as RGB bytes.
 
-Shape letters: N pictures, H W = canvas, K L = the portrait's pixels, S = side of the networks' picture, h = side of their
-flow, 3 = red, green, blue.
+Shape letters: N pictures, H W = canvas, K L = the portrait's pixels, S = side of the networks'
+picture, h = side of their flow, 3 = red, green, blue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ NUMBERS = (
 - ``texel``, ``texel_x``, ``texel_y``: crop units to the portrait's pixels.
 - ``left`` to ``bottom``: where the portrait ends, crop units.
 - ``fade``: 1 / crop units over which motion fades beyond the crop.
-- ``edge_x``, ``edge_y``: 1 / crop units over which paint ends towards the crop's sides; 0 where it does not.
+- ``edge_x``, ``edge_y``: 1 / crop units over which paint ends towards the crop's sides; 0 where it
+  does not.
 - ``beyond``: 1 / crop units over which the portrait replaces paint outside the crop.
 """
 
@@ -42,9 +43,10 @@ def warp_composite(
 ) -> Tensor:
     """Compute the last warp and blend of DPE's equation 5 at the canvas's size, not the networks'.
 
-    A canvas pixel shows the portrait's pixel that the flow points to. Paint is blended over it by the mask. Beyond
-    the crop nothing is painted, and the motion at its edge fades. Every map is sampled bilinearly, with pixel
-    centres between its edges; edges repeat. Values round to the nearest, halves to even.
+    A canvas pixel shows the portrait's pixel that the flow points to. Paint is blended over it by
+    the mask. Beyond the crop nothing is painted, and the motion at its edge fades. Every map is
+    sampled bilinearly, with pixel centres between its edges; edges repeat. Values round to the
+    nearest, halves to even.
 
     Args:
         texture_NKL3: the portrait's pixels, RGB, uint8, contiguous.

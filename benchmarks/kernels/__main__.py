@@ -1,4 +1,5 @@
-"""``python -m mimicam.benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's GPU."""
+"""``python -m mimicam.benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's
+GPU."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ BENCHES = (
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, and write JSON where a file is named. 0: all cases ran; 1: one failed; 2: no GPU."""
+    """Measure, print, and write JSON where a file is named. 0: all cases ran; 1: one failed; 2: no
+    GPU."""
     rehearse = "--rehearse" in arguments
     arguments = [argument for argument in arguments if argument != "--rehearse"]
     if not torch.cuda.is_available() and not rehearse:

@@ -36,7 +36,8 @@ def _case(height: int, width: int, device: str) -> Case:
 
 
 def _eager(frame: Tensor, matrix: Tensor, out: Tensor) -> Tensor:
-    """Crop with PyTorch's own operations: float, affine grid, sample. It aliases; the kernel does not."""
+    """Crop with PyTorch's own operations: float, affine grid, sample. It aliases; the kernel does
+    not."""
     (_, H, W, _), size = frame.shape, out.shape[2]
     image = frame.permute(0, 3, 1, 2).float()
     steps = torch.arange(size, device=frame.device, dtype=torch.float32)

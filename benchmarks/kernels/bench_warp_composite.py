@@ -61,7 +61,8 @@ def _eager(
     extent: Tensor,
     size: tuple[int, int],
 ) -> Tensor:
-    """Composite with PyTorch's own operations: grids, four samples, blend, round. No fades: they cost more."""
+    """Composite with PyTorch's own operations: grids, four samples, blend, round. No fades: they
+    cost more."""
     (height, width), row = size, numbers[0]
     x = row[0] * torch.arange(width, device=flow.device) + row[1]
     y = row[2] * torch.arange(height, device=flow.device) + row[3]

@@ -40,7 +40,8 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Microseconds a call, medians of 30 runs of a CUDA graph of many calls: no launch by the host is in them."""
+    """Microseconds a call, medians of 30 runs of a CUDA graph of many calls: no launch by the host
+    is in them."""
 
     name: str
     bytes_moved: int
@@ -69,7 +70,8 @@ class Timing:
 
 
 def measure(case: Case, copy_bytes_per_s: float) -> Timing:
-    """Time one case. Without a GPU it is a rehearsal: everything runs, and the figures mean nothing."""
+    """Time one case. Without a GPU it is a rehearsal: everything runs, and the figures mean
+    nothing."""
     sets = _sets(case)
     return Timing(
         name=case.name,

@@ -36,8 +36,10 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
 
     Args:
         path: the weights.
-        kind: begins the folder's name; holds a number that is raised when the exported form changes.
-        make: fills an empty folder, given that and the weights' hash. It may raise EngineError before it writes.
+        kind: begins the folder's name; holds a number that is raised when the exported form
+            changes.
+        make: fills an empty folder, given that and the weights' hash. It may raise EngineError
+            before it writes.
         cache: parent folder; None is the user's own cache.
 
     Raises:

@@ -64,7 +64,8 @@ class Manifest:
     """How generators sample: ``gridsample``, which every runtime has, or ``plugin``, our kernel, in
     TensorRT."""
     activations: str = ""
-    """Form of int8: ``unsigned`` for CPUs, ``signed`` for TensorRT (and in exports that do not state it)."""
+    """Form of int8: ``unsigned`` for CPUs, ``signed`` for TensorRT (and in exports that do not
+    state it)."""
 
     def network(self, name: str) -> NetworkFile:
         """One by name.
@@ -151,7 +152,8 @@ def read_check(folder: Path, network: NetworkFile) -> tuple[dict[str, Array], di
 
 
 def compare(sampled_reference: Arrays, got: Arrays, precision: str) -> list[Difference]:
-    """Outputs in full against a sampled reference, one entry per output, as `LIMITS` measures the precision.
+    """Outputs in full against a sampled reference, one entry per output, as `LIMITS` measures the
+    precision.
 
     Raises:
         EngineError: an output is missing or has another size.

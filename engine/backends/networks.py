@@ -22,7 +22,8 @@ class Networks(Protocol):
         """Bring an array to where the networks compute."""
 
     def fetch(self, value: Value) -> npt.NDArray[Any]:
-        """A value as an array of its own, which later runs leave alone; float32, or uint8 for pictures."""
+        """A value as an array of its own, which later runs leave alone; float32, or uint8 for
+        pictures."""
 
     def view(self, value: Value) -> npt.NDArray[Any]:
         """A value as an array that the network's next run may overwrite."""

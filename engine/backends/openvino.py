@@ -107,7 +107,8 @@ class OpenVinoNetwork:
         return dict(zip(self._output_names, self.run(), strict=True))
 
     def give(self, first: int, *arrays: Array) -> None:
-        """Let the inputs from number ``first`` on be these arrays, until others are given. They are not copied."""
+        """Let the inputs from number ``first`` on be these arrays, until others are given. They are
+        not copied."""
         for index, array in enumerate(arrays, start=first):
             given = np.ascontiguousarray(array, self._dtypes[index])
             self._request.set_input_tensor(index, ov.Tensor(given, shared_memory=True))

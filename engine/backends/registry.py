@@ -1,7 +1,8 @@
 """The backends that ``--backend`` can name: the only list of them. Importing it loads no library.
 
-A backend with an ``open_export`` runs every model family that comes as a folder of ONNX files, without a line in
-that family. The others run the families that name them; see `engine.models.family`.
+A backend with an ``open_export`` runs every model family that comes as a folder of ONNX files,
+without a line in that family. The others run the families that name them; see
+`engine.models.family`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ BackendName = Literal["auto", "openvino", "torch", "torch-half", "torch-compile"
 """Names that ``--backend`` accepts. ``auto`` is each family's own choice."""
 
 ExportReader = Callable[[Path, str, int | None], tuple[Networks, ModelInfo]]
-"""Opens a folder of ``mimicam export``. Takes the folder, the network that reads the portrait, and the inference
-threads (None: the backend chooses)."""
+"""Opens a folder of ``mimicam export``. Takes the folder, the network that reads the portrait, and
+the inference threads (None: the backend chooses)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,8 @@ BACKENDS = (
     Backend(name="torch-compile", needs_gpu=True),
     Backend(name="tensorrt", needs_gpu=True),
 )
-"""``torch-half`` and ``torch-compile`` run in half precision with our CUDA kernels, each frame as one CUDA graph: as
-PyTorch runs it, or compiled by it."""
+"""``torch-half`` and ``torch-compile`` run in half precision with our CUDA kernels, each frame as
+one CUDA graph: as PyTorch runs it, or compiled by it."""
 
 
 def backend_names() -> tuple[str, ...]:

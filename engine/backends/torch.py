@@ -24,7 +24,8 @@ class TorchNetworks:
     """See `engine.backends.networks.Networks`."""
 
     def __init__(self, module: nn.Module, specs: Mapping[str, NetworkSpec], device: torch.device) -> None:
-        """``module`` has a submodule for each of ``specs``; it takes inputs in the spec's order, and gives outputs so."""
+        """``module`` has a submodule for each of ``specs``; it takes inputs in the spec's order,
+        and gives outputs so."""
         self._module, self._specs, self._device = module.to(device), specs, device
 
     def load(self, array: Float) -> torch.Tensor:

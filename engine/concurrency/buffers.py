@@ -22,7 +22,8 @@ class BufferPool(Generic[S]):
     def __init__(self, shape: tuple[int, ...], dtype: type[S], count: int = 6) -> None:
         """Allocate ``count`` buffers, at least one.
 
-        Six serve the frame path: one being filled, one waiting, one in work, one each in three sinks.
+        Six serve the frame path: one being filled, one waiting, one in work, one each in three
+        sinks.
         """
         self.shape, self._dtype = shape, dtype
         self._buffers: list[npt.NDArray[S]] = [np.zeros(shape, dtype) for _ in range(count)]

@@ -171,6 +171,7 @@ class Timings:
         return {name: stage.seen.last_ms for name, stage in list(self._stages.items())}
 
     def summary(self) -> dict[str, Percentiles]:
-        """Stage name to percentiles, in the order of first use; stages without samples are left out."""
+        """Stage name to percentiles, in the order of first use; stages without samples are left
+        out."""
         rows = ((name, stage.seen.percentiles()) for name, stage in list(self._stages.items()))
         return {name: row for name, row in rows if row is not None}

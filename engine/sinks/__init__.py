@@ -13,14 +13,17 @@ DISK_LIMIT_S = 60.0
 
 
 class Sink(Protocol):
-    """Shows or keeps frames. ``open``, ``write``, ``poll`` and ``close`` share one thread of its own."""
+    """Shows or keeps frames. ``open``, ``write``, ``poll`` and ``close`` share one thread of its
+    own."""
 
     name: str
     """For people, and for the reason under which its drops are counted."""
     stop_limit_s: float
-    """How long it may take at the end, for what it was given and for ``close``; usually `STOP_LIMIT_S`."""
+    """How long it may take at the end, for what it was given and for ``close``; usually
+    `STOP_LIMIT_S`."""
     main_thread: bool
-    """Must run on the process's main thread, as windows must on macOS. At most one such sink a session."""
+    """Must run on the process's main thread, as windows must on macOS. At most one such sink a
+    session."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Get ready for frames of ``size`` (width, height) at about ``fps``.

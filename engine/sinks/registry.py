@@ -1,7 +1,7 @@
 """The sinks that ``--sink`` can name. Adding one is a module beside this file and a row in `SINKS`.
 
-A row opens its sink from the text behind the colon. Modules are imported when a sink is opened, so that
-``mimicam --help`` loads none of them.
+A row opens its sink from the text behind the colon. Modules are imported when a sink is opened, so
+that ``mimicam --help`` loads none of them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class SinkKind:
     """One row of the registry."""
 
     usage: str
-    """How ``--sink`` names it: ``null``, ``file:PATH``, ``webrtc[:PORT]``. Brackets mark what may be left out."""
+    """How ``--sink`` names it: ``null``, ``file:PATH``, ``webrtc[:PORT]``. Brackets mark what may
+    be left out."""
     open: Callable[[str, SinkContext], Sink]
     """Takes the text behind the colon, empty where there is none."""
     size: tuple[int, int] | None = None
@@ -88,7 +89,8 @@ SINKS = (
     SinkKind(usage="file:PATH", open=_file, writes_file=True),
     SinkKind(usage="null", open=_null),
 )
-"""In the order in which help and errors list them. `engine.web.sink_kind` has one more, which needs the studio."""
+"""In the order in which help and errors list them. `engine.web.sink_kind` has one more, which needs
+the studio."""
 
 
 def usages(kinds: Sequence[SinkKind]) -> str:

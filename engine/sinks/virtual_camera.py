@@ -67,7 +67,8 @@ class VirtualCameraSink:
     """One virtual camera, opened in its own thread."""
 
     def __init__(self, device: str | None = None) -> None:
-        """``device``: the driver's name of one camera (``/dev/video10``); by default the first that works.
+        """``device``: the driver's name of one camera (``/dev/video10``); by default the first that
+        works.
 
         Raises:
             EngineError: pyvirtualcam is not installed.

@@ -97,7 +97,8 @@ def play(
 
 
 class _Player:
-    """The pictures of a video, once or for ever, one decoded ahead so that a broken file fails at once."""
+    """The pictures of a video, once or for ever, one decoded ahead so that a broken file fails at
+    once."""
 
     def __init__(self, path: Path, *, loop: bool, fps: float | None) -> None:
         self._path = path

@@ -1,4 +1,5 @@
-"""The sources that ``--source`` can name. Adding one is a module beside this file and a row in `SOURCES`.
+"""The sources that ``--source`` can name. Adding one is a module beside this file and a row in
+`SOURCES`.
 
 Modules are imported when a source is opened, so that ``mimicam --help`` loads none of them.
 """

@@ -1,1 +1,2 @@
-"""One NVIDIA GPU through PyTorch: memory, streams, captured graphs, and the networks that run on them."""
+"""One NVIDIA GPU through PyTorch: memory, streams, captured graphs, and the networks that run on
+them."""

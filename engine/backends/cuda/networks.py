@@ -35,7 +35,8 @@ class BoundNetwork(Protocol):
 
 
 class TorchNetwork:
-    """A network in PyTorch. Its work is queued on the stream that is current: call it inside ``Gpu.on_stream``."""
+    """A network in PyTorch. Its work is queued on the stream that is current: call it inside
+    ``Gpu.on_stream``."""
 
     def __init__(
         self,
@@ -135,7 +136,8 @@ class GpuNetworks:
         self._start = {name: gpu.capture(network.enqueue) for name, network in networks.items()}
 
     def load(self, array: Float) -> Tensor:
-        """See `engine.backends.networks.Networks.load`. Maps and pictures in the networks' own type."""
+        """See `engine.backends.networks.Networks.load`. Maps and pictures in the networks' own
+        type."""
         import torch
 
         value = torch.from_numpy(np.ascontiguousarray(array))

@@ -3,10 +3,12 @@ of them.
 
 The differences, from each maker's release notes:
 
-- 8.6 needs the explicit-batch flag and has no strong typing. A float16 ONNX file needs the builder's FP16 flag
-  there. 10 has strong typing as a flag. 11 and RTX 1.x are always strongly typed, and lack the FP16 flag.
-- RTX compiles its kernels on the user's GPU at load time, and a runtime cache keeps them. It builds without a GPU,
-  for the compute capabilities it is given. The others time kernels on the GPU at build time (a timing cache).
+- 8.6 needs the explicit-batch flag and has no strong typing. A float16 ONNX file needs the
+  builder's FP16 flag there. 10 has strong typing as a flag. 11 and RTX 1.x are always strongly
+  typed, and lack the FP16 flag.
+- RTX compiles its kernels on the user's GPU at load time, and a runtime cache keeps them. It builds
+  without a GPU, for the compute capabilities it is given. The others time kernels on the GPU at
+  build time (a timing cache).
 - Progress monitors came with 10.
 """
 
@@ -63,7 +65,8 @@ class BuildRequest:
     int8: bool = False
     """The file has quantise and dequantise nodes."""
     compute_capabilities: tuple[str, ...] = ()
-    """RTX only: ``("8.6", "8.9")``. Empty: the GPU of this machine, or without one, all it supports."""
+    """RTX only: ``("8.6", "8.9")``. Empty: the GPU of this machine, or without one, all it
+    supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 
 
 class TensorRtNetwork:
-    """A plan with its memory: fill ``inputs``, ``enqueue``, read ``outputs``. One thread, one stream.
+    """A plan with its memory: fill ``inputs``, ``enqueue``, read ``outputs``. One thread, one
+    stream.
 
     The tensors keep their addresses for life, so that a captured graph stays valid.
     """
@@ -44,7 +45,8 @@ class TensorRtNetwork:
             plan: its content.
             gpu: where it runs.
             runtime_cache: TensorRT for RTX: kernels it compiled on an earlier start.
-            network: names the tensors, in order, where the plan's own names are another's (torch-tensorrt's).
+            network: names the tensors, in order, where the plan's own names are another's
+                (torch-tensorrt's).
 
         Raises:
             EngineError: the plan is refused, or the GPU's memory is full.

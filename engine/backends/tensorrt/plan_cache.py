@@ -94,7 +94,8 @@ class PlanCache:
         """The plan that was stored under this key.
 
         Raises:
-            PlanRefused: there is none, or it is foreign, stale, damaged, unverified or open to others.
+            PlanRefused: there is none, or it is foreign, stale, damaged, unverified or open to
+                others.
         """
         content = _read_own_file(self.path(key))
         header, plan = _split(content)
@@ -175,7 +176,8 @@ class PlanCache:
 
 
 def default_folder() -> Path:
-    """The user's cache folder: ``XDG_CACHE_HOME``, ``~/.cache`` or ``%LOCALAPPDATA%``, then ``mimicam/plans``."""
+    """The user's cache folder: ``XDG_CACHE_HOME``, ``~/.cache`` or ``%LOCALAPPDATA%``, then
+    ``mimicam/plans``."""
     variable = "XDG_CACHE_HOME" if _POSIX else "LOCALAPPDATA"
     base = os.environ.get(variable)
     return (Path(base) if base else Path.home() / ".cache") / "mimicam" / "plans"

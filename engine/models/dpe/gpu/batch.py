@@ -81,7 +81,8 @@ class SharedModel:
 
 
 class SlotModel:
-    """One session's share of a batch; see `engine.models.base.CodedModel`. Portraits are enrolled with another model."""
+    """One session's share of a batch; see `engine.models.base.CodedModel`. Portraits are enrolled
+    with another model."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, smooth_recordings = True, False

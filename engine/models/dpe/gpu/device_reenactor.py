@@ -1,8 +1,9 @@
 """The reenactor of a DPE whose codes never leave the GPU (`engine.models.frame_graph`).
 
-Makes the same decisions as `engine.models.image_driven` and `engine.models.dpe.edit`, which are the reference, but sends
-them to the GPU as a control block instead of computing codes on the host: how much time has passed, whether this face is
-the neutral, what is eased from where. One graph then draws a frame from crop to paste.
+Makes the same decisions as `engine.models.image_driven` and `engine.models.dpe.edit`, which are the
+reference, but sends them to the GPU as a control block instead of computing codes on the host: how
+much time has passed, whether this face is the neutral, what is eased from where. One graph then
+draws a frame from crop to paste.
 """
 
 from __future__ import annotations
@@ -85,10 +86,12 @@ class DeviceTarget:
 
 
 class DeviceEncoder:
-    """Computes where the face is and how much time has passed; see `engine.models.reenactor.Encode`."""
+    """Computes where the face is and how much time has passed; see
+    `engine.models.reenactor.Encode`."""
 
     def __init__(self, size: int, *, crops: bool, smooth: bool = True) -> None:
-        """``size``: side of the network's input; ``crops``: cut on the host, for a frame graph that takes crops."""
+        """``size``: side of the network's input; ``crops``: cut on the host, for a frame graph that
+        takes crops."""
         self._size, self._smooth = size, smooth
         self._cut = Cutter(size) if crops else None
         self._fresh, self._mirror, self._last_ns = True, False, 0
@@ -125,7 +128,8 @@ class DeviceEncoder:
 
 
 class DeviceNeutralEstimator:
-    """Chooses the frame of the neutral; see `engine.models.reenactor.NeutralEstimator`. The GPU keeps its codes."""
+    """Chooses the frame of the neutral; see `engine.models.reenactor.NeutralEstimator`. The GPU
+    keeps its codes."""
 
     def __init__(self, moment: LatentNeutral) -> None:
         """``moment``: with the neutral found so far."""
@@ -219,7 +223,8 @@ class DeviceGenerate:
     def __init__(
         self, graph: FrameGraph, history: BlendHistory, features: Features, around: Composite, face_px: int
     ) -> None:
-        """``history``: shared by all portraits of a session; ``face_px``: side of the generated face."""
+        """``history``: shared by all portraits of a session; ``face_px``: side of the generated
+        face."""
         self._graph, self._history, self._features = graph, history, features
         self._canvas = around.on_device(face_px)
 
@@ -267,5 +272,6 @@ class DeviceReenactor:
 
 
 def _share(target: DeviceTarget, past: BlendKey | None, *, without: Mode) -> float:
-    """Blend weight of a branch: 1 (no easing) if ``past`` was in mode ``without`` and so lacks that branch."""
+    """Blend weight of a branch: 1 (no easing) if ``past`` was in mode ``without`` and so lacks that
+    branch."""
     return 1.0 if past is None or past.mode is without else target.share

@@ -67,7 +67,8 @@ class ResidentPortraits:
 
 
 class DpeFrameGraph:
-    """See `engine.models.frame_graph.FrameGraph`. All modes are captured with the first frame: keys cost nothing."""
+    """See `engine.models.frame_graph.FrameGraph`. All modes are captured with the first frame: keys
+    cost nothing."""
 
     wants_crop = False
 

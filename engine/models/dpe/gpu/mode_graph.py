@@ -148,8 +148,8 @@ class ModeGraph:
             image_from_crop: ``[2, 3]``: pixels of the network's input to pixels of the frame.
 
         Returns:
-            A function that waits for this frame alone and returns the result, ``[H, W, 3]``. The next frame
-            overwrites that buffer, so call it before the next frame starts.
+            A function that waits for this frame alone and returns the result, ``[H, W, 3]``. The
+            next frame overwrites that buffer, so call it before the next frame starts.
         """
         if self._camera is not None:
             np.copyto(self._camera.frame.host[0], frame)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Start on an export of DPE: with its plans where they are stored, else on OpenVINO while they are built."""
+"""Start on an export of DPE: with its plans where they are stored, else on OpenVINO while they are
+built."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from mimicam.engine.models.hot_swap import HotSwapModel
 def start_dpe(
     folder: Path, *, gpu: Gpu | None = None, api: TensorRt | None = None, cache: PlanCache | None = None
 ) -> Model:
-    """An exported published model on TensorRT; OpenVINO draws from the same files while its plans are built.
+    """An exported published model on TensorRT; OpenVINO draws from the same files while its plans
+    are built.
 
     Raises:
         EngineError: no GPU, no TensorRT, or a damaged export.

@@ -50,7 +50,8 @@ class SlotStep:
         """Allocate memory and capture.
 
         Args:
-            networks: opened for a batch as large as the number of slots; only this object runs them.
+            networks: opened for a batch as large as the number of slots; only this object runs
+                them.
             gpu: whose stream they run on.
             modes: modes that requests may have.
         """
