@@ -1,9 +1,9 @@
 """The reenactor of a DPE whose codes never leave the GPU (`engine.models.frame_graph`).
 
-Makes the same decisions as `engine.models.image_driven` and `engine.models.dpe.edit`, which are the
-reference, but sends them to the GPU as a control block instead of computing codes on the host: how
-much time has passed, whether this face is the neutral, what is eased from where. One graph then
-draws a frame from crop to paste.
+Makes the same decisions as its reference, `engine.models.image_driven` and
+`engine.models.dpe.edit`. It sends them to the GPU as a control block instead of computing codes on
+the host: elapsed time, whether this face is the neutral, where easing starts. One graph then draws
+a frame from crop to paste.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DeviceMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceNeutral:
-    """What the host knows of a neutral whose codes lie on the GPU."""
+    """The host's record of a neutral whose codes are on the GPU."""
 
     is_this_frame: bool
     """Whether it is taken from this frame."""
@@ -69,7 +69,7 @@ class BlendKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeviceTarget:
-    """What to draw. The GPU computes its codes when it is drawn, and remembers them under ``key``."""
+    """A frame to draw. The GPU computes its codes then, and keeps them under ``key``."""
 
     key: BlendKey
     motion: DeviceMotion | None
