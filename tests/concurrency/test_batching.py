@@ -45,7 +45,7 @@ def test_who_does_not_fit_goes_first_in_the_next_batch() -> None:
     assert list(gather.take(13 * MS)) == [2, 0]
 
 
-def test_a_newer_frame_of_a_session_takes_the_place_of_its_older_one() -> None:
+def test_a_newer_frame_replaces_the_sessions_older_one() -> None:
     clock, drops = FakeClock(), Drops()
     batcher = Batcher(doubled, most=2, wait_s=0.003, clock=clock, drops=drops)
     older, newer = batcher.submit(0, 1), batcher.submit(0, 5)
@@ -56,7 +56,7 @@ def test_a_newer_frame_of_a_session_takes_the_place_of_its_older_one() -> None:
     assert drops.by_reason() == {"superseded": 1}
 
 
-def test_requests_within_the_deadline_run_as_one_batch_and_each_gets_its_own_result() -> None:
+def test_requests_within_the_deadline_run_as_one_batch() -> None:
     clock, seen = FakeClock(), []
 
     def work(batch: Mapping[int, int]) -> dict[int, int]:
@@ -151,7 +151,7 @@ def test_a_session_that_leaves_lets_the_waiting_ones_go() -> None:
     assert clock.waited == [0]
 
 
-def test_after_a_failure_the_next_frame_hears_of_it_instead_of_waiting() -> None:
+def test_after_a_failure_the_next_frame_raises_it() -> None:
     def work(_batch: Mapping[int, int]) -> dict[int, int]:
         raise RuntimeError("the GPU is gone")
 

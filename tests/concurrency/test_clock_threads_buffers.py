@@ -29,7 +29,7 @@ def test_the_fake_clock_jumps_to_what_is_waited_for() -> None:
     assert clock.now_ns() == 5_500_000_000
 
 
-def test_a_worker_keeps_its_error_tells_the_session_and_raises_it_again() -> None:
+def test_a_worker_keeps_its_error_and_raises_it_again() -> None:
     ended = threading.Event()
 
     def fail() -> None:

@@ -24,15 +24,13 @@ def lookahead(clock: FakeClock) -> Lookahead:
     return Lookahead(clock)
 
 
-def test_the_first_looks_begin_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+def test_the_first_observations_start_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
     assert lookahead.spare_ns() == 0
     _lasting(lookahead.observing, clock, 0.005)
     assert lookahead.spare_ns() == 0
 
 
-def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(
-    clock: FakeClock, lookahead: Lookahead
-) -> None:
+def test_beside_a_long_drawing_observing_starts_late(clock: FakeClock, lookahead: Lookahead) -> None:
     _lasting(lookahead.observing, clock, 0.010, 0.010)  # the second of them is being drawn
     _lasting(lookahead.drawing, clock, 0.100)
     began_ns = clock.now_ns()
@@ -40,7 +38,7 @@ def test_beside_a_long_drawing_a_look_begins_late_so_that_it_is_fresh(
     assert (clock.now_ns() - began_ns) / 1e6 == pytest.approx(100 - 10 - 8)
 
 
-def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+def test_beside_a_short_drawing_observing_starts_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
     _lasting(lookahead.observing, clock, 0.006, 0.006)
     _lasting(lookahead.drawing, clock, 0.012)
     began_ns = clock.now_ns()
@@ -48,7 +46,7 @@ def test_beside_a_short_drawing_a_look_begins_at_once(clock: FakeClock, lookahea
     assert clock.now_ns() == began_ns
 
 
-def test_when_nothing_is_being_drawn_a_look_begins_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
+def test_while_nothing_is_drawn_observing_starts_at_once(clock: FakeClock, lookahead: Lookahead) -> None:
     _lasting(lookahead.observing, clock, 0.010)
     _lasting(lookahead.drawing, clock, 0.100)
     began_ns = clock.now_ns()
@@ -56,9 +54,7 @@ def test_when_nothing_is_being_drawn_a_look_begins_at_once(clock: FakeClock, loo
     assert clock.now_ns() == began_ns
 
 
-def test_the_drawing_shall_not_wait_so_the_shortest_and_the_longest_count(
-    clock: FakeClock, lookahead: Lookahead
-) -> None:
+def test_shortest_drawing_and_longest_observation_count(clock: FakeClock, lookahead: Lookahead) -> None:
     _lasting(lookahead.observing, clock, 0.010, 0.020, 0.010)
     _lasting(lookahead.drawing, clock, 0.100, 0.060, 0.100)
     assert lookahead.spare_ns() / 1e6 == pytest.approx(60 - 20 - 8)
@@ -70,7 +66,7 @@ def test_old_durations_are_forgotten(clock: FakeClock, lookahead: Lookahead) -> 
     assert lookahead.spare_ns() / 1e6 == pytest.approx(100 - 1 - 8)
 
 
-def test_the_late_pace_goes_by_medians_so_one_slow_frame_does_not_count(clock: FakeClock) -> None:
+def test_late_lookahead_compares_medians(clock: FakeClock) -> None:
     late = LateLookahead(clock)
     assert late.spare_ns() == 0
     _lasting(late.observing, clock, 0.010, 0.050, 0.010)

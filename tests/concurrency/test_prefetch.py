@@ -16,7 +16,7 @@ def test_nothing_comes_of_nothing() -> None:
     assert list(prefetch(())) == []
 
 
-def test_the_next_item_is_made_while_this_one_is_in_use_and_no_further_one() -> None:
+def test_prefetch_is_exactly_one_item_ahead() -> None:
     made = [threading.Event() for _ in range(4)]
 
     def items() -> Iterator[int]:

@@ -37,7 +37,7 @@ def test_share_above_counts_samples_beyond_the_limit() -> None:
 
 
 @pytest.mark.parametrize("scale_ms", [0.01, 1.0, 40.0, 3000.0])
-def test_a_histograms_percentiles_are_those_of_numpy_to_half_a_per_cent(scale_ms: float) -> None:
+def test_histogram_percentiles_match_numpy_to_half_a_per_cent(scale_ms: float) -> None:
     samples = scale_ms * np.random.default_rng(7).lognormal(sigma=0.5, size=20_000)
     seen = Histogram()
     for ms in samples:
@@ -74,7 +74,7 @@ def test_no_percentile_is_above_the_maximum() -> None:
     assert 40.0 * 0.9975 <= got.p50 <= got.p99 <= got.max == 40.0
 
 
-def test_a_stage_adds_one_sample_per_block_and_none_for_a_failed_one() -> None:
+def test_a_stage_adds_one_sample_per_successful_block() -> None:
     timings = Timings()
     with timings.stage("track"):
         pass

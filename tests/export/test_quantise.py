@@ -70,7 +70,7 @@ def _loss(path: Path, weights: np.ndarray, activations: Activations) -> dict[str
     return {name: float(np.abs(value - want).mean() / np.abs(want).max()) for name, value in got.items()}
 
 
-def test_a_convolution_behind_a_concatenation_is_right_in_openvino(tmp_path: Path) -> None:
+def test_openvino_computes_a_convolution_after_concat_right(tmp_path: Path) -> None:
     """Signed activations are off by ten times as much there on a CPU without AMX."""
     weights = np.random.default_rng(2).normal(0, 0.1, (_CHANNELS, 2 * _CHANNELS, 3, 3))
     loss = _loss(tmp_path / "a.onnx", weights, "unsigned")
@@ -114,7 +114,7 @@ def test_tensorrt_refuses_the_form_for_cpus_and_names_the_remedy(tmp_path: Path)
         tensorrt.build_request(tmp_path, manifest, SimpleNamespace())  # type: ignore[arg-type]
 
 
-def test_a_file_that_openvino_does_not_compile_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_does_not_compile_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no model")
     with pytest.raises(EngineError, match=r"^a.onnx does not compile in OpenVINO on this CPU: use .*$"):
         run_openvino(tmp_path / "a.onnx", {})

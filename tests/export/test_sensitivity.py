@@ -39,7 +39,7 @@ def _two() -> Network:
     )
 
 
-def test_the_layer_whose_rounding_shows_is_first_and_alone_is_kept() -> None:
+def test_only_the_layer_whose_rounding_shows_is_kept() -> None:
     found = measure(_two(), [{"x": np.ones((1, 4), np.float32)}], torch.float16)
     assert [each.layer for each in found] == ["fine", "calm"]
     assert found[0].worst == pytest.approx(0.2 / 0.3, rel=0.01), "1000.3 becomes 1000.5 in half precision"
@@ -125,9 +125,7 @@ def test_what_is_measured_unless_somebody_says_otherwise(options: dict[str, Any]
     assert Export(out=Path("out"), **options).threshold == want
 
 
-def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_int8_leaves_grids_and_last_layers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setitem(
         export_folder.LIMITS, "int8", 2.0

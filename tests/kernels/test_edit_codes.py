@@ -45,7 +45,7 @@ def test_a_fresh_absolute_frame_gives_the_codes_back() -> None:
     assert torch.allclose(session.step(codes, {"fresh": 1}), codes, atol=1e-6)
 
 
-def test_the_neutral_gives_the_portraits_own_and_gains_scale_the_way_from_it() -> None:
+def test_gains_scale_the_way_from_the_neutral() -> None:
     session, codes = Session(1, 4, edit_codes), torch.randn(1, 8, generator=generator())
     assert torch.allclose(
         session.step(codes, {"fresh": 1, "take_neutral": 1, "expression_relative": 1, "pose_relative": 1}),
@@ -56,7 +56,7 @@ def test_the_neutral_gives_the_portraits_own_and_gains_scale_the_way_from_it() -
     assert torch.allclose(out - session.own, torch.tensor([[2.0] * 4 + [0.5] * 4]), atol=1e-5)
 
 
-def test_a_constant_stays_and_a_jump_is_approached_by_the_filters_share() -> None:
+def test_a_jump_is_approached_by_the_filters_share() -> None:
     session = Session(1, 2, edit_codes)
     ones = torch.ones(1, 4)
     session.step(ones, {"fresh": 1})
@@ -157,7 +157,7 @@ def _worst(size: tuple[int, int], run: Any, device: str) -> float:
     return worst
 
 
-def test_expression_is_absolute_while_pose_counts_from_the_neutral() -> None:
+def test_expression_is_absolute_and_pose_relative() -> None:
     session, codes = Session(1, 4, edit_codes), torch.randn(1, 8, generator=generator())
     session.step(codes, {"fresh": 1, "take_neutral": 1, "pose_relative": 1})
     out = session.step(codes + 1, {"fresh": 1, "pose_relative": 1})

@@ -29,7 +29,7 @@ def test_a_flow_of_one_pixel_moves_the_portrait_by_one() -> None:
     assert (out.int() - want).abs().max() <= 1
 
 
-def test_what_is_painted_shows_where_the_mask_is_open_and_nowhere_beside_the_crop() -> None:
+def test_paint_shows_through_the_mask_and_never_beside_the_crop() -> None:
     texture, painted, _, flow, numbers = layered(size=(24, 40), still=True, mask=0.0)
     painted[:] = 1.0
     closed = torch.zeros(2, 1, 12, 12)
@@ -44,7 +44,7 @@ def test_what_is_painted_shows_where_the_mask_is_open_and_nowhere_beside_the_cro
     assert ramp[0] < ramp[-1], "no seam at the crop's side"
 
 
-def test_what_comes_from_outside_the_crop_is_the_portrait_and_not_paint() -> None:
+def test_pixels_from_outside_the_crop_show_the_portrait() -> None:
     texture, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=0.0)
     flow[:, 1] = -0.5  # everything comes from a quarter of the crop further up
     painted[:], mask[:] = -1.0, 0.0

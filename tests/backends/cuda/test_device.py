@@ -32,7 +32,7 @@ def _wait(event: Any) -> None:
     cuda_device._wait(event)
 
 
-def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
+def test_a_wait_polls_first_and_then_sleeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = iter(range(0, 1 << 40, 1_000_000)).__next__  # a millisecond a question
@@ -45,7 +45,7 @@ def test_a_frame_that_is_soon_there_is_asked_for_and_a_late_one_slept_for(
     assert late.left > 40, "after about two milliseconds"
 
 
-def test_nothing_is_collected_inside_a_capture_and_everything_as_before_after_it() -> None:
+def test_garbage_collection_pauses_during_a_capture() -> None:
     seen = []
     assert gc.isenabled()
     with cuda_device.no_collection():
@@ -80,7 +80,7 @@ def _absent(name: str) -> None:
         (None, 0, "", "unknown"),
     ],
 )
-def test_a_management_library_that_the_loader_does_not_find_closes_no_gpu(
+def test_a_missing_management_library_closes_no_gpu(
     tool: str | None, code: int, output: str, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the driver lies in a folder of its own: only plans ask for its version."""

@@ -191,9 +191,7 @@ def test_a_stored_plan_that_tensorrt_does_not_take_is_built_anew(export: Path, c
     assert network.run({"x": np.ones(SHAPE, np.float32)})["y"].tolist() == [[2.0] * 6]
 
 
-def test_a_new_plan_that_tensorrt_does_not_take_is_an_error_and_no_loop(
-    export: Path, cache: PlanCache
-) -> None:
+def test_a_new_plan_that_is_refused_is_an_error(export: Path, cache: PlanCache) -> None:
     api = FakeApi(2.0, 2.0, 2.0)
     api.refused = 9
     with pytest.raises(EngineError, match="refuses the plan"):
@@ -227,9 +225,7 @@ def test_a_rebuild_on_the_same_gpu_reuses_its_measurements(export: Path, cache: 
     assert api.given_timing == [None, b"timed"]
 
 
-def test_kernels_that_a_first_run_compiled_are_kept_for_the_next_start(
-    export: Path, cache: PlanCache
-) -> None:
+def test_compiled_kernels_are_kept_for_the_next_start(export: Path, cache: PlanCache) -> None:
     api = FakeApi(2.0)
     api.kernels = b"compiled"
     for _ in range(2):
@@ -238,7 +234,7 @@ def test_kernels_that_a_first_run_compiled_are_kept_for_the_next_start(
     assert len(api.requests) == 1
 
 
-def test_a_step_returns_before_its_work_is_done_and_is_waited_for_alone() -> None:
+def test_a_step_returns_before_its_work_is_done() -> None:
     gpu = FakeGpu()
     network = tensorrt.TensorRtNetwork(FakeApi(), b"plan 3", gpu)
     upload, download = (

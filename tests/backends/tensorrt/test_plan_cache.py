@@ -158,7 +158,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(cache: PlanCache) -> Non
 
 
 @posix
-def test_a_cache_folder_open_to_others_is_an_error_with_its_remedy(tmp_path: Path) -> None:
+def test_a_cache_folder_open_to_others_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "plans"
     folder.mkdir()
     folder.chmod(0o777)
@@ -205,7 +205,7 @@ def test_the_plans_used_longest_ago_make_room(tmp_path: Path) -> None:
     assert [cache.path(key).exists() for key in keys] == [False, True, True]
 
 
-def test_measurements_serve_every_network_of_one_gpu_driver_and_runtime(cache: PlanCache) -> None:
+def test_one_timing_cache_serves_all_networks_of_a_gpu(cache: PlanCache) -> None:
     assert cache.read(cache.timing_cache(KEY)) is None
     plan_cache.write_private(cache.timing_cache(KEY), b"measured")
     other = dataclasses.replace(KEY, network="encoder", precision="fp32")

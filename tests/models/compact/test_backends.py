@@ -180,7 +180,7 @@ def _is_precise(layer: ET.Element) -> bool:
     return any(a.attrib["name"] == "precise" for a in layer.iterfind("rt_info/attribute"))
 
 
-def test_sampling_grids_and_the_final_picture_are_marked_to_stay_precise(bundle: Path) -> None:
+def test_grids_and_the_final_picture_are_marked_precise(bundle: Path) -> None:
     layers, feeds = _layers(bundle / "generator.xml")
     samplers = [number for number, layer in layers.items() if layer.attrib["type"] == "GridSample"]
     assert len(samplers) >= 5, "maps and what opens are warped"

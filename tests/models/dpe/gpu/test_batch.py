@@ -68,7 +68,7 @@ def model(step: Noting) -> Iterator[SharedModel]:
     found.close()
 
 
-def test_sessions_on_threads_of_their_own_see_what_each_would_see_alone(
+def test_batched_sessions_get_what_each_would_get_alone(
     model: SharedModel, step: Noting, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     frames = 6

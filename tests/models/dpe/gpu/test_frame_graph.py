@@ -216,7 +216,7 @@ def test_portraits_stay_resident_and_old_ones_make_room(folded: FoldedDpe, portr
         resident.maps(Features(arrays=dict(list(portraits[0].features.arrays.items())[:5]), model="0"))
 
 
-def test_every_slot_of_a_batch_draws_its_own_portrait_in_its_own_mode(
+def test_every_slot_draws_its_own_portrait_and_mode(
     folded: FoldedDpe, reference: DpeModel, portraits: list[Portrait]
 ) -> None:
     gpu = CountingGpu()
