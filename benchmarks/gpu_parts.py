@@ -158,7 +158,7 @@ def _sanitizer(tool: str) -> Part:
 
 
 def _end_to_end(plan: Plan) -> Iterator[Part]:
-    main = "import sys; from mimicam.engine.cli import main; sys.exit(main(sys.argv[1:]))"
+    main = "import sys; from mimicam.engine.commands import main; sys.exit(main(sys.argv[1:]))"
     backend, seconds = ("torch", ("--seconds", "1")) if plan.rehearse else ("torch-half", ("--seconds", "10"))
     for scenario in ("paced", "burst"):
         result = plan.folder / f"{scenario}.json"

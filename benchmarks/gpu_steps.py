@@ -148,7 +148,7 @@ def open_variant(name: str, folded: FoldedDpe, gpu: Gpu, scale: Scale, *, batch:
     api = find(_FLAVOURS[name])
     with tempfile.TemporaryDirectory() as folder:
         if name == "torch-tensorrt":
-            from mimicam.export.cli import Export
+            from mimicam.export.commands.export import Export
 
             Export(
                 model=f"random:{scale.preset}", out=Path(folder), target="torch-tensorrt", precision="fp16"

@@ -130,7 +130,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     Raises:
         EngineError: source, portrait or model cannot be used.
     """
-    from mimicam.engine.cli.live import check_rates, load_all, parse_size
+    from mimicam.engine.commands.live import check_rates, load_all, parse_size
     from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import Pipeline
 

@@ -1,4 +1,4 @@
-"""Conditioning the studio from Python: send a clip or a camera, change settings, save the result.
+"""Drive the studio from Python: send a clip or a camera, change settings, save the result.
 
     pip install 'mimicam[webrtc]'
     mimicam serve --no-browser                      # prints http://127.0.0.1:8443/?token=...

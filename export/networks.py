@@ -94,8 +94,8 @@ class Network:
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam bundle``, a
-    DPE or DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
+    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam models bundle``, a DPE or
+    DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
         EngineError: the file is missing, or no model that this version supports.

@@ -2,7 +2,7 @@
 
 import sys
 
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

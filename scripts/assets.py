@@ -1,4 +1,4 @@
-"""Bring engine/assets/manifest.json up to date: new hashes for listed files, a place for new ones.
+"""Update engine/assets/manifest.json: hashes of listed files, and entries for new ones.
 
 python scripts/assets.py                  hashes of listed files, and what is not listed yet
 python scripts/assets.py FILE LICENCE ORIGIN   list one more file (path below engine/assets)
@@ -15,7 +15,7 @@ from mimicam.engine.files import sha256_of
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the manifest. 1: files are left that it does not list."""
+    """Rewrite the manifest; return 1 if files remain that it does not list."""
     listed = {asset.file: asset for asset in entries()} if (ASSETS / MANIFEST).exists() else {}
     if arguments:
         file, licence, origin = arguments

@@ -1,4 +1,4 @@
-"""Say in one line when this Python is too old or too new. Runs on any Python 3."""
+"""Refuse a Python that is too old or too new, in one line. Runs on any Python 3."""
 
 import sys
 

@@ -1,4 +1,5 @@
-"""Try what OpenCV needs of the system, and name the command that installs what is missing."""
+"""Check for the system libraries that OpenCV needs, and print the command that installs missing
+ones."""
 
 import sys
 
@@ -6,7 +7,7 @@ from mimicam.engine.doctor import import_remedy
 
 
 def main() -> int:
-    """0: all there."""
+    """Import OpenCV; return 1 if it fails."""
     try:
         import cv2  # noqa: F401
     except ImportError as error:

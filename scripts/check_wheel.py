@@ -1,6 +1,8 @@
-"""Build sdist and wheel, install the wheel into a fresh environment, and run the demo outside the checkout.
+"""Build sdist and wheel, install the wheel into a fresh environment, and run the demo outside the
+checkout.
 
-It also checks that the wheel installs one import package: a foreign package called ``kernels`` stays importable.
+It also checks that the wheel installs one import package: a foreign package called ``kernels``
+stays importable.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ def main() -> int:
 
 
 def build(folder: Path) -> Path:
-    """Build both distributions; returns the wheel, which is built from the sdist as an index would do it."""
+    """Build both distributions; returns the wheel, which is built from the sdist as an index would
+    do it."""
     subprocess.run([sys.executable, *PIP, "install", "build"], check=True)
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True)

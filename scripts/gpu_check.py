@@ -1,9 +1,11 @@
-"""Check and measure everything on an NVIDIA GPU: ``python scripts/gpu_check.py --out DIR --minutes 6``.
+"""Check and measure everything on an NVIDIA GPU:
+``python scripts/gpu_check.py --out DIR --minutes 6``.
 
-Versions and clocks, kernel parity, a 45-second training run, kernel benchmarks, frame steps by what runs them, then the
-rest as time allows. DIR/gpu_check.json and DIR/gpu_check.md are complete after every part, so a session that is cut off
-keeps what it has. Each part is a process of its own with a limit. Needs PyTorch built for CUDA, CuPy, NumPy, onnx,
-OpenCV, safetensors, rich, pytest and pytest-timeout; parts that need more name what is missing. docs/gpu.md says more.
+Versions and clocks, kernel parity, a 45-second training run, kernel benchmarks, frame steps by what
+runs them, then the rest as time allows. DIR/gpu_check.json and DIR/gpu_check.md are complete after
+every part, so a session that is cut off keeps what it has. Each part is a process of its own with a
+limit. Needs PyTorch built for CUDA, CuPy, NumPy, onnx, OpenCV, safetensors, rich, pytest and
+pytest-timeout; parts that need more name what is missing. docs/gpu.md says more.
 """
 
 from __future__ import annotations
@@ -36,30 +38,40 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "--minutes",
         type=float,
         default=math.inf,
-        help="stop in time: what does not fit is left out, and named",
+        help="time limit; parts that do not fit are left out and named",
     )
     add(
         "--pack",
         type=Path,
         metavar="DIR",
-        help="pack that gpu_train.py will get; without one drawn noise is trained on",
+        help="pack that gpu_train.py will use; by default drawn noise",
     )
-    add("--rest", action="store_true", help="only what DIR's report lacks or was out of time for")
+    add("--rest", action="store_true", help="run only the parts that DIR's report lacks or that timed out")
     add(
-        "--only", nargs="+", default=[], metavar="WORD", help="only parts whose names have one of these words"
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="run only parts whose names contain one of these words",
     )
-    add("--skip", nargs="+", default=[], metavar="WORD", help="no parts whose names have one of these words")
+    add(
+        "--skip",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="skip parts whose names contain one of these words",
+    )
     add(
         "--rehearse",
         action="store_true",
-        help="on a CPU at toy sizes: shows that all runs; its figures mean nothing",
+        help="run at toy sizes on a CPU, as a test; its figures mean nothing",
     )
-    add("--list", action="store_true", help="name the parts")
+    add("--list", action="store_true", help="list the parts")
     return parser.parse_args(given)
 
 
 def _has_gpu() -> bool:
-    """By the driver's tool, or where that is not found by PyTorch."""
+    """Ask the driver's tool, or PyTorch if the tool is missing."""
     if gpu_state() is not None:
         return True
     import torch
@@ -68,12 +80,13 @@ def _has_gpu() -> bool:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    """End as Ctrl-C does: the part in work is stopped with all that it started."""
+    """End as Ctrl-C does: stop the current part and all processes that it started."""
     sys.exit(128 + number)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 0: every part passed or is not installed; 1: one failed or was out of time; 2: no GPU."""
+    """Run the parts; return 0 if every part passed or is not installed, 1 if one failed or timed
+    out, 2 without a GPU."""
     options = _arguments(arguments)
     pack = None if options.pack is None else options.pack.resolve()  # parts run in the checkout's root
     plan = Plan(folder=options.out, pack=pack, rehearse=options.rehearse)

@@ -1,9 +1,11 @@
-"""Train the compact preset on a GPU for a few minutes: ``python scripts/gpu_train.py --pack DIR --out DIR --minutes 5``.
+"""Train the compact preset on a GPU for a few minutes:
+``python scripts/gpu_train.py --pack DIR --out DIR --minutes 5``.
 
-For a remote machine without internet access. DIR of ``--pack`` comes from ``python -m scripts.remote_training.pack``;
-``--out`` receives five small files, each replaced at least every minute: averaged weights (fp16), curve, samples, and the
-report as JSON and as a page. The number of steps comes from the smoke run of ``scripts/gpu_check.py`` in or beside
-``--out``; the learning rate has fallen when either these steps or the minutes are over. docs/training.md says more.
+For a remote GPU without internet access. ``python -m scripts.remote_training.pack`` writes the
+folder for ``--pack``. ``--out`` receives five small files, each replaced at least every minute:
+averaged weights (fp16), loss curve, samples, and a report as JSON and as a page. The smoke run of
+``scripts/gpu_check.py``, in or beside ``--out``, gives the number of steps. The learning rate
+follows these steps or the minutes, whichever is further. docs/training.md describes it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from scripts.remote_training.step_count import find_step_count  # noqa: E402
 
 _SNAPSHOT_S = 45.0
 _GUESS_STEPS_PER_S = 15.0
-_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "strangers": 1, "warmup": 1, "snapshot_s": 4.0}
+_REHEARSAL = {"batch": 2, "size": 32, "device": "cpu", "cross_identity": 1, "warmup": 1, "snapshot_s": 4.0}
 _REHEARSED_SMOKE_S = 3.0
 _REHEARSED_STEPS = 10
 
@@ -41,39 +43,46 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--pack",
         type=Path,
-        help="folder of scripts.remote_training.pack; only a rehearsal or a smoke run does without",
+        help="folder written by scripts.remote_training.pack; optional with --rehearse and --smoke",
     )
-    add("--out", type=Path, help="receives small files only")
-    add("--minutes", type=float, default=5.0, help="of the whole command; it ends cleanly then")
-    add("--steps", type=int, help="stop there: also the length of the learning-rate curve")
+    add("--out", type=Path, help="folder for the small files")
+    add("--minutes", type=float, default=5.0, help="time limit of the whole command, imports included")
+    add("--steps", type=int, help="last step, and length of the learning-rate schedule")
     add(
         "--steps-from",
         type=Path,
         metavar="FILE",
-        help="gpu_check.json whose smoke run says how many steps fit",
+        help="gpu_check.json with the smoke run that gives the number of steps",
     )
-    add("--batch", type=int, default=96)
+    add("--batch", type=int, default=96, help="pairs per step")
     add("--size", type=int, default=256, help="side of the pictures, pixels")
-    add("--strangers", type=int, default=8, help="portraits of each batch that another person drives as well")
-    add("--other-share", type=float, default=0.125, help="of each batch, for each pack after the first")
-    add("--snapshot-s", type=float, default=_SNAPSHOT_S, help="how often the files are written, at most 60")
-    add("--seed", type=int, default=0, help="give another one when going on: it draws other batches")
-    add("--device", default="cuda")
-    add("--lr", type=float, default=4e-4)
-    add("--lr-final", type=float, default=5e-5)
-    add("--warmup", type=int, default=200)
-    add("--perceptual-weight", type=float, default=0.15)
-    add("--landmark-weight", type=float, default=6.0)
-    add("--landmark-samples", type=int, default=32, help="of each batch")
-    add("--gan", type=float, default=0.0, help="weight of a discriminator, for a last stage")
-    add("--gan-parts", type=float, default=0.0, help="weight of two more, of the mouth and of the eyes")
+    add(
+        "--cross-identity",
+        "--strangers",  # the name of before version 0.2
+        type=int,
+        default=8,
+        metavar="N",
+        help="portraits per batch that another person drives as well",
+    )
+    add("--other-share", type=float, default=0.125, help="share of each batch, for each pack after the first")
+    add("--snapshot-s", type=float, default=_SNAPSHOT_S, help="seconds between writing the files, at most 60")
+    add("--seed", type=int, default=0, help="seed of the batches; use another one to continue from weights")
+    add("--device", default="cuda", help="PyTorch device that trains")
+    add("--lr", type=float, default=4e-4, help="learning rate after the warm-up")
+    add("--lr-final", type=float, default=5e-5, help="learning rate at the end")
+    add("--warmup", type=int, default=200, help="steps over which the learning rate rises")
+    add("--perceptual-weight", type=float, default=0.15, help="weight of the perceptual loss")
+    add("--landmark-weight", type=float, default=6.0, help="weight of the landmark loss")
+    add("--landmark-samples", type=int, default=32, help="pictures per batch with landmark loss")
+    add("--gan", type=float, default=0.0, help="weight of the adversarial loss, for a last stage")
+    add("--gan-parts", type=float, default=0.0, help="weight of the adversarial losses of mouth and eyes")
     add(
         "--smoke",
         type=Path,
         metavar="FILE.json",
-        help=f"train {SMOKE_S} s and write figures only: steps/s, a profile",
+        help=f"train for {SMOKE_S} s and write only figures: steps/s and a profile",
     )
-    add("--rehearse", action="store_true", help="seconds on a CPU at toy sizes: shows that all runs")
+    add("--rehearse", action="store_true", help="train ten steps at toy size on a CPU, as a test")
     return parser
 
 
@@ -94,7 +103,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
 def _training(options: argparse.Namespace, deadline: Deadline, steps: int) -> RemoteTraining:
     o = options
     session = SessionOptions(
-        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, strangers=o.strangers, seed=o.seed,
+        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, cross_identity=o.cross_identity, seed=o.seed,
         device=o.device,
     )  # fmt: skip
     compact = CompactOptions(
@@ -131,7 +140,11 @@ def _train(options: argparse.Namespace, started_s: float) -> int:
 
 
 def main(arguments: Sequence[str], *, started_s: float | None = None) -> int:
-    """Train; 0: done, 1: refused, 2: no GPU. ``started_s``: monotonic time from which the minutes count; None is now."""
+    """Train; return 0 if done, 1 if refused, 2 without a GPU.
+
+    Args:
+        started_s: monotonic time from which the minutes count; None is now.
+    """
     started_s = time.monotonic() if started_s is None else started_s
     options = _arguments(arguments)
     if options.device.startswith("cuda") and not torch.cuda.is_available():

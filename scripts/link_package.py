@@ -1,7 +1,7 @@
 """Make ``.typing/mimicam``: links to the packages, as an installed wheel has them.
 
-The type checker and the import linter follow folders on disk. They read neither setuptools' ``package-dir``
-nor the ``__path__`` of a checkout's `mimicam`. ``make check`` runs this first.
+The type checker and the import linter follow folders on disk. They read neither setuptools'
+``package-dir`` nor the ``__path__`` of a checkout's `mimicam`. ``make check`` runs this first.
 """
 
 from __future__ import annotations

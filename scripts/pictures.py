@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
-from mimicam.engine.cli.live import load_all
+from mimicam.engine.commands.live import load_all
 from mimicam.engine.demo import LABEL_PX, PORTRAITS_SHOWN, DriverView, Wall
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Pipeline
@@ -23,28 +23,29 @@ from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
-"""Of the clip, one in each portrait's turn: grief, looks to both sides, a smile, a laugh, laughter with closed eyes."""
+"""Frames of the clip, one per portrait: grief, looks to both sides, a smile, a laugh, laughter with
+closed eyes."""
 DEMO_WIDTH = 960
 MOVING_FRAMES = range(264, 390)
-"""Of the clip: smile, surprise, blink, laugh, turn."""
+"""Frames of the clip: smile, surprise, blink, laugh, turn."""
 BEFORE = 48
-"""Frames before those, 2 s, in which the driver is got to know."""
+"""Number of frames drawn before those, 2 s, so that the driver's neutral is found."""
 DRAWN, SIDE, COLUMNS, ROWS = 448, 224, 4, 2
-"""Side of a cell in pixels, as it is drawn and as it is shown; cells in a row, rows."""
+"""Side of a cell, pixels, when drawn and when shown; number of columns and rows."""
 FADE_FRAMES = 8
-"""Over as many the end becomes the beginning, so that nobody sees where it starts."""
+"""Number of frames over which the end fades into the beginning."""
 QUALITY = 60
-"""Of WebP, 0 to 100: 2 MB, and no blocks that are seen."""
+"""Quality of WebP, 0 to 100: gives 2 MB without visible blocks."""
 
 
 def clip_frames(video: VideoFile) -> Iterator[Frame]:
-    """All of it, with the times of its pictures."""
+    """Yield all frames with their times."""
     for seq, timed in enumerate(video):
         yield Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
 
 
 def demo_picture() -> Image:
-    """What ``mimicam demo`` shows at `DEMO_FRAMES`, one below the other."""
+    """Draw what ``mimicam demo`` shows at `DEMO_FRAMES`, one below the other."""
     model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
     video = VideoFile(demo_clip())
     wall = Wall(model, portraits, seconds=video.duration_s)
@@ -56,7 +57,7 @@ def demo_picture() -> Image:
 
 
 def moving_picture() -> list[Image]:
-    """The driver, and beside her the first bundled portraits that do as she does."""
+    """Draw the driver beside the first bundled portraits that she drives."""
     model, portraits = load_all("compact", "auto", bundled_portraits()[: ROWS * COLUMNS - 1])
     view, track, pictures = DriverView(SIDE), FaceTracker(), []
     pipelines = [
@@ -81,7 +82,7 @@ def _smaller(image: Image) -> Image:
 
 
 def without_seam(pictures: Sequence[Image]) -> list[Image]:
-    """Let the last pictures fade into the first, which are left out at the start."""
+    """Fade the last pictures into the first, which are removed from the start."""
     kept = list(pictures[FADE_FRAMES:])
     for step in range(FADE_FRAMES):
         share = (step + 1) / (FADE_FRAMES + 1)
@@ -91,7 +92,7 @@ def without_seam(pictures: Sequence[Image]) -> list[Image]:
 
 
 def write_moving(path: Path, pictures: Sequence[Image], fps: int) -> None:
-    """Write a WebP that repeats for ever."""
+    """Write a WebP that repeats without end."""
     height, width = pictures[0].shape[:2]
     with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
         stream = container.add_stream("libwebp_anim", rate=fps)
@@ -103,7 +104,7 @@ def write_moving(path: Path, pictures: Sequence[Image], fps: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Write both pictures."""
+    """Write both pictures, and print their sizes."""
     folder = Path(arguments[0]) if arguments else Path("docs")
     write_picture(folder / "demo.png", demo_picture())
     write_moving(folder / "mimicam.webp", moving_picture(), round(VideoFile(demo_clip()).fps))

@@ -13,8 +13,8 @@ import cv2
 import pytest
 
 from mimicam.engine.assets_manifest import bundled_portraits
-from mimicam.engine.cli import main
-from mimicam.engine.cli.live import make_sinks
+from mimicam.engine.commands import main
+from mimicam.engine.commands.live import make_sinks
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import Aside, is_same, refuse_to_overwrite_inputs, sha256_of, write_atomically
 from mimicam.engine.sinks.video_writer import VideoWriter

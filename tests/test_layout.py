@@ -11,7 +11,7 @@ from scripts.link_package import link_package
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "aiortc", "pyvirtualcam", "moderngl", "onnxruntime")
 CORE = (
-    "cli", "cli.live", "session", "pipeline", "portrait", "render", "doctor", "demo", "sinks.window", "sinks.file",
+    "commands", "commands.live", "session", "pipeline", "portrait", "render", "doctor", "demo", "sinks.window", "sinks.file",
     "sources.camera",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait

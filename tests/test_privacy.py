@@ -13,7 +13,7 @@ import pytest
 
 from mimicam.engine import silent_imports
 from mimicam.engine.assets_manifest import bundled_portraits
-from mimicam.engine.cli import COMMANDS, GROUP
+from mimicam.engine.commands.registry import COMMANDS, Registry
 
 ROOT = Path(__file__).parents[1]
 _SOURCES = ("engine", "kernels", "export", "training", "benchmarks", "scripts", "examples", "tests")
@@ -37,7 +37,7 @@ def _watch(event, arguments):
 sys.addaudithook(_watch)
 """
 _COMMAND = """
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 codes = [main(arguments) for arguments in json.loads(sys.argv[1])]
 print("\\nWATCHED " + json.dumps([codes, _SEEN]))
 """
@@ -90,14 +90,8 @@ def _files(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*")]
 
 
-def _all_commands() -> list[str]:
-    from importlib.metadata import entry_points
-
-    return [*COMMANDS, *(point.name for point in entry_points(group=GROUP))]
-
-
 def test_the_help_of_every_command_sends_and_stores_nothing(home: Path) -> None:
-    codes, seen = _watched(_COMMAND, [[name, "--help"] for name in _all_commands()], home)
+    codes, seen = _watched(_COMMAND, [[*words, "--help"] for words in Registry().names], home)
     assert set(codes[: len(COMMANDS)]) == {0}, "the others may need an extra that is not installed"
     assert (seen, _files(home)) == ([], [])
 

@@ -1,7 +1,9 @@
-"""Run a recipe: steps, curve, sample grids, checkpoints; stop at any time, go on exactly there.
+"""Run a recipe: steps, loss curve, sample grids, checkpoints. A run can stop at any time and
+resumes exactly.
 
-A run is a folder: ``checkpoint.pt`` (modules, averages, optimisers, step, random state), ``curve.csv``, and
-``samples/``. Batches are a function of the step, so a resumed run sees what the first would have seen.
+A run is a folder: ``checkpoint.pt`` (modules, averages, optimisers, step, random state),
+``curve.csv``, and ``samples/``. Batches are a function of the step, so a resumed run draws the
+batches that an uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
@@ -29,51 +31,54 @@ from mimicam.engine.files import write_atomically
 _log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
 Losses = Mapping[str, float | Tensor]
-"""Of one step, by name. Tensors are read when a line of the curve is written, not before: reading one waits for the GPU."""
+"""Losses of one step by name. Tensors are read only when a line of the curve is written: reading
+one waits for the GPU."""
 
 
 N = TypeVar("N", bound=nn.Module)
 
 
 def channels_last(network: N, device: torch.device) -> N:
-    """The network on a device, its convolutions laid out as they run fastest."""
+    """Move a network to a device, in the memory layout in which convolutions run fastest."""
     moved: N = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
 
 
 class Recipe(Protocol):
-    """What is trained and how one step goes; the trainer does the rest."""
+    """A training recipe: what is trained, and how a step updates it. The trainer does the rest."""
 
     name: str
-    """A recipe may also have ``late``, the names of modules that a later stage adds: an older checkpoint lacks them."""
+    """Name that a checkpoint is checked against. A recipe may also have ``optional_modules``, names
+    of modules that a checkpoint may lack because a later stage adds them."""
 
     def modules(self) -> dict[str, nn.Module]:
-        """Everything a checkpoint must hold, by name (averages included)."""
+        """Return every module that a checkpoint holds, by name, running averages included."""
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """By name."""
+        """Return every optimiser by its name."""
 
     def step(self, step: int, batch: Batch) -> Losses:
-        """Update the weights once; returns the losses for the curve."""
+        """Update the weights once; return the losses for the curve."""
 
     def sample_grid(self, batch: Batch) -> Tensor:
-        """A picture ``[3, H, W]`` in [-1, 1] of what the weights do now."""
+        """Draw a picture ``[3, H, W]`` in [-1, 1] that shows the current results."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """Where a run is kept and how often it is written."""
+    """Folder and limits of a run, and how often its files are written."""
 
     out: Path
     steps: int
-    """Train up to this step."""
+    """Step at which training ends."""
     minutes: float | None = None
-    """Stop after this long, whichever comes first."""
+    """Time limit of this call; whichever of the two comes first ends it."""
     checkpoint_every_s: float = 120.0
     samples_every: int = 500
     log_every: int = 20
     leader: Path | None = None
-    """Of several processes that train one model: the folder of the one that keeps the checkpoint. None: this is it."""
+    """Folder of the process that writes the checkpoint, if several train one model. None: this
+    process writes it."""
 
 
 class Trainer:
@@ -82,10 +87,10 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, options: TrainerOptions, *, agree: Callable[[bool], bool] | None = None
     ) -> None:
-        """``agree``: asked once before every step with whether this process wants to stop; says whether all do.
-
-        Processes that reduce gradients together must take the same steps: one that left alone would leave the others
-        waiting for it.
+        """Args:
+        agree: called before every step with whether this process wants to stop; returns whether all
+            processes stop. Processes that reduce gradients together must take the same steps: if
+            one left alone, the others would wait for it for ever.
         """
         self._recipe, self._options, self._agree = recipe, options, agree
         self._stop = False
@@ -96,11 +101,12 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """The run's checkpoint file."""
+        """Return the run's checkpoint file."""
         return (self._options.leader or self._options.out) / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Load the run's checkpoint, if there is one. Weights, optimisers, step and random state are exact.
+        """Load the run's checkpoint, if there is one: weights, optimisers, step and random state,
+        all exact.
 
         Raises:
             EngineError: the checkpoint is damaged, or of another recipe.
@@ -112,7 +118,7 @@ class Trainer:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
             )
-        new = set(getattr(self._recipe, "late", ())) - state["modules"].keys()
+        new = set(getattr(self._recipe, "optional_modules", ())) - state["modules"].keys()
         for name, module in self._recipe.modules().items():
             if name not in new:
                 module.load_state_dict(state["modules"][name])
@@ -122,12 +128,13 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["rng_cuda"]:
             torch.cuda.set_rng_state_all(state["rng_cuda"])
-        self._curve = _CurveState(**state.get("curve", {}))  # checkpoints of before 2026-11-21 have none
+        self._curve = _CurveState(**state.get("curve", {}))  # checkpoints before 2026-11-21 have none
         self.step = state["step"]
         return True
 
     def save(self) -> None:
-        """Write the checkpoint under a temporary name, then rename it: the last one is lost to no failure.
+        """Write the checkpoint under a temporary name, then rename it, so that no failure loses the
+        previous one.
 
         Does nothing in a process that has a leader.
         """
@@ -145,14 +152,15 @@ class Trainer:
         with write_atomically(self.checkpoint) as part, part.open("wb") as file:
             torch.save(state, file)
             file.flush()
+            # The rename must not reach the disk before the contents.
             os.fsync(file.fileno())
 
     def run(self, batches: Callable[[int], Iterator[Batch]], samples: Batch | None = None) -> int:
-        """Train until the last step, the time limit, or a signal; returns the step reached.
+        """Train until the last step, the time limit, or a signal; return the step reached.
 
         Args:
-            batches: gives the stream of batches from a step on.
-            samples: the batch that sample grids show.
+            batches: returns the stream of batches from a step on.
+            samples: batch that sample grids show.
         """
         started = saved = time.monotonic()
         before_s = self._curve.seconds
@@ -160,8 +168,9 @@ class Trainer:
         curve = _Curve(self._options.out / "curve.csv", self.step, self._curve)
         with _StopOnSignal(self):
             for batch in batches(self.step):
-                late = limit is not None and time.monotonic() > limit
-                if self._agreed(self.step >= self._options.steps or self._stop or late):
+                # All processes must agree before the step, or some would wait in it for ever.
+                timed_out = limit is not None and time.monotonic() > limit
+                if self._agreed(self.step >= self._options.steps or self._stop or timed_out):
                     break
                 curve.add(self._recipe.step(self.step, batch))
                 self.step += 1
@@ -177,7 +186,7 @@ class Trainer:
         return self.step
 
     def request_stop(self) -> None:
-        """Finish the step in work, save, and return from ``run``."""
+        """Finish the current step, save, and return from ``run``."""
         self._stop = True
 
     def _agreed(self, stop: bool) -> bool:
@@ -191,7 +200,7 @@ class Trainer:
 
 
 class _StopOnSignal:
-    """While inside, SIGINT and SIGTERM ask the trainer to stop after the step in work."""
+    """While entered, SIGINT and SIGTERM stop the trainer after the current step."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -202,6 +211,7 @@ class _StopOnSignal:
             self._trainer.request_stop()
 
         try:
+            # Only the main thread may set handlers.
             self._previous = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:
             _log.debug("not the main thread: signals are left alone")
@@ -223,20 +233,22 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class _CurveState:
-    """What a checkpoint must hold so that the curve goes on as if nobody had stopped."""
+    """State of the curve that a checkpoint holds, so that a resumed curve equals an uninterrupted
+    one."""
 
     sums: dict[str, float] = field(default_factory=dict)
     """Losses since the last line."""
     count: int = 0
     """Steps since the last line."""
     seconds: float = 0.0
-    """Spent in all runs."""
+    """Training time of all runs together."""
     waiting: list[Losses] = field(default_factory=list)
-    """Of steps that are not in the sums yet."""
+    """Losses of steps that are not in the sums yet."""
 
     def read(self) -> dict[str, Any]:
-        """Everything as plain numbers; waits for the steps in work."""
+        """Return the state as plain numbers; waits for the device to finish."""
         tensors = [v for losses in self.waiting for v in losses.values() if isinstance(v, Tensor)]
+        # One read from the device for all waiting steps.
         numbers = iter(torch.stack(tensors).tolist() if tensors else [])
         for losses in self.waiting:
             for name, value in losses.items():
@@ -248,9 +260,10 @@ class _CurveState:
 
 
 class _Curve:
-    """Means of the losses between two lines of ``curve.csv``; lines past the resumed step are dropped.
+    """Writes ``curve.csv``: means of the losses between two lines. Lines past the resumed step are
+    dropped.
 
-    A resumed run may have other losses: the file is written anew whenever a column is added.
+    A resumed run may have other losses: the file is rewritten whenever a column is added.
     """
 
     def __init__(self, path: Path, step: int, state: _CurveState) -> None:
@@ -285,9 +298,11 @@ class _Curve:
 
 
 def _kept_rows(path: Path, step: int) -> list[dict[str, str]]:
-    """The curve's lines up to ``step``; a last line that was cut off while it was written is left out."""
+    """Read the curve's lines up to ``step``, without a last line that was cut off while it was
+    written."""
     if not step or not path.exists():
         return []
     with path.open(newline="") as lines:
+        # A cut-off line has None for the missing columns.
         rows = [row for row in csv.DictReader(lines) if None not in row.values()]
     return [row for row in rows if row["step"].isdecimal() and int(row["step"]) <= step]

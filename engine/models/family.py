@@ -17,7 +17,7 @@ class Form(str, Enum):
     """What a path holds."""
 
     BUNDLE = "bundle"
-    """A folder of ``mimicam bundle``."""
+    """A folder of ``mimicam models bundle``."""
     WEIGHTS = "weights"
     """A safetensors file."""
     EXPORT = "export"

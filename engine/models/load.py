@@ -37,8 +37,8 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     """The model to animate with; a `ImageDrivenModel` where it reads motion off the driver's picture.
 
     Args:
-        name_or_path: ``compact``, a folder that ``mimicam bundle`` or ``mimicam export`` wrote, or a
-            ``.safetensors`` of ``mimicam models import`` or ``mimicam train-daegan``.
+        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or a
+            ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
         backend: one of `backend_names()`. ``auto`` is the family's own choice: PyTorch for weights where it
             has a GPU, TensorRT for an exported compact model, else OpenVINO.
         threads: inference threads of OpenVINO; None lets the backend choose.
@@ -91,14 +91,16 @@ def identify(name_or_path: str) -> ModelFile:
     if path.suffix != ".safetensors":
         raise EngineError(
             f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
-            " published DPE checkpoint, 'mimicam bundle' a compact one"
+            " published DPE checkpoint, 'mimicam models bundle' a compact one"
         )
     return ModelFile(family=_family_of_weights(path), form=Form.WEIGHTS, path=path)
 
 
 def _family_of_export(folder: Path) -> Family:
     if not (folder / export_folder.FILE).is_file():
-        raise EngineError(f"{folder} holds no model: give a folder of 'mimicam bundle' or 'mimicam export'")
+        raise EngineError(
+            f"{folder} holds no model: give a folder of 'mimicam models bundle' or 'mimicam export'"
+        )
     names = {network.name for network in export_folder.read_manifest(folder).networks}
     for family in FAMILIES:
         if family.networks == names:
@@ -116,7 +118,7 @@ def _family_of_weights(path: Path) -> Family:
         if found is not None and family.weights_format == found:
             return family
     raise EngineError(
-        f"{path} is no DPE or DAE-GAN model of mimicam: make one with 'mimicam models import' or 'mimicam train-daegan'"
+        f"{path} is no DPE or DAE-GAN model of mimicam: make one with 'mimicam models import' or 'mimicam train daegan'"
     )
 
 

@@ -1,4 +1,4 @@
-"""A pack of drawn noise: faces that move as faces do, without anybody's pictures. For rehearsals and for measuring speed."""
+"""A pack of drawn noise with plausible face motion, for rehearsals and for measuring speed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PEOPLE, _FRAMES = 6, 12
 
 
 def drawn_pack(size: int) -> PortablePack:
-    """Six people of twelve frames ``[size, size, 3]``, the last one kept out of training."""
+    """Draw six people of twelve frames ``[size, size, 3]``; the last one is for validation."""
     rng = np.random.default_rng(7)
     count = _PEOPLE * _FRAMES
     blendshapes = rng.uniform(0, 0.6, (count, 52)).astype(np.float32)
@@ -24,18 +24,20 @@ def drawn_pack(size: int) -> PortablePack:
         landmarks=_landmarks(blendshapes, rng),
         blendshapes=blendshapes,
         segment=person,
-        pose_group=np.arange(count),
-        made=np.zeros(count, bool),
+        same_pose_group=np.arange(count),
+        is_synthetic=np.zeros(count, bool),
         validation=person == _PEOPLE - 1,
     )
 
 
 def _landmarks(blendshapes: Float, rng: np.random.Generator) -> Float:
-    """The mean face with expressions, turned by up to 0.3 rad about the vertical, ``[N, 478, 3]``."""
+    """Draw the mean face with expressions, turned by up to 0.3 rad about the vertical,
+    ``[N, 478, 3]``."""
     geometry = face_geometry()
     shapes = geometry.mean + np.tensordot(blendshapes, geometry.shape_from_expression, axes=(1, 0))
     yaw = rng.uniform(-0.3, 0.3, len(shapes))
     turn = np.zeros((len(shapes), 3, 3))
+    # Rotation about the vertical axis.
     turn[:, 0, 0], turn[:, 0, 2] = np.cos(yaw), -np.sin(yaw)
     turn[:, 2, 0], turn[:, 2, 2] = np.sin(yaw), np.cos(yaw)
     turn[:, 1, 1] = 1

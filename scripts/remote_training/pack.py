@@ -1,7 +1,9 @@
-"""Write what training on a remote GPU needs into one small folder: ``python -m scripts.remote_training.pack --help``.
+"""Write what training on a remote GPU needs into one small folder:
+``python -m scripts.remote_training.pack --help``.
 
-For a machine without internet access and with a limit on what is copied there. Packs are thinned out evenly until they
-fit; weights and loss networks go along in fp16. ``scripts/gpu_train.py --pack DIR`` reads the folder (docs/training.md).
+For a remote machine without internet access and with a transfer limit. Packs are thinned out evenly
+until they fit; weights and loss networks are written in fp16. ``scripts/gpu_train.py --pack DIR``
+reads the folder (docs/training.md).
 """
 
 from __future__ import annotations
@@ -17,33 +19,34 @@ import torch
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.training.perceptual import MobileNetDistance
-from mimicam.training.weights import load_average, save_half
+from mimicam.training.compact.weights import load_average, save_half
+from mimicam.training.losses.perceptual import MobileNetDistance
 from scripts.remote_training.portable import write_packs
 
 _WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}
 _LIMIT_MIB = 32.0
-"""The checkout itself is about as large: together they stay under 64 MiB, a common limit of such machines."""
+"""Size limit of the folder, MiB. The checkout is about as large; together they stay under 64 MiB, a
+common limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions:
-    """One folder."""
+    """Contents of the folder to write."""
 
     packs: tuple[Path, ...]
-    """Packs of 'mimicam pack'; the first is the main one."""
+    """Packs of 'mimicam data pack'; the first is the main one."""
     out: Path
     """Folder to write; an older one is replaced."""
     weights: Path | None = None
-    """Checkpoint of a run to go on from."""
+    """Checkpoint of a run to continue from."""
     perceptual: Path | None = None
     """torchvision's mobilenet_v2 weights."""
     landmarks: Path | None = None
     """The tracker's landmark network as ONNX."""
     limit_mib: float = _LIMIT_MIB
-    """Of everything together."""
+    """Size limit of everything together."""
     quality: int = 80
-    """WebP's, 1..100."""
+    """Quality of WebP, 1..100."""
     size: int = 256
     """Side of the pictures, pixels."""
 
@@ -53,7 +56,7 @@ class PackOptions:
 
 
 def write_folder(options: PackOptions) -> None:
-    """Write it.
+    """Write the folder.
 
     Raises:
         EngineError: a file is missing or of the wrong kind, or the networks alone are too large.
@@ -89,9 +92,10 @@ def _clear(options: PackOptions) -> None:
 
 
 def _write_perceptual(weights: Path, out: Path) -> None:
-    """The layers that the distance reads, in fp16."""
+    """Write the layers that the distance uses, in fp16."""
     state = torch.load(weights, map_location="cpu", weights_only=True)
     MobileNetDistance(weights)  # raises where the file is wrong
+    # Deeper blocks are most of the file and are not used.
     last = MobileNetDistance.last_block()
     names = [n for n in state if n.startswith("features.") and int(n.split(".")[1]) <= last]
     torch.save({n: state[n].half() if state[n].is_floating_point() else state[n] for n in names}, out)
@@ -113,21 +117,26 @@ def _parse(given: Sequence[str]) -> PackOptions:
         type=Path,
         nargs="+",
         required=True,
-        help="packs of 'mimicam pack'; the first is the main one",
+        help="packs of 'mimicam data pack'; the first is the main one",
     )
     add("--out", type=Path, required=True, help="folder to write; an older one is replaced")
-    add("--weights", type=Path, help="checkpoint of a run to go on from")
+    add("--weights", type=Path, help="checkpoint of a run to continue from")
     add("--perceptual", type=Path, help="torchvision's mobilenet_v2 weights")
     add("--landmarks", type=Path, help="the tracker's landmark network as ONNX")
-    add("--limit-mib", type=float, default=_LIMIT_MIB, help="of everything together (default: %(default)s)")
-    add("--quality", type=int, default=80, help="WebP's, 1..100 (default: %(default)s)")
+    add(
+        "--limit-mib",
+        type=float,
+        default=_LIMIT_MIB,
+        help="size of everything together (default: %(default)s)",
+    )
+    add("--quality", type=int, default=80, help="quality of WebP, 1..100 (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the pictures, pixels (default: %(default)s)")
     found = vars(parser.parse_args(given))
     return PackOptions(**found | {"packs": tuple(found["packs"])})
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: written; 1: refused."""
+    """Write the folder; return 0 if written, 1 if refused."""
     try:
         write_folder(_parse(arguments))
     except EngineError as error:

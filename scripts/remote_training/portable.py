@@ -1,9 +1,14 @@
-"""Packs made small enough to be copied to a remote machine, and read again there.
+"""Write packs small enough to copy to a remote machine, and read them there with NumPy and OpenCV
+alone.
 
-A folder: ``pack.json``, per pack ``NAME.webp`` (pictures one after the other) and ``NAME.tables.xz`` (an npz: landmarks
-as 16-bit steps of 1/4096 of the crop's half side, each frame's difference to the one before; blendshapes in fp16; segment
-numbers; the pictures' places in the file). Beside them may lie ``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx``.
-Reading needs NumPy and OpenCV alone.
+The folder holds ``pack.json`` and, per pack:
+
+- ``NAME.webp``: the pictures, concatenated.
+- ``NAME.tables.xz``: an npz. Landmarks are int16 in steps of 1/4096 of the crop's half side, as
+  differences between successive frames. Blendshapes are fp16. The other tables are segment numbers
+  and the pictures' offsets in the file.
+
+``weights.pt``, ``perceptual.pt`` and ``landmarks.onnx`` are optional.
 """
 
 from __future__ import annotations
@@ -22,19 +27,22 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image
+from mimicam.training.data.pack_folder import check_pack
 
 _STEPS = 4096
 _TABLE_BYTES = 1400
-"""Of a frame, compressed: a first guess, replaced by what the pack's own tables come to."""
+"""Bytes of a frame's tables, compressed: a first guess, replaced by the size of the pack's own
+tables."""
 _SAFE = 0.98
 _SHORT = 8
-"""Segments of up to so many frames (rendered quadruples, pictures) are taken whole or not at all."""
+"""Longest segment, frames, that is taken whole or not at all: rendered heads and single
+pictures."""
 _PROBE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class PortablePack:
-    """One pack in memory."""
+    """A pack in memory, read or drawn."""
 
     name: str
     frames: Image
@@ -44,26 +52,28 @@ class PortablePack:
     blendshapes: np.ndarray
     segment: np.ndarray
     """int ``[N]``, ascending."""
-    pose_group: np.ndarray
+    same_pose_group: np.ndarray
     """int ``[N]``; see `training.data.pack`."""
-    made: np.ndarray
+    is_synthetic: np.ndarray
     """bool ``[N]``; likewise."""
     validation: np.ndarray
     """bool ``[N]``"""
 
     def rows(self, *, validation: bool) -> np.ndarray:
-        """Frame numbers of one side of the split."""
+        """Return the frame numbers of one side of the split."""
         return np.flatnonzero(self.validation == validation)
 
 
 def choose_frames(segment: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """About ``count`` of ``rows``, ascending: evenly within every long segment, whole short segments evenly.
+    """Choose about ``count`` of ``rows``, ascending: evenly within long segments, and short
+    segments as a whole.
 
     At least two frames of a long segment stay, so that it still gives a pair.
     """
     if count >= len(rows) or not len(rows):
         return rows
     groups = np.split(rows, np.flatnonzero(np.diff(segment[rows])) + 1)
+    # Evenly spread frames of each segment keep its range of motion.
     share = count / len(rows)
     if np.median([len(g) for g in groups]) <= _SHORT:
         picked = np.linspace(0, len(groups) - 1, max(1, round(share * len(groups)))).round().astype(int)
@@ -76,12 +86,15 @@ def choose_frames(segment: np.ndarray, rows: np.ndarray, count: int) -> np.ndarr
 
 
 class PackWriter:
-    """Writes one pack within a number of bytes."""
+    """Writes one pack, thinned out to fit a number of bytes."""
 
     def __init__(self, folder: Path, *, out: Path, quality: int, size_px: int) -> None:
-        """Raises EngineError where ``folder`` is no pack."""
-        if not (folder / "frames.npy").is_file():
-            raise EngineError(f"{folder} is not a pack: make one with 'mimicam pack'")
+        """Open a pack.
+
+        Raises:
+            EngineError: the folder is not a pack.
+        """
+        check_pack(folder)
         self._name, self._out, self._quality, self._size = folder.name, out, quality, size_px
         self._frames = np.load(folder / "frames.npy", mmap_mode="r")
         self._segments = json.loads((folder / "segments.json").read_text())
@@ -94,6 +107,7 @@ class PackWriter:
 
     def write(self, limit_bytes: int, validation_share: float = 0.04) -> dict[str, object]:
         """Write as many frames as fit; returns the pack's entry of ``pack.json``."""
+        # The tables' compression depends on how many frames are taken: two rounds settle it.
         picture, table = self._bytes_per_frame(), float(_TABLE_BYTES)
         for _ in range(2):
             rows = self._choose(int(_SAFE * limit_bytes / (picture + table)), validation_share)
@@ -130,10 +144,12 @@ class PackWriter:
         return np.array(offsets, np.int64)
 
     def _tables_of(self, rows: np.ndarray, offsets: np.ndarray) -> bytes:
+        # 1/4096 of half a side is 1/32 pixel at 256: below the tracker's noise.
         steps = (self._tables["landmarks"][rows] * _STEPS).round().clip(-32768, 32767).astype(np.int16)
         body = io.BytesIO()
         np.savez(
             body,
+            # Differences of successive frames are small, so they compress well.
             landmarks=np.diff(steps, axis=0, prepend=np.zeros_like(steps[:1])),
             blendshapes=self._tables["blendshapes"][rows].astype(np.float16),
             segment=self._tables["segment"][rows],
@@ -146,7 +162,7 @@ class PackWriter:
 
 
 def read_packs(folder: Path) -> list[PortablePack]:
-    """Every pack of a folder, pictures decoded in all threads.
+    """Read every pack of a folder; all cores decode pictures.
 
     Raises:
         EngineError: the folder was not written by `write_packs`, or is not complete.
@@ -170,6 +186,7 @@ def _read_pack(folder: Path, name: str) -> PortablePack:
     spans = zip(t["offsets"][:-1], t["offsets"][1:], strict=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         frames = list(pool.map(_decode, (data[a:b] for a, b in spans)))
+    # Sums wrap around in int16 as the differences did.
     landmarks = np.cumsum(t["landmarks"], axis=0, dtype=np.int16).astype(np.float32) / _STEPS
     return PortablePack(
         name=name,
@@ -177,8 +194,8 @@ def _read_pack(folder: Path, name: str) -> PortablePack:
         landmarks=landmarks,
         blendshapes=t["blendshapes"].astype(np.float32),
         segment=t["segment"],
-        pose_group=t["pose_group"],
-        made=t["made"],
+        same_pose_group=t["pose_group"],
+        is_synthetic=t["made"],
         validation=t["validation"],
     )
 
@@ -199,7 +216,8 @@ def write_packs(
     size_px: int,
     say: Callable[[str], None],
 ) -> None:
-    """Share the bytes among the packs: the first takes what the others leave, each of those a fifth."""
+    """Share the bytes among the packs: the first takes what the others leave, each of those a
+    fifth."""
     folders = list(folders)
     if len({f.name for f in folders}) != len(folders):
         raise EngineError("two packs have the same folder name: rename one")

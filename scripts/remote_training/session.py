@@ -1,4 +1,5 @@
-"""Training the compact preset on one GPU within a time: data on the device, a recipe, and small files as it goes."""
+"""Train the compact preset on one GPU within a time limit: data on the device, a recipe, and small
+output files."""
 
 from __future__ import annotations
 
@@ -15,55 +16,57 @@ import torch
 
 from mimicam.engine.errors import EngineError
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
+from mimicam.training.compact.weights import load_average
 from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
 from mimicam.training.data.pairs import Batch
 from mimicam.training.trainer import Losses, Trainer, TrainerOptions
-from mimicam.training.weights import load_average
 from scripts.remote_training.drawn import drawn_pack
 from scripts.remote_training.portable import PortablePack, read_packs
 from scripts.remote_training.snapshots import Progress, Snapshots
 
 _ALGORITHMS = 3
-"""That cuDNN times of each of about 250 convolutions: with all ten the search takes 15 to 30 s of a short session."""
+"""Algorithms that cuDNN times for each of about 250 convolutions. With all ten, the search takes 15
+to 30 s."""
 _LOG_EVERY = 10
-"""Steps a line of the curve; reading their losses waits for the GPU once."""
+"""Steps per line of the curve; reading their losses waits for the GPU once."""
 _RESERVE_S = 4.0
-"""Kept for the last snapshot."""
+"""Time reserved for the last snapshot, seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """One session."""
+    """Data and batches of one session."""
 
     pack: Path | None
-    """Folder of `scripts.remote_training.pack`; None: drawn noise."""
+    """Folder written by `scripts.remote_training.pack`; None is drawn noise."""
     batch: int
     size: int
     other_share: float
-    """Of each batch, for each pack after the first."""
-    strangers: int
-    """Portraits of each batch that another person drives as well; see `training.data.pairs.stranger_drives`."""
+    """Share of each batch, for each pack after the first."""
+    cross_identity: int
+    """Portraits per batch that another person drives as well; see
+    `training.data.pairs.cross_identity_drives`."""
     seed: int
     device: str
 
 
 class Deadline:
-    """A time that begins when training begins and is over when the session must write its last files."""
+    """Time limit that starts with training and ends when the session must write its last files."""
 
     def __init__(self, end_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._end_s, self._clock = end_s, clock
         self._begin_s = clock()
 
     def begin(self) -> None:
-        """Count from now: data is on the device."""
+        """Start: the data is on the device."""
         self._begin_s = self._clock()
 
     def left_s(self) -> float:
-        """Seconds until the end; negative after it."""
+        """Return the seconds until the end; negative after it."""
         return self._end_s - self._clock()
 
     def share(self) -> float:
-        """How much of the time has gone by, 0..1."""
+        """Return the share of the time that has passed, 0..1."""
         whole = self._end_s - self._begin_s
         return 1.0 if whole <= 0 else min(max((self._clock() - self._begin_s) / whole, 0.0), 1.0)
 
@@ -72,7 +75,7 @@ class RemoteTraining:
     """Data on the device, a recipe, and its batches."""
 
     def __init__(self, options: SessionOptions, compact: CompactOptions, deadline: Deadline) -> None:
-        """Read, decode and move everything."""
+        """Read and decode the data, and move it to the device."""
         self.options, self.deadline = options, deadline
         self.device = torch.device(options.device)
         _set_switches(options.seed)
@@ -88,7 +91,7 @@ class RemoteTraining:
         if start is not None:
             self.recipe.start_from(load_average(start))
         self.complete = None not in (self._file("perceptual.pt"), self._file("landmarks.onnx"))
-        """Whether it trains with every loss: without, steps are faster than in earnest."""
+        """True if every loss is computed. Without some, steps are faster than in real training."""
         self.samplers = self._samplers()
         self.shown = self._validation()
 
@@ -98,22 +101,25 @@ class RemoteTraining:
 
     def _samplers(self) -> list[DeviceSampler]:
         o = self.options
+        # The first pack takes what the others leave.
         other = round(o.batch * o.other_share)
         samplers = []
         for number, pack in enumerate(self._packs):
             count = o.batch - other * (len(self._packs) - 1) if number == 0 else other
-            strangers = min(o.strangers, count) if number == 0 else 0
+            cross_identity = min(o.cross_identity, count) if number == 0 else 0
             if count > 0:
                 loaded = self._to_device(pack, validation=False)
                 samplers.append(
-                    DeviceSampler(loaded, size=o.size, batch=count, seed=o.seed, strangers=strangers)
+                    DeviceSampler(
+                        loaded, size=o.size, batch=count, seed=o.seed, cross_identity=cross_identity
+                    )
                 )
         return samplers
 
     def _validation(self) -> Batch | None:
-        """Fixed pairs of people who are not trained on; None where the first pack has none.
+        """Draw fixed pairs of validation people; None if the first pack has none.
 
-        As many as in a batch: for another number cuDNN would time every convolution again.
+        They are as many as a batch: for another number cuDNN would time every convolution again.
         """
         main = self._packs[0]
         if len(main.rows(validation=True)) < 2:
@@ -123,23 +129,24 @@ class RemoteTraining:
 
     def _to_device(self, pack: PortablePack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
-        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.pose_group, pack.made)
+        tables = (pack.landmarks, pack.blendshapes, pack.segment, pack.same_pose_group, pack.is_synthetic)
         return DevicePack(pack.frames[rows], *(table[rows] for table in tables), device=self.device)
 
     def train(self, out: Path, *, steps: int | None, every_s: float, **facts: object) -> int:
-        """Train until the time is over, the last step, or a signal; returns the step reached.
+        """Train until the time limit, the last step, or a signal; return the step reached.
 
         Args:
-            out: receives small files only.
-            steps: stop there; None: train as long as there is time.
-            every_s: how often the files are written.
-            facts: what the report shall also hold.
+            out: folder for the small files.
+            steps: last step; None trains until the time limit.
+            every_s: seconds between writing the files.
+            facts: further entries of the report.
         """
         self._check_time()
         scratch = Path(tempfile.mkdtemp(prefix="training-"))
         progress = Progress(self.options.batch)
         snapshots = Snapshots(self.recipe, self.shown, out, progress, curve=scratch / "curve.csv")
-        snapshots.add_facts(every_loss=self.complete, strangers=self.options.strangers, **facts)
+        snapshots.add_facts(every_loss=self.complete, cross_identity=self.options.cross_identity, **facts)
+        # The trainer's own files go to a scratch folder: only the small ones are kept.
         keep = TrainerOptions(
             out=scratch,
             steps=sys.maxsize if steps is None else steps,
@@ -160,27 +167,27 @@ class RemoteTraining:
 
     def _check_time(self) -> None:
         if self.deadline.left_s() <= _RESERVE_S:
-            raise EngineError("--minutes went by while the data was read: give more")
+            raise EngineError("--minutes passed while the data was read: give more")
 
     def steps(self, progress: Progress) -> Iterator[int]:
-        """Train without files; gives the number of each step once it is queued."""
+        """Train without files; yield the number of each step once it is queued."""
         for step, batch in enumerate(progress.counted(device_stream(self.samplers, 0))):
             self.recipe.step(step, batch)
             yield step
 
 
 class _Writing:
-    """A recipe that also writes its small files every so often; see `training.trainer.Recipe`."""
+    """A recipe that also writes the small files regularly; see `training.trainer.Recipe`."""
 
     def __init__(self, recipe: CompactRecipe, snapshots: Snapshots, every_s: float) -> None:
         self._recipe, self._snapshots, self._every_s = recipe, snapshots, every_s
         self._written = time.monotonic()
-        self.name, self.late = recipe.name, recipe.late
+        self.name, self.optional_modules = recipe.name, recipe.optional_modules
         self.modules, self.optimisers = recipe.modules, recipe.optimisers
         self.sample_grid = recipe.sample_grid
 
     def step(self, step: int, batch: Batch) -> Losses:
-        """One update, then the files if it is time."""
+        """Update the weights, then write the files if they are due."""
         losses = self._recipe.step(step, batch)
         if time.monotonic() - self._written > self._every_s:
             self._snapshots.write(step + 1)

@@ -1,4 +1,4 @@
-"""A short training run that leaves figures only: steps a second, and which kernels take the time."""
+"""A short training run that writes only figures: steps per second, and the time of each kernel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from scripts.remote_training.session import RemoteTraining
 from scripts.remote_training.snapshots import Progress
 
 _WARM_UP_SHARE = 0.4
-"""Of the time: cuDNN chooses its algorithms, memory is taken, clocks rise."""
+"""Share of the time before measuring: cuDNN chooses algorithms, memory is allocated, clocks
+rise."""
 _PROFILED = 5
-"""Steps."""
+"""Number of profiled steps."""
 
 
 def run_smoke(
     training: RemoteTraining, seconds: float, out: Path, *, profiled_steps: int = _PROFILED
 ) -> dict[str, Any]:
-    """Train for so long; write the figures, then once more with the profile of a few steps."""
+    """Train for ``seconds`` and write the figures; then write them again with the profile of a few
+    steps."""
     progress, start = Progress(training.options.batch), time.monotonic()
     steps = training.steps(progress)
     counting = False
     for step in steps:
         passed = time.monotonic() - start
+        # The first step compiles and allocates: it never counts.
         if not counting and passed > _WARM_UP_SHARE * seconds and step > 0:
             _finish(training)
             progress.begin()
@@ -49,7 +52,7 @@ def _report(training: RemoteTraining, progress: Progress) -> dict[str, Any]:
     facts = {
         "batch": o.batch,
         "size": o.size,
-        "strangers": o.strangers,
+        "cross_identity": o.cross_identity,
         "every_loss": training.complete,
         "skipped_steps": int(training.recipe.skipped),
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",

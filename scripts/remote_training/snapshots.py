@@ -1,4 +1,7 @@
-"""The small files of a training session, each complete or absent: weights, curve, samples, report."""
+"""The small files of a training session: weights, curve, samples, report.
+
+Each is complete or absent.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ import torch
 
 from mimicam.engine.files import write_atomically
 from mimicam.training.compact.recipe import CompactRecipe
+from mimicam.training.compact.weights import save_half
 from mimicam.training.data.pairs import Batch
-from mimicam.training.weights import save_half
 
 FILES = ("weights.pt", "curve.csv", "samples.jpg", "report.json", "report.md")
 _SHOWN = 10
-"""Pairs on the sample grid."""
+"""Number of pairs on the sample grid."""
 
 
 class Progress:
-    """Steps a second, and how long the training waited for data."""
+    """Measures steps per second, and the time that training waits for data."""
 
     def __init__(self, batch: int) -> None:
         self.batch, self._waited_s, self._steps = batch, 0.0, 0
         self.begin()
 
     def begin(self) -> None:
-        """Count from now."""
+        """Restart all counters now."""
         self._begin_s, self._waited_s, self._steps = time.monotonic(), 0.0, 0
 
     def counted(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the time that each takes to come is counted."""
+        """Pass the batches through, and count the time that each takes to arrive."""
         while True:
             before = time.monotonic()
             batch = next(batches)
@@ -43,7 +46,7 @@ class Progress:
             self._steps += 1
 
     def facts(self) -> dict[str, float]:
-        """Rates since `begin`. Work that is queued must be done: synchronise first."""
+        """Return rates since `begin`. Synchronise the device first: queued work must be done."""
         seconds = max(time.monotonic() - self._begin_s, 1e-9)
         rate = self._steps / seconds
         return {
@@ -55,12 +58,12 @@ class Progress:
 
 
 class Snapshots:
-    """Writes what a training is at now."""
+    """Writes the current state of a training."""
 
     def __init__(
         self, recipe: CompactRecipe, shown: Batch | None, out: Path, progress: Progress, *, curve: Path
     ) -> None:
-        """``shown``: pairs of people who are not trained on; ``curve``: the file that the trainer writes."""
+        """``shown``: pairs of validation people; ``curve``: the file that the trainer writes."""
         self._recipe, self._shown, self._out, self._progress, self._curve = (
             recipe,
             shown,
@@ -72,15 +75,20 @@ class Snapshots:
         out.mkdir(parents=True, exist_ok=True)
 
     def add_facts(self, **facts: Any) -> None:
-        """What the report shall also hold."""
+        """Add entries to the report."""
         self._facts |= facts
 
     def write(self, step: int) -> None:
-        """All files. Weights that are not finite are not written: those of the last snapshot stay."""
+        """Write all files.
+
+        Weights that are not finite are not written: those of the last snapshot stay.
+        """
         device = next(self._recipe.model.parameters()).device
         if device.type == "cuda":
+            # Rates are measured over finished steps only.
             torch.cuda.synchronize(device)
         average = self._recipe.average.state_dict()
+        # One read from the device for all weights.
         finite = bool(torch.stack([value.isfinite().all() for value in average.values()]).all())
         if finite:
             save_half(average, self._out / "weights.pt", step=step)
@@ -97,7 +105,8 @@ class Snapshots:
         print(json.dumps(facts), flush=True)
 
     def _write_grid(self, batch: Batch) -> None:
-        """Of the whole batch, in its own shape, then cut: another number of pairs would be timed by cuDNN anew."""
+        """Draw the whole batch, then cut: for another number of pairs cuDNN would time its
+        convolutions again."""
         grid = self._recipe.sample_grid(batch)[:, :, : _SHOWN * batch["source"].shape[-1]]
         pixels = ((grid.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         done, data = cv2.imencode(".jpg", pixels[:, :, ::-1])

@@ -1,4 +1,5 @@
-"""How many steps a session will make: from the training smoke run of ``scripts/gpu_check.py``."""
+"""Estimate the number of steps of a session, from the training smoke run of
+``scripts/gpu_check.py``."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ CHECK = "gpu_check.json"
 
 @dataclass(frozen=True, kw_only=True)
 class StepCount:
-    """Length of the learning-rate curve, and where it comes from."""
+    """Length of the learning-rate schedule, and its source."""
 
     steps: int
     source: str
@@ -24,18 +25,18 @@ class StepCount:
 def find_step_count(
     out: Path, seconds: float, *, batch: int, device: str, given: Path | None, guess: int
 ) -> StepCount:
-    """Steps that fit into ``seconds``.
+    """Estimate the steps that fit into ``seconds``.
 
     Args:
-        out: where the session writes; the smoke run is looked for in and beside it.
-        seconds: of training.
-        batch: samples a step; a smoke run of another batch says nothing.
-        device: name of the device; likewise.
+        out: folder of the session. The smoke run is searched in and beside it.
+        seconds: duration of training.
+        batch: samples per step. Smoke runs of another batch are ignored.
+        device: name of the device. Smoke runs on another one are ignored.
         given: report of ``gpu_check.py``, or of ``gpu_train.py --smoke``.
-        guess: taken where no smoke run is found.
+        guess: result if no smoke run is found.
 
     Raises:
-        EngineError: the file given holds no smoke run of this batch on this device.
+        EngineError: the given file holds no smoke run of this batch on this device.
     """
     files = [given] if given is not None else _nearby(out)
     for file in files:
@@ -53,18 +54,19 @@ def find_step_count(
 
 
 def _nearby(out: Path) -> list[Path]:
-    """Reports in the output folder, beside it, and in the folders beside it, newest first."""
+    """List reports in the output folder, beside it, and in the folders beside it, newest first."""
     out = out.resolve()
     found = {out / CHECK, out.parent / CHECK, *out.parent.glob(f"*/{CHECK}")}
     return sorted((file for file in found if file.is_file()), key=lambda file: -file.stat().st_mtime)
 
 
 def _rate(file: Path, batch: int, device: str) -> float:
-    """Steps a second of the smoke run in a file; 0 where it holds none that fits."""
+    """Read steps per second of the smoke run in a file; 0 if it holds none that fits."""
     try:
         report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0.0
     found = report.get("parts", {}).get(SMOKE, {}).get("result", report)
+    # Rates of another batch or device do not transfer.
     fits = found.get("batch") == batch and found.get("device") == device
     return float(found.get("steps_per_s", 0.0)) if fits else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mimicam.benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.report import Report
 from tests.session.fakes import PassThrough

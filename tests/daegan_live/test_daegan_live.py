@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.backends.cuda.device import CudaGpu
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.daegan import export_cache as daegan_cache

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch", reason="networks are traced in torch")
 
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan  # noqa: E402
 from mimicam.engine.models.daegan.weights import save_daegan  # noqa: E402
-from mimicam.export.cli import Export  # noqa: E402
 from mimicam.export.clip_inputs import clip_inputs  # noqa: E402
+from mimicam.export.commands.export import Export  # noqa: E402
 from mimicam.export.networks import load_networks  # noqa: E402
 
 

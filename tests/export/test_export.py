@@ -21,7 +21,7 @@ from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export import bundle as bundles  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
-from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.commands.export import Export  # noqa: E402
 from mimicam.export.half import to_mixed  # noqa: E402
 from mimicam.export.networks import Network, load_networks  # noqa: E402
 

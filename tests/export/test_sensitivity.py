@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
-from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.commands.export import Export  # noqa: E402
 from mimicam.export.networks import Network, load_networks, random_dpe  # noqa: E402
 from mimicam.export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
 

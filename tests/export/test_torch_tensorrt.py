@@ -14,7 +14,7 @@ pytest.importorskip("onnx")
 
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export import torch_tensorrt_plans as plans  # noqa: E402
-from mimicam.export.cli import Export  # noqa: E402
+from mimicam.export.commands.export import Export  # noqa: E402
 from mimicam.export.networks import Network, load_networks  # noqa: E402
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.dpe import export_cache as published_cache

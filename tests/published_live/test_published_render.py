@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.cli import main
+from mimicam.engine.commands import main
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Observation, Pipeline

@@ -1,4 +1,4 @@
-"""A stand-in for networks that read faces."""
+"""A stand-in for the networks that measure pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class RandomFeatures(nn.Module):
-    """A small frozen network of random weights, the same for each seed.
+    """A small frozen network of random weights, always the same.
 
     Called with one batch it gives features ``[N, 128]``, with two their distance.
     """

@@ -204,9 +204,7 @@ def test_a_full_disk_loses_nothing_of_the_last_checkpoint(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_write_that_is_killed_loses_nothing_of_the_last_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_write_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(Line(), options(tmp_path, 2))
     trainer.run(batches)
     before = trainer.checkpoint.read_bytes()

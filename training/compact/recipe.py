@@ -1,4 +1,5 @@
-"""The compact preset's recipe: pairs of one person, multi-scale reconstruction, perceptual features."""
+"""Recipe of the compact preset: pairs of one person, multi-scale reconstruction, perceptual
+features."""
 
 from __future__ import annotations
 
@@ -17,11 +18,11 @@ from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CompactConfig
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, Part
-from mimicam.training.compact.landmark_loss import LandmarkLoss
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1
-from mimicam.training.data.pairs import STRANGER, TRAINED
+from mimicam.training.data.pairs import CROSS, TRAINED
+from mimicam.training.losses.landmarks import LandmarkLoss
+from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.optimiser import guarded_adam, step_if_finite
-from mimicam.training.perceptual import MobileNetDistance
 from mimicam.training.trainer import channels_last
 
 Batch = dict[str, Tensor]
@@ -29,16 +30,16 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class CompactOptions:
-    """Rates and weights; the comments say what was measured."""
+    """Learning rates and weights of the losses."""
 
     lr: float = 4e-4
-    """At 1e-3 without clipping the prototype diverged."""
+    """Learning rate after the warm-up. At 1e-3 without gradient clipping, training diverged."""
     lr_final: float = 5e-5
     warmup: int = 100
     steps: int = 20_000
     """Length of the cosine from ``lr`` to ``lr_final``."""
     first_step: int = 0
-    """Where this cosine begins: a later stage starts its own."""
+    """Step at which the cosine begins; each stage has its own."""
     clip: float = 1.0
     ema: float = 0.998
     perceptual: float = 0.1
@@ -47,15 +48,17 @@ class CompactOptions:
     rough: float = 0.01
     landmark: float = 2.0
     landmark_samples: int = 3
-    """Of each batch: the landmark network costs half as much as the model's own step."""
-    stranger: float = 1.0
-    """Weight of the landmarks of portraits that another person drives (where a batch has such), over ``landmark``."""
+    """Pictures of each batch that it is computed for: the landmark network costs half as much as
+    the model's own step."""
+    cross_identity: float = 1.0
+    """Weight of the landmark loss of portraits that another person drives, relative to
+    ``landmark``."""
     gan: float = 0.0
-    """Weight of the opinion of the whole picture's discriminator; 0 trains without one."""
+    """Weight of the adversarial loss of the whole picture; 0 trains without a discriminator."""
     gan_parts: float = 0.0
-    """The same of the mouth's and the eyes'."""
+    """Weight of the adversarial losses of mouth and eyes."""
     gan_features: float = 1.0
-    """Weight of feature matching, where there is a discriminator."""
+    """Weight of feature matching, if there is a discriminator."""
     gan_lr: float = 2e-4
     gan_warmup: int = 300
 
@@ -67,17 +70,19 @@ def fit_sharpness(model: Compact, head_scale: float = 0.4) -> None:
     Lids and lips stand close and must move apart; cheeks stand far apart and must move together.
     """
     points = torch.from_numpy(face_geometry().mean[CONTROL, :2]) * head_scale
+    # Mean distance of the three nearest neighbours; column 0 is the point itself.
     nearest = torch.cdist(points, points).sort(dim=1).values[:, 1:4].mean(dim=1)
     sigma = (0.7 * nearest).clamp(0.02, 0.12)
     model.generator.flow.log_sharpness.copy_(-(2 * sigma**2).log())
 
 
 class CompactRecipe:
-    """See `training.trainer.Recipe`."""
+    """Trains the compact preset; implements `training.trainer.Recipe`."""
 
     name = "compact"
-    late = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
-    """A later stage's modules: a checkpoint of before may lack them."""
+    optional_modules = frozenset({"judge_picture", "judge_mouth", "judge_eyes"})
+    """Discriminators, under the names that checkpoints have for them. Runs without --gan lack
+    them."""
 
     def __init__(
         self,
@@ -89,7 +94,10 @@ class CompactRecipe:
         device: str = "cpu",
         time_share: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``time_share``: of the time there is, 0..1: the rate has fallen when either steps or time are over."""
+        """Args:
+        time_share: share of the available time that has passed, 0..1. The learning rate follows the
+            steps or the time, whichever is further.
+        """
         self._options = options or CompactOptions()
         self._time_share = time_share
         self._device = torch.device(device)
@@ -101,7 +109,7 @@ class CompactRecipe:
         self._weights: list[Tensor] = list(self.model.parameters())
         self._averaged: list[Tensor] = list(self.average.parameters())
         self.skipped = torch.zeros((), device=self._device)
-        """Steps that were not taken because their gradients were not finite."""
+        """Number of steps skipped because their gradients were not finite."""
         self._distance = (
             None if perceptual is None else channels_last(MobileNetDistance(perceptual), self._device)
         )
@@ -122,20 +130,21 @@ class CompactRecipe:
         ]
 
     def modules(self) -> dict[str, nn.Module]:
-        """The weights, their running average, and the discriminators where there are any."""
-        judges = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
-        return {"model": self.model, "average": self.average, **judges}
+        """Return the weights, their running average, and the discriminators, if any."""
+        discriminators = {f"judge_{a.part}": a.discriminator for a in self._adversaries}
+        return {"model": self.model, "average": self.average, **discriminators}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam a module that learns."""
-        judges = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
-        return {"model": self._optimiser, **judges}
+        """Return one Adam per module that is trained."""
+        discriminators = {f"judge_{a.part}": a.optimiser for a in self._adversaries}
+        return {"model": self._optimiser, **discriminators}
 
     def start_from(self, weights: dict[str, Tensor]) -> None:
-        """Begin with another run's averaged weights; optimisers start anew, so give the run a warm-up.
+        """Load another run's averaged weights. The optimisers start from zero, so a warm-up is
+        needed.
 
         Raises:
-            EngineError: they are of other widths.
+            EngineError: the weights are of other widths.
         """
         try:
             for module in (self.model, self.average):
@@ -146,34 +155,38 @@ class CompactRecipe:
             ) from error
 
     def step(self, step: int, batch: Batch) -> dict[str, Tensor]:
-        """One update. The losses stay on the device: reading them would make the host wait for the step."""
+        """Update the weights once.
+
+        The losses stay on the device: reading them would make the host wait for the step.
+        """
         batch = self._prepare(batch)
         for group in self._optimiser.param_groups:
             group["lr"] = self._rate(step)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.model, batch)
         losses = self._losses(out, batch)
-        strangers = self._strangers(batch)
-        if strangers is not None:
-            losses |= self._stranger_loss(strangers, batch)
+        cross_identity = self._cross_identity(batch)
+        if cross_identity is not None:
+            losses |= self._cross_identity_loss(cross_identity, batch)
         result = Drawn(image=out["image"], points=batch["target_points"], head=batch["head"])
-        seen = (result, batch["target"], strangers)
+        seen = (result, batch["target"], cross_identity)
         for adversary in self._adversaries:
             losses |= adversary.losses(*seen)
         total = torch.stack(list(losses.values())).sum()
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self._options.clip)
-        # Both: the gradient of an absolute value is finite where the value is not.
+        # Check norm and loss: the gradient of an absolute value is finite even where the value is
+        # not.
         self.skipped += step_if_finite(self._optimiser, norm + total.detach())
         self._follow(step)
         for adversary in self._adversaries:
-            losses[f"judge_{adversary.part}"] = adversary.learn(*seen)
+            losses[f"discriminator_{adversary.part}"] = adversary.update(*seen)
         return {"total": total.detach(), "norm": norm, **{k: v.detach() for k, v in losses.items()}}
 
     @torch.no_grad()
     def figures(self, batch: Batch) -> dict[str, float]:
-        """PSNR in dB of the averaged weights on a batch, and of copying the source."""
+        """Compute the PSNR in dB of the averaged weights on a batch, and of copying the source."""
         batch = self._prepare(batch)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.average, batch)
@@ -182,7 +195,7 @@ class CompactRecipe:
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Rows: source, target, result, warped picture, mask."""
+        """Draw rows: source, target, result, warped picture, mask."""
         batch = self._prepare(batch)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.average, batch)
@@ -193,6 +206,7 @@ class CompactRecipe:
     def _prepare(self, batch: Batch) -> Batch:
         moved = {k: v.to(self._device, non_blocking=True) for k, v in batch.items()}
         for key in ("source", "target"):
+            # Pictures travel as bytes, a quarter of the size.
             image = moved[key].float() / 127.5 - 1
             moved[key] = image.to(memory_format=torch.channels_last)
         return moved
@@ -214,14 +228,16 @@ class CompactRecipe:
             with torch.autocast(self._device.type, torch.bfloat16):
                 losses["perceptual"] = o.perceptual * self._distance(out["image"], target)
         if self._landmarks is not None:
+            # The first pairs of a batch are of the main pack: real people.
             few = slice(0, o.landmark_samples)
             found = self._landmarks(out["image"][few], batch["target_landmarks"][few])
             losses["landmark"] = o.landmark * found
         return losses
 
-    def _strangers(self, batch: Batch) -> Drawn | None:
-        """Portraits as another person drives them; see `training.data.pairs.stranger_drives`."""
-        drive = {n.removeprefix(STRANGER): v for n, v in batch.items() if n.startswith(STRANGER)}
+    def _cross_identity(self, batch: Batch) -> Drawn | None:
+        """Draw portraits driven by another person; see
+        `training.data.pairs.cross_identity_drives`."""
+        drive = {n.removeprefix(CROSS): v for n, v in batch.items() if n.startswith(CROSS)}
         if not drive:
             return None
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -230,27 +246,30 @@ class CompactRecipe:
             ]
         return Drawn(image=image, points=drive["target_points"], head=drive["head"])
 
-    def _stranger_loss(self, strangers: Drawn, batch: Batch) -> dict[str, Tensor]:
-        """The expression loss (equation 10) across people: the result's landmarks are where they were sent."""
+    def _cross_identity_loss(self, cross_identity: Drawn, batch: Batch) -> dict[str, Tensor]:
+        """Compute the landmark loss across people: the result's landmarks against where the motion
+        sends them."""
         if self._landmarks is None:
             return {}
         o = self._options
-        found = self._landmarks(strangers.image, batch[f"{STRANGER}landmarks"])
-        return {"stranger": o.stranger * o.landmark * found}
+        found = self._landmarks(cross_identity.image, batch[f"{CROSS}landmarks"])
+        return {"cross_identity": o.cross_identity * o.landmark * found}
 
     def _rate(self, step: int) -> float:
         o = self._options
+        # A session with a time limit anneals by time if it is slower than planned.
         done = max((step - o.first_step) / max(o.steps - o.first_step, 1), self._time_share())
         cosine = 0.5 * (1 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
         return min(1.0, (step - o.first_step + 1) / o.warmup) * (o.lr_final + (o.lr - o.lr_final) * cosine)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:
+        # A short memory at the start, or the average would keep the random weights.
         decay = min(self._options.ema, (step + 1) / (step + 10))
         torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
 
 
 def _psnr(image: Tensor, target: Tensor) -> float:
-    """Mean over the batch, dB; pictures in [-1, 1]."""
+    """Mean PSNR over the batch, dB; pictures in [-1, 1]."""
     error = ((image.float() - target.float()) ** 2).mean(dim=(1, 2, 3)) / 4
     return float((-10 * error.clamp_min(1e-8).log10()).mean())

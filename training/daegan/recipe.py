@@ -1,4 +1,4 @@
-"""The ``daegan`` recipe: embedders alone first, then all four networks one by one (section 3.3)."""
+"""Recipe of DAE-GAN: embedders alone first, then all four networks one by one (section 3.3)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
 from mimicam.training.daegan import losses
-from mimicam.training.daegan.discriminator import MultiScaleDiscriminator
+from mimicam.training.losses import adversarial
+from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 
 Batch = dict[str, Tensor]
+_SCALES = 3
+"""Sizes that the discriminator scores: full, half and a quarter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaeGanOptions:
-    """The paper's settings (sections 3 and 4); it counts stages in epochs, we in steps."""
+    """The paper's settings (sections 3 and 4), with stages counted in steps instead of epochs."""
 
     stage_one_steps: int = 30_000
-    """Embedders only, up to here (the paper: 30 epochs)."""
+    """Steps of the first stage, which trains the embedders only (the paper: 30 epochs)."""
     steps: int = 100_000
-    """Where the linear fall of all rates ends."""
+    """Step at which all learning rates reach 0."""
     lr: float = 1e-4
     lr_discriminator: float = 4e-4
     smoothness: float = 1.0
@@ -31,10 +34,11 @@ class DaeGanOptions:
 
 
 class DaeGanRecipe:
-    """See ``training.trainer.Recipe``.
+    """Trains DAE-GAN; implements ``training.trainer.Recipe``.
 
-    Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video, uint8 or float
-    in -1..1; a batch with ``source`` ``[N, 3, S, S]`` instead is one frame a video (K = 1).
+    Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video,
+    uint8 or float in -1..1. A batch may have ``source`` ``[N, 3, S, S]`` instead of ``frames``: one
+    frame per video (K = 1).
     """
 
     name = "daegan"
@@ -45,7 +49,7 @@ class DaeGanRecipe:
         self.options = options or DaeGanOptions()
         self._device = torch.device(device)
         self.model = DaeGan(config).to(self._device)
-        self.discriminator = MultiScaleDiscriminator(config).to(self._device)
+        self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
         o, betas = self.options, (0.0, 0.9)
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
@@ -60,16 +64,18 @@ class DaeGanRecipe:
         }
 
     def modules(self) -> dict[str, nn.Module]:
-        """Model and discriminator."""
+        """Return the model and the discriminator."""
         return {"model": self.model, "discriminator": self.discriminator}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
-        """One a network."""
+        """Return one optimiser per network."""
         return dict(self._optimisers)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
-        """Stage 1: both embedders. Stage 2: each of the four in turn, the others frozen."""
+        """Update both embedders in stage 1; in stage 2 each of the four networks in turn, the
+        others frozen."""
         frames, target = self._prepare(batch)
+        # All names in every step: the curve has one column per name.
         figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
         if step < self.options.stage_one_steps:
             figures["embedders"] = self._update(step, ("face", "pose"), lambda: self._embed(frames, target))
@@ -81,13 +87,14 @@ class DaeGanRecipe:
             code = self.model.pose_embedder.encode(target)
         figures |= self._update_generator(step, face, code, target)
         figures["discriminator"] = self._update(
-            step, ("discriminator",), lambda: self._judge(face, code, target)
+            step, ("discriminator",), lambda: self._discriminate(face, code, target)
         )
         return figures
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Rows: a frame, the target, the embedded face, the warped reconstruction, the generator's picture."""
+        """Draw rows: a frame, the target, the embedded face, the warped reconstruction, the
+        generator's picture."""
         frames, target = self._prepare(batch)
         face, reading = self.model.embed(frames).face, self.model.pose_embedder(target)
         rows = [
@@ -108,6 +115,7 @@ class DaeGanRecipe:
     def _embed(self, frames: Tensor, target: Tensor) -> Tensor:
         embedding = self.model.embed(frames)
         reading = self.model.pose_embedder(target)
+        # The embedded face, warped by the target's displacement, must be the target.
         image = reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
         return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
@@ -116,13 +124,13 @@ class DaeGanRecipe:
         figures: dict[str, float] = {}
 
         def objective() -> Tensor:
-            """Equation 6."""
+            """Compute the generator's objective: equation 6."""
             image = self.model.generator(face, code)
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
-                "adversarial": losses.generator_loss(fake),
+                "adversarial": adversarial.generator_loss(fake),
                 "content": losses.reconstruction_loss(image, target),
-                "matching": losses.feature_matching_loss(real, fake),
+                "matching": adversarial.feature_matching_loss(real, fake),
             }
             figures.update({name: value.item() for name, value in terms.items()})
             o = self.options
@@ -133,13 +141,14 @@ class DaeGanRecipe:
         self._update(step, ("generator",), objective)
         return figures
 
-    def _judge(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
+    def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             image = self.model.generator(face, code)
-        return losses.discriminator_loss(self.discriminator(target), self.discriminator(image))
+        return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
 
     def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
         for name, network in self._networks.items():
+            # Frozen networks still pass gradients on to those that are trained.
             network.requires_grad_(name in names)
         for name in names:
             self._optimisers[name].param_groups[0]["lr"] = self.rate(step, name)
@@ -151,11 +160,15 @@ class DaeGanRecipe:
         return loss.item()
 
     def rate(self, step: int, network: str) -> float:
-        """Falls linearly; generator and discriminator start with stage 2, where the embedders drop to a tenth."""
+        """Return a network's learning rate.
+
+        It falls linearly; the embedders' drops to a tenth when stage 2 starts the others.
+        """
         o = self.options
         if network in ("face", "pose"):
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
         else:
             start, begin = (o.lr_discriminator if network == "discriminator" else o.lr), o.stage_one_steps
+        # Each network's rate falls over the steps in which it is trained.
         done = (step - begin) / max(o.steps - begin, 1)
         return start * max(1.0 - done, 0.0)

@@ -1,4 +1,5 @@
-"""Several frames of one video and another of it to reach: what the face embedder is trained on."""
+"""Samples that the face embedder is trained on: several frames of a video, and another one as
+target."""
 
 from __future__ import annotations
 
@@ -16,26 +17,27 @@ Batch = dict[str, Tensor]
 
 
 class Videos(Protocol):
-    """What is read of ``training.data.pairs.FramePack``."""
+    """The part of ``training.data.pairs.FramePack`` that is read."""
 
     @property
     def frames(self) -> npt.NDArray[np.uint8]:
-        """``[F, H, W, 3]``, RGB."""
+        """Return the frames ``[F, H, W, 3]``, RGB."""
 
     @property
     def segment(self) -> npt.NDArray[Any]:
-        """``[F]``: which segment a frame belongs to; no segment reaches across a jump cut."""
+        """Return the segment of each frame, ``[F]``. No segment contains a jump cut."""
 
     @property
     def indices(self) -> npt.NDArray[Any]:
-        """The frames that may be drawn."""
+        """Return the numbers of the frames that may be drawn."""
 
 
 class VideoSampler:
-    """Batches ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]``, uint8; a step's is always the same.
+    """Draws batches ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]``, uint8, a
+    function of the step.
 
-    The K + 1 frames of a sample are drawn from one segment, without repetition where it is long enough, and
-    mirrored all or none.
+    The K + 1 frames of a sample are drawn from one segment, without repetition where it is long
+    enough, and mirrored all or none.
     """
 
     def __init__(self, videos: Videos, *, size: int, frames: int, batch: int, seed: int = 0) -> None:
@@ -46,14 +48,15 @@ class VideoSampler:
             raise ValueError("videos must hold at least one frame that may be drawn")
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step."""
+        """Draw the batch of a step."""
         rng = np.random.default_rng((self._seed, step))
         drawn = torch.from_numpy(np.stack([self._sample(rng) for _ in range(self._batch)]))
         return {"frames": drawn[:, :-1].contiguous(), "target": drawn[:, -1].contiguous()}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on, one ahead in a thread."""
+        """Yield batches from ``first_step`` on; a thread draws one ahead."""
         with ThreadPoolExecutor(1) as pool:
+            # One batch is drawn while the step before it trains.
             step, waiting = first_step, pool.submit(self.batch, first_step)
             while True:
                 step += 1
@@ -63,6 +66,7 @@ class VideoSampler:
     def _sample(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         segment = self._segments[rng.integers(len(self._segments))]
         wanted = self._count + 1
+        # Short segments repeat frames rather than being left out.
         chosen = rng.choice(segment, wanted, replace=len(segment) < wanted)
         mirror = rng.random() < 0.5
         pictures = [self._picture(int(index), mirror=bool(mirror)) for index in chosen]

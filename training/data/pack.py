@@ -1,10 +1,14 @@
-"""Decode clips once, read every face once, and keep both in a form that training can map into memory.
+"""Decode clips once, track every face once, and keep both in a form that training maps into memory.
 
-A pack is a folder: ``frames.npy`` uint8 ``[N, size, size, 3]`` RGB, ``track.npz`` with ``landmarks``
-float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in the same unit), ``blendshapes``
-float32 ``[N, 52]``, ``segment`` int32 ``[N]`` (frames of one clip between two jump cuts), ``pose_group`` int32 ``[N]``
-(frames of one number hold the head alike by construction; in clips every frame has its own), and ``segments.json``:
-per segment its file, identity and split.
+A pack is a folder of three files:
+
+- ``frames.npy``: uint8 ``[N, size, size, 3]``, RGB.
+- ``track.npz``: ``landmarks`` float32 ``[N, 478, 3]`` in crop space (-1..1 over the picture, z in
+  the same unit); ``blendshapes`` float32 ``[N, 52]``; ``segment`` int32 ``[N]``, the frames of one
+  clip between two jump cuts; ``pose_group`` int32 ``[N]``, equal where the head pose is equal by
+  construction (each frame of a clip has its own); ``made`` bool ``[N]``, true for pictures that
+  were re-rendered from another one.
+- ``segments.json``: file, identity and split of each segment.
 """
 
 from __future__ import annotations
@@ -37,11 +41,12 @@ class Segment:
     identity: str
     validation: bool
     cuts_s: tuple[float, ...] = ()
-    """Where the clip jumps; a segment of the index is split there."""
+    """Times of jump cuts, seconds; the clip becomes several segments there."""
 
 
 def read_clip_index(folder: Path, index: Path, validation: frozenset[str]) -> list[Segment]:
-    """Rows of a csv with the columns ``file``, ``identity`` and, where clips jump, ``jump_cuts_s``.
+    """Read a csv with the columns ``file``, ``identity`` and, for clips with jump cuts,
+    ``jump_cuts_s``.
 
     Raises:
         EngineError: the csv is missing, lacks a column, or names a file that is not there.
@@ -77,9 +82,8 @@ def _cuts(index: Path, row: dict[str, str]) -> tuple[float, ...]:
 
 
 def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
-    """Every clip or picture below a folder without a csv.
-
-    VoxCeleb's ``person/video/clip.mp4`` gives the first folder as identity, HDTF's ``person.mp4`` the stem.
+    """List every clip and picture below a folder; the identity comes from the path, see
+    `identity_of`.
 
     Raises:
         EngineError: there is none.
@@ -94,7 +98,8 @@ def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
 
 
 def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
-    """Every ``every``-th frame of a video (or the one of a picture): time in seconds, RGB."""
+    """Yield time in seconds and RGB picture of every n-th frame of a video, or of a picture
+    file."""
     if path.suffix.lower() in PICTURES:
         picture = cv2.imread(str(path))
         if picture is None:
@@ -107,13 +112,8 @@ def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
                 yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
-def packed_files(out: Path) -> list[Path]:
-    """The files that `Packer` writes."""
-    return [out / name for name in ("frames.npy", "track.npz", "segments.json")]
-
-
 class Packer:
-    """Appends segments to a pack that is being built; ``close`` writes the tables."""
+    """Writes a pack, segment by segment; ``close`` writes the tables."""
 
     def __init__(self, out: Path, *, size: int = 256, every: int = 2) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -124,12 +124,12 @@ class Packer:
         self._landmarks: list[np.ndarray] = []
         self._blendshapes: list[np.ndarray] = []
         self._segment: list[int] = []
-        self._pose_group: list[int] = []
-        self._made: list[bool] = []
+        self._same_pose_group: list[int] = []
+        self._is_synthetic: list[bool] = []
         self._segments: list[dict[str, object]] = []
 
     def add(self, path: Path, segment: Segment) -> int:
-        """Decode and track one clip; frames without a face are left out. Returns how many were kept."""
+        """Decode and track one clip; return the number of frames with a face, which are kept."""
         kept, part = 0, -1
         for time_s, image in read_frames(path, self._every):
             now = sum(time_s >= cut for cut in segment.cuts_s)
@@ -140,17 +140,19 @@ class Packer:
         return kept
 
     def begin(self, segment: Segment, part: int = 0) -> None:
-        """What is kept from here on is one person without a cut."""
+        """Start a segment: what is kept from here on is one person without a cut."""
         self._segments.append(asdict(segment) | {"part": part})
         self._tracker.reset()
 
-    def keep(self, image: Image, *, pose_group: int | None = None, made: bool = False) -> bool:
-        """Track and store one picture of the segment; False when it shows no face.
+    def keep(self, image: Image, *, same_pose_group: int | None = None, is_synthetic: bool = False) -> bool:
+        """Track and store one picture of the segment; return False if it shows no face.
 
         Args:
             image: RGB.
-            pose_group: a number of this caller's own, for pictures whose heads are held alike by construction.
-            made: drawn out of another picture of the segment, which is real; see `training.data.pairs.rows_to_draw`.
+            same_pose_group: number of the caller's choice, shared by pictures with the same head
+                pose.
+            is_synthetic: re-rendered from a real picture of the segment; see
+                `training.data.pairs.target_rows`.
         """
         face = self._tracker(image)
         if face is None:
@@ -159,16 +161,18 @@ class Packer:
         self._landmarks.append(box.from_image(face.landmarks))
         self._blendshapes.append(face.blendshapes)
         self._segment.append(len(self._segments) - 1)
-        self._pose_group.append(len(self._pose_group) if pose_group is None else pose_group)
-        self._made.append(made)
+        self._same_pose_group.append(
+            len(self._same_pose_group) if same_pose_group is None else same_pose_group
+        )
+        self._is_synthetic.append(is_synthetic)
         self._raw.write(_square(image, self._size).tobytes())
         return True
 
     def close(self) -> None:
-        """Write the tables and give the files their names.
+        """Write the tables and rename the files to their final names.
 
         Raises:
-            EngineError: nothing that was added shows a face.
+            EngineError: no picture that was added shows a face.
         """
         self._raw.close()
         count = len(self._segment)
@@ -183,14 +187,14 @@ class Packer:
             landmarks=np.stack(self._landmarks).reshape(-1, LANDMARKS, 3),
             blendshapes=np.stack(self._blendshapes).reshape(-1, BLENDSHAPES),
             segment=np.array(self._segment, np.int32),
-            pose_group=np.array(self._pose_group, np.int32),
-            made=np.array(self._made, bool),
+            pose_group=np.array(self._same_pose_group, np.int32),
+            made=np.array(self._is_synthetic, bool),
         )
         (self._out / "segments.json").write_text(json.dumps(self._segments, indent=1))
 
 
 def _square(image: Image, size: int) -> Image:
-    """The picture in the top left of a square, resized."""
+    """Pad the picture to a square at the right or the bottom, and resize it."""
     height, width = image.shape[:2]
     side = max(height, width)
     if height != width:

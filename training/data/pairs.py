@@ -1,4 +1,5 @@
-"""Pairs of frames of one person from a pack, augmented alike, as the arrays a compact model trains on."""
+"""Pairs of frames of one person from a pack, augmented alike, as the arrays a compact model trains
+on."""
 
 from __future__ import annotations
 
@@ -27,26 +28,29 @@ T = TypeVar("T")
 Batch = dict[str, torch.Tensor]
 Arrays = dict[str, np.ndarray]
 Motions = tuple[MotionCode, MotionCode]
-"""Of a pair's source and of its target."""
+"""Motion of a pair's source, and of its target."""
 
 TRAINED = tuple(name for name in CONDITIONING if name != "own_teeth")
-"""Inputs of the generator that a batch holds. Networks learn to do without the mouth that is drawn."""
-STRANGER = "stranger_"
-"""What the names of `stranger_drives` begin with."""
+"""Inputs of the generator that a batch holds. The mouth is drawn after the networks, so it is not
+trained."""
+CROSS = "cross_"
+"""Prefix of the names that `cross_identity_drives` adds to a batch."""
 
 _RARE = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen")
 PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_NAMES], np.float32)
-"""How much a blendshape's difference counts when pairs are chosen: blinks and open mouths are rare and wanted."""
+"""Weight of each blendshape's difference when pairs are chosen. Blinks and open mouths are rare, so
+they count more."""
 
 
-FAR_SHARE = 0.7
-"""Of the pairs are chosen for their difference, the others as they fall."""
-STILL_SHARE = 0.5
-"""Of the pairs of a pack that holds expressions at one pose: so many show them."""
-FIRST = 1e3
-"""Beyond any difference."""
-STILL_STRANGERS = 0.6
-"""Of the strangers lend their expression only."""
+FAR_PAIR_PROBABILITY = 0.7
+"""Probability of choosing the most different of five candidate pairs; otherwise the first is
+taken."""
+SAME_POSE_PROBABILITY = 0.5
+"""Probability of preferring two expressions at one pose, in packs that have them."""
+SAME_POSE_BONUS = 1e3
+"""Score added to such a pair; larger than any difference."""
+EXPRESSION_ONLY_PROBABILITY = 0.6
+"""Probability that a cross-identity driver lends the expression only, not the head pose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,13 @@ class Augmentation:
     roll_deg: float = 12.0
     scale: tuple[float, float] = (0.85, 1.15)
     shift: float = 0.08
-    """Of the picture's side."""
+    """Largest shift, as a share of the picture's side."""
     colour: float = 0.25
     gamma: float = 0.25
 
 
 class FramePack:
-    """Memory-mapped frames with their readings."""
+    """A pack: memory-mapped frames, and what the tracker read of them."""
 
     def __init__(self, folder: Path, *, validation: bool) -> None:
         self.frames = np.load(folder / "frames.npy", mmap_mode="r")
@@ -72,9 +76,10 @@ class FramePack:
             self.blendshapes = track["blendshapes"]
             self.segment = track["segment"]
             group = track["pose_group"] if "pose_group" in track else np.arange(len(self.segment))
-            made = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
-        self.made = made
-        self.pose_row, self.to_draw = pose_rows(group), rows_to_draw(self.segment, made)
+            is_synthetic = track["made"] if "made" in track else np.zeros(len(self.segment), bool)
+        self.is_synthetic = is_synthetic
+        self.pose_row, self.target_row = pose_rows(group), target_rows(self.segment, is_synthetic)
+        # The split is by segment, whose person has it.
         wanted = np.array([bool(s["validation"]) is validation for s in self.segments])
         self.indices = np.flatnonzero(wanted[self.segment])
         counts = np.bincount(self.segment, minlength=len(self.segments))
@@ -82,7 +87,8 @@ class FramePack:
 
 
 class PairSampler:
-    """Draws batches of training pairs; one generator state per step, so that a step can be drawn again."""
+    """Draws batches of training pairs; one generator state per step, so that a step can be drawn
+    again."""
 
     def __init__(
         self,
@@ -92,18 +98,22 @@ class PairSampler:
         batch: int,
         seed: int = 0,
         augmentation: Augmentation | None = None,
-        strangers: int = 0,
+        cross_identity: int = 0,
     ) -> None:
-        """``strangers``: so many portraits of a batch are also given another person's motion; see `stranger_drives`."""
+        """Args:
+        cross_identity: number of portraits per batch that also get another person's motion; see
+            `cross_identity_drives`.
+        """
         self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
-        self._strangers = strangers
+        self._cross_identity = cross_identity
         self._augmentation = augmentation or Augmentation()
         self._mirror_points = face_geometry().mirror
         self._mirror_shapes = mirrored_blendshapes()
         self._segment_weights = self._weights()
 
     def _weights(self) -> np.ndarray:
-        """Square root of the length: long clips matter more, but people matter most."""
+        """Weight segments by the square root of their length: long clips count more, but less than
+        more people do."""
         present = np.unique(self._pack.segment[self._pack.indices])
         lengths = np.diff(self._pack.starts)
         weights = np.zeros(len(lengths))
@@ -115,17 +125,17 @@ class PairSampler:
         return weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, always the same for the same seed."""
+        """Draw the batch of a step: always the same for the same seed."""
         rng = np.random.default_rng((self._seed, step))
         drawn = [self._sample(rng) for _ in range(self._batch)]
         batch = _stacked([arrays for arrays, _ in drawn])
-        if self._strangers:
+        if self._cross_identity:
             motions = [motion for _, motion in drawn]
-            batch |= stranger_drives(motions, self._strangers, rng, map_px=self._size // 2)
+            batch |= cross_identity_drives(motions, self._cross_identity, rng, map_px=self._size // 2)
         return batch
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on."""
+        """Yield the batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
     def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
@@ -136,6 +146,7 @@ class PairSampler:
         mirror = bool(rng.random() < 0.5)
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
+        # Half of the pairs move as live use does; the others by the true shape, which is exact.
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = build_conditioning(motion_s, drawn, map_px=self._size // 2)
         arrays = _trained(drive)
@@ -144,7 +155,8 @@ class PairSampler:
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
-        """Of a few draws the pair that differs most in expression and pose: still frames teach nothing.
+        """Draw five pairs and choose the one that differs most in expression and pose: equal frames
+        teach nothing.
 
         Half of the time two expressions of one pose win, where the pack has them.
         """
@@ -159,13 +171,16 @@ class PairSampler:
         )
         pose = self._pack.pose_row[draws]
         alike = (draws[:, 0] != draws[:, 1]) & (pose[:, 0] == pose[:, 1])
-        score = (rng.random() < FAR_SHARE) * distance + (rng.random() < STILL_SHARE) * FIRST * alike
+        prefer_far = rng.random() < FAR_PAIR_PROBABILITY
+        prefer_same_pose = rng.random() < SAME_POSE_PROBABILITY
+        # With neither, all scores are 0 and argmax takes the first pair.
+        score = prefer_far * distance + prefer_same_pose * SAME_POSE_BONUS * alike
         source, target = draws[int(np.argmax(score))]
-        to_draw = self._pack.to_draw[target]
-        return int(target if source == to_draw else source), int(to_draw)
+        target_row = self._pack.target_row[target]
+        return int(target if source == target_row else source), int(target_row)
 
     def _matrix(self, rng: np.random.Generator) -> np.ndarray:
-        """``[2, 3]``: crop space after augmentation from crop space before."""
+        """Draw a similarity ``[2, 3]``: crop space after augmentation from crop space before."""
         a = self._augmentation
         roll, scale = np.deg2rad(rng.uniform(-a.roll_deg, a.roll_deg)), rng.uniform(*a.scale)
         cos, sin = scale * np.cos(roll), scale * np.sin(roll)
@@ -177,6 +192,7 @@ class PairSampler:
         if mirror:
             image, blendshapes = image[:, ::-1], blendshapes[self._mirror_shapes]
         landmarks = self._landmarks(index, matrix, mirror)
+        # Frames of one pose group share a head pose; see `pose_rows`.
         pose = head_pose(self._landmarks(int(self._pack.pose_row[index]), matrix, mirror))
         picture = cv2.warpAffine(
             np.ascontiguousarray(image),
@@ -189,17 +205,19 @@ class PairSampler:
         return picture, MotionCode(expression=blendshapes, pose=pose, shape=shape)
 
     def _landmarks(self, index: int, matrix: np.ndarray, mirror: bool) -> np.ndarray:
-        """``[478, 3]`` after augmentation."""
+        """Move the landmarks ``[478, 3]`` as the picture is moved."""
         landmarks = self._pack.landmarks[index]
         if mirror:
             landmarks = landmarks[self._mirror_points] * np.array([-1, 1, 1], np.float32)
         moved = np.empty_like(landmarks)
         moved[:, :2] = landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+        # Depth scales with the picture: the square root of the determinant is the scale.
         moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
         return moved
 
     def _recolour(self, rng: np.random.Generator, *images: np.ndarray) -> tuple[np.ndarray, ...]:
         a = self._augmentation
+        # A shared gain, and a third as much per channel: light, and its colour.
         gain = 1 + rng.uniform(-a.colour, a.colour) + rng.uniform(-a.colour, a.colour, 3) / 3
         gamma = 1 + rng.uniform(-a.gamma, a.gamma)
         table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
@@ -212,59 +230,67 @@ def _trained(drive: Conditioning) -> Arrays:
     return {name: conditioning[name] for name in TRAINED}
 
 
-def stranger_drives(
+def cross_identity_drives(
     motions: Sequence[Motions], count: int, rng: np.random.Generator, *, map_px: int
 ) -> Batch:
-    """Drives of the first ``count`` sources by the pair after each: what live use asks for across people.
+    """Drive the first ``count`` sources by the next pair's target: by another person, as in live
+    use.
 
-    No picture tells what is right, but where the landmarks must be found is known: `Conditioning` by array
-    with `STRANGER` before its name, and ``stranger_landmarks`` ``[count, 478, 3]``.
+    There is no true picture, but it is known where the landmarks must be found.
+
+    Returns:
+        The arrays of `engine.models.compact.conditioning.Conditioning`, their names prefixed with `CROSS`, and
+            ``cross_landmarks``
+        ``[count, 478, 3]``.
     """
     drawn = []
     for number in range(count):
         source, driver = motions[number][0], motions[(number + 1) % len(motions)][1]
         target = _by_expression(source, driver)
         pose = (
-            source.pose if rng.random() < STILL_STRANGERS else edit_pose(source.pose, driver.pose, None, 1.0)
+            source.pose
+            if rng.random() < EXPRESSION_ONLY_PROBABILITY
+            else edit_pose(source.pose, driver.pose, None, 1.0)
         )
         target = replace(target, pose=pose)
         arrays = _trained(build_conditioning(source, target, map_px=map_px))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
-    return {STRANGER + name: value for name, value in _stacked(drawn).items()}
+    return {CROSS + name: value for name, value in _stacked(drawn).items()}
 
 
-def rows_to_draw(segment: np.ndarray, made: np.ndarray) -> np.ndarray:
-    """The row that is drawn where a row was chosen for it, int ``[N]``.
+def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
+    """Return the row that replaces each row as a target, int ``[N]``.
 
-    Itself or, for a made picture, its segment's first real one: made pictures are good enough to start from, but learning
-    to draw them would be learning their faults.
+    A real picture is its own target. A synthetic one is replaced by its segment's first real
+    picture: synthetic pictures are good enough as sources, but as targets the networks would learn
+    their faults.
     """
     rows = np.arange(len(segment))
-    for number in np.unique(segment[made]):
+    for number in np.unique(segment[is_synthetic]):
         own = segment == number
-        if (real := rows[own & ~made]).size:
-            rows[own & made] = real[0]
+        if (real := rows[own & ~is_synthetic]).size:
+            rows[own & is_synthetic] = real[0]
     return rows
 
 
 class Mixture:
-    """Batches put together from several samplers, the first sampler's pairs first."""
+    """Concatenates the batches of several samplers, the first sampler's pairs first."""
 
     def __init__(self, samplers: Sequence[PairSampler]) -> None:
         self._samplers = samplers
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, always the same for the same seeds."""
+        """Draw the batch of a step: always the same for the same seeds."""
         parts = [sampler.batch(step) for sampler in self._samplers]
         return {key: torch.cat([part[key] for part in parts if key in part]) for key in parts[0]}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
-        """Batches from ``first_step`` on."""
+        """Yield the batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
 
 def read_ahead(draw: Callable[[int], T], first_step: int, *, ahead: int = 2) -> Iterator[T]:
-    """``draw`` of each step from ``first_step`` on, some ahead in a thread."""
+    """Yield ``draw(step)`` from ``first_step`` on; a thread draws some steps ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(draw, first_step + i) for i in range(ahead)]
         step = first_step + ahead
@@ -279,12 +305,15 @@ def _stacked(samples: Sequence[Arrays]) -> Batch:
 
 
 def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
-    """The target as the live path would know it: the source's own shape, moved by what was read of the expressions."""
+    """Return the target as the live path knows it: the source's shape, moved by the displacement
+    that was read."""
     return replace(target, shape=source.shape + expression_displacement(target, source))
 
 
 def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
-    """Crop-space map to the pixel map that warpAffine wants (pixel centres at integers)."""
+    """Convert a crop-space map to the pixel map that warpAffine expects (pixel centres at
+    integers)."""
+    # Crop space has -1..1 over the picture's edges; pixel 0 has its centre half a pixel inside.
     to_pixel = np.array(
         [[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]]
     )

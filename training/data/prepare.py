@@ -1,7 +1,9 @@
-"""Full videos to clips as in VoxCeleb and HDTF: one face, one fixed square box, 256x256, 25 fps.
+"""Cut full videos into clips as in VoxCeleb and HDTF: one face, one fixed square box, 256x256, 25
+fps.
 
-A video is read twice: once to track the face and find where clips begin and end, once to write them, so that no
-more than one picture is ever held. DPE, section 4.1: "faces move freely within a fixed bounding box".
+DPE, section 4.1: "faces move freely within a fixed bounding box". A video is decoded twice: first
+to track the face and find the clips, then to write them. So memory never holds more than one
+picture.
 """
 
 from __future__ import annotations
@@ -29,31 +31,35 @@ VIDEOS = frozenset({".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v"})
 COLUMNS = ("file", "identity", "source", "start_s", "seconds", "box_px", "yaw_range_deg", "pitch_range_deg")
 _THUMB = 32
 _CUT_LEVELS = 28.0
-"""Mean grey-level change of a 32x32 thumbnail between two frames: a new shot. Over 3,476 frame pairs
-80 ms apart, all within shots, the most was 27; between shots the median was 56. Face jumps catch the rest."""
+"""Mean grey-level change of a 32x32 thumbnail between two frames: a new shot. Over 3,476 frame
+pairs 80 ms apart, all within shots, the most was 27; between shots the median was 56. Face jumps
+catch the rest."""
 _JUMP = 0.35
-"""A face that moves by more of its box between two frames is another face, or a jump cut."""
+"""Largest motion of a face between two frames, in boxes; a larger one is another face, or a jump
+cut."""
 _WANDER = 1.6
-"""The common box may be this many times the largest face's own: beyond it faces would become small."""
+"""Largest side of the common box, in sides of the largest face's own box. In a larger one faces
+become small."""
 _SHRINK = 0.8
-"""Where a face fills the picture, its box may be this much smaller than usual, rather than show repeated edges."""
+"""Smallest box of a face that fills the picture, relative to its usual box; it avoids repeated
+edges."""
 _OUTSIDE = 0.2
 """Share of the box's side that may lie outside the picture, where the edge is repeated."""
 
 
 class UnreadableVideoError(EngineError):
-    """This one is skipped; the others go on."""
+    """A video cannot be read: it is skipped, and the others go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """What a clip must be."""
+    """Format and limits of the clips."""
 
     size_px: int = 256
     fps: float = 25.0
     min_s: float = 2.0
     max_s: float = 30.0
-    """Longer shots become several clips."""
+    """Length at which a shot becomes several clips."""
     min_box_px: float = 128.0
     """Side of the box in the video; smaller faces would be enlarged more than twice."""
 
@@ -65,32 +71,34 @@ class Shot:
     first: int
     last: int
     low: np.ndarray
-    """``[2]``: top left of all the faces' boxes."""
+    """``[2]``: top left corner of all the faces' boxes."""
     high: np.ndarray
     largest_px: float
     angles: list[tuple[float, float]] = field(default_factory=list)
     """Yaw and pitch, radians."""
 
     def box(self, picture: tuple[int, int]) -> CropBox:
-        """The square around every frame's own box, moved into the picture (height, width) as far as it goes.
+        """Return the square around every frame's own box, in the proportion of `portrait_box`.
 
-        Its proportion is `portrait_box`'s.
+        It is moved into the picture (height, width) as far as possible.
         """
         wanted = float((self.high - self.low).max())
+        # Shrink the box a little rather than show repeated edges.
         size = min(wanted, max(_SHRINK * wanted, min(picture)))
         corner = (self.low + self.high - size) / 2
         room = np.array([picture[1], picture[0]]) - size
+        # A box larger than the picture may stick out on both sides, but leaves none of it out.
         x, y = np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
         return CropBox(x_px=float(x), y_px=float(y), size_px=size)
 
     def fits(self, box: CropBox) -> bool:
-        """Whether one box for both would still show the face at a useful size."""
+        """Tell whether one box for both would still show the face at a useful size."""
         low = np.minimum(self.low, (box.x_px, box.y_px))
         high = np.maximum(self.high, (box.x_px + box.size_px, box.y_px + box.size_px))
         return float((high - low).max()) <= _WANDER * max(self.largest_px, box.size_px)
 
     def grow(self, box: CropBox, face: Face) -> None:
-        """Take in the next frame."""
+        """Add the next frame."""
         self.last += 1
         self.low = np.minimum(self.low, (box.x_px, box.y_px))
         self.high = np.maximum(self.high, (box.x_px + box.size_px, box.y_px + box.size_px))
@@ -99,13 +107,13 @@ class Shot:
 
 
 def find_videos(root: Path) -> list[Path]:
-    """All videos under a folder, relative to it, in order."""
+    """List all videos under a folder, relative to it, in order."""
     found = (p.relative_to(root) for p in sorted(root.rglob("*")) if p.suffix.lower() in VIDEOS)
     return [p for p in found if not any(part.startswith(".") for part in p.parts)]
 
 
 def resampled(path: Path, fps: float) -> Iterator[Image]:
-    """The video's pictures at a constant rate: at each tick the newest picture that is due.
+    """Yield the video's pictures at a constant rate: at each tick the newest picture that is due.
 
     Raises:
         UnreadableVideoError: the file has no video, or cannot be decoded.
@@ -126,6 +134,7 @@ def _at_rate(container: av.container.InputContainer, fps: float) -> Iterator[Ima
     for frame in container.decode(video=0):
         time_s = float(frame.time or 0.0)
         start = time_s if start is None else start
+        # Repeat the newest picture for every tick that the next one comes too late for.
         while waiting is not None and ticks / fps < time_s - start - 0.5 / fps:
             yield waiting
             ticks += 1
@@ -146,7 +155,8 @@ class Clip:
 
 
 def find_clips(images: Iterator[Image], tracker: FaceTracker, options: PrepareOptions) -> list[Clip]:
-    """Where one face is in view without a cut; what is too short, small or cut off is left out."""
+    """Find where one face is in view without a cut; leave out what is too short, too small or cut
+    off."""
     shots: list[Shot] = []
     now: Shot | None = None
     before: np.ndarray | None = None
@@ -156,7 +166,7 @@ def find_clips(images: Iterator[Image], tracker: FaceTracker, options: PrepareOp
         height, width = image.shape[:2]
         thumb = cv2.resize(image, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA).astype(np.float32)
         if before is not None and np.abs(thumb - before).mean() > _CUT_LEVELS:
-            now = None
+            now = None  # a new shot: neither the clip nor the tracker continues
             tracker.reset()
         before = thumb
         face = tracker(image)
@@ -194,6 +204,7 @@ def _jumped(previous: CropBox | None, box: CropBox) -> bool:
         return True
     dx = box.x_px + box.size_px / 2 - previous.x_px - previous.size_px / 2
     dy = box.y_px + box.size_px / 2 - previous.y_px - previous.size_px / 2
+    # A sudden change of size is another face, even in the same place.
     ratio = box.size_px / previous.size_px
     return max(abs(dx), abs(dy)) > _JUMP * previous.size_px / 2 or not 0.75 < ratio < 1.33
 
@@ -205,20 +216,22 @@ def _is_full(shot: Shot, options: PrepareOptions) -> bool:
 def _is_good(clip: Clip, options: PrepareOptions, picture: tuple[int, int]) -> bool:
     box = clip.box
     long_enough = clip.last + 1 - clip.first >= round(options.min_s * options.fps)
+    # Pixels of the box beyond the picture's shorter side.
     outside = box.size_px - min(*picture, box.size_px)
     return long_enough and box.size_px >= options.min_box_px and outside <= _OUTSIDE * box.size_px
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preparer:
-    """Turns videos under one folder into clips under another; what is done is remembered there."""
+    """Turns videos under one folder into clips under another, and keeps a record of what is done
+    there."""
 
     videos: Path
     out: Path
     options: PrepareOptions = field(default_factory=PrepareOptions)
 
     def is_done(self, relative: Path) -> bool:
-        """Whether an earlier run finished this video with the same options."""
+        """Tell whether an earlier run finished this video with the same options."""
         note = self._note(relative)
         return note.is_file() and json.loads(note.read_text())["options"] == vars(self.options)
 
@@ -238,7 +251,7 @@ class Preparer:
         return len(rows)
 
     def write_index(self) -> Path:
-        """``clips.csv`` of everything done so far, for 'mimicam pack'."""
+        """Write ``clips.csv`` with everything done so far, for 'mimicam data pack'."""
         rows: list[dict[str, object]] = []
         for note in sorted((self.out / ".done").rglob("*.json")):
             rows += json.loads(note.read_text())["rows"]
@@ -275,6 +288,7 @@ class Preparer:
         try:
             for number, image in enumerate(resampled(path, self.options.fps) if waiting else ()):
                 clip, name = waiting[0]
+                # Clips are in order and do not overlap, so one pass writes them all.
                 if number < clip.first:
                     continue
                 writer = writer or self._open(name)
@@ -302,7 +316,8 @@ class Preparer:
 def prepare_all(
     preparer: Preparer, videos: list[Path], report: Callable[[str], None], advance: Callable[[], None]
 ) -> tuple[int, int]:
-    """Prepare every video that is not done; returns the clips written now and the videos that could not be read."""
+    """Prepare every video that is not done; return the clips written now and the videos that could
+    not be read."""
     clips, bad = 0, 0
     for relative in videos:
         if not preparer.is_done(relative):

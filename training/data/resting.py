@@ -1,16 +1,18 @@
-"""The average resting face, and how people differ from it, as ``engine.stages.neutral`` ships them."""
+"""Compute the average resting face, and how people differ from it, as `engine.stages.neutral` ships
+them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.training.data.reading import Maps, Readings, displacements
+from mimicam.training.data.expression_filter import Maps, TrackedFrames, displacements
 
 _QUANTILE = 0.2
-"""People rest a fifth of the time at least; `engine.stages.neutral` takes the same quantile of a driver."""
+"""Share of the time that people rest, at least. `engine.stages.neutral` takes the same quantile of
+a driver."""
 _LEAST_FRAMES = 25
-"""Two seconds of a pack. A shorter clip may hold no rest."""
+"""Frames of the shortest clip that is used: two seconds. A shorter one may hold no rest."""
 _MOVING = [
     list(BLENDSHAPE_NAMES).index(name)
     for name in ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp",
@@ -18,21 +20,24 @@ _MOVING = [
 ]  # fmt: skip
 
 
-def resting_statistics(frames: Readings, maps: Maps) -> dict[str, np.ndarray]:
+def resting_statistics(frames: TrackedFrames, maps: Maps) -> dict[str, np.ndarray]:
     """Average people's resting values; every person counts once.
 
     Args:
-        frames: of training people, each beside its mirror picture, so that the result is symmetric.
-        maps: how displacements are read.
+        frames: training people, with mirror pictures, which make the result symmetric.
+        maps: maps that displacements are read with.
 
     Returns:
-        ``rest_expression`` ``[52]``, the median; ``rest_spread`` ``[52]``, half of what lies between the 16th and the 84th
-        percentile; ``rest_displacement`` ``[478, 3]``, the mean of people's calm frames.
+        ``rest_expression`` ``[52]``: the median.
+        ``rest_spread`` ``[52]``: half the distance between the 16th and the 84th percentile.
+        ``rest_displacement`` ``[478, 3]``: the mean over the calm frames.
     """
     read = displacements(frames, maps)
+    # Expressive frames cost, and so do turned ones, where the tracker reads expressions less well.
     cost = (
         frames.expression[:, _MOVING].sum(axis=1) + 2 * np.abs(frames.view[:, 0]) + np.abs(frames.view[:, 1])
     )
+    # One value per person, so that long clips do not count more.
     low, calm = [], []
     for person in np.unique(frames.person):
         rows = np.flatnonzero(frames.person == person)

@@ -1,4 +1,5 @@
-"""``python -m mimicam.training.data.statistics``: the statistics of faces that the engine ships (``face_geometry.npz``)."""
+"""``python -m mimicam.training.data.statistics``: compute ``face_geometry.npz``, the face
+statistics that the engine ships."""
 
 from __future__ import annotations
 
@@ -9,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from mimicam.engine.errors import EngineError
-from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
-from mimicam.training.data.reading import (
+from mimicam.training.data.expression_filter import (
     Maps,
-    Readings,
+    TrackedFrames,
     displacements,
     explained_share,
     fit_maps,
     read_pack,
     view_bias_of_shapes,
 )
+from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
+from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.resting import resting_statistics
 
 _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
@@ -28,21 +29,23 @@ _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Compute the mean face, and how landmarks and blendshapes tell expression, from the training people of packs."""
+    """Compute the mean face, and the maps from landmarks and blendshapes to expression, from the
+    training people of packs."""
 
     pack: Path
-    """Clips of many people; see ``mimicam pack``."""
+    """Pack of clips of many people, written by 'mimicam data pack'."""
     synthetic: Path | None = None
-    """Rendered quadruples; see ``mimicam pack-synthetic``."""
+    """Pack of rendered heads, written by 'mimicam data pack-rendered'."""
     synthetic_share: float = 10.0
-    """Weight of a pair of rendered pictures, where a person weighs 100."""
+    """Weight of a pair of rendered pictures; that of a person is 100."""
     keep: Path | None = None
-    """Keep the mean face and the maps of this file, which weights are trained with; only the resting face is computed."""
+    """Keep the mean face and the maps of this file, and compute only the resting face. Trained
+    weights depend on the maps."""
     out: Path
     """The file to write."""
 
     def run(self) -> dict[str, dict[str, float]]:
-        """Write the file; returns how much of the motion within people kept out of training is explained."""
+        """Write the file; return the explained share of the motion within validation people."""
         track, people, kept_out = _frames(self.pack)
         training = {k: v[~kept_out] for k, v in track.items()}, people[~kept_out]
         if self.keep is not None:
@@ -67,11 +70,13 @@ class Statistics:
         }
 
     def _fit(self, track: dict[str, np.ndarray], people: np.ndarray) -> dict[str, np.ndarray]:
-        """The mean face, and the maps of expression; see `engine.face.geometry` and `engine.face.expression_filter`."""
+        """Fit the mean face and the maps; see `engine.face.geometry` and
+        `engine.face.expression_filter`."""
         landmarks = track["landmarks"]
         mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
         mirror = mirror_map(mean)
         weights = regress_shape(canonical_shapes(landmarks, mean), track["blendshapes"], track["segment"])
+        # Rounded to the type that is stored, so that the maps fit what the engine will load.
         weights = symmetrise(weights, mirror).astype(np.float16).astype(np.float32)
         rendered = None
         if self.synthetic is not None:
@@ -87,9 +92,9 @@ class Statistics:
 
 
 def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """What the tracker read, who it is, and whether they are kept out of training."""
-    if not (pack / "track.npz").is_file():
-        raise EngineError(f"{pack} holds no pack: make one with 'mimicam pack'")
+    """Read a pack's tables; return them with each frame's person and whether it is kept out of
+    training."""
+    check_pack(pack)
     segments = json.loads((pack / "segments.json").read_text())
     with np.load(pack / "track.npz") as file:
         track = dict(file)
@@ -97,7 +102,7 @@ def _frames(pack: Path) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     return track, names, np.array([bool(s["validation"]) for s in segments])[track["segment"]]
 
 
-def _explained(frames: Readings, predicted: np.ndarray, bias: np.ndarray) -> dict[str, float]:
+def _explained(frames: TrackedFrames, predicted: np.ndarray, bias: np.ndarray) -> dict[str, float]:
     shares = {name: explained_share(frames, predicted, bias, landmarks) for name, landmarks in _PARTS.items()}
     return {name: round(share, 3) for name, share in shares.items()}
 

@@ -1,1 +1,2 @@
-"""How well a model transfers motion, on people it was never trained on (``mimicam evaluate``)."""
+"""Measure how well a model transfers motion, on people whom it was never trained on
+(``mimicam evaluate``)."""

@@ -1,4 +1,5 @@
-"""The people that a model is measured on: frames of validation clips, and who drives whom."""
+"""The people that a model is measured on: frames of validation clips, and pairs of portrait and
+driver."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Clip:
 
 
 def load_clips(pack: FramePack, frames: int) -> list[Clip]:
-    """The most moving segment of each validation person."""
+    """Load the most moving segment of each validation person."""
     best: dict[str, tuple[float, int]] = {}
     for segment in np.unique(pack.segment[pack.indices]):
         low, high = pack.starts[segment], pack.starts[segment + 1]
@@ -35,21 +36,24 @@ def load_clips(pack: FramePack, frames: int) -> list[Clip]:
         motion = float(pack.blendshapes[low:high].std(axis=0).sum())
         identity = pack.segments[segment]["identity"]
         if identity in LIVELY:
-            continue  # they have a set of their own: `training.evaluation.lively`
+            continue  # measured apart: `training.evaluation.lively`
         if motion > best.get(identity, (-1.0, 0))[0]:
             best[identity] = (motion, int(segment))
     return [_clip(pack, segment, frames) for _, segment in best.values()]
 
 
 def calmest(clip: Clip) -> int:
-    """The frame that serves as portrait: near frontal, eyes open, mouth near closed."""
+    """Return the number of the frame that serves as portrait: near frontal, eyes open, mouth nearly
+    closed."""
     curves = metrics.expression_groups(clip.blendshapes)
     yaw = np.array([abs(m.pose.angles_rad()[0]) for m in clip.motions])
     return int(np.argmin(curves["jaw"] + curves["blink"] + 0.5 * curves["smile"] + yaw))
 
 
 def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
-    """Portrait and driver of different people, every person in turn in both roles."""
+    """Pair portraits and drivers of different people; every person takes both roles in turn."""
+    # By growing distance in the list, so that a short list of pairs still has every person in both
+    # roles.
     pairs = [
         (clips[i], clips[(i + shift) % len(clips)])
         for shift in range(1, len(clips))
@@ -65,13 +69,14 @@ def _clip(pack: FramePack, segment: int, frames: int) -> Clip:
     return Clip(
         identity=pack.segments[segment]["identity"],
         images=[np.array(pack.frames[i]) for i in rows],
-        landmarks=_to_pixels(pack.landmarks[rows], size),
+        landmarks=to_pixels(pack.landmarks[rows], size),
         blendshapes=pack.blendshapes[rows],
         motions=[read_motion(pack.landmarks[i], pack.blendshapes[i]) for i in rows],
     )
 
 
-def _to_pixels(landmarks: Float, size: int) -> Float:
+def to_pixels(landmarks: Float, size: int) -> Float:
+    """Convert landmarks ``[..., 3]`` from crop space to pixels of a picture of this side."""
     out = landmarks.copy()
     out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
     out[..., 2] *= size / 2

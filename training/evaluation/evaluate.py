@@ -1,7 +1,8 @@
-"""Conditioning validation people by each other and by themselves, read the results with the tracker, and compare.
+"""Conditioning validation people by each other and by themselves, and measure the results with the
+tracker.
 
-The paper's three settings, expression only, pose only, and both, each across people and within one person (DPE,
-section 4, tables 1 to 3).
+The settings are those of DPE (section 4, tables 1 to 3): expression only, pose only and both, each
+across people and within one person.
 """
 
 from __future__ import annotations
@@ -17,21 +18,21 @@ from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.tracker import FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
-from mimicam.training.evaluation.candidates import Generate
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
 from mimicam.training.evaluation.identity import IdentityDistance
+from mimicam.training.evaluation.methods import Generate
 
 if TYPE_CHECKING:
     from mimicam.training.evaluation.perceptual import PictureFeatures  # needs PyTorch
 
 _EVERY = 3
-"""Of the results, every third goes through the networks of `Meters`: 0.1 s each."""
+"""Step between the results that the networks of `Meters` measure: each takes 0.1 s."""
 _ANGLES = ("yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meters:
-    """Measures that need networks of their own. None: not measured."""
+    """Meters with networks of their own. None is not measured."""
 
     identity: IdentityDistance | None = None
     pictures: PictureFeatures | None = None
@@ -42,17 +43,26 @@ NO_METERS = Meters()
 
 @dataclass(kw_only=True)
 class Tally:
-    """Collects figures by name; the result is their means."""
+    """Collects figures by name, and returns their means."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, name: str, value: float) -> None:
-        """One more figure; not-a-number is left out and counted in ``missing``."""
+        """Add a figure. One that is not finite is left out, and counted as ``missing``."""
         key = name if np.isfinite(value) else "missing"
         self.values.setdefault(key, []).append(value if np.isfinite(value) else 1.0)
 
+    def add_following(self, name: str, driver: Float, result: Float) -> float | None:
+        """Add correlation and gain of a result's curve on its driver's; return the gain, None for a
+        still driver."""
+        if (found := metrics.follow(name, driver, result)) is None:
+            return None
+        self.add(f"{name}_correlation", found[0])
+        self.add(f"{name}_gain", found[1])
+        return found[1]
+
     def means(self) -> dict[str, float]:
-        """Name to mean; ``missing`` is a count."""
+        """Return the mean of each name; ``missing`` is a count."""
         return {
             k: round(float(np.sum(v) if k == "missing" else np.mean(v)), 4)
             for k, v in sorted(self.values.items())
@@ -60,24 +70,25 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conditioning:
-    """What one driver made of one portrait."""
+class Reenactment:
+    """Results of one driver on one portrait."""
 
     portrait: Clip
     at: int
-    """The portrait's frame."""
+    """Number of the frame that is the portrait."""
     driver: Clip
     mode: Mode
     results: list[Image]
-    """A picture a frame of the driver."""
+    """One picture per frame of the driver."""
     faces: list[Face | None]
-    """As the tracker reads them."""
+    """Faces that the tracker found in the results."""
 
 
 def evaluate_cross(
     clips: list[Clip], generate: Generate, mode: Mode, pairs: int, meters: Meters = NO_METERS
 ) -> dict[str, float]:
-    """Cross identity: what follows, what leaks, what of the portrait stays."""
+    """Measure cross-identity reenactment: what follows, what leaks, and what of the portrait is
+    kept."""
     tally = Tally()
     fakes: list[Image] = []
     for portrait, driver in cross_pairs(clips, pairs):
@@ -94,7 +105,10 @@ def evaluate_cross(
 def evaluate_same(
     clips: list[Clip], generate: Generate, mode: Mode = Mode.BOTH, meters: Meters = NO_METERS
 ) -> dict[str, float]:
-    """A person drives their own calmest frame. In ``both``, their own frames are the truth."""
+    """Measure self-reenactment from the calmest frame.
+
+    In ``both``, the person's own frames are the truth.
+    """
     tally = Tally()
     for clip in clips:
         one = _drive(clip, clip, generate, mode)
@@ -106,17 +120,17 @@ def evaluate_same(
     return tally.means()
 
 
-def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Conditioning:
+def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Reenactment:
     at = calmest(portrait)
     results = [
         generate(portrait.images[at], portrait.motions[at], image, motion, mode)
         for image, motion in zip(driver.images, driver.motions, strict=True)
     ]
     faces = read_results(results, portrait.landmarks[at])
-    return Conditioning(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
+    return Reenactment(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
 
 
-def _tally_motion(tally: Tally, one: Conditioning) -> None:
+def _tally_motion(tally: Tally, one: Reenactment) -> None:
     seen = [i for i, face in enumerate(one.faces) if face is not None]
     tally.add("lost_share", 1 - len(seen) / len(one.faces))
     if len(seen) < 4:
@@ -129,11 +143,11 @@ def _tally_motion(tally: Tally, one: Conditioning) -> None:
     gains = _tally_following(tally, (wanted_shapes, shapes), (wanted_angles, angles))
     own_angles = np.array(one.portrait.motions[one.at].pose.angles_rad())
     tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own_angles).mean())))
-    # What the mode shall leave alone is the portrait's own.
+    # What the mode must not change is compared with the portrait.
     own_shapes = one.portrait.blendshapes[one.at]
     expression = own_shapes if one.mode is Mode.POSE else wanted_shapes
     pose = own_angles if one.mode is Mode.EXP else wanted_angles
-    # Named for what they are: the paper's AED and APD are distances of 3DMM coefficients.
+    # Not the paper's AED and APD, which are distances of 3DMM coefficients; hence the names.
     tally.add("tracker_aed", float(np.abs(shapes - expression).mean()))
     tally.add("tracker_apd", float(np.abs(angles - pose).mean()))
     _tally_leak(tally, one.mode, gains)
@@ -142,21 +156,19 @@ def _tally_motion(tally: Tally, one: Conditioning) -> None:
 def _tally_following(
     tally: Tally, shapes: tuple[Float, Float], angles: tuple[Float, Float]
 ) -> dict[str, float]:
-    """Correlation and gain of each curve, driver's then result's; the gains by name."""
+    """Add correlation and gain of each curve (driver's, result's); return the gains by name."""
     theirs, ours = (metrics.expression_groups(each) for each in shapes)
     curves = {name: (theirs[name], ours[name]) for name in theirs}
     curves |= {name: (angles[0][:, i], angles[1][:, i]) for i, name in enumerate(_ANGLES)}
     gains = {}
     for name, (driver, result) in curves.items():
-        if (found := metrics.follow(name, driver, result)) is not None:
-            tally.add(f"{name}_correlation", found[0])
-            tally.add(f"{name}_gain", found[1])
-            gains[name] = found[1]
+        if (gain := tally.add_following(name, driver, result)) is not None:
+            gains[name] = gain
     return gains
 
 
 def _tally_leak(tally: Tally, mode: Mode, gains: dict[str, float]) -> None:
-    """The mean size of the gains of what the mode shall leave alone."""
+    """Add the mean absolute gain of what the mode must not change."""
     if mode is Mode.BOTH:
         return
     name, curves = ("pose", _ANGLES) if mode is Mode.EXP else ("expression", tuple(metrics.GROUPS))
@@ -165,7 +177,7 @@ def _tally_leak(tally: Tally, mode: Mode, gains: dict[str, float]) -> None:
         tally.add(f"{name}_leak", float(np.mean(leaks)))
 
 
-def _tally_looks(tally: Tally, one: Conditioning, identity: IdentityDistance | None) -> None:
+def _tally_looks(tally: Tally, one: Reenactment, identity: IdentityDistance | None) -> None:
     picture, landmarks = one.portrait.images[one.at], one.portrait.landmarks[one.at]
     base = metrics.sharpness(picture, landmarks)
     own = None if identity is None else identity.embed(picture, landmarks)
@@ -178,8 +190,8 @@ def _tally_looks(tally: Tally, one: Conditioning, identity: IdentityDistance | N
             tally.add("dlib_csim", metrics.cosine(embedded, own))
 
 
-def _tally_truth(tally: Tally, one: Conditioning, distance: Callable[[Image, Image], float] | None) -> None:
-    """Against the driver's frames, the portrait's own one left out."""
+def _tally_truth(tally: Tally, one: Reenactment, distance: Callable[[Image, Image], float] | None) -> None:
+    """Compare with the driver's frames, except the one that is the portrait."""
     for i, (result, face) in enumerate(zip(one.results, one.faces, strict=True)):
         if i == one.at:
             continue
@@ -194,18 +206,18 @@ def _tally_truth(tally: Tally, one: Conditioning, distance: Callable[[Image, Ima
 
 
 def read_results(results: list[Image], landmarks: Float) -> list[Face | None]:
-    """Track a sequence of results, looking first where the portrait's face was."""
+    """Track a sequence of results, starting where the portrait's face is."""
     tracker = the_tracker()
     tracker.reset()
     tracker.start(region_of_landmarks(landmarks))
-    for image in results[:1]:  # the portrait's square is not this face's: let the tracker settle on it first
+    for image in results[:1]:  # the portrait's square may not fit this face: let the tracker settle first
         tracker(np.ascontiguousarray(image))
     return [tracker(np.ascontiguousarray(image)) for image in results]
 
 
 @cache
 def the_tracker() -> FaceTracker:
-    """Compiled once for all clips. One thread at a time."""
+    """Return the tracker that all clips share. It serves one thread at a time."""
     return FaceTracker()
 
 

@@ -1,45 +1,37 @@
-"""Identity: how far apart two pictures are as persons.
+"""Identity distance between two pictures, by dlib's face recognition network.
 
-The papers' CSIM is the cosine of ArcFace embeddings, whose weights no package ships; ours has its network's name.
-
-dlib's face recognition network (King, "Dlib-ml", JMLR 2009; model CC0): 128 values, Euclidean distance, two pictures
-of one person are usually under 0.6. Shipped by the packages ``dlib-bin`` and ``face-recognition-models``.
+The papers' CSIM is the cosine of ArcFace embeddings, whose weights no package ships; ours is named
+after its network. dlib's (King, "Dlib-ml", JMLR 2009; model CC0) has 128 values; the Euclidean
+distance of two pictures of one person is usually under 0.6. The packages ``dlib-bin`` and
+``face-recognition-models`` ship it.
 """
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import numpy as np
 
-from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Float, Image
+from mimicam.training.evaluation.dlib_models import load_dlib
 
-# dlib's 5-point model: outer and inner corner of the left eye, of the right eye, base of the nose; MediaPipe's numbers.
+# dlib's 5-point model: outer and inner corner of the left eye, of the right eye, base of the nose;
+# MediaPipe's numbers.
 _FIVE_POINTS = (263, 362, 33, 133, 2)
 
 
 class IdentityDistance:
-    """Embeds aligned faces; landmarks come from the tracker."""
+    """Embeds faces that are aligned by the tracker's landmarks."""
 
     def __init__(self) -> None:
-        """Raises EngineError when dlib or its model is not installed."""
-        try:
-            import dlib
-        except ImportError as error:
-            raise EngineError(
-                "identity distance needs dlib: pip install dlib-bin face-recognition-models"
-            ) from error
-        spec = find_spec("face_recognition_models")
-        if spec is None or spec.origin is None:
-            raise EngineError("identity distance needs its network: pip install face-recognition-models")
-        file = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
-        self._dlib = dlib
-        self._net = dlib.face_recognition_model_v1(str(file))
+        """Load the network.
+
+        Raises:
+            EngineError: dlib or its model is not installed.
+        """
+        self._dlib, model = load_dlib("the identity distance", "dlib_face_recognition_resnet_model_v1.dat")
+        self._net = self._dlib.face_recognition_model_v1(model)
 
     def embed(self, image: Image, landmarks_px: Float) -> Float:
-        """``[128]`` for the face with these landmarks ``[478, 3]``."""
+        """Embed the face with these landmarks ``[478, 3]`` as ``[128]``."""
         points = [
             self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks_px[_FIVE_POINTS, :2]
         ]

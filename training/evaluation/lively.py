@@ -1,7 +1,8 @@
-"""The lively set: strong drivers that start in mid-expression, portraits that have an expression of their own.
+"""The lively set: strong drivers that start in mid-expression, and portraits with an expression of
+their own.
 
-Unlike `training.evaluation.evaluate`, this runs the product's own pipeline over consecutive frames: enrolment, smoothing
-and the search for the driver's neutral take part in what is measured.
+Unlike `training.evaluation.evaluate`, this runs the product's pipeline over consecutive frames. So
+it also measures enrolment, smoothing and the search for the driver's neutral.
 """
 
 from __future__ import annotations
@@ -23,22 +24,23 @@ from mimicam.engine.types import EditSettings, Face, Float, Frame, Image
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.data.split import LIVELY
 from mimicam.training.evaluation import metrics
+from mimicam.training.evaluation.clips import to_pixels
 from mimicam.training.evaluation.dlib_points import DlibPoints
 from mimicam.training.evaluation.evaluate import Tally, read_results
 from mimicam.training.evaluation.identity import IdentityDistance
 
 _DRIVERS = 10
 _FRAME_NS = 80_000_000
-"""Packs hold every second frame of clips at 25 fps."""
+"""Time between frames, ns: packs hold every second frame of clips at 25 fps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A picture to be a portrait."""
+    """A picture that becomes a portrait."""
 
     identity: str
     kind: str
-    """Which expression of its own it has: open, smile, closed or calm."""
+    """Its own expression: open, smile, closed or calm."""
     image: Image
     landmarks: Float
     """``[478, 3]``, pixels."""
@@ -60,25 +62,24 @@ class Driver:
 
 @dataclass(frozen=True, kw_only=True)
 class SecondOpinions:
-    """Measures that do not come from the tracker; None: not measured."""
+    """Meters that are independent of the tracker. None is not measured."""
 
     points: DlibPoints | None = None
     identity: IdentityDistance | None = None
 
 
 def lively_pairs(pack: FramePack, *, count: int, frames: int) -> list[tuple[Source, Driver]]:
-    """Pairs of two people who were never trained on; each source is another kind of expression.
+    """Pair people who were never trained on; sources alternate between kinds of expression.
 
     Args:
-        pack: its validation side.
-        count: pairs.
-        frames: of each driver.
+        pack: the validation split of a pack.
+        count: number of pairs.
+        frames: number of frames of each driver.
     """
     drivers, sources = lively_drivers(pack, frames), expressive_sources(pack)
     pairs: list[tuple[Source, Driver]] = []
-    for shift in sorted(
-        range(len(sources)), key=lambda k: (k % 3, k)
-    ):  # in steps of three: neighbours are one person
+    # In steps of three: neighbouring sources are often one person.
+    for shift in sorted(range(len(sources)), key=lambda k: (k % 3, k)):
         for number, driver in enumerate(drivers):
             source = sources[(number + shift) % len(sources)]
             if source.identity != driver.identity and all(
@@ -89,7 +90,8 @@ def lively_pairs(pack: FramePack, *, count: int, frames: int) -> list[tuple[Sour
 
 
 def lively_drivers(pack: FramePack, frames: int) -> list[Driver]:
-    """The liveliest windows of ten people, `LIVELY` ones first; each starts where the face is least calm."""
+    """Find the liveliest windows of ten people, those of `LIVELY` first; each starts where the face
+    is least calm."""
     found: dict[str, tuple[float, int]] = {}
     for segment in np.unique(pack.segment[pack.indices]):
         low, high = int(pack.starts[segment]), int(pack.starts[segment + 1])
@@ -112,13 +114,14 @@ def _driver(pack: FramePack, identity: str, start: int, frames: int) -> Driver:
     return Driver(
         identity=identity,
         images=[np.array(image) for image in pack.frames[rows]],
-        landmarks=_pixels(pack.landmarks[rows], pack.frames.shape[1]),
+        landmarks=to_pixels(pack.landmarks[rows], pack.frames.shape[1]),
         blendshapes=pack.blendshapes[rows],
     )
 
 
 def expressive_sources(pack: FramePack) -> list[Source]:
-    """A picture or two of each person: their widest mouth, strongest smile, or closed eyes, in turn, and a calm one."""
+    """Choose one or two pictures of each person: in turn widest mouth, strongest smile, closed
+    eyes; and a calm one."""
     people: dict[str, list[int]] = {}
     for row in pack.indices:
         people.setdefault(pack.segments[pack.segment[row]]["identity"], []).append(int(row))
@@ -134,6 +137,7 @@ def expressive_sources(pack: FramePack) -> list[Source]:
             "closed": int(np.argmax(curves["blink"])),
             "calm": int(np.argmin(cost)) * 5,
         }
+        # Every second person gives two pictures, and the kinds take turns over the people.
         for kind in (("open", "smile", "closed")[number % 3], "calm")[: 2 if number % 2 else 1]:
             sources.append(_source(pack, identity, kind, rows[best[kind]]))
     return sources
@@ -144,20 +148,13 @@ def _source(pack: FramePack, identity: str, kind: str, row: int) -> Source:
         identity=identity,
         kind=kind,
         image=np.array(pack.frames[row]),
-        landmarks=_pixels(pack.landmarks[row], pack.frames.shape[1]),
+        landmarks=to_pixels(pack.landmarks[row], pack.frames.shape[1]),
         blendshapes=pack.blendshapes[row],
     )
 
 
-def _pixels(landmarks: Float, size: int) -> Float:
-    out = landmarks.copy()
-    out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
-    out[..., 2] *= size / 2
-    return out
-
-
 def run_pipeline(model: Model, portrait: Portrait, driver: Driver, settings: EditSettings) -> list[Image]:
-    """The product's results for a driver, frame by frame, as live."""
+    """Run the product's pipeline over a driver, frame by frame, as live."""
     pipeline = Pipeline(model=model, portrait=portrait, edit=settings)
     frames = (
         Frame(image=image, seq=seq, captured_ns=seq * _FRAME_NS) for seq, image in enumerate(driver.images)
@@ -171,7 +168,10 @@ def evaluate_lively(
     settings: EditSettings,
     meters: SecondOpinions,
 ) -> dict[str, float]:
-    """Means over the pairs; a source in which enrolment finds no face is left out and counted."""
+    """Measure the pairs and return means.
+
+    Sources in which enrolment finds no face are left out and counted.
+    """
     tally = Tally()
     for source, driver in pairs:
         try:
@@ -180,8 +180,9 @@ def evaluate_lively(
             tally.add("not_enrolled", 1.0)
             continue
         results = run_pipeline(model, portrait, driver, settings)
+        # The face starts where enrolment found it, in the result's crop.
         start = portrait.box.from_image(source.landmarks)
-        faces = read_results(results, _pixels(start, len(results[0])))
+        faces = read_results(results, to_pixels(start, len(results[0])))
         _tally_pair(tally, source, driver, results, faces, meters)
     return tally.means()
 
@@ -204,40 +205,35 @@ def _tally_pair(
     for name, pair in (
         metrics.expression_curves(wanted, shapes) | metrics.gaze_curves(driver.landmarks[seen], landmarks)
     ).items():
-        _tally_following(tally, name, *pair)
+        tally.add_following(name, *pair)
     correlation, gain, weight = metrics.follow_all(wanted, shapes)
     if weight > 0:
         tally.add("all_correlation", correlation)
         tally.add("all_gain", gain)
     tally.add("distance", metrics.blendshape_distance(shapes, wanted))
     tally.add("distance_copying", metrics.blendshape_distance(source.blendshapes[None], wanted))
+    # Relative to the driver, whose landmarks jitter by tracking noise as well.
     tally.add("jitter", metrics.jitter(landmarks) / max(metrics.jitter(driver.landmarks[seen]), 1e-6))
     angles = np.array([head_pose(f.landmarks).angles_rad() for f in found])
     driven = np.array([head_pose(points).angles_rad() for points in driver.landmarks[seen]])
     for i, name in enumerate(("yaw", "pitch", "roll")):
-        _tally_following(tally, name, driven[:, i], angles[:, i])
+        tally.add_following(name, driven[:, i], angles[:, i])
     own = np.array(head_pose(source.landmarks).angles_rad())
     tally.add("pose_from_portrait_deg", float(np.rad2deg(np.abs(angles - own).mean())))
     _tally_dlib(tally, source, driver, results, (seen, landmarks), meters)
-
-
-def _tally_following(tally: Tally, name: str, driver: Float, result: Float) -> None:
-    if (found := metrics.follow(name, driver, result)) is not None:
-        tally.add(f"{name}_correlation", found[0])
-        tally.add(f"{name}_gain", found[1])
 
 
 def _tally_dlib(
     tally: Tally, source: Source, driver: Driver, results: list[Image], read: tuple[list[int], Float],
     meters: SecondOpinions,
 ) -> None:  # fmt: skip
-    """``read``: rows of the frames with a face, and their landmarks."""
+    """Measure with dlib. ``read``: numbers of the frames with a face, and their landmarks."""
     seen, landmarks = read
     if meters.points is not None:
         ours = meters.points.openings([results[i] for i in seen], landmarks)
         theirs = meters.points.openings([driver.images[i] for i in seen], driver.landmarks[seen])
         for column, name in enumerate(("dlib_lips", "dlib_lids")):
-            _tally_following(tally, name, theirs[:, column], ours[:, column])
+            tally.add_following(name, theirs[:, column], ours[:, column])
     if meters.identity is not None:
         own = meters.identity.embed(source.image, source.landmarks)
         for number in range(0, len(seen), 6):

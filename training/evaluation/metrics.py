@@ -1,4 +1,4 @@
-"""Measures, each with its unit and source."""
+"""Measures of motion and pictures, each with its unit and source."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _MIN_SPREAD = {
     "dlib_lips": 0.02,
     "dlib_lids": 0.02,
 }
-"""A driver that moves less than this (standard deviation; angles in radians, gaze in eye widths) says nothing about
-following."""
+"""Smallest standard deviation of a driver's curve that is measured; angles in radians, gaze in eye
+widths."""
 _LIVE_SPREAD = 0.03
-"""Standard deviation from which on a blendshape counts as live."""
+"""Smallest standard deviation of a blendshape that counts as live."""
 _GAZE = [_NAMES.index(n) for n in _NAMES if n.startswith("eyeLook")]
 _EYES = ((33, 133, 468), (362, 263, 473))
 """Corners from left to right in the picture, and the iris."""
 
 
 def expression_groups(blendshapes: Float) -> dict[str, Float]:
-    """Blendshapes ``[T, 52]`` to one curve ``[T]`` per group."""
+    """Reduce blendshapes ``[T, 52]`` to one curve ``[T]`` per group."""
     return {
         name: blendshapes[:, [_NAMES.index(n) for n in members]].mean(axis=1)
         for name, members in GROUPS.items()
@@ -47,7 +47,8 @@ def expression_groups(blendshapes: Float) -> dict[str, Float]:
 
 
 def expression_curves(driver: Float, result: Float) -> dict[str, tuple[Float, Float]]:
-    """Blendshapes ``[T, 52]`` of both to a curve ``[T]`` of each per group, pucker included."""
+    """Reduce driver's and result's blendshapes ``[T, 52]`` to a pair of curves ``[T]`` per group,
+    pucker included."""
     groups = GROUPS | {"pucker": ("mouthPucker",)}
     return {name: (_mean_of(driver, members), _mean_of(result, members)) for name, members in groups.items()}
 
@@ -58,7 +59,8 @@ def _mean_of(blendshapes: Float, members: tuple[str, ...]) -> Float:
 
 
 def gaze_curves(driver: Float, result: Float) -> dict[str, tuple[Float, Float]]:
-    """Position of the irises between the eyes' corners, x and y, eye widths; landmarks ``[T, 478, 3]`` of both."""
+    """Compute the irises' position between the eyes' corners, x and y, in eye widths, for landmarks
+    ``[T, 478, 3]`` of both."""
     theirs, ours = _gaze(driver), _gaze(result)
     return {"gaze_x": (theirs[:, 0], ours[:, 0]), "gaze_y": (theirs[:, 1], ours[:, 1])}
 
@@ -77,7 +79,8 @@ def _gaze(landmarks: Float) -> Float:
 
 
 def follow_all(driver: Float, result: Float) -> tuple[float, float, float]:
-    """Correlation and gain of all live blendshapes but gaze, weighted by the driver's spread, and the weight.
+    """Correlation and gain of all live blendshapes but gaze, weighted by the driver's spread, and
+    the weight.
 
     ``driver``, ``result``: ``[T, 52]``.
     """
@@ -96,18 +99,19 @@ def follow_all(driver: Float, result: Float) -> tuple[float, float, float]:
 
 
 def blendshape_distance(result: Float, driver: Float) -> float:
-    """Sum of the absolute differences of two faces' blendshapes ``[T, 52]``, mean over frames."""
+    """Sum of absolute differences of two faces' blendshapes ``[T, 52]``, mean over frames."""
     return float(np.abs(result - driver).sum(axis=1).mean())
 
 
 def jitter(landmarks: Float) -> float:
-    """Mean second difference of landmarks ``[T, 478, 3]`` in x and y over the eyes' distance: what trembles."""
+    """Mean second difference of landmarks ``[T, 478, 3]`` in x and y, over the eyes' distance."""
     eyes = np.linalg.norm(landmarks[:, 33, :2] - landmarks[:, 263, :2], axis=1).mean()
     return float(np.abs(np.diff(landmarks[..., :2], n=2, axis=0)).mean() / max(float(eyes), 1e-6))
 
 
 def follow(name: str, driver: Float, result: Float) -> tuple[float, float] | None:
-    """Pearson correlation and gain (regression slope of result on driver); None for a driver that is still."""
+    """Pearson correlation and gain (regression slope of result on driver); None for a driver that
+    is still."""
     spread = float(driver.std())
     if spread < _MIN_SPREAD[name]:
         return None
@@ -116,12 +120,13 @@ def follow(name: str, driver: Float, result: Float) -> tuple[float, float] | Non
 
 
 def cosine(a: Float, b: Float) -> float:
-    """Cosine of two vectors: 1 for the same direction (CSIM is that of two faces' embeddings)."""
+    """Cosine of two vectors. CSIM is the cosine of two faces' embeddings."""
     return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
 
 
 def frechet(a: Float, b: Float) -> float:
-    """Frechet distance of the Gaussians of two sets of features ``[N, D]`` (Heusel et al., NeurIPS 2017, section 3)."""
+    """Frechet distance of the Gaussians of two sets of features ``[N, D]`` (Heusel et al., NeurIPS
+    2017, section 3)."""
     means, spreads = [x.mean(axis=0) for x in (a, b)], [np.cov(x.astype(np.float64).T) for x in (a, b)]
     # trace of sqrt(A B): its eigenvalues are those of the symmetric sqrt(A) B sqrt(A)
     values, vectors = np.linalg.eigh(spreads[0])
@@ -132,7 +137,7 @@ def frechet(a: Float, b: Float) -> float:
 
 
 def psnr(image: Image, target: Image) -> float:
-    """Peak signal to noise ratio, dB."""
+    """Peak signal-to-noise ratio, dB."""
     error = float(((image.astype(np.float32) - target.astype(np.float32)) ** 2).mean())
     return 10 * float(np.log10(255**2 / max(error, 1e-6)))
 
@@ -161,6 +166,7 @@ def sharpness(image: Image, landmarks: Float) -> float:
 
 
 def landmark_error(result: Float, target: Float) -> float:
-    """Mean distance of landmarks ``[478, 3]`` in pixels, x and y, over the distance between the outer eye corners."""
+    """Mean distance of landmarks ``[478, 3]`` in pixels, x and y, over the distance between the
+    outer eye corners."""
     eyes = float(np.linalg.norm(target[33, :2] - target[263, :2]))
     return float(np.linalg.norm(result[:, :2] - target[:, :2], axis=1).mean()) / max(eyes, 1e-3)

@@ -1,4 +1,7 @@
-"""Distances by MobileNetV2's features, under their own names: they are neither LPIPS nor FID."""
+"""Distances between MobileNetV2's features.
+
+They are neither LPIPS nor FID, so they have names of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,36 @@ import torch
 
 from mimicam.engine.types import Float, Image
 from mimicam.training.evaluation import metrics
-from mimicam.training.perceptual import MobileNetDistance
+from mimicam.training.losses.perceptual import MobileNetDistance
 
 
 class PictureFeatures:
-    """Of pictures uint8 ``[S, S, 3]``, RGB; see `training.perceptual`."""
+    """Features of pictures uint8 ``[S, S, 3]``, RGB; see `training.losses.perceptual`."""
 
     def __init__(self, weights: Path) -> None:
-        """Raises EngineError when the weights are missing."""
+        """Load the network.
+
+        Raises:
+            EngineError: the weights are missing.
+        """
         self._net = MobileNetDistance(weights)
         self._deep = MobileNetDistance(weights, depth=4)
 
     @torch.inference_mode()
     def distance(self, image: Image, target: Image) -> float:
-        """Of two pictures, 0 for equal ones: what LPIPS is without its learned weights, on another network."""
+        """Compute the distance of two pictures: as LPIPS without its learned weights, on another
+        network."""
         return float(self._net(_tensor(image), _tensor(target)))
 
     @torch.inference_mode()
     def embed(self, image: Image) -> Float:
-        """``[96]``: the features at a sixteenth of the size, averaged over the picture."""
+        """Compute ``[96]``: the features at a sixteenth of the size, averaged over the picture."""
         vector: Float = self._deep.maps(_tensor(image))[-1].mean((2, 3))[0].numpy()
         return vector
 
     def frechet(self, fakes: Sequence[Image], reals: Sequence[Image]) -> float:
-        """Of two sets: what FID is (Heusel et al., NeurIPS 2017), on another network's features."""
+        """Compute the distance of two sets: as FID (Heusel et al., NeurIPS 2017), on another
+        network's features."""
         return metrics.frechet(
             *(np.stack([self.embed(image) for image in images]) for images in (fakes, reals))
         )

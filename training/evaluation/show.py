@@ -1,4 +1,4 @@
-"""Figures as tables, and results as a grid of pictures."""
+"""Print figures as tables, and draw results as a grid of pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from mimicam.engine.types import Image, Mode
-from mimicam.training.evaluation.candidates import Candidate
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs
+from mimicam.training.evaluation.methods import Method
 
 
 def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
-    """One table a setting, one column a candidate; a dash where a candidate lacks the figure."""
+    """Print one table per setting, with a column per method; a dash where a method lacks the
+    figure."""
     settings = dict.fromkeys(itertools.chain.from_iterable(figures.values()))
     for setting in settings:
         table = Table("figure", *figures, title=setting)
@@ -25,8 +26,9 @@ def show(figures: dict[str, dict[str, dict[str, float]]]) -> None:
         Console().print(table)
 
 
-def draw_grid(clips: list[Clip], candidates: list[Candidate], columns: int = 6, rows: int = 4) -> Image:
-    """Per pair of people: the driver, then a row for each candidate and mode, the portrait first."""
+def draw_grid(clips: list[Clip], methods: list[Method], columns: int = 6, rows: int = 4) -> Image:
+    """Draw, per pair of people, the driver, then a row for each method and mode, the portrait
+    first."""
     lines = []
     pairs = cross_pairs(clips, len(clips) * 3)
     for portrait, driver in pairs[min(2, len(pairs) - 1) :: max(len(clips) // 2, 1)][:rows]:
@@ -34,15 +36,15 @@ def draw_grid(clips: list[Clip], candidates: list[Candidate], columns: int = 6, 
         picks = np.linspace(0, len(driver.images) - 1, columns).astype(int)
         blank = np.full_like(portrait.images[at], 40)
         lines.append(np.concatenate([blank, *(driver.images[i] for i in picks)], axis=1))
-        for candidate in candidates:
-            for mode in candidate.modes:
-                line = _line(portrait, at, driver, picks, candidate, mode)
+        for method in methods:
+            for mode in method.modes:
+                line = _line(portrait, at, driver, picks, method, mode)
                 lines.append(np.concatenate([portrait.images[at], *line], axis=1))
     return np.concatenate(lines, axis=0)
 
 
 def _line(
-    portrait: Clip, at: int, driver: Clip, picks: np.ndarray, candidate: Candidate, mode: Mode
+    portrait: Clip, at: int, driver: Clip, picks: np.ndarray, method: Method, mode: Mode
 ) -> list[Image]:
     picture, own = portrait.images[at], portrait.motions[at]
-    return [candidate.generate(picture, own, driver.images[i], driver.motions[i], mode) for i in picks]
+    return [method.generate(picture, own, driver.images[i], driver.motions[i], mode) for i in picks]

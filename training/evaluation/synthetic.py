@@ -1,7 +1,9 @@
-"""Error against exact truth: rendered heads with two expressions by two poses (``mimicam synthesize``).
+"""Error against exact truth: rendered heads with two expressions by two poses
+(``mimicam data render``).
 
-The portrait is the first picture, the driver the fourth, in which both expression and pose differ. Each mode has one
-right answer: the second picture for expression only, the third for pose only, the fourth for both.
+The portrait is the first picture, the driver the fourth, in which both expression and pose differ.
+Each mode has one right answer: the second picture for expression only, the third for pose only, the
+fourth for both.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import CropBox, Face, Float, Image, Mode
 from mimicam.training.evaluation import metrics
-from mimicam.training.evaluation.candidates import Generate
 from mimicam.training.evaluation.evaluate import Tally, read_results
+from mimicam.training.evaluation.methods import Generate
 
 TRUTH = {Mode.EXP: 1, Mode.POSE: 2, Mode.BOTH: 3}
 _DRIVER = 3
@@ -26,26 +28,27 @@ _DRIVER = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Quadruple:
-    """One head as the tracker sees it."""
+    """One rendered head, read by the tracker."""
 
     images: list[Image]
-    """Source, expression, pose, both."""
+    """Four pictures: source, expression, pose, both."""
     faces: list[Face]
-    """Pixels."""
+    """Landmarks in pixels."""
 
 
 def load_quadruples(file: Path, count: int) -> tuple[list[Quadruple], int]:
-    """The first ``count`` heads of an npz; also how many were left out because the tracker misses one of the four.
+    """Load the first ``count`` heads of an npz; also return how many were left out because the
+    tracker misses a picture.
 
     Raises:
         EngineError: the file is missing, or holds no quadruples.
     """
     if not file.is_file():
-        raise EngineError(f"{file} does not exist: render it with 'mimicam synthesize --out {file}'")
+        raise EngineError(f"{file} does not exist: render it with 'mimicam data render --out {file}'")
     with np.load(file) as data:
         images: np.ndarray = data["images"] if "images" in data else np.empty(0, np.uint8)
     if images.ndim != 5 or images.shape[1] != 4:
-        raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam synthesize'")
+        raise EngineError(f"{file} holds no rendered quadruples: make it with 'mimicam data render'")
     tracker = FaceTracker()
     found = []
     for four in images[:count]:
@@ -61,7 +64,8 @@ def _read(tracker: FaceTracker, image: Image) -> Face | None:
 
 
 def evaluate_synthetic(quadruples: list[Quadruple], generate: Generate, mode: Mode) -> dict[str, float]:
-    """L1 (0..1) over the true face and over the picture, and the landmark error, against the rendered answer."""
+    """Compare with the rendered truth: L1 (0..1) over the face and over the picture, and landmark
+    error."""
     tally = Tally()
     for four in quadruples:
         size = four.images[0].shape[0]
@@ -82,7 +86,7 @@ def evaluate_synthetic(quadruples: list[Quadruple], generate: Generate, mode: Mo
 
 
 def face_region(landmarks_px: Float, size: int) -> np.ndarray:
-    """bool ``[size, size]``: inside the convex hull of the landmarks."""
+    """Mask the convex hull of the landmarks, bool ``[size, size]``."""
     mask = np.zeros((size, size), np.uint8)
     hull = cv2.convexHull(landmarks_px[:, :2].round().astype(np.int32))
     cv2.fillConvexPoly(mask, hull, (1,))

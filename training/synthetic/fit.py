@@ -1,9 +1,10 @@
-"""Fit the face model to the landmarks of a portrait: pose, identity and expression together.
+"""Fit the head model to the landmarks of a portrait: pose, identity and expression together.
 
-A pinhole at a fixed distance looks at the head; its focal length, the head's rotation and place, the identity and the
-expression are found by damped Gauss-Newton on the reprojected landmarks, with a normal prior on the identity and one
-around the tracker's blendshapes on the expression. What is left is small and is carried by a smooth warp in the picture
-(`training.synthetic.rerender`). Space: head as in `training.synthetic.model`; pixels count from the first pixel's centre.
+The camera is a pinhole at a fixed distance. Its focal length, the head's rotation and position,
+identity and expression are found by damped Gauss-Newton on the reprojected landmarks. Identity has
+a normal prior, expression one around the tracker's blendshapes. The small remainder is corrected by
+a smooth warp in the picture (`training.synthetic.rerender`). Space: head, as in
+`training.synthetic.model`; pixel (0, 0) is the centre of the first pixel.
 """
 
 from __future__ import annotations
@@ -16,41 +17,43 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.training.synthetic.marks import SKIN_MARKS, LandmarkMap
+from mimicam.training.synthetic.landmark_map import SKIN_MARKS, LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
 from mimicam.training.synthetic.scene import CROP_FROM_HEAD, FACE_CENTRE
 
 DISTANCE_CM = 90.0
-"""From the camera to the face: what the crop tells about it is less than the identity modes can imitate."""
+"""Distance from camera to face, cm. It is fixed: the identity modes can imitate its effect on a
+crop."""
 _ROUNDS = 15
 _FREE = 1e-6
 _UNFITTED = ("PupilDilate", "eyeLook", "jawForward", "cheekPuff")
-"""Shapes that landmarks of one picture do not determine."""
+"""Prefixes of shapes that the landmarks of one picture do not determine."""
 _EXPRESSION_STRAY = 0.4
-"""Standard deviation of a shape's weight about the tracker's blendshape, whose scale is the tracker's own."""
+"""Standard deviation of a shape's weight around the tracker's blendshape, which has a scale of its
+own."""
 _IDENTITY_STRAY = 1.0
 _LOWEST, _HIGHEST = -0.2, 1.5
-"""Of a shape's weight: what the identity modes lack, shapes used backwards may say."""
+"""Bounds of a shape's weight. Negative weights make up for what the identity modes lack."""
 _BOUND_ROUNDS = 12
 _NOISE_FLOOR = 0.004
-"""Of the picture's side: no landmark is trusted beyond a pixel."""
+"""Smallest noise of a landmark, in picture sides: about a pixel at 256."""
 _START_FOCAL = 2 * DISTANCE_CM * 0.55 / 17.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """How head points come to the picture."""
+    """Projection from head space to the picture."""
 
     rotation: Float
     """``[3, 3]`` in the model's axes, about FACE_CENTRE."""
     shift_cm: Float
     """``[2]`` right and up."""
     focal: float
-    """In half picture sides."""
+    """Focal length in half picture sides."""
     size_px: int
 
     def place(self, points: Float) -> Float:
-        """``[n, 3]``: pixel x, y and the distance from the camera, cm."""
+        """Project points to ``[n, 3]``: pixel x, y and the distance from the camera, cm."""
         turned = (points - FACE_CENTRE) @ self.rotation.T
         depth = DISTANCE_CM - turned[:, 2]
         half = self.size_px / 2
@@ -60,18 +63,18 @@ class Camera:
 
     @cached_property
     def angles_deg(self) -> tuple[float, float]:
-        """Yaw and pitch, signs as in ``HeadPose.angles_rad``."""
+        """Return yaw and pitch, signs as in ``HeadPose.angles_rad``."""
         nose = self.rotation[:, 2]
         return float(np.rad2deg(np.arctan2(nose[0], nose[2]))), float(np.rad2deg(np.arcsin(-nose[1])))
 
     def crop_rotation(self) -> Float:
-        """``[3, 3]`` in the axes of ``engine.types.HeadPose``."""
+        """Return ``[3, 3]`` in the axes of ``engine.types.HeadPose``."""
         return np.asarray(CROP_FROM_HEAD @ self.rotation @ CROP_FROM_HEAD)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A portrait explained."""
+    """The head model fitted to a portrait."""
 
     camera: Camera
     identity: Float
@@ -79,18 +82,19 @@ class Fit:
     neutral: Float
     """``[V, 3]``"""
     expression: Float
-    """``[57]`` applied weights: they multiply the model's shapes as they are."""
+    """``[57]`` weights that multiply the model's shapes directly."""
     strays_px: Float
     """``[468, 2]``: tracked landmark minus the fitted one."""
 
     @property
     def residual_px(self) -> float:
-        """Root mean square stray."""
+        """Root mean square of the strays, pixels."""
         return float(np.sqrt((self.strays_px**2).sum(1).mean()))
 
 
 def blendshape_prior(model: FaceModel, blendshapes: Float) -> Float:
-    """The model's weights ``[57]`` that the tracker's ``[52]`` name; ``browInnerUp`` holds for both sides."""
+    """Convert the tracker's ``[52]`` blendshapes to the model's weights ``[57]``; ``browInnerUp``
+    counts for both sides."""
     value = dict(zip(BLENDSHAPE_NAMES, map(float, blendshapes), strict=True))
     out = np.zeros(len(model.expression_names))
     for i, name in enumerate(model.expression_names):
@@ -101,7 +105,7 @@ def blendshape_prior(model: FaceModel, blendshapes: Float) -> Float:
 
 
 class Fitter:
-    """Fits portraits; what depends on the model alone is worked out once."""
+    """Fits portraits; computes what depends on the model only once."""
 
     def __init__(self, model: FaceModel, marks: LandmarkMap) -> None:
         self._model, self._marks = model, marks
@@ -112,14 +116,15 @@ class Fitter:
         self._shapes = self._at_marks(model.expression_shapes[self._fitted])
 
     def _at_marks(self, basis: Float) -> Float:
-        """``[M, V * 3]`` to ``[M, 468, 3]``."""
+        """Interpolate a basis ``[M, V * 3]`` at the landmarks, ``[M, 468, 3]``."""
         return np.stack([self._marks.points(b.reshape(-1, 3)) for b in basis]).astype(np.float64)
 
     def __call__(self, landmarks_px: Float, blendshapes: Float, size_px: int) -> Fit:
         """Fit one portrait.
 
         Args:
-            landmarks_px: ``[468 or more, 2 or more]`` the tracker's, (0, 0) at the first pixel's centre.
+            landmarks_px: ``[468 or more, 2 or more]`` the tracker's, (0, 0) at the first pixel's
+                centre.
             blendshapes: ``[52]`` the tracker's.
             size_px: the picture's side.
 
@@ -129,6 +134,7 @@ class Fitter:
         target = landmarks_px[:SKIN_MARKS, :2].astype(np.float64)
         if not np.isfinite(target).all() or np.ptp(target[:, 0]) < 0.05 * size_px:
             raise EngineError("the portrait's landmarks are no face: give a picture in which one is seen")
+        # To half picture sides, y up, as the pinhole projects.
         wanted = np.stack([target[:, 0] + 0.5, size_px - 0.5 - target[:, 1]], 1) * (2 / size_px) - 1
         prior = blendshape_prior(self._model, blendshapes)[self._fitted]
         state = _State.start(wanted, len(self._modes), prior)
@@ -142,6 +148,7 @@ class Fitter:
         weight = np.repeat(self._certainty, 2)
         a, b = jacobian * weight[:, None], (wanted - projected).ravel() * weight
         modes, shapes = len(self._modes), len(self._shapes)
+        # Pose and focal length are nearly free; identity and expression are pulled to their priors.
         ridge = np.repeat([_FREE, 1 / _IDENTITY_STRAY**2, 1 / _EXPRESSION_STRAY**2], [6, modes, shapes])
         home = np.concatenate([np.zeros(6), -state.identity, prior - state.expression])
         unbounded = np.full(6 + modes, np.inf)
@@ -184,7 +191,7 @@ class _State:
 
     @classmethod
     def start(cls, wanted: Float, modes: int, prior: Float) -> _State:
-        """Upright and frontal, of the landmarks' size, in their middle."""
+        """Start upright and frontal, with the landmarks' size and centre."""
         focal = _START_FOCAL * float(np.ptp(wanted[:, 1]))
         return cls(
             rotation=np.eye(3),
@@ -195,6 +202,7 @@ class _State:
         )
 
     def moved(self, step: Float, modes: int) -> _State:
+        # Limited steps: the first ones, from a frontal start, could overshoot.
         turn = cv2.Rodrigues(np.clip(step[:3], -0.4, 0.4))[0]
         return _State(
             rotation=turn @ self.rotation,
@@ -206,7 +214,8 @@ class _State:
 
 
 def _bounded(matrix: Float, vector: Float, lowest: Float, highest: Float) -> Float:
-    """Solve ``matrix @ x = vector`` with x in bounds: what leaves them is put on its bound, the others solve on."""
+    """Solve ``matrix @ x = vector`` with x in bounds: values outside are fixed at their bound, and
+    the others solved again."""
     out = np.zeros_like(vector)
     free = np.ones(len(vector), bool)
     for _ in range(_BOUND_ROUNDS):
@@ -216,18 +225,21 @@ def _bounded(matrix: Float, vector: Float, lowest: Float, highest: Float) -> Flo
         out = np.clip(out, lowest, highest)
         if inside.all():
             break
-        free &= inside
+        free &= inside  # a value on its bound stays there
     return out
 
 
 def _project(state: _State, points: Float, basis: Float) -> tuple[Float, Float]:
-    """Places ``[468, 2]`` in half sides, y up, and their derivatives ``[936, 6 + M]``."""
+    """Project to ``[468, 2]`` in half sides, y up, and their derivatives ``[936, 6 + M]``."""
     turned = points @ state.rotation.T
     depth = DISTANCE_CM - turned[:, 2]
     over = turned[:, :2] + state.shift
+    # Pinhole projection; its derivative by depth gives the second term of `flat`.
     at = state.focal * over / depth[:, None]
     x, y, z = turned.T
     zero = np.zeros_like(x)
+    # Columns of the Jacobian: three rotations (cross products), two shifts, the focal length, then
+    # the basis.
     spins = np.stack([np.stack([zero, -z, y], 1), np.stack([z, zero, -x], 1), np.stack([-y, x, zero], 1)])
     moves = np.concatenate([spins, basis @ state.rotation.T])
     flat = (state.focal * moves[..., :2] + at * moves[..., 2:]) / depth[:, None]

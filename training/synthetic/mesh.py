@@ -1,4 +1,5 @@
-"""The model's triangles as the rasteriser wants them: one vertex per (vertex, uv), parts as index ranges."""
+"""The model's triangles in the form of the rasteriser: one vertex per (vertex, uv), and index
+ranges per part."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ PARTS = {
     "eyes": ("M_ScleraLeft", "M_ScleraRight"),
     "lashes": ("M_EyeLashes",),
 }
-"""What is drawn. The irises lie behind the scleras' front, so they are painted on the scleras; the fluid,
-blend and occlusion sheets need transparency that a 256-pixel picture does not show."""
+"""Materials of each part that is drawn.
+
+The irises lie behind the front of the scleras, so they are painted on these. The fluid, blend and
+occlusion sheets need transparency, which a 256-pixel picture does not show."""
 
 HEAD_CENTRE = np.array([0.0, 4.5, 0.0], np.float32)
-"""Head space, cm: from here the hairline is described by direction."""
+"""Point, head space, cm, from which the hairline is described by direction."""
 
 _HAIRLINE = np.array(
     [
@@ -37,7 +40,8 @@ _HAIRLINE = np.array(
     ],
     float,
 )
-"""Azimuth from the front and elevation of the hairline, degrees; read off the rendered template."""
+"""Azimuth from the front and elevation of the hairline, degrees; measured on the rendered
+template."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +61,13 @@ def build_mesh(model: FaceModel) -> RenderMesh:
     drawn = [(part, model.material_triangles(name)) for part, names in PARTS.items() for name in names]
     faces = np.concatenate([t for _, t in drawn])
     material = np.repeat(model.triangle_material[faces], 3)
+    # A vertex is split where it has several texture positions or materials.
     keys = np.stack([model.triangles[faces].ravel(), model.triangle_uv[faces].ravel(), material], 1)
     unique, corner = np.unique(keys, axis=0, return_inverse=True)
     corners = corner.reshape(-1, 3).astype(np.int32)
     part_of = np.concatenate([np.full(len(t), i) for i, (_, t) in enumerate(drawn)])
     names = [part for part, _ in drawn]
+    # Only triangles that lie wholly below the clothes go.
     hidden = _under_clothes(model.neutral[unique[:, 0]])[corners].all(1)
     corners, part_of = corners[~hidden], part_of[~hidden]
     indices = {p: corners[np.isin(part_of, [i for i, n in enumerate(names) if n == p])] for p in PARTS}
@@ -85,14 +91,16 @@ def _eye_centres(model: FaceModel) -> Float:
 
 
 def _under_clothes(rest: Float) -> Float:
-    """The model's own shoulders: the clothes' surface stands for them, and they would poke through it."""
+    """Find the model's own shoulders, which would poke through the clothes that replace them."""
     shoulder = (rest[:, 1] < -9.6) & (np.hypot(rest[:, 0], rest[:, 2] + 2.8) > 7.6) & (np.abs(rest[:, 0]) > 5)
     chest = (rest[:, 1] < -14.0) & (rest[:, 2] > 4.4)
     return np.asarray(shoulder | chest)
 
 
 def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
-    """Along the lid and from root (0) to tip (1): the tip is the row farther from the eyeball."""
+    """Coordinates along the lid, and from root (0) to tip (1): the tip is the row farther from the
+    eyeball."""
+    # Lashes are 12 separate strips in a 2 by 6 texture atlas.
     sheet = (uv[:, 0] > 0.5).astype(int) * 6 + np.clip((uv[:, 1] * 6).astype(int), 0, 5)
     distance = np.linalg.norm(rest[:, None] - eyes[None], axis=2).min(1)
     out = np.empty_like(uv)
@@ -101,6 +109,7 @@ def _lash_coordinates(rest: Float, uv: Float, eyes: Float) -> Float:
         low, high = uv[mine].min(0), uv[mine].max(0)
         out[mine] = (uv[mine] - low) / (high - low)
         t = out[mine, 1]
+        # Some strips are stored upside down.
         if distance[mine][t > 0.5].mean() < distance[mine][t <= 0.5].mean():
             out[mine, 1] = 1 - t
     return out
@@ -113,7 +122,8 @@ def hairline_elevation(azimuth: Float) -> Float:
 
 
 def above_hairline(offsets: Float) -> Float:
-    """Angle above the hairline (rad, negative below) of offsets ``[..., 3]`` from the head's centre."""
+    """Angle above the hairline (rad, negative below) of offsets ``[..., 3]`` from the head's
+    centre."""
     azimuth = np.arctan2(offsets[..., 0], offsets[..., 2])
     elevation = np.arctan2(offsets[..., 1], np.hypot(offsets[..., 0], offsets[..., 2]))
     return (elevation - hairline_elevation(azimuth)).astype(np.float32)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mimicam.engine.errors import EngineError
 
 Float: TypeAlias = npt.NDArray[np.floating[Any]]
-"""float32 wherever it is kept or uploaded; sampling and set-up may be float64."""
+"""float32 where it is stored or uploaded; sampling and set-up may be float64."""
 Int: TypeAlias = npt.NDArray[np.int32]
 
 MODEL_VARIABLE = "MIMICAM_ICT_MODEL"
@@ -27,15 +27,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = REPOSITORY.parent / "shared" / "data" / "ict_face_model.npz"
 Pairs = tuple[tuple[int, int], ...]
 _LID_PAIRS: dict[str, Pairs] = {"L": ((43, 47), (44, 46)), "R": ((37, 41), (38, 40))}
-"""iBUG landmarks of upper and lower lid, one above the other."""
+"""Pairs of iBUG landmarks on upper and lower lid."""
 _LID_OVERLAP = 1.07
 _SINK_CM = 0.35
-"""Closed lids are linear shapes that do not know the cornea: on some people the eye would stand through them."""
+"""Depth, cm, that eyes are moved back under closed lids. The lids' linear shapes ignore the cornea,
+so on some people the eye would stick out through them."""
 EYE_MATERIALS = ("M_ScleraLeft", "M_ScleraRight")
 
 
 def find_model(path: Path | None = None) -> Path:
-    """Return the model's file: ``path``, else $MIMICAM_ICT_MODEL, else ../shared/data beside the repository.
+    """Return the model's file: ``path``, else $MIMICAM_ICT_MODEL, else ../shared/data beside the
+    repository.
 
     Raises:
         EngineError: none of them is there.
@@ -64,7 +66,7 @@ class FaceModel:
     triangle_uv: Int
     """``[T, 3]`` indices into ``uv``."""
     uv: Float
-    """``[U, 2]``; the whole part is the material's tile."""
+    """``[U, 2]``; the integer part is the material's tile."""
     triangle_material: npt.NDArray[np.uint8]
     """``[T]`` indices into ``materials``."""
     materials: tuple[str, ...]
@@ -73,7 +75,11 @@ class FaceModel:
 
     @classmethod
     def load(cls, path: Path | None = None) -> FaceModel:
-        """Read the npz. Raises EngineError when it is missing or is another file."""
+        """Read the npz.
+
+        Raises:
+            EngineError: it is missing, or another file.
+        """
         file = find_model(path)
         with np.load(file, allow_pickle=False) as npz:
             missing = {"vertices", "identity", "expression", "landmarks68"} - set(npz.files)
@@ -99,11 +105,12 @@ class FaceModel:
 
     @cached_property
     def expression_index(self) -> dict[str, int]:
-        """Name of a shape to its place."""
+        """Return the index of each shape by its name."""
         return {name: i for i, name in enumerate(self.expression_names)}
 
     def weights(self, **named: float) -> Float:
-        """Expression weights ``[57]`` from names; ``eyeBlink=1`` sets both sides of a two-sided shape."""
+        """Make expression weights ``[57]`` from names; ``eyeBlink=1`` sets both sides of a
+        two-sided shape."""
         out = np.zeros(len(self.expression_names), np.float32)
         for name, value in named.items():
             sides = [name] if name in self.expression_index else [f"{name}_L", f"{name}_R"]
@@ -112,7 +119,7 @@ class FaceModel:
         return out
 
     def identity(self, coefficients: Float) -> Float:
-        """Neutral face ``[V, 3]`` of a person with these ``[60]`` coefficients."""
+        """Compute the neutral face ``[V, 3]`` of a person with these ``[60]`` coefficients."""
         return self.neutral + (coefficients @ self.identity_modes).reshape(-1, 3)
 
     def express(self, neutral: Float, weights: Float, gaze_rad: Float) -> Float:
@@ -121,9 +128,11 @@ class FaceModel:
         Args:
             neutral: ``[V, 3]`` from ``identity``.
             weights: ``[57]``, 0..1.
-            gaze_rad: ``[2]``, yaw to the subject's left and pitch up, of both eyes, in the head's frame.
+            gaze_rad: ``[2]``, yaw to the subject's left and pitch up, of both eyes, in the head's
+                frame.
         """
         applied = weights.copy()
+        # Weight 1 of a blink closes every person's lids, see `lid_travel`.
         for side, factor in zip("LR", self.lid_travel(neutral), strict=True):
             applied[self.expression_index[f"eyeBlink_{side}"]] *= factor
         active = np.flatnonzero(applied)
@@ -131,16 +140,19 @@ class FaceModel:
         for vertices, side in zip(self.eye_vertices, "LR", strict=True):
             ball = neutral[vertices]
             centre = eyeball_centre(ball)
+            # Eyeballs turn about their own centres; no shape moves them.
             shaped[vertices] = (ball - centre) @ gaze_rotation(gaze_rad).T + centre
             closed = float(weights[self.expression_index[f"eyeBlink_{side}"]])
+            # Eases in with the blink: steep at first, flat when closed.
             shaped[vertices, 2] -= _SINK_CM * closed * (2 - closed)
         return shaped
 
     def lid_travel(self, neutral: Float) -> tuple[float, float]:
-        """How much of the blink shapes closes this person's left and right eye.
+        """Return the factors on the blink shapes that close this person's left and right eye.
 
-        The shapes move every lid by the template's opening; on 12 of 14 people drawn from the modes that leaves a
-        slit. The weight 1 shall mean closed, so it is scaled by opening over travel at the middle of the lids.
+        The shapes move every lid by the template's opening; on 12 of 14 people drawn from the modes
+        that leaves a slit. A weight of 1 must mean closed, so it is scaled by opening over travel
+        at the middle of the lids.
         """
         left, right = (self._lid_travel(neutral, pairs, f"eyeBlink_{s}") for s, pairs in _LID_PAIRS.items())
         return left, right
@@ -154,21 +166,22 @@ class FaceModel:
 
     @cached_property
     def eye_vertices(self) -> tuple[Int, Int]:
-        """Vertex indices of the left and the right eyeball."""
+        """Return the vertex indices of the left and the right eyeball."""
         left, right = (self.material_vertices(name) for name in EYE_MATERIALS)
         return left, right
 
     def material_triangles(self, name: str) -> Int:
-        """``[n]`` indices of a material's triangles."""
+        """Return the indices ``[n]`` of a material's triangles."""
         return np.flatnonzero(self.triangle_material == self.materials.index(name)).astype(np.int32)
 
     def material_vertices(self, name: str) -> Int:
-        """Sorted vertex indices of a material."""
+        """Return the sorted vertex indices of a material."""
         return np.unique(self.triangles[self.material_triangles(name)])
 
 
 def eyeball_centre(ball: Float) -> Float:
-    """Centre ``[3]`` of an eyeball's ``[n, 3]`` vertices: the cornea bulges forward, so z is taken from behind."""
+    """Compute the centre ``[3]`` of an eyeball's vertices ``[n, 3]``: the cornea bulges, so z is
+    measured from behind."""
     low, high = ball.min(0), ball.max(0)
     centre = (low + high) / 2
     centre[2] = low[2] + (high[1] - low[1] + high[0] - low[0]) / 4
@@ -176,7 +189,7 @@ def eyeball_centre(ball: Float) -> Float:
 
 
 def gaze_rotation(gaze_rad: Float) -> Float:
-    """Rotation ``[3, 3]`` that turns +z to yaw (towards +x) and pitch (towards +y)."""
+    """Compute the rotation ``[3, 3]`` of +z to yaw (towards +x) and pitch (towards +y)."""
     (cy, sy), (cp, sp) = ((np.cos(a), np.sin(a)) for a in gaze_rad)
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
@@ -195,6 +208,8 @@ class NormalPlan:
     @classmethod
     def build(cls, triangles: Int) -> NormalPlan:
         """Sort the corners of ``[T, 3]`` triangles by vertex."""
+        # All corners sorted by vertex: a vertex's triangles become one slice, and reduceat sums
+        # them.
         corners = triangles.T.reshape(-1)
         by_vertex = np.argsort(corners, kind="stable")
         touched, starts = np.unique(corners[by_vertex], return_index=True)
@@ -206,13 +221,15 @@ class NormalPlan:
         )
 
     def normals(self, vertices: Float) -> Float:
-        """Area-weighted unit normals ``[V, 3]``; zero where no triangle touches a vertex."""
+        """Compute area-weighted unit normals ``[V, 3]``; zero where no triangle touches a
+        vertex."""
         a, b, c = (vertices[self.triangles[:, i]] for i in range(3))
         u, v = b - a, c - a
         cross = np.empty_like(u)
         for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
             cross[:, i] = u[:, j] * v[:, k] - u[:, k] * v[:, j]
         sums = np.add.reduceat(cross[self.order], self.starts, axis=0)
+        # The constant guards triangles without area.
         sums /= np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None] + np.float32(1e-12)
         out = np.zeros_like(vertices)
         out[self.touched] = sums

@@ -1,7 +1,8 @@
-"""Render quadruples into files: parts while it runs, so that it resumes; one npz at the end if asked for.
+"""Render quadruples into files: into parts, so that a run resumes, and optionally into one npz at
+the end.
 
-Every part holds PART quadruples as the arrays of ``quadruple.FIELDS`` with a leading axis. The finished npz
-holds them all, plus ``expression_names``, ``seed`` and ``order``.
+Every part holds PART quadruples as the arrays of ``quadruple.FIELDS`` with a leading axis. The
+finished npz holds them all, plus ``expression_names``, ``seed`` and ``order``.
 """
 
 from __future__ import annotations
@@ -21,38 +22,39 @@ from mimicam.training.synthetic.quadruple import FIELDS, ORDER, Generator
 
 PART = 25
 VERSION = 1
-"""Raise it when the same seed gives other pictures: parts of another version are refused."""
+"""Version of the pictures. Raise it when the same seed gives other ones: parts of another version
+are refused."""
 Arrays = dict[str, npt.NDArray[Any]]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be rendered."""
+    """Quadruples to render, and where to."""
 
     count: int
     seed: int
     size_px: int
     folder: Path
-    """Where the parts lie."""
+    """Folder of the parts."""
 
     def parts(self) -> Iterator[tuple[Path, range]]:
-        """File and quadruple numbers of each part."""
+        """Yield file and quadruple numbers of each part."""
         for start in range(0, self.count, PART):
             yield self.folder / f"part-{start // PART:05d}.npz", range(start, min(start + PART, self.count))
 
     def stamp(self) -> npt.NDArray[np.int64]:
-        """Version, seed and size; a part with another stamp belongs to another job."""
+        """Return version, seed and size: a part with another stamp belongs to another job."""
         return np.array([VERSION, self.seed, self.size_px], np.int64)
 
 
 def parts_folder(out: Path) -> Path:
-    """The folder of parts behind an output: itself, or beside the npz."""
+    """Return the folder of an output's parts: itself, or beside the npz."""
     return out.with_name(out.name + ".parts") if out.suffix == ".npz" else out
 
 
 def render_parts(job: Job, make: Callable[[], Generator], progress: Progress) -> int:
-    """Render the parts that are missing; returns how many quadruples were rendered now.
+    """Render the parts that are missing; return the number of quadruples that were rendered now.
 
     Raises:
         EngineError: the folder holds parts of another seed, size or version.
@@ -81,14 +83,14 @@ def _is_done(path: Path, numbers: range, job: Job) -> bool:
 
 
 def _write_part(path: Path, job: Job, quadruples: list[Any]) -> None:
-    """Complete or absent: a part is written beside its place and moved there."""
+    """Write a part; it is complete or absent."""
     arrays: dict[str, Any] = {name: np.stack([getattr(q, name) for q in quadruples]) for name in FIELDS}
     with write_atomically(path) as half_done, half_done.open("wb") as file:
         np.savez(file, stamp=job.stamp(), **arrays)
 
 
 def merge(job: Job, out: Path, constants: Arrays) -> None:
-    """Write all parts as one uncompressed npz, a part at a time, so that memory holds one part."""
+    """Write all parts as one uncompressed npz; memory holds one part at a time."""
     constants = {"seed": np.asarray(job.seed), "order": np.array(ORDER), **constants}
     with (
         write_atomically(out) as half_done,
@@ -111,13 +113,14 @@ def _stream(archive: zipfile.ZipFile, name: str, job: Job) -> None:
             with np.load(path) as part:
                 array = part[name]
             if number == 0:
+                # An npy header of the whole array, then the parts' bytes one after another.
                 header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False}
                 np.lib.format.write_array_header_1_0(file, {**header, "shape": (job.count, *array.shape[1:])})
             file.write(np.ascontiguousarray(array).tobytes())
 
 
 def is_finished(out: Path, job: Job) -> bool:
-    """Whether ``out`` already holds this job, by seed, count and size."""
+    """Tell whether ``out`` already holds this job, by seed, count and size."""
     if not out.is_file():
         return False
     with np.load(out) as done:

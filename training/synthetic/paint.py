@@ -1,4 +1,7 @@
-"""What is painted on the skin: masks over the face's texture tile. Pictures are ``[S, S]``, row 0 = v 0."""
+"""Masks over the face's texture tile, for what is painted on the skin.
+
+Pictures are ``[S, S]``, row 0 = v 0.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,21 @@ NOISE_SIZE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class BrowShape:
-    """How a person's brows look."""
+    """Shape of a person's brows."""
 
     thickness: float = 1.0
     density: float = 1.0
     arch: float = 0.0
-    """Lifts the middle, in parts of the brow's length."""
+    """Lift of the middle, in lengths of the brow."""
     length: float = 1.0
     drop: float = 27.0
-    """Texture pixels below the model's brow landmarks. Measured with the face tracker on eight people: at 4 a
-    neutral face reads as browInnerUp 0.67, at 28 as 0.16, and only there browDown registers (0.31)."""
+    """Distance below the model's brow landmarks, texture pixels. Measured with the face tracker on
+    eight people: at 4 a neutral face has browInnerUp 0.67, at 28 it has 0.16. Only at 28 does the
+    tracker see browDown (0.31)."""
 
 
 def landmark_uv(model: FaceModel) -> Float:
-    """Texture positions ``[68, 2]`` of the landmarks, in pixels of the tile."""
+    """Return the texture positions ``[68, 2]`` of the landmarks, in pixels of the tile."""
     faces = model.material_triangles("M_Face")
     place = dict(
         zip(model.triangles[faces].ravel().tolist(), model.triangle_uv[faces].ravel().tolist(), strict=True)
@@ -39,17 +43,18 @@ def landmark_uv(model: FaceModel) -> Float:
 
 
 def face_map(marks: Float) -> Image:
-    """``[S, S, 4]``: lips, beard region, redness, shade around the eyes."""
+    """Draw ``[S, S, 4]``: lips, beard region, redness, shade around the eyes."""
     channels = [_lips(marks), _beard(marks), _redness(marks), _eye_shade(marks)]
     return np.stack(channels, 2)
 
 
 def _spline(points: Float, closed_loop: bool, samples: int = 12) -> Float:
-    """Catmull-Rom through ``[n, 2]`` points."""
+    """Interpolate ``[n, 2]`` points by Catmull-Rom splines."""
     if closed_loop:
         p = np.concatenate([points[-1:], points, points[:2]])
     else:
         p = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
+    # Each segment from p[1] to p[2] needs its two outer neighbours.
     t = np.linspace(0, 1, samples, endpoint=False)[:, None]
     a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
@@ -86,6 +91,7 @@ def _beard(marks: Float) -> Image:
         np.float32,
     )
     mask = _polygon(outline, 14.0).astype(np.float32)
+    # v grows upwards: no beard further than 110 texture pixels below the chin.
     mask[: int(marks[8, 1]) - 110] = 0
     mask = cv2.GaussianBlur(mask, (0, 0), 12)
     return np.asarray((mask * (1 - _lips(marks) / 255.0)).astype(np.uint8))
@@ -105,7 +111,7 @@ def _eye_shade(marks: Float) -> Image:
 
 
 def brow_map(marks: Float, shape: BrowShape, rng: np.random.Generator) -> Image:
-    """Opacity ``[S, S]`` of both brows, painted hair by hair."""
+    """Draw the opacity ``[S, S]`` of both brows, hair by hair."""
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for points, sign in ((marks[17:22][::-1], -1.0), (marks[22:27], 1.0)):
         _paint_brow(mask, _spline(points.astype(np.float32), False, 16), sign, shape, rng)
@@ -113,8 +119,12 @@ def brow_map(marks: Float, shape: BrowShape, rng: np.random.Generator) -> Image:
 
 
 def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: np.random.Generator) -> None:
-    """One brow from its inner end outwards. Hairs rise at the inner end and lie along the curve outside."""
+    """Draw one brow from its inner end outwards.
+
+    Hairs rise at the inner end and lie along the curve outside.
+    """
     count = int(330 * shape.density)
+    # Position along the brow; hairs are densest near the inner third.
     t = rng.triangular(-0.14, 0.3, shape.length, count)
     half = (
         shape.thickness
@@ -126,8 +136,10 @@ def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: n
     across = rng.uniform(-1, 1, count) * half
     at = np.clip(t, 0, 1) * (len(curve) - 1)
     spine = np.stack([np.interp(at, np.arange(len(curve)), curve[:, i]) for i in range(2)], 1)
+    # Hairs before the first landmark continue the brow's line inwards.
     spine[:, 0] += sign * np.minimum(t, 0) * 110
     spine[:, 1] += across - shape.drop + shape.arch * 60 * np.sin(np.clip(t, 0, 1) * np.pi)
+    # From nearly upright at the inner end to along the curve at the outer end.
     lean = np.deg2rad(rng.normal(62 - 70 * np.clip(t, 0, 1), 10))
     hair = np.stack([sign * np.cos(lean), np.sin(lean) - across / (half + 1e-6) * 0.35], 1)
     tips = spine + hair * rng.uniform(14, 26, count)[:, None]
@@ -136,7 +148,7 @@ def _paint_brow(mask: Image, curve: Float, sign: float, shape: BrowShape, rng: n
 
 
 def noise_texture(seed: int = 7) -> Image:
-    """Tileable noise ``[256, 256, 4]``: coarse, middle, fine, white, each spread over 0..255."""
+    """Make tileable noise ``[256, 256, 4]``: coarse, middle, fine and white, each over 0..255."""
     rng = np.random.default_rng(seed)
     white = rng.normal(size=(4, NOISE_SIZE, NOISE_SIZE)).astype(np.float32)
     layers = []
@@ -147,6 +159,7 @@ def noise_texture(seed: int = 7) -> Image:
 
 
 def _wrap_blur(plane: Float, sigma: float) -> Float:
+    # Blurring a 3 by 3 tiling wraps around, so the texture has no seams.
     wide = np.tile(plane, (3, 3))
     blurred = cv2.GaussianBlur(wide, (0, 0), sigma)
     return np.asarray(blurred[NOISE_SIZE : 2 * NOISE_SIZE, NOISE_SIZE : 2 * NOISE_SIZE])

@@ -16,7 +16,8 @@ SKIN_SRGB = np.array(
     [[244, 214, 198], [238, 203, 178], [229, 190, 160], [219, 172, 140], [200, 150, 115], [176, 125, 92],
      [148, 100, 72], [118, 78, 56], [96, 64, 47], [76, 51, 40]], float
 )  # fmt: skip
-"""From very light to very dark; drawn evenly along the row, so that no tone is rare."""
+"""Skin colours from very light to very dark. Tones are drawn evenly along the row, so that none is
+rare."""
 HAIR_SRGB = np.array(
     [[22, 18, 17], [38, 28, 22], [62, 44, 32], [92, 64, 42], [128, 92, 58], [180, 136, 88], [216, 182, 136],
      [122, 58, 32], [150, 146, 142], [208, 206, 202]], float
@@ -28,13 +29,14 @@ IRIS_SRGB = np.array(
 
 
 def linear(srgb: npt.ArrayLike) -> Colour:
-    """An sRGB colour 0..255 as the renderer's linear one (gamma 2, see shaders/common.glsl)."""
+    """Convert an sRGB colour 0..255 to the renderer's linear one (gamma 2, see
+    shaders/common.glsl)."""
     r, g, b = np.clip(np.asarray(srgb, float) / 255.0, 0, 1) ** 2
     return float(r), float(g), float(b)
 
 
 def draw_person(rng: np.random.Generator, modes: int = 60) -> Person:
-    """One person in one place; every call is another."""
+    """Draw one person with light, lens and backdrop."""
     tone = rng.uniform(0, len(SKIN_SRGB) - 1)
     hair = _hair(rng, tone)
     return Person(
@@ -115,7 +117,7 @@ def _any_colour(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _light(rng: np.random.Generator) -> Light:
-    """From flat studio light to one hard lamp, cold or warm."""
+    """Draw a light, from flat studio light to one hard lamp, cold or warm."""
     side, height = rng.normal(0, 0.65), rng.normal(0.42, 0.3)
     level = rng.uniform(0.7, 1.1)
     key = level * rng.uniform(0.35, 0.95)
@@ -149,7 +151,7 @@ def _between(table: npt.NDArray[np.float64], place: float) -> npt.NDArray[np.flo
 
 
 def backdrop(rng: np.random.Generator, size: int = 256) -> Image:
-    """A wall, a gradient, or blurred shapes, with noise: ``[size, size, 3]``."""
+    """Draw a wall, a gradient, or blurred shapes, with noise: ``[size, size, 3]``."""
     kind = rng.random()
     first, second = _any_colour(rng), _any_colour(rng)
     angle, ramp = rng.uniform(0, 2 * np.pi), np.linspace(-1, 1, 64)

@@ -1,8 +1,8 @@
-"""Pictures of one real portrait with several expressions: itself first, then itself re-rendered.
+"""Re-render one real portrait with several expressions.
 
-The pose, the person and everything beside the face are the same in all of them, exactly. What was re-rendered has the
-portrait's own skin but painted teeth and stretched lids, so as a pair for training the re-rendered picture is best the
-source and the portrait the target.
+Pose, person and everything outside the face are exactly equal in all pictures. Re-renderings have
+the portrait's own skin, but painted teeth and stretched lids. So in a training pair the
+re-rendering is the source, and the portrait the target.
 """
 
 from __future__ import annotations
@@ -16,54 +16,56 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import Face
 from mimicam.training.synthetic.fit import Fit, Fitter
-from mimicam.training.synthetic.interior import EYELIDS, INNER_LIPS
-from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.landmark_map import LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
+from mimicam.training.synthetic.mouth_eye_interior import EYELIDS, INNER_LIPS
 from mimicam.training.synthetic.rerender import Rerendered, Rerenderer
 from mimicam.training.synthetic.sample import ExpressionSampler
 
 Image = npt.NDArray[np.uint8]
 MOST_RESIDUAL = 0.012
-"""Root mean square stray of a fit that is trusted, as a part of the face's width (1.3 pixels of 110)."""
+"""Largest root mean square stray of an accepted fit, in widths of the face (1.3 pixels of 110)."""
 MOST_TURN_DEG = (32.0, 28.0)
-"""Yaw and pitch: beyond, too much of the face is hidden."""
+"""Largest yaw and pitch, degrees: beyond, too much of the face is hidden."""
 LEAST_FACE = 0.28
-"""Width of the landmarks in picture sides."""
+"""Smallest width of the landmarks, in picture sides."""
 MOST_MISS = 0.014
-"""How far tracked landmarks of lips, lids and brows may lie from where the rendering put them, on average, in sides."""
+"""Largest mean distance of tracked landmarks of lips, lids and brows from their rendered positions,
+in picture sides."""
 LEAST_FOLLOW = 0.5
-"""Least share of the asked-for motion of lips and lids that the tracker must see, where anything was to move."""
+"""Smallest share of the requested motion of lips and lids that the tracker must find, if anything
+should move."""
 _MOVED = 0.006
 _SHUT = 0.5
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)
 CHECKED = np.array(sorted({*INNER_LIPS, *EYELIDS[0], *EYELIDS[1], *_BROWS}))
 _UPPER = ("brow", "eye", "cheekRaiser", "cheekSquint", "noseSneer")
 _UNSEEN = ("PupilDilate", "eyeLook")
-"""The eyes of the portrait keep their gaze."""
+"""Prefixes of shapes that are not drawn: the portrait's eyes keep their gaze."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One accepted re-rendering."""
+    """A re-rendering that the tracker confirms."""
 
     image: Image
     expression: Float
-    """``[57]`` applied weights."""
+    """``[57]``: weights of the model's shapes."""
     miss: float
-    """Mean distance of the tracked landmarks from the asked-for ones, picture sides."""
+    """Mean distance of the tracked landmarks from the requested ones, picture sides."""
     painted: float
     """Share of the picture that was painted, not fetched from the portrait."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PortraitSet:
-    """A portrait and what was made of it."""
+    """A portrait and its re-renderings."""
 
     portrait: Image
     fit: Fit
     variants: tuple[Variant, ...]
     refused: int
-    """Re-renderings in which the tracker did not find what was asked for."""
+    """Number of re-renderings in which the tracker did not find the requested landmarks."""
 
 
 class PortraitStudio:
@@ -79,10 +81,12 @@ class PortraitStudio:
         self._unseen = np.array([n.startswith(_UNSEEN) for n in names])
 
     def __call__(self, portrait: Image, rng: np.random.Generator, count: int) -> PortraitSet:
-        """``count`` expressions of a portrait ``[size, size, 3]``, those that the tracker confirms.
+        """Draw ``count`` expressions of a portrait ``[size, size, 3]``, and keep those that the
+        tracker confirms.
 
         Raises:
-            EngineError: no face, or one that is too small, turned too far, or that the model does not fit.
+            EngineError: there is no face, or it is too small, turned too far, or not fitted by the
+                model.
         """
         fit = self.enter(portrait)
         kept: list[Variant] = []
@@ -93,7 +97,10 @@ class PortraitStudio:
         return PortraitSet(portrait=portrait, fit=fit, variants=tuple(kept), refused=count - len(kept))
 
     def enter(self, portrait: Image) -> Fit:
-        """Find, fit and take the face of a portrait. Raises EngineError as ``__call__``."""
+        """Find and fit the face of a portrait, and keep it for `draw`.
+
+        Raises EngineError as ``__call__``.
+        """
         if portrait.shape != (self._size, self._size, 3):
             raise EngineError(
                 f"portraits of {self._size}x{self._size} pixels are wanted, got {portrait.shape[:2]}"
@@ -101,6 +108,7 @@ class PortraitStudio:
         face = self._look(portrait)
         if face is None:
             raise EngineError("no face is seen: give a portrait in which one is")
+        # From pixel corners to pixel centres.
         marks = face.landmarks - np.array([0.5, 0.5, 0.0], np.float32)
         fit = self._fitter(marks, face.blendshapes, self._size)
         _check(fit, marks)
@@ -109,17 +117,19 @@ class PortraitStudio:
         return fit
 
     def draw(self, expression: Float) -> Rerendered:
-        """The entered portrait with applied weights ``[57]``."""
+        """Draw the entered portrait with weights ``[57]``."""
         return self._rerender.draw(expression)
 
     def expression(self, fit: Fit, kind: int, rng: np.random.Generator) -> Float:
-        """Applied weights of a drawn expression.
+        """Draw the weights of an expression of a kind.
 
-        Kinds, repeating: 0 at rest with closed lips, 1 anything, 2 another mouth under the same eyes and brows,
-        3 the other state of the lids with another mouth. Closed eyes of a portrait open in kinds 0, 1 and 3.
+        Kinds repeat: 0 is rest with closed lips; 1 is anything. 2 is another mouth with the same
+        eyes and brows; 3 is another mouth with the lids in the other state. A portrait's closed
+        eyes open in kinds 0, 1 and 3.
         """
         travel = self._model.lid_travel(fit.neutral)
         blink = [self._model.expression_index[f"eyeBlink_{s}"] for s in "LR"]
+        # Relative to what closes this person's lids, which differs from 1.
         shut = bool((fit.expression[blink] / travel).mean() > _SHUT)
         drawn = self._sampler.draw(rng).weights
         kind %= 4
@@ -151,7 +161,9 @@ class PortraitStudio:
         found = face.landmarks[CHECKED, :2] - np.float32(0.5)
         asked, before = made.landmarks_px[CHECKED], self._seen[CHECKED]
         miss = float(np.linalg.norm(found - asked, axis=1).mean()) / self._size
+        # Project the motion that was found on the one that was requested: 1 is all of it.
         wanted, got = (asked - before).ravel(), (found - before).ravel()
+        # Without a clear request the ratio below would only measure noise.
         moved = float(np.abs(wanted).max()) > 2 * _MOVED * self._size
         follow = float(wanted @ got / (wanted @ wanted + 1e-9))
         if miss > MOST_MISS or (moved and follow < LEAST_FOLLOW):

@@ -1,13 +1,12 @@
-"""Rasterise a person: moderngl over EGL, Mesa's llvmpipe where there is no GPU.
+"""Rasterise a person with moderngl over EGL; without a GPU Mesa's llvmpipe runs it.
 
-llvmpipe compiles the shaders to vector code for the CPU; a picture of 256x256 takes
-some milliseconds on one core, less than filling 50,000 triangles from numpy or OpenCV would.
+llvmpipe compiles the shaders to vector code for the CPU. A picture of 256x256 takes a few
+milliseconds on one core, less than filling 50,000 triangles with numpy or OpenCV would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -26,8 +25,9 @@ from mimicam.training.synthetic.surfaces import BODY_GRID, HAIR_GRID, HairRig, g
 Image = npt.NDArray[np.uint8]
 SHADERS = Path(__file__).parent / "shaders"
 SUPERSAMPLE = 2
-"""Side of the block that becomes one pixel. On llvmpipe four samples a pixel by MSAA cost 2.4 times a plain
-picture of the same size (50 against 21 ms), 2x2 supersampling 1.7 times, and it smooths the shading as well."""
+"""Side of the block of samples that is averaged to one pixel. Measured on llvmpipe: MSAA with four
+samples takes 2.4 times as long as a plain picture (50 against 21 ms). 2x2 supersampling takes 1.7
+times as long, and smooths the shading too."""
 SHADOW_SIZE = 256
 _SHADOW_REACH_CM = 24.0
 _HAIR_SHELLS = 2
@@ -45,7 +45,11 @@ _BEND = {"head": (-16.5, -8.5), "hair": (-17.0, -6.0), "body": (1e5, 2e5)}
 
 
 def create_context() -> Any:
-    """A GL context without a window. Raises EngineError when the machine has none."""
+    """Make a GL context without a window.
+
+    Raises:
+        EngineError: the machine has none.
+    """
     try:
         import moderngl
     except ImportError as error:
@@ -61,7 +65,8 @@ R = TypeVar("R")
 
 
 def _in_context(method: Callable[Concatenate[Renderer, P], R]) -> Callable[Concatenate[Renderer, P], R]:
-    """GL calls reach the thread's current context: make it this renderer's, whoever drew before."""
+    """Make the renderer's GL context current during a method: GL calls always go to the thread's
+    current context."""
 
     @wraps(method)
     def call(self: Renderer, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -72,7 +77,8 @@ def _in_context(method: Callable[Concatenate[Renderer, P], R]) -> Callable[Conca
 
 
 class Renderer:
-    """Draws one person at a time: ``enter`` a person, ``express`` a face, then ``draw`` any number of poses."""
+    """Draws one person at a time: ``enter`` a person, ``express`` a face, then ``draw`` any number
+    of poses."""
 
     def __init__(self, model: FaceModel, size_px: int = 256, context: Any = None) -> None:
         self.model = model
@@ -94,7 +100,7 @@ class Renderer:
 
     @_in_context
     def enter(self, person: Person) -> None:
-        """Upload what stays the same for a person: hair, clothes, paint, light, backdrop."""
+        """Upload what does not change for a person: hair, clothes, paint, light, backdrop."""
         self._person = person
         self._neutral = self.model.identity(person.identity)
         if person.hair.shape is not None:
@@ -110,11 +116,12 @@ class Renderer:
 
     @_in_context
     def express(self, weights: Float, gaze_rad: Float) -> Float:
-        """Put an expression on the person; returns the head's vertices ``[V, 3]``, cm."""
+        """Put an expression on the person; return the head's vertices ``[V, 3]``, cm."""
         vertices = self.model.express(self._neutral, weights, gaze_rad)
         dynamic = np.concatenate([vertices, self._plan.normals(vertices)], 1)
         self._dynamic.write(dynamic[self._mesh.source].tobytes())
         index = self.model.expression_index
+        # Light falls into the mouth by its real opening: mouthClose covers an open jaw.
         opening = weights[index["jawOpen"]] - 0.8 * weights[index["mouthClose"]]
         assert self._person is not None, "enter a person first"
         dilate = 1.0 + 0.35 * float(weights[index["PupilDilate_L"]])
@@ -124,7 +131,7 @@ class Renderer:
 
     @_in_context
     def draw(self, pose: Pose) -> Image:
-        """The picture ``[S, S, 3]``, RGB."""
+        """Draw the picture ``[S, S, 3]``, RGB."""
         assert self._person is not None, "enter a person first"
         self._place(pose)
         self._cast_shadows()
@@ -136,7 +143,8 @@ class Renderer:
 
     @_in_context
     def parts(self, pose: Pose) -> Image:
-        """For tests: ``[2 S, 2 S]``, the part seen at each sample: 0 backdrop, 1 skin, 2 eyes, 3 mouth."""
+        """Draw the part seen at each sample, ``[2 S, 2 S]``: 0 backdrop, 1 skin, 2 eyes, 3
+        mouth."""
         self._place(pose)
         self._target.use()
         self._gl.enable_only(self._gl.DEPTH_TEST | self._gl.CULL_FACE)
@@ -148,7 +156,8 @@ class Renderer:
         seen = np.frombuffer(self._target.read(components=3), np.uint8).reshape(side, side, 3)
         return seen[::-1, :, 0].copy()
 
-    # -- drawing ------------------------------------------------------------------------------------------
+    # -- drawing
+    # ------------------------------------------------------------------------------------------
 
     def _place(self, pose: Pose) -> None:
         assert self._person is not None
@@ -176,6 +185,7 @@ class Renderer:
     def _paint(self) -> None:
         assert self._person is not None
         self._canvas.use()
+        # Colours in the atlas have gamma 2, hence the square root.
         self._gl.clear(*np.sqrt(self._person.skin.colour), 0.0)
         self._gl.enable_only(0)
         self._paint_array.render(mode=self._gl.TRIANGLE_STRIP, vertices=4)
@@ -198,6 +208,7 @@ class Renderer:
         for part in ("skin", "eyes", "mouth"):
             self._arrays[part].render()
         self._gl.enable_only(self._gl.DEPTH_TEST | self._gl.BLEND)
+        # Lashes are blended last and hide nothing.
         self._target.depth_mask = False
         self._arrays["lashes"].render()
         self._target.depth_mask = True
@@ -207,7 +218,8 @@ class Renderer:
         large = np.frombuffer(self._target.read(components=3), np.uint8).reshape(side, side, 3)[::-1]
         return np.asarray(cv2.resize(large, (self.size_px,) * 2, interpolation=cv2.INTER_AREA))
 
-    # -- set-up -------------------------------------------------------------------------------------------
+    # -- set-up
+    # -------------------------------------------------------------------------------------------
 
     def _make_programs(self) -> None:
         names: dict[str, tuple[tuple[str, ...], str]]
@@ -317,7 +329,7 @@ class Renderer:
         self._backdrop.write(np.ascontiguousarray(picture[::-1]).tobytes(), alignment=1)
 
     def _set(self, **uniforms: Any) -> None:
-        """Write a uniform to every program that has it; matrices go column by column."""
+        """Write a uniform to every program that has it; matrices are written column by column."""
         for name, value in uniforms.items():
             matrix = (
                 value.T.astype(np.float32).tobytes()
@@ -330,14 +342,6 @@ class Renderer:
                         program[name].write(matrix)
                     else:
                         program[name].value = value
-
-    @contextmanager
-    def opened(self) -> Iterator[Renderer]:
-        """Release the context afterwards."""
-        try:
-            yield self
-        finally:
-            self._gl.release()
 
 
 def _unit(direction: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -365,7 +369,8 @@ def _person_uniforms(person: Person) -> dict[str, Any]:
 
 
 def _light_from_camera(direction: Float, distance_cm: float) -> Float:
-    """Orthographic ``[4, 4]`` along the key light, centred on the face."""
+    """Compute the orthographic projection ``[4, 4]`` along the key light, centred on the face."""
+    # Orthonormal axes with z along the light.
     z = direction / np.linalg.norm(direction)
     x = np.cross([0.0, 1.0, 0.0], z)
     x /= np.linalg.norm(x)

@@ -1,9 +1,10 @@
-"""Re-render a fitted portrait over itself with another expression, its own picture as the texture.
+"""Re-render a fitted portrait over itself with another expression, with its own picture as texture.
 
-Every sample of the new picture asks the rasteriser which surface it shows and where the portrait shows that surface.
-Skin is fetched from there. Teeth, tongue and eyes are fetched where the portrait shows them, painted where it does not.
-Beside the face the motion of its border fades to nothing, and from there on the portrait's pixels are kept as they are.
-Pixels count from the first pixel's centre. Shape letters: V = vertices, K = 468 landmarks, S = samples a side.
+For every sample of the new picture, the rasteriser finds the surface that it shows, and where the
+portrait shows it. Skin is taken from there. Teeth, tongue and eyes are taken from the portrait
+where it shows them, otherwise painted. Outside the face the motion of its border fades out; beyond
+that the portrait's pixels are unchanged. Pixel (0, 0) is the centre of the first pixel. Shape
+letters: V = vertices, K = 468 landmarks, S = samples per side.
 """
 
 from __future__ import annotations
@@ -14,28 +15,37 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.training.synthetic.correspondence import (
+    EYES,
+    FINE,
+    MOUTH,
+    SKIN,
+    Correspondence,
+    CorrespondenceRasteriser,
+)
 from mimicam.training.synthetic.fit import Fit
-from mimicam.training.synthetic.hidden import Neighbours, visible, with_ring
-from mimicam.training.synthetic.interior import Openings, paint_eyes, paint_mouth
-from mimicam.training.synthetic.marks import LandmarkMap
+from mimicam.training.synthetic.landmark_map import LandmarkMap
+from mimicam.training.synthetic.lip_lid_closure import Spread, seal
 from mimicam.training.synthetic.mesh import RenderMesh, build_mesh
 from mimicam.training.synthetic.model import FaceModel, Float, NormalPlan
-from mimicam.training.synthetic.places import EYES, FINE, MOUTH, SKIN, PlaceRasteriser, Places
-from mimicam.training.synthetic.sealing import Spread, seal
+from mimicam.training.synthetic.mouth_eye_interior import Openings, paint_eyes, paint_mouth
+from mimicam.training.synthetic.occluded_skin import Neighbours, visible, with_ring
 
 Image = npt.NDArray[np.uint8]
 _REACH_PX = 32.0
-"""At 256 pixels: so far beside the face its motion fades to nothing."""
+"""Distance outside the face, pixels at 256, over which its motion fades out."""
 _LIMIT_PX = 40.0
-"""At 256 pixels: beyond this distance from the landmarks' hull the portrait is kept to the bit."""
+"""Distance from the landmarks' hull, pixels at 256, from which on the portrait is bit-identical."""
 _STILL_PX = 0.03
 _SINK_CM = 0.6
-"""More than `training.synthetic.model` needs: the lids of a fitted face meet less exactly."""
+"""Depth, cm, of eyes under closed lids. Larger than in `training.synthetic.model`: fitted lids meet
+less exactly."""
 _CHIN = (-8.1, 10.5)
 _JAW_RISE = 0.42
-"""The template's jawline from the side: height and depth of the chin, and how it rises towards the ear."""
+"""The template's jawline from the side: height and depth of the chin, cm, and its slope towards the
+ear."""
 _FRONT_CM = -1.0
-"""Rest depth in front of which hidden skin may come to light."""
+"""Depth on the template, cm, in front of which hidden skin may be uncovered."""
 _LIGHT = np.array([0.25, 0.45, 0.86])
 
 
@@ -46,9 +56,10 @@ class Rerendered:
     image: Image
     """``[size, size, 3]`` RGB."""
     landmarks_px: Float
-    """``[468, 2]`` where the tracker's landmarks must be found."""
+    """``[468, 2]``: where the tracker must find its landmarks."""
     painted: float
-    """Share of the picture that the portrait does not show and that was painted: teeth, tongue, eyes."""
+    """Share of the picture that the portrait does not show and that was painted: teeth, tongue,
+    eyes."""
 
 
 class Rerenderer:
@@ -57,7 +68,7 @@ class Rerenderer:
     def __init__(self, model: FaceModel, marks: LandmarkMap, size_px: int = 256) -> None:
         self._model, self._marks, self._size = model, marks, size_px
         mesh = _face_only(build_mesh(model), model)
-        self._rasterise = PlaceRasteriser(mesh, size_px)
+        self._rasterise = CorrespondenceRasteriser(mesh, size_px)
         self._normals = NormalPlan.build(model.triangles)
         faces = model.material_triangles("M_Face")
         self._skin = model.triangles[faces]
@@ -67,14 +78,15 @@ class Rerenderer:
         self._spread = Spread.build(model, marks, np.unique(mesh.source))
 
     def enter(self, portrait: Image, fit: Fit, landmarks_px: Float) -> None:
-        """Take a portrait ``[size, size, 3]``, its fit, and the tracker's ``[468 or more, 2 or more]`` landmarks."""
+        """Set the portrait ``[size, size, 3]``, its fit, and the tracker's landmarks
+        ``[468 or more, 2 or more]``."""
         self._portrait, self._fit = portrait, fit
         self._correction = self._spread.smooth(fit.strays_px)
         self._openings = Openings.read(portrait, landmarks_px)
         self._base = self._uncovered(self._place(fit.expression, np.zeros_like(fit.strays_px)))
 
     def draw(self, expression: Float) -> Rerendered:
-        """The portrait with applied weights ``[57]``."""
+        """Draw the portrait with weights ``[57]``."""
         sealing = seal(self._fit, self._model, self._marks, expression)
         places = self._place(expression, sealing)
         vertices = self._vertices(expression)
@@ -84,10 +96,12 @@ class Rerenderer:
         return Rerendered(image=image, landmarks_px=marks.astype(np.float32), painted=painted)
 
     def _uncovered(self, places: Float) -> Float:
-        """``[V, 2]``: the portrait's pixel of each vertex; hidden skin lies between the visible skin around it."""
+        """Compute the portrait's pixel of each vertex, ``[V, 2]``; hidden skin lies between the
+        visible skin around it."""
         seen = self._rasterise(places, places[:, :2], places[:, 2])
         normals = self._normals.normals(self._vertices(self._fit.expression)) @ self._fit.camera.rotation.T
         inside = with_ring(self._skin, self._may_hide & self._openings.within(places[:, :2]))
+        # Vertices that the portrait hides, or that lie in an opening of lips or lids.
         free = self._may_hide & (inside | ~visible(places, normals, seen))
         return Neighbours.of(self._skin, free).relax(places[:, :2])
 
@@ -97,13 +111,14 @@ class Rerenderer:
         return np.asarray(self._fit.neutral + moved)
 
     def _place(self, expression: Float, sealing_K2: Float) -> Float:
-        """``[V, 3]`` pixel x, y and distance."""
+        """Project the vertices to ``[V, 3]``: pixel x, y and distance."""
         places = self._fit.camera.place(self._vertices(expression))
+        # What the fit missed, spread smoothly, and the closing of lips and lids, spread locally.
         places[:, :2] += self._correction + self._spread.local(sealing_K2)
         return places
 
     def _sunk(self, places: Float, expression: Float) -> Float:
-        """Closed lids are linear shapes that do not know the cornea: the eyes step back."""
+        """Move eyes back under closed lids, whose linear shapes ignore the cornea."""
         out = places.copy()
         travel = self._model.lid_travel(self._fit.neutral)
         for vertices, side, most in zip(self._model.eye_vertices, "LR", travel, strict=True):
@@ -117,14 +132,15 @@ class Rerenderer:
         return np.asarray(0.45 + 0.55 * np.clip(normals @ light, 0, 1))
 
     def _limit(self, marks_K2: Float) -> Float:
-        """``[S, S]``: 1 on the face, in the portrait or here, 0 from a fixed distance on."""
+        """Mask ``[S, S]``: 1 on the face before or after, falling to 0 at a fixed distance."""
+        # Hull of the face before and after: neither may be cut off.
         both = np.concatenate([self._marks.points(self._base), marks_K2]).astype(np.float32)
         hull = ((cv2.convexHull(both) + 0.5) * FINE).round().astype(np.int32)
         beside = np.ones((self._size * FINE,) * 2, np.uint8)
         cv2.fillConvexPoly(beside, hull, 0)
         return _fade(beside, _LIMIT_PX * FINE * self._size / 256)
 
-    def _compose(self, seen: Places, limit: Float) -> tuple[Image, float]:
+    def _compose(self, seen: Correspondence, limit: Float) -> tuple[Image, float]:
         flow, moved = self._flow(seen, limit)
         grid = _grid(self._size)
         source = (grid + flow).astype(np.float32)
@@ -142,14 +158,17 @@ class Rerenderer:
                 fine[mask], fetched = paint(seen, mask, self._openings)
                 painted += float((1 - fetched).sum()) / mask.size
         drawn = cv2.resize(fine, (self._size,) * 2, interpolation=cv2.INTER_AREA)
+        # Where nothing moves the portrait's own pixels stay, bit by bit.
         share = cv2.resize(moved, (self._size,) * 2, interpolation=cv2.INTER_AREA)[..., None]
         mixed = self._portrait * (1 - share) + drawn * share
         return np.clip(mixed + 0.5, 0, 255).astype(np.uint8), painted
 
-    def _flow(self, seen: Places, limit: Float) -> tuple[Float, Float]:
-        """From a sample to the portrait's pixel, ``[S, S, 2]``, and where anything moves ``[S, S]`` in 0..1."""
+    def _flow(self, seen: Correspondence, limit: Float) -> tuple[Float, Float]:
+        """Compute the flow to the portrait's pixels, ``[S, S, 2]``, and a mask of what moves,
+        ``[S, S]`` in 0..1."""
         skin = seen.part == SKIN
         inner = (seen.part == EYES) | (seen.part == MOUTH)
+        # Only skin moves by texture; eyes and mouth are painted over it below.
         flow: Float = np.where(skin[..., None], seen.portrait - _grid(self._size), 0).astype(np.float32)
         flow = _extended(flow, skin, self._size) * limit[..., None]
         moving = (np.hypot(flow[..., 0], flow[..., 1]) > _STILL_PX) | inner
@@ -158,8 +177,11 @@ class Rerenderer:
 
 
 def _face_only(mesh: RenderMesh, model: FaceModel) -> RenderMesh:
-    """Without neck and back of the head: a real chin ends some pixels off the model's, and a neck that kept still
-    would show it twice. What lies beside the face follows its border instead."""
+    """Remove neck and back of the head from the mesh.
+
+    A real chin ends some pixels off the model's, and a neck that stays still would show it twice.
+    The surroundings of the face follow its border instead.
+    """
     rest = mesh.attributes[:, :3]
     jaw = _CHIN[0] + _JAW_RISE * (_CHIN[1] - rest[:, 2])
     face = (mesh.attributes[:, 5] == model.materials.index("M_Face")) & (rest[:, 1] > jaw)
@@ -168,18 +190,23 @@ def _face_only(mesh: RenderMesh, model: FaceModel) -> RenderMesh:
 
 
 def _grid(size_px: int) -> Float:
-    """Pixel coordinates ``[S, S, 2]`` of the samples."""
+    """Make the pixel coordinates ``[S, S, 2]`` of the samples."""
     along = (np.arange(size_px * FINE, dtype=np.float32) + 0.5) / FINE - 0.5
     return np.stack(np.meshgrid(along, along), 2)
 
 
 def _extended(flow: Float, known: npt.NDArray[np.bool_], size_px: int) -> Float:
-    """Carry the motion of the face's border outwards, smoothly, and let it fade. Worked out at the picture's size."""
+    """Extend the motion of the face's border outwards, smoothly, and fade it out.
+
+    Computed at the picture's size.
+    """
     unit = size_px / 256
+    # Normalised convolution: blur flow times mask and the mask, then divide.
     weighted = np.concatenate([flow, np.ones_like(flow[..., :1])], 2) * known[..., None]
     base = cv2.resize(weighted.astype(np.float32), (size_px,) * 2, interpolation=cv2.INTER_AREA)
     filled = base[..., 2] > 0.5
     out: Float = base[..., :2] / np.maximum(base[..., 2:], 1e-6) * filled[..., None]
+    # Fill from near to far: each wider blur fills only what the narrower ones have not reached.
     for sigma in (1.5, 4.0, 10.0, 24.0):
         blurred = _blur(base, sigma * unit, max(1, int(sigma * unit / 3)))
         take = ~filled & (blurred[..., 2] > 0.02)
@@ -192,13 +219,13 @@ def _extended(flow: Float, known: npt.NDArray[np.bool_], size_px: int) -> Float:
 
 
 def _fade(beside: npt.NDArray[np.uint8], reach: float) -> Float:
-    """1 where ``beside`` is 0, falling smoothly to 0 at a distance of ``reach`` samples."""
+    """Return 1 where ``beside`` is 0, falling smoothly to 0 at a distance of ``reach`` samples."""
     t = np.clip(1 - cv2.distanceTransform(beside, cv2.DIST_L2, 3) / reach, 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def _blur(values: Float, sigma: float, shrink: int) -> Float:
-    """Gaussian, on a smaller picture where the blur allows it."""
+    """Blur by a Gaussian, on a smaller picture where sigma allows it."""
     side = values.shape[0]
     small = cv2.resize(values, (side // shrink,) * 2, interpolation=cv2.INTER_AREA) if shrink > 1 else values
     small = cv2.GaussianBlur(small, (0, 0), sigma / shrink)

@@ -1,7 +1,7 @@
-"""Draw people, expressions, gaze and poses the way they occur, from a numpy generator.
+"""Draw plausible expressions, gaze and poses from a numpy generator.
 
-Expressions are built from layers that move together on real faces: a viseme while talking, a mood that
-engages mouth, cheeks and brows at once, brows, lids (with full closure in blinks), and gaze, which the lids follow.
+Expressions are sums of layers that move together on real faces: a viseme while talking; a mood of
+mouth, cheeks and brows; brows; lids, which close fully in blinks; and gaze, which the lids follow.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ MOODS: dict[str, Weights] = {
 
 SIDEWAYS = ("jaw", "mouth")
 GAZE_LIMIT_RAD = (0.55, 0.42)
-"""Yaw and pitch at which the eyeLook shapes reach 1."""
+"""Yaw and pitch, rad, at which the eyeLook shapes reach 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expression:
-    """One expression."""
+    """Weights of the shapes, and gaze."""
 
     weights: Float
     """``[57]``, 0..1."""
@@ -96,7 +96,7 @@ class ExpressionSampler:
         ]
 
     def draw(self, rng: np.random.Generator) -> Expression:
-        """Any expression: about a fifth near neutral, a sixth with closed eyes."""
+        """Draw any expression: about a fifth are near neutral, a sixth have closed eyes."""
         weights = np.zeros(len(self._names), np.float32)
         if rng.random() < 0.62:
             weights += self._mouth(rng)
@@ -108,7 +108,8 @@ class ExpressionSampler:
         return self.with_eyes(weights, rng)
 
     def change(self, from_: Expression, rng: np.random.Generator) -> Expression:
-        """Another expression of the same person: mostly unrelated, at times only mouth or only eyes differ."""
+        """Draw another expression of the same person: mostly unrelated, sometimes only the mouth or
+        the eyes differ."""
         kind = rng.random()
         if kind < 0.7:
             return self.draw(rng)
@@ -125,6 +126,7 @@ class ExpressionSampler:
         self._look(out, gaze)
         self._blink(out, rng)
         out[[self._index("PupilDilate_L"), self._index("PupilDilate_R")]] = rng.beta(1.2, 3)
+        # mouthClose lifts the lips over an open jaw: without that opening it would cross them.
         out[self._index("mouthClose")] = min(out[self._index("mouthClose")], out[self._index("jawOpen")])
         return Expression(weights=np.clip(out, 0, 1).astype(np.float32), gaze_rad=gaze)
 
@@ -132,13 +134,14 @@ class ExpressionSampler:
         return self._model.expression_index[name]
 
     def _mouth(self, rng: np.random.Generator) -> Float:
-        """Two visemes blended, as between two sounds, at the stress of the moment."""
+        """Blend two visemes, as between two sounds, with a random stress."""
         first, second = (self._visemes[k] for k in rng.choice(list(self._visemes), 2))
         blend, stress = rng.random(), rng.uniform(0.35, 1.25)
         return stress * (blend * first + (1 - blend) * second)
 
     def _mood(self, rng: np.random.Generator) -> Float:
         names = list(self._moods)
+        # Smiles, grins and laughs are drawn more often than the other moods.
         odds = np.array([3.0, 2.0, 2.0] + [1.0] * (len(names) - 3))
         first, second = (self._moods[k] for k in rng.choice(names, 2, p=odds / odds.sum()))
         strength = rng.beta(1.6, 1.4)
@@ -161,7 +164,8 @@ class ExpressionSampler:
             weights[self._index("jawForward")] += 0.6 * rng.random()
 
     def _asymmetry(self, weights: Float, rng: np.random.Generator) -> None:
-        """One side moves more; on some faces a smirk or one raised brow."""
+        """Make one side move more; on some faces a smirk or one raised brow."""
+        # Faces are never symmetric: a bias for the whole face, and one per shape.
         overall = rng.normal(0, 0.06)
         smirk = rng.choice([-1, 1]) * rng.uniform(0.3, 0.9) if rng.random() < 0.12 else 0.0
         for left, right in self._twins:
@@ -172,12 +176,13 @@ class ExpressionSampler:
             weights[right] *= np.clip(1 - tilt, 0.05, 1.9)
 
     def _gaze(self, rng: np.random.Generator) -> Float:
+        # Mostly near the camera, else anywhere.
         spread = 0.07 if rng.random() < 0.55 else 0.26
         gaze = rng.normal(0, [spread, spread * 0.65])
         return np.clip(gaze, [-0.5, -0.4], [0.5, 0.3]).astype(np.float32)
 
     def _look(self, weights: Float, gaze: Float) -> None:
-        """Lids and skin around the eyes follow the eyeballs."""
+        """Make lids and the skin around the eyes follow the eyeballs."""
         yaw, pitch = gaze / np.array(GAZE_LIMIT_RAD)
         to_left, to_right, up, down = max(yaw, 0), max(-yaw, 0), max(pitch, 0), max(-pitch, 0)
         values = {
@@ -191,7 +196,10 @@ class ExpressionSampler:
             weights[self._index(name)] = value
 
     def _blink(self, weights: Float, rng: np.random.Generator) -> None:
-        """Closed in one of six, half-way in one of seven, winking now and then; a closed lid is nothing else."""
+        """Close the eyes in one of six draws, half-way in one of seven, and wink rarely.
+
+        A closed lid has no other shape.
+        """
         kind = rng.random()
         level = 1.0 if kind < 0.16 else rng.uniform(0.25, 0.95) if kind < 0.30 else rng.uniform(0, 0.12)
         sides = {"L": level, "R": np.clip(level + rng.normal(0, 0.02), 0, 1) if level < 1 else 1.0}
@@ -208,9 +216,10 @@ class ExpressionSampler:
 
 
 def draw_pose(rng: np.random.Generator, spread: float = 1.0) -> Pose:
-    """A head turned by about 14, 8 and 6 degrees (yaw, pitch, roll; one standard deviation) and moved a little."""
+    """Draw a head pose; standard deviations are about 14, 8 and 6 degrees (yaw, pitch, roll)."""
     angles = np.deg2rad(np.clip(rng.normal(0, [15, 8, 6]) * spread, [-42, -22, -20], [42, 24, 20]))
     move = np.clip(rng.normal(0, [1.3, 0.9, 2.0]) * spread, -5, 5)
+    # Shoulders follow a quarter of a turn of the head.
     lean = np.deg2rad(np.clip(rng.normal(0, [5, 2, 2]), -10, 10)) + angles * [0.25, 0.0, 0.15]
     return Pose(
         rotation=head_rotation(*angles), translation=move.astype(np.float32), torso=head_rotation(*lean)

@@ -1,4 +1,4 @@
-"""What one rendered person looks like, where the head is, and through which lens it is seen."""
+"""Description of a rendered picture: the person, the head pose and the lens."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Colour = tuple[float, float, float]
 """Linear RGB, 0..1."""
 
 PIVOT = np.array([0.0, -6.0, -2.0], np.float32)
-"""Where the head turns on the neck; head space, cm."""
+"""Point about which the head turns on the neck; head space, cm."""
 FACE_CENTRE = np.array([0.0, 1.2, 6.0], np.float32)
 """Middle between chin and upper forehead on the template; head space, cm."""
 FACE_HEIGHT_CM = 17.0
-"""Chin to upper forehead on the template, the extent that a face tracker's landmarks cover."""
+"""Distance from chin to upper forehead on the template, which a face tracker's landmarks cover."""
 CROP_FROM_HEAD = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
-"""y and z change sign between the model's axes and the engine's (x right, y down, z away)."""
+"""Change of axes: y and z have the other sign in the engine's (x right, y down, z away)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skin:
-    """Colours and marks of the skin."""
+    """Colours, make-up, beard and blemishes of the skin."""
 
     colour: Colour = (0.68, 0.44, 0.33)
     lips: Colour = (0.45, 0.16, 0.14)
@@ -45,7 +45,10 @@ class Skin:
 
 @dataclass(frozen=True, kw_only=True)
 class Eyes:
-    """Iris, white and lashes. ``iris_size`` is the sine of the iris' half angle, ``pupil`` a part of the iris."""
+    """Iris, white and lashes.
+
+    ``iris_size`` is the sine of the iris' half angle, ``pupil`` a share of the iris.
+    """
 
     iris: Colour = (0.10, 0.05, 0.02)
     sclera: Colour = (0.72, 0.69, 0.66)
@@ -56,7 +59,10 @@ class Eyes:
 
 @dataclass(frozen=True, kw_only=True)
 class Hair:
-    """``shape`` None: a shaved or bald head, ``scalp`` says how much colour the scalp has."""
+    """Hair.
+
+    ``shape`` None is a shaved or bald head; ``scalp`` is the amount of colour on the scalp.
+    """
 
     colour: Colour = (0.05, 0.03, 0.018)
     shape: HairShape | None = field(default_factory=HairShape)
@@ -68,7 +74,7 @@ class Hair:
 
 @dataclass(frozen=True, kw_only=True)
 class Clothes:
-    """The visible top."""
+    """Clothes on the visible shoulders."""
 
     colour: Colour = (0.05, 0.07, 0.14)
     second: Colour = (0.6, 0.6, 0.6)
@@ -78,7 +84,10 @@ class Clothes:
 
 @dataclass(frozen=True, kw_only=True)
 class Light:
-    """One key and one fill light from far away, and a sky-and-ground ambience. Directions point to the light."""
+    """A key and a fill light from far away, and ambient light of sky and ground.
+
+    Directions point to the light.
+    """
 
     key_direction: Colour = (0.4, 0.5, 0.76)
     key: Colour = (0.75, 0.72, 0.68)
@@ -94,10 +103,12 @@ class Lens:
 
     distance_cm: float = 90.0
     face_to_box: float = 0.55
-    """Height of the template's face as a part of the picture's side; the training clips have 0.45 to 0.65."""
+    """Height of the template's face as a share of the picture's side; training clips have 0.45 to
+    0.65."""
 
     def clip_from_camera(self) -> Float:
-        """``[4, 4]`` perspective whose square shows FACE_HEIGHT_CM / face_to_box at the face's distance."""
+        """Compute the perspective ``[4, 4]`` whose square shows FACE_HEIGHT_CM / face_to_box at the
+        face's distance."""
         focal = 2 * self.distance_cm * self.face_to_box / FACE_HEIGHT_CM
         near, far = max(self.distance_cm - 35.0, 5.0), self.distance_cm + 60.0
         out = np.zeros((4, 4), np.float32)
@@ -109,25 +120,25 @@ class Lens:
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How the head is turned and moved from rest, in the model's axes."""
+    """Rotation and translation of the head from rest, in the model's axes."""
 
     rotation: Float
     """``[3, 3]``, about PIVOT."""
     translation: Float
-    """``[3]`` cm, carried by head and shoulders alike."""
+    """``[3]`` cm, of head and shoulders alike."""
     torso: Float
     """``[3, 3]``, the shoulders' own turn about PIVOT."""
 
     def camera_from_head(self, lens: Lens) -> Float:
-        """``[4, 4]``."""
+        """Return the matrix ``[4, 4]`` of the head."""
         return _place(self.rotation, self.translation, lens)
 
     def camera_from_torso(self, lens: Lens) -> Float:
-        """``[4, 4]``."""
+        """Return the matrix ``[4, 4]`` of the shoulders."""
         return _place(self.torso, self.translation, lens)
 
     def crop_rotation(self) -> Float:
-        """``[3, 3]`` in the axes of ``engine.types.HeadPose`` (x right, y down, z away)."""
+        """Return ``[3, 3]`` in the axes of ``engine.types.HeadPose`` (x right, y down, z away)."""
         return CROP_FROM_HEAD @ self.rotation @ CROP_FROM_HEAD
 
 
@@ -140,7 +151,10 @@ def _place(rotation: Float, translation: Float, lens: Lens) -> Float:
 
 
 def head_rotation(yaw_rad: float, pitch_rad: float, roll_rad: float) -> Float:
-    """Rotation in the model's axes. Signs as in ``HeadPose.angles_rad``: nose to larger x, nose down, clockwise."""
+    """Rotation in the model's axes.
+
+    Signs as in ``HeadPose.angles_rad``: nose to larger x, nose down, clockwise.
+    """
     cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw_rad, pitch_rad, roll_rad) for f in (np.cos, np.sin))
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -149,13 +163,14 @@ def head_rotation(yaw_rad: float, pitch_rad: float, roll_rad: float) -> Float:
 
 
 def still(yaw_rad: float = 0.0, pitch_rad: float = 0.0, roll_rad: float = 0.0) -> Pose:
-    """A head turned in place above shoulders that face the camera."""
+    """Make the pose of a head turned in place above shoulders that face the camera."""
     turn = head_rotation(yaw_rad, pitch_rad, roll_rad)
     return Pose(rotation=turn, translation=np.zeros(3, np.float32), torso=np.eye(3, dtype=np.float32))
 
 
 def project(points: Float, pose: Pose, lens: Lens, size_px: int) -> Float:
-    """Pixel positions ``[n, 2]`` of head points ``[n, 3]``; (0, 0) is the centre of the first pixel."""
+    """Project head points ``[n, 3]`` to pixels ``[n, 2]``; (0, 0) is the centre of the first
+    pixel."""
     matrix = lens.clip_from_camera() @ pose.camera_from_head(lens)
     clip = points @ matrix[:, :3].T + matrix[:, 3]
     ndc = clip[:, :2] / clip[:, 3:]
@@ -164,7 +179,7 @@ def project(points: Float, pose: Pose, lens: Lens, size_px: int) -> Float:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Everything about a picture that neither expression nor pose changes."""
+    """Everything in a picture that neither expression nor pose changes."""
 
     identity: Float
     """``[60]`` coefficients."""
@@ -179,4 +194,4 @@ class Person:
     backdrop: npt.NDArray[np.uint8] | None = None
     """``[h, w, 3]`` RGB, stretched over the picture; None: middle grey."""
     paint_seed: int = 0
-    """Places the brow hairs."""
+    """Seed of the places of the brow hairs."""

@@ -1,4 +1,7 @@
-"""Hair and clothes: grid surfaces laid around a head. Space: head, cm. Shape letters: S = rows, A = columns."""
+"""Hair and clothes: grid surfaces laid around a head.
+
+Space: head, cm. Shape letters: S = rows, A = columns.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ class HairShape:
     thickness: float = 0.9
     """Volume over the scalp."""
     hairline: float = 0.0
-    """Raises the line on the forehead (receding) or lowers it (negative: a fringe)."""
+    """Shift of the line on the forehead: positive recedes, negative is a fringe."""
     length: float = 0.0
-    """How far hair hangs below the head at the sides and the back; 0: short hair."""
+    """Length of hair below the head at the sides and the back; 0 is short hair."""
     edge: float = 0.15
-    """Thickness kept at the hairline, as a part of the volume."""
+    """Thickness at the hairline, as a share of the volume."""
     parting: float = 0.0
-    """Shifts the crown sideways, -1..1."""
+    """Sideways shift of the crown, -1..1."""
     wave: float = 0.0
     """Amplitude of waves."""
     open_front: float = 0.85
@@ -44,7 +47,7 @@ class Surface:
 
 
 def grid_triangles(rows: int, columns: int) -> Int:
-    """``[2 * (rows - 1) * (columns - 1), 3]`` of a row-major grid."""
+    """Return the triangles ``[2 * (rows - 1) * (columns - 1), 3]`` of a row-major grid."""
     first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
     lower = np.stack([first, first + columns, first + 1], 1)
     upper = np.stack([first + 1, first + columns, first + columns + 1], 1)
@@ -55,6 +58,7 @@ def _surface(points: Float) -> Surface:
     """Add normals by differences; columns wrap around."""
     along = np.gradient(points, axis=0)
     around = np.roll(points, -1, 1) - np.roll(points, 1, 1)
+    # The first and last column are the same place: take the difference across the seam.
     around[:, [0, -1]] = (points[:, 1] - points[:, -2])[:, None]
     normal = np.cross(along, around)
     normal /= np.linalg.norm(normal, axis=2, keepdims=True) + 1e-9
@@ -70,6 +74,7 @@ class HairRig:
 
     def __init__(self, model: FaceModel) -> None:
         rest = model.neutral - HEAD_CENTRE
+        # Ears stick out of the scalp, and would pull its smooth fit outwards.
         ear = ((np.abs(rest) * [1, 0, 0] + (rest + HEAD_CENTRE) * [0, 1, 1]) >= _EAR_BOX[0]).all(1)
         ear &= model.neutral[:, 1] < _EAR_BOX[1, 1]
         outer = np.isin(
@@ -79,11 +84,12 @@ class HairRig:
         self._scalp = np.flatnonzero(outer & (above_hairline(rest) > -0.12) & ~ear & (rest[:, 1] > -9.5))
         directions = rest[self._scalp] / np.linalg.norm(rest[self._scalp], axis=1, keepdims=True)
         basis = _basis(directions)
+        # The ridge keeps directions without scalp vertices from getting arbitrary radii.
         ridge = basis.T @ basis + 0.05 * np.eye(basis.shape[1])
         self._fit = np.linalg.solve(ridge, basis.T).astype(np.float32)
 
     def lay(self, neutral: Float, shape: HairShape) -> Surface:
-        """Hair of this shape on the head ``[V, 3]``."""
+        """Lay hair of this shape on the head ``[V, 3]``."""
         radii = np.linalg.norm(neutral[self._scalp] - HEAD_CENTRE, axis=1)
         coefficients = self._fit @ radii
         theta, directions = _strands(shape)
@@ -93,14 +99,15 @@ class HairRig:
 
 
 def _basis(d: Float) -> Float:
-    """Monomials of a direction up to degree 4."""
+    """Compute monomials of a direction up to degree 4."""
     x, y, z = d[:, 0], d[:, 1], d[:, 2]
     terms = [x**i * y**j * z**k for i in range(0, 5, 2) for j in range(5) for k in range(5) if i + j + k <= 4]
     return np.stack(terms, 1).astype(np.float32)
 
 
 def _strands(shape: HairShape) -> tuple[Float, Float]:
-    """Fraction along the strand ``[S, A]`` and unit directions ``[S, A, 3]`` from crown to hairline."""
+    """Compute fractions along the strands ``[S, A]`` and unit directions ``[S, A, 3]`` from crown
+    to hairline."""
     rows, columns = HAIR_GRID
     tilt, lean = _CROWN_TILT_RAD, 0.35 * shape.parting
     pole = np.array([np.sin(lean), np.cos(tilt) * np.cos(lean), -np.sin(tilt) * np.cos(lean)])
@@ -111,6 +118,7 @@ def _strands(shape: HairShape) -> tuple[Float, Float]:
     outward = np.cos(turn)[:, None] * front - np.sin(turn)[:, None] * side
     search = np.linspace(0.05, 2.9, 140)
     rays = np.cos(search)[:, None, None] * pole + np.sin(search)[:, None, None] * outward
+    # The hairline moves at the front only.
     lift = shape.hairline * np.clip(rays[..., 2], 0, 1)
     below = above_hairline(rays) < lift
     end: Float = search[np.where(below.any(0), below.argmax(0), len(search) - 1)]
@@ -138,7 +146,7 @@ def _volume(fraction: Float, shape: HairShape) -> Float:
 
 
 def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
-    """Bend the strands of long hair down: from the widest place of the head they fall."""
+    """Bend the strands of long hair: below the widest part of the head they fall."""
     if shape.length <= 0:
         return points
     rows = len(points)
@@ -151,6 +159,7 @@ def _hang(points: Float, directions: Float, shape: HairShape) -> Float:
     flat = (root - HEAD_CENTRE)[:, [0, 2]]
     reach = np.linalg.norm(flat, axis=1) + 1e-6
     widest = np.maximum(reach, 9.4 + 0.8 * shape.thickness)  # over the ears
+    # The tips of long hair fall inwards again.
     tip_pull = 0.6 + 0.03 * shape.length
     swell = reach + (widest - reach) * np.sin(np.clip(t * 2.0, 0, 1) * np.pi / 2) - tip_pull * t * t
     wave = shape.wave * np.sin(t * 11 + np.arange(points.shape[1]) * 0.35) * t
@@ -177,20 +186,20 @@ def _step(low: float, high: float, x: Float) -> Float:
 
 @dataclass(frozen=True, kw_only=True)
 class BodyShape:
-    """Clothed shoulders, cm."""
+    """Shape of clothed shoulders; lengths in cm."""
 
     width: float = 21.0
     """Half the width at the shoulders."""
     slope: float = 5.0
-    """How far the shoulders lie below the neck."""
+    """Height of the neck above the shoulders."""
     collar: float = 0.0
-    """Raises the neckline."""
+    """Rise of the neckline."""
     neckline: float = 2.0
-    """How deep the front of the neckline is cut."""
+    """Depth of the cut at the front of the neckline."""
 
 
 def lay_body(shape: BodyShape) -> Surface:
-    """Shoulders and chest around the model's neck, from the neckline outwards and down."""
+    """Lay shoulders and chest around the model's neck, from the neckline outwards and down."""
     rows, columns = BODY_GRID
     angle = np.linspace(-np.pi, np.pi, columns)
     s = np.linspace(0, 1, rows)[:, None]

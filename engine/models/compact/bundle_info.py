@@ -1,4 +1,4 @@
-"""``model.json`` of a folder that ``mimicam bundle`` wrote."""
+"""``model.json`` of a folder that ``mimicam models bundle`` wrote."""
 
 from __future__ import annotations
 

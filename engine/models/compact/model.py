@@ -56,7 +56,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     """A bundle on OpenVINO. Sampling grids stay in fp32 (marked in the file); the rest may be bf16.
 
     Args:
-        folder: written by ``mimicam bundle``.
+        folder: written by ``mimicam models bundle``.
         threads: inference threads; None takes the physical cores, at most four.
 
     Raises:

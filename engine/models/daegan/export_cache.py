@@ -25,7 +25,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
     """The folder of a model's ONNX files, made now where there is none.
 
     Args:
-        path: a file that ``mimicam train-daegan`` wrote.
+        path: a file that ``mimicam train daegan`` wrote.
         cache: parent folder; None is the user's own cache.
 
     Raises:

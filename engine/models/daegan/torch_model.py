@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_parts(path: Path) -> DaeGanParts:
-    """The networks of a file that ``mimicam train-daegan`` wrote.
+    """The networks of a file that ``mimicam train daegan`` wrote.
 
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.

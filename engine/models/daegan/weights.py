@@ -32,7 +32,7 @@ def load_daegan(path: Path) -> DaeGan:
     """Networks in evaluation mode. Raises EngineError for a missing, damaged or foreign file."""
     if not path.is_file():
         raise EngineError(
-            f"{path} does not exist or is no file: give a model that 'mimicam train-daegan' wrote"
+            f"{path} does not exist or is no file: give a model that 'mimicam train daegan' wrote"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -53,7 +53,7 @@ def load_daegan(path: Path) -> DaeGan:
 
 def _config_of(path: Path, header: dict[str, str]) -> DaeGanConfig:
     if header.get("format") != FORMAT:
-        raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train-daegan' wrote")
+        raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
         return DaeGanConfig(**json.loads(header["config"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -90,7 +90,7 @@ def test_the_rate_warms_up_and_ends_where_it_was_told(batch: Batch) -> None:
     assert recipe.optimisers()["model"].param_groups[0]["lr"] == pytest.approx(1e-4)
 
 
-def test_a_sample_grid_has_a_row_each_for_source_target_result_warp_and_mask(batch: Batch) -> None:
+def test_a_sample_grid_has_five_rows(batch: Batch) -> None:
     grid = _recipe().sample_grid(batch)
     assert grid.shape == (3, 5 * 64, 4 * 64)
     assert torch.allclose(grid[:, :64, 64:128], batch["source"][1] / 127.5 - 1, atol=1e-5)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
-from mimicam.training.daegan.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.losses.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.trainer import Trainer, TrainerOptions
-from tests.training.published.conftest import blob
+from tests.training.dpe.conftest import blob
 
 Batch = dict[str, Tensor]
 
@@ -73,7 +73,7 @@ def test_equation_7_is_the_hinge() -> None:
     assert losses.generator_loss(judged(0.5, -2.0)).item() == pytest.approx(0.75)
 
 
-def test_feature_matching_compares_all_scales_and_teaches_only_the_generator() -> None:
+def test_feature_matching_compares_all_scales() -> None:
     real, fake = judged(0.5, 0.2), judged(0.4, 0.4)
     for judgement in (*real, *fake):
         judgement.features[0].requires_grad_(True)
@@ -84,7 +84,7 @@ def test_feature_matching_compares_all_scales_and_teaches_only_the_generator() -
     assert all(f.features[0].grad is not None for f in fake)
 
 
-def test_the_discriminator_judges_patches_at_three_sizes() -> None:
+def test_the_discriminator_scores_patches_at_three_sizes() -> None:
     torch.manual_seed(0)
     judgements = MultiScaleDiscriminator(DAEGAN_DEBUG)(torch.rand(2, 3, 32, 32))
     assert [tuple(j.score.shape) for j in judgements] == [(2, 1, 4, 4), (2, 1, 2, 2), (2, 1, 1, 1)]

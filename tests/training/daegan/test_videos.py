@@ -20,7 +20,7 @@ def videos(lengths: tuple[int, ...], allowed: tuple[int, ...]) -> SimpleNamespac
     return SimpleNamespace(frames=frames, segment=segment, indices=np.flatnonzero(np.isin(segment, allowed)))
 
 
-def test_all_frames_of_a_sample_are_of_one_allowed_segment_and_differ() -> None:
+def test_frames_of_a_sample_are_of_one_segment_and_differ() -> None:
     given = videos((10, 5, 20), allowed=(0, 2))
     seen = set()
     sampler = VideoSampler(given, size=8, frames=3, batch=16)
@@ -56,7 +56,7 @@ def test_a_step_is_always_the_same_batch_in_the_stream_too() -> None:
     stream.close()
 
 
-def test_a_short_segment_repeats_its_frames_and_pictures_are_resized() -> None:
+def test_short_segments_repeat_frames_and_are_resized() -> None:
     batch = VideoSampler(videos((2,), (0,)), size=4, frames=3, batch=2).batch(0)
     assert batch["frames"].shape == (2, 3, 3, 4, 4)
     assert batch["frames"].dtype == torch.uint8

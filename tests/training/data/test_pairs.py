@@ -12,13 +12,13 @@ from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.face.tracker import FaceReader, region_of_landmarks  # noqa: E402
 from mimicam.training.data.geometry import mirrored_blendshapes  # noqa: E402
 from mimicam.training.data.pairs import (  # noqa: E402
-    STRANGER,
+    CROSS,
     TRAINED,
     Augmentation,
     FramePack,
     Mixture,
     PairSampler,
-    rows_to_draw,
+    target_rows,
 )
 from tests.stages.material import NAMES  # noqa: E402
 from tests.training.data.material import PEOPLE, write_faces, write_flat  # noqa: E402
@@ -106,7 +106,7 @@ def _in_groups(pack: Path, size: int) -> FramePack:
     return found
 
 
-def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(faces: Path) -> None:
+def test_frames_of_a_pose_group_share_one_pose(faces: Path) -> None:
     together, apart = _in_groups(faces, 2), FramePack(faces, validation=False)
     draw = {"size": 32, "batch": 24, "augmentation": PLAIN}
     still = PairSampler(together, **draw).batch(0)["affine"] - torch.eye(2, 3)  # type: ignore[arg-type]
@@ -116,10 +116,10 @@ def test_heads_that_are_held_alike_share_one_pose_though_the_tracker_reads_two(f
     assert (moving.abs().amax(dim=(1, 2)) < 1e-4).sum() <= 4, "a frame drawn twice"
 
 
-def test_a_made_picture_is_never_what_is_to_be_drawn(faces: Path) -> None:
+def test_a_synthetic_picture_is_never_a_target(faces: Path) -> None:
     pack = _in_groups(faces, 1000)
     made = np.arange(len(pack.segment)) % 4 > 0
-    pack.to_draw = rows_to_draw(np.zeros_like(pack.segment), made)
+    pack.target_row = target_rows(np.zeros_like(pack.segment), made)
     sampler = PairSampler(pack, size=16, batch=1)
     rng = np.random.default_rng(0)
     pairs = np.array([sampler._far_pair(rng, 0, len(pack.segment)) for _ in range(200)])
@@ -131,9 +131,9 @@ def test_a_made_picture_is_never_what_is_to_be_drawn(faces: Path) -> None:
 def test_the_row_to_draw_is_the_segments_first_real_one() -> None:
     segment = np.array([0, 0, 0, 1, 1, 2, 2, 3])
     made = np.array([1, 0, 1, 0, 0, 1, 1, 0], bool)
-    assert rows_to_draw(segment, made).tolist() == [1, 1, 1, 3, 4, 5, 6, 7]
-    assert rows_to_draw(segment, np.zeros(8, bool)).tolist() == list(range(8))
-    assert rows_to_draw(segment, np.ones(8, bool)).tolist() == list(range(8)), "nothing better is known"
+    assert target_rows(segment, made).tolist() == [1, 1, 1, 3, 4, 5, 6, 7]
+    assert target_rows(segment, np.zeros(8, bool)).tolist() == list(range(8))
+    assert target_rows(segment, np.ones(8, bool)).tolist() == list(range(8)), "nothing better is known"
 
 
 def test_a_batch_has_the_shapes_that_the_recipe_reads(faces: Path) -> None:
@@ -198,48 +198,51 @@ def test_the_pack_of_faces_holds_everybody(faces: Path) -> None:
     assert people == PEOPLE
 
 
-def _strangers(faces: Path, count: int, step: int = 0) -> dict[str, torch.Tensor]:
-    return _sampler(faces, batch=6, size=64, strangers=count).batch(step)
+def _cross_identity(faces: Path, count: int, step: int = 0) -> dict[str, torch.Tensor]:
+    return _sampler(faces, batch=6, size=64, cross_identity=count).batch(step)
 
 
-def test_a_stranger_drives_the_first_portraits_of_a_batch(faces: Path) -> None:
-    batch = _strangers(faces, 4)
-    assert {name.removeprefix(STRANGER) for name in batch if name.startswith(STRANGER)} == {
+def test_cross_identity_drives_the_first_portraits(faces: Path) -> None:
+    batch = _cross_identity(faces, 4)
+    assert {name.removeprefix(CROSS) for name in batch if name.startswith(CROSS)} == {
         *TRAINED,
         "landmarks",
     }
-    points = f"{STRANGER}source_points"
+    points = f"{CROSS}source_points"
     assert torch.equal(batch[points], batch["source_points"][:4]), "of the same portraits"
-    own, other = batch[f"{STRANGER}expression"][:, 0], batch[f"{STRANGER}expression"][:, 1]
+    own, other = batch[f"{CROSS}expression"][:, 0], batch[f"{CROSS}expression"][:, 1]
     assert torch.equal(own, batch["expression"][:4, 0])
     assert torch.equal(other, batch["expression"][[1, 2, 3, 4], 1]), "driven by the pair after each"
 
 
-def test_a_stranger_lends_the_expression_alone_or_the_pose_too(faces: Path) -> None:
+def test_cross_identity_may_leave_the_pose_alone(faces: Path) -> None:
     rests, turns = 0, 0
     for step in range(8):
-        affine = _strangers(faces, 4, step)[f"{STRANGER}affine"]
+        affine = _cross_identity(faces, 4, step)[f"{CROSS}affine"]
         still = (affine - torch.eye(2, 3)).abs().amax(dim=(1, 2)) < 1e-4
         rests, turns = rests + int(still.sum()), turns + int((~still).sum())
     assert rests > turns > 4
 
 
-def test_a_strangers_landmarks_are_where_the_drive_sends_them(faces: Path) -> None:
+def test_cross_identity_landmarks_follow_the_motion(faces: Path) -> None:
     from mimicam.engine.models.compact.conditioning import CONTROL
 
-    batch = _strangers(faces, 4)
-    assert torch.equal(batch[f"{STRANGER}landmarks"][:, CONTROL], batch[f"{STRANGER}target_points"])
+    batch = _cross_identity(faces, 4)
+    assert torch.equal(batch[f"{CROSS}landmarks"][:, CONTROL], batch[f"{CROSS}target_points"])
 
 
-def test_strangers_change_no_pair_of_their_batch(faces: Path) -> None:
-    with_them, without = _strangers(faces, 4), _strangers(faces, 0)
-    assert not any(name.startswith(STRANGER) for name in without)
+def test_cross_identity_changes_no_pair(faces: Path) -> None:
+    with_them, without = _cross_identity(faces, 4), _cross_identity(faces, 0)
+    assert not any(name.startswith(CROSS) for name in without)
     assert all(torch.equal(with_them[name], value) for name, value in without.items())
 
 
-def test_a_mixtures_strangers_are_the_first_samplers(faces: Path) -> None:
-    first, second = _sampler(faces, batch=3, size=64, strangers=2), _sampler(faces, batch=2, size=64, seed=1)
+def test_cross_identity_of_a_mixture_is_the_first_samplers(faces: Path) -> None:
+    first, second = (
+        _sampler(faces, batch=3, size=64, cross_identity=2),
+        _sampler(faces, batch=2, size=64, seed=1),
+    )
     batch = Mixture([first, second]).batch(0)
     assert len(batch["source"]) == 5
-    assert len(batch[f"{STRANGER}landmarks"]) == 2
-    assert torch.equal(batch[f"{STRANGER}source_points"], batch["source_points"][:2])
+    assert len(batch[f"{CROSS}landmarks"]) == 2
+    assert torch.equal(batch[f"{CROSS}source_points"], batch["source_points"][:2])

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.training.data.reading import Maps, Readings
+from mimicam.training.data.expression_filter import Maps, TrackedFrames
 from mimicam.training.data.resting import resting_statistics
 
 JAW = list(BLENDSHAPE_NAMES).index("jawOpen")
 BLINK = list(BLENDSHAPE_NAMES).index("eyeBlinkLeft")
 
 
-def _people(resting_lids: list[float], frames: int = 100) -> Readings:
+def _people(resting_lids: list[float], frames: int = 100) -> TrackedFrames:
     """People with lids of their own, who talk for two thirds of the time and blink now and then."""
     count = len(resting_lids) * frames
     expression = np.zeros((count, 52), np.float32)
@@ -19,9 +19,9 @@ def _people(resting_lids: list[float], frames: int = 100) -> Readings:
     expression[:, BLINK] = np.where(np.arange(count) % 20 == 0, 1.0, np.repeat(resting_lids, frames))
     person = np.repeat([f"p{i}" for i in range(len(resting_lids))], frames)
     zeros = np.zeros((count, 1434), np.float32)
-    return Readings(
+    return TrackedFrames(
         shape=zeros, expression=expression, view=np.zeros((count, 9), np.float32), person=person,
-        pose_group=np.arange(count), own_pose_shape=zeros,
+        same_pose_group=np.arange(count), own_pose_shape=zeros,
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_the_spread_is_that_between_people() -> None:
 
 def test_clips_too_short_to_hold_a_rest_are_left_out() -> None:
     short, long = _people([0.9], frames=20), _people([0.1, 0.1])
-    both = Readings(
+    both = TrackedFrames(
         **{
             name: np.concatenate(
                 [
@@ -58,7 +58,7 @@ def test_clips_too_short_to_hold_a_rest_are_left_out() -> None:
                     getattr(long, name),
                 ]
             )
-            for name in Readings.__dataclass_fields__
+            for name in TrackedFrames.__dataclass_fields__
         }
     )
     assert resting_statistics(both, _maps())["rest_expression"][BLINK] == pytest.approx(0.1)

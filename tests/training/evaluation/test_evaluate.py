@@ -7,9 +7,9 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.types import Image, Mode, MotionCode
 from mimicam.training.data.pairs import FramePack
-from mimicam.training.evaluation.candidates import TrackerGenerator, copy_driver, copy_source
 from mimicam.training.evaluation.clips import Clip, calmest, cross_pairs, load_clips
 from mimicam.training.evaluation.evaluate import Tally, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.methods import TrackerGenerator, copy_driver, copy_source
 from mimicam.training.evaluation.metrics import GROUPS
 from tests.pipeline.fake_model import FakeModel
 from tests.training.evaluation.conftest import FRAMES
@@ -28,7 +28,7 @@ def test_landmarks_of_a_clip_are_pixels_of_its_pictures(clips: list[Clip]) -> No
         assert np.ptp(clip.landmarks[0, :, 1]) > 60
 
 
-def test_copying_the_driver_follows_with_gain_one_and_leaks_everything(clips: list[Clip]) -> None:
+def test_copying_the_driver_has_gain_one_and_leaks(clips: list[Clip]) -> None:
     figures = evaluate_cross(clips[::-1], copy_driver, Mode.EXP, 1)  # she drives rosa
     assert figures["lost_share"] == 0
     followed = {name: value for name, value in figures.items() if name.endswith(("_gain", "_correlation"))}
@@ -82,7 +82,7 @@ def test_one_person_is_measured_in_all_three_settings(clips: list[Clip]) -> None
         assert ("psnr" in figures) == (mode is Mode.BOTH), "only there the driver's frames are the truth"
 
 
-def test_against_itself_the_driver_is_exact_and_the_source_is_not(clips: list[Clip]) -> None:
+def test_the_driver_is_exact_against_itself(clips: list[Clip]) -> None:
     exact, floor = evaluate_same(clips, copy_driver), evaluate_same(clips, copy_source)
     assert exact["psnr"] > 100
     assert exact["ssim"] == pytest.approx(1.0, abs=1e-4)
@@ -100,7 +100,7 @@ def test_a_result_without_a_face_is_counted_as_lost(clips: list[Clip]) -> None:
     assert evaluate_same(clips, black)["missing"] == 2 * (FRAMES - 1)
 
 
-def test_everybody_is_portrait_and_driver_and_nobody_drives_themselves(clips: list[Clip]) -> None:
+def test_everyone_is_portrait_and_driver_of_others(clips: list[Clip]) -> None:
     three = [*clips, clips[0]]
     pairs = cross_pairs(three, 99)
     assert len(pairs) == 6
@@ -115,7 +115,7 @@ def test_the_calmest_frame_has_open_eyes_and_a_closed_mouth(clips: list[Clip]) -
     assert jaw_and_blink[at] <= np.median(jaw_and_blink) + 0.2
 
 
-def test_a_model_encodes_each_portrait_once_and_never_draws_another(clips: list[Clip]) -> None:
+def test_a_model_encodes_each_portrait_once(clips: list[Clip]) -> None:
     model = FakeModel()
     generate = TrackerGenerator(model)
     twice = [generate(clips[0].images[0], *_rest(clips)) for _ in range(2)]

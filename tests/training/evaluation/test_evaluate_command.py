@@ -17,12 +17,13 @@ from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import save_dpe
+from mimicam.engine.models.image_driven import BranchCodes
 from mimicam.engine.models.load import load_model
 from mimicam.engine.stages.crop import cut
 from mimicam.engine.types import CropBox, Image, Mode
-from mimicam.training.evaluation.candidates import model_candidate
-from mimicam.training.evaluation.cli import Evaluate
+from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.evaluation.clips import Clip
+from mimicam.training.evaluation.methods import model_method
 from tests.training.evaluation.conftest import FRAMES
 
 
@@ -51,10 +52,11 @@ def _by_hand(model: Model, portrait: Image, driver: Image, mode: Mode) -> Image:
     assert isinstance(model, ImageDrivenModel)
     features = model.encode(_crop(portrait, model.size))
     codes = model.read_motion(_crop(driver, model.size))
-    expression = None if mode is Mode.POSE else codes.expression
-    pose = None if mode is Mode.EXP else codes.pose
-    picture = model.generate(features, expression=expression, pose=pose)
-    return np.asarray(cv2.resize(picture, portrait.shape[:2]))
+    drive = BranchCodes(
+        expression=None if mode is Mode.POSE else codes.expression,
+        pose=None if mode is Mode.EXP else codes.pose,
+    )
+    return np.asarray(cv2.resize(model.generate(features, drive.arrays()), portrait.shape[:2]))
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -62,16 +64,16 @@ def test_a_model_that_reads_the_picture_is_driven_by_it(dpe: Path, clips: list[C
     model = load_model(str(dpe), "torch")
     portrait, driver = clips[0].images[0], clips[1].images[3]
     motion = clips[0].motions[0]  # of nobody's interest
-    got = model_candidate(model).generate(portrait, motion, driver, motion, mode)
+    got = model_method(model).generate(portrait, motion, driver, motion, mode)
     assert got.shape == portrait.shape
     want = _by_hand(model, portrait, driver, mode)
     assert np.abs(got.astype(int) - want).max() <= 1
-    other = model_candidate(model).generate(portrait, motion, clips[0].images[3], motion, mode)
+    other = model_method(model).generate(portrait, motion, clips[0].images[3], motion, mode)
     assert not np.array_equal(got, other)
 
 
 def test_behind_the_filter_it_starts_anew_with_each_portrait(dpe: Path, clips: list[Clip]) -> None:
-    made = model_candidate(load_model(str(dpe), "torch"))
+    made = model_method(load_model(str(dpe), "torch"))
     motion = clips[0].motions[0]
 
     def drawn(portrait: Image, driver: Image) -> Image:
@@ -90,7 +92,7 @@ def test_models_stand_side_by_side_in_the_modes_they_have(
     pack_folder: Path, dpe: Path, daegan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Evaluate(
-        pack=pack_folder, model=str(dpe), beside=(str(daegan),), backend="torch", pairs=1, frames=FRAMES,
+        pack=pack_folder, model=str(dpe), compare_to=(str(daegan),), backend="torch", pairs=1, frames=FRAMES,
         json=tmp_path / "figures.json", grid=tmp_path / "grid.png",
     ).run()  # fmt: skip
     found = json.loads((tmp_path / "figures.json").read_text())
@@ -113,10 +115,10 @@ def test_models_stand_side_by_side_in_the_modes_they_have(
     assert cv2.imread(str(tmp_path / "grid.png")).shape == (side * (1 + 3 + 1), side * 7, 3)
 
 
-@pytest.mark.parametrize("beside", [("a", "a"), ("model",), ("copy source",)])
-def test_columns_need_names_of_their_own(beside: tuple[str, ...], pack_folder: Path) -> None:
-    with pytest.raises(EngineError, match="--beside takes different models"):
-        Evaluate(pack=pack_folder, beside=beside, frames=FRAMES).run()
+@pytest.mark.parametrize("others", [("a", "a"), ("model",), ("copy source",)])
+def test_columns_need_names_of_their_own(others: tuple[str, ...], pack_folder: Path) -> None:
+    with pytest.raises(EngineError, match="--compare-to takes different models"):
+        Evaluate(pack=pack_folder, compare_to=others, frames=FRAMES).run()
 
 
 def test_the_lively_set_is_measured_through_the_pipeline(pack_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.pipeline.fake_model import FakeModel
 FRAMES = 6
 
 
-def test_nobody_drives_their_own_portrait(pack: FramePack) -> None:
+def test_no_one_drives_their_own_portrait(pack: FramePack) -> None:
     pairs = lively_pairs(pack, count=20, frames=FRAMES)
     assert pairs
     assert all(source.identity != driver.identity for source, driver in pairs)

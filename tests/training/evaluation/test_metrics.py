@@ -48,7 +48,7 @@ def test_ssim_is_one_for_itself_and_low_for_its_negative() -> None:
     assert 0.2 < ssim(image, blurred) < 0.99
 
 
-def test_a_copy_follows_with_gain_one_and_a_half_with_gain_a_half() -> None:
+def test_the_gain_is_the_amplitude_of_the_result() -> None:
     driver = np.sin(np.linspace(0, 9, 40)).astype(np.float32) * 0.3
     assert follow("jaw", driver, driver) == pytest.approx((1.0, 1.0), abs=1e-5)
     assert follow("jaw", driver, 0.5 * driver + 0.2) == pytest.approx((1.0, 0.5), abs=1e-5)
@@ -82,7 +82,7 @@ def test_frechet_distance_of_known_gaussians() -> None:
     assert frechet(a, a * np.array([3, 1, 1], np.float32)) == pytest.approx(4.0, rel=0.1)
 
 
-def test_a_still_result_has_no_gain_and_a_still_driver_says_nothing() -> None:
+def test_a_still_result_has_gain_zero_a_still_driver_none() -> None:
     driver = np.sin(np.linspace(0, 9, 40)).astype(np.float32) * 0.3
     assert follow("jaw", driver, np.full(40, 0.7, np.float32)) == pytest.approx((0.0, 0.0), abs=1e-3)
     assert follow("jaw", np.full(40, 0.7, np.float32), driver) is None
@@ -132,7 +132,7 @@ def test_gaze_is_where_the_irises_are_between_the_corners() -> None:
     assert theirs[1] == pytest.approx(theirs[0], abs=1e-5), "in eye widths, whatever the size"
 
 
-def test_all_live_blendshapes_are_weighed_by_how_much_the_driver_moves_them() -> None:
+def test_live_blendshapes_are_weighted_by_the_drivers_spread() -> None:
     rng = np.random.default_rng(0)
     driver = np.zeros((200, 52), np.float32)
     jaw, smile, look = (NAMES.index(n) for n in ("jawOpen", "mouthSmileLeft", "eyeLookUpLeft"))
@@ -148,7 +148,7 @@ def test_all_live_blendshapes_are_weighed_by_how_much_the_driver_moves_them() ->
     assert follow_all(np.zeros_like(driver), result)[2] == 0.0
 
 
-def test_the_distance_of_blendshapes_is_the_sum_of_their_differences() -> None:
+def test_the_distance_sums_the_blendshapes_differences() -> None:
     driver = np.zeros((4, 52), np.float32)
     assert blendshape_distance(driver + np.float32(0.1), driver) == pytest.approx(5.2)
 

@@ -26,5 +26,5 @@ def renderer(face_model: FaceModel) -> Iterator[object]:
         made = Renderer(face_model, 128)
     except EngineError as error:
         pytest.skip(str(error))
-    with made.opened():
-        yield made
+    yield made
+    made.context.release()

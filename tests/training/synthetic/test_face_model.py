@@ -37,7 +37,7 @@ def test_the_jaw_moves_the_chin_and_leaves_nose_eyes_and_skull(face_model: FaceM
     assert moved[above_hairline(face_model.neutral - HEAD_CENTRE) > 0.2].max() < 0.05
 
 
-def test_gaze_to_the_subjects_left_and_up_turns_both_pupils_there(face_model: FaceModel) -> None:
+def test_gaze_turns_both_pupils(face_model: FaceModel) -> None:
     looking = face_model.express(face_model.neutral, face_model.weights(), np.array([0.3, 0.2], np.float32))
     for ball in face_model.eye_vertices:
         front = ball[face_model.neutral[ball, 2].argmax()]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
+from mimicam.training.commands.data.render import RenderHeads
 from mimicam.training.synthetic import pack
-from mimicam.training.synthetic.__main__ import main
-from mimicam.training.synthetic.cli import Synthesize
 from mimicam.training.synthetic.quadruple import FIELDS, Quadruple
 
 
@@ -87,13 +87,13 @@ def test_merging_keeps_order_and_leaves_one_readable_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"size_px": 16}], ids=str)
 def test_impossible_options_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(EngineError, match="must"):
-        Synthesize(out=tmp_path / "x.npz", **wrong)
+        RenderHeads(out=tmp_path / "x.npz", **wrong)
 
 
 def test_a_missing_model_ends_the_command_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(["--out", str(tmp_path / "x.npz"), "--model", str(tmp_path / "none.npz")])
+    code = main(["data", "render", "--out", str(tmp_path / "x.npz"), "--model", str(tmp_path / "none.npz")])
     assert code == 1
     assert capsys.readouterr().err.startswith("error: no face model")
 
@@ -101,7 +101,7 @@ def test_a_missing_model_ends_the_command_with_one_line(
 def test_the_command_writes_pictures_and_their_truth(renderer: object, tmp_path: Path) -> None:
     del renderer  # only so that a machine without GL skips
     out = tmp_path / "two.npz"
-    options = ["--out", str(out), "--count", "2", "--seed", "7", "--size-px", "64"]
+    options = ["data", "render", "--out", str(out), "--count", "2", "--seed", "7", "--size-px", "64"]
     assert main(options) == 0
     with np.load(out) as done:
         assert done["images"].shape == (2, 4, 64, 64, 3)

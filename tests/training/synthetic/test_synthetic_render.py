@@ -26,7 +26,7 @@ def _people(count: int) -> list[Person]:
     return [Person(identity=draw_person(np.random.default_rng(s)).identity) for s in range(count)]
 
 
-def test_the_same_seed_and_index_give_the_same_pictures_in_any_order(face_model, renderer: Renderer) -> None:
+def test_seed_and_index_decide_the_pictures(face_model, renderer: Renderer) -> None:
     generator = Generator(face_model, renderer)
     first = generator(4, 0)
     generator(4, 1)

@@ -23,7 +23,7 @@ def test_weights_stay_between_zero_and_one(face_model: FaceModel) -> None:
     assert weights.max() <= 1
 
 
-def test_both_sides_of_a_smile_move_together_and_brow_and_jaw_do_not(face_model: FaceModel) -> None:
+def test_smiles_are_symmetric_and_brow_and_jaw_independent(face_model: FaceModel) -> None:
     weights, at = _many(face_model), face_model.expression_index
     columns = [at["mouthSmile_L"], at["mouthSmile_R"], at["cheekSquint_L"], at["jawOpen"], at["browDown_L"]]
     together = np.corrcoef(weights[:, columns].T)
@@ -83,7 +83,7 @@ def test_yaw_moves_the_nose_to_larger_x_and_pitch_moves_it_down() -> None:
     assert at["pitch"][1] > at["rest"][1] + 8
 
 
-def test_a_distant_lens_is_nearly_a_weak_perspective_of_the_rotation() -> None:
+def test_a_distant_lens_is_nearly_a_weak_perspective() -> None:
     rng = np.random.default_rng(1)
     points = rng.normal(0, 5, (30, 3)).astype(np.float32)
     lens = Lens(distance_cm=50_000.0)
@@ -95,7 +95,7 @@ def test_a_distant_lens_is_nearly_a_weak_perspective_of_the_rotation() -> None:
     np.testing.assert_allclose(moved - moved[0], want - want[0], atol=0.05)
 
 
-def test_the_same_seed_draws_the_same_person_and_another_seed_another() -> None:
+def test_the_seed_decides_the_person() -> None:
     one, same, other = (draw_person(np.random.default_rng(s)) for s in (5, 5, 6))
     np.testing.assert_array_equal(one.identity, same.identity)
     np.testing.assert_array_equal(one.backdrop, same.backdrop)

@@ -1,0 +1,71 @@
+"""``mimicam demo``: animate the bundled portraits by the bundled clip, without a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mimicam.engine.sinks import Sink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Let the bundled clip of a real person drive the bundled portraits, in real time, into a
+    video.
+
+    Driver, expression, pose and both stand side by side. A window shows it too where there is a
+    display.
+    """
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo.mp4")
+    """The video file to write."""
+
+    def run(self) -> int:
+        """Play the clip once; print what happened."""
+        from rich.console import Console
+
+        from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
+        from mimicam.engine.commands.live import exit_code, load_all, open_source, tell_lost, tell_slow
+        from mimicam.engine.concurrency.clock import MonotonicClock
+        from mimicam.engine.concurrency.mailbox import Drops
+        from mimicam.engine.concurrency.timings import Timings
+        from mimicam.engine.demo import PORTRAITS_SHOWN, SIZE, Wall
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.report import render_report
+        from mimicam.engine.session import Parts, Session
+        from mimicam.engine.sources.video import VideoFile
+
+        clip, console = demo_clip(), Console()
+        refuse_to_overwrite_inputs([self.out], [clip, *bundled_portraits()])
+        model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
+        clock, drops, timings = MonotonicClock(), Drops(), Timings()
+        wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, timings=timings)
+        source = open_source(str(clip), clock=clock, drops=drops, fps=None)
+        ends: list[Session] = []
+        sinks = _sinks(self.out, lambda key: ends[0].stop() if key == "q" else None)
+        console.print(
+            f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
+        )
+        parts = Parts(source=source, pipeline=wall, sinks=sinks, size=SIZE)
+        ends.append(
+            Session(parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow)
+        )
+        report = ends[0].run()
+        console.print(render_report(report, model.backend), highlight=False)
+        if not exit_code(report):
+            console.print(f"wrote {self.out}", highlight=False)
+        return exit_code(report)
+
+
+def _sinks(out: Path, on_key: Callable[[str], None]) -> list[Sink]:
+    from mimicam.engine.sinks.file import FileSink
+    from mimicam.engine.sinks.window import WindowSink, has_display
+
+    sinks: list[Sink] = [FileSink(out)]
+    if has_display():
+        sinks.append(WindowSink(on_key=on_key, figures=list))
+    return sinks

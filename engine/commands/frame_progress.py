@@ -1,0 +1,59 @@
+"""A progress bar over the frames of a driver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mimicam.engine.sources.file import is_picture
+from mimicam.engine.sources.video import VideoFile
+
+
+class FrameProgress:
+    """Shows the number of finished frames of a video, the speed and the time left; shows nothing
+    for a picture."""
+
+    def __init__(self, label: str, driving: Path) -> None:
+        """Show ``label`` before the bar; the number of frames is read from ``driving``."""
+        self._bar = Progress(
+            TextColumn(label),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.1f} frames/s"),
+            TimeRemainingColumn(),
+            disable=is_picture(driving),
+        )
+        self._task = self._bar.add_task("frames", total=_frame_count(driving), rate=0.0)
+
+    @property
+    def console(self) -> Console:
+        """Return the console that prints lines above the bar."""
+        return self._bar.console
+
+    def __enter__(self) -> FrameProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._bar.stop()
+
+    def advance(self, done: int) -> None:
+        """Set the number of finished frames."""
+        self._bar.update(self._task, completed=done, rate=self._bar.tasks[0].speed or 0.0)
+
+    def finish(self, frames: int) -> None:
+        """Set the number of frames that the driver turned out to have."""
+        self._bar.update(self._task, total=frames)
+
+
+def _frame_count(driving: Path) -> int | None:
+    if is_picture(driving):
+        return 1
+    video = VideoFile(driving)
+    try:
+        return video.frame_count
+    finally:
+        video.close()

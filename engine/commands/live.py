@@ -1,0 +1,179 @@
+"""Make the parts of a session from options; shared by several commands."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Drops
+from mimicam.engine.errors import EngineError
+from mimicam.engine.gallery import Gallery
+from mimicam.engine.models.base import Model
+from mimicam.engine.models.load import load_model
+from mimicam.engine.portrait import Portrait, load_portrait, read_picture
+from mimicam.engine.report import Report
+from mimicam.engine.sinks import Sink
+from mimicam.engine.sinks.registry import SinkContext, open_sinks, output_files, preferred_size
+from mimicam.engine.sources import Source
+from mimicam.engine.sources import registry as sources
+from mimicam.engine.web.sink_kind import ALL_SINKS
+
+OWN_SIDE = 512
+"""Side of a result in a window or a file, pixels, where no size was asked for."""
+_TURNED_DEG = 25.0
+"""Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
+turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
+_SIDE_MIN, _SIDE_MAX = 64, 4096
+_FPS_MAX = 240.0
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Parse ``WxH`` in pixels.
+
+    Raises:
+        EngineError: the text is something else, or the size is not supported.
+    """
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise EngineError(f"--size must be WxH in pixels, for example 640x480, not {text!r}")
+    size = int(width), int(height)
+    if not all(_SIDE_MIN <= side <= _SIDE_MAX and side % 2 == 0 for side in size):
+        raise EngineError(f"--size must be even and {_SIDE_MIN} to {_SIDE_MAX} pixels a side, not {text}")
+    return size
+
+
+def check_rates(fps: float | None, seconds: float | None) -> None:
+    """Check that both are positive, if given.
+
+    Raises:
+        EngineError: one is not, or is too large.
+    """
+    if fps is not None and not 0 < fps <= _FPS_MAX:
+        raise EngineError(f"--fps must lie between 0 and {_FPS_MAX:g}, not {fps:g}")
+    if seconds is not None and not seconds > 0:
+        raise EngineError(f"--seconds must be positive, not {seconds:g}")
+
+
+def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loop: bool = False) -> Source:
+    """Open one of `engine.sources.registry.SOURCES`.
+
+    Raises:
+        EngineError: it cannot be opened.
+    """
+    context = sources.SourceContext(clock=clock, drops=drops, fps=fps, loop=loop, read_picture=read_picture)
+    return sources.open_source(spec, context)
+
+
+def make_sinks(
+    specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
+) -> list[Sink]:
+    """Open some of `engine.web.sink_kind.ALL_SINKS`.
+
+    Raises:
+        EngineError: a sink is unknown, given twice, or cannot work here.
+    """
+    return open_sinks(specs, ALL_SINKS, SinkContext(on_key=on_key, figures=figures))
+
+
+def file_outputs(specs: Sequence[str]) -> list[Path]:
+    """List the files that the sinks write."""
+    return output_files(specs, ALL_SINKS)
+
+
+def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
+    """List the files and folders that a session reads, as far as these options name them."""
+    given = [
+        Path(source),
+        Path(model),
+        *(map(portrait_path, portraits) if portraits else bundled_portraits()),
+    ]
+    return [path for path in given if path.exists()]
+
+
+def tell_lost(reason: str) -> None:
+    """Print at once that a sink broke: the report comes only at the end."""
+    print(f"error: {reason} (the other sinks go on)", file=sys.stderr, flush=True)
+
+
+def tell_slow(names: str) -> None:
+    """Print at once that sinks still write at the end, because the user is waiting."""
+    print(f"{names} still writes; Ctrl-C gives it up", file=sys.stderr, flush=True)
+
+
+def exit_code(report: Report) -> int:
+    """Return 0, or 130 after Ctrl-C, if every sink received all that it should; otherwise 1."""
+    if report.lost or report.stuck:
+        return 1
+    return 130 if report.interrupted else 0
+
+
+def result_size(size: tuple[int, int] | None, sinks: Sequence[str], model: Model) -> tuple[int, int] | None:
+    """Choose the result's size: the given one, or one that fits the sinks. None is the model's own.
+
+    A tracker-driven model has no size of its own: it draws at any size.
+    """
+    if size is not None:
+        return size
+    preferred = preferred_size(sinks, ALL_SINKS)
+    if preferred is not None:
+        return preferred
+    return None if model.native_size else (OWN_SIDE, OWN_SIDE)
+
+
+def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, list[Portrait]]:
+    """Load the model, and enroll the portraits (files, folders, or names of bundled ones) with it.
+
+    Raises:
+        EngineError: one of them cannot be used.
+    """
+    loaded = load_model(model, backend)
+    enrolled = [load_portrait(portrait_path(path), model=loaded) for path in portraits]
+    for portrait in enrolled:
+        note_turned(portrait)
+    return loaded, enrolled
+
+
+def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model, Gallery]:
+    """Load the model and the gallery: the given portraits, otherwise the bundled ones.
+
+    Given portraits are all enrolled here, so that mistakes show at the start. Of the bundled ones
+    only the first is.
+
+    Raises:
+        EngineError: one of them cannot be used.
+    """
+    if portraits:
+        loaded, enrolled = load_all(model, backend, portraits)
+        return loaded, Gallery(enrolled)
+    first, *others = bundled_portraits()
+    loaded, enrolled = load_all(model, backend, [first])
+    own_copy = cache(partial(load_model, model, backend))  # a model serves one thread
+    later = [lambda path=path: load_portrait(path, model=own_copy()) for path in others]
+    return loaded, Gallery(enrolled, later, on_error=tell_not_shown)
+
+
+def note_turned(portrait: Portrait) -> None:
+    """Print a note if the portrait shows its face from the side: it can be animated, but not turned
+    well."""
+    if portrait.motion is None:
+        return
+    degrees = abs(math.degrees(portrait.motion.pose.angles_rad()[0]))
+    if degrees > _TURNED_DEG:
+        print(
+            f"note: the face in {portrait.name} is turned by {degrees:.0f} degrees: its hidden side is made up when it "
+            "turns back; use --mode exp, or a picture from the front",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def tell_not_shown(reason: str) -> None:
+    """Print at once that a portrait cannot be used."""
+    print(f"error: {reason} (the portrait in use stays)", file=sys.stderr, flush=True)

@@ -1,0 +1,96 @@
+"""``mimicam render``: animate a portrait offline, every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from mimicam.engine.backends.registry import BackendName
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import OFFLINE_EDIT, Mode
+
+if TYPE_CHECKING:
+    from mimicam.engine.models.base import Model
+    from mimicam.engine.portrait import Portrait
+
+
+@dataclass(frozen=True, kw_only=True)
+@with_edit_options(OFFLINE_EDIT)
+class Render:
+    """Animate a portrait by a video or a picture, frame by frame, into a file.
+
+    The sound is kept.
+    """
+
+    portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
+    """Picture, folder written by enroll, or name of a bundled portrait."""
+    driving: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DRIVING")]
+    """Video or picture of the driver."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]
+    """The file to write: a video for a video, a picture for a picture."""
+    backend: BackendName = "auto"
+    """Backend that runs the model; auto chooses by what the machine has."""
+    model: str = "compact"
+    """compact, or the path of a model."""
+    size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
+    """Size of the result. By default that of the portrait's crop, as large as its pixels allow, up
+    to 1024."""
+    aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Both inputs are square face crops already: resize them, without looking for a face box."""
+
+    def run(self) -> int:
+        """Render, and print progress and the written file."""
+        from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.commands.live import parse_size
+        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.models.load import load_model
+        from mimicam.engine.render import check_names
+        from mimicam.engine.sources.video import check_readable
+
+        parse_size(self.size)
+        edit_of(self)
+        check_readable(self.driving)
+        refuse_to_overwrite_inputs([self.out], [self.driving, portrait_path(self.portrait), Path(self.model)])
+        check_names(self.driving, self.out)
+        model = load_model(self.model, self.backend)
+        self._render(model, self._portrait(model))
+        print(f"wrote {self.out}")
+        return 0
+
+    def _portrait(self, model: Model) -> Portrait:
+        from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.commands.live import note_turned
+        from mimicam.engine.portrait import enroll, load_portrait
+
+        path = portrait_path(self.portrait)
+        picture = self.aligned and not path.is_dir()
+        portrait = enroll(path, model=model, aligned=True) if picture else load_portrait(path, model=model)
+        if edit_of(self).mode is not Mode.EXP:
+            note_turned(portrait)
+        return portrait
+
+    def _render(self, model: Model, portrait: Portrait) -> None:
+        from mimicam.engine.commands.frame_progress import FrameProgress
+        from mimicam.engine.commands.live import parse_size
+        from mimicam.engine.render import render
+
+        with FrameProgress(model.backend, self.driving) as bar:
+            done = render(
+                portrait,
+                self.driving,
+                self.out,
+                model=model,
+                edit=edit_of(self),
+                size=parse_size(self.size),
+                aligned=self.aligned,
+                progress=bar.advance,
+                tell=bar.console.print,
+            )
+            bar.finish(done.frames)
+        if done.without_face:
+            print(
+                f"no face was seen in {done.without_face} of {done.frames} frames: there the portrait rests"
+            )

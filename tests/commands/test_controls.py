@@ -1,0 +1,89 @@
+"""The table of controls, and what is generated from its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import tyro
+
+from mimicam.benchmarks.latency import Bench
+from mimicam.engine.commands.render import Render
+from mimicam.engine.commands.run import Run
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.control_row import controls_of, values_of, with_values
+from mimicam.engine.controls import OFFLINE_EDIT, STUDIO_EDIT, EditSettings, Mode, MotionReference
+from mimicam.engine.errors import EngineError
+from mimicam.engine.web.command import Serve
+
+NAMES = ["mode", "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror"]
+CHANGED = {
+    "mode": "exp", "expression_gain": 1.2, "pose_gain": 0.5, "expression_motion": "relative",
+    "pose_motion": "absolute", "mirror": True,
+}  # fmt: skip
+
+
+def test_the_table_lists_these_controls() -> None:
+    assert [row.name for row in controls_of(EditSettings)] == NAMES
+    for row in controls_of(EditSettings):
+        assert row.label, f"{row.name} has no caption for the page"
+        assert row.help.endswith("."), f"the help of {row.name} is a sentence"
+
+
+@pytest.mark.parametrize(
+    ("command", "defaults"),
+    [(Run, EditSettings()), (Bench, EditSettings()), (Render, OFFLINE_EDIT), (Serve, STUDIO_EDIT)],
+)
+def test_each_command_has_an_option_per_control(command: Any, defaults: EditSettings) -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(command)}
+    assert {name: fields[name] for name in NAMES} == values_of(defaults)
+
+
+@dataclass(frozen=True, kw_only=True)
+@with_edit_options(EditSettings())
+class Command:
+    """A command with nothing of its own."""
+
+
+def test_options_are_read_back_as_settings() -> None:
+    words = ["--mode", "exp", "--expression-gain", "1.2", "--pose-gain", "0.5", "--expression-motion", "relative",
+             "--pose-motion", "absolute", "--mirror"]  # fmt: skip
+    edit = edit_of(tyro.cli(Command, args=words))
+    assert edit == EditSettings(
+        mode=Mode.EXP, expression_gain=1.2, pose_gain=0.5, expression_motion=MotionReference.RELATIVE,
+        pose_motion=MotionReference.ABSOLUTE, mirror=True,
+    )  # fmt: skip
+    assert edit_of(tyro.cli(Command, args=[])) == EditSettings()
+
+
+def test_the_help_of_an_option_is_its_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tyro.cli(Command, args=["--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for row in controls_of(EditSettings):
+        assert row.help in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [("expression_gain", 2.1, "0 and 2"), ("pose_gain", -0.1, "0 and 1.5"), ("pose_gain", float("nan"), "0 and 1.5")],
+)  # fmt: skip
+def test_an_option_outside_its_range_is_refused(name: str, value: float, limits: str) -> None:
+    command = dataclasses.replace(Command(), **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match=f"--{name.replace('_', '-')} must lie between {limits}, not"):
+        edit_of(command)
+
+
+def test_values_survive_the_way_out_and_back() -> None:
+    edit = with_values(EditSettings(), CHANGED)
+    assert values_of(edit) == CHANGED
+    assert isinstance(edit.mode, Mode)
+    assert with_values(edit, {"height": 480}) == edit, "names of other tables change nothing"
+
+
+@pytest.mark.parametrize("values", [{"mode": "sideways"}, {"expression_gain": 3.0}, {"pose_motion": ""}])
+def test_values_that_do_not_fit_their_row_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(values))} must"):
+        with_values(EditSettings(), values)

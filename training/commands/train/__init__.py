@@ -1,0 +1,1 @@
+"""``mimicam train``: one file a recipe."""

@@ -1,0 +1,97 @@
+"""The objective of DPE, one function per equation (section 3.3).
+
+Pictures are ``[N, 3, S, S]`` in -1..1; every loss is a scalar. The pair <S', D'> has no truth. Its
+losses must not train the pose generator, so D' is detached there ("asymmetric back-propagation",
+section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimicam.training.dpe.cyclic import Cycle
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Maps two batches of pictures to a scalar; gradients go to the first."""
+FaceFeatures = Callable[[Tensor], Tensor]
+"""Maps pictures to expression features ``[N, E]``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weights of the losses in equation 12 (section 4.1: both 20)."""
+
+    perceptual: float = 20.0
+    expression: float = 20.0
+
+
+def intermediate_pair(cycle: Cycle) -> tuple[Tensor, Tensor]:
+    """Return <S', D'> with D' detached: losses between them do not train what drew D'."""
+    return cycle.source_1, cycle.driving_1.detach()
+
+
+def reconstruction_loss(cycle: Cycle) -> Tensor:
+    """Equation 8: mean absolute error over the three pairs."""
+    return (
+        F.l1_loss(cycle.source_2, cycle.driving)
+        + F.l1_loss(cycle.driving_2, cycle.source)
+        + F.l1_loss(*intermediate_pair(cycle))
+    )
+
+
+def perceptual_loss(cycle: Cycle, distance: Distance) -> Tensor:
+    """Equation 9: the three pairs, and both generators' reconstruction of their own source."""
+    return (
+        distance(cycle.source_2, cycle.driving)
+        + distance(cycle.driving_2, cycle.source)
+        + distance(*intermediate_pair(cycle))
+        + distance(cycle.self_expression, cycle.source)
+        + distance(cycle.self_pose, cycle.source)
+    )
+
+
+def expression_loss(cycle: Cycle, features: FaceFeatures) -> Tensor:
+    """Equation 10: S' has the driver's expression, and D' keeps it.
+
+    Only this loss decides which branch is expression: e(S, D) must change it, p(D, S) must not.
+    """
+    with torch.no_grad():
+        # The face network is a fixed measure: no gradient flows to the driver's features.
+        wanted = features(cycle.driving)
+    return F.l1_loss(features(cycle.source_1), wanted) + F.l1_loss(features(cycle.driving_1), wanted)
+
+
+def adversarial_loss(cycle: Cycle, discriminator: nn.Module) -> Tensor:
+    """Equation 11: non-saturating, on S'' and D''."""
+    scores: Tensor = discriminator(cycle.source_2)
+    more: Tensor = discriminator(cycle.driving_2)
+    return F.softplus(-scores).mean() + F.softplus(-more).mean()
+
+
+def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
+    """Equation 12: the weighted sum of the four terms, which are given by name."""
+    return (
+        terms["reconstruction"]
+        + weights.perceptual * terms["perceptual"]
+        + weights.expression * terms["expression"]
+        + terms["adversarial"]
+    )
+
+
+def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Equation 11 for the discriminator; ``fake`` must be detached."""
+    return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake)).mean()
+
+
+def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real
+    pictures."""
+    # The penalty needs the gradient at the pictures themselves.
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()

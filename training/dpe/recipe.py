@@ -1,0 +1,251 @@
+"""Recipe of DPE: both stages with the paper's settings (section 4.1)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mimicam.engine.models.dpe.config import PUBLISHED, DpeConfig
+from mimicam.engine.models.dpe.network import Dpe
+from mimicam.engine.models.dpe.weights import ImportReport, save_dpe
+from mimicam.engine.types import Mode
+from mimicam.training.dpe import losses
+from mimicam.training.dpe.branches import BranchReport, name_branches
+from mimicam.training.dpe.cyclic import Cycle, run_cycle
+from mimicam.training.dpe.discriminator import Discriminator
+from mimicam.training.dpe.losses import Distance, FaceFeatures, LossWeights
+
+Batch = dict[str, Tensor]
+
+GENERATOR_EVERY = 4
+DISCRIMINATOR_EVERY = 16
+"""Steps between regularisations, as in StyleGAN2 and the published training code.
+
+For the generator only Adam's correction remains: DPE does not regularise it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpeOptions:
+    """The paper's settings, for batches of 32."""
+
+    stage_one_steps: int = 100_000
+    """Steps of the first stage, which trains the whole model. The second trains what
+    ``stage_two_parts`` returns."""
+    lr_one: float = 0.002
+    lr_two: float = 0.0008
+    weights: LossWeights = field(default_factory=LossWeights)
+    r1: float = 10.0
+    """Weight of the gradient penalty, as in StyleGAN2."""
+    ema: float = 0.999
+    accumulate: int = 1
+    """Number of parts that a batch is split into, one after another, to save memory. The
+    discriminator's spread channel then sees one part, so the result is not bit-equal to an unsplit
+    batch."""
+    bf16: bool = False
+    """Compute in bfloat16 where autocast allows. Sampling grids then have 8 bits, which makes
+    pictures coarser."""
+
+
+def stage_two_parts(model: Dpe) -> list[nn.Parameter]:
+    """Return the parameters that stage 2 trains: the expression generator and the motion module's
+    MLPs (section 4.1)."""
+    motion = model.motion
+    modules = (model.expression_generator, motion.trunk, motion.expression, motion.pose)
+    return [p for module in modules for p in module.parameters()]
+
+
+def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.Adam:
+    """Make Adam with betas (0, 0.99) and StyleGAN2's correction for regularising once in ``every``
+    steps."""
+    # StyleGAN2 scales rate and betas for the extra step of the lazy regularisation.
+    ratio = every / (every + 1)
+    return torch.optim.Adam(parameters, lr=lr * ratio, betas=(0.0, 0.99**ratio))
+
+
+class DpeRecipe:
+    """Trains DPE; implements ``training.trainer.Recipe``.
+
+    Batches hold ``source`` and ``target``, two frames of one clip each. Pictures are
+    ``[N, 3, S, S]``: uint8, or float in -1..1.
+    """
+
+    name = "published"  # as in the checkpoints of earlier versions
+
+    def __init__(
+        self,
+        distance: Distance,
+        features: FaceFeatures,
+        options: DpeOptions | None = None,
+        *,
+        config: DpeConfig = PUBLISHED,
+        device: str = "cpu",
+    ) -> None:
+        """Args:
+        distance: the perceptual distance of equation 9.
+        features: the face network of equation 10.
+        """
+        self.options = options or DpeOptions()
+        self._device = torch.device(device)
+        self._distance, self._features = distance, features
+        self.model = Dpe(config).to(self._device)
+        self.discriminator = Discriminator(config).to(self._device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        o = self.options
+        self._optimisers = {
+            "stage_1": adam(list(self.model.parameters()), o.lr_one, GENERATOR_EVERY),
+            "stage_2": adam(stage_two_parts(self.model), o.lr_two, GENERATOR_EVERY),
+            "discriminator": adam(list(self.discriminator.parameters()), o.lr_one, DISCRIMINATOR_EVERY),
+        }
+        self._penalty = 0.0
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the model, its running average and the discriminator."""
+        return {"model": self.model, "average": self.average, "discriminator": self.discriminator}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return an optimiser for each stage, and the discriminator's."""
+        return dict(self._optimisers)
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Update the model, then the discriminator with the same pictures."""
+        stage = "stage_1" if step < self.options.stage_one_steps else "stage_2"
+        self._freeze(stage)
+        parts = list(self._parts(batch))
+        figures, fakes = self._update_model(stage, parts)
+        figures |= self._update_discriminator(step, parts, fakes)
+        self._follow(step)
+        return figures
+
+    @torch.no_grad()
+    def sample_grid(self, batch: Batch) -> Tensor:
+        """Draw rows: source, driver, then the source with expression, pose, both.
+
+        ``[3, 5 S, N S]``.
+        """
+        source, driving = (self._picture(batch[key]) for key in ("source", "target"))
+        rows = [source, driving, *(self.average.edit(source, driving, mode) for mode in Mode)]
+        return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+    def write_model(self, out: Path, report: BranchReport, *, least: float = 0.5) -> ImportReport:
+        """Write the running average as a file that the engine loads, its branches named by their
+        measurement.
+
+        Raises:
+            EngineError: the measurement cannot tell the branches apart, or the file cannot be
+                written.
+        """
+        model = copy.deepcopy(self.average)
+        name_branches(model, report, least=least)
+        return save_dpe(model, out)
+
+    def _picture(self, image: Tensor) -> Tensor:
+        image = image.to(self._device, non_blocking=True)
+        return image if image.is_floating_point() else image.float() / 127.5 - 1
+
+    def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        source, driving = (self._picture(batch[key]) for key in ("source", "target"))
+        if len(source) % self.options.accumulate:
+            raise ValueError(
+                f"accumulate must divide the batch of {len(source)}, got {self.options.accumulate}"
+            )
+        count = self.options.accumulate
+        yield from zip(source.chunk(count), driving.chunk(count), strict=True)
+
+    def _freeze(self, stage: str) -> None:
+        self.model.requires_grad_(stage == "stage_1")
+        for parameter in stage_two_parts(self.model):
+            parameter.requires_grad_(True)
+
+    def _terms(self, cycle: Cycle) -> dict[str, Tensor]:
+        return {
+            "reconstruction": losses.reconstruction_loss(cycle),
+            "perceptual": losses.perceptual_loss(cycle, self._distance),
+            "expression": losses.expression_loss(cycle, self._features),
+            "adversarial": losses.adversarial_loss(cycle, self.discriminator),
+        }
+
+    def _update_model(
+        self, stage: str, parts: list[tuple[Tensor, Tensor]]
+    ) -> tuple[dict[str, float], list[Tensor]]:
+        self.discriminator.requires_grad_(False)
+        optimiser = self._optimisers[stage]
+        optimiser.zero_grad(set_to_none=True)
+        figures: dict[str, float] = {}
+        fakes = []
+        for source, driving in parts:
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.bf16):
+                cycle = run_cycle(self.model, source, driving)
+                terms = self._terms(cycle)
+                total = losses.total_loss(terms, self.options.weights)
+            # Gradients of the parts add up to those of the mean over the batch.
+            torch.autograd.backward(total / len(parts))
+            for name, value in ({"total": total} | terms).items():
+                figures[name] = figures.get(name, 0.0) + value.item() / len(parts)
+            # The discriminator trains on the pictures of this step, without drawing them again.
+            fakes.append(torch.cat((cycle.source_2, cycle.driving_2)).detach().float())
+        average_gradients(self.model)
+        optimiser.step()
+        return figures, fakes
+
+    def _update_discriminator(
+        self, step: int, parts: list[tuple[Tensor, Tensor]], fakes: list[Tensor]
+    ) -> dict[str, float]:
+        self.discriminator.requires_grad_(True)
+        optimiser = self._optimisers["discriminator"]
+        optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for pair, fake in zip(parts, fakes, strict=True):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.bf16):
+                loss = losses.discriminator_loss(self.discriminator, torch.cat(pair), fake)
+            torch.autograd.backward(loss / len(parts))
+            total += loss.item() / len(parts)
+        average_gradients(self.discriminator)
+        optimiser.step()
+        if step % DISCRIMINATOR_EVERY == 0:
+            self._penalty = self._regularise(parts)
+        return {"discriminator": total, "penalty": self._penalty}
+
+    def _regularise(self, parts: list[tuple[Tensor, Tensor]]) -> float:
+        """Take a step for the gradient penalty alone, weighted by the steps that it stands for."""
+        optimiser = self._optimisers["discriminator"]
+        optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for pair in parts:
+            penalty = losses.gradient_penalty(self.discriminator, torch.cat(pair)) / len(parts)
+            # Weighted by the steps it stands for; half of r1, as the penalty is defined.
+            torch.autograd.backward(penalty * (self.options.r1 / 2 * DISCRIMINATOR_EVERY))
+            total += penalty.item()
+        average_gradients(self.discriminator)
+        optimiser.step()
+        return total
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        # A short memory at the start, or the average would keep the random weights.
+        decay = min(self.options.ema, (step + 1) / (step + 10))
+        for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+
+
+def any_process(stop: bool, device: str) -> bool:
+    """Tell whether any process wants to stop. Every process must call it at the same step."""
+    flag = torch.tensor(float(stop), device=device)
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Replace every gradient by its mean over the processes of torchrun; do nothing in a single
+    process."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= dist.get_world_size()

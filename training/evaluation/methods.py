@@ -1,0 +1,113 @@
+"""The methods that are measured: any model that the engine loads, and two baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mimicam.engine.models.base import ImageDrivenModel, Model, TrackerDrivenModel
+from mimicam.engine.models.reenactor import PortraitStages
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import Crop, cut, whole_box
+from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
+
+Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
+"""Maps portrait, its motion, driver, its motion and mode to a result of the portrait's size."""
+
+FRAME_NS = 40_000_000
+"""Time between a driver's frames, for filters, ns: 25 fps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method that draws pictures: one column of the tables."""
+
+    generate: Generate
+    """Draws with the motion as it is, without filter and neutral."""
+    smoothed: Generate
+    """Draws with the product's filter: successive frames of one driver, whose motions were
+    filtered."""
+    modes: tuple[Mode, ...] = tuple(Mode)
+    """Modes that it can be driven in; its column has no others."""
+
+
+def model_method(model: Model) -> Method:
+    """Wrap a model in the product's own path: motion from the tracker or from the driver's
+    picture."""
+    if isinstance(model, ImageDrivenModel):
+        plain, smoothed = (ImageGenerator(model, smooth=smooth) for smooth in (False, True))
+        return Method(generate=plain, smoothed=smoothed, modes=model.modes)
+    if not isinstance(model, TrackerDrivenModel):
+        raise TypeError(f"{model.name} is driven neither by the tracker nor by the driver's picture")
+    generate = TrackerGenerator(model)
+    return Method(generate=generate, smoothed=generate)
+
+
+def baselines() -> dict[str, Method]:
+    """Return the two baselines: copying the source, and copying the driver."""
+    named: dict[str, Generate] = {"copy source": copy_source, "copy driver": copy_driver}
+    return {name: Method(generate=copy, smoothed=copy) for name, copy in named.items()}
+
+
+def copy_source(portrait: Image, *_: object) -> Image:
+    """Baseline that copies the source: nothing moves."""
+    return portrait
+
+
+def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
+    """Baseline that copies the driver: everything moves, and the person changes."""
+    return driver
+
+
+class TrackerGenerator:
+    """Draws with a model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
+
+    def __init__(self, model: TrackerDrivenModel) -> None:
+        self._model = model
+        self._reenactor = model.reenactor(smooth=False)
+        self._last: tuple[Image, PortraitStages[Any, Any, Any]] | None = None
+
+    def __call__(self, portrait: Image, own: MotionCode, _: Image, driver: MotionCode, mode: Mode) -> Image:
+        if self._last is None or self._last[0] is not portrait:
+            features = self._model.encode(_input(portrait, self._model.size))
+            around = Composite(portrait, whole_box(portrait), None)
+            self._last = portrait, self._reenactor.for_portrait(own, features, around)
+        stages = self._last[1]
+        target = stages.edit(driver, None, EditSettings(mode=mode))
+        return _sized(stages.composite(stages.generate(target)), len(portrait)).copy()
+
+
+class ImageGenerator:
+    """Draws with a model that reads motion from the driver's picture; see `Generate`. A portrait is encoded once."""
+
+    def __init__(self, model: ImageDrivenModel, *, smooth: bool) -> None:
+        self._model = model
+        self._reenactor = model.reenactor(smooth=smooth)
+        self._last: tuple[Image, PortraitStages[Any, Any, Any]] | None = None
+        self._seq = 0
+
+    def __call__(self, portrait: Image, _: MotionCode, driver: Image, __: MotionCode, mode: Mode) -> Image:
+        if self._last is None or self._last[0] is not portrait:
+            features = self._model.encode(_input(portrait, self._model.size))
+            around = Composite(portrait, whole_box(portrait), None)
+            self._last = portrait, self._reenactor.for_portrait(None, features, around)
+            self._reenactor.encode.reset()
+        self._seq += 1
+        crop = Crop(image=driver, box=whole_box(driver), face=None, captured_ns=self._seq * FRAME_NS)
+        stages = self._last[1]
+        target = stages.edit(self._reenactor.encode(crop), None, EditSettings(mode=mode))
+        return _sized(stages.generate(target), len(portrait)).copy()
+
+
+def _input(image: Image, size: int) -> Image:
+    """Resize a square picture as the product does for a network of ``size`` pixels."""
+    return image if len(image) == size else cut(image, whole_box(image), size)
+
+
+def _sized(image: Image, size: int) -> Image:
+    """Resize a result to the size of the pictures that it is compared with."""
+    return image if len(image) == size else np.asarray(cv2.resize(image, (size, size)))

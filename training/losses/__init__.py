@@ -1,0 +1,1 @@
+"""Loss networks and objectives that several recipes use."""
