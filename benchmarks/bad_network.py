@@ -1,9 +1,12 @@
-"""A bad network between two WebRTC peers of one machine: a relay for UDP that loses packets and delays the rest.
+"""A bad network between two WebRTC peers of one machine: a UDP relay that loses and delays packets.
 
-It does what ``tc qdisc add ... netem delay 200ms 200ms loss 5%`` does, in user space and without privileges, for
-kernels without netem: each packet is lost with a probability, or held for a time drawn evenly around a mean, by
-itself, so packets overtake each other. Both ways have the same properties. The peers are led through it by their
-session descriptions: each is told the relay's address instead of the other's.
+It does what ``tc qdisc add ... netem delay 200ms 200ms loss 5%`` does, in user space and without
+privileges, for kernels without netem. Each packet is lost with a probability, or delayed by itself
+for a time drawn evenly around a mean. So packets overtake each other. Both ways have the same
+properties.
+
+Session descriptions lead the peers through the relay: each holds the relay's address in place of
+the other peer's.
 """
 
 from __future__ import annotations
@@ -16,15 +19,15 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.concurrency.threads import Worker
 
 _START_LIMIT_S = 10.0
 _Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """What happens to packets, each way."""
+class LinkConditions:
+    """Loss and delay of packets, each way."""
 
     loss: float = 0.05
     """Probability, 0..1."""
@@ -62,9 +65,9 @@ class _Side(asyncio.DatagramProtocol):
 
 @dataclass(slots=True)
 class BadNetwork:
-    """Carries one call. Use as a context manager; `weather` may be changed at any time."""
+    """Carries one call. Use as a context manager; `conditions` may be changed at any time."""
 
-    weather: Weather = field(default_factory=Weather)
+    conditions: LinkConditions = field(default_factory=LinkConditions)
     seed: int = 1
     carried: int = 0
     lost: int = 0
@@ -99,7 +102,7 @@ class BadNetwork:
 
     def carry(self, data: bytes, out: _Side) -> None:
         """Lose a packet, or send it on later. On the relay's loop."""
-        hold_s = self.weather.hold_s(self._chance)
+        hold_s = self.conditions.hold_s(self._chance)
         if hold_s is None:
             self.lost += 1
             return

@@ -1,4 +1,4 @@
-"""``python -m benchmarks --compare A.json B.json``: what became slower, what faster, beyond a tolerance."""
+"""Compare two reports: ``python -m mimicam.benchmarks --compare A.json B.json``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def compare(before: Any, after: Any) -> list[Change]:
 
 
 def report(paths: tuple[Path, Path], tolerance: float) -> tuple[str, int]:
-    """Lines for people, and the exit code: 1 where something became worse by more than the tolerance.
+    """Lines for people, and the exit code: 1 where something became worse by more than the
+    tolerance.
 
     Raises:
         EngineError: a file is no report, or the two have nothing in common.
@@ -88,7 +89,8 @@ def _figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _direction(name: str) -> int:
-    """1 where less is better, -1 where more is, 0 where nobody knows. The last part of the path decides first."""
+    """Return 1 where less is better, -1 where more is, 0 where it is unknown. The last part of the
+    path decides first."""
     parts = name.split("/")
     if any(word in part for part in parts[-2:] for word in _MORE_IS_BETTER):
         return -1

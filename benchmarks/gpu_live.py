@@ -1,6 +1,8 @@
-"""The live path on a GPU, session and all, from drawn pictures: frame age and rate, paced and as fast as it goes.
+"""The live path on a GPU with its session, from drawn pictures: frame age and rate, paced and
+unpaced.
 
-No face tracker (it runs on the processor, and a bare GPU machine lacks what it runs on): pictures are face crops already.
+There is no face tracker: it runs on the processor, and a bare GPU machine lacks what it needs. The
+pictures are face crops already.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
     sys.modules["openvino"] = ModuleType("openvino")
 
 from mimicam.benchmarks.gpu_steps import FORMS, Scale, percentiles
-from mimicam.engine.backends.cuda_gpu import Gpu
-from mimicam.engine.backends.gpu_networks import GpuNetworks
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.cuda.networks import GpuNetworks
 from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.concurrency.clock import MonotonicClock
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.networks import GpuDpeModel, torch_networks
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.clock import MonotonicClock
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, MotionReference
@@ -42,7 +44,7 @@ _LIMIT_S = 60.0
 
 
 class Drawn:
-    """Pictures in turn: at their time, or the next one when the last was taken into work."""
+    """Gives pictures in turn: at their time, or the next one when the last was taken."""
 
     status = ""
 
@@ -69,11 +71,11 @@ class Drawn:
         return Frame(image=image, seq=seq, captured_ns=due_ns)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""
 
 
 class Releasing:
-    """A pipeline that says when it takes a frame."""
+    """Releases the source's semaphore when the pipeline takes a frame."""
 
     def __init__(self, pipeline: Pipeline, taken: threading.Semaphore) -> None:
         self._pipeline, self._taken = pipeline, taken
@@ -89,7 +91,7 @@ class Releasing:
 
 
 class CountingSink:
-    """Takes frames in, and counts from the first one on: what comes before is capture, and cuDNN's search."""
+    """Counts frames from the first one on. The time before is capture and cuDNN's search."""
 
     name, main_thread, stop_limit_s = "counting", False, STOP_LIMIT_S
 
@@ -121,7 +123,7 @@ class CountingSink:
         """Nothing to do between frames."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""
 
     def figures(self) -> dict[str, Any]:
         """Frames counted, their rate and age, and how long the first one took."""
@@ -150,8 +152,8 @@ def measure_live(
     networks = torch_networks(
         folded, form, gpu, engine="compile" if form.fused else "eager", compiler=scale.compiler
     )
-    facts = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
-    model = GpuDpeModel(GpuNetworks(networks, gpu), facts)
+    info = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
+    model = GpuDpeModel(GpuNetworks(networks, gpu), info)
     rows: dict[str, Any] = {}
     report = {
         "variant": variant, "preset": scale.preset, "not_included": "camera, tracking, sinks", "live": rows,

@@ -1,4 +1,7 @@
-"""One part's figures: ``python -m mimicam.benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]``."""
+"""Measure one part.
+
+python -m mimicam.benchmarks.gpu_part WHAT VARIANT FILE.json [--rehearse]
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from mimicam.kernels import KernelBuildError
 
 
 def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
-    """Measure, and write the file anew after each mode or size, so that a part cut short keeps what it has."""
+    """Measure, and rewrite the file after each mode or size, so that a part cut short keeps what it
+    has."""
     from mimicam.benchmarks import gpu_compact, gpu_steps
     from mimicam.benchmarks.host_gpu import HostGpu
     from mimicam.benchmarks.machine import gpu_state
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
         raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")

@@ -1,4 +1,4 @@
-"""What ``scripts/gpu_check.py`` runs on a GPU, in order: each part is a process of its own with a limit."""
+"""The parts of ``scripts/gpu_check.py``, in order. Each is a process of its own with a limit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE, PROFILE = "training smoke run", "profile"
 SMOKE_S = 45
-"""Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps in."""
+"""Training time of the smoke run: 20 s to choose convolutions and warm up, the rest to count steps
+in."""
 _GPU_TESTS = (
     "tests/kernels",
-    "tests/backends/test_frame_drawer.py",
-    "tests/backends/test_gpu_compact_graph.py",
+    "tests/models/dpe/gpu/test_frame_graph.py",
+    "tests/models/compact/test_frame_graph.py",
 )
 _PYTEST = ("-m", "pytest", "-q", "-m", "gpu", "--timeout=300", "-p", "no:cacheprovider")
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
-"""Without initcheck: it reports torch's own cached memory, which says nothing about our kernels."""
+"""Tools of compute-sanitizer. Not initcheck: it reports torch's own cached memory, not our kernels."""
 _PLANS = {
     "tensorrt": ("tensorrt", "openvino"),
     "tensorrt-plugin": ("tensorrt", "openvino"),
     "tensorrt-rtx": ("tensorrt_rtx|tensorrt_rtx_bindings", "openvino"),
     "torch-tensorrt": ("torch_tensorrt",),
 }
-"""What each variant that is a plan needs; see ``Part.needs``."""
+"""Modules that each variant with plans needs; see ``Part.needs``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Part:
     command: tuple[str, ...]
     limit_s: int
     expect_s: int = 0
-    """With less time left it is not begun."""
+    """Seconds. With less time left the part is not started."""
     result: Path | None = None
     """JSON that the process writes, complete after each of its figures."""
     needs: tuple[str, ...] = ()
@@ -51,7 +52,7 @@ class Plan:
 
     folder: Path
     pack: Path | None = None
-    """What the training smoke run trains on; None: drawn noise."""
+    """Pack of the training smoke run; None: drawn noise."""
     rehearse: bool = False
 
     @property
@@ -61,9 +62,11 @@ class Plan:
 
 
 def parts(plan: Plan) -> list[Part]:
-    """Every part: correctness first, then the figures that decide what is done next, then the rest.
+    """List every part: correctness first, then the figures that decide what is done next, then the
+    rest.
 
-    In 6 minutes all up to ``half-fold`` is expected to run. Sanitizers are last: they are slow, and say nothing of speed.
+    All up to ``half-fold`` are expected to fit into 6 minutes. Sanitizers are last: they are slow
+    and measure no speed.
     """
     python = sys.executable
     kernels = plan.folder / "kernels.json"
@@ -114,7 +117,8 @@ def _own(plan: Plan, what: str, variants: Sequence[str], *, limit_s: int, expect
 
 
 def _smoke(plan: Plan) -> Part:
-    """A short training run: how many steps a second the machine makes, and how long it waits for data."""
+    """A short training run: how many steps a second the machine makes, and how long it waits for
+    data."""
     result = plan.folder / "smoke.json"
     command = (sys.executable, str(ROOT / "scripts" / "gpu_train.py"), "--smoke", str(result), *plan.mark)
     pack = () if plan.pack is None else ("--pack", str(plan.pack))
@@ -142,7 +146,8 @@ def _needing(part: Part, needs: tuple[str, ...]) -> Part:
 def _sanitizer(tool: str) -> Part:
     """Our kernels under compute-sanitizer.
 
-    Errors of API calls are not reported: PyTorch and CuPy probe for things that are not there, and handle the answer.
+    Errors of API calls are not reported: PyTorch and CuPy probe for things that are not there, and
+    handle the answer.
     """
     from mimicam.kernels._launch import OPS
 

@@ -9,10 +9,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from mimicam.benchmarks.gpu_steps import EDIT, Scale, canvas_of, open_variant, portrait_of
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.mode_graph import CameraInput, ModeGraph, OutputSurface
 from mimicam.engine.models.frame_graph import IDENTITY
 from mimicam.engine.types import Mode
 from mimicam.export.networks import random_dpe
@@ -24,15 +24,16 @@ _TOP = 30
 def measure_profile(
     mode: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """The kernels of 20 frames of ``half`` in a mode, queued one by one: no graph hides their names."""
+    """The kernels of 20 frames of ``half`` in a mode, queued one by one: no graph hides their
+    names."""
     networks = open_variant("half", FoldedDpe(random_dpe(scale.preset)), gpu, scale)
     size = int(networks["motion_encoder"].inputs["image"].shape[-1])
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
     codes.enter(0, portrait_of(networks, gpu))
     codes.write(0, EDIT, IDENTITY)
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
-    surface = Surface(gpu, canvas_of(size, scale))
-    step = FrameStep(
+    surface = OutputSurface(gpu, canvas_of(size, scale))
+    step = ModeGraph(
         networks, gpu, mode=Mode(mode), camera=camera, codes=codes, surface=surface, graph=False
     )  # fmt: skip
     frames = min(_FRAMES, scale.stage_frames)
@@ -44,7 +45,8 @@ def measure_profile(
 
 
 def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
-    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of one call."""
+    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of
+    one call."""
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as found:
@@ -65,7 +67,8 @@ def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
 
 
 def _own_us(row: Any, on_gpu: bool) -> float:
-    """Own time of a kernel; of an operator on the host where there is a GPU, nothing: its kernels have rows themselves."""
+    """Own time of a kernel; of an operator on the host where there is a GPU, nothing: its kernels
+    have rows themselves."""
     if not on_gpu:
         return float(row.self_cpu_time_total)
     return float(row.self_device_time_total) if "CUDA" in str(row.device_type) else 0.0

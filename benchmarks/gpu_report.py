@@ -1,4 +1,5 @@
-"""What the figures of ``scripts/gpu_check.py`` mean: each target with what was measured, and a page beside the JSON."""
+"""Compare the figures of ``scripts/gpu_check.py`` with each target, and write a page beside the
+JSON."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ def write_page(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | None:
-    """The variant whose whole step is fastest, and its figures; PyTorch's own operations do not count."""
+    """The variant whose whole step is fastest, and its figures; PyTorch's own operations do not
+    count."""
     ran = [
         (name.removeprefix(_STEPS), part["result"]["modes"][mode])
         for name, part in parts.items()

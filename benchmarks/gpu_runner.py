@@ -1,4 +1,5 @@
-"""Runs the parts of ``scripts/gpu_check.py`` in time; JSON and page are complete after each of them."""
+"""Runs the parts of ``scripts/gpu_check.py`` in time; JSON and page are complete after each of
+them."""
 
 from __future__ import annotations
 
@@ -74,8 +75,8 @@ def run_parts(out: Path, plan: Plan, choice: Choice, run: Run | None = None) -> 
 
 
 def run_part(part: Part) -> dict[str, Any]:
-    """Outcome of one part: ``passed``, ``failed``, ``out of time``, ``not installed`` or ``not possible here``, and what it
-    wrote, also where it was cut short."""
+    """Outcome of one part: ``passed``, ``failed``, ``out of time``, ``not installed`` or ``not
+    possible here``, and what it wrote, also where it was cut short."""
     missing = [name for name in part.needs if not _found(name)]
     if shutil.which(part.command[0]) is None:
         missing.append(part.command[0])
@@ -172,7 +173,8 @@ def _run_in_time(part: Part, run: Run, left_s: float) -> dict[str, Any]:
 
 
 def _write(out: Path, report: dict[str, Any]) -> None:
-    """JSON and page, each complete or not at all. A page that cannot be made must not lose the figures."""
+    """JSON and page, each complete or not at all. A page that cannot be made must not lose the
+    figures."""
     from mimicam.benchmarks.gpu_report import verdicts, write_page
 
     report.pop("page_error", None)
@@ -195,7 +197,7 @@ def _kept(out: Path, rehearse: bool) -> dict[str, Any]:
 
 
 def _headline(found: dict[str, Any]) -> str:
-    """The figure that a person looks for first."""
+    """Name the most important figure of a part."""
     if "missing" in found:
         return f": {found['missing']}"
     result = found.get("result", {})

@@ -20,11 +20,11 @@ from mimicam.benchmarks.gpu_steps import (
     percentiles,
     portrait_of,
 )
-from mimicam.engine.backends.cuda_gpu import Gpu
+from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.concurrency.batching import Gather, Ticket
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
-from mimicam.engine.runtime.batching import Gather, Ticket
 from mimicam.engine.types import Mode
 from mimicam.export.networks import random_dpe
 
@@ -32,10 +32,11 @@ from mimicam.export.networks import random_dpe
 def measure_sessions(
     name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """How many sessions of 30 frames a second one GPU holds: batches of growing size, run at that pace.
+    """Measure how many sessions of 30 frames a second one GPU holds, with batches of growing size.
 
-    A size counts when the 99th percentile of a frame's age at the end of its batch, waiting included, is under the
-    period; frames arrive at phases spread over it. ``keep`` gets what there is after each size.
+    A size counts when the 99th percentile of frame age at the end of its batch, waiting included,
+    is below the period. Arrivals are spread over the period. ``keep`` gets the results after each
+    size.
     """
     folded = FoldedDpe(random_dpe(scale.preset))
     compiled = name in FORMS and FORMS[name].fused
@@ -44,9 +45,8 @@ def measure_sessions(
         "variant": name, "preset": scale.preset, "holds_sessions_at_30_fps": 0, "batches": rows,
     }  # fmt: skip
     for batch in scale.compiled_batches if compiled else scale.batches:
-        if (
-            compiled
-        ):  # or the ninth size of one function would run uncompiled (recompile_limit), and not say so
+        if compiled:
+            # Otherwise the ninth size of one function would silently run uncompiled (recompile_limit).
             torch._dynamo.reset()
         networks = open_variant(name, folded, gpu, scale, batch=batch)
         rows.append(_measure_batch(networks, gpu, batch, scale))
@@ -72,7 +72,8 @@ def _single(features: Features) -> Features:
 
 
 def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: Scale) -> dict[str, float]:
-    """Ages of frames that sessions send at 30 a second each, batched as `engine.runtime.batching` batches them."""
+    """Ages of frames that sessions send at 30 a second each, batched as
+    `engine.concurrency.batching` batches them."""
     gather: Gather[SlotRequest, None] = Gather(most=len(requests), wait_ns=5_000_000)
     start = time.perf_counter_ns()
     ages: list[float] = []

@@ -1,7 +1,7 @@
 """A frame of DPE on a GPU, source cached: how long, by what runs it and by mode.
 
-What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights take as long as trained
-ones. Every figure is of work that was run, none is extrapolated.
+What is not in the figures: camera, tracking, sinks; ``mimicam bench`` has those. Random weights
+take as long as trained ones. Every figure is of work that was run, none is extrapolated.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ import torch
 
 from mimicam.benchmarks.gpu_timing import event_ms
 from mimicam.benchmarks.machine import gpu_memory_mb
-from mimicam.engine.backends.cuda_gpu import Gpu, Step
-from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, copy_all
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt_api import Flavour, find
+from mimicam.engine.backends.cuda.device import CapturedGraph, Gpu
+from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, copy_all
+from mimicam.engine.backends.tensorrt.api import Flavour, find
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import FIRST, Camera, CameraInput, FrameStep, Surface
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, CameraInput, FrameSize, ModeGraph, OutputSurface
 from mimicam.engine.models.dpe.gpu.networks import plan_networks, torch_networks
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.models.frame_graph import CodeUpdate
 from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Mode
 from mimicam.export.networks import load_networks, random_dpe
 
-Networks = Mapping[str, FixedNetwork]
+Networks = Mapping[str, BoundNetwork]
 _NETWORK_STAGES = ("encode", "edit", "generate")
 _LONG_STAGES = ("encode", "generate")
 _COPIES = 20
-"""Copies of a stage in one graph. A single one of 3 to 10 us would mostly measure the start of its graph."""
+"""Copies of a stage in one graph. A single one of 3 to 10 us would mostly measure the start of its
+graph."""
 PERIOD_S = 1 / 30
 _ENOUGH = 100
 """Frames that a p99 is taken of at least."""
@@ -48,7 +49,8 @@ _ENOUGH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything runs."""
+    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything
+    runs."""
 
     preset: str = "published"
     frames: int = 800
@@ -56,19 +58,20 @@ class Scale:
     stage_frames: int = 100
     paced_s: float = 2.0
     limit_s: float = 1.2
-    """A measurement ends here once it has a hundred frames: eager networks take fifty times as long as a graph."""
+    """A measurement ends here once it has a hundred frames: eager networks take fifty times as long
+    as a graph."""
     batches: tuple[int, ...] = (1, 4, 16, 32, 64)
     compiled_batches: tuple[int, ...] = (1, 8, 32)
     """A size compiles for a minute."""
     batch_frames: int = 50
     batch_s: float = 2.0
     compiler: str = "inductor"
-    camera: Camera = field(default_factory=lambda: Camera(width=1280, height=720))
+    camera: FrameSize = field(default_factory=lambda: FrameSize(width=1280, height=720))
 
 
 REHEARSAL = Scale(
     preset="debug", frames=2, warm_up=1, stage_frames=2, paced_s=0.1, batch_s=0.2, batches=(1, 2),
-    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=Camera(width=64, height=48),
+    compiled_batches=(1, 2), batch_frames=2, compiler="eager", camera=FrameSize(width=64, height=48),
 )  # fmt: skip
 
 FORMS = {
@@ -78,11 +81,14 @@ FORMS = {
     "compile-fold": Form(fused=True, fold=True),
 }
 """PyTorch in half precision with our kernels: as it is, and through torch.compile."""
-EDIT = CodeEdit(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
+EDIT = CodeUpdate(fresh=False, seconds=1 / 30, cutoff_hz=4.0, beta=4.0)
 """Edit applied to every measured frame: smoothed, as live."""
 REFERENCE, EAGER_HALF = "eager-fp32", "eager-half"
-"""The same networks in PyTorch's own operations: float32 without TF32, what the others are held against; and autocast to
-half with channels last and cuDNN's own choice of algorithms, the best that needs no code of ours."""
+"""The same networks in PyTorch's own operations, as a baseline.
+
+``eager-fp32`` is float32 without TF32. ``eager-half`` is autocast to half with channels last and
+cuDNN's own choice of algorithms: the fastest that needs no code of ours.
+"""
 EAGER = (REFERENCE, EAGER_HALF)
 _FLAVOURS: dict[str, Flavour] = {
     "tensorrt": "tensorrt", "tensorrt-plugin": "tensorrt", "tensorrt-rtx": "tensorrt-rtx",
@@ -95,7 +101,8 @@ VARIANTS = (*EAGER, *FORMS, *PLANS)
 def measure_variant(
     name: str, gpu: Gpu, scale: Scale, keep: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a second.
+    """Every mode's times, its stages, the encoder of a new source, and a session at 30 frames a
+    second.
 
     ``keep`` gets what there is after each mode.
 
@@ -164,9 +171,9 @@ def _measure_mode(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
-    surface = Surface(gpu, _canvas(networks, scale))
+    surface = OutputSurface(gpu, _canvas(networks, scale))
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
-    step = FrameStep(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
+    step = ModeGraph(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
     captured_s = time.perf_counter() - started
     _enter(networks, gpu, mode, codes, portrait)
     frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
@@ -178,7 +185,7 @@ def _measure_mode(
         networks_only()
 
     def host(work: Callable[[], None]) -> dict[str, float]:
-        start = Step(gpu, work) if graph else _queued(gpu, work)
+        start = CapturedGraph(gpu, work) if graph else _queued(gpu, work)
         return host_ms(lambda: start()(), scale.frames, scale.warm_up, scale.limit_s)
 
     def whole() -> None:
@@ -213,36 +220,39 @@ def _measure_mode(
 
 
 def _sleeping(gpu: Gpu, work: Callable[[], None], *, graph: bool) -> Callable[[], object]:
-    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see ``CudaGpu.mark``."""
-    start = gpu.capture(work) if graph else (lambda: gpu.queue(work))
+    """``work``, then a wait in which the host's thread sleeps until the GPU's interrupt; see
+    ``CudaGpu.record_event``."""
+    start = gpu.capture(work) if graph else (lambda: gpu.on_stream(work))
     if not torch.cuda.is_available():
         return start
 
     def run() -> None:
         start()
         event = torch.cuda.Event(blocking=True)
-        gpu.queue(event.record)
+        gpu.on_stream(event.record)
         event.synchronize()
 
     return run
 
 
 def _queued_now(gpu: Gpu, work: Callable[[], None]) -> Callable[[], object]:
-    """What the host spends on a stage without a graph, the wait for the GPU included."""
+    """Queue a stage without a graph; timed, it is what the host spends, the wait for the GPU
+    included."""
     start = _queued(gpu, work)
     return lambda: start()()
 
 
 def _enter(networks: Networks, gpu: Gpu, mode: Mode, codes: CodeState, portrait: Features) -> None:
-    """What a session does once: the portrait's codes, and its maps into the generator that reads them first."""
+    """Do what a session does once: upload the portrait's codes, and its maps into the generator
+    that reads them first."""
     codes.enter(0, portrait)
     own = networks[f"{FIRST[mode]}_generator"].inputs
     maps = portrait_maps(portrait).items()
     copy_all(gpu, [(own[name], torch.from_numpy(array)) for name, array in maps])
-    gpu.mark()()
+    gpu.record_event()()
 
 
-def _chained(step: FrameStep) -> Callable[[], None]:
+def _chained(step: ModeGraph) -> Callable[[], None]:
     """Encode, edit, generate: what the field's figures call a frame."""
 
     def work() -> None:
@@ -254,8 +264,8 @@ def _chained(step: FrameStep) -> Callable[[], None]:
 
 def _queued(gpu: Gpu, work: Callable[[], None]) -> Callable[[], Callable[[], None]]:
     def start() -> Callable[[], None]:
-        gpu.queue(work)
-        return gpu.mark()
+        gpu.on_stream(work)
+        return gpu.record_event()
 
     return start
 
@@ -271,7 +281,8 @@ def _eager_networks(preset: str, gpu: Gpu, *, half: bool) -> Networks:
 
 
 class _Autocast(torch.nn.Module):
-    """A network as PyTorch's own tools make it fast: half precision where autocast allows it, channels last."""
+    """A network as PyTorch's own tools make it fast: half precision where autocast allows it,
+    channels last."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -295,11 +306,11 @@ def _settings() -> dict[str, bool]:
 
 
 def portrait_of(networks: Networks, gpu: Gpu) -> Features:
-    """What the encoder makes of some picture: every variant enters its own maps."""
+    """Encode a random picture. Each variant has maps of its own."""
     encoder = networks["encoder"]
-    gpu.queue(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
-    gpu.queue(encoder.enqueue)
-    gpu.mark()()
+    gpu.on_stream(lambda: encoder.inputs["image"].uniform_(-1, 1))  # type: ignore[arg-type]
+    gpu.on_stream(encoder.enqueue)
+    gpu.record_event()()
     arrays = {n: v.to("cpu", torch.float32, copy=True).numpy() for n, v in encoder.outputs.items()}
     return Features(arrays=arrays, model="random")
 
@@ -319,7 +330,8 @@ def canvas_of(size: int, scale: Scale) -> OutputCanvas:
 
 
 def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
-    """At 30 frames a second, as a camera gives them: between frames the GPU's clocks may fall. At least two frames."""
+    """Time calls at 30 frames a second, as a camera delivers them. Between frames the GPU's clocks
+    may fall. At least two frames."""
     times: list[float] = []
     due = time.perf_counter()
     end = due + seconds
@@ -333,7 +345,7 @@ def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
 
 
 def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float = 60.0) -> dict[str, float]:
-    """Milliseconds of so many calls, or of as many as fit into the limit."""
+    """Time ``frames`` calls, milliseconds, or as many as fit into the limit."""
     times: list[float] = []
     end = time.perf_counter() + limit_s
     for index in range(frames + warm_up):
@@ -349,7 +361,8 @@ def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float
 def _gpu_ms(
     gpu: Gpu, work: Callable[[], None], repeats: int, *, graph: bool = True, copies: int = 1
 ) -> dict[str, float]:
-    """One run of ``work`` on the GPU, between two events; on a machine without a GPU, on the host's clock.
+    """One run of ``work`` on the GPU, between two events; on a machine without a GPU, on the host's
+    clock.
 
     Without a graph the GPU waits for the host between kernels, and those waits are in the figures.
     """
@@ -359,11 +372,11 @@ def _gpu_ms(
             work()
 
     copies = copies if torch.cuda.is_available() else 1
-    start_work = gpu.capture(several) if graph else (lambda: gpu.queue(several))
+    start_work = gpu.capture(several) if graph else (lambda: gpu.on_stream(several))
     if not torch.cuda.is_available():
-        return host_ms(lambda: (start_work(), gpu.mark()()), repeats, 1)
+        return host_ms(lambda: (start_work(), gpu.record_event()()), repeats, 1)
     times: list[float] = []
-    gpu.queue(lambda: times.extend(event_ms(start_work, repeats)))
+    gpu.on_stream(lambda: times.extend(event_ms(start_work, repeats)))
     return percentiles([ms / copies for ms in times])
 
 

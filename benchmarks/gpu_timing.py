@@ -7,13 +7,18 @@ from collections.abc import Callable
 import torch
 
 _HEAD_START_CYCLES = 2_000_000
-"""About 1 ms at 2 GHz: the GPU idles in a kernel of its own while the host queues what is timed. On an idle stream the
-start event would be reached before the work is queued, and 10 to 30 us of launching be counted as the GPU's."""
+"""GPU cycles, about 1 ms at 2 GHz: the GPU idles in a kernel of its own while the host queues the
+timed work.
+
+On an idle stream the start event would be reached before the work is queued. The 10 to 30 us of a
+launch would then count as the GPU's.
+"""
 _WARM_UPS = 3
 
 
 def event_ms(launch: Callable[[], object], repeats: int, *, warm_ups: int = _WARM_UPS) -> list[float]:
-    """GPU milliseconds of each launch on the current stream. Launches that take the host more than 1 ms count that too."""
+    """GPU milliseconds of each launch on the current stream. Launches that take the host more than
+    1 ms count that too."""
     times = []
     for index in range(repeats + warm_ups):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

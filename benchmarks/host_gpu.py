@@ -23,13 +23,13 @@ class HostGpu:
         work()
         return work
 
-    def queue(self, work: Callable[[], None]) -> None:
+    def on_stream(self, work: Callable[[], None]) -> None:
         """See ``Gpu``."""
         work()
 
-    def follow(self) -> None:
+    def wait_for_current_stream(self) -> None:
         """See ``Gpu``."""
 
-    def mark(self) -> Callable[[], None]:
+    def record_event(self) -> Callable[[], None]:
         """See ``Gpu``."""
         return lambda: None

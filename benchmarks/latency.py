@@ -1,7 +1,7 @@
-"""``mimicam bench``: how old frames are when they are written, and how many never are.
+"""``mimicam bench``: frame age at the end of writing, rate and drops.
 
-*paced*: frames arrive at a fixed rate, as from a camera; a frame's age counts from its scheduled arrival, so a
-stall is not hidden by a source that waits for it. *burst*: each frame follows when the one before goes into work.
+*paced*: frames arrive at a fixed rate, as from a camera. Age counts from the scheduled arrival, so
+that a source that waits hides no stall. *burst*: each frame follows when the one before is taken.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mimicam.benchmarks.machine import describe_machine, gpu_memory_mb, gpu_state, peak_mb, resident_mb
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.control_row import values_of
 from mimicam.engine.controls import EditSettings
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
-from mimicam.engine.models.base import BackendName
 from mimicam.engine.types import Frame, Image
 
 if TYPE_CHECKING:
+    from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import FramePath
     from mimicam.engine.report import Report
-    from mimicam.engine.runtime.timings import Timings
+    from mimicam.engine.sources import Source
     from mimicam.engine.sources.video import Timed
 
 Scenario = Literal["paced", "burst"]
 NOT_INCLUDED = "the camera's exposure and transfer, decoding, a sink's encoding and the display"
 _FRAMES_MAX = 150
-"""Decoded before the start and played to and fro: decoding is the camera's work, not ours."""
+"""Frames decoded before the start and played forwards and backwards: decoding is the camera's work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +62,14 @@ class Bench:
     model: str = "compact"
     """compact, or the path of a model."""
     backend: BackendName = "auto"
-    """What computes. It is what is asked for, or an error: eager and compiled PyTorch are chosen, not fallen into."""
+    """Backend to run. It runs or is an error; auto chooses by what the machine has."""
     late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0
     """A frame that is older when it is written, or is dropped, counts as late."""
     json: Path | None = None
     """File for the figures."""
 
     def run(self) -> int:
-        """Measure and report."""
+        """Measure, print the report, and write the JSON file."""
         from rich.console import Console
 
         from mimicam.engine.report import render_report
@@ -88,15 +89,15 @@ class Bench:
         return 130 if report.interrupted else 0
 
 
-class Cold:
-    """How long each step of the start takes: what a person waits for before the first picture."""
+class StartupTimer:
+    """Times the steps of the start: the wait before the first picture."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def note(self, step: str) -> None:
-        """It is over now."""
+        """Record that a step has ended."""
         now = time.perf_counter()
         self.seconds[step], self._last = round(now - self._last, 3), now
 
@@ -113,7 +114,7 @@ class Memory:
         self.start = resident_mb()
 
     def facts(self) -> dict[str, float | None]:
-        """For the report."""
+        """Return the figures for the report."""
         known = self.start is not None and self.end is not None
         growth = round(self.end - self.start, 2) if known else None  # type: ignore[operator]
         peak = peak_mb()
@@ -130,15 +131,15 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
         EngineError: source, portrait or model cannot be used.
     """
     from mimicam.engine.commands.live import check_rates, load_all, parse_size
+    from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.pipeline import Pipeline
-    from mimicam.engine.runtime.timings import Timings
 
     check_rates(options.fps, options.seconds)
     size = parse_size(options.input_size)
     assert size is not None, "input_size has a default"
     images = load_images(options.source, size)
     machine, gpu_before = describe_machine(), gpu_state()
-    started = Cold()
+    started = StartupTimer()
     model, portraits = load_all(
         options.model, options.backend, [options.portrait] if options.portrait else _first_bundled()
     )
@@ -179,16 +180,12 @@ def paced(
     on_counting: Callable[[], None],
 ) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
-    from mimicam.engine.runtime.clock import MonotonicClock
-    from mimicam.engine.session import Session, SessionParts
-    from mimicam.engine.sinks.null import NullSink
+    from mimicam.engine.concurrency.clock import MonotonicClock
     from mimicam.engine.sources.file import PacedSource
 
     clock = MonotonicClock()
     source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    parts = SessionParts(source=source, pipeline=pipeline, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings)
-    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+    return _run_session(options, source, pipeline, size, timings, on_counting)
 
 
 def burst(
@@ -199,20 +196,32 @@ def burst(
     timings: Timings,
     on_counting: Callable[[], None],
 ) -> Report:
-    """The same session; the next frame arrives when the one before goes into work, so one always waits."""
-    from mimicam.engine.runtime.clock import MonotonicClock
+    """The same session; the next frame arrives when the one before goes into work, so one always
+    waits."""
+    source = BackpressureSource(images, pipeline, time.monotonic_ns)
+    return _run_session(options, source, source, size, timings, on_counting)
+
+
+def _run_session(
+    options: Bench,
+    source: Source,
+    path: FramePath,
+    size: tuple[int, int],
+    timings: Timings,
+    on_counting: Callable[[], None],
+) -> Report:
     from mimicam.engine.session import Session, SessionParts
     from mimicam.engine.sinks.null import NullSink
 
-    clock = MonotonicClock()
-    shuttle = Shuttle(images, pipeline, clock.now_ns)
-    parts = SessionParts(source=shuttle, pipeline=shuttle, sinks=[NullSink()], size=size)
-    session = Session(parts, clock=clock, timings=timings)
+    session = Session(
+        SessionParts(source=source, pipeline=path, sinks=[NullSink()], size=size), timings=timings
+    )
     return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
 
 
-class Shuttle:
-    """A source that gives the next frame when the pipeline has taken the one before: never idle, nothing lost."""
+class BackpressureSource:
+    """A source that gives the next frame when the pipeline has taken the one before: never idle,
+    nothing lost."""
 
     def __init__(self, images: Sequence[Image], pipeline: FramePath, now_ns: Callable[[], int]) -> None:
         self.name, self.fps, self.status = "bench", 1000.0, ""
@@ -226,7 +235,7 @@ class Shuttle:
         return self._pipeline.observe(frame)
 
     def draw(self, seen: Any) -> Frame:
-        """The pipeline's own."""
+        """Draw with the wrapped pipeline."""
         return self._pipeline.draw(seen)
 
     def read(self, stop: threading.Event) -> Frame | None:
@@ -238,7 +247,7 @@ class Shuttle:
         return Frame(image=next(self._images), seq=next(self._seq), captured_ns=self._now_ns())
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""
 
 
 def load_images(source: str, size: tuple[int, int]) -> list[Image]:

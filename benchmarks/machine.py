@@ -1,7 +1,8 @@
-"""What a figure was measured on: machine, versions, commit, memory."""
+"""Describe where a figure was measured: machine, versions, commit, memory."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -11,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.doctor import gpu_names
-from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.files import write_atomically
 
 _PACKAGES = (
     "mimicam",
@@ -37,7 +39,7 @@ _MB = 1 << 20
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, GPU, system, versions and commit; nothing that tells whose machine it is."""
+    """Describe CPU, GPU, system, versions and commit. Nothing identifies the owner."""
     return {
         "cpu": cpu_name(),
         "cores": usable_cores(),
@@ -50,10 +52,22 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def finish_report(report: dict[str, Any], out: Path | None) -> None:
+    """Add the machine's load at the end to a report, print it, and write it to ``out`` if there is
+    one."""
+    if hasattr(os, "getloadavg"):
+        report["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
+    text = json.dumps(report, indent=1)
+    print(text)
+    if out is not None:
+        with write_atomically(out) as part:
+            part.write_text(text + "\n", encoding="utf-8")
+
+
 def cpu_name() -> str:
     """As OpenVINO names it; as the system does on a machine without OpenVINO."""
     try:
-        from mimicam.engine.backends.openvino_runtime import core
+        from mimicam.engine.backends.openvino import core
     except ImportError:
         return _system_cpu_name()
     return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
@@ -75,7 +89,7 @@ SMI_FIELDS = (
 
 
 def gpu_state() -> dict[str, str] | None:
-    """Clocks, power state, power and memory as the driver tells now; None without a GPU."""
+    """Read clocks, power state, power and memory from the driver; None without a GPU."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -91,7 +105,8 @@ def gpu_state() -> dict[str, str] | None:
 
 
 def gpu_memory_mb() -> dict[str, float] | None:
-    """What this process has of the GPU's memory through PyTorch, and had at most; None where it has none."""
+    """Read the GPU memory that this process holds through PyTorch, now and at most; None without a
+    GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None

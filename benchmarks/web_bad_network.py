@@ -2,14 +2,14 @@
 
     python -m mimicam.benchmarks.web_bad_network --model compact --out benchmarks/results/web_bad_network.json
 
-Clear weather, then bad, then clear again. The network is ``benchmarks.bad_network``: a relay in user space that does
-what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake each other included.
+A clear link, then a bad one, then a clear one again. The network is ``benchmarks.bad_network``: a
+relay in user space that does what netem's ``delay 200ms 200ms loss 5%`` does, packets that overtake
+each other included.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import tyro
 
-from mimicam.benchmarks.bad_network import BadNetwork, Weather
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.bad_network import BadNetwork, LinkConditions
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.benchmarks.web_loopback import connection_figures, noted, serving, watched, write_camera
 
-CLEAR = Weather(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
+CLEAR = LinkConditions(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,30 +45,26 @@ class WebBadNetwork:
 
 def main(options: WebBadNetwork) -> dict[str, Any]:
     """Run, print and save."""
-    bad = Weather(loss=options.loss, delay_ms=options.delay_ms, jitter_ms=options.jitter_ms)
+    bad = LinkConditions(loss=options.loss, delay_ms=options.delay_ms, jitter_ms=options.jitter_ms)
     with tempfile.TemporaryDirectory() as folder, serving(options.model) as (_, url), BadNetwork() as network:
-        network.weather = CLEAR
+        network.conditions = CLEAR
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
         with watched(options.chromium, url, camera, through(network)) as page:
             noted(page, 4.0)
             before, _ = noted(page, options.clear_s)
-            network.weather = bad
+            network.conditions = bad
             during, _ = noted(page, options.bad_s)
-            network.weather = CLEAR
+            network.conditions = CLEAR
             after, _ = noted(page, options.clear_s)
             connection = connection_figures(page)
     facts: dict[str, Any] = {
-        "machine": describe_machine(), "model": options.model, "each_way": vars_of(bad),
+        "machine": describe_machine(), "model": options.model, "each_way": as_json(bad),
         "packets": {"carried": network.carried, "lost": network.lost},
         "before": summary(before), "during": summary(during), "after": summary(after),
         "growth_ms": growth(during), "recovered_ms": recovery(before, after), "webrtc": connection,
     }  # fmt: skip
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 
@@ -109,7 +105,7 @@ def growth(seen: list[tuple[float, float | None]]) -> float:
 def recovery(
     before: list[tuple[float, float | None]], after: list[tuple[float, float | None]]
 ) -> float | None:
-    """Milliseconds of clear weather until ten pictures in a row are as young as before; None: never."""
+    """Milliseconds on a clear link until ten pictures in a row are as young as before; None: never."""
     usual = float(np.percentile([age for _, age in before if age is not None], 95)) + 50.0
     aged = [(at, age) for at, age in after if age is not None]
     for i in range(len(aged) - 10):
@@ -118,9 +114,9 @@ def recovery(
     return None
 
 
-def vars_of(weather: Weather) -> dict[str, float]:
-    """A weather as JSON."""
-    return {"loss": weather.loss, "delay_ms": weather.delay_ms, "jitter_ms": weather.jitter_ms}
+def as_json(conditions: LinkConditions) -> dict[str, float]:
+    """Return a link's conditions as JSON values."""
+    return {"loss": conditions.loss, "delay_ms": conditions.delay_ms, "jitter_ms": conditions.jitter_ms}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How old pictures are in the studio: camera to result on one machine, browser included.
+"""Age of pictures in the studio: camera to result on one machine, browser included.
 
-A clip with a number painted on each picture is Chromium's camera. The server repeats the number on the result
-(setting ``measure``), and the page notes when each number is shown in the camera preview and in the result.
+A clip with a number painted on each picture is Chromium's camera. The server repeats the number on
+the result (setting ``measure``). The page notes when each number is shown in the preview and in the
+result.
 
     python -m mimicam.benchmarks.web_loopback --model compact --seconds 60 --out benchmarks/results/web.json
     python -m mimicam.benchmarks.web_loopback --model null          # transport alone
@@ -9,8 +10,6 @@ A clip with a number painted on each picture is Chromium's camera. The server re
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import cv2
 import numpy as np
 import tyro
 
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 
@@ -88,7 +87,7 @@ class WebLoopback:
     """How long, after the warm-up."""
     warm_up_s: float = 8.0
     threads: int | None = None
-    """Of the model."""
+    """Threads of the model."""
     chromium: str = "chromium"
     """Program."""
     out: Path | None = None
@@ -109,11 +108,7 @@ def main(options: WebLoopback) -> dict[str, Any]:
         camera = Path(folder) / "camera.mjpeg"
         write_camera(camera)
         facts.update(_browse(options, url, camera, server.pid))
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 
@@ -131,9 +126,11 @@ def write_camera(path: Path, clip: Path = _CLIP) -> None:
 
 
 def summarise(seen: list[tuple[float, float | None]], least: int = 20) -> dict[str, Any]:
-    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read off the result.
+    """Percentiles, rate, and growth, from (shown at, age) in milliseconds, one for each number read
+    off the result.
 
-    An age is None where the camera preview did not show that picture: it counts as shown, and has no age.
+    An age is None where the camera preview did not show that picture: it counts as shown, and has
+    no age.
 
     Raises:
         EngineError: fewer than ``least`` have an age.
@@ -183,13 +180,15 @@ def serving(
 def watched(
     chromium: str, url: str, camera: Path, through: Callable[[Any], None] | None = None
 ) -> Iterator[Any]:
-    """A live page of the studio whose numbers are noted in ``window.ages`` and ``window.presented``.
+    """A live page of the studio whose numbers are noted in ``window.ages`` and
+    ``window.presented``.
 
     Args:
         chromium: program.
         url: with token.
         camera: motion JPEG for its camera.
-        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the server alone.
+        through: handles the page's ``/offer`` requests (playwright's ``Route``) instead of the
+            server alone.
 
     Raises:
         EngineError: there is no such program.
@@ -212,7 +211,8 @@ def watched(
 
 
 def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
-    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so far)."""
+    """Let time pass and take what was noted meanwhile: (shown at, age) and (at, pictures shown so
+    far)."""
     page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
     page.wait_for_timeout(seconds * 1000)
     ages, presented = page.evaluate("() => [window.ages, window.presented]")
@@ -220,7 +220,7 @@ def noted(page: Any, seconds: float) -> tuple[list[Any], list[Any]]:
 
 
 def connection_figures(page: Any) -> dict[str, Any]:
-    """What the browser says of the connection (``getStats``)."""
+    """Read the browser's statistics of the connection (``getStats``)."""
     return dict(page.evaluate(_STATS))
 
 
@@ -295,7 +295,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _resident_mb(pid: int) -> float | None:
-    """Of another process; Linux only."""
+    """Read the resident memory of another process, MB; Linux only."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return None

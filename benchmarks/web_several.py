@@ -1,10 +1,11 @@
-"""Several callers at once on one machine, browsers included: does it degrade fairly, and how much does each cost?
+"""Several callers at once on one machine, browsers included: fairness, and the cost of each.
 
     python -m mimicam.benchmarks.web_several --callers 1 2 3 --seconds 12 --out benchmarks/results/web_several.json
 
-Every caller is a page of its own in one Chromium, with the clip of ``benchmarks.web_loopback`` as its camera. The browser
-encodes, decodes and composes on the same cores, so the figures are for callers on this machine; the server's share of
-the cores (``server_cores``) is what callers elsewhere cost.
+Every caller is a page of its own in one Chromium, with the clip of ``benchmarks.web_loopback`` as
+its camera. The browser encodes, decodes and composes on the same cores, so the figures are for
+callers on this machine. ``server_cores``, the server's share of the cores, is what callers
+elsewhere cost.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 import tyro
 
-from mimicam.benchmarks.machine import describe_machine
+from mimicam.benchmarks.machine import describe_machine, finish_report
 from mimicam.benchmarks.web_loopback import (
     FLAGS,
     START_S,
@@ -79,11 +80,7 @@ def main(options: WebSeveral) -> dict[str, Any]:
             if count in options.callers:
                 runs.append(_run(options, pages, server.pid))
                 print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
-    facts["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
-    text = json.dumps(facts, indent=1)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    finish_report(facts, options.out)
     return facts
 
 
@@ -131,7 +128,8 @@ def browser(chromium: str, camera: Path) -> Iterator[Any]:
 
 
 def join(running: Any, url: str) -> Any:
-    """One more live page, with cookies and a call of its own, whose numbers are noted (`benchmarks.web_loopback`)."""
+    """One more live page, with cookies and a call of its own, whose numbers are noted
+    (`benchmarks.web_loopback`)."""
     page = running.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto(url)
     page.click("#start")
@@ -141,7 +139,8 @@ def join(running: Any, url: str) -> Any:
 
 
 def cpu_seconds(server: int) -> dict[str, float]:
-    """Processor time used so far: of the server, and of our other children (the browser). Linux only.
+    """Processor time used so far: of the server, and of our other children (the browser). Linux
+    only.
 
     Raises:
         EngineError: not on Linux.

@@ -8,11 +8,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import Model
 from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 
 CELL_PX = 320

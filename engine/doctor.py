@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Image
 
 PYTHON_MIN, PYTHON_MAX = (3, 10), (3, 13)
 _PACKAGES = {
     "numpy": "numpy",
     "opencv-python": "cv2",
-    "openvino": "mimicam.engine.runtime.silent_imports",  # the import that reports nothing
+    "openvino": "mimicam.engine.silent_imports",  # the import that reports nothing
     "av": "av",
     "tyro": "tyro",
     "rich": "rich",
@@ -151,7 +151,7 @@ def _backend() -> Iterator[Check]:
 
 
 def _processor() -> Iterator[Check]:
-    from mimicam.engine.backends.openvino_runtime import core
+    from mimicam.engine.backends.openvino import core
 
     name = core().get_property("CPU", "FULL_DEVICE_NAME")
     able = " ".join(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

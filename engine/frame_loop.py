@@ -3,7 +3,7 @@
 put -> slot -> observing thread -> slot -> drawing thread -> on_result
 
 A session and each call in the studio run one. They differ in where frames come from, where results
-go, and how late the observing thread may begin (`Pace`).
+go, and how late the observing thread may begin (`Lookahead`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
-from mimicam.engine.runtime.pace import Pace
-from mimicam.engine.runtime.threads import Worker
+from mimicam.engine.concurrency.lookahead import Lookahead
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.threads import Worker
 
 Item = TypeVar("Item")
 """Input of `observe`: a frame, or a picture to make a frame of."""
@@ -43,7 +43,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
         draw: Callable[[Observation], Result],
         on_result: Callable[[Result], None],
         *,
-        pace: Pace,
+        lookahead: Lookahead,
         drops: Drops,
         stop: threading.Event,
         around: AbstractContextManager[Any] | None = None,
@@ -56,7 +56,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
             observe: first half of the path, one call at a time, on the observing thread.
             draw: second half, one call at a time, on the drawing thread.
             on_result: receives each result, on the drawing thread.
-            pace: decides when to observe.
+            lookahead: decides when to observe.
             drops: counter of lost frames.
             stop: once set, from any thread, frames are dropped. `close` sets it, too.
             around: entered on the drawing thread before the first frame is observed, left after
@@ -65,7 +65,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
             on_fail: called on a thread that failed, with its error; once, if both fail.
         """
         self._observe_item, self._draw_item, self._on_result = observe, draw, on_result
-        self._pace, self._drops, self._stop = pace, drops, stop
+        self._lookahead, self._drops, self._stop = lookahead, drops, stop
         self._around = around or nullcontext()
         self._on_drained, self._on_fail = on_drained, on_fail
         self._waiting: LatestSlot[Item] = LatestSlot(drops, REPLACED)
@@ -107,7 +107,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
             while True:
                 self._observed.wait_until_taken()
                 # Take the item last: a newer frame may come during both waits.
-                self._pace.wait_to_look(self._stop)
+                self._lookahead.wait_to_observe(self._stop)
                 self._observe_one(self._waiting.take())
         except Closed:
             return
@@ -121,7 +121,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
         if self._stop.is_set():
             self._drops.count(STOPPED)
             return
-        with self._pace.looking:
+        with self._lookahead.observing:
             observation = self._observe_item(item)
         self._observed.put(observation)
 
@@ -147,7 +147,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
                 if self._stop.is_set():
                     self._drops.count(STOPPED)
                     continue
-                with self._pace.drawing:
+                with self._lookahead.drawing:
                     result = self._draw_item(observation)
                 self._on_result(result)
         except Closed:

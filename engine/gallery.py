@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from mimicam.engine.concurrency.mailbox import Drops, LatestSlot
 from mimicam.engine.errors import EngineError
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.mailbox import Drops, LatestSlot
 
 Load = Callable[[], Portrait]
 """Reads and enrolls one portrait. Slow; raises `EngineError`."""

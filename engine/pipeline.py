@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
 from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.timings import Timings
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace

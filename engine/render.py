@@ -10,13 +10,13 @@ from typing import Any
 
 import cv2
 
+from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import OFFLINE_EDIT
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same, write_atomically
 from mimicam.engine.models.base import Model
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
-from mimicam.engine.runtime.ahead import one_ahead
 from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture
@@ -196,7 +196,7 @@ def render_video(
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
-        with closing(one_ahead(_observations(video, pipeline))) as ahead:
+        with closing(prefetch(_observations(video, pipeline))) as ahead:
             for time_s, observation in ahead:
                 writer.write(pipeline.draw(observation).image, time_s)
                 sound.write_until(time_s)

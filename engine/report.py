@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from mimicam.engine.runtime.timings import Histogram, Percentiles
+from mimicam.engine.concurrency.timings import Histogram, Percentiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

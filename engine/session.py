@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mimicam.engine.concurrency.clock import Clock, MonotonicClock
+from mimicam.engine.concurrency.interrupts import interrupts_noted
+from mimicam.engine.concurrency.lookahead import Lookahead
+from mimicam.engine.concurrency.mailbox import Drops
+from mimicam.engine.concurrency.threads import Worker
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import REPLACED, STOPPED, FrameLoop
-from mimicam.engine.lane import Lane, reason_of
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import Clock, MonotonicClock
-from mimicam.engine.runtime.interrupts import interrupts_noted
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import Pace
-from mimicam.engine.runtime.threads import Worker
-from mimicam.engine.runtime.timings import Timings
+from mimicam.engine.sink_worker import SinkWorker, reason_of
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
@@ -82,13 +82,13 @@ class Session:
         self._clock = clock or MonotonicClock()
         self._timings = timings or Timings()
         self._drops = drops or Drops()
-        self._lanes = [Lane(sink, self._clock, self._drops) for sink in parts.sinks]
+        self._sink_workers = [SinkWorker(sink, self._clock, self._drops) for sink in parts.sinks]
         self._stop = threading.Event()
         self._loop = FrameLoop(
             parts.pipeline.observe,
             parts.pipeline.draw,
             self._hand_out,
-            pace=Pace(self._clock),
+            lookahead=Lookahead(self._clock),
             drops=self._drops,
             stop=self._stop,
             on_drained=self._close_slots,
@@ -98,9 +98,9 @@ class Session:
         self._workers: list[Worker] = []
         self._lock = threading.Lock()
         # The window, if any, runs on the thread that calls `run`.
-        self._main_lane = next((lane for lane in self._lanes if lane.sink.main_thread), None)
+        self._main_sink = next((worker for worker in self._sink_workers if worker.sink.main_thread), None)
         self._main_open = False
-        self._lanes_left, self._broken = len(self._lanes), 0
+        self._sinks_left, self._broken = len(self._sink_workers), 0
         self._on_lost, self._on_slow = on_lost, on_slow
         self._lost: list[str] = []
         self._frames_in = self._frames_out = 0
@@ -152,50 +152,50 @@ class Session:
 
     def stats(self) -> list[str]:
         """Return rate, frame age and drops of the first sink, for an overlay."""
-        lane = self._lanes[0]
+        worker = self._sink_workers[0]
         drops = ", ".join(f"{reason} {n}" for reason, n in self._drops.by_reason().items())
-        line = f"{lane.fps_now:.1f} fps  age {lane.age.last_ms:.0f} ms  drops: {drops or 'none'}"
+        line = f"{worker.fps_now:.1f} fps  age {worker.age.last_ms:.0f} ms  drops: {drops or 'none'}"
         return [line, *([self._parts.source.status] if self._parts.source.status else [])]
 
     def _start_sinks(self) -> None:
         size, fps = self._parts.size, self._parts.source.fps
-        for lane in self._lanes:
-            if lane is self._main_lane:
-                lane.open(size, fps)
+        for worker in self._sink_workers:
+            if worker is self._main_sink:
+                worker.open(size, fps)
                 self._main_open = True
             else:
-                self._start(partial(self._run_lane, lane, size, fps), lane.sink.name)
+                self._start(partial(self._run_sink, worker, size, fps), worker.sink.name)
         # Sinks open in parallel; the source starts when all of them are open.
-        for lane in self._lanes:
-            if not lane.opened.wait(OPEN_LIMIT_S):
-                name = lane.sink.name
+        for worker in self._sink_workers:
+            if not worker.opened.wait(OPEN_LIMIT_S):
+                name = worker.sink.name
                 raise EngineError(f"{name} did not open within {OPEN_LIMIT_S:g} s: restart its driver")
-            if isinstance(lane.failure, Exception):
-                raise reason_of(lane.sink, lane.failure) from lane.failure
-            if lane.failure is not None:
-                raise lane.failure
+            if isinstance(worker.failure, Exception):
+                raise reason_of(worker.sink, worker.failure) from worker.failure
+            if worker.failure is not None:
+                raise worker.failure
 
-    def _run_lane(self, lane: Lane, size: tuple[int, int], fps: float) -> None:
+    def _run_sink(self, worker: SinkWorker, size: tuple[int, int], fps: float) -> None:
         try:
-            lane.run(size, fps)
+            worker.run(size, fps)
         except Exception as error:  # the thread's top: any error costs this sink only
-            if lane.failure is not None:
+            if worker.failure is not None:
                 raise
-            self._lose(lane, error)
+            self._lose(worker, error)
         else:
             self._one_lane_less()
 
-    def _lose(self, lane: Lane, error: Exception) -> None:
+    def _lose(self, worker: SinkWorker, error: Exception) -> None:
         """Continue without a sink that broke.
 
         Raises:
             EngineError: no other sink works.
         """
-        lane.give_up()
-        reason = reason_of(lane.sink, error)
+        worker.give_up()
+        reason = reason_of(worker.sink, error)
         with self._lock:
             self._broken += 1
-            last = self._broken == len(self._lanes)  # a sink that finished before counts as working
+            last = self._broken == len(self._sink_workers)  # a sink that finished before counts as working
         if last:
             raise reason from error
         self._lost.append(str(reason))
@@ -204,8 +204,8 @@ class Session:
 
     def _one_lane_less(self) -> None:
         with self._lock:
-            self._lanes_left -= 1
-        if not self._lanes_left:
+            self._sinks_left -= 1
+        if not self._sinks_left:
             self._ended.set()
 
     def _start(self, work: Callable[[], None], name: str) -> None:
@@ -232,12 +232,12 @@ class Session:
 
     def _hand_out(self, result: Frame) -> None:
         self._frames_out += 1
-        for lane in self._lanes:
-            lane.slot.put(result)
+        for worker in self._sink_workers:
+            worker.slot.put(result)
 
     def _close_slots(self) -> None:
-        for lane in self._lanes:
-            lane.slot.close()
+        for worker in self._sink_workers:
+            worker.slot.close()
 
     def _supervise(self, seconds: float | None) -> None:
         """Wait until the end or for ``seconds``; pump the window, which needs this thread."""
@@ -246,19 +246,19 @@ class Session:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
-            if self._main_lane is None:
+            if self._main_sink is None:
                 self._ended.wait(min(left_s, _WAIT_S))
-            elif not self._turn(self._main_lane):
+            elif not self._turn(self._main_sink):
                 return
 
-    def _turn(self, lane: Lane) -> bool:
+    def _turn(self, worker: SinkWorker) -> bool:
         """Run one turn of the window; return False if no more frames come."""
         try:
-            return lane.turn()
+            return worker.turn()
         except Exception as error:
             self._close_main_lane()
-            self._main_lane = None
-            self._lose(lane, error)
+            self._main_sink = None
+            self._lose(worker, error)
             return True
 
     def _reset(self) -> None:
@@ -266,8 +266,8 @@ class Session:
         self._timings.clear()
         self._drops.clear()
         self._frames_in = self._frames_out = 0
-        for lane in self._lanes:
-            lane.reset()
+        for worker in self._sink_workers:
+            worker.reset()
         self._start_ns = self._clock.now_ns()
 
     def _shut_down(self) -> tuple[str, ...]:
@@ -290,7 +290,7 @@ class Session:
     def _finish_sinks(self, workers: list[Worker], hurry: threading.Event) -> list[str]:
         """Wait for the sinks' threads; those that write to a disk may take longer, until Ctrl-C."""
         stuck = _join(workers, STOP_LIMIT_S / 2)
-        limits = {lane.sink.name: lane.sink.stop_limit_s for lane in self._lanes}
+        limits = {worker.sink.name: worker.sink.stop_limit_s for worker in self._sink_workers}
         # Sinks that complete a file have a longer limit of their own.
         patient = [
             worker for worker in workers if worker.name in stuck and limits[worker.name] > STOP_LIMIT_S / 2
@@ -302,9 +302,9 @@ class Session:
 
     def _count_abandoned(self, stuck: list[str]) -> None:
         """Count frames that a hanging thread holds as dropped, so that every frame is counted."""
-        for lane in self._lanes:
-            if lane.sink.name in stuck:
-                lane.give_up()
+        for worker in self._sink_workers:
+            if worker.sink.name in stuck:
+                worker.give_up()
         if set(stuck) & self._names_before_sinks:
             drops = self._drops.by_reason()
             counted = self._frames_out + drops.get(REPLACED, 0) + drops.get(STOPPED, 0)
@@ -312,13 +312,13 @@ class Session:
                 self._drops.count(STOPPED)
 
     def _close_main_lane(self) -> None:
-        if self._main_lane is None or not self._main_open:
+        if self._main_sink is None or not self._main_open:
             return
         self._main_open = False
         try:
-            self._main_lane.sink.close()
+            self._main_sink.sink.close()
         except Exception as error:  # a window that does not close must not cost another sink's file
-            self._lost.append(str(reason_of(self._main_lane.sink, error)))
+            self._lost.append(str(reason_of(self._main_sink.sink, error)))
 
     def _report(self, interrupted: bool, stuck: tuple[str, ...]) -> Report:
         return Report(
@@ -326,7 +326,7 @@ class Session:
             frames_in=self._frames_in,
             frames_out=self._frames_out,
             drops=self._drops.by_reason(),
-            sinks=tuple(lane.report() for lane in self._lanes),
+            sinks=tuple(worker.report() for worker in self._sink_workers),
             stages=self._timings.summary(),
             interrupted=interrupted,
             stuck=stuck,

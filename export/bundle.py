@@ -14,11 +14,12 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.manifest import Manifest, NetworkFile, Port
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of
 from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.engine.network_spec import TensorSpec
 from mimicam.export import onnx_files
 from mimicam.export.clip_inputs import Arrays, clip_inputs
 from mimicam.export.half import to_mixed
@@ -35,13 +36,15 @@ class BundleOptions:
 
     precision: str = "fp32"
     target: str = "onnx"
-    """What shall run the files, as ``mimicam export --target``: int8 takes another form for TensorRT than for CPUs."""
+    """Runtime of the files, as ``mimicam export --target``. int8 has one form for TensorRT and
+    another for CPUs."""
     warp: str = "gridsample"
     """``plugin``: our kernel, which TensorRT alone runs."""
     sensitivity: float | None = None
-    """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share in float32."""
+    """Under fp16: measure every layer's loss on the bundled clip, and keep those above this share
+    in float32."""
     frames: int = 8
-    """Of the clip, to measure on; int8 is calibrated on four times as many."""
+    """Frames of the clip to measure on; int8 is calibrated on four times as many."""
     opset: int = 20
     limit: float | None = None
     """Largest error against PyTorch; None takes the precision's own."""
@@ -50,10 +53,12 @@ class BundleOptions:
 
 
 def write_bundle(model: str, folder: Path, options: BundleOptions, report: Report) -> Manifest:
-    """Export every network of a model, run each file in every runtime here, and write the manifest last.
+    """Export every network of a model, run each file in every runtime here, and write the manifest
+    last.
 
     Raises:
-        EngineError: the model does not load, a file cannot be written, or a runtime's outputs are not PyTorch's.
+        EngineError: the model does not load, a file cannot be written, or a runtime's outputs are
+            not PyTorch's.
     """
     networks = load_networks(model)
     if options.warp == "plugin" and options.precision == "int8":
@@ -70,7 +75,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         ) from error
     if not model.startswith(RANDOM):
         refuse_to_overwrite_inputs(_written(folder, networks), [model_path(model)])
-    (folder / manifests.FILE).unlink(missing_ok=True)
+    (folder / export_folder.FILE).unlink(missing_ok=True)
     clip = _clip_inputs(networks, options)
     losses: dict[str, list[Sensitivity]] = {}
     if options.sensitivity is not None:
@@ -79,7 +84,7 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         text = {name: [asdict(each) for each in found] for name, found in losses.items()}
         (folder / "sensitivity.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
     keep = {name: kept(found, options.sensitivity or 0.0) for name, found in losses.items()}
-    limit = manifests.LIMITS[options.precision] if options.limit is None else options.limit
+    limit = export_folder.LIMITS[options.precision] if options.limit is None else options.limit
     manifest = Manifest(
         model=model if model.startswith(RANDOM) else Path(model).name,
         model_sha256=_model_sha256(model, networks),
@@ -95,17 +100,17 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         warp=options.warp,
         activations=activations_for(options.target) if options.precision == "int8" else "",
     )
-    manifests.write_manifest(folder, manifest)
+    export_folder.write_manifest(folder, manifest)
     return manifest
 
 
 def _written(folder: Path, networks: list[Network]) -> list[Path]:
     names = [f"{n.name}{suffix}" for n in networks for suffix in (".onnx", ".check.npz", ".plan")]
-    return [folder / name for name in (*names, "sensitivity.json", manifests.FILE)]
+    return [folder / name for name in (*names, "sensitivity.json", export_folder.FILE)]
 
 
 def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
-    """What calibration and sensitivity need of a clip; nothing where neither is asked for."""
+    """Inputs from a clip for calibration and sensitivity; none where neither is asked for."""
     if options.precision == "int8":
         return clip_inputs(networks, 4 * options.frames)
     return {} if options.sensitivity is None else clip_inputs(networks, options.frames)
@@ -136,9 +141,8 @@ def _write_network(
     else:
         onnx_files.write(network, path, opset=options.opset)
     if options.precision == "int8" and network.name != "encoder":
-        quantise(
-            path, clip, activations_for(options.target)
-        )  # the encoder runs once a portrait: its rounding would stay in every frame
+        # Not the encoder: it runs once a portrait, and its rounding would stay in every frame.
+        quantise(path, clip, activations_for(options.target))
     if options.precision.startswith("fp16") and not plugged:
         products = "half" if options.precision == "fp16-turing" else "mixed"
         model = onnx.load(str(path))
@@ -153,10 +157,10 @@ def _write_network(
         onnx=path.name,
         sha256=sha256_of(path),
         check=f"{network.name}.check.npz",
-        inputs=_ports(inputs, types),
-        outputs=_ports(reference, types),
+        inputs=_tensor_specs(inputs, types),
+        outputs=_tensor_specs(reference, types),
     )
-    manifests.write_check(folder / entry.check, inputs, reference)
+    export_folder.write_check(folder / entry.check, inputs, reference)
     if plugged:
         report(f"{entry.onnx}: only TensorRT runs the plug-in; compared with PyTorch when its plan is built")
     else:
@@ -170,24 +174,30 @@ def _nodes(model: onnx.ModelProto, layers: frozenset[str]) -> set[str]:
 
 
 def _compare(entry: NetworkFile, folder: Path, options: BundleOptions, limit: float, report: Report) -> None:
-    inputs, reference = manifests.read_check(folder, entry)
+    inputs, reference = export_folder.read_check(folder, entry)
     runners = onnx_files.installed_runners()
     if options.precision == "int8" and activations_for(options.target) == "signed":
         # Not meant for OpenVINO, which is wrong about this form on most CPUs: see `export.quantise`.
         runners.pop("openvino", None)
     for name, run in runners.items():
-        got = run(manifests.onnx_path(folder, entry), inputs)
-        apart = manifests.compare(reference, got, options.precision)
-        worst = manifests.require(apart, limit, f"{entry.onnx} in {name}")
+        got = run(export_folder.onnx_path(folder, entry), inputs)
+        apart = export_folder.compare(reference, got, options.precision)
+        worst = export_folder.require(apart, limit, f"{entry.onnx} in {name}")
         report(f"{entry.onnx}: {name} agrees with PyTorch within {worst:.1e}")
 
 
-def _ports(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> tuple[Port, ...]:
-    return tuple(Port(name=name, shape=value.shape, dtype=types[name]) for name, value in values.items())
+def _tensor_specs(values: Mapping[str, npt.NDArray[Any]], types: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=name, shape=value.shape, dtype=types[name]) for name, value in values.items()
+    )
 
 
 def _model_sha256(model: str, networks: list[Network]) -> str:
-    """Of the file; what a bundle states, so that its portraits serve every backend; else of the weights."""
+    """Hash the weights.
+
+    A bundle states its own hash, so that its portraits serve every backend. Any other model is
+    hashed as a file, random weights by value.
+    """
     if not model.startswith(RANDOM):
         path = model_path(model)
         if path.is_dir():

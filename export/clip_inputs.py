@@ -1,4 +1,5 @@
-"""What a model's networks are fed with when a clip drives a portrait: for calibration, and to measure rounding on."""
+"""Inputs of a model's networks while a clip drives a portrait, for calibration and for measuring
+rounding."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 def clip_inputs(networks: list[Network], count: int, clip: Path | None = None) -> dict[str, list[Arrays]]:
-    """Inputs by network, ``count`` each, from frames spread over a clip (the bundled one by default).
+    """Inputs by network, ``count`` each, from frames spread over a clip (the bundled one by
+    default).
 
     Raises:
         EngineError: the clip cannot be read, or shows no face.

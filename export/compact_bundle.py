@@ -1,7 +1,9 @@
-"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the facts.
+"""Turn trained compact weights into the folder the product ships: OpenVINO IR, safetensors, and the
+facts.
 
-The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to the last
-convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a picture by two grey levels.
+The IR holds fp16 weights. Whatever a sampling grid or the final picture is computed from, back to
+the last convolution, is marked to stay in fp32: in bf16 a grid is off by up to two pixels, a
+picture by two grey levels.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from mimicam.engine.files import sha256_of, write_atomically
 from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 

@@ -1,10 +1,10 @@
 """Mixed precision in the file itself: convolutions in float16, what places pixels in float32.
 
-TensorRT 11 and TensorRT for RTX 1.7 are strongly typed: a network computes in the types its ONNX file states.
-Two things stay in float32. Everything that makes a sampling grid, back to the convolution that reads the flow:
-half a pixel of error moves an eye; the sampling itself follows, since TensorRT wants a map and its grid in one
-type. And vectors (modulation, demodulation): they cost nothing, and their epsilon
-of 1e-8 is zero in float16.
+TensorRT 11 and TensorRT for RTX 1.7 are strongly typed: a network computes in the types its ONNX
+file states. Two things stay in float32. Everything that makes a sampling grid, back to the
+convolution that reads the flow: half a pixel of error moves an eye; the sampling itself follows,
+since TensorRT wants a map and its grid in one type. And vectors (modulation, demodulation): they
+cost nothing, and their epsilon of 1e-8 is zero in float16.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str 
 
     Args:
         model: float32 throughout.
-        products: ``"half"`` puts every matrix product and convolution into float16, also those of vectors and flows:
-            TensorRT for RTX has no float32 products on Turing (RTX 20, compute capability 7.5).
+        products: ``"half"`` puts every matrix product and convolution into float16, also those of
+            vectors and flows: TensorRT for RTX has no float32 products on Turing (RTX 20, compute
+            capability 7.5).
         keep: names of further nodes that stay in float32, from a sensitivity measurement.
     """
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -95,10 +96,11 @@ class _Rewriter:
 
     def run(self) -> None:
         nodes = self._inline_constants()
-        self._narrow(self._graph.input)
+        self._narrow(self._graph.input)  # pictures and maps; vectors stay float32
         for node in nodes:
             self._retype(node)
         self._type_outputs()
+        # Float32 copies of converted constants are left without a reader.
         used = {name for node in self._nodes for name in node.input}
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)
@@ -154,12 +156,14 @@ class _Rewriter:
     def _as_type(self, name: str, wanted: int) -> str:
         if self._types[name] == wanted:
             return name
+        # One cast serves all readers of a value.
         if (name, wanted) not in self._cast:
             self._cast[name, wanted] = self._converted(name, wanted)
         return self._cast[name, wanted]
 
     def _converted(self, name: str, wanted: int) -> str:
         fresh = f"{name}_as_{'half' if wanted == _HALF else 'float'}"
+        # A constant is converted in the file: a cast would run with every frame.
         if name in self._constants:
             values = numpy_helper.to_array(self._constants[name]).astype(np.float16)
             self._constants[fresh] = numpy_helper.from_array(values, fresh)

@@ -1,4 +1,5 @@
-"""A model as the networks that are exported, each with names, a module, and inputs to compare it on.
+"""A model as the networks that are exported, each with names, a module, and inputs to compare it
+on.
 
 Names and order are those of each network's spec: `engine.models.dpe.spec.dpe_specs`,
 `engine.models.daegan.inference.daegan_specs` and `engine.models.compact.spec`.
@@ -41,7 +42,8 @@ from mimicam.engine.models.dpe.weights import load_dpe
 from mimicam.engine.models.load import identify
 
 RANDOM = "random:"
-"""``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never for pictures."""
+"""``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never
+for pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +62,13 @@ class Network:
 
     @torch.no_grad()
     def reference(self) -> dict[str, Tensor]:
-        """What PyTorch gives for ``inputs``."""
+        """Compute PyTorch's outputs for ``inputs``."""
         result = self.module(*self.inputs.values())
         results = (result,) if isinstance(result, Tensor) else result
         return dict(zip(self.outputs, results, strict=True))
 
     def reference_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """``reference`` as arrays."""
+        """Return ``reference`` as NumPy arrays."""
         return {name: value.numpy() for name, value in self.reference().items()}
 
     @property
@@ -81,7 +83,8 @@ class Network:
         return isinstance(self.module, FoldedGenerator)
 
     def in_form(self, form: Form) -> Network:
-        """A network of DPE with our operator in it; pictures and feature maps come in the form's type."""
+        """A network of DPE with our operator in it; pictures and feature maps come in the form's
+        type."""
         maps = {n: v.to(form.dtype) if v.dim() == 4 else v for n, v in self.inputs.items()}
         return replace(self, module=mixed(self.module, form), inputs=maps)
 
@@ -95,7 +98,7 @@ def load_networks(model: str) -> list[Network]:
     DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
 
     Raises:
-        EngineError: the file is missing, or no model that this version knows.
+        EngineError: the file is missing, or no model that this version supports.
     """
     if model.startswith(RANDOM):
         return _random(model.removeprefix(RANDOM))
@@ -154,7 +157,8 @@ def daegan_networks(model: DaeGan) -> list[Network]:
 
 @torch.no_grad()
 def compact_networks(model: Compact) -> list[Network]:
-    """Encoder and generator of the compact preset. Their batch is one: a portrait drives one picture."""
+    """Encoder and generator of the compact preset. Their batch is one: a portrait drives one
+    picture."""
     model = model.eval()
     image, _ = smooth_pictures(model.config.size)
     encoder, specs = CompactEncoder(model), (encoder_spec(model.config), generator_spec(model.config))
@@ -178,7 +182,8 @@ def compact_networks(model: Compact) -> list[Network]:
 
 
 def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
-    """Two different pictures in -1..1, ``[1, 3, size, size]``: soft blobs, the same on every machine."""
+    """Two different pictures in -1..1, ``[1, 3, size, size]``: soft blobs, the same on every
+    machine."""
     blobs = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(11)) * 2 - 1
     pictures = F.interpolate(blobs, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
     return pictures[:1], pictures[1:]
@@ -223,7 +228,8 @@ def _random(preset: str) -> list[Network]:
 
 @torch.no_grad()
 def _calm(model: Dpe) -> Dpe:
-    """Small flows, as trained networks have: fresh ones fold the picture, and any rounding becomes a jump."""
+    """Small flows, as trained networks have: fresh ones fold the picture, and any rounding becomes
+    a jump."""
     for generator in (model.expression_generator, model.pose_generator):
         for level in generator.levels:
             level.flow.conv.weight.mul_(0.05)  # type: ignore[operator, union-attr]

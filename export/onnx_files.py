@@ -14,22 +14,20 @@ import torch
 from onnx import helper
 from torch.onnx import symbolic_helper
 
-from mimicam.engine.backends.manifest import Arrays
+from mimicam.engine import silent_imports
+from mimicam.engine.backends.export_folder import Arrays
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.runtime import silent_imports
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from mimicam.export.networks import Network
 
 Runner = Callable[[Path, Arrays], dict[str, npt.NDArray[Any]]]
 
-OPSETS = (17, 20)
-"""20 has GridSample's present form; 17 is the least that TensorRT 8.6 reads, and what OpenVINO reads best."""
-
 
 @symbolic_helper.parse_args("v", "v", "v")
 def _warp_blend(graph: Any, feature: Any, activation: Any, flow: Any) -> Any:
-    """Our operator as a node that TensorRT's parser looks up among its plug-ins, by name, version and namespace."""
+    """Write our operator as a node that TensorRT's parser finds among its plug-ins, by name,
+    version and namespace."""
     named = {"plugin_version_s": "1", "plugin_namespace_s": "mimicam"}
     warped, blended = graph.op("mimicam::warp_blend", feature, activation, flow, **named, outputs=2)
     for output in (warped, blended):

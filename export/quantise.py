@@ -1,12 +1,13 @@
 """int8 with explicit quantise and dequantise nodes (QDQ), calibrated on frames of a clip.
 
-Convolutions only, weights per channel, symmetric, biases left alone. Not quantised: what makes sampling grids or the last
-picture, back to the convolution that reads it, and the first layer.
+Convolutions only, weights per channel, symmetric, biases left alone. Not quantised: what makes
+sampling grids or the last picture, back to the convolution that reads it, and the first layer.
 
-Activations have two forms, because no single one is right everywhere. TensorRT takes only signed ones. OpenVINO 2026.4
-computes those wrongly behind a concatenation on CPUs without AMX: mean error 0.22 of the largest value on an AMD EPYC with
-AVX2, 2026-11. Files for CPUs hold the same values as unsigned integers around 128. Zero points other than 128 do not compile
-for every network in OpenVINO. Weights for CPUs use 7 bits: without VNNI a CPU adds two products in 16 bits, and 8-bit
+Activations have two forms, because no single one is right everywhere. TensorRT takes only signed
+ones. OpenVINO 2026.4 computes those wrongly behind a concatenation on CPUs without AMX: mean error
+0.22 of the largest value on an AMD EPYC with AVX2, 2026-11. Files for CPUs hold the same values as
+unsigned integers around 128. Zero points other than 128 do not compile for every network in
+OpenVINO. Weights for CPUs use 7 bits: without VNNI a CPU adds two products in 16 bits, and 8-bit
 weights overflow them.
 """
 
@@ -15,14 +16,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import onnx
 
+from mimicam.engine import silent_imports
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.runtime import silent_imports
 from mimicam.export.clip_inputs import Arrays
 from mimicam.export.half import ends_search, grid_makers
 
@@ -30,7 +30,8 @@ Activations = Literal["signed", "unsigned"]
 
 
 def activations_for(target: str) -> Activations:
-    """The form that runs where ``mimicam export --target`` aims: unsigned on CPUs, signed in TensorRT."""
+    """The form that runs where ``mimicam export --target`` aims: unsigned on CPUs, signed in
+    TensorRT."""
     return "unsigned" if target == "onnx" else "signed"
 
 
@@ -79,12 +80,6 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
             )  # fmt: skip
     finally:
         logging.getLogger().setLevel(level)
-
-
-def psnr_db(want: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:
-    """Of pictures in -1..1, clipped to that, in decibels."""
-    difference = np.clip(want.astype(np.float64), -1, 1) - np.clip(got.astype(np.float64), -1, 1)
-    return float(10 * np.log10(4 / max(float(np.mean(difference**2)), 1e-12)))
 
 
 def _precise(graph: onnx.GraphProto) -> set[str]:

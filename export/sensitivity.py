@@ -1,7 +1,8 @@
-"""How much each layer of a network loses when it alone computes in a smaller type: measured, not guessed.
+"""Measure how much each layer of a network loses when it alone computes in a smaller type.
 
-One layer at a time its weights, inputs and outputs are rounded to the type, on frames of a clip; everything else stays
-float32. What loses most is kept in float32 by the export. Grids are float32 whatever this says (``export.half``).
+One layer at a time, its weights, inputs and outputs are rounded to the type, on frames of a clip.
+Everything else stays float32. The export keeps the layers that lose most in float32. Grids always
+are float32 (``export.half``).
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from mimicam.export.clip_inputs import Arrays
 from mimicam.export.networks import Network
 
 THRESHOLD = 1e-3
-"""Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of what a whole fp16
-network may lose (``engine.backends.manifest.LIMITS``), and a quarter of a grey level at the picture's end."""
+"""Error of an output, as a share of its largest magnitude, above which a layer is kept: a fifth of
+what a whole fp16 network may lose (``engine.backends.export_folder.LIMITS``), and a quarter of a
+grey level at the picture's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +33,13 @@ class Sensitivity:
     worst: float
     """Largest error of any output over all frames, as a share of that output's largest magnitude."""
     mean: float
-    """Mean absolute error, same unit: what is seen as noise, where ``worst`` may be one pixel at an edge."""
+    """Mean absolute error, same unit: what is seen as noise, where ``worst`` may be one pixel at an
+    edge."""
 
 
 def layers(module: nn.Module) -> dict[str, nn.Module]:
-    """The layers that have a weight of their own, by name: convolutions and linear layers of any kind."""
+    """The layers that have a weight of their own, by name: convolutions and linear layers of any
+    kind."""
     return {
         name: layer
         for name, layer in module.named_modules()
@@ -66,7 +70,8 @@ def kept(found: Sequence[Sensitivity], threshold: float) -> frozenset[str]:
 
 
 def node_prefix(layer: str) -> str:
-    """How the names of a layer's nodes begin in an exported file: ``levels.0.up`` becomes ``/levels.0/up/``."""
+    """How the names of a layer's nodes begin in an exported file: ``levels.0.up`` becomes
+    ``/levels.0/up/``."""
     parts: list[str] = []
     for part in layer.split("."):
         if part.isdecimal() and parts:
@@ -78,7 +83,8 @@ def node_prefix(layer: str) -> str:
 
 @contextmanager
 def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Within it one layer computes as if in that type; accumulation stays float32, as tensor cores do it."""
+    """Within it one layer computes as if in that type; accumulation stays float32, as tensor cores
+    do it."""
 
     def before(_layer: nn.Module, values: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_as(value, dtype) for value in values)
@@ -88,6 +94,7 @@ def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
     handles = [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
     tensors = [t for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)) if t.dim()]
+    # Kept and restored bit for bit: rounding back would not undo rounding.
     whole = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
@@ -105,6 +112,7 @@ def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 def _as(value: Any, dtype: torch.dtype) -> Any:
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return value
+    # Rounded values in the wider type, so that the layer's own arithmetic stays exact.
     return value.to(dtype).to(value.dtype)
 
 
@@ -120,6 +128,7 @@ def _loss(
         for output, value in before.items():
             size = max(float(np.abs(value).max()), 1e-12)
             error = np.abs(after[output].astype(np.float64) - value) / size
+            # An overflow to infinity is the worst loss, and comparisons with NaN would hide it.
             if not np.isfinite(error).all():
                 return Sensitivity(layer=name, worst=float("inf"), mean=float("inf"))
             worst, mean = max(worst, float(error.max())), max(mean, float(error.mean()))

@@ -1,8 +1,10 @@
-"""Plans by torch-tensorrt: PyTorch's own exporter in the place of ONNX, our operator as TensorRT's plug-in.
+"""Plans by torch-tensorrt: PyTorch's own exporter in the place of ONNX, our operator as TensorRT's
+plug-in.
 
-Written against the documentation of torch-tensorrt 2.11 to 2.14 ("Writing Dynamo Converters", "Plugin System",
-``convert_exported_program_to_serialized_trt_engine``). The converter it would generate hands on one output only, and
-our operator has two; so there is one of our own. What comes out is a plan like any other: TensorRT runs it.
+Written against the documentation of torch-tensorrt 2.11 to 2.14 ("Writing Dynamo Converters",
+"Plugin System", ``convert_exported_program_to_serialized_trt_engine``). The converter it would
+generate hands on one output only, and our operator has two; so there is one of our own. What comes
+out is a plan like any other: TensorRT runs it.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ from typing import Any
 
 import torch
 
-from mimicam.engine.backends import tensorrt_plugin
-from mimicam.engine.backends.tensorrt_api import TensorRt
+from mimicam.engine.backends.tensorrt import plugin as tensorrt_plugin
+from mimicam.engine.backends.tensorrt.api import TensorRt
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.export.networks import Network
 
-_OPERATOR = "mimicam::warp_blend"
 _FAILURES = (RuntimeError, ValueError, AssertionError, NameError, TypeError)
-"""What the conversion ends with: it logs its own error first, and 2.11 then misses the result (NameError)."""
+"""Exceptions of a failed conversion. It logs its own error first; 2.11 then misses the result
+(NameError)."""
 
 _converters: set[int] = set()
 

@@ -1,7 +1,8 @@
-"""CuPy compiles our kernels and starts them; PyTorch owns the memory and the streams.
+"""CuPy compiles our kernels and launches them; PyTorch owns the memory and the streams.
 
-Only addresses pass between the two, so nothing is copied. Both use the device's primary context (CuPy reference,
-"Interoperability"). CuPy is imported at the first kernel: without a GPU nobody needs it.
+Only addresses are passed between the two, so nothing is copied. Both use the device's primary
+context (CuPy reference, "Interoperability"). CuPy is imported at the first kernel, so a machine
+without a GPU does not need it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from mimicam.kernels.errors import KernelBuildError
 INSTALL = "pip install 'mimicam[gpu]'"
 OPTIONS = ("--std=c++17",)
 _CUPYS_OWN = ("-ftz=true", "--device-as-default-execution-space")
-"""What ``RawModule`` adds (CuPy 14), so that a compilation without a GPU is the same one."""
+"""Options that ``RawModule`` adds (CuPy 14). A compilation without a GPU then is the same one."""
 
 
 def cupy() -> Any:
-    """The package.
+    """Import the CuPy package.
 
     Raises:
-        KernelBuildError: it is not installed, or is older than 14, which first took other libraries' streams.
+        KernelBuildError: it is not installed, or is older than 14, which first took other
+            libraries' streams.
     """
     try:
         import cupy as package
@@ -35,7 +37,8 @@ def cupy() -> Any:
 
 
 def load(source: str, device: int, *, name: str) -> Any:
-    """Compile for a GPU and load there: a ``cupy.RawModule``. CuPy keeps the machine code in ``~/.cupy``.
+    """Compile for a GPU and load there: a ``cupy.RawModule``. CuPy keeps the machine code in
+    ``~/.cupy``.
 
     Not while a graph is captured: loading may synchronise.
 
@@ -45,8 +48,8 @@ def load(source: str, device: int, *, name: str) -> Any:
         name: what errors call it.
 
     Raises:
-        KernelBuildError: no CuPy or no compiler here; the source does not compile, with the compiler's log; or the
-            driver does not take the result.
+        KernelBuildError: no CuPy or no compiler here; the source does not compile, with the
+            compiler's log; or the driver does not take the result.
     """
     package = cupy()
     with _told(name, package), package.cuda.Device(device):
@@ -70,13 +73,14 @@ def function(module: Any, kernel: str, device: int) -> Any:
 
 @contextlib.contextmanager
 def queue(device: int, stream: int) -> Iterator[None]:
-    """Within it CuPy's launches go to one GPU and to the stream at this address."""
+    """Send CuPy's launches within to one GPU and to the stream at this address."""
     with cupy().cuda.Device(device), _stream(stream):
         yield
 
 
 def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = "cubin") -> bytes:
-    """Machine code of one architecture, or PTX, by the same compiler with the same options; needs no GPU.
+    """Machine code of one architecture, or PTX, by the same compiler with the same options; needs
+    no GPU.
 
     Args:
         source: as in ``load``.
@@ -102,21 +106,10 @@ def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = 
             nvrtc.destroyProgram(program)
 
 
-def compiler_version() -> tuple[int, int]:
-    """Of NVRTC.
-
-    Raises:
-        KernelBuildError: there is none here.
-    """
-    package = cupy()
-    with _told("version", package):
-        major, minor = package.cuda.nvrtc.getVersion()
-        return int(major), int(minor)
-
-
 @contextlib.contextmanager
 def _told(name: str, package: Any, arch: str = "this GPU") -> Iterator[None]:
-    """CuPy's many errors as the one that names the kernel. Its driver and runtime errors are ``RuntimeError``."""
+    """Turn CuPy's errors into one that names the kernel. Its driver and runtime errors are
+    ``RuntimeError``."""
     try:
         yield
     except package.cuda.compiler.CompileException as error:
@@ -131,7 +124,7 @@ def _told(name: str, package: Any, arch: str = "this GPU") -> Iterator[None]:
 
 
 class _Address:
-    """A stream of PyTorch's, as CUDA's stream protocol wants to see it. PyTorch never destroys its streams."""
+    """A stream of PyTorch's in CUDA's stream protocol. PyTorch never destroys its streams."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream

@@ -1,7 +1,8 @@
-"""Puts a kernel on PyTorch's current stream, through CuPy.
+"""Launches kernels on PyTorch's current stream, through CuPy.
 
-A kernel is compiled for the GPU at hand on its first use (0.05 to 0.2 s) and kept. ``prepare`` does that
-ahead of time; call it before a CUDA graph is captured, since loading code is not allowed inside a capture.
+A kernel is compiled for the GPU at hand on its first use (0.05 to 0.2 s) and kept. ``prepare`` does
+that ahead of time. Call it before a CUDA graph is captured, since loading code is not allowed
+inside a capture.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Impl = Literal["auto", "reference", "cuda"]
 
 Value = Tensor | int | float | None
 
-OPS = ("warp_blend", "crop_normalize", "paste_back", "layers", "upsample_blur", "edit_codes")
+OPS = ("warp_blend", "crop_normalize", "paste_back", "warp_composite", "upsample_blur", "edit_codes")
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 """Turing to Blackwell: every RTX card, and the data-centre cards of the same years."""
 
@@ -31,16 +32,17 @@ _INCLUDE = re.compile(r'#include "([^"]+)"')
 
 
 def source(op: str) -> str:
-    """One translation unit for an op: its ``.cu`` file with the headers of our own written in.
+    """Assemble one translation unit for an op: its ``.cu`` file with our own headers written in.
 
-    CuPy keeps machine code under a hash of this text. With ``-I`` instead, a changed header would not change
-    the hash, and the old machine code would run.
+    CuPy keeps machine code under a hash of this text. With ``-I`` instead, a changed header would
+    not change the hash, and the old machine code would run.
     """
     return _expanded(f"{op}.cu", set())
 
 
 def _expanded(name: str, done: set[str]) -> str:
-    """The text of a file, each header once and at its first ``#include``; messages keep each file's own lines."""
+    """Expand a file, each header once and at its first ``#include``. Compiler messages keep each
+    file's own lines."""
     done.add(name)
     parts = [f'#line 1 "{name}"']
     lines = (_FOLDER / name).read_text(encoding="utf-8").splitlines()
@@ -54,7 +56,7 @@ def _expanded(name: str, done: set[str]) -> str:
 
 
 def names(op: str) -> tuple[str, ...]:
-    """The kernels of one op."""
+    """List the kernels of one op."""
     return tuple(re.findall(r'extern "C" __global__ void (\w+)\(', source(op)))
 
 
@@ -63,14 +65,16 @@ def launch(
 ) -> None:
     """Queue one kernel of an op on the current stream of the first tensor's device. Does not wait.
 
-    CuPy checks neither the number nor the types of the values: the op does, and the emulated tests hold
-    each call against the kernel's own signature. An ``int`` travels as 32 bits, a ``float`` as float32,
-    ``None`` as a null pointer.
+    CuPy checks neither the number nor the types of the values: the op does, and the emulated tests
+    hold each call against the kernel's own signature. An ``int`` travels as 32 bits, a ``float`` as
+    float32, ``None`` as a null pointer.
 
     Raises:
-        KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this machine.
+        KernelBuildError: CuPy is missing, or the CUDA source does not compile or load on this
+            machine.
     """
     device, stream = _place(values)
+    # Compiled on the first call. Inside a capture that fails: `prepare` comes before.
     started = _function(op, kernel, device)
     with _queue(device, stream):
         started(grid, block, tuple(map(_packed, values)))
@@ -88,7 +92,7 @@ def prepare(device: int = 0, ops: tuple[str, ...] = OPS) -> None:
 
 
 def wants_cuda(impl: Impl, tensor: Tensor) -> bool:
-    """Whether a call runs the kernel. ``auto`` goes by the device alone.
+    """Decide whether a call runs the kernel. ``auto`` chooses by the device alone.
 
     Raises:
         ValueError: ``impl="cuda"`` with tensors elsewhere.
@@ -101,17 +105,18 @@ def wants_cuda(impl: Impl, tensor: Tensor) -> bool:
 
 
 def suffix(dtype: torch.dtype) -> str:
-    """How kernel names end, by the type they store."""
+    """Suffix of a kernel's name, by the type that it stores."""
     return {torch.float32: "f32", torch.float16: "f16"}[dtype]
 
 
 def blocks(items: int, size: int) -> int:
-    """How many blocks of ``size`` cover ``items``."""
+    """Number of blocks of ``size`` that cover ``items``."""
     return -(-items // size)
 
 
 def _packed(value: Value) -> np.generic:
-    """With the width that the kernel reads: CuPy would make 64 bits of Python's numbers."""
+    """Pack a value with the width that the kernel reads: CuPy would make 64 bits of Python's
+    numbers."""
     if value is None or isinstance(value, Tensor):
         return np.uintp(0 if value is None else value.data_ptr())
     return np.int32(value) if isinstance(value, int) else np.float32(value)
@@ -124,7 +129,7 @@ def _place(values: tuple[Value, ...]) -> tuple[int, int]:
     return stream.device_index, stream.cuda_stream
 
 
-_queue = _cupy.queue
+_queue = _cupy.queue  # a name of its own, which the emulated tests replace
 
 
 @lru_cache(maxsize=256)

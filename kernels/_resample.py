@@ -1,4 +1,5 @@
-"""Affine resampling with antialiasing, in PyTorch: what the functions in cuda/resample.cuh compute."""
+"""Affine resampling with antialiasing in PyTorch, the reference of cuda/resample.cuh and
+cuda/write_rgb.cuh."""
 
 from __future__ import annotations
 
@@ -9,22 +10,24 @@ import torch
 from torch import Tensor
 
 MOST_TAPS = 8
-"""Samples per output pixel and axis at most: enough for a face of 2,048 pixels into a crop of 256."""
+"""Samples per output pixel and axis at most. 8 shrink a face of 2,048 pixels to 256 without
+aliasing."""
 
 
 def tap_counts(source_from_target_23: Tensor) -> tuple[int, int]:
-    """How many samples along the target's x and y keep them at most one source pixel apart.
+    """Count the samples along the target's x and y that keep them at most one source pixel apart.
 
-    Reads the matrix on the host; the kernels work it out on the GPU.
+    Reads the matrix on the host; the kernels compute the counts on the GPU.
     """
     matrix = source_from_target_23.float().cpu()
     steps = (math.hypot(*matrix[:, axis].tolist()) for axis in (0, 1))
+    # The slack keeps a step of exactly n pixels at n samples, whatever the matrix's rounding.
     nx, ny = (min(max(math.ceil(step - 1e-3), 1), MOST_TAPS) for step in steps)
     return nx, ny
 
 
 def positions(source_from_target_23: Tensor, size: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Source x and y ``[H, W]`` of every target pixel, once for each sample of its footprint."""
+    """Yield source x and y ``[H, W]`` of every target pixel, once for each sample of its footprint."""
     matrix = source_from_target_23.float()
     nx, ny = tap_counts(matrix)
     ys, xs = (torch.arange(n, device=matrix.device, dtype=torch.float32) for n in size)
@@ -39,7 +42,8 @@ def positions(source_from_target_23: Tensor, size: tuple[int, int]) -> Iterator[
 
 
 def bilinear(planes_CHW: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sample planes at positions of any one shape; beyond the border the edge pixel repeats. ``[C, ...]``."""
+    """Sample planes at positions of any one shape, as ``[C, ...]``. Beyond the border the edge
+    pixel repeats."""
     planes = planes_CHW.float()
     H, W = planes.shape[1:]
     x, y = x.clamp(0, W - 1), y.clamp(0, H - 1)
@@ -51,9 +55,7 @@ def bilinear(planes_CHW: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return north * (1 - wy) + south * wy
 
 
-def check_matrices(matrices: Tensor, count: int, device: torch.device, name: str) -> None:
-    """Raises ``ValueError`` unless there is one contiguous float32 2x3 matrix per picture."""
-    if matrices.shape != (count, 2, 3) or matrices.dtype != torch.float32 or not matrices.is_contiguous():
-        raise ValueError(f"{name} must be contiguous float32 {(count, 2, 3)}, got {tuple(matrices.shape)}")
-    if matrices.device != device:
-        raise ValueError(f"{name} lies on {matrices.device}, the pictures on {device}")
+def to_bytes(rgb_N3HW: Tensor) -> Tensor:
+    """Round pictures in 0..255 to uint8 ``[N, H, W, 3]``, halves to even, as cuda/write_rgb.cuh
+    does."""
+    return rgb_N3HW.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)

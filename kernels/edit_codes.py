@@ -1,8 +1,12 @@
-"""From a driver's codes to what is added to the portrait's latent, between encoder and generator, without the host.
+"""Turn a driver's codes into offsets of the portrait's latent, on the GPU, between encoder and
+generator.
 
-One-euro smoothing by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter", CHI 2012), the driver's neutral,
-gains (DPE, CVPR 2023, equations 3 and 4), and easing after a loss. What a frame changes comes in as numbers that the GPU
-reads when the kernel runs, so a captured graph sees each new value; the past stays on the device.
+Smoothing is a one-euro filter by the frames' own times (Casiez, Roussel and Vogel, "1 € Filter",
+CHI 2012). The driver's neutral and gains follow DPE (CVPR 2023, equations 3 and 4). After a loss
+the codes are eased.
+
+The GPU reads each frame's numbers when the kernel runs, so a captured graph uses each new value.
+The filter state stays on the device.
 
 Shape letters: N sessions, L values of a code, D = 2 L: expression, then pose.
 """
@@ -15,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import Shape, check, check_limits
 from mimicam.kernels._launch import Impl
 
 _BLOCK = 256  # THREADS in cuda/edit_codes.cu
@@ -24,11 +29,11 @@ FIELDS = (
     "active", "follow", "fresh", "seconds", "take_neutral", "expression_relative", "pose_relative", "keep",
     "expression_gain", "pose_gain", "expression_share", "pose_share", "cutoff_hz", "beta", "speed_cutoff_hz",
 )  # fmt: skip
-"""The numbers of one session, in order; the same as the enumeration in cuda/edit_codes.cu. Those without a unit are 0 or 1,
-gains or shares."""
+"""Numbers of one session, in the order of the enumeration in cuda/edit_codes.cu. Those without a
+unit are flags (0 or 1), gains or shares."""
 PAST = 5
-"""Rows of a session's past: smoothed codes and their speed (in units of the codes' own size), the neutral's codes, what
-easing starts from, what was shown last."""
+"""Number of rows of a session's state: smoothed codes, their speed (in units of the codes' own
+size), the neutral's codes, the codes that easing starts from, the codes shown last."""
 
 
 def edit_codes(
@@ -42,13 +47,15 @@ def edit_codes(
     out: Tensor,
     impl: Impl = "auto",
 ) -> Tensor:
-    """Edit the codes of one frame of each session, and remember.
+    """Update the codes of one frame of each session, and its state.
 
-    A session that is not ``active`` stays as it is. With ``follow`` the codes count, else the portrait's own do. A
-    ``fresh`` one forgets what was smoothed; otherwise the filter goes on by ``seconds``, and stands still at 0.
-    ``take_neutral`` makes these codes the neutral. The target is ``own + gain * (codes - base)``, the base the neutral
-    for a branch that is ``relative``, else ``own``. ``keep`` lets what was shown last be what easing starts from; a
-    share of 1 shows the target, of 0 what easing starts from.
+    A session that is not ``active`` stays as it is. With ``follow`` the driver's codes count, else
+    the portrait's own. ``fresh`` restarts the filter. Otherwise it advances by ``seconds``, and
+    stands still at 0. ``take_neutral`` makes these codes the neutral.
+
+    The target is ``own + gain * (codes - base)``. The base is the neutral for a branch that is
+    ``relative``, else ``own``. ``keep`` makes the codes shown last the start of easing. A share of
+    1 shows the target, of 0 the start of easing.
 
     Args:
         expression_NL: float32 ``[N, L]``, contiguous, as the encoder reads them; so is ``pose_NL``.
@@ -56,7 +63,8 @@ def edit_codes(
         own_ND: the portraits' own codes, float32 ``[N, D]``.
         numbers_NF: float32 ``[N, 15]``: `FIELDS`.
         past_N5D: float32 ``[N, 5, D]``, changed: see `PAST`. Zeros before the first frame.
-        unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the first frame.
+        unit_N: float32 ``[N]``, changed: size of the codes when smoothing began. Ones before the
+            first frame.
         out: receives what is added to the latents, float32 ``[N, D]``.
         impl: see ``Impl``.
 
@@ -83,11 +91,13 @@ def reference(
     unit_N: Tensor,
     out: Tensor,
 ) -> Tensor:
-    """Say in PyTorch what the kernel computes, without a branch on a value: it can be captured as well."""
+    """Compute in PyTorch what the kernel computes, without a branch on a value, so that it can be
+    captured too."""
     n = {name: numbers_NF[:, i : i + 1] for i, name in enumerate(FIELDS)}
     on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "keep")}
     value, speed, neutral, held, shown = past_N5D.unbind(1)
     codes = torch.cat((expression_NL, pose_NL), dim=1)
+    # The codes' size when smoothing begins makes the filter's constants independent of the weights.
     size = codes.square().mean(1, keepdim=True).sqrt().clamp(min=_UNIT_MIN)
     unit = torch.where(on["fresh"] & on["follow"], size, unit_N[:, None])
     new_value, new_speed = _smoothed(codes / unit, value, speed, n, on["fresh"])
@@ -99,6 +109,7 @@ def reference(
     new_held = torch.where(on["keep"], shown, held)
     new_shown = (1 - shares) * new_held + shares * target
     follows = on["follow"]
+    # Without a driver the filter and the neutral keep their state; only what is shown moves on.
     kept = [
         torch.where(follows, new, old)
         for new, old in ((new_value, value), (new_speed, speed), (new_neutral, neutral))
@@ -113,9 +124,10 @@ def reference(
 def _smoothed(
     x: Tensor, value: Tensor, speed: Tensor, n: dict[str, Tensor], fresh: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of the filter in units of the codes' own size: value and speed."""
+    """Advance the filter by one step, in units of the codes' own size. Returns value and speed."""
     seconds = n["seconds"]
     moves = (seconds > 0).float()
+    # A frame without elapsed time moves nothing; `safe` only avoids the division by zero.
     safe = torch.where(seconds > 0, seconds, torch.ones_like(seconds))
     new_speed = speed + moves * _share(n["speed_cutoff_hz"], safe) * ((x - value) / safe - speed)
     cutoff = n["cutoff_hz"] + n["beta"] * new_speed.abs()
@@ -128,7 +140,7 @@ def _share(cutoff_hz: Tensor, seconds: Tensor) -> Tensor:
 
 
 def _both(n: dict[str, Tensor], word: str, D: int) -> Tensor:
-    """Expression's number for the first half, pose's for the second."""
+    """Spread two numbers over a code: expression's over the first half, pose's over the second."""
     halves = [n[f"{branch}_{word}"].expand(-1, D // 2) for branch in ("expression", "pose")]
     return torch.cat(halves, dim=1)
 
@@ -152,20 +164,17 @@ def forward_cuda(
 def _check(
     expression: Tensor, pose: Tensor, own: Tensor, numbers: Tensor, past: Tensor, unit: Tensor, out: Tensor
 ) -> None:
-    if expression.dim() != 2 or 0 in expression.shape:
-        raise ValueError(f"expression_NL must be [N, L], got {tuple(expression.shape)}")
+    check("expression_NL", expression, ("N", "L"), torch.float32, device=out.device)
     N, L = expression.shape
-    wanted = {
-        "expression_NL": (expression, (N, L)), "pose_NL": (pose, (N, L)), "own_ND": (own, (N, 2 * L)),
-        "numbers_NF": (numbers, (N, len(FIELDS))), "past_N5D": (past, (N, PAST, 2 * L)), "unit_N": (unit, (N,)),
+    wanted: dict[str, tuple[Tensor, Shape]] = {
+        "pose_NL": (pose, (N, L)),
+        "own_ND": (own, (N, 2 * L)),
+        "numbers_NF": (numbers, (N, len(FIELDS))),
+        "past_N5D": (past, (N, PAST, 2 * L)),
+        "unit_N": (unit, (N,)),
         "out": (out, (N, 2 * L)),
-    }  # fmt: skip
+    }
     for name, (tensor, shape) in wanted.items():
-        if tensor.shape != shape or tensor.dtype != torch.float32 or not tensor.is_contiguous():
-            raise ValueError(
-                f"{name} must be contiguous float32 {shape}, got {tensor.dtype} {tuple(tensor.shape)}"
-            )
-        if tensor.device != out.device:
-            raise ValueError(f"{name} lies on {tensor.device}, out on {out.device}")
-    if N * 5 * 2 * L >= 2**31:
-        raise ValueError(f"past_N5D {tuple(past.shape)} is too large for the kernel")
+        check(name, tensor, shape, torch.float32, device=out.device)
+    # Sessions run along the grid's x axis, which allows 2^31 blocks.
+    check_limits("past_N5D", values=past.numel())

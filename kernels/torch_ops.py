@@ -1,8 +1,10 @@
-"""Our kernels as torch operators, for torch.compile, torch.export, and converters to other runtimes:
-``mimicam::warp_blend`` with gradients, ``mimicam::upsample_blur`` for inference.
+"""Our kernels as torch operators, for torch.compile, torch.export and converters to other runtimes.
 
-Importing this module registers them. An operator is opaque to a tracer, where the function itself is not: an
-exported graph shows one node, which a runtime with a plug-in of that name can replace by our kernel.
+``mimicam::warp_blend`` has gradients; ``mimicam::upsample_blur`` is for inference. Importing this
+module registers them.
+
+An operator is opaque to a tracer, where the function itself is not. An exported graph shows one
+node, which a runtime with a plug-in of that name can replace by our kernel.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from mimicam.kernels import warp_blend as op
 
 @torch.library.custom_op("mimicam::warp_blend", mutates_args=())
 def warp_blend_op(feature: Tensor, activation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """See ``kernels.warp_blend.warp_blend``; allocates its outputs. A feature map in another layout is copied."""
+    """See ``kernels.warp_blend.warp_blend``; allocates its outputs. A feature map in another layout
+    is copied."""
     feature = _laid_out_as(activation, feature)
     out = (torch.empty_like(activation), torch.empty_like(activation))
     with torch.no_grad():
@@ -35,7 +38,8 @@ def _shapes(feature: Tensor, activation: Tensor, flow: Tensor) -> tuple[Tensor, 
 def warp_blend_backward_op(
     feature: Tensor, activation: Tensor, flow: Tensor, grad_warped: Tensor, grad_blended: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of feature, activation and flow: the kernel on a GPU, the same in PyTorch elsewhere."""
+    """Gradients of feature, activation and flow: the kernel on a GPU, the same in PyTorch
+    elsewhere."""
     feature = _laid_out_as(activation, feature)
     if activation.is_cuda:
         return op.backward_cuda(feature, activation, flow, grad_warped, grad_blended)

@@ -1,4 +1,5 @@
-"""Double a picture or a flow field: zero insertion, then the 4x4 blur of StyleGAN2's skip connections.
+"""Double a picture or a flow field: zero insertion, then the 4x4 blur of StyleGAN2's skip
+connections.
 
 Shape letters: N batch, C channels, h w = input, H = 2 h, W = 2 w.
 """
@@ -12,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import FLOATS, check, check_limits
 from mimicam.kernels._launch import Impl
 
 _TILE = (32, 8)  # TILE_W, TILE_H in cuda/upsample_blur.cu
-_DTYPES = (torch.float32, torch.float16)
 
 
 def upsample_blur(
@@ -23,8 +24,9 @@ def upsample_blur(
 ) -> Tensor:
     """Insert zeros, pad by (2, 1) and blur with ``4 * outer([1, 3, 3, 1]) / 64``; then add.
 
-    The up-sampling of StyleGAN2's skip connections (CVPR 2020, section 4.1), as DPE uses it for its flow
-    field and its picture. ``add_NCHW`` is what the level adds to it. Computed in float32, rounded once.
+    The up-sampling of StyleGAN2's skip connections (CVPR 2020, section 4.1), as DPE uses it for its
+    flow field and its picture. ``add_NCHW`` is what the level adds to it. Computed in float32,
+    rounded once.
 
     Args:
         image_NChw: float32 or float16 ``[N, C, h, w]``, contiguous.
@@ -36,7 +38,8 @@ def upsample_blur(
         ``[N, C, 2 h, 2 w]``. On a GPU the work is queued on the current stream, not finished.
 
     Raises:
-        ValueError: a shape, type, layout or device does not fit, or the kernel is asked for a gradient.
+        ValueError: a shape, type, layout or device does not fit, or the kernel is asked for a
+            gradient.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
     _check(image_NChw, add_NCHW, out)
@@ -50,7 +53,7 @@ def upsample_blur(
 
 
 def reference(image_NChw: Tensor, add_NCHW: Tensor | None = None) -> Tensor:
-    """Say in PyTorch what the kernel computes, as the published network wrote it."""
+    """Compute in PyTorch what the kernel computes, as the published network does it."""
     N, C, h, w = image_NChw.shape
     image = image_NChw.float()
     spread = torch.stack((image, torch.zeros_like(image)), dim=-1).reshape(N * C, 1, h, 2 * w)
@@ -63,7 +66,7 @@ def reference(image_NChw: Tensor, add_NCHW: Tensor | None = None) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _kernel_1144(device: torch.device) -> Tensor:
-    """The blur on a device, made once: a copy from the host may not be part of a graph that is captured."""
+    """Make the blur's kernel on a device, once: a captured graph may not copy from the host."""
     with torch.inference_mode(False):
         line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
         return (4 * torch.outer(line, line) / 64)[None, None]
@@ -84,23 +87,9 @@ def _empty(image_NChw: Tensor) -> Tensor:
 
 
 def _check(image: Tensor, add: Tensor | None, out: Tensor | None) -> None:
-    if image.dim() != 4 or image.dtype not in _DTYPES or not image.is_contiguous() or 0 in image.shape:
-        raise ValueError(
-            f"image_NChw must be contiguous float32 or float16 [N, C, h, w], got {_describe(image)}"
-        )
+    check("image_NChw", image, ("N", "C", "h", "w"), FLOATS)
     N, C, h, w = image.shape
-    if N * C > 65535 or image.numel() * 4 >= 2**31:
-        raise ValueError(f"image_NChw {tuple(image.shape)} is too large for the kernel")
+    check_limits("image_NChw", blocks=N * C, values=4 * image.numel())
     for name, other in (("add_NCHW", add), ("out", out)):
-        if other is None:
-            continue
-        if other.shape != (N, C, 2 * h, 2 * w) or other.dtype != image.dtype or not other.is_contiguous():
-            raise ValueError(
-                f"{name} must be contiguous {image.dtype} {(N, C, 2 * h, 2 * w)}, got {_describe(other)}"
-            )
-        if other.device != image.device:
-            raise ValueError(f"{name} lies on {other.device}, the image on {image.device}")
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"
+        if other is not None:
+            check(name, other, (N, C, 2 * h, 2 * w), image.dtype, device=image.device)

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mimicam.kernels import _launch
+from mimicam.kernels._check import check, check_limits
 from mimicam.kernels._launch import Impl
 
 _BLOCK = 128
 _CHUNK = 8  # channels per thread: enough loads in flight, and the flow is read once for eight
 PLUGIN_BLOCK, PLUGIN_CHUNK, PLUGIN_PACK = _BLOCK, _CHUNK, 8
-"""Threads of a block, channels of a thread, and channels of one 16-byte access of the plug-in's kernels."""
+"""Threads per block, channels per thread, and channels per 16-byte access of the plug-in's kernels."""
 _BACKWARD_BLOCK = (32, 8, 1)  # PIXELS, LANES in cuda/warp_blend.cu
 _PACK = {torch.float32: 4, torch.float16: 8}  # 16 bytes
 
@@ -34,29 +35,33 @@ def warp_blend(
 ) -> tuple[Tensor, Tensor]:
     """Warp a feature map by a flow field, and lay it over an activation by the flow's mask.
 
-    ``tanh`` of the flow's first two channels is the offset (x, then y) in normalised units, the sigmoid of
-    the third is the mask. The sampling grid is ``linspace(-1, 1, size)`` plus the offset: laid out as if
-    corners were aligned, and sampled as if they were not (bilinear, zeros outside). Zero flow is therefore
-    not the identity; the published weights were trained with it.
+    ``tanh`` of the flow's first two channels is the offset (x, then y) in normalised units, the
+    sigmoid of the third is the mask. The sampling grid is ``linspace(-1, 1, size)`` plus the
+    offset: laid out as if corners were aligned, and sampled as if they were not (bilinear, zeros
+    outside). Zero flow is therefore not the identity; the published weights were trained with it.
 
-    ``warped = sample(feature, grid) * mask``; ``blended = warped + activation * (1 - mask)``. Computed in
-    float32 and rounded once to the tensors' type.
+    ``warped = sample(feature, grid) * mask``; ``blended = warped + activation * (1 - mask)``.
+    Computed in float32 and rounded once to the tensors' type.
 
     Args:
         feature_NChw: float32 or float16 ``[N, C, h, w]``, finite.
         activation_NCHW: same type ``[N, C, H, W]``.
-        flow_N3HW: float32 ``[N, 3, H, W]``, contiguous, before tanh and sigmoid. float32 also beside float16
-            feature maps: with a grid in bfloat16 the published generator was seen 0.25 off.
-        out: receives warped and blended, ``[N, C, H, W]`` each. None allocates, and is differentiable.
+        flow_N3HW: float32 ``[N, 3, H, W]``, contiguous, before tanh and sigmoid. float32 also
+            beside float16 feature maps: with a grid in bfloat16 the published generator was seen
+            0.25 off.
+        out: receives warped and blended, ``[N, C, H, W]`` each. None allocates, and is
+            differentiable.
         impl: see ``Impl``.
 
-    Feature, activation and outputs share one layout: all contiguous, or all ``torch.channels_last``.
+    Feature, activation and outputs share one layout: all contiguous, or all
+    ``torch.channels_last``.
 
     Returns:
         warped, blended. On a GPU the work is queued on the current stream, not finished.
 
     Raises:
-        ValueError: a shape, type, layout or device does not fit, or ``out`` meets a wanted gradient.
+        ValueError: a shape, type, layout or device does not fit, or ``out`` meets a wanted
+            gradient.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
     inputs = (feature_NChw, activation_NCHW, flow_N3HW)
@@ -79,7 +84,8 @@ def warp_blend(
 
 
 def reference(feature_NChw: Tensor, activation_NCHW: Tensor, flow_N3HW: Tensor) -> tuple[Tensor, Tensor]:
-    """Say in PyTorch what the kernel computes. Traceable to ONNX (GridSample, opset 16 and later)."""
+    """Compute in PyTorch what the kernel computes. Traceable to ONNX (GridSample, opset 16 and
+    later)."""
     grid, mask, _ = _read_flow(flow_N3HW)
     # Contiguous: torch 2.13 samples channels_last half precision wrongly on a CPU.
     warped = F.grid_sample(feature_NChw.float().contiguous(), grid, align_corners=False) * mask
@@ -94,7 +100,8 @@ def reference_backward(
     grad_warped: Tensor,
     grad_blended: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Say in PyTorch what the backward kernel computes; autograd through ``reference`` gives the same."""
+    """Compute in PyTorch what the backward kernel computes. Autograd through ``reference`` gives
+    the same."""
     feature, (grid, mask, offset) = feature_NChw.float().contiguous(), _read_flow(flow_N3HW)
     sampled = F.grid_sample(feature, grid, align_corners=False)
     onto_blended = grad_blended.float()
@@ -165,7 +172,8 @@ def backward_cuda(
 
 
 class _WarpBlend(torch.autograd.Function):
-    """The kernel, forward and backward. Gradients of the feature map accumulate in float32, in any order."""
+    """The kernel, forward and backward. Gradients of the feature map accumulate in float32, in any
+    order."""
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor, activation: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,8 +199,6 @@ def _check(feature: Tensor, activation: Tensor, flow: Tensor, out: tuple[Tensor,
             f"feature_NChw and activation_NCHW must be both float32 or both float16, got {feature.dtype}"
             f" and {activation.dtype}"
         )
-    if flow.dtype != torch.float32 or not flow.is_contiguous():
-        raise ValueError(f"flow_N3HW must be contiguous float32, got {flow.dtype}")
     maps = (feature, activation, *(out or ()))
     if len({tensor.device for tensor in (*maps, flow)}) > 1:
         raise ValueError(f"tensors lie on several devices: {[str(t.device) for t in (*maps, flow)]}")
@@ -209,7 +215,8 @@ def _check_shapes(feature: Tensor, activation: Tensor, flow: Tensor) -> None:
             " must share N, C"
         )
     N, _, H, W = activation.shape
-    if flow.shape != (N, 3, H, W):
-        raise ValueError(f"flow_N3HW must be {(N, 3, H, W)}, got {tuple(flow.shape)}")
-    if max(feature.numel(), activation.numel()) >= 2**31 or N > 65535 or 0 in activation.shape:
-        raise ValueError(f"activation_NCHW {tuple(activation.shape)} is empty or too large for the kernel")
+    if 0 in activation.shape:
+        raise ValueError(f"activation_NCHW {tuple(activation.shape)} is empty")
+    check("flow_N3HW", flow, (N, 3, H, W), torch.float32)
+    largest = max(feature.numel(), activation.numel())
+    check_limits("feature_NChw or activation_NCHW", blocks=N, values=largest)

@@ -16,7 +16,7 @@ _FROM = "tests_read_from"
 def share(patch: pytest.MonkeyPatch) -> None:
     """Let the core compile a bundled file only where it was not yet compiled with these shapes and options."""
     from mimicam.engine.assets_manifest import ASSETS
-    from mimicam.engine.runtime.silent_imports import ov
+    from mimicam.engine.silent_imports import ov
 
     read, compile_model = ov.Core.read_model, ov.Core.compile_model
     compiled: dict[tuple[str, ...], Any] = {}

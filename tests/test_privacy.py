@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mimicam.engine import silent_imports
 from mimicam.engine.assets_manifest import bundled_portraits
 from mimicam.engine.commands.registry import COMMANDS, Registry
-from mimicam.engine.runtime import silent_imports
 
 ROOT = Path(__file__).parents[1]
 _SOURCES = ("engine", "kernels", "export", "training", "benchmarks", "scripts", "examples", "tests")
@@ -134,7 +134,7 @@ def test_libraries_with_telemetry_are_imported_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if _imports(node) & {"openvino", "onnxruntime"} and not _is_part_of_a_silenced_one(node)
     ]
-    assert not found, "import these from mimicam.engine.runtime.silent_imports"
+    assert not found, "import these from mimicam.engine.silent_imports"
 
 
 def _imports(node: ast.AST) -> set[str]:

@@ -1,4 +1,5 @@
-"""``python -m mimicam.benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's GPU."""
+"""``python -m mimicam.benchmarks.kernels [FILE.json] [--rehearse]``: every kernel on this machine's
+GPU."""
 
 from __future__ import annotations
 
@@ -12,20 +13,27 @@ import torch
 
 from mimicam.benchmarks.kernels import (
     bench_crop_normalize,
-    bench_layers,
     bench_paste_back,
     bench_upsample_blur,
     bench_warp_blend,
+    bench_warp_composite,
 )
 from mimicam.benchmarks.kernels.measure import Case, copy_bandwidth, measure
 from mimicam.engine.files import write_atomically
 from mimicam.kernels import KernelBuildError
 
-BENCHES = (bench_warp_blend, bench_crop_normalize, bench_paste_back, bench_layers, bench_upsample_blur)
+BENCHES = (
+    bench_warp_blend,
+    bench_crop_normalize,
+    bench_paste_back,
+    bench_warp_composite,
+    bench_upsample_blur,
+)
 
 
 def main(arguments: list[str]) -> int:
-    """Measure, print, and write JSON where a file is named. 0: all cases ran; 1: one failed; 2: no GPU."""
+    """Measure, print, and write JSON where a file is named. 0: all cases ran; 1: one failed; 2: no
+    GPU."""
     rehearse = "--rehearse" in arguments
     arguments = [argument for argument in arguments if argument != "--rehearse"]
     if not torch.cuda.is_available() and not rehearse:

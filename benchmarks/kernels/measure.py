@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from mimicam.benchmarks.gpu_timing import event_ms
-from mimicam.engine.backends.cuda_gpu import no_collection
+from mimicam.engine.backends.cuda.device import no_collection
 
 _REPEATS = 30
 _IN_GRAPH = 20
@@ -30,7 +30,7 @@ class Case:
 
     name: str
     bytes_moved: int
-    """What has to be read and written once, at least."""
+    """Bytes that are read and written once, at least."""
     kernel: Callable[[], object]
     eager: Callable[[], object]
     """The same result by PyTorch's own operations."""
@@ -40,7 +40,8 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Microseconds a call, medians of 30 runs of a CUDA graph of many calls: no launch by the host is in them."""
+    """Microseconds a call, medians of 30 runs of a CUDA graph of many calls: no launch by the host
+    is in them."""
 
     name: str
     bytes_moved: int
@@ -59,7 +60,7 @@ class Timing:
         return self.floor_us / self.cold_us
 
     def as_dict(self) -> dict[str, Any]:
-        """With both ratios."""
+        """Return all values with the three ratios."""
         ratios = {
             "share_of_copy_bandwidth": self.share_of_copy_bandwidth,
             "times_faster_cold": self.cold_eager_us / self.cold_us,
@@ -69,7 +70,8 @@ class Timing:
 
 
 def measure(case: Case, copy_bytes_per_s: float) -> Timing:
-    """Time one case. Without a GPU it is a rehearsal: everything runs, and the figures mean nothing."""
+    """Time one case. Without a GPU it is a rehearsal: everything runs, and the figures mean
+    nothing."""
     sets = _sets(case)
     return Timing(
         name=case.name,

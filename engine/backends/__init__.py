@@ -1,1 +1,1 @@
-"""Run named networks: OpenVINO, PyTorch, TensorRT. No module here knows a model family."""
+"""Run named networks: OpenVINO, PyTorch, TensorRT. No module here names a model family."""

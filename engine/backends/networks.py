@@ -1,4 +1,4 @@
-"""Named networks, wherever they run. A backend knows no model family, a family no backend."""
+"""The interface of backends: run networks by name, with tensors by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Networks(Protocol):
         """Bring an array to where the networks compute."""
 
     def fetch(self, value: Value) -> npt.NDArray[Any]:
-        """A value as an array of its own, which later runs leave alone; float32, or uint8 for pictures."""
+        """A value as an array of its own, which later runs leave alone; float32, or uint8 for
+        pictures."""
 
     def view(self, value: Value) -> npt.NDArray[Any]:
         """A value as an array that the network's next run may overwrite."""
@@ -37,7 +38,7 @@ class Networks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInfo:
-    """What a person and a portrait want to know of loaded weights."""
+    """Facts of loaded weights, for people and for enrolled portraits."""
 
     name: str
     sha256: str
@@ -55,7 +56,8 @@ class Resident:
         self._values: dict[str, Value] = {}
 
     def __call__(self, key: object, arrays: Mapping[str, Float]) -> dict[str, Value]:
-        """The arrays as values; ``key``, compared by identity, tells portraits apart."""
+        """Return the arrays as values. A ``key`` other than the last one, by identity, loads them
+        again."""
         if self._key is not key:
             self._values = {name: self._networks.load(array) for name, array in arrays.items()}
             self._key = key

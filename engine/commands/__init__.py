@@ -11,8 +11,8 @@ import tyro
 from mimicam.engine.commands.old_names import with_new_names
 from mimicam.engine.commands.output import make_output_safe
 from mimicam.engine.commands.registry import Registry
+from mimicam.engine.concurrency.interrupts import end_like_ctrl_c
 from mimicam.engine.errors import EngineError, KernelBuildError
-from mimicam.engine.runtime.interrupts import end_like_ctrl_c
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 

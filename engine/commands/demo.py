@@ -30,12 +30,12 @@ class Demo:
 
         from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
         from mimicam.engine.commands.live import exit_code, load_all, open_source, tell_lost, tell_slow
+        from mimicam.engine.concurrency.clock import MonotonicClock
+        from mimicam.engine.concurrency.mailbox import Drops
+        from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.demo import PORTRAITS_SHOWN, SIZE, Wall
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.report import render_report
-        from mimicam.engine.runtime.clock import MonotonicClock
-        from mimicam.engine.runtime.mailbox import Drops
-        from mimicam.engine.runtime.timings import Timings
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.sources.video import VideoFile
 

@@ -6,32 +6,23 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from itertools import combinations
 from pathlib import Path
 
 from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import is_same
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import Clock
-from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.sinks import Sink
-from mimicam.engine.sinks.file import FileSink
-from mimicam.engine.sinks.null import NullSink
-from mimicam.engine.sinks.virtual_camera import VirtualCameraSink
-from mimicam.engine.sinks.window import WindowSink
+from mimicam.engine.sinks.registry import SinkContext, open_sinks, output_files, preferred_size
 from mimicam.engine.sources import Source
-from mimicam.engine.sources.camera import CameraSource
-from mimicam.engine.sources.file import play
-from mimicam.engine.sources.pattern import PatternSource
+from mimicam.engine.sources import registry as sources
+from mimicam.engine.web.sink_kind import ALL_SINKS
 
-CAMERA_FPS = 30.0
-VIRTUAL_CAMERA_SIZE = (640, 480)
-"""Size of a virtual camera, pixels; every program that shows cameras accepts it."""
 OWN_SIDE = 512
 """Side of a result in a window or a file, pixels, where no size was asked for."""
 _TURNED_DEG = 25.0
@@ -39,7 +30,6 @@ _TURNED_DEG = 25.0
 turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _SIDE_MIN, _SIDE_MAX = 64, 4096
 _FPS_MAX = 240.0
-_PORT_MAX = 65535
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -72,43 +62,29 @@ def check_rates(fps: float | None, seconds: float | None) -> None:
 
 
 def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loop: bool = False) -> Source:
-    """Open ``camera``, ``camera:N``, ``camera:NAME``, ``pattern``, or a path.
+    """Open one of `engine.sources.registry.SOURCES`.
 
     Raises:
         EngineError: it cannot be opened.
     """
-    if spec == "pattern":
-        return PatternSource(clock=clock, fps=fps or CAMERA_FPS)
-    if spec == "camera" or spec.startswith("camera:"):
-        selector = spec.partition(":")[2] or "0"
-        return CameraSource(selector, clock=clock, drops=drops, fps=fps or CAMERA_FPS)
-    return play(Path(spec), clock=clock, read_picture=read_picture, fps=fps, loop=loop)
+    context = sources.SourceContext(clock=clock, drops=drops, fps=fps, loop=loop, read_picture=read_picture)
+    return sources.open_source(spec, context)
 
 
 def make_sinks(
     specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
 ) -> list[Sink]:
-    """Make ``virtual-camera[:DEVICE]``, ``window``, ``file:PATH``, ``webrtc[:PORT]`` or ``null``
-    sinks.
+    """Open some of `engine.web.sink_kind.ALL_SINKS`.
 
     Raises:
         EngineError: a sink is unknown, given twice, or cannot work here.
     """
-    if not specs or len(set(specs)) != len(specs):
-        raise EngineError(
-            "--sink takes one or more different sinks: virtual-camera, window, file:PATH, webrtc, null"
-        )
-    for first, second in combinations(file_outputs(specs), 2):
-        if is_same(first, second):
-            raise EngineError(
-                f"--sink file:{first} and file:{second} are one file: give them different names"
-            )
-    return [_sink(spec, on_key, figures) for spec in specs]
+    return open_sinks(specs, ALL_SINKS, SinkContext(on_key=on_key, figures=figures))
 
 
 def file_outputs(specs: Sequence[str]) -> list[Path]:
     """List the files that the sinks write."""
-    return [Path(spec.removeprefix("file:")) for spec in specs if spec.startswith("file:")]
+    return output_files(specs, ALL_SINKS)
 
 
 def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
@@ -119,30 +95,6 @@ def inputs_of(source: str, portraits: Sequence[Path], model: str) -> list[Path]:
         *(map(portrait_path, portraits) if portraits else bundled_portraits()),
     ]
     return [path for path in given if path.exists()]
-
-
-def _sink(spec: str, on_key: Callable[[str], None], figures: Callable[[], list[str]]) -> Sink:
-    kind, _, value = spec.partition(":")
-    if kind == "virtual-camera":
-        return VirtualCameraSink(value or None)
-    if spec == "window":
-        return WindowSink(on_key=on_key, figures=figures)
-    if kind == "file" and value:
-        return FileSink(Path(value))
-    if kind == "webrtc":
-        return _webrtc_sink(value)
-    if spec == "null":
-        return NullSink()
-    raise EngineError(f"there is no sink {spec!r}; choose virtual-camera, window, file:PATH, webrtc or null")
-
-
-def _webrtc_sink(port: str) -> Sink:
-    from mimicam.engine.web.sink import WebRtcSink
-
-    if port and not (port.isdecimal() and int(port) <= _PORT_MAX):
-        raise EngineError(f"webrtc:{port} is no port: give a number up to {_PORT_MAX}, as webrtc:8443")
-    sink: Sink = WebRtcSink(port=int(port or 8443), on_url=lambda url: print(f"watch at {url}", flush=True))
-    return sink
 
 
 def tell_lost(reason: str) -> None:
@@ -169,8 +121,9 @@ def result_size(size: tuple[int, int] | None, sinks: Sequence[str], model: Model
     """
     if size is not None:
         return size
-    if any(spec.startswith(("virtual-camera", "webrtc")) for spec in sinks):
-        return VIRTUAL_CAMERA_SIZE
+    preferred = preferred_size(sinks, ALL_SINKS)
+    if preferred is not None:
+        return preferred
     return None if model.native_size else (OWN_SIDE, OWN_SIDE)
 
 

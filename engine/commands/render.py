@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import OFFLINE_EDIT, Mode
-from mimicam.engine.models.base import BackendName
 
 if TYPE_CHECKING:
     from mimicam.engine.models.base import Model

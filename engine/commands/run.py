@@ -8,9 +8,12 @@ from typing import Annotated
 
 import tyro
 
+from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import EditSettings
-from mimicam.engine.models.base import BackendName
+from mimicam.engine.sinks.registry import usages
+from mimicam.engine.sources.registry import source_usages
+from mimicam.engine.web.sink_kind import ALL_SINKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +21,13 @@ from mimicam.engine.models.base import BackendName
 class Run:
     """Drive a portrait with a camera and show it as a virtual camera, in a window or in a file."""
 
-    source: str = "camera"
-    """camera, camera:N, camera:NAME, the path of a video or picture, or pattern (a drawn face)."""
+    source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
     """Pictures, folders written by enroll, or names of bundled portraits, on the keys 1 to 9. By
     default all bundled ones."""
-    sink: tuple[str, ...] = ("virtual-camera",)
-    """One or more of virtual-camera, window, file:PATH, webrtc, null."""
+    sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
+        "virtual-camera",
+    )
     backend: BackendName = "auto"
     """Backend that runs the model; auto chooses by what the machine has, and prints its choice."""
     model: str = "compact"
@@ -71,11 +74,11 @@ class _Live:
             tell_lost,
             tell_slow,
         )
+        from mimicam.engine.concurrency.clock import MonotonicClock
+        from mimicam.engine.concurrency.mailbox import Drops
+        from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.pipeline import Pipeline
-        from mimicam.engine.runtime.clock import MonotonicClock
-        from mimicam.engine.runtime.mailbox import Drops
-        from mimicam.engine.runtime.timings import Timings
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.window_keys import WindowKeys
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimicam.engine.backends.openvino_runtime import Network, core
+from mimicam.engine.backends.openvino import OpenVinoNetwork, core
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
 
 __all__ = [
@@ -84,7 +84,9 @@ class FaceDetector:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self._net = Network(TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector")
+        self._net = OpenVinoNetwork(
+            TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector"
+        )
         self._anchors = _anchors()
         self._cut = np.empty((_DETECTOR_PX, _DETECTOR_PX, 3), np.uint8)
         self._input = np.empty((1, _DETECTOR_PX, _DETECTOR_PX, 3), np.float32)
@@ -121,8 +123,8 @@ class FaceReader:
     def __init__(self, threads: int = 1) -> None:
         mesh = core().read_model(TRACKER_DIR / "face_landmarks_detector.tflite")
         mesh.reshape(ov.PartialShape([1, _MESH_PX, _MESH_PX, 3]))
-        self._mesh = Network(mesh, threads=threads, name="the landmark network")
-        self._shapes = Network(
+        self._mesh = OpenVinoNetwork(mesh, threads=threads, name="the landmark network")
+        self._shapes = OpenVinoNetwork(
             TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
         )
         self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)

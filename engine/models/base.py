@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,10 +38,6 @@ class LatentCodes:
     """``[L]``"""
     pose: Float
     """``[L]``"""
-
-
-BackendName = Literal["auto", "openvino", "torch", "torch-half", "torch-compile", "tensorrt"]
-"""Backend names that a user may pass; see `engine.models.load`."""
 
 
 class LiveModel(Protocol):

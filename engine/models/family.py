@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from mimicam.engine.backends.networks import ModelInfo, Networks
+from mimicam.engine.backends.registry import BACKENDS, ExportReader
 from mimicam.engine.models.base import Model
 
 
@@ -24,6 +26,10 @@ class Form(str, Enum):
 
 Opener = Callable[[Path, int | None], Model]
 """Opens a path; takes the number of inference threads, for backends that have any."""
+
+
+NO_OPENER = "{family} models in this form do not run on --backend {backend}: use --backend auto"
+"""Why a backend does not open a form, where a family has no better reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,35 @@ class Family:
     ``{backend}`` are filled in."""
     share: Mapping[tuple[Form, str], Callable[..., Any]] = field(default_factory=dict)
     """Openers of one model for several sessions; see `engine.models.load.open_shared`."""
+
+    def reason(self, form: Form, backend: str, path: Path) -> str:
+        """Why ``backend`` does not open ``form``, and what to do."""
+        text = self.reasons.get((form, backend), NO_OPENER)
+        return text.format(path=path, backend=backend, family=self.name)
+
+
+def export_openers(
+    make: Callable[[Networks, ModelInfo], Model],
+    portrait_network: str,
+    exported: Callable[[Path], Path],
+) -> dict[tuple[Form, str], Opener]:
+    """Openers for each backend that runs a folder of ONNX files.
+
+    Args:
+        make: the family's model from its networks.
+        portrait_network: the network that reads the portrait.
+        exported: exports a file of weights once, and gives the folder.
+    """
+
+    def opener(read: ExportReader, folder_of: Callable[[Path], Path]) -> Opener:
+        return lambda path, threads: make(*read(folder_of(path), portrait_network, threads))
+
+    found: dict[tuple[Form, str], Opener] = {}
+    for backend in BACKENDS:
+        if backend.open_export is not None:
+            found[Form.EXPORT, backend.name] = opener(backend.open_export, lambda path: path)
+            found[Form.WEIGHTS, backend.name] = opener(backend.open_export, exported)
+    return found
 
 
 def torch_has_gpu() -> bool:

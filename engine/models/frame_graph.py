@@ -1,7 +1,7 @@
 """Contracts of frame graphs, which draw a whole frame where the networks run.
 
 The host decides from the tracker and the frames' times what a frame needs. It sends that as a
-control block (`CodeEdit`). Codes, their history and the picture stay on the device. Importing this
+control block (`CodeUpdate`). Codes, their history and the picture stay on the device. Importing this
 needs no PyTorch.
 """
 
@@ -22,7 +22,7 @@ IDENTITY = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeEdit:
+class CodeUpdate:
     """Control block of one frame, which `kernels.edit_codes` reads by name."""
 
     follow: bool = True
@@ -68,7 +68,7 @@ class FrameRequest:
     """``[2, 3]``: pixels of the network's input to pixels of ``image``."""
     mode: Mode
     """Mode, which selects the branches to run."""
-    edit: CodeEdit
+    edit: CodeUpdate
 
 
 class FrameGraph(Protocol):

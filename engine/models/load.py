@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import BackendName, Model
+from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact import family as compact
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
 from mimicam.engine.models.daegan import family as daegan
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
-BACKENDS = get_args(BackendName)
-"""``torch-half`` and ``torch-compile`` run in half precision with our CUDA kernels, one CUDA graph
-per frame. The latter compiles the networks with ``torch.compile``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     Args:
         name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or
             a ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
-        backend: one of `BACKENDS`. ``auto`` lets the family choose: PyTorch for weights where it
+        backend: one of `backend_names()`. ``auto`` lets the family choose: PyTorch for weights where it
             finds a GPU, TensorRT for an exported compact model, else OpenVINO, which every
             supported machine has.
         threads: inference threads of OpenVINO; None lets the backend choose.
@@ -54,15 +52,15 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     Raises:
         EngineError: unknown model or backend, or the backend is not available here.
     """
-    if backend not in BACKENDS:
-        raise EngineError(f"no backend '{backend}': choose one of {', '.join(BACKENDS)}")
+    if backend not in backend_names():
+        raise EngineError(f"no backend '{backend}': choose one of {', '.join(backend_names())}")
     found = identify(name_or_path)
     chosen = found.family.automatic(found.form) if backend == "auto" else backend
     opener = found.family.openers.get((found.form, chosen))
-    if chosen == "tensorrt" or (opener is not None and chosen in ("torch-half", "torch-compile")):
+    if chosen == "tensorrt" or (opener is not None and find_backend(chosen).needs_gpu):
         _require_gpu()
     if opener is None:
-        raise EngineError(found.family.reasons[found.form, chosen].format(path=found.path, backend=chosen))
+        raise EngineError(found.family.reason(found.form, chosen, found.path))
     return opener(found.path, threads)
 
 
@@ -113,11 +111,11 @@ def identify(name_or_path: str) -> ModelFile:
 
 
 def _family_of_export(folder: Path) -> Family:
-    if not (folder / manifests.FILE).is_file():
+    if not (folder / export_folder.FILE).is_file():
         raise EngineError(
             f"{folder} holds no model: give a folder of 'mimicam models bundle' or 'mimicam export'"
         )
-    names = {network.name for network in manifests.read_manifest(folder).networks}
+    names = {network.name for network in export_folder.read_manifest(folder).networks}
     for family in FAMILIES:
         if family.networks == names:
             return family
@@ -140,6 +138,6 @@ def _family_of_weights(path: Path) -> Family:
 
 def _require_gpu() -> None:
     """Check for a GPU first: without one, no other requirement of TensorRT matters."""
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
+    from mimicam.engine.backends.cuda.device import CudaGpu
 
     CudaGpu()

@@ -10,7 +10,8 @@ from mimicam.engine.types import Frame
 
 
 class FileSink:
-    """Each frame is shown from the moment it was captured; a dropped one leaves the last on for longer."""
+    """Writes each frame with its capture time. Where one was dropped, the frame before stays
+    longer."""
 
     def __init__(self, path: Path, *, open_file: OpenFile = open_plain) -> None:
         """Raises EngineError when the name has no suffix of a video."""
@@ -18,12 +19,12 @@ class FileSink:
         self.name = f"file:{path}"
         self.main_thread, self.stop_limit_s = False, DISK_LIMIT_S
         self._path = path
-        self.open_plain = open_file
+        self._open_file = open_file
         self._writer: VideoWriter | None = None
         self._first_ns: int | None = None
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        self._writer = VideoWriter(self._path, size=size, fps=fps, tags=SYNTHETIC, open_file=self.open_plain)
+        self._writer = VideoWriter(self._path, size=size, fps=fps, tags=SYNTHETIC, open_file=self._open_file)
 
     def write(self, frame: Frame) -> None:
         assert self._writer is not None, "write before open"

@@ -14,13 +14,13 @@ class NullSink:
         self.main_thread, self.stop_limit_s = False, STOP_LIMIT_S
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Nothing to prepare."""
+        """Do nothing: there is no device."""
 
     def write(self, frame: Frame) -> None:
-        """Forget the frame."""
+        """Drop the frame at once."""
 
     def poll(self) -> None:
         """Nothing to look after."""
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Do nothing: there is no file."""

@@ -17,7 +17,8 @@ from mimicam.engine.files import Aside
 from mimicam.engine.types import Image
 
 TIME_BASE = Fraction(1, 60_000)
-"""Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is 65,535."""
+"""Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is
+65,535."""
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 _H264 = ("libx264", "h264_videotoolbox", "libopenh264")
 _MPEG4_BITS_PER_PIXEL = 0.2
@@ -26,7 +27,8 @@ SYNTHETIC = {
     "comment": f"Synthetic: a portrait animated by mimicam. DigitalSourceType={_SOURCE_TYPE}",
     "DIGITAL_SOURCE_TYPE": _SOURCE_TYPE,
 }
-"""IPTC's word for pictures that a trained network moved and completed; the studio's page writes the same.
+"""IPTC's word for pictures that a trained network moved and completed; the studio's page writes the
+same.
 
 Matroska keeps both, MP4 and AVI the comment."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -35,7 +37,7 @@ OpenFile = Callable[[Path], IO[bytes]]
 
 
 def open_plain(path: Path) -> IO[bytes]:
-    """What the temporary file is opened with by default."""
+    """Open the temporary file, by default."""
     return path.open("w+b")
 
 
@@ -105,7 +107,8 @@ class VideoWriter:
 
         Args:
             image: uint8 ``[H, W, 3]``, RGB.
-            time_s: seconds since the start; moved forward by one tick when it is not later than the last.
+            time_s: seconds since the start; moved forward by one tick when it is not later than the
+                last.
 
         Raises:
             EngineError: the disk is full or gone; the temporary file is already removed.
@@ -119,8 +122,8 @@ class VideoWriter:
         """Add a packet of a sound stream that was added to ``container``.
 
         Raises:
-            EngineError: the disk is full; as for ``write``.
-            av.error.FFmpegError: the container does not take this packet; the file goes on without it.
+            EngineError: the disk is full; as for ``write``. av.error.FFmpegError: the container
+                does not take this packet; the file goes on without it.
         """
         try:
             self.container.mux(packet)
@@ -133,8 +136,8 @@ class VideoWriter:
         """Complete the file and give it its name, over an older file of that name.
 
         Raises:
-            EngineError: as for ``write``; or another program wrote a file of that name meanwhile, which stays: then the
-                video is complete under another name.
+            EngineError: as for ``write``; or another program wrote a file of that name meanwhile,
+                which stays: then the video is complete under another name.
         """
 
         def complete() -> None:

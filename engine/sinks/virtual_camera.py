@@ -18,7 +18,7 @@ REMEDIES = {
     "obs": "install OBS Studio 28 or newer, start its virtual camera once, and close OBS",
     "unitycapture": "install the Unity Capture driver and restart the program that shows the camera",
 }
-"""Driver name of pyvirtualcam to what a person does about it."""
+"""Remedies by pyvirtualcam's name of the driver."""
 
 
 def load_library() -> ModuleType:
@@ -36,7 +36,7 @@ def load_library() -> ModuleType:
 
 
 def drivers() -> dict[str, Any]:
-    """The drivers pyvirtualcam knows on this system, by name."""
+    """List the drivers that pyvirtualcam has on this system, by name."""
     return dict(importlib.import_module("pyvirtualcam.camera").BACKENDS)
 
 
@@ -67,7 +67,8 @@ class VirtualCameraSink:
     """One virtual camera, opened in its own thread."""
 
     def __init__(self, device: str | None = None) -> None:
-        """``device``: the driver's name of one camera (``/dev/video10``); by default the first that works.
+        """``device``: the driver's name of one camera (``/dev/video10``); by default the first that
+        works.
 
         Raises:
             EngineError: pyvirtualcam is not installed.

@@ -26,7 +26,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 class Screen(Protocol):
-    """What a window needs of a GUI library."""
+    """The part of a GUI library that a window uses."""
 
     def show(self, image_bgr: Image) -> None:
         """Open the window if need be, and draw."""
@@ -67,7 +67,7 @@ class OpenCVScreen:
         cv2.destroyWindow(TITLE)
 
     def _make(self, height: int, width: int) -> None:
-        # OpenCV's Qt comes without fonts, and says so with every window.
+        # OpenCV's Qt comes without fonts, and prints a warning with every window.
         os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
         if sys.platform not in ("win32", "darwin"):
             # Nor with any other platform: a desktop that asks for wayland would end the process.
@@ -134,7 +134,7 @@ class WindowSink:
         """Make sure that there is a display.
 
         Args:
-            on_key: told each key but ``f``; ``q`` also when the window is closed by hand.
+            on_key: receives each key but ``f``; ``q`` also when the window is closed by hand.
             figures: lines of text for the overlay that ``f`` turns on.
             screen: the GUI; by default OpenCV's.
 

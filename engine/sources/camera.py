@@ -10,11 +10,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
+from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.concurrency.mailbox import Closed, Drops, LatestSlot
+from mimicam.engine.concurrency.threads import Worker
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.buffers import BufferPool
-from mimicam.engine.runtime.clock import Clock
-from mimicam.engine.runtime.mailbox import Closed, Drops, LatestSlot
-from mimicam.engine.runtime.threads import Worker
 from mimicam.engine.sources.devices import CameraInfo, describe, list_cameras, resolve_camera
 from mimicam.engine.types import Frame, Image
 
@@ -26,14 +26,14 @@ _POLL_S = 0.1
 
 
 class Capture(Protocol):
-    """What this module uses of ``cv2.VideoCapture``."""
+    """The part of ``cv2.VideoCapture`` that this module uses."""
 
     def read(self) -> tuple[bool, Image | None]:
         """A BGR picture, or False."""
         ...
 
     def release(self) -> None:
-        """Close the device."""
+        """Close the camera's device."""
         ...
 
 
@@ -68,8 +68,8 @@ def _backends() -> tuple[int, ...]:
 class CameraSource:
     """Frames of one camera.
 
-    Drivers block for as long as they like in open, read and release, so all three happen on a daemon
-    thread that nobody waits for longer than a limit.
+    Drivers may block for any time in open, read and release. All three happen on a daemon thread,
+    which other threads wait for only up to a limit.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CameraSource:
         Args:
             selector: index, or a part of the camera's name.
             clock: stamps the frames.
-            drops: counts pictures that nobody took in time.
+            drops: counts pictures that were not taken in time.
             size: width, height to ask for; the camera may choose another.
             fps: rate to ask for.
             limit_s: how long the first picture may take.
@@ -169,7 +169,7 @@ class CameraSource:
         return capture
 
     def _publish_until_lost(self, capture: Capture) -> bool:
-        """Hand pictures on. False: the camera is gone; True: somebody said stop."""
+        """Forward pictures. False: the camera is gone. True: a stop was requested."""
         failures = 0
         while not self._stop.is_set():
             ok, image = capture.read()

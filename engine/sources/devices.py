@@ -21,7 +21,7 @@ class CameraInfo:
     """One camera."""
 
     index: int
-    """What OpenCV opens, and what ``--source camera:N`` takes."""
+    """Index that OpenCV opens and ``--source camera:N`` takes."""
     name: str
 
 
@@ -81,7 +81,7 @@ def resolve_camera(selector: str, cameras: Callable[[], list[CameraInfo]] = list
 
 
 def describe(cameras: list[CameraInfo]) -> str:
-    """What is there, for the end of an error message."""
+    """List the cameras, for the end of an error message."""
     if not cameras:
         return "this machine shows no camera: plug one in, or play a file with --source PATH"
     return "there are: " + ", ".join(f"{c.index} ({c.name})" for c in cameras)

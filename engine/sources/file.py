@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
 from mimicam.engine.types import Frame, Image
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _PICTURE_FPS = 30.0
 _SLIP_NS = 500_000_000
-"""Later than this, a source that cannot keep up (or a machine that slept) starts counting anew."""
+"""Nanoseconds. A source that is later than this (slow, or the machine slept) restarts its schedule."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the name says that the file is a still picture."""
+    """Whether the suffix is that of a still picture."""
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
@@ -38,7 +38,7 @@ class PacedSource:
         self.fps = fps
         self.status = ""
         self.slips = 0
-        """How often the schedule was started anew because the source could not keep up."""
+        """Number of times the schedule restarted because the source could not keep up."""
         self._frames = frames
         self._clock = clock
         self._on_close = on_close
@@ -75,10 +75,10 @@ def play(
     fps: float | None = None,
     loop: bool = False,
 ) -> PacedSource:
-    """A file as a source.
+    """Open a file as a source.
 
     Args:
-        path: video or picture. A picture is repeated until somebody stops.
+        path: video or picture. A picture is repeated until the session stops.
         clock: paces the frames.
         read_picture: decodes a still picture.
         fps: overrides the rate of the file.
@@ -97,7 +97,8 @@ def play(
 
 
 class _Player:
-    """The pictures of a video, once or for ever, one decoded ahead so that a broken file fails at once."""
+    """The pictures of a video, once or for ever, one decoded ahead so that a broken file fails at
+    once."""
 
     def __init__(self, path: Path, *, loop: bool, fps: float | None) -> None:
         self._path = path
@@ -125,7 +126,7 @@ class _Player:
             self._round = iter(self._video)
 
     def close(self) -> None:
-        # Only a mark: the decoder may be at work in another thread, and is let go with this object.
+        # Only a mark: the decoder may be at work in another thread, and is freed with this object.
         self._closed = True
 
 

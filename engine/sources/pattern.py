@@ -9,8 +9,8 @@ import zlib
 import cv2
 import numpy as np
 
-from mimicam.engine.runtime.buffers import BufferPool
-from mimicam.engine.runtime.clock import Clock
+from mimicam.engine.concurrency.buffers import BufferPool
+from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.types import Frame, Image
 
 CODE_BITS = 48
@@ -124,4 +124,4 @@ class PatternSource:
         return frame
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no device."""

@@ -20,7 +20,8 @@ NOMINAL_FPS = 25.0
 _RATE_MAX = 240.0
 _TRUNCATED_SHARE = 0.9
 _TRUNCATED_S = 1.0
-"""A file is called truncated when it ends this much before the end it states, in share and in seconds."""
+"""A file is called truncated when it ends this much before the end it states, in share and in
+seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class VideoFile:
     """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file and read what it says of itself.
+        """Open the file and read its properties.
 
         Raises:
             EngineError: missing, empty, not a video, no permission.
@@ -69,7 +70,7 @@ class VideoFile:
         self._check_complete(times)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the video file."""
         self._container.close()
 
     def _decoded(self) -> Iterator[VideoFrame]:
@@ -97,7 +98,8 @@ class VideoFile:
 def _reached_s(path: Path) -> float:
     """Where the last packet of any stream ends, seconds as the file counts them.
 
-    A file is whole when its sound goes on, when its last picture stays, or when it does not begin at zero.
+    A file is whole when its sound goes on, when its last picture stays, or when it does not begin
+    at zero.
     """
     reached_s = 0.0
     try:

@@ -13,8 +13,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.maths import smoothstep
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.crop import cut
 from mimicam.engine.stages.surroundings import REACH, OutputCanvas, PortraitTexture
 from mimicam.engine.types import CropBox, Float, Image

@@ -60,7 +60,7 @@ class PortraitTexture:
         return self.texture[self.margin : self.margin + height, self.margin : self.margin + width]
 
     def numbers(self) -> Float:
-        """Return the geometry for a kernel, float32, in the order of `kernels.layers.NUMBERS`."""
+        """Return the geometry for a kernel, float32, in the order of `kernels.warp_composite.NUMBERS`."""
         width, height = self.size
         scale, half = 2 / self.side, self.side / 2
         # Scale and offset in x and y, from canvas pixels to crop units and on to texture pixels.

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.maths import smoothstep
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.surroundings import BEYOND, EDGE, FADE, PortraitTexture
 from mimicam.engine.types import Float, Image, WarpFields
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import VideoFrame
 
-from mimicam.engine.runtime.timings import Ring
+from mimicam.engine.concurrency.timings import Ring
 
 _CLOCK_HZ = 90_000
 _TIME_BASE = Fraction(1, _CLOCK_HZ)

@@ -16,13 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.clock import MonotonicClock
+from mimicam.engine.concurrency.lookahead import LateLookahead
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import FrameLoop
 from mimicam.engine.pipeline import LivePath, PipelineStatus
 from mimicam.engine.portrait import Portrait
-from mimicam.engine.runtime.clock import MonotonicClock
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import LatePace
 from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.broadcast import Result
@@ -184,12 +184,12 @@ class CallWorker:
         self._path, self._publish = _CallPath(pool, state), publish
         self.drops = Drops()
         self.came_in, self.went_out = RateMeter(), RateMeter()
-        self._pace = LatePace(MonotonicClock())
+        self._lookahead = LateLookahead(MonotonicClock())
         self._loop: FrameLoop[_Camera, _Seen, Result] = FrameLoop(
             self._path.observe,
             self._path.draw,
             self._hand_out,
-            pace=self._pace,
+            lookahead=self._lookahead,
             drops=self.drops,
             stop=threading.Event(),
             around=self._lent(),
@@ -208,7 +208,7 @@ class CallWorker:
 
     def busy(self) -> float:
         """Utilisation of the slower thread, 0 to 1. Near 1, more input gives no more results."""
-        return self._pace.share_at_work(self.went_out.per_s())
+        return self._lookahead.share_at_work(self.went_out.per_s())
 
     def start(self) -> None:
         """Start both threads, once."""

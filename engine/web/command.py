@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimicam.engine.backends.registry import BackendName
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import STUDIO_EDIT, Mode
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import BackendName
-from mimicam.engine.runtime.cores import usable_cores
+from mimicam.engine.process_switches import switch_threads_often
 from mimicam.engine.web import log
 from mimicam.engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 _TOKEN_VARIABLE = "MIMICAM_TOKEN"
 _MIN_TOKEN = 16
 _NULL = "null"
-_SWITCH_S = 0.001
-"""Seconds after which a thread must release the interpreter. Python's default is 5 ms.
-
-With several calls these add up, and the event loop waits longer than the interval of packets.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +100,7 @@ class Serve:
         """
         require_webrtc()
         log.to_stderr()
-        sys.setswitchinterval(_SWITCH_S)
+        switch_threads_often()
         self._server().run()
 
     def options(self) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from mimicam.engine.runtime.timings import Percentiles
+from mimicam.engine.concurrency.timings import Percentiles
 from mimicam.engine.web.studio import Studio
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

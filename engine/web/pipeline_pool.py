@@ -9,13 +9,13 @@ from typing import ClassVar, Protocol
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.face.tracker import FaceDetector, Region
 from mimicam.engine.models.base import Features, LiveModel, Model
 from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
 from mimicam.engine.portrait import Portrait, enroll
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import (
     BLENDSHAPES,
     LANDMARKS,

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from mimicam.engine.concurrency.threads import Worker
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.threads import Worker
 from mimicam.engine.web.app import CODES, STUDIO, make_app
 from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.options import Options

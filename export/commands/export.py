@@ -11,11 +11,12 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from mimicam.engine.backends import cuda_gpu, tensorrt
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.manifest import Manifest, NetworkFile
-from mimicam.engine.backends.plan_cache import PlanCache, write_private
-from mimicam.engine.backends.tensorrt_api import TensorRt, find
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda import device as cuda_device
+from mimicam.engine.backends.export_folder import Manifest, NetworkFile
+from mimicam.engine.backends.tensorrt import network as tensorrt
+from mimicam.engine.backends.tensorrt.api import TensorRt, find
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache, write_private
 from mimicam.engine.errors import EngineError
 
 _OPSETS = (17, 20)
@@ -108,7 +109,7 @@ class Export:
     def _build_checked(self, manifest: Manifest, api: TensorRt, console: Console) -> int:
         """Build plans for this machine's GPU, compare each with PyTorch, and keep them in the
         user's plan cache."""
-        gpu, cache = cuda_gpu.CudaGpu(self.gpu), PlanCache()
+        gpu, cache = cuda_device.CudaGpu(self.gpu), PlanCache()
         for network in manifest.networks:
             with Bar(console=console, transient=True) as bar:
                 advance = partial(_advance, bar, {})
@@ -122,14 +123,14 @@ class Export:
         from mimicam.export import torch_tensorrt_plans as plans
         from mimicam.export.networks import load_networks
 
-        package, api, gpu, cache = plans.find(), find("tensorrt"), cuda_gpu.CudaGpu(self.gpu), PlanCache()
+        package, api, gpu, cache = plans.find(), find("tensorrt"), cuda_device.CudaGpu(self.gpu), PlanCache()
         networks = load_networks(self.model)
         warp: Literal["gridsample", "plugin"] = "plugin" if any(n.warps for n in networks) else "gridsample"
         _write(replace(self, warp=warp), console)
         half = self.precision != "fp32"
         for network in networks:
             plan = plans.build(network, package, api, gpu.compute_capability, half=half)
-            tensorrt.keep_plan(self.out, network.name, plan, api=api, gpu=gpu, cache=cache)
+            tensorrt.store_verified(self.out, network.name, plan, api=api, gpu=gpu, cache=cache)
             console.print(f"{network.name}: plan agrees with PyTorch on {gpu.name}, kept in {cache.folder}")
         return 0
 
@@ -170,7 +171,7 @@ def _write(options: Export, console: Console) -> Manifest:
         limit=options.limit,
     )
     manifest = write_bundle(options.model, options.out, bundle, console.print)
-    console.print(f"wrote {options.out / manifests.FILE}")
+    console.print(f"wrote {options.out / export_folder.FILE}")
     return manifest
 
 

@@ -1,14 +1,14 @@
 // Reference and contract: kernels/paste_back.py. Shape letters as there.
 #include "half.cuh"
-#include "pixels.cuh"
 #include "resample.cuh"
+#include "write_rgb.cuh"
 
 namespace {
 
 template <class T> struct Picture {
   const unsigned char* frame;
   const T* face;
-  const float *mask, *matrix, *colour;
+  const float *mask, *matrix;
   int H, W, h, w, most_taps;
 
   __device__ __forceinline__ void shade(int x, int y, float rgb[3]) const;
@@ -22,6 +22,7 @@ template <class T> __device__ __forceinline__ void Picture<T>::shade(int x, int 
   float behind[3], sum[3] = {0.f, 0.f, 0.f};
 #pragma unroll
   for (int c = 0; c < 3; c++) behind[c] = (float)p.frame[((size_t)y * p.W + x) * 3 + c];
+  // Each sample is blended by itself: alpha falls off within a frame pixel where the crop is shrunk.
   for (int j = 0; j < ny; j++)
     for (int i = 0; i < nx; i++) {
       float fx = (float)x + ((float)i + .5f) / (float)nx - .5f, fy = (float)y + ((float)j + .5f) / (float)ny - .5f;
@@ -33,7 +34,7 @@ template <class T> __device__ __forceinline__ void Picture<T>::shade(int x, int 
       for (int c = 0; c < 3; c++) {
         float value = 0.f;
         if (alpha > 0.f) {
-          value = bilinear(p.face + (size_t)c * p.h * p.w, at, p.w, 1) * p.colour[2 * c] + p.colour[2 * c + 1];
+          value = bilinear(p.face + (size_t)c * p.h * p.w, at, p.w, 1) * 127.5f + 127.5f;
           value = fminf(fmaxf(value, 0.f), 255.f);
         }
         sum[c] += alpha * value + (1.f - alpha) * behind[c];
@@ -46,35 +47,20 @@ template <class T> __device__ __forceinline__ void Picture<T>::shade(int x, int 
 
 template <class T>
 __device__ __forceinline__ Picture<T> picture(const unsigned char* frame, const T* face, const float* mask,
-                                              const float* matrix, const float* colour, int H, int W, int h, int w,
-                                              int most_taps) {
+                                              const float* matrix, int H, int W, int h, int w, int most_taps) {
   size_t n = blockIdx.z;
-  return {frame + n * H * W * 3, face + n * 3 * h * w, mask, matrix + n * 6, colour + n * 6, H, W, h, w, most_taps};
+  return {frame + n * H * W * 3, face + n * 3 * h * w, mask, matrix + n * 6, H, W, h, w, most_taps};
 }
 
 }  // namespace
 
-extern "C" __global__ void paste_back_packed_f32(const unsigned char* frame, const float* face, const float* mask,
-                                                 const float* crop_from_image, const float* colour,
-                                                 unsigned char* out, int H, int W, int h, int w, int pixels,
-                                                 int most_taps, float, float) {
-  packed(picture(frame, face, mask, crop_from_image, colour, H, W, h, w, most_taps), out, pixels);
+extern "C" __global__ void paste_back_f32(const unsigned char* frame, const float* face, const float* mask,
+                                          const float* crop_from_image, unsigned char* out, int H, int W, int h,
+                                          int w, int most_taps) {
+  write_rgb(picture(frame, face, mask, crop_from_image, H, W, h, w, most_taps), out);
 }
-extern "C" __global__ void paste_back_packed_f16(const unsigned char* frame, const half_t* face, const float* mask,
-                                                 const float* crop_from_image, const float* colour,
-                                                 unsigned char* out, int H, int W, int h, int w, int pixels,
-                                                 int most_taps, float, float) {
-  packed(picture(frame, face, mask, crop_from_image, colour, H, W, h, w, most_taps), out, pixels);
-}
-extern "C" __global__ void paste_back_planar_f32(const unsigned char* frame, const float* face, const float* mask,
-                                                 const float* crop_from_image, const float* colour,
-                                                 unsigned char* out, int H, int W, int h, int w, int pixels,
-                                                 int most_taps, float kr, float kb) {
-  planar(picture(frame, face, mask, crop_from_image, colour, H, W, h, w, most_taps), out, pixels, kr, kb);
-}
-extern "C" __global__ void paste_back_planar_f16(const unsigned char* frame, const half_t* face, const float* mask,
-                                                 const float* crop_from_image, const float* colour,
-                                                 unsigned char* out, int H, int W, int h, int w, int pixels,
-                                                 int most_taps, float kr, float kb) {
-  planar(picture(frame, face, mask, crop_from_image, colour, H, W, h, w, most_taps), out, pixels, kr, kb);
+extern "C" __global__ void paste_back_f16(const unsigned char* frame, const half_t* face, const float* mask,
+                                          const float* crop_from_image, unsigned char* out, int H, int W, int h,
+                                          int w, int most_taps) {
+  write_rgb(picture(frame, face, mask, crop_from_image, H, W, h, w, most_taps), out);
 }

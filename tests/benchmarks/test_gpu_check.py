@@ -40,7 +40,7 @@ def parts(folder: Path) -> list[Part]:
     return gpu_parts.parts(Plan(folder=folder))
 
 
-def test_correctness_is_shown_before_speed_and_every_variant_is_measured(tmp_path: Path) -> None:
+def test_correctness_comes_first_and_no_variant_is_missing(tmp_path: Path) -> None:
     from mimicam.benchmarks import gpu_steps
 
     names = [part.name for part in parts(tmp_path)]
@@ -80,7 +80,7 @@ def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
     assert gpu_runner._headline({}) == ""
 
 
-def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Path) -> None:
+def test_parts_rehearse_with_little_more_than_pytorch(tmp_path: Path) -> None:
     """The quick ones; all of them, at length, below."""
     pytest.importorskip("torch")
     done = _rehearse(tmp_path, "--only", *QUICK, timeout_s=110)
@@ -101,7 +101,7 @@ def test_parts_rehearse_on_a_machine_with_little_more_than_pytorch(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_part_rehearses_on_a_machine_with_little_more_than_pytorch(tmp_path: Path) -> None:
+def test_every_part_rehearses_with_little_more_than_pytorch(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     done = _rehearse(tmp_path, timeout_s=880)
     report = json.loads((tmp_path / gpu_check.NAME).read_text())
@@ -188,7 +188,7 @@ def test_in_six_minutes_what_decides_comes_first(tmp_path: Path) -> None:
     assert all("sanitizer" in name for name in names[-3:])
 
 
-def test_sanitizers_check_our_kernels_and_report_no_answers_of_the_driver(tmp_path: Path) -> None:
+def test_sanitizers_check_our_kernels_alone(tmp_path: Path) -> None:
     from mimicam.kernels._launch import OPS
 
     part = next(part for part in parts(tmp_path) if "racecheck" in part.name)
@@ -245,7 +245,7 @@ def test_without_a_gpu_nothing_runs_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_what_does_not_fit_into_the_time_is_left_out_and_comes_with_the_rest(tmp_path: Path) -> None:
+def test_parts_without_time_left_run_with_rest(tmp_path: Path) -> None:
     out, ran = tmp_path / "out.json", []
 
     def run(part: Part) -> dict[str, Any]:
@@ -264,12 +264,12 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_comes_with_the_rest(tmp
     assert {p["outcome"] for p in json.loads(out.read_text())["parts"].values()} == {"passed"}
 
 
-def test_a_part_that_needs_what_a_bare_machine_lacks_is_not_installed() -> None:
+def test_a_part_without_its_modules_is_not_installed() -> None:
     part = Part(name="x", command=(sys.executable, "-c", ""), limit_s=60, needs=("no_such_module",))
     assert run_part(part) == {"outcome": "not installed", "missing": "no_such_module"}
 
 
-def test_a_sanitizer_that_does_not_know_the_device_is_no_failure_of_ours() -> None:
+def test_a_sanitizer_without_support_is_no_failure() -> None:
     code = "import sys; print('Error: Device not supported'); sys.exit(1)"
     command = (sys.executable, "-c", code)
     assert run_part(Part(name="compute-sanitizer memcheck", command=command, limit_s=60))["outcome"] == (

@@ -92,7 +92,7 @@ def test_the_page_names_targets_figures_and_failures() -> None:
     assert "meaningless" not in text
 
 
-def test_the_page_shows_training_the_profile_and_cases_that_failed() -> None:
+def test_the_page_has_training_profile_and_failed_cases() -> None:
     parts = _report()
     parts["kernel benchmarks"]["result"]["kernels"]["layers"] = [
         {"name": "x", "error": "RuntimeError: a|b\nmore"}

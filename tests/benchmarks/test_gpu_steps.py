@@ -67,7 +67,7 @@ def test_sessions_are_counted_by_what_was_run() -> None:
     assert report["holds_sessions_at_30_fps"] == max(held, default=0)
 
 
-def test_a_compiled_form_is_compiled_anew_for_each_number_of_sessions(
+def test_a_compiled_form_is_recompiled_for_each_batch_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beyond the limit of recompilations dynamo runs a function uncompiled, and says nothing in the figures."""

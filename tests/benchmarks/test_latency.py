@@ -9,8 +9,8 @@ import pytest
 
 from mimicam.benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
 from mimicam.engine.commands import main
+from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.timings import Timings
 from tests.session.fakes import PassThrough
 from tests.videos import grey, write_video
 

@@ -13,9 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mimicam.engine.backends import manifest as manifests  # noqa: E402
-from mimicam.engine.backends import tensorrt, tensorrt_api  # noqa: E402
-from mimicam.engine.backends.tensorrt_api import BuildRequest, TensorRt  # noqa: E402
+from mimicam.engine.backends import export_folder  # noqa: E402
+from mimicam.engine.backends.tensorrt import api as tensorrt_api  # noqa: E402
+from mimicam.engine.backends.tensorrt import network as tensorrt  # noqa: E402
+from mimicam.engine.backends.tensorrt.api import BuildRequest, TensorRt  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export import bundle as bundles  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402
@@ -43,7 +44,7 @@ def test_every_runtime_agrees_with_pytorch(tmp_path: Path, model: str, opset: in
     lines: list[str] = []
     options = BundleOptions(precision=precision, opset=opset)
     manifest = write_bundle(model, tmp_path, options, lines.append)
-    assert manifest == manifests.read_manifest(tmp_path)
+    assert manifest == export_folder.read_manifest(tmp_path)
     assert manifest.limit == (1e-3 if precision == "fp32" else 1e-2)
     assert sum("openvino" in line for line in lines) == len(manifest.networks)
     if importlib.util.find_spec("onnxruntime"):
@@ -51,13 +52,13 @@ def test_every_runtime_agrees_with_pytorch(tmp_path: Path, model: str, opset: in
 
 
 def test_a_runtime_that_disagrees_stops_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half_a_pixel_off(path: Path, inputs: manifests.Arrays) -> dict[str, np.ndarray]:
+    def half_a_pixel_off(path: Path, inputs: export_folder.Arrays) -> dict[str, np.ndarray]:
         return {name: np.roll(value, 1, -1) for name, value in onnx_files.run_openvino(path, inputs).items()}
 
     monkeypatch.setattr(onnx_files, "installed_runners", lambda: {"openvino": half_a_pixel_off})
     with pytest.raises(EngineError, match=r"encoder.onnx in openvino differs from PyTorch"):
         write_bundle("random:debug", tmp_path, BundleOptions(), lambda _line: None)
-    assert not (tmp_path / manifests.FILE).exists(), "an export that failed has no manifest"
+    assert not (tmp_path / export_folder.FILE).exists(), "an export that failed has no manifest"
 
 
 def test_a_wrong_sampling_convention_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +89,7 @@ def test_the_command_builds_a_plan_of_every_network_without_a_gpu(
         model=model, out=tmp_path, target="tensorrt-rtx", precision=precision, compute_capability=GPUS
     )
     assert command.run() == 0
-    for network in manifests.read_manifest(tmp_path).networks:
+    for network in export_folder.read_manifest(tmp_path).networks:
         plan = tmp_path / f"{network.name}.plan"
         assert plan.stat().st_size > 100_000
         if sys.platform != "win32":

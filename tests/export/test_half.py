@@ -23,7 +23,7 @@ def models(
     return single, to_mixed(single)
 
 
-def test_sampling_and_all_that_makes_its_grid_stays_in_single_precision(
+def test_sampling_grids_stay_in_single_precision(
     models: tuple[onnx.ModelProto, ...],
 ) -> None:
     types = _types(models[1])

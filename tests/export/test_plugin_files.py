@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 from onnx.reference.op_run import OpRun  # noqa: E402
 
-from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.kernels.warp_blend import reference  # noqa: E402
@@ -36,15 +36,15 @@ def test_a_generator_with_the_plugin_is_the_generator(precision: str, tmp_path: 
     manifest = write_bundle(
         "random:debug", tmp_path, BundleOptions(precision=precision, warp="plugin"), lines.append
     )
-    assert manifests.read_manifest(tmp_path).warp == "plugin"
+    assert export_folder.read_manifest(tmp_path).warp == "plugin"
     entry = manifest.network("expression_generator")
     graph = onnx.load(str(tmp_path / entry.onnx)).graph
     assert [node.op_type for node in graph.node].count("warp_blend") == 4
     assert not any(node.op_type == "GridSample" for node in graph.node)
-    inputs, want = manifests.read_check(tmp_path, entry)
+    inputs, want = export_folder.read_check(tmp_path, entry)
     run = ReferenceEvaluator(str(tmp_path / entry.onnx), new_ops=[warp_blend])
     got = dict(zip(run.output_names, run.run(None, inputs), strict=True))
-    manifests.require(manifests.compare(want, got, manifest.precision), manifest.limit, entry.onnx)
+    export_folder.require(export_folder.compare(want, got, manifest.precision), manifest.limit, entry.onnx)
     assert any("only TensorRT runs the plug-in" in line for line in lines)
 
 

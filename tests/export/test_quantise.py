@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 pytest.importorskip("torch", reason="export is traced in torch")
 pytest.importorskip("onnxruntime", reason="int8 is calibrated by ONNX Runtime")
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends import tensorrt
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.tensorrt import network as tensorrt
 from mimicam.engine.errors import EngineError
 from mimicam.export.bundle import BundleOptions, write_bundle
 from mimicam.export.onnx_files import run_onnxruntime, run_openvino
@@ -70,7 +70,7 @@ def _loss(path: Path, weights: np.ndarray, activations: Activations) -> dict[str
     return {name: float(np.abs(value - want).mean() / np.abs(want).max()) for name, value in got.items()}
 
 
-def test_a_convolution_behind_a_concatenation_is_right_in_openvino(tmp_path: Path) -> None:
+def test_openvino_computes_a_convolution_after_concat_right(tmp_path: Path) -> None:
     """Signed activations are off by ten times as much there on a CPU without AMX."""
     weights = np.random.default_rng(2).normal(0, 0.1, (_CHANNELS, 2 * _CHANNELS, 3, 3))
     loss = _loss(tmp_path / "a.onnx", weights, "unsigned")
@@ -93,11 +93,13 @@ def test_large_products_do_not_overflow_without_vnni(tmp_path: Path) -> None:
 def test_int8_takes_the_form_of_its_target(
     target: str, activations: str, kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(manifests.LIMITS, "int8", 2.0)  # random weights: only the file's form is looked at
+    monkeypatch.setitem(
+        export_folder.LIMITS, "int8", 2.0
+    )  # random weights: only the file's form is looked at
     lines: list[str] = []
     options = BundleOptions(precision="int8", target=target, frames=1)
     manifest = write_bundle("random:debug", tmp_path, options, lines.append)
-    assert manifest.activations == manifests.read_manifest(tmp_path).activations == activations
+    assert manifest.activations == export_folder.read_manifest(tmp_path).activations == activations
     graph = onnx.load(str(tmp_path / "expression_generator.onnx")).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     points = {constants[n.input[2]].data_type for n in graph.node if n.op_type == "QuantizeLinear"}
@@ -112,7 +114,7 @@ def test_tensorrt_refuses_the_form_for_cpus_and_names_the_remedy(tmp_path: Path)
         tensorrt.build_request(tmp_path, manifest, SimpleNamespace())  # type: ignore[arg-type]
 
 
-def test_a_file_that_openvino_does_not_compile_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_does_not_compile_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no model")
     with pytest.raises(EngineError, match=r"^a.onnx does not compile in OpenVINO on this CPU: use .*$"):
         run_openvino(tmp_path / "a.onnx", {})

@@ -11,12 +11,11 @@ onnx = pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
 
-from mimicam.engine.backends import manifest as manifests  # noqa: E402
+from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.export.commands.export import Export  # noqa: E402
 from mimicam.export.networks import Network, load_networks, random_dpe  # noqa: E402
-from mimicam.export.quantise import psnr_db  # noqa: E402
 from mimicam.export.sensitivity import THRESHOLD, kept, layers, measure, node_prefix, rounded  # noqa: E402
 
 
@@ -40,7 +39,7 @@ def _two() -> Network:
     )
 
 
-def test_the_layer_whose_rounding_shows_is_first_and_alone_is_kept() -> None:
+def test_only_the_layer_whose_rounding_shows_is_kept() -> None:
     found = measure(_two(), [{"x": np.ones((1, 4), np.float32)}], torch.float16)
     assert [each.layer for each in found] == ["fine", "calm"]
     assert found[0].worst == pytest.approx(0.2 / 0.3, rel=0.01), "1000.3 becomes 1000.5 in half precision"
@@ -126,11 +125,11 @@ def test_what_is_measured_unless_somebody_says_otherwise(options: dict[str, Any]
     assert Export(out=Path("out"), **options).threshold == want
 
 
-def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_int8_leaves_grids_and_last_layers_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime")
-    monkeypatch.setitem(manifests.LIMITS, "int8", 2.0)  # random weights: only the file's form is looked at
+    monkeypatch.setitem(
+        export_folder.LIMITS, "int8", 2.0
+    )  # random weights: only the file's form is looked at
     write_bundle("random:debug", tmp_path, BundleOptions(precision="int8", frames=1), lambda _line: None)
     graph = onnx.load(str(tmp_path / "expression_generator.onnx")).graph
     producers = {output: node for node in graph.node for output in node.output}
@@ -140,11 +139,6 @@ def test_int8_is_calibrated_on_the_clip_and_leaves_grids_and_ends_alone(
     assert not [name for name in quantised if "/flow/" in name or "/picture/" in name]
     whole = onnx.load(str(tmp_path / "encoder.onnx")).graph
     assert not any(node.op_type == "QuantizeLinear" for node in whole.node), "the portrait is encoded in full"
-
-
-def test_pictures_are_compared_in_decibels() -> None:
-    a = np.zeros((1, 3, 4, 4), np.float32)
-    assert psnr_db(a, a + 0.2) == pytest.approx(20.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(

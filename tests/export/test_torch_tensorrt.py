@@ -62,7 +62,7 @@ def networks() -> dict[str, Network]:
     return {network.name: network for network in load_networks("random:debug")}
 
 
-def test_without_the_package_the_remedy_names_the_version_that_fits(
+def test_without_the_package_the_remedy_names_its_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch_tensorrt", None)
@@ -93,7 +93,7 @@ def test_a_converter_is_registered_once(package: SimpleNamespace) -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_generator_reaches_the_conversion_with_our_operator_and_its_types(
+def test_the_conversion_gets_our_operator_and_its_types(
     half: bool, package: SimpleNamespace, networks: dict[str, Network]
 ) -> None:
     api = Api()

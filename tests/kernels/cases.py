@@ -70,10 +70,9 @@ def affine(scale: float, degrees: float, shift: tuple[float, float]) -> Tensor:
     return torch.tensor([[c, -s, shift[0]], [s, c, shift[1]]], dtype=torch.float32)
 
 
-def frames(N: int, H: int, W: int, pixels: str = "rgb") -> Tensor:
-    """Random bytes in the shape that ``pixels`` wants."""
-    shape = (N, H, W, 3) if pixels in ("rgb", "bgr") else (N, H // 2 * 3, W)
-    return torch.randint(0, 256, shape, generator=generator(1), dtype=torch.uint8)
+def frames(N: int, H: int, W: int) -> Tensor:
+    """Pictures of random bytes."""
+    return torch.randint(0, 256, (N, H, W, 3), generator=generator(1), dtype=torch.uint8)
 
 
 def soft_mask(h: int, w: int) -> Tensor:
@@ -91,7 +90,7 @@ def layered(
     still: bool = False,
     mask: float | None = None,
 ) -> tuple[Tensor, ...]:
-    """Two portraits for ``layers`` on canvases of this size: pixels, paint, mask, flow and numbers.
+    """Two portraits for ``warp_composite`` on canvases of this size: pixels, paint, mask, flow and numbers.
 
     The crop is the middle square; there are pixels all around the canvas. ``mask``: everywhere.
     """

@@ -12,13 +12,12 @@ import torch
 
 from mimicam.kernels import (
     _launch,
-    _pixels,
     crop_normalize,
     edit_codes,
-    layers,
     paste_back,
     upsample_blur,
     warp_blend,
+    warp_composite,
 )
 from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
 
@@ -54,40 +53,37 @@ def upsample_blurs(device: str) -> float:
 
 
 def crop_normalizes(device: str) -> float:
-    """All kinds of pixels, shrunk, enlarged and turned."""
+    """Shrunk, enlarged and turned."""
     worst = 0.0
-    for pixels in _pixels.CODES:
-        for matrix in (affine(2.6, 11, (-3, 4)), affine(0.3, 90, (20, 3))):
-            call = (frames(1, 14, 18, pixels), matrix[None])
-            want = crop_normalize.crop_normalize(*call, out=torch.empty(1, 3, 7, 9), pixels=pixels)
-            out = torch.empty(1, 3, 7, 9, device=device)
-            got = crop_normalize.crop_normalize(*(t.to(device) for t in call), out=out, pixels=pixels)  # type: ignore[misc]
-            worst = max(worst, apart(got, want))
+    for matrix in (affine(2.6, 11, (-3, 4)), affine(0.3, 90, (20, 3))):
+        call = (frames(1, 13, 18), matrix[None])
+        want = crop_normalize.crop_normalize(*call, out=torch.empty(1, 3, 7, 9))
+        out = torch.empty(1, 3, 7, 9, device=device)
+        got = crop_normalize.crop_normalize(*(t.to(device) for t in call), out=out)  # type: ignore[misc]
+        worst = max(worst, apart(got, want))
     return worst
 
 
 def paste_backs(device: str) -> float:
-    """All kinds of pixels; a grey level may round the other way."""
-    worst, colour = 0.0, torch.tensor([[[127.5, 127.5]] * 3])
-    for pixels in _pixels.CODES:
-        for matrix in (affine(0.4, 17, (-2, 1)), affine(2.7, 90, (40, -20))):
-            inputs = (frames(1, 14, 18), torch.rand(1, 3, 9, 7), soft_mask(9, 7), matrix[None], colour)
-            out = frames(1, 14, 18, pixels)
-            want = paste_back.paste_back(*inputs, out=out.clone(), pixels=pixels)
-            got = paste_back.paste_back(*(t.to(device) for t in inputs), out=out.to(device), pixels=pixels)  # type: ignore[misc]
-            worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
+    """Enlarged, shrunk and turned; a grey level may round the other way."""
+    worst = 0.0
+    for matrix in (affine(0.4, 17, (-2, 1)), affine(2.7, 90, (40, -20))):
+        inputs = (frames(1, 13, 18), 2 * torch.rand(1, 3, 9, 7) - 1, soft_mask(9, 7), matrix[None])
+        out = frames(1, 13, 18)
+        want = paste_back.paste_back(*inputs, out=out.clone())
+        got = paste_back.paste_back(*(t.to(device) for t in inputs), out=out.to(device))  # type: ignore[misc]
+        worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
     return worst
 
 
-def layerings(device: str) -> float:
-    """All kinds of pixels, wide and high; a grey level may round the other way."""
+def warp_composites(device: str) -> float:
+    """Wide and high; a grey level may round the other way."""
     worst = 0.0
-    for pixels in _pixels.CODES:
-        for size in ((14, 18), (18, 14)):
-            inputs, out = layered(size=size), frames(2, *size, pixels)
-            want = layers.layers(*inputs, out=out.clone(), pixels=pixels)
-            got = layers.layers(*(t.to(device) for t in inputs), out=out.to(device), pixels=pixels)  # type: ignore[misc]
-            worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
+    for size in ((14, 18), (18, 13)):
+        inputs, out = layered(size=size), frames(2, *size)
+        want = warp_composite.warp_composite(*inputs, out=out.clone())
+        got = warp_composite.warp_composite(*(t.to(device) for t in inputs), out=out.to(device))  # type: ignore[misc]
+        worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)
     return worst
 
 
@@ -112,7 +108,7 @@ def code_edits(device: str) -> float:
 CHECKS: dict[str, Callable[[str], float]] = dict(
     zip(
         _launch.OPS,
-        (warp_blends, crop_normalizes, paste_backs, layerings, upsample_blurs, code_edits),
+        (warp_blends, crop_normalizes, paste_backs, warp_composites, upsample_blurs, code_edits),
         strict=True,
     )
 )

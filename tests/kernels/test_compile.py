@@ -22,8 +22,9 @@ from mimicam.kernels import KernelBuildError, _cupy, _launch
 @pytest.fixture(scope="module")
 def compiler() -> tuple[int, int]:
     try:
-        return _cupy.compiler_version()
-    except KernelBuildError as error:
+        found: tuple[int, int] = _cupy.cupy().cuda.nvrtc.getVersion()
+        return found
+    except (KernelBuildError, RuntimeError, OSError, ImportError) as error:
         pytest.skip(str(error))
 
 
@@ -168,7 +169,7 @@ def test_values_travel_with_the_width_that_kernels_read(cupy: FakeCupy, place: A
     assert [type(value) for value in cupy.calls[0].arguments] == [np.uintp, np.uintp, np.int32, np.float32]
 
 
-def test_a_kernel_is_compiled_once_a_device_and_found_before_it_runs(cupy: FakeCupy, place: Any) -> None:
+def test_a_kernel_is_compiled_once_per_device(cupy: FakeCupy, place: Any) -> None:
     for device in (0, 1, 0, 1):
         place(device=device, stream=0)
         _launch.launch("upsample_blur", "upsample_blur_f32", (1, 1, 1), (1, 1, 1), torch.zeros(1))
@@ -176,7 +177,7 @@ def test_a_kernel_is_compiled_once_a_device_and_found_before_it_runs(cupy: FakeC
     assert len(cupy.calls) == 4
 
 
-def test_preparing_finds_every_kernel_so_that_a_capture_loads_nothing(cupy: FakeCupy) -> None:
+def test_preparing_loads_every_kernel(cupy: FakeCupy) -> None:
     _launch.prepare(1, ("upsample_blur", "warp_blend"))
     assert set(cupy.found) == set(_launch.names("upsample_blur") + _launch.names("warp_blend"))
     assert cupy.compiled == [1, 1]

@@ -92,7 +92,7 @@ def test_arguments_in_the_wrong_order_are_caught(emulator: Path, monkeypatch: py
     swapped = lambda *values: launch(*values[:7], values[8], values[7], *values[9:])  # noqa: E731
     with emulation.on_cpu(emulator):
         monkeypatch.setattr(_launch, "launch", swapped)
-        got = crop_normalize.forward_cuda(*call, torch.zeros(1, 3, 7, 9), "rgb", "bt601", 2 / 255, -1.0)
+        got = crop_normalize.forward_cuda(*call, torch.zeros(1, 3, 7, 9), 2 / 255, -1.0)
     assert apart(got, want) > 0.01
 
 

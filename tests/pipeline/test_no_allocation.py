@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.models.base import Features, Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import enroll
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.stages.crop import Cutter, cut
 from mimicam.engine.stages.lost import CARD_S
 from mimicam.engine.types import CropBox, EditSettings, Float, Frame, Image, WarpFields

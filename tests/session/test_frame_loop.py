@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mimicam.engine.concurrency.lookahead import Lookahead
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.frame_loop import FrameLoop
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Drops
-from mimicam.engine.runtime.pace import Pace
+from tests.fake_clock import FakeClock
 from tests.session.fakes import LIMIT_S
 
 
@@ -42,7 +42,7 @@ class Running:
         self.observed = threading.Semaphore(0)
         self._before_observe, self._before_draw = observe, draw
         self.loop: FrameLoop[int, int, int] = FrameLoop(
-            self._observe, self._draw, self.drawn.append, pace=Pace(FakeClock()), drops=self.drops,
+            self._observe, self._draw, self.drawn.append, lookahead=Lookahead(FakeClock()), drops=self.drops,
             stop=threading.Event(), around=around, on_drained=self.drained.set,
             on_fail=lambda error: self.failures.append(str(error)),
         )  # fmt: skip

@@ -11,9 +11,9 @@ from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.pipeline import Observation, Pipeline
 from mimicam.engine.portrait import enroll
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.types import EditSettings, Face, Frame
+from tests.fake_clock import FakeClock
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 

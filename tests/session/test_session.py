@@ -12,11 +12,11 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
 from mimicam.engine.report import Report
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.session import STOP_LIMIT_S, Session, SessionParts
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
 from mimicam.engine.types import Frame
+from tests.fake_clock import FakeClock
 from tests.session.fakes import (
     LIMIT_S,
     BrokenSink,

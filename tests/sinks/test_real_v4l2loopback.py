@@ -34,7 +34,7 @@ def _reason() -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(bool(_reason()), reason=_reason())
-def test_another_program_reads_what_was_sent_through_the_kernel_module() -> None:
+def test_another_program_reads_frames_from_v4l2loopback() -> None:
     work = Path(tempfile.gettempdir()) / "mimicam-v4l2loopback"
     command = [HERE / "vm" / "run_guest.sh", sys.executable, "tests.sinks.vm.guest", ROOT, work]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)

@@ -87,12 +87,12 @@ def test_without_a_display_the_error_offers_a_file() -> None:
         check_display({}, "linux")
 
 
-def test_a_desktop_without_x_is_refused_before_qt_ends_the_process() -> None:
+def test_a_desktop_without_x_is_refused_before_qt_aborts() -> None:
     with pytest.raises(EngineError, match=r"turn XWayland on, or use --sink file:OUT\.mp4"):
         check_display({"WAYLAND_DISPLAY": "wayland-0"}, "linux")
 
 
-def test_a_display_that_does_not_answer_is_refused_before_qt_ends_the_process() -> None:
+def test_a_silent_display_is_refused_before_qt_aborts() -> None:
     with pytest.raises(EngineError, match="display :987 does not answer"):
         check_display({"DISPLAY": ":987"}, "linux")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.clock import FakeClock
-from mimicam.engine.runtime.mailbox import Drops
 from mimicam.engine.sources.camera import CameraSource
 from mimicam.engine.sources.devices import CameraInfo
 from mimicam.engine.types import Image
+from tests.fake_clock import FakeClock
 from tests.videos import grey
 
 CAMERAS = [CameraInfo(index=0, name="Built-in HD"), CameraInfo(index=2, name="USB Stick Cam")]
@@ -58,9 +58,7 @@ def test_a_camera_that_does_not_exist_names_those_that_do() -> None:
         _camera(lambda *_: None, "7")
 
 
-def test_on_macos_the_camera_is_opened_where_the_person_can_be_asked_and_a_no_says_where_to_change_it() -> (
-    None
-):
+def test_on_macos_a_denied_camera_names_the_system_setting() -> None:
     threads: list[threading.Thread] = []
 
     def opener(*_: object) -> FakeCapture | None:
@@ -90,7 +88,7 @@ def test_an_unknown_name_is_refused_with_the_list() -> None:
         _camera(lambda *_: None, "webcam")
 
 
-def test_a_camera_that_gives_nothing_ends_in_a_message_not_in_waiting() -> None:
+def test_a_camera_without_pictures_ends_in_a_message() -> None:
     never = threading.Semaphore(0)
     with pytest.raises(EngineError, match=r"gave no picture within 0\.05 s: close other programs"):
         _camera(lambda *_: FakeCapture(iter([]), never), limit_s=0.05)

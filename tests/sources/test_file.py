@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.sources.file import PacedSource, play
 from mimicam.engine.sources.video import Timed
 from mimicam.engine.types import Frame, Image
+from tests.fake_clock import FakeClock
 from tests.videos import grey, write_video
 
 

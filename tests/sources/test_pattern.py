@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mimicam.engine.runtime.clock import FakeClock
 from mimicam.engine.sources.pattern import PatternSource, paint_code, read_code
+from tests.fake_clock import FakeClock
 
 
 @pytest.mark.parametrize("value", [0, 1, 0b1010101, 2**40 - 1, 1_763_717_000_123_456 % 2**40])

@@ -101,7 +101,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         VideoFile(path)
 
 
-def test_pictures_that_change_their_size_are_brought_to_the_first_size(tmp_path: Path) -> None:
+def test_pictures_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
     first = write_video(tmp_path / "a.m4v", [grey(50)] * 3)
     second = write_video(tmp_path / "b.m4v", [grey(200, (128, 96))] * 3)
     path = tmp_path / "both.m4v"
@@ -121,7 +121,7 @@ def test_pictures_without_times_come_at_the_nominal_rate(tmp_path: Path) -> None
     assert np.diff(times) == pytest.approx(1.0 / video.fps, abs=1e-6)
 
 
-def test_times_that_run_backwards_are_replaced_by_the_nominal_rate() -> None:
+def test_times_that_run_backwards_become_the_nominal_rate() -> None:
     times = _Times(0.04)
     got = [times.next(stated) for stated in (7.0, 7.04, 7.01, None, 7.2)]
     assert got == pytest.approx([0.0, 0.04, 0.08, 0.12, 0.2])

@@ -125,16 +125,16 @@ def test_beside_the_crop_motion_fades_without_inpainting(size: tuple[int, int]) 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
     torch = pytest.importorskip("torch", reason="the kernel's reference needs torch")
-    from mimicam.kernels.layers import layers
+    from mimicam.kernels.warp_composite import warp_composite
 
     scene, wild = Composite(PICTURE, BOX, size).texture(S), _wild()
     maps = (wild.inpaint / np.float32(127.5) - 1, wild.visibility[..., None], wild.flow)
     tensors = [torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1)[None], np.float32)) for m in maps]
     texture, numbers = torch.from_numpy(scene.texture.copy())[None], torch.from_numpy(scene.numbers())[None]
     width, height = scene.size
-    want = layers(texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8))[
-        0
-    ].numpy()
+    want = warp_composite(
+        texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    )[0].numpy()
     got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)
     # OpenCV samples to a 32nd of a pixel. Pixels from outside the crop are decided by cells.

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
-from mimicam.benchmarks.bad_network import BadNetwork, Weather
+from mimicam.benchmarks.bad_network import BadNetwork, LinkConditions
 from mimicam.engine.types import Mode
 from mimicam.engine.web import timecode
 from tests.web.browser import TintPool
 from tests.web.clients import Driver, watcher_offer
 from tests.web.conftest import Hidden, Live, Run, studio_running, with_limits
 
-CLEAR = Weather(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
+CLEAR = LinkConditions(loss=0.0, delay_ms=0.0, jitter_ms=0.0)
 PLAIN = {"mirror": False, "badge": "off"}
 
 
@@ -46,12 +46,12 @@ def test_the_result_carries_the_numbers_painted_into_the_camera(run: Run, drawn_
 
 def test_frame_age_recovers_after_a_bad_network(run: Run, drawn_portraits: Path) -> None:
     async def work() -> None:
-        with BadNetwork(weather=CLEAR) as network:
+        with BadNetwork(conditions=CLEAR) as network:
             async with studio_running(drawn_portraits) as live:
                 driver = Driver(live.http, live.url, network)
                 assert await driver.call(settings={**PLAIN, "height": 256}) == 200
                 await driver.frame()
-                network.weather = Weather(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
+                network.conditions = LinkConditions(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
                 for _ in range(60):
                     await driver.frame()
                 assert network.lost > 10
@@ -60,7 +60,7 @@ def test_frame_age_recovers_after_a_bad_network(run: Run, drawn_portraits: Path)
                     return driver.camera.sent - (timecode.read(image) or 0)
 
                 await driver.frame_where(lambda image: lag(image) < 90)
-                network.weather = CLEAR
+                network.conditions = CLEAR
                 await driver.frame_where(lambda image: lag(image) < 10)
                 await driver.hang_up()
 

@@ -13,7 +13,7 @@ import pytest
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
-from mimicam.benchmarks.bad_network import Weather
+from mimicam.benchmarks.bad_network import LinkConditions
 from mimicam.engine.web.aiortc_patches import jitter_buffer
 from mimicam.engine.web.aiortc_patches.jitter_buffer import (
     KEY_AFTER_S,
@@ -25,8 +25,8 @@ from mimicam.engine.web.aiortc_patches.jitter_buffer import (
 from mimicam.engine.web.aiortc_patches.nack import HISTORY, NackGenerator
 from tests.web.packets import DELTA, KEY, Clock, frame_packets
 
-CLEAR = Weather(loss=0.0, delay_ms=5.0, jitter_ms=0.0)
-BAD = Weather(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
+CLEAR = LinkConditions(loss=0.0, delay_ms=5.0, jitter_ms=0.0)
+BAD = LinkConditions(loss=0.05, delay_ms=200.0, jitter_ms=200.0)
 
 
 def _frames(count: int, each: int, first: int = 65_530) -> list[RtpPacket]:
@@ -140,13 +140,13 @@ class Simulation:
         self.buffer, self.missing = VideoJitterBuffer(self.clock), NackGenerator(self.clock)
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
-        self.weather = CLEAR
+        self.conditions = CLEAR
         self.shown: list[tuple[float, float]] = []
         """Time and age of shown frames, in seconds."""
         self._later(0.0, self._film)
 
-    def run(self, seconds: float, weather: Weather) -> list[tuple[float, float]]:
-        self.weather, self.shown = weather, []
+    def run(self, seconds: float, conditions: LinkConditions) -> list[tuple[float, float]]:
+        self.conditions, self.shown = conditions, []
         end_s = self.clock.s + seconds
         while self.events[0][0] < end_s:
             self.clock.s, _, event = heapq.heappop(self.events)
@@ -157,7 +157,7 @@ class Simulation:
         heapq.heappush(self.events, (self.clock.s + after_s, next(self.order), event))
 
     def _through_network(self, event: Callable[[], None]) -> None:
-        hold_s = self.weather.hold_s(self.chance)
+        hold_s = self.conditions.hold_s(self.chance)
         if hold_s is not None:
             self._later(hold_s, event)
 
@@ -209,7 +209,7 @@ def test_it_recovers_at_once_when_the_network_does() -> None:
 def test_delay_recovers_after_three_seconds_without_packets() -> None:
     network = Simulation(3)
     network.run(5.0, CLEAR)
-    network.run(3.0, Weather(loss=1.0, delay_ms=0.0, jitter_ms=0.0))
+    network.run(3.0, LinkConditions(loss=1.0, delay_ms=0.0, jitter_ms=0.0))
     after = network.run(10.0, CLEAR)
     assert next(when for when, age in after if age < 0.05) - after[0][0] < PATIENCE_S + 0.3
     assert after[-1][1] < 0.05

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mimicam.benchmarks.bad_network import Weather, _first_candidate, _led_to
+from mimicam.benchmarks.bad_network import LinkConditions, _first_candidate, _led_to
 from mimicam.benchmarks.web_bad_network import growth, recovery, summary
 from mimicam.benchmarks.web_loopback import _minutes, rate, summarise
 from mimicam.engine.errors import EngineError
@@ -41,7 +41,7 @@ def test_ten_minutes_are_reported_one_by_one() -> None:
 
 def test_weather_loses_its_share_and_delays_the_rest() -> None:
     chance = random.Random(1)
-    held = [Weather().hold_s(chance) for _ in range(4000)]
+    held = [LinkConditions().hold_s(chance) for _ in range(4000)]
     kept = [seconds for seconds in held if seconds is not None]
     assert 0.04 < 1 - len(kept) / len(held) < 0.06
     assert 0.0 <= min(kept) < 0.01

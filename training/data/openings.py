@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.face.geometry import place
 from mimicam.engine.models.compact.conditioning import paint_opening_masks
 from mimicam.engine.models.compact.rasterise import MaskRasteriser
 from mimicam.engine.models.compact.teeth import paint_teeth
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Float, MotionCode
 
 _PAINTERS = 4

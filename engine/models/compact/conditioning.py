@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.face.geometry import RIGID, place
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
 from mimicam.engine.face.motion import pose_vector
@@ -18,7 +19,6 @@ from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColour
 from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.models.compact.teeth import paint_teeth
-from mimicam.engine.runtime.buffers import BufferPool
 from mimicam.engine.types import Float, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.

@@ -10,7 +10,7 @@ from mimicam.engine.models.base import Model
 from mimicam.engine.models.family import Family, Form
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.cuda.networks import Engine
 
 
 def _openvino(path: Path, threads: int | None) -> Model:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import CudaGpu, Download, Gpu, Step, Upload
-from mimicam.engine.backends.gpu_networks import Engine, FixedNetwork, TorchNetwork, prepare_kernels
+from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download, Gpu, Upload
+from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, as_network_input, as_warp_fields, check_own
 from mimicam.engine.models.compact.layered_surface import LayeredSurface
@@ -34,7 +34,7 @@ class GpuCompact:
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
 
-    def __init__(self, networks: Mapping[str, FixedNetwork], gpu: Gpu, info: ModelInfo) -> None:
+    def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, info: ModelInfo) -> None:
         """Allocate uploads and downloads.
 
         ``networks``: ``encoder`` and ``generator`` of the weights that ``info`` names.
@@ -52,7 +52,7 @@ class GpuCompact:
             name: Download(gpu, gpu.empty(tuple(output.shape), torch.float32))
             for name, output in self._generator.outputs.items()
         }
-        self._step = Step(gpu, self._bare_layers)
+        self._step = CapturedGraph(gpu, self._bare_layers)
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
@@ -64,8 +64,8 @@ class GpuCompact:
             self._encoder.inputs["image"].copy_(torch.from_numpy(image))
             self._encoder.enqueue()
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
         # The outputs are complete: the event above was waited for.
         arrays: dict[str, Float] = {}
         for name, value in self._encoder.outputs.items():
@@ -113,8 +113,8 @@ class GpuCompact:
             for name, value in features.arrays.items():
                 self._generator.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
-        self._gpu.queue(work)
-        self._gpu.mark()()
+        self._gpu.on_stream(work)
+        self._gpu.record_event()()
         self._resident = features
 
     def run(self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float]) -> None:
@@ -160,7 +160,7 @@ class CompactCanvas:
         self._model, self._gpu = model, gpu
         self._surface: LayeredSurface | None = None
         self._texture: PortraitTexture | None = None
-        self._step: Step | None = None
+        self._step: CapturedGraph | None = None
 
     def enter(self, features: Features, texture: PortraitTexture) -> None:
         """See `engine.models.frame_graph.CanvasGraph`."""
@@ -172,7 +172,7 @@ class CompactCanvas:
         else:
             # Another size needs other buffers, and with them another capture.
             surface = self._surface = LayeredSurface(self._gpu, texture)
-            self._step = Step(self._gpu, lambda: self._model.draw(surface))
+            self._step = CapturedGraph(self._gpu, lambda: self._model.draw(surface))
         self._texture = texture
 
     def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
@@ -185,7 +185,7 @@ class CompactCanvas:
 
 def compact_networks(
     model: Compact, gpu: Gpu, *, engine: Engine = "eager", half: bool = True, compiler: str = "inductor"
-) -> dict[str, FixedNetwork]:
+) -> dict[str, BoundNetwork]:
     """Open encoder and generator in PyTorch.
 
     The encoder runs in float32, since its rounding would stay in every frame.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
+from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, as_network_input, check_own
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.models.compact.reenactor import CompactReenactor
-from mimicam.engine.runtime.cores import usable_cores
 from mimicam.engine.types import Float, Image, Mode, WarpFields
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     Raises:
         EngineError: the folder is not complete, or does not load.
     """
-    from mimicam.engine.backends.openvino_networks import OpenVinoNetworks
-    from mimicam.engine.backends.openvino_runtime import Network, has_bf16
+    from mimicam.engine.backends.openvino import OpenVinoNetwork, OpenVinoNetworks, has_bf16
     from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 
     missing = [name for name in _FILES if not (folder / name).is_file()]
@@ -82,10 +81,10 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
     networks = {
         # The encoder runs once per portrait: it may take longer, but its rounding would stay in
         # every frame.
-        "encoder": Network(
+        "encoder": OpenVinoNetwork(
             folder / "encoder.xml", threads=threads, name="the portrait encoder", outputs=encoder.output_names
         ),
-        "generator": Network(
+        "generator": OpenVinoNetwork(
             folder / "generator.xml", threads=threads, precision=precision, name="the generator",
             outputs=generator.output_names,
         ),
@@ -105,7 +104,7 @@ def open_bundle_torch(folder: Path) -> CompactModel:
     model, bundle = load_compact(folder)
     from torch import nn
 
-    from mimicam.engine.backends.torch_networks import TorchNetworks, torch_device, torch_info
+    from mimicam.engine.backends.torch import TorchNetworks, torch_device, torch_info
     from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
     from mimicam.engine.models.compact.spec import encoder_spec, pixel_generator_spec
 

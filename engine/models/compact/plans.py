@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt import is_built, open_network
-from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.network import is_built, open_network
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
@@ -43,7 +43,7 @@ class TensorRtCompact(GpuCompact):
         Raises:
             EngineError: no GPU, no TensorRT, or no export of a compact model.
         """
-        manifest = manifests.read_manifest(folder)
+        manifest = export_folder.read_manifest(folder)
         if {network.name for network in manifest.networks} != {"encoder", "generator"}:
             raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
         gpu = gpu or CudaGpu()
@@ -84,6 +84,6 @@ def start_compact(
 def _is_bundled(folder: Path) -> bool:
     """Whether the export has the bundled weights, which OpenVINO can draw with."""
     try:
-        return read_info(COMPACT_DIR).sha256 == manifests.read_manifest(folder).model_sha256
+        return read_info(COMPACT_DIR).sha256 == export_folder.read_manifest(folder).model_sha256
     except EngineError:
         return False

@@ -1,4 +1,4 @@
-"""ONNX files of a DAE-GAN model in the user's cache; see `engine.backends.network_cache`."""
+"""ONNX files of a DAE-GAN model in the user's cache; see `engine.backends.export_cache`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends import network_cache
-from mimicam.engine.backends.manifest import Array, NetworkFile
+from mimicam.engine.backends import export_cache
+from mimicam.engine.backends.export_folder import Array, NetworkFile
 from mimicam.engine.models.daegan.model import NETWORKS
 from mimicam.engine.models.daegan.torch_model import load_parts
 
@@ -33,26 +33,26 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
     """
 
     def make(folder: Path, sha256: str) -> None:
-        parts = network_cache.load_for_export(path, load_parts)
+        parts = export_cache.load_for_export(path, load_parts)
         import torch
 
-        from mimicam.engine.backends.onnx_export import OPSET
+        from mimicam.engine.backends.export_cache import OPSET
 
-        picture = network_cache.soft_picture(parts.config.size)
+        picture = export_cache.soft_picture(parts.config.size)
         other = np.ascontiguousarray(-picture[..., ::-1])
         examples = parts.examples(torch.from_numpy(picture), torch.from_numpy(other))
         entries = (_entry(parts, name, examples[name], folder) for name in NETWORKS)
-        network_cache.finish(folder, path.name, sha256, OPSET, entries)
+        export_cache.finish(folder, path.name, sha256, OPSET, entries)
 
-    return network_cache.cached(path, _KIND, make, cache=cache)
+    return export_cache.cached(path, _KIND, make, cache=cache)
 
 
 def _entry(parts: DaeGanParts, name: str, inputs: dict[str, Tensor], folder: Path) -> NetworkFile:
-    from mimicam.engine.backends.onnx_export import write_network
+    from mimicam.engine.backends.export_cache import write_network
 
     path = folder / f"{name}.onnx"
     write_network(parts.get_submodule(name), path, inputs, parts.specs[name].output_names, dynamic=False)
-    return network_cache.entry(path, _arrays(inputs), _arrays(parts.reference(name, inputs)))
+    return export_cache.entry(path, _arrays(inputs), _arrays(parts.reference(name, inputs)))
 
 
 def _arrays(values: dict[str, Tensor]) -> dict[str, Array]:

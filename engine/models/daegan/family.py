@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimicam.engine.models.base import Model
-from mimicam.engine.models.daegan.model import NETWORKS
-from mimicam.engine.models.family import Family, Form, torch_has_gpu
+from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
+from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
 
 
 def _torch(path: Path, _threads: int | None) -> Model:
@@ -15,17 +15,10 @@ def _torch(path: Path, _threads: int | None) -> Model:
     return open_daegan_torch(path)
 
 
-def _export_openvino(path: Path, threads: int | None) -> Model:
-    from mimicam.engine.backends.openvino_networks import open_export
-    from mimicam.engine.models.daegan.model import DaeGanModel
-
-    return DaeGanModel(*open_export(path, "face_embedder", threads))
-
-
-def _weights_openvino(path: Path, threads: int | None) -> Model:
+def _exported(path: Path) -> Path:
     from mimicam.engine.models.daegan.export_cache import exported
 
-    return _export_openvino(exported(path), threads)
+    return exported(path)
 
 
 _NO_HALF = (
@@ -38,9 +31,8 @@ FAMILY = Family(
     networks=frozenset(NETWORKS),
     weights_format="mimicam-daegan",
     openers={
+        **export_openers(DaeGanModel, "face_embedder", _exported),
         (Form.WEIGHTS, "torch"): _torch,
-        (Form.WEIGHTS, "openvino"): _weights_openvino,
-        (Form.EXPORT, "openvino"): _export_openvino,
     },
     automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",
     reasons={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.backends.torch_networks import TorchNetworks, needs_torch, torch_device, torch_info
+from mimicam.engine.backends.torch import TorchNetworks, needs_torch, torch_device, torch_info
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.daegan.model import DaeGanModel
 

@@ -1,12 +1,12 @@
-"""ONNX files of a DPE model in the user's cache; see `engine.backends.network_cache`."""
+"""ONNX files of a DPE model in the user's cache; see `engine.backends.export_cache`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimicam.engine.backends import network_cache
-from mimicam.engine.backends.manifest import Array
+from mimicam.engine.backends import export_cache
+from mimicam.engine.backends.export_folder import Array
 from mimicam.engine.models.dpe.model import NETWORKS
 from mimicam.engine.models.dpe.torch_model import load_folded
 
@@ -29,15 +29,15 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
     """
 
     def make(folder: Path, sha256: str) -> None:
-        folded = network_cache.load_for_export(path, load_folded)
-        from mimicam.engine.backends.onnx_export import OPSET
+        folded = export_cache.load_for_export(path, load_folded)
+        from mimicam.engine.backends.export_cache import OPSET
         from mimicam.engine.models.dpe.spec import write_onnx
 
         paths = write_onnx(folded, folder)
-        entries = (network_cache.entry(paths[name], *_example(folded, name)) for name in NETWORKS)
-        network_cache.finish(folder, path.name, sha256, OPSET, entries)
+        entries = (export_cache.entry(paths[name], *_example(folded, name)) for name in NETWORKS)
+        export_cache.finish(folder, path.name, sha256, OPSET, entries)
 
-    return network_cache.cached(path, _KIND, make, cache=cache)
+    return export_cache.cached(path, _KIND, make, cache=cache)
 
 
 def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -48,7 +48,7 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
 
     specs = dpe_specs(folded.config)
     with torch.inference_mode():
-        image = torch.from_numpy(network_cache.soft_picture(folded.config.size))
+        image = torch.from_numpy(export_cache.soft_picture(folded.config.size))
         encoded = specs["encoder"].named_outputs(folded.encoder(image))
         code = encoded["expression_code" if network == "expression_generator" else "pose_code"]
         known = encoded | {"image": image, "latent": encoded["latent"] + code}

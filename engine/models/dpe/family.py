@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicam.engine.models.base import Model
-from mimicam.engine.models.dpe.model import NETWORKS
-from mimicam.engine.models.family import Family, Form, torch_has_gpu
+from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
+from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.cuda.networks import Engine
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 
@@ -21,17 +21,10 @@ def _torch(path: Path, _threads: int | None) -> Model:
     return open_torch(path)
 
 
-def _export_openvino(path: Path, threads: int | None) -> Model:
-    from mimicam.engine.backends.openvino_networks import open_export
-    from mimicam.engine.models.dpe.model import DpeModel
-
-    return DpeModel(*open_export(path, "encoder", threads))
-
-
-def _weights_openvino(path: Path, threads: int | None) -> Model:
+def _exported(path: Path) -> Path:
     from mimicam.engine.models.dpe.export_cache import exported
 
-    return _export_openvino(exported(path), threads)
+    return exported(path)
 
 
 def _half(engine: Engine, path: Path, _threads: int | None) -> Model:
@@ -63,11 +56,10 @@ FAMILY = Family(
     networks=frozenset(NETWORKS),
     weights_format="mimicam-dpe",
     openers={
+        **export_openers(DpeModel, "encoder", _exported),
         (Form.WEIGHTS, "torch"): _torch,
-        (Form.WEIGHTS, "openvino"): _weights_openvino,
         (Form.WEIGHTS, "torch-half"): partial(_half, "eager"),
         (Form.WEIGHTS, "torch-compile"): partial(_half, "compile"),
-        (Form.EXPORT, "openvino"): _export_openvino,
         (Form.EXPORT, "tensorrt"): _plans,
     },
     automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",

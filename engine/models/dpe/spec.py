@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mimicam.engine.backends.onnx_export import OPSET, write_network
+from mimicam.engine.backends.export_cache import OPSET, write_network
 from mimicam.engine.models.dpe.config import DpeConfig
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named

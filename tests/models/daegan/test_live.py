@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.backends.cuda_gpu import CudaGpu
+from mimicam.engine.backends.cuda.device import CudaGpu
 from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel

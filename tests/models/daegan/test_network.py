@@ -21,7 +21,7 @@ from mimicam.engine.models.daegan.network import (
     reconstruct,
     sample,
 )
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 S = DAEGAN_DEBUG.size

@@ -289,7 +289,7 @@ def test_the_devices_paste_is_where_the_hosts_is(size: tuple[int, int] | None) -
     under = torch.from_numpy(np.ascontiguousarray(canvas.picture))[None]
     tensors = (torch.from_numpy(canvas.mask), torch.from_numpy(canvas.crop_from_image)[None])
     network = torch.from_numpy(face).permute(2, 0, 1)[None].contiguous().float() / 127.5 - 1
-    got = paste_back(under, network, *tensors, torch.full((1, 3, 2), 127.5), out=torch.empty_like(under))
+    got = paste_back(under, network, *tensors, out=torch.empty_like(under))
     want = composite(face)
     apart = np.abs(got[0].numpy().astype(int) - want)
     assert got.shape[1:] == want.shape

@@ -13,7 +13,7 @@ from torch import Tensor
 from mimicam.engine.models.dpe.folded import FoldedDpe
 from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.spec import NETWORKS, dpe_specs, example_inputs, write_onnx
-from mimicam.engine.runtime.silent_imports import ov
+from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 
 LIMIT = 1e-3

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.cuda_gpu import CudaGpu
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda.device import CudaGpu
 from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel
@@ -75,11 +75,11 @@ def test_an_interrupted_export_leaves_nothing_that_counts(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifests, "write_manifest", full)
+        patch.setattr(export_folder, "write_manifest", full)
         with pytest.raises(EngineError, match="No space left on device"):
             exported(weights, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert (exported(weights, cache=tmp_path) / manifests.FILE).is_file()
+    assert (exported(weights, cache=tmp_path) / export_folder.FILE).is_file()
 
 
 def test_the_folder_of_mimicam_export_runs_as_the_weights_do(
@@ -107,11 +107,11 @@ def test_an_exported_file_that_was_changed_is_refused(weights: Path, tmp_path: P
 def test_an_export_that_is_not_the_reference_is_refused(weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "export"
     shutil.copytree(exported(weights), folder)
-    facts = json.loads((folder / manifests.FILE).read_text())
+    facts = json.loads((folder / export_folder.FILE).read_text())
     by_name = {network["name"]: network for network in facts["networks"]}
     for field in ("onnx", "sha256"):
         by_name["pose_generator"][field] = by_name["expression_generator"][field]
-    (folder / manifests.FILE).write_text(json.dumps(facts))
+    (folder / export_folder.FILE).write_text(json.dumps(facts))
     assert "differs from PyTorch" in _refused(str(folder))
 
 

@@ -1,6 +1,8 @@
-"""One published model on one GPU for several sessions: frames that come within a deadline are drawn as one batch.
+"""One DPE model on one GPU for several sessions. Frames that arrive within a deadline are drawn as
+one batch.
 
-A thread of its own runs the batches; each session has a slot, in which its portrait, its neutral and its past stay.
+A thread of its own runs the batches. Each session has a slot, which keeps its portrait, its neutral
+and its filter state.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimicam.engine.backends import manifest as manifests
+from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.concurrency.batching import Batcher
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.base import Features, LatentCodes, check_own
@@ -19,31 +22,30 @@ from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
 from mimicam.engine.models.dpe.gpu.slots import SlotRequest, SlotStep
 from mimicam.engine.models.dpe.model import portrait_codes
 from mimicam.engine.models.frame_graph import FrameRequest
-from mimicam.engine.runtime.batching import Batcher
 from mimicam.engine.stages.surroundings import OutputCanvas
 from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.gpu_networks import Engine
+    from mimicam.engine.backends.cuda.networks import Engine
 
 _log = logging.getLogger(__name__)
 
 _ANSWER_S = 30.0
-"""A batch takes milliseconds; after this long the GPU hangs."""
+"""Seconds. A batch takes milliseconds; after this long the GPU hangs."""
 
 
 class SharedModel:
-    """Hands out slots. Thread-safe."""
+    """Assigns slots to sessions. Thread-safe."""
 
-    def __init__(self, step: SlotStep, facts: ModelInfo, *, wait_s: float) -> None:
+    def __init__(self, step: SlotStep, info: ModelInfo, *, wait_s: float) -> None:
         """Start the thread.
 
         Args:
-            step: with as many slots as there may be sessions; nobody else calls it from now on.
-            facts: of the weights.
-            wait_s: a frame waits at most so long for the others.
+            step: has one slot per session; only this object calls it from now on.
+            info: describes the weights.
+            wait_s: seconds that a frame waits at most for the others.
         """
-        self.slots, self.facts = step.slots, facts
+        self.slots, self.info = step.slots, info
         self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
         self._batcher.expect(0)
         self._free = list(range(step.slots))
@@ -52,7 +54,7 @@ class SharedModel:
         self._thread.start()
 
     def session(self) -> SlotModel:
-        """A model for one session, which keeps its slot.
+        """Take a free slot, as a model for one session.
 
         Raises:
             EngineError: every slot is taken.
@@ -63,31 +65,30 @@ class SharedModel:
             return SlotModel(self._batcher, self._free.pop(0), self)
 
     def expect(self, sessions: int) -> None:
-        """So many sessions run now: with all of their frames there, a batch waits no longer."""
+        """Set how many sessions run. A batch with all of their frames waits no longer."""
         self._batcher.expect(sessions)
 
     def close(self) -> None:
-        """End the thread; what waits is told so."""
+        """End the thread. Waiting frames end with `Closed`."""
         self._batcher.close()
         self._thread.join(_ANSWER_S)
 
     def _run(self) -> None:
         try:
             self._batcher.run()
-        except (
-            Exception
-        ) as error:  # the thread's top; every session is told by the batcher, and raises it itself
+        except Exception as error:  # the thread's top; the batcher hands it to every session, which raises it
             _log.error("no more batches: %s", error)
 
 
 class SlotModel:
-    """One session's share of a batch; see `engine.models.base.CodedModel`. Portraits are enrolled with another model."""
+    """One session's share of a batch; see `engine.models.base.CodedModel`. Portraits are enrolled
+    with another model."""
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, smooth_recordings = True, False
 
     def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
-        info = shared.facts
+        info = shared.info
         self._graph = SlotFrames(batcher, slot)
         self.name, self.sha256, self.size = info.name, info.sha256, info.size
         self.backend = f"{info.backend}, batches of up to {shared.slots}"
@@ -141,13 +142,13 @@ class SlotFrames:
 
 
 def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> SharedModel:
-    """Weights in PyTorch in half precision, for so many sessions.
+    """Open weights in PyTorch in half precision, for ``slots`` sessions.
 
     Raises:
         EngineError: what it needs is missing.
     """
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
-    from mimicam.engine.backends.gpu_networks import prepare_kernels
+    from mimicam.engine.backends.cuda.device import CudaGpu
+    from mimicam.engine.backends.cuda.networks import prepare_kernels
     from mimicam.engine.models.dpe.gpu.networks import torch_networks
     from mimicam.engine.models.dpe.half_parts import Form
     from mimicam.engine.models.dpe.torch_model import load_folded
@@ -156,36 +157,37 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
     prepare_kernels(gpu)
     folded = load_folded(path)
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
-    facts = ModelInfo(
+    info = ModelInfo(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
         backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
     )
-    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+    return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)
 
 
 def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
-    """An export on TensorRT, for so many sessions. Plans for a batch are built first where there are none.
+    """Open an export on TensorRT, for ``slots`` sessions. Plans for a batch are built first where
+    there are none.
 
     Raises:
         EngineError: what it needs is missing.
     """
-    from mimicam.engine.backends.cuda_gpu import CudaGpu
-    from mimicam.engine.backends.gpu_networks import prepare_kernels
-    from mimicam.engine.backends.plan_cache import PlanCache
-    from mimicam.engine.backends.tensorrt_api import find_tensorrt
+    from mimicam.engine.backends.cuda.device import CudaGpu
+    from mimicam.engine.backends.cuda.networks import prepare_kernels
+    from mimicam.engine.backends.tensorrt.api import find_tensorrt
+    from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
     from mimicam.engine.models.dpe.gpu.networks import plan_networks
 
     gpu = CudaGpu()
     prepare_kernels(gpu)
-    api, manifest = find_tensorrt(gpu), manifests.read_manifest(folder)
+    api, manifest = find_tensorrt(gpu), export_folder.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
-    facts = ModelInfo(
+    info = ModelInfo(
         name=manifest.model,
         sha256=manifest.model_sha256,
         size=int(networks["encoder"].inputs["image"].shape[-1]),
         backend=f"{api.name} {manifest.precision}, {gpu.name}",
     )
-    return SharedModel(SlotStep(networks, gpu), facts, wait_s=wait_s)
+    return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)

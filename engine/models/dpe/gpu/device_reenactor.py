@@ -1,8 +1,9 @@
 """The reenactor of a DPE whose codes never leave the GPU (`engine.models.frame_graph`).
 
-Makes the same decisions as `engine.models.image_driven` and `engine.models.dpe.edit`, which are the reference, but sends
-them to the GPU as a control block instead of computing codes on the host: how much time has passed, whether this face is
-the neutral, what is eased from where. One graph then draws a frame from crop to paste.
+Makes the same decisions as its reference, `engine.models.image_driven` and
+`engine.models.dpe.edit`. It sends them to the GPU as a control block instead of computing codes on
+the host: elapsed time, whether this face is the neutral, where easing starts. One graph then draws
+a frame from crop to paste.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import count
 import cv2
 
 from mimicam.engine.models.base import CodedModel, Features
-from mimicam.engine.models.frame_graph import IDENTITY, CodeEdit, FrameGraph, FrameRequest
+from mimicam.engine.models.frame_graph import IDENTITY, CodeUpdate, FrameGraph, FrameRequest
 from mimicam.engine.models.image_driven import (
     BETA,
     CUTOFF_HZ,
@@ -48,7 +49,7 @@ class DeviceMotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceNeutral:
-    """What the host knows of a neutral whose codes lie on the GPU."""
+    """The host's record of a neutral whose codes are on the GPU."""
 
     is_this_frame: bool
     """Whether it is taken from this frame."""
@@ -68,12 +69,12 @@ class BlendKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeviceTarget:
-    """What to draw. The GPU computes its codes when it is drawn, and remembers them under ``key``."""
+    """A frame to draw. The GPU computes its codes then, and keeps them under ``key``."""
 
     key: BlendKey
     motion: DeviceMotion | None
     """None: the portrait's own codes."""
-    edit: CodeEdit
+    edit: CodeUpdate
     past: BlendKey | None = None
     """Codes to ease from, which were shown before."""
     share: float = 1.0
@@ -85,10 +86,12 @@ class DeviceTarget:
 
 
 class DeviceEncoder:
-    """Computes where the face is and how much time has passed; see `engine.models.reenactor.Encode`."""
+    """Computes where the face is and how much time has passed; see
+    `engine.models.reenactor.Encode`."""
 
     def __init__(self, size: int, *, crops: bool, smooth: bool = True) -> None:
-        """``size``: side of the network's input; ``crops``: cut on the host, for a frame graph that takes crops."""
+        """``size``: side of the network's input; ``crops``: cut on the host, for a frame graph that
+        takes crops."""
         self._size, self._smooth = size, smooth
         self._cut = Cutter(size) if crops else None
         self._fresh, self._mirror, self._last_ns = True, False, 0
@@ -125,7 +128,8 @@ class DeviceEncoder:
 
 
 class DeviceNeutralEstimator:
-    """Chooses the frame of the neutral; see `engine.models.reenactor.NeutralEstimator`. The GPU keeps its codes."""
+    """Chooses the frame of the neutral; see `engine.models.reenactor.NeutralEstimator`. The GPU
+    keeps its codes."""
 
     def __init__(self, moment: LatentNeutral) -> None:
         """``moment``: with the neutral found so far."""
@@ -162,7 +166,7 @@ class DeviceEdit:
         """See `engine.models.reenactor.Edit`."""
         by_expression, by_pose = relative_branches(settings)
         known = neutral is not None
-        edit = CodeEdit(
+        edit = CodeUpdate(
             fresh=driver.fresh, seconds=driver.seconds,
             take_neutral=neutral is not None and neutral.is_this_frame,
             expression_relative=known and by_expression, pose_relative=known and by_pose,
@@ -172,7 +176,7 @@ class DeviceEdit:
 
     def rest(self, settings: EditSettings) -> DeviceTarget:
         """See `engine.models.reenactor.Edit.rest`."""
-        return DeviceTarget(key=self._next_key(settings), motion=None, edit=CodeEdit(follow=False))
+        return DeviceTarget(key=self._next_key(settings), motion=None, edit=CodeUpdate(follow=False))
 
     def _next_key(self, settings: EditSettings) -> BlendKey:
         return BlendKey(number=next(self._numbers), mode=settings.mode)
@@ -218,7 +222,8 @@ class DeviceGenerate:
     def __init__(
         self, graph: FrameGraph, history: BlendHistory, features: Features, around: Composite, face_px: int
     ) -> None:
-        """``history``: shared by all portraits of a session; ``face_px``: side of the generated face."""
+        """``history``: shared by all portraits of a session; ``face_px``: side of the generated
+        face."""
         self._graph, self._history, self._features = graph, history, features
         self._canvas = around.on_device(face_px)
 
@@ -266,5 +271,6 @@ class DeviceReenactor:
 
 
 def _share(target: DeviceTarget, past: BlendKey | None, *, without: Mode) -> float:
-    """Blend weight of a branch: 1 (no easing) if ``past`` was in mode ``without`` and so lacks that branch."""
+    """Blend weight of a branch: 1 (no easing) if ``past`` was in mode ``without`` and so lacks that
+    branch."""
     return 1.0 if past is None or past.mode is without else target.share

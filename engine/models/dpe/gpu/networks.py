@@ -5,34 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mimicam.engine.backends import manifest as manifests
-from mimicam.engine.backends.cuda_gpu import CudaGpu, Gpu
-from mimicam.engine.backends.gpu_networks import (
+from mimicam.engine.backends import export_folder
+from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
+from mimicam.engine.backends.cuda.networks import (
+    BoundNetwork,
     Engine,
-    FixedNetwork,
     GpuNetworks,
     TorchNetwork,
     laid_out,
     prepare_kernels,
 )
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.backends.plan_cache import PlanCache
-from mimicam.engine.backends.tensorrt import open_network
-from mimicam.engine.backends.tensorrt_api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
+from mimicam.engine.backends.tensorrt.network import open_network
+from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
-from mimicam.engine.models.dpe.gpu.frame_graph import GpuFrames, ResidentPortraits
+from mimicam.engine.models.dpe.gpu.frame_graph import DpeFrameGraph, ResidentPortraits
 from mimicam.engine.models.dpe.model import NETWORKS, DpeModel
 from mimicam.engine.models.dpe.torch_model import load_folded
 from mimicam.engine.models.frame_graph import FrameGraph
 from mimicam.engine.models.reenactor import Reenactor
+from mimicam.engine.process_switches import time_convolutions
 
 if TYPE_CHECKING:
     from mimicam.engine.models.dpe.folded import FoldedDpe
     from mimicam.engine.models.dpe.half_parts import Form
-
-_ALGORITHMS = 4
-"""That cuDNN times of each convolution; it lists its guess of the best ones first."""
 
 
 def torch_networks(
@@ -43,19 +41,18 @@ def torch_networks(
     engine: Engine = "eager",
     batch: int = 1,
     compiler: str = "inductor",
-) -> dict[str, FixedNetwork]:
-    """All four networks in one form, for so many pictures at once. Maps lie channels last, as tensor cores want them."""
+) -> dict[str, BoundNetwork]:
+    """Build all four networks in one form, for ``batch`` pictures at once. Maps lie channels last,
+    as tensor cores want them."""
     import torch
 
     from mimicam.engine.models.dpe.half import MixedDpe
     from mimicam.engine.models.dpe.spec import dpe_specs, example_inputs
 
-    # Sizes never change: the first runs choose the fastest of a few algorithms. The choice is kept by each thread, and the
-    # thread that draws makes it anew: with all algorithms that took seconds.
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
+    time_convolutions()
     model = MixedDpe(folded, form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    networks: dict[str, FixedNetwork] = {}
+    networks: dict[str, BoundNetwork] = {}
     for name, spec in dpe_specs(folded.config).items():
         examples = example_inputs(spec, batch)
         inputs = {each: laid_out(value, form.dtype) for each, value in examples.items()}
@@ -73,11 +70,11 @@ def plan_networks(
     progress: Progress | None = None,
     *,
     batch: int = 1,
-) -> dict[str, FixedNetwork]:
-    """All networks of an export, from their plans, for so many pictures at once.
+) -> dict[str, BoundNetwork]:
+    """Open all networks of an export from their plans, for ``batch`` pictures at once.
 
     Raises:
-        EngineError: see `engine.backends.tensorrt.open_network`.
+        EngineError: see `engine.backends.tensorrt.network.open_network`.
     """
     return {
         name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress, batch=batch)
@@ -111,7 +108,7 @@ class GpuDpeModel(DpeModel):
         """
         own = self._gpu_networks
         prepare_kernels(own.gpu)
-        return GpuFrames(own.networks, own.gpu, own.inputs, self._portraits, graph=own.graphs)
+        return DpeFrameGraph(own.networks, own.gpu, own.inputs, self._portraits)
 
 
 def open_plans(
@@ -122,12 +119,12 @@ def open_plans(
     cache: PlanCache | None = None,
     progress: Progress | None = None,
 ) -> DpeModel:
-    """An exported published model on TensorRT, its plans built first where there are none.
+    """Open an exported DPE model on TensorRT. Plans are built first where there are none.
 
     Raises:
         EngineError: no GPU, no TensorRT, a damaged export, or a plan that is not the reference.
     """
-    manifest = manifests.read_manifest(folder)
+    manifest = export_folder.read_manifest(folder)
     gpu = gpu or CudaGpu()
     api = api or find_tensorrt(gpu)
     networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
@@ -140,15 +137,12 @@ def open_plans(
     return GpuDpeModel(GpuNetworks(networks, gpu), info)
 
 
-def open_half(
-    path: Path, *, engine: Engine = "eager", graphs: bool = True, gpu: Gpu | None = None
-) -> DpeModel:
-    """Published weights in PyTorch on the GPU, in half precision with our kernels.
+def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -> DpeModel:
+    """Open DPE weights in PyTorch on the GPU, in half precision with our kernels.
 
     Args:
         path: a file that ``mimicam models import`` wrote.
         engine: see ``Engine``.
-        graphs: see ``GpuNetworks``.
         gpu: None is the first one.
 
     Raises:
@@ -163,6 +157,6 @@ def open_half(
         name=path.name,
         sha256=sha256_of(path),
         size=folded.config.size,
-        backend=f"torch fp16 {engine}{', CUDA graphs' if graphs else ''}, {gpu.name}",
+        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
     )
-    return GpuDpeModel(GpuNetworks(networks, gpu, graphs=graphs), info)
+    return GpuDpeModel(GpuNetworks(networks, gpu), info)

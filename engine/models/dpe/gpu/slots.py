@@ -1,20 +1,21 @@
-"""The published preset for several sessions at once: each has a slot of the batch, with its portrait and its past in it."""
+"""DPE for several sessions at once. Each has a slot of the batch, with its portrait and its filter
+state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mimicam.engine.backends.cuda_gpu import Download, Gpu, Step, Upload
-from mimicam.engine.backends.gpu_networks import FixedNetwork
+from mimicam.engine.backends.cuda.device import CapturedGraph, Download, Gpu, Upload
+from mimicam.engine.backends.cuda.networks import BoundNetwork
 from mimicam.engine.models.base import Features, LatentCodes
 from mimicam.engine.models.dpe.gpu.code_state import CodeState
-from mimicam.engine.models.dpe.gpu.frame_step import FIRST, chain
+from mimicam.engine.models.dpe.gpu.mode_graph import FIRST, run_pose_pass
 from mimicam.engine.models.dpe.model import portrait_maps
-from mimicam.engine.models.frame_graph import CodeEdit
+from mimicam.engine.models.frame_graph import CodeUpdate
 from mimicam.engine.types import Image, Mode
 
 if TYPE_CHECKING:
@@ -26,33 +27,33 @@ class SlotRequest:
     """One session's frame."""
 
     crop: Image | None
-    """The driver's face, RGB uint8 ``[S, S, 3]``; None: nobody is seen, and ``edit`` follows nobody."""
+    """Crop of the driver's face, RGB uint8 ``[S, S, 3]``; None where no face is tracked."""
     features: Features
-    """The portrait; another than before is brought to the GPU first."""
+    """The portrait. Another one than before is uploaded first."""
     mode: Mode
-    edit: CodeEdit
+    edit: CodeUpdate
     neutral: LatentCodes | None = None
-    """Codes that are the neutral from now on, read elsewhere."""
+    """New codes of the neutral, read by another backend."""
 
 
 class SlotStep:
-    """All slots as one captured step a mode. Slots without a request stay as they are, and nobody looks at them."""
+    """Runs all slots as one captured step per mode. Slots without a request keep their state; their
+    pictures are unused."""
 
     def __init__(
         self,
-        networks: Mapping[str, FixedNetwork],
+        networks: Mapping[str, BoundNetwork],
         gpu: Gpu,
         *,
         modes: tuple[Mode, ...] = tuple(Mode),
-        graph: bool = True,
     ) -> None:
-        """Take memory and capture.
+        """Allocate memory and capture.
 
         Args:
-            networks: opened for a batch of as many as there shall be slots; nobody else runs them.
+            networks: opened for a batch as large as the number of slots; only this object runs
+                them.
             gpu: whose stream they run on.
-            modes: those that will be asked for.
-            graph: False queues every kernel anew.
+            modes: modes that requests may have.
         """
         import torch
 
@@ -67,11 +68,11 @@ class SlotStep:
         self._result = Download(gpu, gpu.empty(shape, torch.uint8))
         self._entered: dict[int, Features] = {}
         self._holds: dict[tuple[str, int], Features] = {}
-        """Whose maps lie in a generator's slot."""
-        self._start = {mode: self._captured(mode, graph) for mode in modes}
+        """Portrait whose maps are in a generator's slot."""
+        self._start = {mode: self._captured(mode) for mode in modes}
 
     def __call__(self, requests: Mapping[int, SlotRequest]) -> dict[int, Image]:
-        """Run the batch, mode by mode, and wait for it. The pictures are the callers' own.
+        """Run the batch, mode by mode, and wait for it. The pictures are copies.
 
         Raises:
             ValueError: a mode that this step was not made for.
@@ -92,12 +93,14 @@ class SlotStep:
                 np.copyto(self._crops.host[slot], request.crop)
             self._codes.write(slot, request.edit)
         self._start[mode]()()
+        # The pose pass writes the encoder's maps of every slot into the pose generator.
         if mode is Mode.BOTH:
-            self._forget("pose")
+            self._forget_maps("pose")
+        # Copies: the next batch overwrites the buffer while sessions still read their pictures.
         return {slot: self._result.host[slot].copy() for slot in group}
 
     def _enter(self, slot: int, request: SlotRequest) -> None:
-        """The portrait's codes and maps into the slot, where others lie there."""
+        """Load the portrait's codes and maps into the slot, where others are there."""
         features, branch = request.features, FIRST[request.mode]
         if self._entered.get(slot) is not features:
             self._codes.enter(slot, features)
@@ -106,24 +109,17 @@ class SlotStep:
             self._codes.set_neutral(slot, request.neutral)
         if self._holds.get((branch, slot)) is not features:
             own = self._networks[f"{branch}_generator"].inputs
-            self._gpu.queue(lambda: _fill(own, slot, portrait_maps(features)))
-            self._gpu.mark()()
+            self._gpu.on_stream(lambda: _fill(own, slot, portrait_maps(features)))
+            self._gpu.record_event()()
             self._holds[branch, slot] = features
 
-    def _forget(self, branch: str) -> None:
-        """A chain has written its own maps there."""
+    def _forget_maps(self, branch: str) -> None:
+        """Forget a generator's maps: the pose pass has overwritten them."""
         for slot in range(self.slots):
             self._holds.pop((branch, slot), None)
 
-    def _captured(self, mode: Mode, graph: bool) -> Callable[[], Callable[[], None]]:
-        def work() -> None:
-            self._work(mode)
-
-        def queued() -> Callable[[], None]:
-            self._gpu.queue(work)
-            return self._gpu.mark()
-
-        return Step(self._gpu, work) if graph else queued
+    def _captured(self, mode: Mode) -> CapturedGraph:
+        return CapturedGraph(self._gpu, lambda: self._work(mode))
 
     def _work(self, mode: Mode) -> None:
         first = self._networks[f"{FIRST[mode]}_generator"]
@@ -134,7 +130,7 @@ class SlotStep:
         self._edit(FIRST[mode], first)
         first.enqueue()
         if mode is Mode.BOTH:
-            chain(self._networks, self._codes)
+            run_pose_pass(self._networks, self._codes)
         last = self._networks["pose_generator"] if mode is Mode.BOTH else first
         self._show(last.outputs["image"])
 
@@ -144,7 +140,7 @@ class SlotStep:
         crop_normalize(self._crops.target, self._codes.matrices, out=self._cut)
         self._networks["motion_encoder"].inputs["image"].copy_(self._cut)
 
-    def _edit(self, branch: str, first: FixedNetwork) -> None:
+    def _edit(self, branch: str, first: BoundNetwork) -> None:
         read = self._networks["motion_encoder"].outputs
         self._codes.enqueue(read["expression_code"], read["pose_code"])
         self._codes.add_to(self._codes.latent, branch, target=first.inputs["latent"])

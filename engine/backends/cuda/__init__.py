@@ -1,0 +1,2 @@
+"""One NVIDIA GPU through PyTorch: memory, streams, captured graphs, and the networks that run on
+them."""

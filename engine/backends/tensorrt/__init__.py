@@ -1,0 +1,1 @@
+"""TensorRT: plans of exported networks, built, checked, stored and run."""
