@@ -69,7 +69,10 @@ def bundled_portraits(folder: Path = ASSETS) -> list[Path]:
 
 
 def portrait_path(path: Path) -> Path:
-    """Return the bundled portrait of that name, such as ``mona``, unless such a file exists."""
+    """Return a bundled portrait's file if ``path`` is its name, such as ``mona``.
+
+    A file of that name comes first. Any other path is returned unchanged.
+    """
     if path.exists() or str(path) not in PORTRAITS:
         return path
     return bundled_portraits()[PORTRAITS.index(str(path))]

@@ -30,7 +30,7 @@ STOPPED = "stopped"
 
 
 class FrameLoop(Generic[Item, Observation, Result]):
-    """Runs both threads, once.
+    """Runs the observing and the drawing thread, once.
 
     Every item that is put is drawn or counted as dropped, unless its thread fails. The slots hold
     one item each: the newest that waits, and the one that was observed. A thread that fails ends

@@ -38,9 +38,9 @@ class Gallery:
         self._ready = dict(enumerate(ready))
         self._later = dict(enumerate(later, len(ready)))
         self._on_error = on_error
-        self._wanted = 0
+        self._requested = 0
         self._lock = threading.Lock()
-        self._asked: LatestSlot[tuple[int, Show]] = LatestSlot(Drops(), "another was wanted")
+        self._requests: LatestSlot[tuple[int, Show]] = LatestSlot(Drops(), "another was requested")
         # A daemon, so that enrolling does not delay the end of a session.
         self._thread = threading.Thread(target=self._enroll, name="gallery", daemon=True)
 
@@ -62,19 +62,19 @@ class Gallery:
             show: receives it.
         """
         with self._lock:
-            self._wanted = number
+            self._requested = number
             if number in self._ready:
                 show(self._ready[number])
                 return
             if self._thread.ident is None:
                 self._thread.start()
-        self._asked.put((number, show))
+        self._requests.put((number, show))
 
     def _enroll(self) -> None:
         """Enroll requested portraits until the process ends."""
-        while (asked := self._asked.take()) is not None:
+        while (request := self._requests.take()) is not None:
             try:
-                self._enroll_one(*asked)
+                self._enroll_one(*request)
             except EngineError as error:
                 self._on_error(str(error))
 
@@ -83,5 +83,5 @@ class Gallery:
         portrait = self._ready[number] if number in self._ready else self._later[number]()
         with self._lock:
             self._ready[number] = portrait
-            if self._wanted == number:
+            if self._requested == number:
                 show(portrait)

@@ -331,7 +331,7 @@ class Pipeline:
         self._reenactor.encode.reset()
         rest = self._stages.edit.rest(self._edit)
         target = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
-        shown = self._generate(frame, target)
+        result = self._generate(frame, target)
         if self._standby or self._lost.state == "standby":
-            self._lost.draw_card(shown.image)
-        return shown
+            self._lost.draw_card(result.image)
+        return result

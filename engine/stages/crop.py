@@ -116,40 +116,40 @@ class DriverBox:
 
     def __call__(self, face: Face, captured_ns: int) -> CropBox:
         """Return the box for this frame."""
-        wanted = portrait_box(face)
-        if self._box is None or _far(self._box, wanted):
-            self._box = wanted
-        elif _outside(self._box, wanted):
+        target = portrait_box(face)
+        if self._box is None or _far(self._box, target):
+            self._box = target
+        elif _outside(self._box, target):
             seconds = min(max((captured_ns - self._last_ns) * 1e-9, 0.0), 0.2)
-            self._box = _towards(self._box, wanted, 1.0 - float(np.exp(-2 * np.pi * _FOLLOW_HZ * seconds)))
+            self._box = _towards(self._box, target, 1.0 - float(np.exp(-2 * np.pi * _FOLLOW_HZ * seconds)))
         self._last_ns = captured_ns
         return self._box
 
 
-def _offset(box: CropBox, wanted: CropBox) -> tuple[float, float]:
+def _offset(box: CropBox, target: CropBox) -> tuple[float, float]:
     half = box.size_px / 2
-    dx = (wanted.x_px + wanted.size_px / 2 - box.x_px - half) / half
-    dy = (wanted.y_px + wanted.size_px / 2 - box.y_px - half) / half
+    dx = (target.x_px + target.size_px / 2 - box.x_px - half) / half
+    dy = (target.y_px + target.size_px / 2 - box.y_px - half) / half
     return abs(dx), abs(dy)
 
 
-def _outside(box: CropBox, wanted: CropBox) -> bool:
-    dx, dy = _offset(box, wanted)
-    ratio = wanted.size_px / box.size_px
+def _outside(box: CropBox, target: CropBox) -> bool:
+    dx, dy = _offset(box, target)
+    ratio = target.size_px / box.size_px
     return dx > _FREE_X or dy > _FREE_Y or not 1 / _FREE_SCALE < ratio < _FREE_SCALE
 
 
-def _far(box: CropBox, wanted: CropBox) -> bool:
+def _far(box: CropBox, target: CropBox) -> bool:
     """Whether following would take seconds: another person, or a jump."""
-    ratio = wanted.size_px / box.size_px
-    return max(_offset(box, wanted)) > _REACQUIRE or not 0.4 < ratio < 2.5
+    ratio = target.size_px / box.size_px
+    return max(_offset(box, target)) > _REACQUIRE or not 0.4 < ratio < 2.5
 
 
-def _towards(box: CropBox, wanted: CropBox, share: float) -> CropBox:
+def _towards(box: CropBox, target: CropBox, share: float) -> CropBox:
     return CropBox(
-        x_px=box.x_px + share * (wanted.x_px - box.x_px),
-        y_px=box.y_px + share * (wanted.y_px - box.y_px),
-        size_px=box.size_px + share * (wanted.size_px - box.size_px),
+        x_px=box.x_px + share * (target.x_px - box.x_px),
+        y_px=box.y_px + share * (target.y_px - box.y_px),
+        size_px=box.size_px + share * (target.size_px - box.size_px),
     )
 
 

@@ -188,9 +188,9 @@ class IdentityFilter:
     def _estimate_resting(self) -> Float:
         """Return the quantile, kept plausible and shrunk towards the average resting face."""
         below = np.cumsum(self._histogram, axis=1)
-        wanted = _RESTING_QUANTILE * below[:, -1:]
+        rank = _RESTING_QUANTILE * below[:, -1:]
         # Centre of the first bin at which the cumulated histogram reaches the quantile.
-        quantile = (np.argmax(below >= wanted, axis=1) + 0.5) / _BINS
+        quantile = (np.argmax(below >= rank, axis=1) + 0.5) / _BINS
         rest = resting_face()
         limit = _PLAUSIBLE * rest.spread
         trust = self._seconds / (self._seconds + _TRUST_S)
@@ -205,7 +205,7 @@ class NeutralFinder:
         self._neutral: MotionCode | None = None
         self._cost = np.inf
         self._first_ns: int | None = None
-        self._wanted = False
+        self._take_next = False
         self._settle_s = _SETTLE_S
 
     def reset(self) -> None:
@@ -222,7 +222,7 @@ class NeutralFinder:
 
     def calibrate(self) -> None:
         """Take the next face as the neutral."""
-        self._wanted = True
+        self._take_next = True
 
     @property
     def face(self) -> MotionCode | None:
@@ -235,11 +235,11 @@ class NeutralFinder:
             self._first_ns = captured_ns
         cost = calmness_cost(motion)
         settling = captured_ns - self._first_ns < self._settle_s * 1e9
-        chosen = self._wanted or self._neutral is None or (settling and cost < self._cost)
+        chosen = self._take_next or self._neutral is None or (settling and cost < self._cost)
         if chosen:
             # No calmer face may replace a calibrated neutral.
-            self._cost = -np.inf if self._wanted else cost
-            self._neutral, self._wanted = motion, False
+            self._cost = -np.inf if self._take_next else cost
+            self._neutral, self._take_next = motion, False
         return chosen
 
 
@@ -254,8 +254,8 @@ class DriverNeutral:
         self._find = NeutralFinder()
         self._identity = IdentityFilter()
         self._calibrating = False
-        self._wanted: MotionCode | None = None
-        self._wanted_ns = self._last_ns = 0
+        self._target: MotionCode | None = None
+        self._target_ns = self._last_ns = 0
         self._first_pass: MotionCode | None = None
         self._second_pass: MotionCode | None = None
 
@@ -268,7 +268,7 @@ class DriverNeutral:
         """Learn from a frame of a recording, before any frame is drawn."""
         self._find.search_everywhere()
         if self._find(motion, captured_ns):
-            self._wanted = motion
+            self._target = motion
         self._identity(motion, captured_ns)
 
     def end_study(self) -> None:
@@ -282,24 +282,24 @@ class DriverNeutral:
         if jumped:
             self._identity.set_resting(motion)
         if self._find(motion, captured_ns):
-            self._wanted, self._wanted_ns = motion, captured_ns
+            self._target, self._target_ns = motion, captured_ns
         face = self._eased(captured_ns)
         return Neutral(face=face, expression=self._identity(motion, captured_ns), jumped=jumped)
 
     def _eased(self, captured_ns: int) -> MotionCode:
-        wanted = self._wanted
-        assert wanted is not None, "the first face is always taken"
+        target = self._target
+        assert target is not None, "the first face is always taken"
         share = 1.0 - math.exp(-max(captured_ns - self._last_ns, 0) * 1e-9 / _EASE_S)
         self._last_ns = captured_ns
         if (
             self._first_pass is None
             or self._second_pass is None
-            or captured_ns - self._wanted_ns > _EASED_S * 1e9
+            or captured_ns - self._target_ns > _EASED_S * 1e9
         ):
             # The first face, or no visible rest of the old neutral: end the easing exactly.
-            self._first_pass = self._second_pass = wanted
+            self._first_pass = self._second_pass = target
         else:
-            self._first_pass = between(self._first_pass, wanted, share)
+            self._first_pass = between(self._first_pass, target, share)
             self._second_pass = between(self._second_pass, self._first_pass, share)
         return self._second_pass
 

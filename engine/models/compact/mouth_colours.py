@@ -72,10 +72,10 @@ def teeth_colour(portrait: Image, inside: Float, light: npt.NDArray[np.float64])
     The brightest fifth of the visible pixels decides, if they are enough and bright enough.
     """
     usual = TEETH * light
-    shown = linear(portrait[inside > _SEEN])
-    if len(shown) < _LEAST_PIXELS:
+    visible = linear(portrait[inside > _SEEN])
+    if len(visible) < _LEAST_PIXELS:
         return usual
-    bright = shown[shown.mean(1) >= np.percentile(shown.mean(1), 80)].mean(0)
+    bright = visible[visible.mean(1) >= np.percentile(visible.mean(1), 80)].mean(0)
     # Darker pixels are the cavity, not teeth.
     return np.asarray(bright if bright.mean() > 0.5 * usual.mean() else usual)
 
