@@ -125,3 +125,37 @@ class WarpFields:
     flow: Float
     """``[S/2, S/2, 2]``, crop units: source position in the portrait minus the pixel's own
     position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EyeShift:
+    """One eye of a picture, and how far its iris has to move.
+
+    Eye coordinates: origin between the corners, u along the line between them, v across it (down),
+    both in half eye widths.
+    """
+
+    x: float
+    """Origin, crop units."""
+    y: float
+    axis_x: float
+    """The u axis: half an eye's width, crop units."""
+    axis_y: float
+    iris: float
+    """Centre of the iris as it is in the picture, u."""
+    shift: float
+    """Distance to where it has to be, u."""
+    radius: float
+    """Radius of the iris, half eye widths."""
+    upper: float
+    """Height v of the upper lid in the middle; smaller is higher."""
+    upper_skew: float
+    """Tilt of the lid's arch: ``v = upper * (1 - u * u) * (1 + upper_skew * u)``."""
+    lower: float
+    """Height v of the lower lid in the middle."""
+    lower_skew: float
+
+    def lids(self, u: Float) -> tuple[Float, Float]:
+        """Heights v of the upper and the lower lid at ``u``."""
+        arch = np.maximum(1 - u * u, 0)
+        return self.upper * arch * (1 + self.upper_skew * u), self.lower * arch * (1 + self.lower_skew * u)

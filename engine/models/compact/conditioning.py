@@ -19,7 +19,8 @@ from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColour
 from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.models.compact.teeth import paint_teeth
-from mimicam.engine.types import Float, Image, MotionCode
+from mimicam.engine.stages.eye_warp import between
+from mimicam.engine.types import EyeShift, Float, Image, MotionCode
 
 # Cheeks, chin and nose, which the blendshape network does not read.
 # fmt: off
@@ -67,6 +68,8 @@ class Conditioning:
     """``[1]``: confidence that the portrait's own open mouth shows teeth, 0..1."""
     mouth: Mouth = field(compare=False)
     """Painted inside of the mouth; not an input of the generator."""
+    eyes: tuple[EyeShift, ...] = ()
+    """Shifts of the irises in the finished picture; not an input of the generator."""
     maps: Buffers = field(repr=False, compare=False)
     """Pools of the maps. Maps of a conditioning that is still in use are not overwritten."""
 
@@ -82,7 +85,8 @@ class Conditioning:
         }
         openings = _between(self.openings, other.openings, share, self.maps.openings)
         mouth = self.mouth.between(other.mouth, share, self.maps.mouths.take())
-        return replace(other, openings=openings, mouth=mouth, **mixed)
+        eyes = between(self.eyes, other.eyes, share)
+        return replace(other, openings=openings, mouth=mouth, eyes=eyes, **mixed)
 
 
 def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Conditioning:

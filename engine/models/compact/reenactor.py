@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 
+from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.one_euro import OneEuro
 from mimicam.engine.models.base import Features, TrackerDrivenModel
@@ -13,14 +18,17 @@ from mimicam.engine.models.compact.conditioning import (
     read_mouth_colours,
 )
 from mimicam.engine.models.compact.edit import MotionEdit
+from mimicam.engine.models.compact.gaze import eye_shifts, with_horizontal_gaze
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
 from mimicam.engine.models.frame_graph import CanvasGraph
 from mimicam.engine.models.reenactor import PortraitStages
 from mimicam.engine.stages.composite import Composite, CopyResult
 from mimicam.engine.stages.crop import Crop
+from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.neutral import DriverNeutral, Neutral
+from mimicam.engine.stages.surroundings import PortraitTexture
 from mimicam.engine.stages.warp_composite import WarpComposite
-from mimicam.engine.types import EditSettings, Image, MotionCode, WarpFields
+from mimicam.engine.types import EditSettings, EyeShift, Image, MotionCode
 
 _TARGETS = 6
 """Conditionings alive at once: rest, last drawn, start of easing, two being built or mixed, and the
@@ -64,17 +72,48 @@ class TrackerEdit:
 
     def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
         """Compute the target at rest; for the arguments see `ConditioningBuilder`."""
+        self._portrait = portrait
         self._edit = MotionEdit(portrait)
         self._build = ConditioningBuilder(portrait, map_px=map_px, buffers=_TARGETS, colours=colours)
-        self._rest = self._build(portrait)
+        self._rest = self._target(portrait)
 
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> Conditioning:
         """See `engine.models.reenactor.Edit`."""
-        return self._build(self._edit(driver, neutral, settings))
+        return self._target(self._edit(driver, neutral, settings))
 
     def rest(self, settings: EditSettings) -> Conditioning:  # noqa: ARG002 - the same in every mode
         """See `engine.models.reenactor.Edit.rest`."""
         return self._rest
+
+    def _target(self, wanted: MotionCode) -> Conditioning:
+        # The generator draws the portrait's horizontal gaze; the eye warp moves the irises from there.
+        drawn = with_horizontal_gaze(wanted, self._portrait)
+        eyes = eye_shifts(*(place(each.shape, each.pose) for each in (drawn, wanted)))
+        return replace(self._build(drawn), eyes=eyes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Output of a generator, to be composited."""
+
+    content: Any
+    """Warp fields, or a finished picture."""
+    eyes: tuple[EyeShift, ...]
+
+
+class GazeComposite:
+    """Composites a picture and moves its irises."""
+
+    def __init__(self, composite: Callable[[Any], Image], texture: PortraitTexture) -> None:
+        """``composite``: makes the picture of what `Drawn` holds; ``texture``: the portrait's."""
+        self._composite = composite
+        self._eyes = EyeWarp(left=texture.left, top=texture.top, side=texture.side)
+
+    def __call__(self, drawn: Drawn) -> Image:
+        """Return the result, uint8 ``[height, width, 3]``; the caller may keep it."""
+        picture = self._composite(drawn.content)
+        self._eyes(picture, drawn.eyes)
+        return picture
 
 
 class CompactGenerate:
@@ -83,24 +122,23 @@ class CompactGenerate:
     def __init__(self, model: TrackerDrivenModel, features: Features) -> None:
         self._model, self._features = model, features
 
-    def __call__(self, target: Conditioning) -> WarpFields:
-        """Return the warp fields; the next call may overwrite their buffers."""
+    def __call__(self, target: Conditioning) -> Drawn:
+        """Return warp fields; the next call may overwrite their buffers."""
         fields = self._model.generate(self._features, target.tensors())
         target.mouth.cover(fields.inpaint)
-        return fields
+        return Drawn(content=fields, eyes=target.eyes)
 
 
 class CanvasGenerate:
     """Draws finished frames where the networks run; see `engine.models.reenactor.Generate`."""
 
-    def __init__(self, graph: CanvasGraph, features: Features, around: Composite, crop_px: int) -> None:
-        """Set up for one portrait; ``crop_px``: side of the networks' picture."""
-        self._graph, self._features, self._texture = graph, features, around.texture(crop_px)
+    def __init__(self, graph: CanvasGraph, features: Features, texture: PortraitTexture) -> None:
+        self._graph, self._features, self._texture = graph, features, texture
 
-    def __call__(self, target: Conditioning) -> Image:
+    def __call__(self, target: Conditioning) -> Drawn:
         """See `engine.models.reenactor.Generate`."""
         self._graph.enter(self._features, self._texture)
-        return self._graph(target.tensors(), target.mouth.maps)
+        return Drawn(content=self._graph(target.tensors(), target.mouth.maps), eyes=target.eyes)
 
 
 class CompactReenactor:
@@ -144,10 +182,11 @@ class CompactReenactor:
         size = self._model.size
         colours = read_mouth_colours(motion, around.crop(size))
         edit = TrackerEdit(motion, map_px=size // 2, colours=colours)
+        texture = around.texture(size)
         if self._graph is None:
-            composite = WarpComposite(around.texture(size), size)
-            return PortraitStages(
-                edit=edit, generate=CompactGenerate(self._model, features), composite=composite
-            )
-        generate = CanvasGenerate(self._graph, features, around, size)
-        return PortraitStages(edit=edit, generate=generate, composite=CopyResult())
+            generate: Any = CompactGenerate(self._model, features)
+            composite = GazeComposite(WarpComposite(texture, size), texture)
+        else:
+            generate = CanvasGenerate(self._graph, features, texture)
+            composite = GazeComposite(CopyResult(), texture)
+        return PortraitStages(edit=edit, generate=generate, composite=composite)
