@@ -84,7 +84,7 @@ def test_a_small_face_in_a_large_picture_is_found() -> None:
 
 
 def test_two_small_faces_in_a_large_picture_ask_for_one() -> None:
-    with pytest.raises(EngineError, match="shows 2 faces: cut it"):
+    with pytest.raises(EngineError, match="shows 2 faces: crop it"):
         enroll(_face_on((900, 1200), (150, 150, 160), (900, 600, 160)), model=FakeModel())
 
 

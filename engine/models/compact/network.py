@@ -223,8 +223,7 @@ class Generator(nn.Module):
         rest2 = _double(rest4)
         flow2 = flow2 + self.to_flow2(x2).float() * 0.05 * (1 - rest2)
         picture = self.to_picture(x2).float()
-        # The portrait's openings, warped to the target: what opens beyond them is not in the
-        # portrait.
+        # The portrait's openings, warped to the target: what opens beyond them is inpainted.
         own_N2hh = warp(openings_NOhh[:, 2:4].float(), flow2)
         known = _FIRM * rest2 - self.unseen * _newly_open(openings_NOhh, own_N2hh)
         # Keep the portrait's own teeth where both mouths are open.
@@ -238,8 +237,7 @@ class Generator(nn.Module):
             skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
             logits, known = _DECIDED * logits, _DECIDED * known + _WARPED_FIRST * skin * (1 - still_N111)
         painted = torch.tanh(F.pixel_shuffle(picture[:, :12], 2))
-        # The four channels of logits are the 2x2 pixels of the mask, so enlarge `known` to that
-        # layout.
+        # The logits' four channels are 2x2 pixels of the mask, so `known` takes that layout.
         logit = F.pixel_shuffle(logits + _phases(known, self._phase_kernels), 2)
         return {"painted": painted, "mask": torch.sigmoid(logit), "flow": flow2}
 

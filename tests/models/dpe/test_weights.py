@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
+from mimicam.engine.models.dpe import untrusted_pickle
 from mimicam.engine.models.dpe import weights as checkpoint
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.network import Dpe
@@ -152,7 +153,7 @@ def test_a_compressed_bomb_is_refused_before_it_unfolds(
 def test_a_checkpoint_beyond_the_limit_is_refused(
     file: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mimicam.engine.models.dpe.untrusted_pickle.LIMIT_BYTES", 1000)
+    monkeypatch.setattr(untrusted_pickle, "LIMIT_BYTES", 1000)
     assert "declares" in refused(file, out)
 
 
