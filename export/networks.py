@@ -26,7 +26,7 @@ import mimicam.engine
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator
 from mimicam.engine.models.compact.network import Compact
-from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
+from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec
 from mimicam.engine.models.daegan import family as daegan_family
 from mimicam.engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
 from mimicam.engine.models.daegan.inference import DaeGanParts
@@ -190,18 +190,23 @@ def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
 
 
 def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
-    """A head that turns a little, by the generator's input names."""
+    """Example conditioning by the generator's input names: a head that turns a little.
+
+    Only inputs that must fit each other are made by hand; the others are random in 0..1.
+    """
     rng = torch.Generator().manual_seed(12)
-    source = torch.rand(1, config.points, 3, generator=rng) - 0.5
-    return {
+    shapes = {each.name: each.shape for each in generator_spec(config).inputs if each.name in CONDITIONING}
+    source = torch.rand(shapes["source_points"], generator=rng) - 0.5
+    moved = 0.02 * torch.randn(shapes["target_points"], generator=rng)
+    fitting = {
         "source_points": source,
         "affine": torch.tensor([[[0.98, 0.05, 0.03], [-0.05, 0.98, -0.02]]]),
-        "target_points": source * 0.97 + 0.02 * torch.randn(1, config.points, 3, generator=rng),
+        "target_points": source * 0.97 + moved,
         "head": torch.tensor([[0.02, -0.01, 0.4]]),
-        "expression": torch.rand(1, 2, config.expression, generator=rng),
-        "pose": torch.randn(1, 2, config.pose, generator=rng) * 0.3,
-        "openings": torch.rand(1, config.openings, config.size // 2, config.size // 2, generator=rng),
-        "own_teeth": torch.rand(1, 1, generator=rng),
+    }
+    return {
+        name: fitting[name] if name in fitting else torch.rand(shape, generator=rng)
+        for name, shape in shapes.items()
     }
 
 
