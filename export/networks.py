@@ -192,7 +192,7 @@ def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
 def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
     """Example conditioning by the generator's input names: a head that turns a little.
 
-    Only inputs that must fit each other are made by hand; the others are random in 0..1.
+    Only inputs that must fit each other, or that are not in 0..1, are made by hand.
     """
     rng = torch.Generator().manual_seed(12)
     shapes = {each.name: each.shape for each in generator_spec(config).inputs if each.name in CONDITIONING}
@@ -203,6 +203,7 @@ def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
         "affine": torch.tensor([[[0.98, 0.05, 0.03], [-0.05, 0.98, -0.02]]]),
         "target_points": source * 0.97 + moved,
         "head": torch.tensor([[0.02, -0.01, 0.4]]),
+        "pose": torch.randn(shapes["pose"], generator=rng) * 0.3,
     }
     return {
         name: fitting[name] if name in fitting else torch.rand(shape, generator=rng)
