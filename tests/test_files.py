@@ -219,14 +219,16 @@ def test_bundle_and_evaluation_do_not_replace_their_inputs(
     pytest.importorskip("torch", reason="bundles are made from checkpoints")
     weights = folder / "weights.safetensors"
     weights.write_bytes(b"trained for a week")
-    _refused_and_unchanged([weights], ["bundle", "--weights", str(weights), "--out", str(folder)], capsys)
+    _refused_and_unchanged(
+        [weights], ["models", "bundle", "--weights", str(weights), "--out", str(folder)], capsys
+    )
     pack = folder / "pack"
     pack.mkdir()
     for name in ("frames.npy", "track.npz", "segments.json"):
         (pack / name).write_bytes(b"tracked for a day")
     arguments = ["evaluate", "--pack", str(pack), "--json", str(pack / "segments.json")]
     _refused_and_unchanged([pack / "segments.json"], arguments, capsys)
-    arguments = ["pack", "--folder", str(pack), "--out", str(pack)]
+    arguments = ["data", "pack", "--folder", str(pack), "--out", str(pack)]
     _refused_and_unchanged([pack / "frames.npy"], arguments, capsys)
 
 

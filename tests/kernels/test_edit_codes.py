@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.models.frame_graph import CodeUpdate
 from mimicam.kernels import _launch
 from mimicam.kernels import edit_codes as op
@@ -117,9 +118,12 @@ def test_the_numbers_have_one_order_everywhere() -> None:
     assert found is not None
     names = tuple(name.strip().lower() for name in found.group(1).split(","))
     assert names == (*FIELDS, "fields")
-    assert tuple(field.name for field in dataclasses.fields(CodeUpdate)) == FIELDS[1:], (
-        "active is the slot's own"
-    )
+    edit = CodeUpdate(follow=False, settings=EditSettings(expression_gain=0.5, pose_gain=1.5), beta=4.0)
+    # The first number, whether the slot is active, is the slot's own.
+    sent = dict(zip(FIELDS[1:], edit.numbers(FIELDS[1:]).tolist(), strict=True))
+    assert (sent["follow"], sent["expression_gain"], sent["pose_gain"], sent["beta"]) == (0.0, 0.5, 1.5, 4.0)
+    own = {field.name for field in dataclasses.fields(CodeUpdate)} - {"settings"}
+    assert own <= set(FIELDS), "each field reaches the kernel"
 
 
 @pytest.mark.parametrize(
