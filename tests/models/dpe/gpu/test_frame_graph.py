@@ -100,7 +100,9 @@ def test_a_frame_is_the_stages_one_after_another(
         base = reference.read_motion(picture(9, SIDE, SIDE))
         codes.set_neutral(0, base)
         edit = CodeUpdate(
-            expression_relative=True, pose_relative=True, expression_gain=gains[0], pose_gain=gains[1]
+            expression_relative=True,
+            pose_relative=True,
+            settings=EditSettings(expression_gain=gains[0], pose_gain=gains[1]),
         )
         frame, matrix = picture(seed, CAMERA.height, CAMERA.width), matrix_of(seed)
         got = step(frame, edit, matrix)()
