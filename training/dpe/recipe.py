@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -22,6 +23,16 @@ from mimicam.training.dpe.discriminator import Discriminator
 from mimicam.training.dpe.losses import Distance, FaceFeatures, LossWeights
 
 Batch = dict[str, Tensor]
+
+
+class Part(NamedTuple):
+    """Pairs that run through the networks at once."""
+
+    source: Tensor
+    driving: Tensor
+    source_landmarks: Tensor
+    driving_landmarks: Tensor
+
 
 GENERATOR_EVERY = 4
 DISCRIMINATOR_EVERY = 16
@@ -71,8 +82,8 @@ def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.A
 class DpeRecipe:
     """Trains DPE; implements ``training.trainer.Recipe``.
 
-    Batches hold ``source`` and ``target``, two frames of one clip each. Pictures are
-    ``[N, 3, S, S]``: uint8, or float in -1..1.
+    Batches hold ``source`` and ``target``, two frames of one clip each, and the landmarks of both; see
+    `training.dpe.pairs.Batch`. Pictures may also be float in -1..1.
     """
 
     name = "published"  # as in the checkpoints of earlier versions
@@ -148,40 +159,42 @@ class DpeRecipe:
         image = image.to(self._device, non_blocking=True)
         return image if image.is_floating_point() else image.float() / 127.5 - 1
 
-    def _parts(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
-        source, driving = (self._picture(batch[key]) for key in ("source", "target"))
-        if len(source) % self.options.accumulate:
-            raise ValueError(
-                f"accumulate must divide the batch of {len(source)}, got {self.options.accumulate}"
-            )
-        count = self.options.accumulate
-        yield from zip(source.chunk(count), driving.chunk(count), strict=True)
+    def _parts(self, batch: Batch) -> Iterator[Part]:
+        count, pairs = self.options.accumulate, len(batch["source"])
+        if pairs % count:
+            raise ValueError(f"accumulate must divide the batch of {pairs}, got {count}")
+        pictures = (self._picture(batch[key]) for key in ("source", "target"))
+        landmarks = (batch[key].to(self._device) for key in ("source_landmarks", "target_landmarks"))
+        for source, driving, *places in zip(
+            *(each.chunk(count) for each in (*pictures, *landmarks)), strict=True
+        ):
+            yield Part(source, driving, *places)
 
     def _freeze(self, stage: str) -> None:
         self.model.requires_grad_(stage == "stage_1")
         for parameter in stage_two_parts(self.model):
             parameter.requires_grad_(True)
 
-    def _terms(self, cycle: Cycle) -> dict[str, Tensor]:
+    def _terms(self, cycle: Cycle, part: Part) -> dict[str, Tensor]:
         return {
             "reconstruction": losses.reconstruction_loss(cycle),
             "perceptual": losses.perceptual_loss(cycle, self._distance),
-            "expression": losses.expression_loss(cycle, self._features),
+            "expression": losses.expression_loss(
+                cycle, self._features, part.source_landmarks, part.driving_landmarks
+            ),
             "adversarial": losses.adversarial_loss(cycle, self.discriminator),
         }
 
-    def _update_model(
-        self, stage: str, parts: list[tuple[Tensor, Tensor]]
-    ) -> tuple[dict[str, float], list[Tensor]]:
+    def _update_model(self, stage: str, parts: list[Part]) -> tuple[dict[str, float], list[Tensor]]:
         self.discriminator.requires_grad_(False)
         optimiser = self._optimisers[stage]
         optimiser.zero_grad(set_to_none=True)
         figures: dict[str, float] = {}
         fakes = []
-        for source, driving in parts:
+        for part in parts:
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.bf16):
-                cycle = run_cycle(self.model, source, driving)
-                terms = self._terms(cycle)
+                cycle = run_cycle(self.model, part.source, part.driving)
+                terms = self._terms(cycle, part)
                 total = losses.total_loss(terms, self.options.weights)
             # Gradients of the parts add up to those of the mean over the batch.
             torch.autograd.backward(total / len(parts))
@@ -193,16 +206,16 @@ class DpeRecipe:
         optimiser.step()
         return figures, fakes
 
-    def _update_discriminator(
-        self, step: int, parts: list[tuple[Tensor, Tensor]], fakes: list[Tensor]
-    ) -> dict[str, float]:
+    def _update_discriminator(self, step: int, parts: list[Part], fakes: list[Tensor]) -> dict[str, float]:
         self.discriminator.requires_grad_(True)
         optimiser = self._optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        for pair, fake in zip(parts, fakes, strict=True):
+        for part, fake in zip(parts, fakes, strict=True):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.bf16):
-                loss = losses.discriminator_loss(self.discriminator, torch.cat(pair), fake)
+                loss = losses.discriminator_loss(
+                    self.discriminator, torch.cat((part.source, part.driving)), fake
+                )
             torch.autograd.backward(loss / len(parts))
             total += loss.item() / len(parts)
         average_gradients(self.discriminator)
@@ -211,13 +224,14 @@ class DpeRecipe:
             self._penalty = self._regularise(parts)
         return {"discriminator": total, "penalty": self._penalty}
 
-    def _regularise(self, parts: list[tuple[Tensor, Tensor]]) -> float:
+    def _regularise(self, parts: list[Part]) -> float:
         """Take a step for the gradient penalty alone, weighted by the steps that it stands for."""
         optimiser = self._optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
-        for pair in parts:
-            penalty = losses.gradient_penalty(self.discriminator, torch.cat(pair)) / len(parts)
+        for part in parts:
+            real = torch.cat((part.source, part.driving))
+            penalty = losses.gradient_penalty(self.discriminator, real) / len(parts)
             # Weighted by the steps it stands for; half of r1, as the penalty is defined.
             torch.autograd.backward(penalty * (self.options.r1 / 2 * DISCRIMINATOR_EVERY))
             total += penalty.item()

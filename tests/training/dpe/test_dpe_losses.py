@@ -16,7 +16,9 @@ from mimicam.engine.types import Mode
 from mimicam.training.dpe import losses
 from mimicam.training.dpe.cyclic import Cycle, run_cycle
 from mimicam.training.dpe.discriminator import Discriminator, spread_channel
-from tests.training.random_features import RandomFeatures
+from tests.training.random_features import RandomFace, RandomFeatures
+
+PLACE = torch.zeros(1, 478, 3)
 
 
 def level(value: float) -> Tensor:
@@ -58,8 +60,18 @@ def test_equation_9_adds_both_self_reconstructions(cycle: Cycle) -> None:
 
 
 def test_equation_10_compares_both_intermediates_with_the_driver(cycle: Cycle) -> None:
-    got = losses.expression_loss(cycle, lambda x: 10 * x.mean((1, 2, 3)))
+    got = losses.expression_loss(cycle, lambda x, _: 10 * x.mean((1, 2, 3)), PLACE, PLACE)
     assert got.item() == pytest.approx(10 * (0.5 + 0.8), rel=1e-5)
+
+
+def test_equation_10_looks_for_both_intermediates_where_the_source_is(cycle: Cycle) -> None:
+    read = []
+    losses.expression_loss(
+        cycle, lambda x, place: read.append((x, place)) or x.mean((1, 2, 3)), PLACE, PLACE + 1
+    )
+    wanted = [(cycle.driving, PLACE + 1), (cycle.source_1, PLACE), (cycle.driving_1, PLACE)]
+    for got, want in zip(read, wanted, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
 def test_equation_11_scores_both_ends(cycle: Cycle) -> None:
@@ -128,7 +140,7 @@ def test_equations_8_and_9_use_the_truncated_pair(
 
 def test_the_expression_loss_trains_the_pose_generator_too(model: Dpe, batch: dict[str, Tensor]) -> None:
     cycle = run_cycle(model, batch["source"], batch["target"])
-    losses.expression_loss(cycle, RandomFeatures()).backward()
+    losses.expression_loss(cycle, RandomFace(), PLACE, PLACE).backward()
     assert not without_gradient(model.pose_generator)
     assert not without_gradient(model.expression_generator)
 

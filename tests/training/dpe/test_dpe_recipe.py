@@ -29,7 +29,7 @@ from mimicam.training.dpe.recipe import (
 )
 from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.dpe.conftest import TINY
-from tests.training.random_features import RandomFeatures
+from tests.training.random_features import RandomFace, RandomFeatures
 
 Batch = dict[str, Tensor]
 CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1, second_pose=0.9)
@@ -37,7 +37,7 @@ CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1
 
 def recipe(config: DpeConfig, **options: object) -> DpeRecipe:
     torch.manual_seed(0)
-    return DpeRecipe(RandomFeatures(1), RandomFeatures(2), DpeOptions(**options), config=config)
+    return DpeRecipe(RandomFeatures(1), RandomFace(2), DpeOptions(**options), config=config)
 
 
 def state(made: DpeRecipe) -> dict[str, Tensor]:
@@ -145,7 +145,7 @@ def test_a_swapped_model_is_written_under_its_true_names(
     made = recipe(tiny)
     swapped = BranchReport(first_expression=0.1, first_pose=0.9, second_expression=0.8, second_pose=0.2)
     made.write_model(tmp_path / "tiny.safetensors", swapped)
-    loaded, (s, d) = load_dpe(tmp_path / "tiny.safetensors"), batch.values()
+    loaded, s, d = load_dpe(tmp_path / "tiny.safetensors"), batch["source"], batch["target"]
     with torch.no_grad():
         assert torch.equal(loaded.edit(s, d, Mode.EXP), made.average.edit(s, d, Mode.POSE))
         assert torch.equal(loaded.edit(s, d, Mode.POSE), made.average.edit(s, d, Mode.EXP))

@@ -17,6 +17,7 @@ from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack, PairSampler
 from mimicam.training.dpe.face import TrackerFeatures
 from mimicam.training.dpe.losses import LossWeights
+from mimicam.training.dpe.pairs import MinedPairs
 from mimicam.training.dpe.recipe import DpeOptions, DpeRecipe, any_process
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.losses.vgg import VggDistance
@@ -136,11 +137,12 @@ def find_preset(name: str) -> DpeConfig:
     return PRESETS[name]
 
 
-def make_sampler(pack: Path, config: DpeConfig, batch: int, *, validation: bool, seed: int) -> PairSampler:
+def make_sampler(pack: Path, config: DpeConfig, batch: int, *, validation: bool, seed: int) -> MinedPairs:
     """Draw pairs of frames of one split of a pack, at the size of the networks.
 
     Raises:
         EngineError: the folder is not a pack, or this split has no pair.
     """
     check_pack(pack)
-    return PairSampler(FramePack(pack, validation=validation), size=config.size, batch=batch, seed=seed)
+    sampler = PairSampler(FramePack(pack, validation=validation), size=config.size, batch=batch, seed=seed)
+    return MinedPairs(sampler, batch=batch, seed=seed)
