@@ -76,7 +76,12 @@ def adam(parameters: list[nn.Parameter], lr: float, every: int) -> torch.optim.A
     steps."""
     # StyleGAN2 scales rate and betas for the extra step of the lazy regularisation.
     ratio = every / (every + 1)
-    return torch.optim.Adam(parameters, lr=lr * ratio, betas=(0.0, 0.99**ratio))
+    return torch.optim.Adam(parameters, lr=corrected_rate(lr, every), betas=(0.0, 0.99**ratio))
+
+
+def corrected_rate(lr: float, every: int) -> float:
+    """Return the learning rate with StyleGAN2's correction; see `adam`."""
+    return lr * every / (every + 1)
 
 
 class DpeRecipe:
@@ -127,6 +132,7 @@ class DpeRecipe:
         """Update the model, then the discriminator with the same pictures."""
         stage = "stage_1" if step < self.options.stage_one_steps else "stage_2"
         self._freeze(stage)
+        self._pace_discriminator(stage)
         parts = list(self._parts(batch))
         figures, fakes = self._update_model(stage, parts)
         figures |= self._update_discriminator(step, parts, fakes)
@@ -174,6 +180,14 @@ class DpeRecipe:
         self.model.requires_grad_(stage == "stage_1")
         for parameter in stage_two_parts(self.model):
             parameter.requires_grad_(True)
+
+    def _pace_discriminator(self, stage: str) -> None:
+        """Give the discriminator the stage's learning rate; it keeps its moments."""
+        o = self.options
+        # At every step, because checkpoints before 2026-11-26 restore the first stage's rate.
+        rate = corrected_rate(o.lr_one if stage == "stage_1" else o.lr_two, DISCRIMINATOR_EVERY)
+        for group in self._optimisers["discriminator"].param_groups:
+            group["lr"] = rate
 
     def _terms(self, cycle: Cycle, part: Part) -> dict[str, Tensor]:
         return {

@@ -78,6 +78,27 @@ def test_stage_two_trains_expression_generator_and_mlps(tiny: DpeConfig, batch: 
     assert trained(made.discriminator, before, "discriminator")
 
 
+def test_both_stages_have_their_rate_for_model_and_discriminator(tiny: DpeConfig, batch: Batch) -> None:
+    made = recipe(tiny, stage_one_steps=1)
+    rates = []
+    for step in range(2):
+        made.step(step, batch)
+        rates.append({name: o.param_groups[0]["lr"] for name, o in made.optimisers().items()})
+    assert rates[0]["stage_1"] == pytest.approx(0.002 * 4 / 5)
+    assert rates[1]["stage_2"] == pytest.approx(0.0008 * 4 / 5)
+    assert [rate["discriminator"] for rate in rates] == pytest.approx([0.002 * 16 / 17, 0.0008 * 16 / 17])
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_second_stages_rate(
+    tiny: DpeConfig, batch: Batch
+) -> None:
+    old = recipe(tiny).optimisers()["discriminator"].state_dict()
+    made = recipe(tiny, stage_one_steps=0)
+    made.optimisers()["discriminator"].load_state_dict(old)
+    made.step(0, batch)
+    assert made.optimisers()["discriminator"].param_groups[0]["lr"] == pytest.approx(0.0008 * 16 / 17)
+
+
 def test_stage_one_trains_everything(tiny: DpeConfig, batch: Batch) -> None:
     made = recipe(tiny)
     before = state(made)
