@@ -7,7 +7,7 @@ section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,14 +88,24 @@ def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     )
 
 
-def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Equation 11 for the discriminator; ``fake`` must be detached."""
-    return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake)).mean()
+def discriminator_loss(discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Equation 11 for the discriminator: mean over its batches; ``fake`` must be detached.
+
+    Each batch is scored alone, as the generator's are: the spread channel depends on what is scored
+    together, and two frames of one clip are alike.
+    """
+    costs = [F.softplus(-discriminator(batch)).mean() for batch in real]
+    costs += [F.softplus(discriminator(batch)).mean() for batch in fake]
+    return torch.stack(costs).sum() / len(real)
 
 
-def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real
-    pictures."""
+def gradient_penalty(discriminator: nn.Module, real: Sequence[Tensor]) -> Tensor:
+    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real pictures,
+    over batches that are scored alone."""
+    return torch.stack([_gradient_penalty(discriminator, batch) for batch in real]).mean()
+
+
+def _gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     # The penalty needs the gradient at the pictures themselves.
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)

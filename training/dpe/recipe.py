@@ -52,7 +52,7 @@ class DpeOptions:
     lr_two: float = 0.0008
     weights: LossWeights = field(default_factory=LossWeights)
     r1: float = 10.0
-    """Weight of the gradient penalty, as in StyleGAN2."""
+    """Weight of the gradient penalty, as in StyleGAN2; 0 leaves it out."""
     ema: float = 0.999
     accumulate: int = 1
     """Number of parts that a batch is split into, one after another, to save memory. The
@@ -199,7 +199,9 @@ class DpeRecipe:
             "adversarial": losses.adversarial_loss(cycle, self.discriminator),
         }
 
-    def _update_model(self, stage: str, parts: list[Part]) -> tuple[dict[str, float], list[Tensor]]:
+    def _update_model(
+        self, stage: str, parts: list[Part]
+    ) -> tuple[dict[str, float], list[tuple[Tensor, ...]]]:
         self.discriminator.requires_grad_(False)
         optimiser = self._optimisers[stage]
         optimiser.zero_grad(set_to_none=True)
@@ -215,25 +217,27 @@ class DpeRecipe:
             for name, value in ({"total": total} | terms).items():
                 figures[name] = figures.get(name, 0.0) + value.item() / len(parts)
             # The discriminator trains on the pictures of this step, without drawing them again.
-            fakes.append(torch.cat((cycle.source_2, cycle.driving_2)).detach().float())
+            fakes.append(tuple(each.detach().float() for each in (cycle.source_2, cycle.driving_2)))
         average_gradients(self.model)
         optimiser.step()
         return figures, fakes
 
-    def _update_discriminator(self, step: int, parts: list[Part], fakes: list[Tensor]) -> dict[str, float]:
+    def _update_discriminator(
+        self, step: int, parts: list[Part], fakes: list[tuple[Tensor, ...]]
+    ) -> dict[str, float]:
         self.discriminator.requires_grad_(True)
         optimiser = self._optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part, fake in zip(parts, fakes, strict=True):
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self.options.bf16):
-                loss = losses.discriminator_loss(
-                    self.discriminator, torch.cat((part.source, part.driving)), fake
-                )
+                loss = losses.discriminator_loss(self.discriminator, (part.source, part.driving), fake)
             torch.autograd.backward(loss / len(parts))
             total += loss.item() / len(parts)
         average_gradients(self.discriminator)
         optimiser.step()
+        if not self.options.r1:
+            return {"discriminator": total}
         if step % DISCRIMINATOR_EVERY == 0:
             self._penalty = self._regularise(parts)
         return {"discriminator": total, "penalty": self._penalty}
@@ -244,7 +248,7 @@ class DpeRecipe:
         optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part in parts:
-            real = torch.cat((part.source, part.driving))
+            real = (part.source, part.driving)
             penalty = losses.gradient_penalty(self.discriminator, real) / len(parts)
             # Weighted by the steps it stands for; half of r1, as the penalty is defined.
             torch.autograd.backward(penalty * (self.options.r1 / 2 * DISCRIMINATOR_EVERY))

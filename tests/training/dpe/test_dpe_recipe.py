@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator
@@ -76,6 +77,51 @@ def test_stage_two_trains_expression_generator_and_mlps(tiny: DpeConfig, batch: 
         "pose",
     }
     assert trained(made.discriminator, before, "discriminator")
+
+
+def test_a_step_is_what_the_equations_say(tiny: DpeConfig, batch: Batch) -> None:
+    """Section 3, transcribed: every equation of one step of the model and of the discriminator."""
+    made = recipe(tiny, r1=0.0)
+    model, critic = copy.deepcopy(made.model), copy.deepcopy(made.discriminator)
+    distance, face, (s, d) = RandomFeatures(1), RandomFeatures(2), (batch["source"], batch["target"])
+
+    def e(own: Tensor, other: Tensor) -> Tensor:  # equation 6
+        return model.edit(own, other, Mode.EXP)
+
+    def p(own: Tensor, other: Tensor) -> Tensor:  # equation 7
+        return model.edit(own, other, Mode.POSE)
+
+    s1, d1 = e(s, d), p(d, s)
+    s2, d2 = p(s1, d), e(d1, s)
+    held = d1.detach()
+    rec = sum((a - b).abs().mean() for a, b in ((s2, d), (d2, s), (s1, held)))  # equation 8
+    per = sum(
+        distance(a, b) for a, b in ((s2, d), (d2, s), (s1, held), (e(s, s), s), (p(s, s), s))
+    )  # equation 9
+    exp = (face(s1) - face(d)).abs().mean() + (face(d1) - face(d)).abs().mean()  # equation 10
+    adv = -sum(torch.log(torch.sigmoid(critic(x))).mean() for x in (s2, d2))  # equation 11
+    (rec + 20 * per + 20 * exp + adv).backward()  # equation 12
+    torch.optim.Adam(model.parameters(), lr=0.0016, betas=(0.0, 0.99**0.8)).step()
+    critic.zero_grad()
+    real = sum(torch.log(torch.sigmoid(critic(x))).mean() for x in (s, d))
+    fake = sum(torch.log(1 - torch.sigmoid(critic(x.detach()))).mean() for x in (s2, d2))
+    (-(real + fake) / 2).backward()
+    torch.optim.Adam(critic.parameters(), lr=0.002 * 16 / 17, betas=(0.0, 0.99 ** (16 / 17))).step()
+
+    figures = made.step(0, batch)
+    for name, value in (
+        ("reconstruction", rec),
+        ("perceptual", per),
+        ("expression", exp),
+        ("adversarial", adv),
+    ):
+        assert figures[name] == pytest.approx(value.item(), rel=1e-4), name
+    for got, want in ((made.model, model), (made.discriminator, critic)):
+        grads = [torch.cat([p.grad.flatten() for p in m.parameters()]) for m in (got, want)]
+        torch.testing.assert_close(*grads, atol=1e-4 * grads[1].abs().max().item(), rtol=1e-3)
+        # Adam's first step is the sign of the gradient, so tiny ones may differ.
+        steps = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (got, want)]
+        assert ((steps[0] - steps[1]).abs() > 1e-5).float().mean() < 0.01
 
 
 def test_both_stages_have_their_rate_for_model_and_discriminator(tiny: DpeConfig, batch: Batch) -> None:
