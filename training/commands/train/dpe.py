@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,10 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.config import PRESETS, DpeConfig
 from mimicam.engine.models.dpe.weights import initialise_from_lia
 from mimicam.training.data.pack_folder import check_pack
-from mimicam.training.data.pairs import FramePack, PairSampler
+from mimicam.training.data.pairs import FramePack
 from mimicam.training.dpe.face import TrackerFeatures
 from mimicam.training.dpe.losses import LossWeights
-from mimicam.training.dpe.pairs import MinedPairs
+from mimicam.training.dpe.pairs import PairBatches, open_pairs
 from mimicam.training.dpe.recipe import DpeOptions, DpeRecipe, any_process
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.losses.vgg import VggDistance
@@ -49,6 +50,9 @@ class TrainDpe:
     directions."""
     preset: str = "published"
     """Size of the networks: published (256 pixels), small (64 pixels) or debug."""
+    pairs: str = "random"
+    """random: two frames of a clip, as in the paper. mined: frames that differ, with scale, shift, roll,
+    colour and mirror, as 'mimicam train compact' draws them."""
     batch: int = 32
     """Pairs per step and process."""
     steps: int = 150_000
@@ -77,8 +81,9 @@ class TrainDpe:
             print(f"continuing at step {trainer.step}")
         elif self.lia is not None:
             print(f"{initialise_from_lia(recipe.model, self.lia)} entries taken from {self.lia.name}")
-        pairs = make_sampler(self.pack, config, self.batch, validation=False, seed=self.seed + rank)
-        shown = make_sampler(self.pack, config, 8, validation=True, seed=1).batch(0) if rank == 0 else None
+        draw = partial(make_batches, self.pack, config, kind=self.pairs)
+        pairs = draw(batch=self.batch, validation=False, seed=self.seed + rank)
+        shown = draw(batch=8, validation=True, seed=1).batch(0) if rank == 0 else None
         reached = trainer.run(pairs.stream, shown)
         print(f"stopped at step {reached}; the run is in {self.out}")
         if dist.is_initialized():
@@ -137,12 +142,17 @@ def find_preset(name: str) -> DpeConfig:
     return PRESETS[name]
 
 
-def make_sampler(pack: Path, config: DpeConfig, batch: int, *, validation: bool, seed: int) -> MinedPairs:
+def make_batches(
+    pack: Path, config: DpeConfig, batch: int, *, kind: str, validation: bool, seed: int
+) -> PairBatches:
     """Draw pairs of frames of one split of a pack, at the size of the networks.
+
+    Args:
+        kind: one of `training.dpe.pairs.PAIRS`.
 
     Raises:
         EngineError: the folder is not a pack, or this split has no pair.
     """
     check_pack(pack)
-    sampler = PairSampler(FramePack(pack, validation=validation), size=config.size, batch=batch, seed=seed)
-    return MinedPairs(sampler, batch=batch, seed=seed)
+    draw = open_pairs(kind, FramePack(pack, validation=validation), config.size)
+    return PairBatches(draw, batch=batch, seed=seed)
