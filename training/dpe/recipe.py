@@ -21,6 +21,7 @@ from mimicam.training.dpe.branches import BranchReport, name_branches
 from mimicam.training.dpe.cyclic import Cycle, run_cycle
 from mimicam.training.dpe.discriminator import Discriminator
 from mimicam.training.dpe.losses import Distance, FaceFeatures, LossWeights
+from mimicam.training.trainer import Settings
 
 Batch = dict[str, Tensor]
 
@@ -43,7 +44,7 @@ For the generator only Adam's correction remains: DPE does not regularise it."""
 
 @dataclass(frozen=True, kw_only=True)
 class DpeOptions:
-    """The paper's settings, for batches of 32."""
+    """The paper's settings, for batches of 32. What it does not have is off."""
 
     stage_one_steps: int = 100_000
     """Steps of the first stage, which trains the whole model. The second trains what
@@ -51,9 +52,10 @@ class DpeOptions:
     lr_one: float = 0.002
     lr_two: float = 0.0008
     weights: LossWeights = field(default_factory=LossWeights)
-    r1: float = 10.0
-    """Weight of the gradient penalty, as in StyleGAN2; 0 leaves it out."""
-    ema: float = 0.999
+    r1: float = 0.0
+    """Weight of the discriminator's gradient penalty, 10 in StyleGAN2; 0 leaves it out."""
+    ema: float = 0.0
+    """Decay of the running average of the weights per step; 0 writes the weights themselves."""
     accumulate: int = 1
     """Number of parts that a batch is split into, one after another, to save memory. The
     discriminator's spread channel then sees one part, so the result is not bit-equal to an unsplit
@@ -101,11 +103,14 @@ class DpeRecipe:
         *,
         config: DpeConfig = PUBLISHED,
         device: str = "cpu",
+        settings: Settings | None = None,
     ) -> None:
         """Args:
         distance: the perceptual distance of equation 9.
         features: the face network of equation 10.
+        settings: what a checkpoint is checked against. None: nothing.
         """
+        self.settings = settings
         self.options = options or DpeOptions()
         self._device = torch.device(device)
         self._distance, self._features = distance, features

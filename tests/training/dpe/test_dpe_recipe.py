@@ -81,7 +81,7 @@ def test_stage_two_trains_expression_generator_and_mlps(tiny: DpeConfig, batch: 
 
 def test_a_step_is_what_the_equations_say(tiny: DpeConfig, batch: Batch) -> None:
     """Section 3, transcribed: every equation of one step of the model and of the discriminator."""
-    made = recipe(tiny, r1=0.0)
+    made = recipe(tiny)
     model, critic = copy.deepcopy(made.model), copy.deepcopy(made.discriminator)
     distance, face, (s, d) = RandomFeatures(1), RandomFeatures(2), (batch["source"], batch["target"])
 
@@ -157,6 +157,7 @@ def test_the_settings_are_the_papers() -> None:
     o = DpeOptions()
     assert (o.stage_one_steps, o.lr_one, o.lr_two) == (100_000, 0.002, 0.0008)
     assert (o.weights.perceptual, o.weights.expression) == (20.0, 20.0)
+    assert (o.r1, o.ema) == (0.0, 0.0), "the paper has neither"
     group = adam([nn.Parameter(torch.zeros(1))], 0.002, 4).param_groups[0]
     assert group["lr"] == pytest.approx(0.0016)
     assert group["betas"] == (0.0, pytest.approx(0.99**0.8))
@@ -231,11 +232,28 @@ def test_an_undecided_model_is_not_written(tmp_path: Path, tiny: DpeConfig) -> N
 
 
 def test_the_average_follows_the_weights(tiny: DpeConfig, batch: Batch) -> None:
-    made = recipe(tiny)
+    made = recipe(tiny, ema=0.999)
     start = made.model.state_dict()["encoder.head.weight"].clone()
     made.step(0, batch)
     now, mean = (m.state_dict()["encoder.head.weight"] for m in (made.model, made.average))
     torch.testing.assert_close(mean, start + 0.9 * (now - start))
+
+
+def test_without_an_average_the_weights_themselves_are_written(tiny: DpeConfig, batch: Batch) -> None:
+    made = recipe(tiny)
+    made.step(0, batch)
+    pairs = zip(made.model.parameters(), made.average.parameters(), strict=True)
+    assert all(torch.equal(now, mean) for now, mean in pairs)
+
+
+def test_the_penalty_is_an_option(tiny: DpeConfig, batch: Batch) -> None:
+    plain, regularised = recipe(tiny), recipe(tiny, r1=10.0)
+    assert "penalty" not in plain.step(0, batch)
+    assert regularised.step(0, batch)["penalty"] > 0
+    moved = [
+        torch.cat([p.detach().flatten() for p in r.discriminator.parameters()]) for r in (plain, regularised)
+    ]
+    assert not torch.equal(*moved)
 
 
 def test_sample_grids_show_five_rows(tiny: DpeConfig, batch: Batch) -> None:
