@@ -138,7 +138,7 @@ class Trainer:
         """
         if not self.checkpoint.exists():
             return False
-        state = _read_checkpoint(self.checkpoint)
+        state = read_checkpoint(self.checkpoint)
         if state["recipe"] != self._recipe.name:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
@@ -251,7 +251,12 @@ class _StopOnSignal:
             signal.signal(number, handler)
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Raises:
+        EngineError: the file is damaged, or holds something else.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:

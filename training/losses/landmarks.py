@@ -1,4 +1,4 @@
-"""The expression loss (DPE, equation 10) with the tracker's landmark network as the face network.
+"""A landmark loss in the spirit of DPE's expression loss, with the tracker's landmark network.
 
 The network that reads drivers also reads the result, with gradients. Its 478 landmarks are compared
 with those of the true picture. So a mouth that opens half way is an error of its own, however few
