@@ -44,12 +44,37 @@ def channels_last(network: N, device: torch.device) -> N:
     return moved
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options that a run must keep from its first step to its last: values by option."""
+
+    now: Mapping[str, str]
+    former: Mapping[str, str]
+    """Those of checkpoints that recorded none."""
+
+    def check(self, recorded: Mapping[str, str] | None, checkpoint: Path) -> None:
+        """Compare the options with those of a checkpoint.
+
+        Raises:
+            EngineError: they differ.
+        """
+        before = self.former if recorded is None else recorded
+        wrong = {name: value for name, value in before.items() if self.now.get(name, value) != value}
+        if wrong:
+            options = " ".join(f"{name} {value}" for name, value in wrong.items())
+            raise EngineError(
+                f"{checkpoint} was trained with {options}: give this to continue, or choose another --out"
+            )
+
+
 class Recipe(Protocol):
     """A training recipe: what is trained, and how a step updates it. The trainer does the rest."""
 
     name: str
-    """Name that a checkpoint is checked against. A recipe may also have ``optional_modules``, names
-    of modules that a checkpoint may lack because a later stage adds them."""
+    """Name that a checkpoint is checked against.
+
+    A recipe may also have ``optional_modules``, names of modules that a checkpoint may lack because
+    a later stage adds them, and ``settings``, see `Settings`."""
 
     def modules(self) -> dict[str, nn.Module]:
         """Return every module that a checkpoint holds, by name, running averages included."""
@@ -109,15 +134,18 @@ class Trainer:
         all exact.
 
         Raises:
-            EngineError: the checkpoint is damaged, or of another recipe.
+            EngineError: the checkpoint is damaged, of another recipe, or of other settings.
         """
         if not self.checkpoint.exists():
             return False
-        state = _read_checkpoint(self.checkpoint)
+        state = read_checkpoint(self.checkpoint)
         if state["recipe"] != self._recipe.name:
             raise EngineError(
                 f"{self.checkpoint} is of recipe '{state['recipe']}', not '{self._recipe.name}': choose another --out"
             )
+        settings: Settings | None = getattr(self._recipe, "settings", None)
+        if settings is not None:
+            settings.check(state.get("settings"), self.checkpoint)
         new = set(getattr(self._recipe, "optional_modules", ())) - state["modules"].keys()
         for name, module in self._recipe.modules().items():
             if name not in new:
@@ -140,8 +168,10 @@ class Trainer:
         """
         if self._options.leader is not None:
             return
+        settings: Settings | None = getattr(self._recipe, "settings", None)
         state: dict[str, Any] = {
             "recipe": self._recipe.name,
+            "settings": None if settings is None else dict(settings.now),
             "step": self.step,
             "modules": {n: m.state_dict() for n, m in self._recipe.modules().items()},
             "optimisers": {n: o.state_dict() for n, o in self._recipe.optimisers().items()},
@@ -221,7 +251,12 @@ class _StopOnSignal:
             signal.signal(number, handler)
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Raises:
+        EngineError: the file is damaged, or holds something else.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:

@@ -29,3 +29,10 @@ class RandomFeatures(nn.Module):
         for kernel in self.kernels:
             x = F.leaky_relu(F.conv2d(x, kernel, stride=2, padding=1), 0.2)
         return F.adaptive_avg_pool2d(x, 4).flatten(1)
+
+
+class RandomFace(RandomFeatures):
+    """The same as a face network of equation 10, which does not use the landmarks."""
+
+    def forward(self, image_N3SS: Tensor, landmarks_NL3: Tensor) -> Tensor:  # noqa: ARG002
+        return self._features(image_N3SS)

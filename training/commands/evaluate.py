@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cv2
 import tyro
@@ -23,6 +23,8 @@ from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluat
 from mimicam.training.evaluation.identity import IdentityDistance
 from mimicam.training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
 from mimicam.training.evaluation.methods import Method, baselines, model_method
+from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
+from mimicam.training.evaluation.papers import PROTOCOLS
 from mimicam.training.evaluation.show import draw_grid, show
 from mimicam.training.evaluation.still import evaluate_still
 from mimicam.training.evaluation.synthetic import evaluate_synthetic, load_quadruples
@@ -31,6 +33,8 @@ Figures = dict[str, dict[str, dict[str, float]]]
 """Values by column, setting and name of the figure."""
 MODEL = "model"
 """Name of the column of --model."""
+_PAIRS, _FRAMES = 24, 20
+"""Cross-identity pairs, and frames per clip, of our own settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +53,13 @@ class Evaluate:
     """More models, each measured in a column of its own."""
     backend: str = "auto"
     """Backend that runs the models; auto chooses by what the machine has."""
-    pairs: int = 24
-    """Number of cross-identity pairs."""
-    frames: int = 20
-    """Number of frames per clip."""
+    paper: Literal["dpe", "daegan"] | None = None
+    """Measure by the protocol of a paper instead, and print its tables with our rows beside: dpe (tables 1
+    to 3) or daegan (table 1)."""
+    pairs: int | None = None
+    """Number of cross-identity pairs: 24, or with --paper as many as it has."""
+    frames: int | None = None
+    """Number of frames per clip: 20, or with --paper as many as it has."""
     threads: int | None = None
     """Inference threads of OpenVINO; by default the backend chooses."""
     perceptual: Path | None = None
@@ -80,12 +87,15 @@ class Evaluate:
         named = (self.pack, self.model, *self.compare_to, self.perceptual, self.synthetic)
         read = [Path(path) for path in named if path is not None]
         refuse_to_overwrite_inputs(filter(None, (self.json, self.grid)), read)
+        if self.paper is not None:
+            self._run_paper(self.paper)
+            return
         clips = self._clips()
         models = self._models()
         methods = {name: model_method(model) for name, model in models.items()}
         columns = methods | (baselines() if self.floors else {})
-        meters = self._meters()
-        figures = {name: measure(clips, each, self.pairs, meters) for name, each in columns.items()}
+        meters, pairs = self._meters(), self.pairs or _PAIRS
+        figures = {name: measure(clips, each, pairs, meters) for name, each in columns.items()}
         counts = self._add_synthetic(figures, columns) | self._add_lively(figures, models)
         show(figures)
         if self.json is not None:
@@ -94,12 +104,32 @@ class Evaluate:
         if self.grid is not None:
             cv2.imwrite(str(self.grid), draw_grid(clips, list(methods.values()))[:, :, ::-1])
 
+    def _run_paper(self, paper: str) -> None:
+        """Measure by the protocol of a paper, and print its tables."""
+        only_ours = {"--synthetic": self.synthetic, "--lively": self.lively, "--grid": self.grid}
+        if unused := [name for name, value in only_ours.items() if value]:
+            raise EngineError(f"--paper does not use {', '.join(unused)}: leave it out")
+        check_pack(self.pack)
+        protocol = PROTOCOLS[paper](
+            FramePack(self.pack, validation=True), pairs=self.pairs, frames=self.frames
+        )
+        models, meters = self._models(), self._meters()
+        columns = {name: model_method(model) for name, model in models.items()}
+        columns |= baselines() if self.floors else {}
+        figures = {name: protocol.measure(each, meters) for name, each in columns.items()}
+        show_paper(paper, figures)
+        print(", ".join(f"{name} {count}" for name, count in protocol.facts().items()))
+        if self.json is not None:
+            facts = _facts(models) | {"paper": paper, **protocol.facts(), "substitutes": SUBSTITUTES}
+            self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
+
     def _clips(self) -> list[Clip]:
         check_pack(self.pack)
-        clips = load_clips(FramePack(self.pack, validation=True), self.frames)
+        frames = self.frames or _FRAMES
+        clips = load_clips(FramePack(self.pack, validation=True), frames)
         if len(clips) < 2:
             raise EngineError(
-                f"{self.pack} holds {len(clips)} validation people with {self.frames} frames: two are needed"
+                f"{self.pack} holds {len(clips)} validation people with {frames} frames: two are needed"
             )
         return clips
 

@@ -45,7 +45,7 @@ def middle(points_NK3: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 def pyramid_l1(image: Tensor, target: Tensor, weight_N1SS: Tensor, levels: int = 4) -> Tensor:
-    """Mean absolute error (equation 8) over a pyramid of halved pictures, weighted by pixel."""
+    """Mean absolute error over a pyramid of halved pictures, weighted by pixel."""
     total = image.new_zeros(())
     for level in range(levels):
         total = total + ((image - target).abs() * weight_N1SS).mean()

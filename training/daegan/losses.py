@@ -16,7 +16,12 @@ def reconstruction_loss(image: Tensor, target: Tensor) -> Tensor:
 
 def smoothness_loss(*fields: Tensor) -> Tensor:
     """Mean absolute difference of neighbours along both axes, of each field ``[..., 2, H, W]``:
-    equation 4."""
+    equation 4.
+
+    The paper does not state the fields' unit. Here it is half a side, in which the picture spans
+    -1..1: a field whose u grows by one pixel per pixel costs 1 / W. That is 0.0039 at 256 pixels and
+    0.0156 for the pose embedder's field of 64.
+    """
     total = fields[0].new_zeros(())
     for field in fields:
         along_u = (field[..., :, 1:] - field[..., :, :-1]).abs().mean()

@@ -65,6 +65,16 @@ class Augmentation:
     gamma: float = 0.25
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Source and target of a pair, after augmentation."""
+
+    source: np.ndarray
+    """uint8 ``[3, size, size]``"""
+    target: np.ndarray
+    motions: Motions
+
+
 class FramePack:
     """A pack: memory-mapped frames, and what the tracker read of them."""
 
@@ -128,7 +138,7 @@ class PairSampler:
         """Draw the batch of a step: always the same for the same seed."""
         rng = np.random.default_rng((self._seed, step))
         drawn = [self._sample(rng) for _ in range(self._batch)]
-        batch = _stacked([arrays for arrays, _ in drawn])
+        batch = stacked([arrays for arrays, _ in drawn])
         if self._cross_identity:
             motions = [motion for _, motion in drawn]
             batch |= cross_identity_drives(motions, self._cross_identity, rng, map_px=self._size // 2)
@@ -138,7 +148,8 @@ class PairSampler:
         """Yield the batches from ``first_step`` on."""
         return read_ahead(self.batch, first_step)
 
-    def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
+    def pair(self, rng: np.random.Generator) -> Pair:
+        """Draw a pair: a clip, two frames of it that differ, and one augmentation of both."""
         segment = rng.choice(len(self._segment_weights), p=self._segment_weights)
         low, high = self._pack.starts[segment], self._pack.starts[segment + 1]
         source, target = self._far_pair(rng, low, high)
@@ -146,12 +157,17 @@ class PairSampler:
         mirror = bool(rng.random() < 0.5)
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
         image_s, image_d = self._recolour(rng, image_s, image_d)
+        return Pair(source=image_s, target=image_d, motions=(motion_s, motion_d))
+
+    def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
+        pair = self.pair(rng)
+        motion_s, motion_d = pair.motions
         # Half of the pairs move as live use does; the others by the true shape, which is exact.
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = build_conditioning(motion_s, drawn, map_px=self._size // 2)
         arrays = _trained(drive)
         truth = place(motion_d.shape, motion_d.pose)
-        pictures = {"source": image_s, "target": image_d}
+        pictures = {"source": pair.source, "target": pair.target}
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
@@ -255,7 +271,7 @@ def cross_identity_drives(
         target = replace(target, pose=pose)
         arrays = _trained(build_conditioning(source, target, map_px=map_px))
         drawn.append({**arrays, "landmarks": place(target.shape, target.pose)})
-    return {CROSS + name: value for name, value in _stacked(drawn).items()}
+    return {CROSS + name: value for name, value in stacked(drawn).items()}
 
 
 def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
@@ -300,7 +316,8 @@ def read_ahead(draw: Callable[[int], T], first_step: int, *, ahead: int = 2) -> 
             step += 1
 
 
-def _stacked(samples: Sequence[Arrays]) -> Batch:
+def stacked(samples: Sequence[Arrays]) -> Batch:
+    """Stack the arrays of several pairs, by name."""
     return {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
 
 

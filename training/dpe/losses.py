@@ -7,7 +7,7 @@ section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,9 @@ from mimicam.training.dpe.cyclic import Cycle
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Maps two batches of pictures to a scalar; gradients go to the first."""
-FaceFeatures = Callable[[Tensor], Tensor]
-"""Maps pictures to expression features ``[N, E]``."""
+FaceFeatures = Callable[[Tensor, Tensor], Tensor]
+"""Maps pictures, and landmarks ``[N, 478, 3]`` that place the faces in them (crop space), to expression
+features ``[N, E]``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +56,19 @@ def perceptual_loss(cycle: Cycle, distance: Distance) -> Tensor:
     )
 
 
-def expression_loss(cycle: Cycle, features: FaceFeatures) -> Tensor:
+def expression_loss(
+    cycle: Cycle, features: FaceFeatures, source_landmarks_NL3: Tensor, driving_landmarks_NL3: Tensor
+) -> Tensor:
     """Equation 10: S' has the driver's expression, and D' keeps it.
 
     Only this loss decides which branch is expression: e(S, D) must change it, p(D, S) must not.
     """
     with torch.no_grad():
         # The face network is a fixed measure: no gradient flows to the driver's features.
-        wanted = features(cycle.driving)
-    return F.l1_loss(features(cycle.source_1), wanted) + F.l1_loss(features(cycle.driving_1), wanted)
+        wanted = features(cycle.driving, driving_landmarks_NL3)
+    # S' and D' both have the source's pose, so their faces are where the source's is.
+    found = (features(picture, source_landmarks_NL3) for picture in (cycle.source_1, cycle.driving_1))
+    return torch.stack([F.l1_loss(each, wanted) for each in found]).sum()
 
 
 def adversarial_loss(cycle: Cycle, discriminator: nn.Module) -> Tensor:
@@ -83,14 +88,24 @@ def total_loss(terms: dict[str, Tensor], weights: LossWeights) -> Tensor:
     )
 
 
-def discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Equation 11 for the discriminator; ``fake`` must be detached."""
-    return F.softplus(-discriminator(real)).mean() + F.softplus(discriminator(fake)).mean()
+def discriminator_loss(discriminator: nn.Module, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Equation 11 for the discriminator: mean over its batches; ``fake`` must be detached.
+
+    Each batch is scored alone, as the generator's are: the spread channel depends on what is scored
+    together, and two frames of one clip are alike.
+    """
+    costs = [F.softplus(-discriminator(batch)).mean() for batch in real]
+    costs += [F.softplus(discriminator(batch)).mean() for batch in fake]
+    return torch.stack(costs).sum() / len(real)
 
 
-def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real
-    pictures."""
+def gradient_penalty(discriminator: nn.Module, real: Sequence[Tensor]) -> Tensor:
+    """R1 (Mescheder et al., ICML 2018): mean squared gradient norm of the score at real pictures,
+    over batches that are scored alone."""
+    return torch.stack([_gradient_penalty(discriminator, batch) for batch in real]).mean()
+
+
+def _gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     # The penalty needs the gradient at the pictures themselves.
     real = real.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)

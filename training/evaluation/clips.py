@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.types import Float, Image, MotionCode
@@ -16,7 +17,7 @@ from mimicam.training.evaluation import metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Frames of one validation person, evenly spaced."""
+    """Frames of one validation person."""
 
     identity: str
     images: list[Image]
@@ -39,7 +40,7 @@ def load_clips(pack: FramePack, frames: int) -> list[Clip]:
             continue  # measured apart: `training.evaluation.lively`
         if motion > best.get(identity, (-1.0, 0))[0]:
             best[identity] = (motion, int(segment))
-    return [_clip(pack, segment, frames) for _, segment in best.values()]
+    return [_spread(pack, segment, frames) for _, segment in best.values()]
 
 
 def calmest(clip: Clip) -> int:
@@ -62,12 +63,16 @@ def cross_pairs(clips: list[Clip], count: int) -> list[tuple[Clip, Clip]]:
     return pairs[:count]
 
 
-def _clip(pack: FramePack, segment: int, frames: int) -> Clip:
+def _spread(pack: FramePack, segment: int, frames: int) -> Clip:
     low, high = pack.starts[segment], pack.starts[segment + 1]
-    rows = np.linspace(low, high - 1, frames).round().astype(int)
+    return read_clip(pack, np.linspace(low, high - 1, frames).round().astype(int))
+
+
+def read_clip(pack: FramePack, rows: npt.NDArray[np.int_]) -> Clip:
+    """Read these frames of one segment."""
     size = pack.frames.shape[1]
     return Clip(
-        identity=pack.segments[segment]["identity"],
+        identity=pack.segments[pack.segment[rows[0]]]["identity"],
         images=[np.array(pack.frames[i]) for i in rows],
         landmarks=to_pixels(pack.landmarks[rows], size),
         blendshapes=pack.blendshapes[rows],

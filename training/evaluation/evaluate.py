@@ -7,7 +7,6 @@ across people and within one person.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -93,8 +92,7 @@ def evaluate_cross(
     fakes: list[Image] = []
     for portrait, driver in cross_pairs(clips, pairs):
         one = _drive(portrait, driver, generate, mode)
-        _tally_motion(tally, one)
-        _tally_looks(tally, one, meters.identity)
+        tally_pair(tally, one, meters)
         fakes += one.results[::_EVERY]
     if meters.pictures is not None and fakes:
         real = [image for clip in clips for image in clip.images]
@@ -112,22 +110,30 @@ def evaluate_same(
     tally = Tally()
     for clip in clips:
         one = _drive(clip, clip, generate, mode)
-        _tally_motion(tally, one)
-        _tally_looks(tally, one, meters.identity)
+        tally_pair(tally, one, meters)
         if mode is Mode.BOTH:
-            distance = None if meters.pictures is None else meters.pictures.distance
-            _tally_truth(tally, one, distance)
+            tally_truth(tally, one, meters)
     return tally.means()
 
 
 def _drive(portrait: Clip, driver: Clip, generate: Generate, mode: Mode) -> Reenactment:
-    at = calmest(portrait)
+    return reenact(portrait, calmest(portrait), driver, generate, mode)
+
+
+def reenact(portrait: Clip, at: int, driver: Clip, generate: Generate, mode: Mode) -> Reenactment:
+    """Drive one frame of a clip by all frames of another, and track the results."""
     results = [
         generate(portrait.images[at], portrait.motions[at], image, motion, mode)
         for image, motion in zip(driver.images, driver.motions, strict=True)
     ]
     faces = read_results(results, portrait.landmarks[at])
     return Reenactment(portrait=portrait, at=at, driver=driver, mode=mode, results=results, faces=faces)
+
+
+def tally_pair(tally: Tally, one: Reenactment, meters: Meters) -> None:
+    """Add what follows, what leaks, and what of the portrait is kept."""
+    _tally_motion(tally, one)
+    _tally_looks(tally, one, meters.identity)
 
 
 def _tally_motion(tally: Tally, one: Reenactment) -> None:
@@ -190,10 +196,11 @@ def _tally_looks(tally: Tally, one: Reenactment, identity: IdentityDistance | No
             tally.add("dlib_csim", metrics.cosine(embedded, own))
 
 
-def _tally_truth(tally: Tally, one: Reenactment, distance: Callable[[Image, Image], float] | None) -> None:
+def tally_truth(tally: Tally, one: Reenactment, meters: Meters) -> None:
     """Compare with the driver's frames, except the one that is the portrait."""
+    distance = None if meters.pictures is None else meters.pictures.distance
     for i, (result, face) in enumerate(zip(one.results, one.faces, strict=True)):
-        if i == one.at:
+        if one.portrait is one.driver and i == one.at:
             continue
         truth, landmarks = one.driver.images[i], one.driver.landmarks[i]
         tally.add("psnr", metrics.psnr(result, truth))

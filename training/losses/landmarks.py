@@ -1,4 +1,4 @@
-"""The expression loss (DPE, equation 10) with the tracker's landmark network as the face network.
+"""A landmark loss in the spirit of DPE's expression loss, with the tracker's landmark network.
 
 The network that reads drivers also reads the result, with gradients. Its 478 landmarks are compared
 with those of the true picture. So a mouth that opens half way is an error of its own, however few
@@ -12,15 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
-from mimicam.engine.models.compact.landmark_flow import pixel_grid
+from mimicam.training.losses.face_square import SIDE_PX, face_square
 from mimicam.training.losses.onnx_graph import OnnxGraph
 
-_SIDE = 256
-_ROI_SCALE = 1.5
-_EYE_CORNERS = (33, 263)
 _LIDS = [159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373]
 """Upper and lower lids. They count double: a few pixels decide whether an eye is closed."""
 _EXPRESSIVE = 4.0
@@ -49,38 +45,8 @@ class LandmarkLoss(nn.Module):
             image_N3SS: results, -1..1.
             landmarks_NL3: the 478 points of the true picture, crop space.
         """
-        centre_N2, axes_N22 = _region(landmarks_NL3)
-        grid_P2 = pixel_grid(_SIDE, landmarks_NL3)
-        # From the network's square to crop space: rotate and scale the grid, then shift it.
-        place_NP2 = centre_N2[:, None] + grid_P2 @ axes_N22
-        grid = place_NP2.view(-1, _SIDE, _SIDE, 2)
-        face_N3RR = F.grid_sample(image_N3SS.float(), grid, padding_mode="border", align_corners=False)
-        points = self._net(((face_N3RR + 1) / 2).permute(0, 2, 3, 1))[0].reshape(-1, 478, 3)
-        found_NL2 = points[..., :2].float() * (2 / _SIDE) - 1
-        # The true landmarks in the square's own coordinates, -1..1, as the network's are.
-        wanted_NL2 = (landmarks_NL3[..., :2] - centre_N2[:, None]) @ inverse_of_axes(axes_N22)
+        square = face_square(landmarks_NL3)
+        points = self._net(square.cut(image_N3SS))[0].reshape(-1, 478, 3)
+        found_NL2 = points[..., :2].float() * (2 / SIDE_PX) - 1
+        wanted_NL2 = square.from_crop(landmarks_NL3[..., :2])
         return ((found_NL2 - wanted_NL2).abs().mean(-1) * self._weight).mean()
-
-
-def inverse_of_axes(axes_N22: Tensor) -> Tensor:
-    """Invert scaled rotations.
-
-    ``torch.linalg.inv`` would check for errors, which makes the host wait for the device.
-    """
-    square_N11 = (axes_N22[:, :1] ** 2).sum(-1, keepdim=True)
-    return axes_N22.transpose(-1, -2) / square_N11
-
-
-def _region(landmarks_NL3: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute centre ``[N, 2]`` and axes ``[N, 2, 2]`` (rows: x and y in crop space) of the
-    landmark network's square."""
-    right, left = (landmarks_NL3[:, i, :2] for i in _EYE_CORNERS)
-    x_N2 = F.normalize(left - right, dim=-1)
-    y_N2 = torch.stack([-x_N2[:, 1], x_N2[:, 0]], dim=-1)
-    turn_N22 = torch.stack([x_N2, y_N2], dim=1)
-    # The tracker's square is upright to the eyes' line, not to the picture.
-    upright = landmarks_NL3[..., :2] @ turn_N22.transpose(-1, -2)
-    low, high = upright.amin(1), upright.amax(1)
-    half_N = (high - low).amax(-1) / 2 * _ROI_SCALE
-    centre_N2 = torch.einsum("nk,nkd->nd", (low + high) / 2, turn_N22)
-    return centre_N2, turn_N22 * half_N[:, None, None]

@@ -35,9 +35,15 @@ def pack(tmp_path: Path) -> Path:
 
 
 def command(pack: Path, **options: object) -> TrainDaeGan:
-    out = pack.parent / "run"
-    common = {"preset": "daegan-debug", "frames": 2, "batch": 2, "stage_one_steps": 1, "device": "cpu"}
-    return TrainDaeGan(pack=pack, out=out, **(common | options))
+    common = {
+        "out": pack.parent / "run",
+        "preset": "daegan-debug",
+        "frames": 2,
+        "batch": 2,
+        "stage_one_steps": 1,
+        "device": "cpu",
+    }
+    return TrainDaeGan(pack=pack, **(common | options))
 
 
 def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,6 +53,38 @@ def test_it_trains_resumes_and_writes_a_model(pack: Path, capsys: pytest.Capture
     second = load_daegan(pack.parent / "run" / "model.safetensors").state_dict()
     assert "continuing at step 2" in capsys.readouterr().out
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "checkpoint.pt"])
+def test_it_fine_tunes_from_a_former_run(pack: Path, tmp_path: Path, file: str) -> None:
+    command(pack, steps=2).run()
+    former = load_daegan(tmp_path / "run" / "model.safetensors").state_dict()
+    # At a rate of 0 nothing changes: what comes out is what went in.
+    command(pack, out=tmp_path / "tuned", weights=tmp_path / "run" / file, steps=1, lr=0.0).run()
+    tuned = load_daegan(tmp_path / "tuned" / "model.safetensors").state_dict()
+    assert all(torch.equal(former[name], tuned[name]) for name in former)
+    checkpoints = [torch.load(tmp_path / run / "checkpoint.pt")["modules"] for run in ("run", "tuned")]
+    pairs = [(checkpoints[0]["discriminator"][k], v) for k, v in checkpoints[1]["discriminator"].items()]
+    assert all(torch.equal(a, b) for a, b in pairs) == (file == "checkpoint.pt")
+
+
+def test_weights_of_another_kind_are_refused(pack: Path, tmp_path: Path) -> None:
+    command(pack, steps=1).run()
+    for name, message in (("none.pt", "does not exist"), ("other.pt", "recipe 'compact'")):
+        torch.save({"recipe": "compact"}, tmp_path / "other.pt")
+        with pytest.raises(EngineError, match=message):
+            command(pack, out=tmp_path / "tuned", weights=tmp_path / name, steps=1).run()
+    with pytest.raises(EngineError, match="give its --preset"):
+        command(
+            pack, out=tmp_path / "small", preset="daegan-small", steps=1,
+            weights=tmp_path / "run" / "model.safetensors",
+        ).run()  # fmt: skip
+
+
+def test_the_first_stage_is_counted_in_epochs_too(pack: Path) -> None:
+    # Four frames of training in batches of two: two steps an epoch.
+    assert command(pack, stage_one_epochs=30)._stage_one_steps() == 60
+    assert command(pack, stage_one_steps=7)._stage_one_steps() == 7
 
 
 def test_it_learns_at_the_rate_that_was_asked_for(pack: Path) -> None:

@@ -79,6 +79,32 @@ def mobilenet(tmp_path: Path) -> Path:
     return tmp_path / "mobilenet.pth"
 
 
+def test_a_run_goes_on_with_its_own_settings_only(
+    pack: Path, mobilenet: Path, face_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    faces = dict(zip(("landmarks", "blendshapes"), face_files, strict=True))
+    options = {"pack": pack, "mobilenet": mobilenet, "batch": 1, **faces}
+    train(tmp_path, steps=1, ema=0.99, **options).run()
+    with pytest.raises(EngineError, match=r"was trained with --ema 0\.99: give this to continue"):
+        train(tmp_path, steps=2, **options).run()
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["settings"]  # as versions before 2026-11-26 wrote it
+    torch.save(state, path)
+    with pytest.raises(EngineError, match=r"--pairs mined --r1 10 --ema 0\.999: give this to continue"):
+        train(tmp_path, steps=2, **options).run()
+    train(tmp_path, steps=2, ema=0.999, r1=10, pairs="mined", **options).run()
+    assert torch.load(path, weights_only=True)["step"] == 2
+
+
+def test_a_batch_is_shared_by_the_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)
+    assert train(tmp_path)._share() == 4, "the paper's 32 together"
+    with pytest.raises(EngineError, match="give a multiple"):
+        train(tmp_path, batch=12)._share()
+
+
 def test_a_run_goes_on_is_written_and_renders(
     pack: Path, mobilenet: Path, face_files: tuple[Path, Path], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

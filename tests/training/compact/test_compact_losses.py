@@ -9,7 +9,7 @@ from mimicam.engine.face.tracker import region_of_landmarks  # noqa: E402
 from mimicam.engine.models.compact.conditioning import CONTROL, build_conditioning  # noqa: E402
 from mimicam.engine.models.compact.landmark_flow import pixel_grid, warp  # noqa: E402
 from mimicam.training.compact.losses import attention_map, flow_roughness, gradient_l1, pyramid_l1  # noqa: E402
-from mimicam.training.losses.landmarks import _region  # noqa: E402
+from mimicam.training.losses.face_square import face_square  # noqa: E402
 from tests.stages.material import first_face, motion, pose  # noqa: E402
 
 ONES = torch.ones(1, 1, 32, 32)
@@ -84,7 +84,8 @@ def test_a_pixel_grid_holds_the_pixels_centres_row_by_row() -> None:
 def test_the_landmark_loss_looks_where_the_tracker_looks() -> None:
     landmarks = first_face().landmarks
     region = region_of_landmarks(landmarks)
-    centre, axes = _region(torch.from_numpy(landmarks)[None])
+    square = face_square(torch.from_numpy(landmarks)[None])
+    centre, axes = square.centre, square.axes
     assert centre[0].tolist() == pytest.approx([region.x_px, region.y_px], abs=0.05)
     corner = np.array(region.image_from_net(2)) @ [2, 2, 1]
     assert (centre[0] + axes[0].sum(0)).numpy() == pytest.approx(corner, abs=0.05)

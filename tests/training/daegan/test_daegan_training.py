@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, AdaptiveNorm
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.dpe.conftest import blob
@@ -61,6 +63,13 @@ def test_equation_4_is_the_total_variation_of_both_fields() -> None:
     assert losses.smoothness_loss(torch.full((1, 2, 4, 4), 7.0)).item() == 0
 
 
+@pytest.mark.parametrize(("side", "cost"), [(256, 0.0039), (64, 0.0156)])
+def test_the_unit_of_equation_4_is_half_a_side(side: int, cost: float) -> None:
+    u = torch.linspace(-1 + 1 / side, 1 - 1 / side, side)  # pixel centres: one pixel per pixel
+    field = torch.stack([u.expand(side, side), torch.zeros(side, side)])[None]
+    assert losses.smoothness_loss(field).item() == pytest.approx(cost, abs=1e-4)
+
+
 def test_equation_5_weighs_smoothness() -> None:
     ramp = torch.arange(4.0).expand(1, 2, 4, 4)
     image, target = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.25)
@@ -68,16 +77,16 @@ def test_equation_5_weighs_smoothness() -> None:
 
 
 def test_equation_7_is_the_hinge() -> None:
-    got = losses.discriminator_loss(judged(0.5, 2.0), judged(-2.0, 0.0)).item()
+    got = adversarial.discriminator_loss(judged(0.5, 2.0), judged(-2.0, 0.0)).item()
     assert got == pytest.approx(((0.5 + 0) + (0 + 1)) / 2)
-    assert losses.generator_loss(judged(0.5, -2.0)).item() == pytest.approx(0.75)
+    assert adversarial.generator_loss(judged(0.5, -2.0)).item() == pytest.approx(0.75)
 
 
 def test_feature_matching_compares_all_scales() -> None:
     real, fake = judged(0.5, 0.2), judged(0.4, 0.4)
     for judgement in (*real, *fake):
         judgement.features[0].requires_grad_(True)
-    loss = losses.feature_matching_loss(real, fake)
+    loss = adversarial.feature_matching_loss(real, fake)
     assert loss.item() == pytest.approx((1.0 + 2.0) / 2)
     loss.backward()
     assert all(r.features[0].grad is None for r in real)
@@ -86,7 +95,7 @@ def test_feature_matching_compares_all_scales() -> None:
 
 def test_the_discriminator_scores_patches_at_three_sizes() -> None:
     torch.manual_seed(0)
-    judgements = MultiScaleDiscriminator(DAEGAN_DEBUG)(torch.rand(2, 3, 32, 32))
+    judgements = MultiScaleDiscriminator(DAEGAN_DEBUG.width, DAEGAN_DEBUG.most, 3)(torch.rand(2, 3, 32, 32))
     assert [tuple(j.score.shape) for j in judgements] == [(2, 1, 4, 4), (2, 1, 2, 2), (2, 1, 1, 1)]
     assert all(len(j.features) == 3 for j in judgements)
 
@@ -105,6 +114,42 @@ def test_stage_two_trains_all_four(batch: Batch) -> None:
     before = state(made)
     made.step(0, batch)
     assert changed(made, before) == {"face_embedder", "pose_embedder", "generator", "discriminator"}
+
+
+def test_each_update_trains_one_network_and_freezes_the_rest(batch: Batch) -> None:
+    """Section 3.3: the four are optimised one by one."""
+    made = recipe(stage_one_steps=0)
+    seen = []
+    for name, optimiser in made.optimisers().items():
+
+        def step(name: str = name) -> None:
+            trainable = {
+                n for n, net in made._networks.items() if any(p.requires_grad for p in net.parameters())
+            }
+            seen.append((name, trainable))
+
+        optimiser.step = step
+    made.step(0, batch)
+    assert seen == [(name, {name}) for name in ("face", "pose", "generator", "discriminator")]
+
+
+def test_adain_is_in_middle_and_back_end_only() -> None:
+    generator = recipe().model.generator
+    held = {
+        part: sum(isinstance(m, AdaptiveNorm) for m in getattr(generator, part).modules())
+        for part in ("stem", "front", "middle", "attention", "back", "head")
+    }
+    assert held["middle"] == 2 * len(generator.middle) > 0
+    assert held["back"] == 2 * len(generator.back) > 0
+    assert held["stem"] == held["front"] == held["attention"] == held["head"] == 0
+
+
+def test_spectral_norm_is_in_the_discriminator_only() -> None:
+    made = recipe()
+    convolutions = [m for m in made.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 3 * 4
+    assert all(is_parametrized(m, "weight") for m in convolutions)
+    assert not any(is_parametrized(m) for m in made.model.modules())
 
 
 def test_the_generators_losses_teach_no_embedder(batch: Batch) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from mimicam.engine.models.dpe.config import DEBUG, DpeConfig
 
+LANDMARKS = {name: torch.zeros(2, 478, 3) for name in ("source_landmarks", "target_landmarks")}
+"""Landmarks for networks that do not use them."""
 TINY = DpeConfig(name="tiny", size=32, latent=16, directions=4, channels=(12, 12, 8, 8))
 
 
@@ -35,7 +37,7 @@ def batch() -> dict[str, Tensor]:
     """Two pairs: the driver differs in place and in mouth."""
     source = torch.stack([blob(-0.2, 0.05), blob(0.25, 0.2)])
     target = torch.stack([blob(0.2, 0.25), blob(-0.1, 0.02)])
-    return {"source": source, "target": target}
+    return {"source": source, "target": target, **LANDMARKS}
 
 
 @pytest.fixture
@@ -43,7 +45,8 @@ def debug_batch() -> dict[str, Tensor]:
     """The same at the debug preset's size, as bytes."""
     source = torch.stack([blob(-0.2, 0.05, DEBUG.size), blob(0.25, 0.2, DEBUG.size)])
     target = torch.stack([blob(0.2, 0.25, DEBUG.size), blob(-0.1, 0.02, DEBUG.size)])
-    return {k: ((v + 1) * 127.5).round().byte() for k, v in (("source", source), ("target", target))}
+    pictures = {k: ((v + 1) * 127.5).round().byte() for k, v in (("source", source), ("target", target))}
+    return pictures | LANDMARKS
 
 
 PER_POINT = np.arange(478, dtype=np.float32)

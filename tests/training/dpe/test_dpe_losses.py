@@ -16,7 +16,9 @@ from mimicam.engine.types import Mode
 from mimicam.training.dpe import losses
 from mimicam.training.dpe.cyclic import Cycle, run_cycle
 from mimicam.training.dpe.discriminator import Discriminator, spread_channel
-from tests.training.random_features import RandomFeatures
+from tests.training.random_features import RandomFace, RandomFeatures
+
+PLACE = torch.zeros(1, 478, 3)
 
 
 def level(value: float) -> Tensor:
@@ -58,8 +60,18 @@ def test_equation_9_adds_both_self_reconstructions(cycle: Cycle) -> None:
 
 
 def test_equation_10_compares_both_intermediates_with_the_driver(cycle: Cycle) -> None:
-    got = losses.expression_loss(cycle, lambda x: 10 * x.mean((1, 2, 3)))
+    got = losses.expression_loss(cycle, lambda x, _: 10 * x.mean((1, 2, 3)), PLACE, PLACE)
     assert got.item() == pytest.approx(10 * (0.5 + 0.8), rel=1e-5)
+
+
+def test_equation_10_looks_for_both_intermediates_where_the_source_is(cycle: Cycle) -> None:
+    read = []
+    losses.expression_loss(
+        cycle, lambda x, place: read.append((x, place)) or x.mean((1, 2, 3)), PLACE, PLACE + 1
+    )
+    wanted = [(cycle.driving, PLACE + 1), (cycle.source_1, PLACE), (cycle.driving_1, PLACE)]
+    for got, want in zip(read, wanted, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(got, want, strict=True))
 
 
 def test_equation_11_scores_both_ends(cycle: Cycle) -> None:
@@ -69,7 +81,7 @@ def test_equation_11_scores_both_ends(cycle: Cycle) -> None:
 
     want = math.log1p(math.exp(-0.9)) + math.log1p(math.exp(-0.05))
     assert losses.adversarial_loss(cycle, Mean()).item() == pytest.approx(want, rel=1e-5)
-    other_side = losses.discriminator_loss(Mean(), cycle.driving, cycle.driving_2).item()
+    other_side = losses.discriminator_loss(Mean(), [cycle.driving], [cycle.driving_2]).item()
     assert other_side == pytest.approx(math.log1p(math.exp(-1)) + math.log1p(math.exp(0.05)), rel=1e-5)
 
 
@@ -128,7 +140,7 @@ def test_equations_8_and_9_use_the_truncated_pair(
 
 def test_the_expression_loss_trains_the_pose_generator_too(model: Dpe, batch: dict[str, Tensor]) -> None:
     cycle = run_cycle(model, batch["source"], batch["target"])
-    losses.expression_loss(cycle, RandomFeatures()).backward()
+    losses.expression_loss(cycle, RandomFace(), PLACE, PLACE).backward()
     assert not without_gradient(model.pose_generator)
     assert not without_gradient(model.expression_generator)
 
@@ -138,14 +150,14 @@ def test_the_gradient_penalty_is_the_squared_slope() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return 3 * x.sum((1, 2, 3))
 
-    penalty = losses.gradient_penalty(Slope(), torch.zeros(2, 3, 4, 4))
+    penalty = losses.gradient_penalty(Slope(), [torch.zeros(2, 3, 4, 4)] * 2)
     assert penalty.item() == pytest.approx(9 * 3 * 16)
 
 
 def test_the_gradient_penalty_can_be_trained(tiny: DpeConfig) -> None:
     torch.manual_seed(0)
     critic = Discriminator(tiny)
-    losses.gradient_penalty(critic, torch.rand(2, 3, 32, 32)).backward()
+    losses.gradient_penalty(critic, [torch.rand(2, 3, 32, 32)]).backward()
     assert not without_gradient(critic.blocks)
 
 
@@ -160,3 +172,44 @@ def test_the_spread_channel_is_nothing_for_equal_pictures() -> None:
     same = torch.rand(1, 5, 4, 4).expand(4, -1, -1, -1)
     assert spread_channel(same)[:, 5].max() == pytest.approx(1e-4)
     assert spread_channel(torch.rand(4, 5, 4, 4))[:, 5].min() > 0.1
+
+
+def published_score(critic: Discriminator, x: Tensor) -> Tensor:
+    """The end of StyleGAN2's discriminator as LIA's training code computes it, group of 4, one feature."""
+    group = min(len(x), 4)
+    n, c, h, w = x.shape
+    spread = torch.sqrt(x.view(group, -1, 1, c, h, w).var(0, unbiased=False) + 1e-8)
+    spread = spread.mean([2, 3, 4], keepdim=True).squeeze(2).repeat(group, 1, h, w)
+    conv, linear, score = critic.last, critic.hidden, critic.score
+    scale = 1 / math.sqrt(conv.conv.weight[0].numel())
+    y = F.conv2d(torch.cat([x, spread], 1), conv.conv.weight * scale, padding=1)
+    y = F.leaky_relu(y + conv.activation.bias.view(1, -1, 1, 1), 0.2) * 2**0.5
+    y = F.linear(y.view(n, -1), linear.weight / math.sqrt(linear.weight.shape[1]))
+    y = F.leaky_relu(y + linear.bias, 0.2) * 2**0.5
+    return F.linear(y, score.weight / math.sqrt(score.weight.shape[1]), score.bias)[:, 0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_scores_are_those_of_the_published_discriminator(tiny: DpeConfig, n: int) -> None:
+    torch.manual_seed(0)
+    critic, images = Discriminator(tiny), torch.rand(n, 3, 32, 32)
+    for bias in (critic.last.activation.bias, critic.hidden.bias):
+        nn.init.normal_(bias)
+    maps = critic.stem(images)
+    for block in critic.blocks:
+        maps = block(maps)
+    torch.testing.assert_close(critic(images), published_score(critic, maps))
+
+
+def test_batches_are_scored_alone(tiny: DpeConfig) -> None:
+    torch.manual_seed(0)
+    critic = Discriminator(tiny)
+    a, b, c, d = torch.rand(4, 4, 3, 32, 32)
+    with torch.no_grad():
+        got = losses.discriminator_loss(critic, (a, b), (c, d))
+        scores = [critic(x) for x in (a, b, c, d)]
+        mixed = [critic(torch.cat(pair)) for pair in ((a, b), (c, d))]
+    want = sum(F.softplus(sign * s).mean() for sign, s in zip((-1, -1, 1, 1), scores, strict=True)) / 2
+    torch.testing.assert_close(got, want)
+    apart = F.softplus(-mixed[0]).mean() + F.softplus(mixed[1]).mean()
+    assert abs(got - apart) > 1e-4, "this network does not tell groups apart"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from mimicam.training.dpe.recipe import (
 )
 from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.dpe.conftest import TINY
-from tests.training.random_features import RandomFeatures
+from tests.training.random_features import RandomFace, RandomFeatures
 
 Batch = dict[str, Tensor]
 CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1, second_pose=0.9)
@@ -37,7 +38,7 @@ CLEAR = BranchReport(first_expression=0.9, first_pose=0.1, second_expression=0.1
 
 def recipe(config: DpeConfig, **options: object) -> DpeRecipe:
     torch.manual_seed(0)
-    return DpeRecipe(RandomFeatures(1), RandomFeatures(2), DpeOptions(**options), config=config)
+    return DpeRecipe(RandomFeatures(1), RandomFace(2), DpeOptions(**options), config=config)
 
 
 def state(made: DpeRecipe) -> dict[str, Tensor]:
@@ -78,6 +79,72 @@ def test_stage_two_trains_expression_generator_and_mlps(tiny: DpeConfig, batch: 
     assert trained(made.discriminator, before, "discriminator")
 
 
+def test_a_step_is_what_the_equations_say(tiny: DpeConfig, batch: Batch) -> None:
+    """Section 3, transcribed: every equation of one step of the model and of the discriminator."""
+    made = recipe(tiny)
+    model, critic = copy.deepcopy(made.model), copy.deepcopy(made.discriminator)
+    distance, face, (s, d) = RandomFeatures(1), RandomFeatures(2), (batch["source"], batch["target"])
+
+    def e(own: Tensor, other: Tensor) -> Tensor:  # equation 6
+        return model.edit(own, other, Mode.EXP)
+
+    def p(own: Tensor, other: Tensor) -> Tensor:  # equation 7
+        return model.edit(own, other, Mode.POSE)
+
+    s1, d1 = e(s, d), p(d, s)
+    s2, d2 = p(s1, d), e(d1, s)
+    held = d1.detach()
+    rec = sum((a - b).abs().mean() for a, b in ((s2, d), (d2, s), (s1, held)))  # equation 8
+    per = sum(
+        distance(a, b) for a, b in ((s2, d), (d2, s), (s1, held), (e(s, s), s), (p(s, s), s))
+    )  # equation 9
+    exp = (face(s1) - face(d)).abs().mean() + (face(d1) - face(d)).abs().mean()  # equation 10
+    adv = -sum(torch.log(torch.sigmoid(critic(x))).mean() for x in (s2, d2))  # equation 11
+    (rec + 20 * per + 20 * exp + adv).backward()  # equation 12
+    torch.optim.Adam(model.parameters(), lr=0.0016, betas=(0.0, 0.99**0.8)).step()
+    critic.zero_grad()
+    real = sum(torch.log(torch.sigmoid(critic(x))).mean() for x in (s, d))
+    fake = sum(torch.log(1 - torch.sigmoid(critic(x.detach()))).mean() for x in (s2, d2))
+    (-(real + fake) / 2).backward()
+    torch.optim.Adam(critic.parameters(), lr=0.002 * 16 / 17, betas=(0.0, 0.99 ** (16 / 17))).step()
+
+    figures = made.step(0, batch)
+    for name, value in (
+        ("reconstruction", rec),
+        ("perceptual", per),
+        ("expression", exp),
+        ("adversarial", adv),
+    ):
+        assert figures[name] == pytest.approx(value.item(), rel=1e-4), name
+    for got, want in ((made.model, model), (made.discriminator, critic)):
+        grads = [torch.cat([p.grad.flatten() for p in m.parameters()]) for m in (got, want)]
+        torch.testing.assert_close(*grads, atol=1e-4 * grads[1].abs().max().item(), rtol=1e-3)
+        # Adam's first step is the sign of the gradient, so tiny ones may differ.
+        steps = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (got, want)]
+        assert ((steps[0] - steps[1]).abs() > 1e-5).float().mean() < 0.01
+
+
+def test_both_stages_have_their_rate_for_model_and_discriminator(tiny: DpeConfig, batch: Batch) -> None:
+    made = recipe(tiny, stage_one_steps=1)
+    rates = []
+    for step in range(2):
+        made.step(step, batch)
+        rates.append({name: o.param_groups[0]["lr"] for name, o in made.optimisers().items()})
+    assert rates[0]["stage_1"] == pytest.approx(0.002 * 4 / 5)
+    assert rates[1]["stage_2"] == pytest.approx(0.0008 * 4 / 5)
+    assert [rate["discriminator"] for rate in rates] == pytest.approx([0.002 * 16 / 17, 0.0008 * 16 / 17])
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_second_stages_rate(
+    tiny: DpeConfig, batch: Batch
+) -> None:
+    old = recipe(tiny).optimisers()["discriminator"].state_dict()
+    made = recipe(tiny, stage_one_steps=0)
+    made.optimisers()["discriminator"].load_state_dict(old)
+    made.step(0, batch)
+    assert made.optimisers()["discriminator"].param_groups[0]["lr"] == pytest.approx(0.0008 * 16 / 17)
+
+
 def test_stage_one_trains_everything(tiny: DpeConfig, batch: Batch) -> None:
     made = recipe(tiny)
     before = state(made)
@@ -90,6 +157,7 @@ def test_the_settings_are_the_papers() -> None:
     o = DpeOptions()
     assert (o.stage_one_steps, o.lr_one, o.lr_two) == (100_000, 0.002, 0.0008)
     assert (o.weights.perceptual, o.weights.expression) == (20.0, 20.0)
+    assert (o.r1, o.ema) == (0.0, 0.0), "the paper has neither"
     group = adam([nn.Parameter(torch.zeros(1))], 0.002, 4).param_groups[0]
     assert group["lr"] == pytest.approx(0.0016)
     assert group["betas"] == (0.0, pytest.approx(0.99**0.8))
@@ -145,7 +213,7 @@ def test_a_swapped_model_is_written_under_its_true_names(
     made = recipe(tiny)
     swapped = BranchReport(first_expression=0.1, first_pose=0.9, second_expression=0.8, second_pose=0.2)
     made.write_model(tmp_path / "tiny.safetensors", swapped)
-    loaded, (s, d) = load_dpe(tmp_path / "tiny.safetensors"), batch.values()
+    loaded, s, d = load_dpe(tmp_path / "tiny.safetensors"), batch["source"], batch["target"]
     with torch.no_grad():
         assert torch.equal(loaded.edit(s, d, Mode.EXP), made.average.edit(s, d, Mode.POSE))
         assert torch.equal(loaded.edit(s, d, Mode.POSE), made.average.edit(s, d, Mode.EXP))
@@ -164,11 +232,28 @@ def test_an_undecided_model_is_not_written(tmp_path: Path, tiny: DpeConfig) -> N
 
 
 def test_the_average_follows_the_weights(tiny: DpeConfig, batch: Batch) -> None:
-    made = recipe(tiny)
+    made = recipe(tiny, ema=0.999)
     start = made.model.state_dict()["encoder.head.weight"].clone()
     made.step(0, batch)
     now, mean = (m.state_dict()["encoder.head.weight"] for m in (made.model, made.average))
     torch.testing.assert_close(mean, start + 0.9 * (now - start))
+
+
+def test_without_an_average_the_weights_themselves_are_written(tiny: DpeConfig, batch: Batch) -> None:
+    made = recipe(tiny)
+    made.step(0, batch)
+    pairs = zip(made.model.parameters(), made.average.parameters(), strict=True)
+    assert all(torch.equal(now, mean) for now, mean in pairs)
+
+
+def test_the_penalty_is_an_option(tiny: DpeConfig, batch: Batch) -> None:
+    plain, regularised = recipe(tiny), recipe(tiny, r1=10.0)
+    assert "penalty" not in plain.step(0, batch)
+    assert regularised.step(0, batch)["penalty"] > 0
+    moved = [
+        torch.cat([p.detach().flatten() for p in r.discriminator.parameters()]) for r in (plain, regularised)
+    ]
+    assert not torch.equal(*moved)
 
 
 def test_sample_grids_show_five_rows(tiny: DpeConfig, batch: Batch) -> None:

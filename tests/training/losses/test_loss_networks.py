@@ -147,6 +147,35 @@ def test_vgg_features_are_taken_at_torchvisions_five_depths(vgg_file: Path) -> N
     assert all((m >= 0).all() for m in maps), "taken before the activation"
 
 
+def test_the_vgg_distance_is_the_sum_over_depths_and_sizes(vgg_file: Path) -> None:
+    """The distance, transcribed on torchvision's layout: ReLU outputs of layers 1, 6, 11, 20, 29."""
+    state = torch.load(vgg_file, weights_only=True)
+    convolutions = [n for n in range(30) if f"features.{n}.weight" in state]
+    pictures = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    mean, std = (torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+    def maps(x: torch.Tensor) -> list[torch.Tensor]:
+        x, found = ((x + 1) / 2 - mean) / std, []
+        for layer in range(30):
+            if layer in convolutions:
+                weight, bias = (state[f"features.{layer}.{part}"] for part in ("weight", "bias"))
+                x = torch.nn.functional.conv2d(x, weight, bias, padding=1)
+            elif layer - 1 in convolutions:
+                x = x.relu()
+            else:
+                x = torch.nn.functional.max_pool2d(x, 2)
+            if layer in (1, 6, 11, 20, 29):
+                found.append(x)
+        return found
+
+    want = 0.0
+    for size in (64, 32):
+        # A picture of half the size is the mean of 2x2 pixels.
+        small = [p.view(2, 3, size, 64 // size, size, 64 // size).mean((3, 5)) for p in pictures]
+        want += sum((a - b).abs().mean().item() for a, b in zip(*map(maps, small), strict=True))
+    assert VggDistance(vgg_file, levels=2)(*pictures).item() == pytest.approx(want, rel=1e-4)
+
+
 def test_the_vgg_distance_has_gradients_to_the_first_picture(vgg_file: Path) -> None:
     distance = VggDistance(vgg_file, levels=2)
     a, b = torch.rand(2, 1, 3, 32, 32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,13 +15,14 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.dpe.config import PRESETS, DpeConfig
 from mimicam.engine.models.dpe.weights import initialise_from_lia
 from mimicam.training.data.pack_folder import check_pack
-from mimicam.training.data.pairs import FramePack, PairSampler
+from mimicam.training.data.pairs import FramePack
 from mimicam.training.dpe.face import TrackerFeatures
 from mimicam.training.dpe.losses import LossWeights
+from mimicam.training.dpe.pairs import PairBatches, open_pairs
 from mimicam.training.dpe.recipe import DpeOptions, DpeRecipe, any_process
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.losses.vgg import VggDistance
-from mimicam.training.trainer import Trainer, TrainerOptions
+from mimicam.training.trainer import Settings, Trainer, TrainerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,20 @@ class TrainDpe:
     directions."""
     preset: str = "published"
     """Size of the networks: published (256 pixels), small (64 pixels) or debug."""
+    pairs: str = "random"
+    """random: two frames of a clip, as in the paper. mined: frames that differ, with scale, shift, roll,
+    colour and mirror, as 'mimicam train compact' draws them."""
     batch: int = 32
-    """Pairs per step and process."""
+    """Pairs per step, of all processes together."""
     steps: int = 150_000
     """Steps of both stages together; the first takes two thirds, as in the paper."""
     perceptual_weight: float = 20.0
     """Weight of the perceptual loss (equation 12)."""
+    r1: float = 0.0
+    """Weight of a gradient penalty on the discriminator. The paper has none; StyleGAN2 has 10."""
+    ema: float = 0.0
+    """Decay of a running average of the weights, which is then what is written. The paper has none; 0.999
+    smooths over 1000 steps."""
     minutes: float | None = None
     """Stop after this many minutes."""
     accumulate: int = 1
@@ -76,8 +86,9 @@ class TrainDpe:
             print(f"continuing at step {trainer.step}")
         elif self.lia is not None:
             print(f"{initialise_from_lia(recipe.model, self.lia)} entries taken from {self.lia.name}")
-        pairs = make_sampler(self.pack, config, self.batch, validation=False, seed=self.seed + rank)
-        shown = make_sampler(self.pack, config, 8, validation=True, seed=1).batch(0) if rank == 0 else None
+        draw = partial(make_batches, self.pack, config, kind=self.pairs)
+        pairs = draw(batch=self._share(), validation=False, seed=self.seed + rank)
+        shown = draw(batch=8, validation=True, seed=1).batch(0) if rank == 0 else None
         reached = trainer.run(pairs.stream, shown)
         print(f"stopped at step {reached}; the run is in {self.out}")
         if dist.is_initialized():
@@ -87,6 +98,8 @@ class TrainDpe:
         options = DpeOptions(
             stage_one_steps=self.steps * 2 // 3,
             weights=LossWeights(perceptual=self.perceptual_weight),
+            r1=self.r1,
+            ema=self.ema,
             accumulate=self.accumulate,
             bf16=self.bf16,
         )
@@ -96,7 +109,26 @@ class TrainDpe:
             options,
             config=config,
             device=device,
+            settings=self._settings(),
         )
+
+    def _settings(self) -> Settings:
+        now = {
+            "--pairs": self.pairs,
+            "--batch": str(self.batch),
+            "--r1": f"{self.r1:g}",
+            "--ema": f"{self.ema:g}",
+        }
+        return Settings(now=now, former={"--pairs": "mined", "--r1": "10", "--ema": "0.999"})
+
+    def _share(self) -> int:
+        """Return this process's pairs per step."""
+        processes = dist.get_world_size() if dist.is_initialized() else 1
+        if self.batch % processes:
+            raise EngineError(
+                f"--batch {self.batch} is not divided by {processes} processes: give a multiple of them"
+            )
+        return self.batch // processes
 
     def _trainer(self, recipe: DpeRecipe, rank: int, device: str) -> Trainer:
         """Make the trainer.
@@ -136,11 +168,17 @@ def find_preset(name: str) -> DpeConfig:
     return PRESETS[name]
 
 
-def make_sampler(pack: Path, config: DpeConfig, batch: int, *, validation: bool, seed: int) -> PairSampler:
+def make_batches(
+    pack: Path, config: DpeConfig, batch: int, *, kind: str, validation: bool, seed: int
+) -> PairBatches:
     """Draw pairs of frames of one split of a pack, at the size of the networks.
+
+    Args:
+        kind: one of `training.dpe.pairs.PAIRS`.
 
     Raises:
         EngineError: the folder is not a pack, or this split has no pair.
     """
     check_pack(pack)
-    return PairSampler(FramePack(pack, validation=validation), size=config.size, batch=batch, seed=seed)
+    draw = open_pairs(kind, FramePack(pack, validation=validation), config.size)
+    return PairBatches(draw, batch=batch, seed=seed)

@@ -12,7 +12,7 @@ from torch.nn.functional import l1_loss
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.training.commands.train.dpe import find_preset, make_sampler
+from mimicam.training.commands.train.dpe import find_preset, make_batches
 from mimicam.training.dpe.branches import measure_branches
 from mimicam.training.dpe.face import TrackerFeatures
 from mimicam.training.dpe.recipe import DpeRecipe
@@ -54,8 +54,9 @@ class NameBranches:
         recipe = DpeRecipe(l1_loss, reader, config=config)  # never takes a step, so any distance will do
         if not Trainer(recipe, TrainerOptions(out=self.run_folder, steps=0)).resume():
             raise EngineError(f"{self.run_folder} holds no checkpoint.pt: give the folder of a run")
-        sampler = make_sampler(self.pack, config, _PAIRS, validation=True, seed=2)
-        report = measure_branches(recipe.average.edit, reader.read, _pairs(sampler.batch, self.batches))
+        # Frames that differ tell the branches apart better than random ones.
+        drawn = make_batches(self.pack, config, _PAIRS, kind="mined", validation=True, seed=2)
+        report = measure_branches(recipe.average.edit, reader.read, _pairs(drawn.batch, self.batches))
         print(report)
         written = recipe.write_model(self.out, report, least=self.least)
         print(f"wrote {written.out}" + (", branches exchanged" if report.swapped else ""))

@@ -1,0 +1,152 @@
+"""The evaluation protocols of both papers, as far as their networks are not needed.
+
+Metrics that need a network which no package ships have a substitute with a name of its own; see
+`training.evaluation.paper_tables.SUBSTITUTES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Image, Mode
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.clips import Clip, read_clip
+from mimicam.training.evaluation.evaluate import Meters, Tally, reenact, tally_pair, tally_truth
+from mimicam.training.evaluation.methods import Method
+
+Rows = npt.NDArray[np.int_]
+Figures = dict[str, dict[str, float]]
+"""Values by setting and name of the figure."""
+
+_FRECHET_EVERY = 3
+"""Step between the pictures of the Frechet distance: its network takes 0.1 s each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One portrait and the frames that drive it, rows of a pack."""
+
+    portrait: int
+    drivers: Rows
+
+
+class DpeProtocol:
+    """DPE, section 4.1: 15 image-video pairs of different people.
+
+    Same identity: the first frame is driven by the last 400. Cross identity: an image is driven by
+    the first 400 frames. Shorter videos give what they have.
+    """
+
+    def __init__(self, pack: FramePack, *, pairs: int | None = None, frames: int | None = None) -> None:
+        """Args:
+        pairs: by default the paper's 15, or as many as there are people.
+        frames: by default the paper's 400.
+        """
+        videos = _longest_videos(pack)[: pairs or 15]
+        if len(videos) < 2:
+            raise EngineError(
+                "the protocol of DPE needs videos of two validation people: pack more, or split them otherwise"
+            )
+        count = frames or 400
+        self._pack = pack
+        self._same = [Task(portrait=v[0], drivers=v[1:][-count:]) for v in videos]
+        others = [videos[-1], *videos[:-1]]
+        self._cross = [Task(portrait=o[0], drivers=v[:count]) for o, v in zip(others, videos, strict=True)]
+
+    def facts(self) -> dict[str, int]:
+        """Count what is measured."""
+        return {
+            "pairs": len(self._same),
+            "frames_same": sum(len(task.drivers) for task in self._same),
+            "frames_cross": sum(len(task.drivers) for task in self._cross),
+        }
+
+    def measure(self, method: Method, meters: Meters) -> Figures:
+        """Measure a method in each of its modes (tables 1 to 3)."""
+        figures: Figures = {}
+        for mode in method.modes:
+            for name, tasks in (("same", self._same), ("cross", self._cross)):
+                tally = Tally()
+                for portrait, driver in _clips(self._pack, tasks):
+                    one = reenact(portrait, 0, driver, method.generate, mode)
+                    tally_pair(tally, one, meters)
+                    if name == "same":
+                        tally_truth(tally, one, meters)
+                figures[f"{mode.value} {name}"] = tally.means()
+        return figures
+
+
+class DaeGanProtocol:
+    """DAE-GAN, "Performance metrics": 50 random videos with 32 held-out frames each.
+
+    These drive a frame of the rest of their video, and are the truth.
+    """
+
+    def __init__(self, pack: FramePack, *, pairs: int | None = None, frames: int | None = None) -> None:
+        """Args:
+        pairs: number of videos, by default the paper's 50.
+        frames: held-out frames of each, by default the paper's 32.
+        """
+        rng = np.random.default_rng(0)
+        videos = [rows for rows in _videos(pack) if len(rows) > 1]
+        if not videos:
+            raise EngineError("no validation video has two frames: pack more, or split them otherwise")
+        chosen = rng.permutation(len(videos))[: pairs or 50]
+        self._pack = pack
+        self._tasks = [_held_out(videos[k], frames or 32, rng) for k in sorted(chosen)]
+
+    def facts(self) -> dict[str, int]:
+        """Count what is measured."""
+        return {"videos": len(self._tasks), "frames": sum(len(task.drivers) for task in self._tasks)}
+
+    def measure(self, method: Method, meters: Meters) -> Figures:
+        """Measure a method in mode ``both``; nothing if it lacks this mode."""
+        if Mode.BOTH not in method.modes:
+            return {}
+        tally, fakes, reals = Tally(), list[Image](), list[Image]()
+        for portrait, driver in _clips(self._pack, self._tasks):
+            one = reenact(portrait, 0, driver, method.generate, Mode.BOTH)
+            tally_pair(tally, one, meters)
+            tally_truth(tally, one, meters)
+            fakes += one.results[::_FRECHET_EVERY]
+            reals += driver.images[::_FRECHET_EVERY]
+        if meters.pictures is not None:
+            tally.add("mobilenet_frechet", meters.pictures.frechet(fakes, reals))
+        return {"both held-out": tally.means()}
+
+
+PROTOCOLS = {"dpe": DpeProtocol, "daegan": DaeGanProtocol}
+
+
+def _held_out(rows: Rows, count: int, rng: np.random.Generator) -> Task:
+    """Hold out frames; the first of the others is the portrait."""
+    held = np.sort(rng.permutation(len(rows))[: min(count, len(rows) - 1)])
+    rest = np.delete(rows, held)
+    return Task(portrait=rest[0], drivers=rows[held])
+
+
+def _clips(pack: FramePack, tasks: list[Task]) -> Iterator[tuple[Clip, Clip]]:
+    """Read portraits and drivers one after another: all together may exceed the memory."""
+    for task in tasks:
+        yield read_clip(pack, np.array([task.portrait])), read_clip(pack, task.drivers)
+
+
+def _videos(pack: FramePack) -> list[Rows]:
+    """Return the rows of each validation video."""
+    present = np.unique(pack.segment[pack.indices])
+    return [np.arange(pack.starts[k], pack.starts[k + 1]) for k in present]
+
+
+def _longest_videos(pack: FramePack) -> list[Rows]:
+    """Return the longest video of each validation person, the longest first."""
+    best: dict[str, Rows] = {}
+    for rows in _videos(pack):
+        who = pack.segments[pack.segment[rows[0]]]["identity"]
+        if len(rows) > len(best.get(who, rows[:1])):
+            best[who] = rows
+    return sorted(best.values(), key=len, reverse=True)
