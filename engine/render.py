@@ -45,6 +45,8 @@ class Rendered:
     """Number of frames, in and out."""
     without_face: int
     """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
+    fault: str = ""
+    """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
 
 def render(
@@ -74,7 +76,8 @@ def render(
             up to 1024.
         aligned: the driving frames are square face crops already, so they are only resized.
         progress: called after each frame.
-        tell: receives one line if the sound cannot be copied as it is.
+        tell: receives one line if the sound cannot be copied as it is, and one if the driver is
+            truncated or damaged. The result then holds all that could be decoded.
 
     Raises:
         EngineError: a file cannot be read or written, the names do not fit, or no frame shows a
@@ -186,11 +189,12 @@ def render_video(
         size: width, height of the results.
         progress: called after each frame.
         followed: see `Followed`.
-        tell: receives one line if the sound is not copied as it is.
+        tell: receives one line if the sound is not copied as it is, and one if the driver is
+            truncated or damaged. The result then holds all that could be decoded.
 
     Raises:
-        EngineError: the driver is damaged or never shows a face, or the result cannot be written.
-            ``out`` is left as it was.
+        EngineError: the driver has no picture or never shows a face, or the result cannot be
+            written. ``out`` is left as it was.
     """
     writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
@@ -205,12 +209,14 @@ def render_video(
                 progress(done)
         if missed == done:
             raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
+        if video.fault:
+            tell(video.fault)
         sound.finish()
         writer.finish()
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
-    return Rendered(frames=done, without_face=missed)
+    return Rendered(frames=done, without_face=missed, fault=video.fault)
 
 
 def study_video(path: Path, pipeline: Pipeline) -> None:

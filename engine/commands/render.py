@@ -87,7 +87,7 @@ class Render:
                 size=parse_size(self.size),
                 aligned=self.aligned,
                 progress=bar.advance,
-                tell=bar.console.print,
+                tell=bar.tell,
             )
             bar.finish(done.frames)
         if done.without_face:
