@@ -19,7 +19,7 @@ from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from mimicam.engine.sound import open_sound
-from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture
+from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image
 
@@ -30,6 +30,17 @@ core."""
 _LARGEST_PX = 1024
 """Pixels. Largest side chosen by default: four times the largest encoder input of the bundled
 families."""
+
+_WRITTEN = {
+    ".png": ".png",
+    ".jpg": ".jpg",
+    ".jpeg": ".jpg",
+    ".jpe": ".jpg",
+    ".jfif": ".jpg",
+    ".webp": ".webp",
+    ".bmp": ".bmp",
+}
+"""Suffixes of pictures that are written, and OpenCV's name of their format."""
 
 Progress = Callable[[int], None]
 """Receives the number of finished frames."""
@@ -123,11 +134,11 @@ def check_names(driving: Path, out: Path) -> None:
     Raises:
         EngineError: the names do not fit, or ``out`` cannot be written.
     """
-    if is_picture(driving) != is_picture(out):
+    if is_picture(driving) != (out.suffix.lower() in _WRITTEN):
         kind = "picture" if is_picture(driving) else "video"
-        other = ", ".join(sorted(PICTURE_SUFFIXES)) if kind == "picture" else ", ".join(CONTAINERS)
+        other = ", ".join(_WRITTEN) if kind == "picture" else ", ".join(CONTAINERS)
         raise EngineError(f"{driving.name} is a {kind}, so OUT must be one too: end it in {other}")
-    if not is_picture(out):
+    if not is_picture(driving):
         container_format(out)
     if not out.resolve().parent.is_dir():
         raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
@@ -163,7 +174,7 @@ def write_picture(path: Path, image: Image) -> None:
     Raises:
         EngineError: the folder is missing, the disk is full.
     """
-    ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    ok, data = cv2.imencode(_WRITTEN[path.suffix.lower()], cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise EngineError(f"this OpenCV does not write {path.suffix}; choose .png")
     with write_atomically(path) as part:

@@ -84,19 +84,46 @@ class PictureReader:
     def __call__(self, frame: VideoFrame) -> Image:
         """Convert a frame; later ones get the size of the first."""
         self._size = self._size or _square(frame.width, frame.height, self._aspect)
-        width, height = self._size
-        colours: dict[str, int] = {}
-        if not frame.format.is_rgb:
-            matrix = _MATRICES.get(frame.colorspace, usual_matrix(frame.width, frame.height).swscale)
-            full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-            colours = {
-                "src_colorspace": matrix,
-                "src_color_range": ColorRange.JPEG if full else ColorRange.MPEG,
-                "dst_color_range": ColorRange.JPEG,
-            }
-        rgb = self._reformatter.reformat(frame, width, height, "rgb24", **colours)  # type: ignore[arg-type]
-        image: Image = rgb.to_ndarray()  # type: ignore[assignment]
+        image = to_rgb(
+            self._reformatter,
+            frame,
+            self._size,
+            code=int(frame.colorspace),
+            usual=usual_matrix(frame.width, frame.height).swscale,
+            full_range=frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"),
+        )
         return upright(image, _display_matrix(frame))
+
+
+def to_rgb(
+    reformatter: VideoReformatter,
+    frame: VideoFrame,
+    size: tuple[int, int],
+    *,
+    code: int,
+    usual: Colorspace,
+    full_range: bool,
+) -> Image:
+    """Convert a decoded frame to RGB.
+
+    Args:
+        reformatter: keeps what it has prepared for frames of the same kind.
+        frame: as the decoder returns it.
+        size: width, height of the result.
+        code: number of the matrix (ITU-T H.273, table 4).
+        usual: matrix to use where that number means none.
+        full_range: whether luma goes from 0 to 255, rather than from 16 to 235.
+    """
+    colours: dict[str, int] = {}
+    if not frame.format.is_rgb:
+        colours = {
+            "src_colorspace": _MATRICES.get(code, usual),
+            "src_color_range": ColorRange.JPEG if full_range else ColorRange.MPEG,
+            "dst_color_range": ColorRange.JPEG,
+        }
+    rgb = reformatter.reformat(frame, *size, "rgb24", **colours)  # type: ignore[arg-type]
+    image: Image = rgb.to_ndarray()  # type: ignore[assignment]
+    return image
 
 
 def upright(image: Image, display_matrix: tuple[int, int, int, int]) -> Image:

@@ -14,7 +14,7 @@ class Enroll:
     """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
-    """A JPEG, PNG or WebP picture of one face, or the name of a bundled portrait."""
+    """A picture (JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP) of one face, or the name of a bundled portrait."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.errors import EngineError
+from mimicam.engine.picture_file import PICTURE_SUFFIXES
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
 from mimicam.engine.types import Frame, Image
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _PICTURE_FPS = 30.0
 _SLIP_NS = 500_000_000
 """Nanoseconds. A source that is later than this (slow, or the machine slept) restarts its schedule."""
