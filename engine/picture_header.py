@@ -24,10 +24,12 @@ def header_size(data: bytes) -> tuple[int, int]:
 
 
 def orientation(data: bytes) -> int:
-    """Return how the camera was held, 1 to 8 as in EXIF; 1 where the file states nothing of use."""
+    """Return how the camera was held, 1 to 8 as in EXIF; 1 where the file states nothing of use.
+
+    For a TIFF too it is 1: OpenCV sets these upright whether asked to or not.
+    """
     try:
-        exif = data if data[:4] in TIFF else _exif(data)
-        turn = _tags(exif.removeprefix(b"Exif\0\0")).get(_ORIENTATION, 1)
+        turn = _tags(_exif(data).removeprefix(b"Exif\0\0")).get(_ORIENTATION, 1)
     except struct.error:
         return 1
     return turn if 1 <= turn <= 8 else 1

@@ -128,16 +128,17 @@ def test_tiff_is_read(depth: type) -> None:
     assert _error(decode_picture(_encoded(".tiff", stored)), image) <= 1
 
 
-def test_a_tiffs_orientation_is_applied() -> None:
+@pytest.mark.parametrize("turn", UNDO)
+def test_a_tiffs_orientation_is_applied(turn: int) -> None:
     image = _picture()
-    data = bytearray(_encoded(".tiff", np.rot90(image, UNDO[6])))
+    data = bytearray(_encoded(".tiff", np.rot90(image, UNDO[turn])))
     start = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, start)[0]
     entries = {
         struct.unpack_from("<H", data, at)[0]: at for at in range(start + 2, start + 2 + 12 * count, 12)
     }
     # The planar configuration that OpenCV states is the default, so its place is free.
-    struct.pack_into("<HHII", data, entries[284], 274, 3, 1, 6)
+    struct.pack_into("<HHII", data, entries[284], 274, 3, 1, turn)
     assert _error(decode_picture(bytes(data)), image) <= 1
 
 
