@@ -23,7 +23,7 @@ class Enroll:
     def run(self) -> int:
         """Enroll the portrait and save it."""
         from mimicam.engine.assets_manifest import portrait_path
-        from mimicam.engine.commands.live import note_turned
+        from mimicam.engine.commands.live import print_notes
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.models.load import load_model
         from mimicam.engine.portrait import enroll, enrolled_files, save_portrait
@@ -32,6 +32,6 @@ class Enroll:
         refuse_to_overwrite_inputs(enrolled_files(self.out), [portrait_file, Path(self.model)])
         portrait = enroll(portrait_file, model=load_model(self.model))
         save_portrait(portrait, self.out)
-        note_turned(portrait)
+        print_notes(portrait)
         print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")
         return 0

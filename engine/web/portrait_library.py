@@ -89,7 +89,7 @@ class PortraitLibrary:
         with self._lock:
             while len(self._pictures) >= self._uploads:
                 self._forget(next(iter(self._pictures)))
-            self._pictures[entry.id] = (entry, image)
+            self._pictures[entry.id] = (entry, portrait.picture)  # set upright
             self._keep((entry.id, "kept"), portrait)
         return entry
 
