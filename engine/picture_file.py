@@ -1,23 +1,45 @@
 """Read picture files as pixels: upright, without alpha, not too large.
 
-JPEG, PNG, WebP and BMP are supported. Any other content is an error that states the reason.
+JPEG, PNG, WebP, HEIC, AVIF, GIF (its first picture), TIFF and BMP are supported, whatever the name.
+Any other content is an error that states the reason.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.heif import decode_heif, is_heif
+from mimicam.engine.picture_header import GIF, PNG, header_size, orientation
 from mimicam.engine.types import Image
+from mimicam.engine.video_container import upright
 
 MAX_PIXELS = 50_000_000
 """Pixels. A larger picture is refused before it is decoded: it is a mistake or an attack."""
 MAX_SIDE = 2048
 """Pixels. Larger pictures are reduced, since the crop has 256 pixels."""
-_PNG = b"\x89PNG\r\n\x1a\n"
+READABLE = "a JPEG, PNG or WebP picture (HEIC, AVIF, GIF, TIFF and BMP are read too)"
+PICTURE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .jif .webp .bmp .avif .heic .heif .hif .tif .tiff".split()
+)
+"""Names of pictures. A GIF is a video as a driver, and a picture as a portrait."""
+_STRIP_ROWS = 256
+_TURNS = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+"""EXIF orientations as `upright` takes them."""
 
 
 def read_picture(path: Path) -> Image:
@@ -56,17 +78,65 @@ def decode_picture(
         EngineError: empty, not a picture, cut off, or too large.
     """
     if not data:
-        raise EngineError(f"{name} is empty: give a JPEG, PNG or WebP picture")
-    array = np.frombuffer(data, np.uint8)
-    _check_pixels(name, array, max_pixels)
-    decoded = None if _is_cut_off(data) else _decode(array, cv2.IMREAD_UNCHANGED)
+        raise EngineError(f"{name} is empty: give {READABLE}")
+    _check_pixels(name, data, max_pixels)
+    image = _decode(data, max_pixels)
+    if image is None:
+        raise EngineError(f"{name} is a broken picture, or is cut off: give {READABLE}")
+    return _reduced(image, max_side)
+
+
+def _check_pixels(name: str, data: bytes, limit: int) -> None:
+    """Refuse too many pixels by the header alone: a bomb is small on disk and huge in memory."""
+    width, height = header_size(data)
+    if width * height == 0:
+        raise EngineError(f"{name} is not a picture, or is cut off: give {READABLE}")
+    if width * height > limit:
+        raise EngineError(
+            f"{name} is {width}x{height} pixels: give one under {limit // 1_000_000} megapixels"
+        )
+
+
+def _decode(data: bytes, max_pixels: int) -> Image | None:
+    """Decode to upright RGB without alpha; None where the file is broken."""
+    if _is_cut_off(data):
+        return None
+    if is_heif(data):
+        try:
+            image, alpha = decode_heif(data, max_pixels)
+        except ValueError:
+            return None
+        return image if alpha is None else _over_grey(np.dstack([image, np.rint(alpha * 255)]))
+    decoded = _first_of_gif(data, max_pixels) if data[:6] in GIF else _by_opencv(data)
     if decoded is None:
-        raise EngineError(f"{name} is a broken picture, or is cut off: give a JPEG, PNG or WebP picture")
-    if decoded.ndim == 3 and decoded.shape[2] == 4:
-        image = _over_grey(decoded)  # formats with alpha carry no EXIF rotation that OpenCV would apply
-    else:
-        image = np.asarray(_decode(array, cv2.IMREAD_COLOR))  # 8 bits, three channels, EXIF rotation applied
-    return _reduced(np.ascontiguousarray(image[:, :, ::-1]), max_side)
+        return None
+    flat = _over_grey(decoded) if decoded.shape[2] == 4 else decoded
+    return upright(flat[:, :, ::-1], _TURNS[orientation(data)])
+
+
+def _by_opencv(data: bytes) -> np.ndarray | None:
+    """Return BGR of 8 bits, or BGRA of 8 or 16 bits, as it is stored."""
+    array = np.frombuffer(data, np.uint8)
+    try:
+        decoded = cv2.imdecode(array, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 4:
+            return decoded
+        if decoded is None:
+            return None
+        del decoded  # a picture of 16 bits is large: not both at once
+        return cv2.imdecode(array, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+
+
+def _first_of_gif(data: bytes, max_pixels: int) -> np.ndarray | None:
+    """Return the first picture of a GIF, BGRA."""
+    try:
+        with av.open(io.BytesIO(data), format="gif", options={"max_pixels": str(max_pixels)}) as container:
+            frame = next(container.decode(video=0), None)
+            return None if frame is None else frame.to_ndarray(format="bgra")
+    except (av.error.FFmpegError, ValueError):
+        return None
 
 
 def _reduced(image: Image, max_side: int) -> Image:
@@ -77,78 +147,25 @@ def _reduced(image: Image, max_side: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _check_pixels(name: str, data: np.ndarray, limit: int) -> None:
-    """Refuse too many pixels by the header alone: a bomb is small on disk and huge in memory."""
-    width, height = _header_size(data)
-    if width * height == 0:
-        raise EngineError(f"{name} is not a picture, or is cut off: give a JPEG, PNG or WebP picture")
-    if width * height > limit:
-        raise EngineError(
-            f"{name} is {width}x{height} pixels: give one under {limit // 1_000_000} megapixels"
-        )
-
-
-def _header_size(data: np.ndarray) -> tuple[int, int]:
-    """Return (width, height) from a PNG, JPEG, WebP or BMP header; (0, 0) if it is none of them."""
-    head = bytes(data[:64])
-    if head[:8] == _PNG:
-        return int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _webp_size(head)
-    if head[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
-    if head[:2] == b"BM":
-        return tuple(abs(int.from_bytes(head[at : at + 4], "little", signed=True)) for at in (18, 22))  # type: ignore[return-value]
-    return 0, 0
-
-
 def _is_cut_off(data: bytes) -> bool:
-    """Whether a PNG lacks its last chunk or a BMP is shorter than it declares.
+    """Whether a PNG or GIF lacks its end, or a BMP is shorter than it declares.
 
-    Their decoders would print warnings for these.
+    Their decoders would print warnings, or return half a picture.
     """
     if data[:2] == b"BM":
         return int.from_bytes(data[2:6], "little") > len(data)
-    return data[:8] == _PNG and b"IEND" not in data
-
-
-def _webp_size(head: bytes) -> tuple[int, int]:
-    kind = head[12:16]
-    if kind == b"VP8X":
-        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
-    return width & 0x3FFF, height & 0x3FFF
-
-
-def _jpeg_size(data: np.ndarray) -> tuple[int, int]:
-    """Return the size in the frame header, which may follow megabytes of other data."""
-    at = 2
-    while at + 9 < data.size and data[at] == 0xFF:
-        marker = int(data[at + 1])
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = bytes(data[at + 5 : at + 7]), bytes(data[at + 7 : at + 9])
-            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
-        else:
-            at += 2 + int.from_bytes(bytes(data[at + 2 : at + 4]), "big")
-    return 0, 0
-
-
-def _decode(data: np.ndarray, flags: int) -> np.ndarray | None:
-    """Decode the data; None where OpenCV cannot read it or refuses its size."""
-    try:
-        return cv2.imdecode(data, flags)
-    except cv2.error:
-        return None
+    if data[:6] in GIF:
+        return data.rstrip(b"\0")[-1:] != b";"
+    return data[:8] == PNG and b"IEND" not in data
 
 
 def _over_grey(decoded: np.ndarray) -> Image:
-    """Blend BGRA of 8 or 16 bits over mid grey."""
-    if decoded.dtype == np.uint16:
-        decoded = (decoded // 257).astype(np.uint8)
-    alpha = decoded[:, :, 3:].astype(np.float32) / 255
-    return (decoded[:, :, :3] * alpha + 128 * (1 - alpha)).round().astype(np.uint8)
+    """Blend colours with alpha, 8 or 16 bits, over mid grey, without large temporary arrays."""
+    out = np.empty((*decoded.shape[:2], 3), np.uint8)
+    for top in range(0, decoded.shape[0], _STRIP_ROWS):
+        strip = decoded[top : top + _STRIP_ROWS]
+        if strip.dtype == np.uint16:
+            strip = strip // 257
+        alpha = strip[:, :, 3:].astype(np.float32) / 255
+        out[top : top + _STRIP_ROWS] = (strip[:, :, :3] * alpha + 128 * (1 - alpha)).round()
+    return out

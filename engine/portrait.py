@@ -7,7 +7,7 @@ import math
 import tempfile
 import threading
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.motion import read_motion
-from mimicam.engine.face.tracker import Detection, FaceDetector, FaceTracker, Region
+from mimicam.engine.face.still import StillFaceFinder, face_size_px
 from mimicam.engine.models.base import Features, Model
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
@@ -41,8 +41,17 @@ _FEATURE = "feature_"
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 """Serialises enrolling, since all callers share one detector and one tracker."""
-_SAME_SIZE = 0.6
-"""A second face larger than this share of the first makes the choice ambiguous."""
+_SIDEWAYS_DEG = 25.0
+"""Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
+turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
+_TIGHT_SHARE = 0.15
+"""Share of the crop that may lie outside of the picture, per side: the bundled portraits reach 0.11."""
+_TURNED = {
+    1: "{} lay on its side and was turned by 90 degrees to the left",
+    2: "{} stood on its head and was turned by 180 degrees",
+    3: "{} lay on its side and was turned by 90 degrees to the right",
+}
+"""By quarter turns counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +69,16 @@ class Portrait:
     """Pose and expression of the portrait in its crop, as the tracker reads them. None for an
     aligned picture, if the model reads motion from the picture itself."""
     features: Features
+    notes: tuple[str, ...] = ()
+    """Lines for a person: that the picture was turned, and what will look wrong."""
 
 
 def enroll(
     picture: Path | Image, *, model: Model, aligned: bool = False, name: str | None = None
 ) -> Portrait:
     """Find the largest face, crop it as in training, and run the encoder.
+
+    A picture that lies on its side or stands on its head is turned upright, with a note.
 
     Args:
         picture: a file, or RGB uint8 ``[H, W, 3]``.
@@ -80,13 +93,22 @@ def enroll(
     image = read_picture(picture) if isinstance(picture, Path) else picture
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
     if aligned and not model.needs_face:
-        box, motion = whole_box(image), None
+        box, motion, notes = whole_box(image), None, []
     else:
-        face = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
+        image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
         box = whole_box(image) if aligned else portrait_box(face)
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+        notes = notes + _warning(label, image, box, motion)
     crop = cut(image, box, model.size)
-    return Portrait(name=label, picture=image, box=box, crop=crop, motion=motion, features=model.encode(crop))
+    return Portrait(
+        name=label,
+        picture=image,
+        box=box,
+        crop=crop,
+        motion=motion,
+        features=model.encode(crop),
+        notes=tuple(notes),
+    )
 
 
 def enrolled_files(folder: Path) -> list[Path]:
@@ -154,91 +176,66 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
 
 
-def _find(image: Image, label: str) -> Face:
+def _find(image: Image, label: str) -> tuple[Image, Face, list[str]]:
+    """Return the picture set upright, its face, and what a person should know of them."""
     height, width = image.shape[:2]
     if min(height, width) < _MIN_FACE_PX:
         raise EngineError(
             f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
         )
     with _ENROLLING:
-        face = _read_face(image, label)
-    if face is None:
+        found = _finder()(image, smallest_px=_MIN_FACE_PX)
+    if found is None:
         raise EngineError(
             f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
             "too), from the front and well lit"
         )
-    size = float(np.ptp(face.landmarks[:, :2], axis=0).max())
-    if size < _MIN_FACE_PX:
+    if found.rivals > 1:
+        raise EngineError(f"{label} shows {len(found.faces)} faces: crop it to the one to animate")
+    face = found.faces[0]
+    if face_size_px(face) < _MIN_FACE_PX:
         raise EngineError(
-            f"the face in {label} is only {size:.0f} pixels tall: give one where it is {_MIN_FACE_PX} or more"
+            f"the face in {label} is only {face_size_px(face):.0f} pixels tall: give one where it is {_MIN_FACE_PX} or "
+            "more"
         )
-    return face
-
-
-def _read_face(image: Image, label: str) -> Face | None:
-    region = _only_face(image, label)
-    _, tracker = _networks()
-    tracker.reset()
-    if region is not None:
-        tracker.start(region)
-    # The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits). Read
-    # again from the landmarks' own square, as tracking does.
-    return None if tracker(image) is None else tracker(image)
+    upright = np.ascontiguousarray(np.rot90(image, found.quarter_turns))
+    notes = [_TURNED[found.quarter_turns].format(label)] if found.quarter_turns else []
+    return upright, face, notes
 
 
 @cache
-def _networks() -> tuple[FaceDetector, FaceTracker]:
-    """Load the networks, once, since that takes half a second. Use them on one thread at a time."""
-    return FaceDetector(), FaceTracker()
+def _finder() -> StillFaceFinder:
+    """Load the networks, once, since that takes half a second."""
+    return StillFaceFinder()
 
 
-def _only_face(image: Image, label: str) -> Region | None:
-    """Return the region of the largest face, or None.
-
-    Raises:
-        EngineError: two faces have about the same size, so the user has to choose.
-    """
-    found = _detect_everywhere(image)
-    found.sort(key=lambda d: -d.region.size_px)
-    if len(found) > 1 and found[1].region.size_px > _SAME_SIZE * found[0].region.size_px:
-        raise EngineError(f"{label} shows {len(found)} faces: crop it to the one to animate")
-    return found[0].region if found else None
-
-
-def _detect_everywhere(image: Image) -> list[Detection]:
-    """Return faces of the whole picture; without any, of overlapping tiles, for small ones."""
-    detect, _ = _networks()
-    found = detect(image)
-    if found:
-        return found
+def _tight_sides(image: Image, box: CropBox) -> list[str]:
+    """Name the sides on which the picture ends well inside the crop."""
     height, width = image.shape[:2]
-    for tiles in (2, 4):
-        side = max(max(height, width) // tiles, _MIN_FACE_PX)
-        for top in range(0, max(height - side // 2, 1), side // 2):
-            for left in range(0, max(width - side // 2, 1), side // 2):
-                tile = np.ascontiguousarray(image[top : top + side, left : left + side])
-                found += [_moved(d, left, top) for d in detect(tile)]
-    return _different(found)
+    missing_px = {
+        "left": -box.x_px,
+        "top": -box.y_px,
+        "right": box.x_px + box.size_px - width,
+        "bottom": box.y_px + box.size_px - height,
+    }
+    return [side for side, px in missing_px.items() if px > _TIGHT_SHARE * box.size_px]
 
 
-def _different(found: list[Detection]) -> list[Detection]:
-    """Keep the surest detection of each face, since overlapping tiles find a face several times."""
-    kept: list[Detection] = []
-    for one in sorted(found, key=lambda d: -d.score):
-        if all(
-            _distance(one.region, k.region) > 0.5 * max(one.region.size_px, k.region.size_px) for k in kept
-        ):
-            kept.append(one)
-    return kept
-
-
-def _distance(a: Region, b: Region) -> float:
-    return math.hypot(a.x_px - b.x_px, a.y_px - b.y_px)
-
-
-def _moved(detection: Detection, left: int, top: int) -> Detection:
-    region = detection.region
-    return replace(detection, region=replace(region, x_px=region.x_px + left, y_px=region.y_px + top))
+def _warning(name: str, image: Image, box: CropBox, motion: MotionCode) -> list[str]:
+    """Return at most one line: what will look wrong with a profile or a tight crop."""
+    reasons, degrees = [], abs(math.degrees(motion.pose.angles_rad()[0]))
+    if degrees > _SIDEWAYS_DEG:
+        reasons.append(
+            f"the face in {name} is turned by {degrees:.0f} degrees: its hidden side is made up when it turns back; use "
+            "--mode exp, or a picture from the front"
+        )
+    sides = _tight_sides(image, box)
+    if sides:
+        reasons.append(
+            f"{name} is cropped tightly ({', '.join(sides)}): smeared edges show there when the head moves; use a "
+            "picture with more around the head"
+        )
+    return ["; ".join(reasons)] if reasons else []
 
 
 def _write(portrait: Portrait, folder: Path) -> None:
@@ -283,11 +280,14 @@ def _read_motion(scale: object, data: dict[str, np.ndarray]) -> MotionCode | Non
 def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
     x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
     features = {name.removeprefix(_FEATURE): a for name, a in data.items() if name.startswith(_FEATURE)}
+    name, box = str(facts["name"]), CropBox(x_px=x, y_px=y, size_px=size)
+    motion = _read_motion(facts["scale"], data)
     return Portrait(
-        name=str(facts["name"]),
+        name=name,
         picture=picture,
-        box=CropBox(x_px=x, y_px=y, size_px=size),
+        box=box,
         crop=data["crop"],
-        motion=_read_motion(facts["scale"], data),
+        motion=motion,
         features=Features(arrays=features, model=str(facts["model"])),
+        notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
     )

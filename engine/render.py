@@ -19,7 +19,7 @@ from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
 from mimicam.engine.sound import open_sound
-from mimicam.engine.sources.file import PICTURE_SUFFIXES, is_picture
+from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image
 
@@ -30,6 +30,17 @@ core."""
 _LARGEST_PX = 1024
 """Pixels. Largest side chosen by default: four times the largest encoder input of the bundled
 families."""
+
+_WRITTEN = {
+    ".png": ".png",
+    ".jpg": ".jpg",
+    ".jpeg": ".jpg",
+    ".jpe": ".jpg",
+    ".jfif": ".jpg",
+    ".webp": ".webp",
+    ".bmp": ".bmp",
+}
+"""Suffixes of pictures that are written, and OpenCV's name of their format."""
 
 Progress = Callable[[int], None]
 """Receives the number of finished frames."""
@@ -45,6 +56,8 @@ class Rendered:
     """Number of frames, in and out."""
     without_face: int
     """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
+    fault: str = ""
+    """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
 
 def render(
@@ -74,7 +87,8 @@ def render(
             up to 1024.
         aligned: the driving frames are square face crops already, so they are only resized.
         progress: called after each frame.
-        tell: receives one line if the sound cannot be copied as it is.
+        tell: receives one line if the sound cannot be copied as it is, and one if the driver is
+            truncated or damaged. The result then holds all that could be decoded.
 
     Raises:
         EngineError: a file cannot be read or written, the names do not fit, or no frame shows a
@@ -120,11 +134,11 @@ def check_names(driving: Path, out: Path) -> None:
     Raises:
         EngineError: the names do not fit, or ``out`` cannot be written.
     """
-    if is_picture(driving) != is_picture(out):
+    if is_picture(driving) != (out.suffix.lower() in _WRITTEN):
         kind = "picture" if is_picture(driving) else "video"
-        other = ", ".join(sorted(PICTURE_SUFFIXES)) if kind == "picture" else ", ".join(CONTAINERS)
+        other = ", ".join(_WRITTEN) if kind == "picture" else ", ".join(CONTAINERS)
         raise EngineError(f"{driving.name} is a {kind}, so OUT must be one too: end it in {other}")
-    if not is_picture(out):
+    if not is_picture(driving):
         container_format(out)
     if not out.resolve().parent.is_dir():
         raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
@@ -160,7 +174,7 @@ def write_picture(path: Path, image: Image) -> None:
     Raises:
         EngineError: the folder is missing, the disk is full.
     """
-    ok, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    ok, data = cv2.imencode(_WRITTEN[path.suffix.lower()], cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not ok:
         raise EngineError(f"this OpenCV does not write {path.suffix}; choose .png")
     with write_atomically(path) as part:
@@ -186,11 +200,12 @@ def render_video(
         size: width, height of the results.
         progress: called after each frame.
         followed: see `Followed`.
-        tell: receives one line if the sound is not copied as it is.
+        tell: receives one line if the sound is not copied as it is, and one if the driver is
+            truncated or damaged. The result then holds all that could be decoded.
 
     Raises:
-        EngineError: the driver is damaged or never shows a face, or the result cannot be written.
-            ``out`` is left as it was.
+        EngineError: the driver has no picture or never shows a face, or the result cannot be
+            written. ``out`` is left as it was.
     """
     writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
     try:
@@ -205,12 +220,14 @@ def render_video(
                 progress(done)
         if missed == done:
             raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
+        if video.fault:
+            tell(video.fault)
         sound.finish()
         writer.finish()
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
-    return Rendered(frames=done, without_face=missed)
+    return Rendered(frames=done, without_face=missed, fault=video.fault)
 
 
 def study_video(path: Path, pipeline: Pipeline) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
+
+from mimicam.engine.video_container import main_video, open_container
 
 _PRIMING_S = 0.5
 """Seconds. Encoders start sound a little before zero; earlier sound belongs to no picture."""
@@ -64,7 +66,7 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
         tell: receives one line if the sound is not copied as it is.
     """
     try:
-        source = av.open(str(path))
+        source = open_container(path)
         stream = source.streams.best("audio")
         if stream is None:
             source.close()
@@ -76,14 +78,23 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
     kind = into.format.name
     if _holds(path, kind, stream.index):
         out = into.add_stream_from_template(stream)
-        return _Track(source, stream, _Copy(out, mux), tell)
+        return _Track(source, stream, _Copy(out, mux), tell, start_s=_picture_start_s(source))
     encoder = _encoder(path, kind, stream.index)
     if encoder is None:
         tell(f"the sound is left out: {kind} cannot hold {name}, and it cannot be decoded")
         source.close()
         return Silence()
     tell(f"the sound is written as {encoder}: {kind} cannot hold {name}")
-    return _Track(source, stream, _Encode(_add(into, encoder, stream), mux), tell)
+    writer = _Encode(_add(into, encoder, stream), mux)
+    return _Track(source, stream, writer, tell, start_s=_picture_start_s(source))
+
+
+def _picture_start_s(source: InputContainer) -> float:
+    """Return the time of the first picture, seconds as the file counts them."""
+    video = main_video(source)
+    if video is None or not video.start_time or not video.time_base:
+        return 0.0
+    return float(video.start_time * video.time_base)
 
 
 @dataclass(kw_only=True)
@@ -114,11 +125,15 @@ class _Track:
     """
 
     def __init__(
-        self, source: Any, stream: Any, writer: _Copy | _Encode, tell: Callable[[str], None]
+        self,
+        source: Any,
+        stream: Any,
+        writer: _Copy | _Encode,
+        tell: Callable[[str], None],
+        *,
+        start_s: float = 0.0,
     ) -> None:
         self._source, self._stream, self._writer, self._tell = source, stream, writer, tell
-        video = source.streams.video[0]
-        start_s = float(video.start_time * video.time_base) if video.start_time and video.time_base else 0.0
         self._clock = _Clock(start_s=start_s)
         self._packets: Iterator[Any] = source.demux(stream)
         self._next: tuple[Any, float] | None = None
@@ -233,7 +248,7 @@ def _holds(path: Path, kind: str, index: int) -> bool:
     The stream is tried, since the libraries' own lists are incomplete.
     """
     try:
-        with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
+        with open_container(path) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
             copy = _Copy(trial.add_stream_from_template(source.streams[index]), trial.mux)
             for number, packet in enumerate(source.demux(source.streams[index])):
                 if number == _TRIAL_PACKETS or not packet.size:
@@ -248,7 +263,7 @@ def _encoder(path: Path, kind: str, index: int) -> str | None:
     """Return the first encoder that works for the start of a stream; None: it cannot be decoded."""
     for name in _ENCODERS[kind]:
         try:
-            with av.open(str(path)) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
+            with open_container(path) as source, av.open(io.BytesIO(), "w", format=kind) as trial:
                 stream = source.streams[index]
                 writer = _Encode(_add(trial, name, stream), trial.mux)
                 for number, packet in enumerate(source.demux(stream)):

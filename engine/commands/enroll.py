@@ -14,7 +14,7 @@ class Enroll:
     """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
-    """A JPEG, PNG or WebP picture of one face, or the name of a bundled portrait."""
+    """A picture (JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP) of one face, or the name of a bundled portrait."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"
@@ -23,7 +23,7 @@ class Enroll:
     def run(self) -> int:
         """Enroll the portrait and save it."""
         from mimicam.engine.assets_manifest import portrait_path
-        from mimicam.engine.commands.live import note_turned
+        from mimicam.engine.commands.live import print_notes
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.models.load import load_model
         from mimicam.engine.portrait import enroll, enrolled_files, save_portrait
@@ -32,6 +32,6 @@ class Enroll:
         refuse_to_overwrite_inputs(enrolled_files(self.out), [portrait_file, Path(self.model)])
         portrait = enroll(portrait_file, model=load_model(self.model))
         save_portrait(portrait, self.out)
-        note_turned(portrait)
+        print_notes(portrait)
         print(f"wrote {self.out}; use it with: mimicam run --portrait {self.out}")
         return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mimicam.engine.sources.file import is_picture
@@ -28,10 +27,9 @@ class FrameProgress:
         )
         self._task = self._bar.add_task("frames", total=_frame_count(driving), rate=0.0)
 
-    @property
-    def console(self) -> Console:
-        """Return the console that prints lines above the bar."""
-        return self._bar.console
+    def tell(self, line: str) -> None:
+        """Print a line above the bar, as it is: names may hold brackets."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> FrameProgress:
         self._bar.start()

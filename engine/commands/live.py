@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -25,9 +24,6 @@ from mimicam.engine.web.sink_kind import ALL_SINKS
 
 OWN_SIDE = 512
 """Side of a result in a window or a file, pixels, where no size was asked for."""
-_TURNED_DEG = 25.0
-"""Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
-turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _SIDE_MIN, _SIDE_MAX = 64, 4096
 _FPS_MAX = 240.0
 
@@ -136,7 +132,7 @@ def load_all(model: str, backend: str, portraits: Sequence[Path]) -> tuple[Model
     loaded = load_model(model, backend)
     enrolled = [load_portrait(portrait_path(path), model=loaded) for path in portraits]
     for portrait in enrolled:
-        note_turned(portrait)
+        print_notes(portrait)
     return loaded, enrolled
 
 
@@ -159,19 +155,10 @@ def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[M
     return loaded, Gallery(enrolled, later, on_error=tell_not_shown)
 
 
-def note_turned(portrait: Portrait) -> None:
-    """Print a note if the portrait shows its face from the side: it can be animated, but not turned
-    well."""
-    if portrait.motion is None:
-        return
-    degrees = abs(math.degrees(portrait.motion.pose.angles_rad()[0]))
-    if degrees > _TURNED_DEG:
-        print(
-            f"note: the face in {portrait.name} is turned by {degrees:.0f} degrees: its hidden side is made up when it "
-            "turns back; use --mode exp, or a picture from the front",
-            file=sys.stderr,
-            flush=True,
-        )
+def print_notes(portrait: Portrait) -> None:
+    """Print what a person should know of a portrait: it was turned, is a profile, is cropped tightly."""
+    for note in portrait.notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
 
 
 def tell_not_shown(reason: str) -> None:

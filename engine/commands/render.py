@@ -10,7 +10,7 @@ import tyro
 
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
-from mimicam.engine.controls import OFFLINE_EDIT, Mode
+from mimicam.engine.controls import OFFLINE_EDIT
 
 if TYPE_CHECKING:
     from mimicam.engine.models.base import Model
@@ -62,14 +62,13 @@ class Render:
 
     def _portrait(self, model: Model) -> Portrait:
         from mimicam.engine.assets_manifest import portrait_path
-        from mimicam.engine.commands.live import note_turned
+        from mimicam.engine.commands.live import print_notes
         from mimicam.engine.portrait import enroll, load_portrait
 
         path = portrait_path(self.portrait)
         picture = self.aligned and not path.is_dir()
         portrait = enroll(path, model=model, aligned=True) if picture else load_portrait(path, model=model)
-        if edit_of(self).mode is not Mode.EXP:
-            note_turned(portrait)
+        print_notes(portrait)
         return portrait
 
     def _render(self, model: Model, portrait: Portrait) -> None:
@@ -87,7 +86,7 @@ class Render:
                 size=parse_size(self.size),
                 aligned=self.aligned,
                 progress=bar.advance,
-                tell=bar.console.print,
+                tell=bar.tell,
             )
             bar.finish(done.frames)
         if done.without_face:

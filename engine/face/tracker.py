@@ -37,7 +37,8 @@ _MESH_PX = 256
 _ROI_SCALE = 1.5
 """Side of the landmark network's input divided by the face box's, as in its training."""
 _DETECTION_MIN = 0.5
-_PRESENCE_MIN = 0.5
+PRESENCE_MIN = 0.5
+"""Smallest presence, according to the landmark network, of what counts as a face."""
 _EYE_CORNERS = (33, 263)
 
 
@@ -174,7 +175,7 @@ class FaceTracker:
         """
         if self._region is not None:
             face = self._read(image, self._region)
-            if face.presence >= _PRESENCE_MIN:
+            if face.presence >= PRESENCE_MIN:
                 return self._follow(face)
         region = self._search(image)
         if region is None:
@@ -182,9 +183,9 @@ class FaceTracker:
             return None
         face = self._read(image, region)
         # The detector's box is coarse. Read again from the landmarks' own region, as tracking does.
-        if face.presence >= _PRESENCE_MIN:
+        if face.presence >= PRESENCE_MIN:
             face = self._read(image, region_of_landmarks(face.landmarks))
-        if face.presence < _PRESENCE_MIN:
+        if face.presence < PRESENCE_MIN:
             self._region = None
             return None
         return self._follow(face)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import Aside
 from mimicam.engine.types import Image
+from mimicam.engine.video_container import Matrix, usual_matrix
 
 TIME_BASE = Fraction(1, 60_000)
 """Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is
@@ -32,6 +35,9 @@ same.
 
 Matroska keeps both, MP4 and AVI the comment."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_BT709_PRIMARIES, _BT709_CURVE = 1, 1
+"""Numbers in files (ITU-T H.273, tables 2 and 3). Screens show this curve as they show sRGB."""
 
 OpenFile = Callable[[Path], IO[bytes]]
 
@@ -98,7 +104,12 @@ class VideoWriter:
         self.container = av.open(self._file, "w", format=kind)
         self.container.metadata.update(tags or {})
         self.encoder = encoder or h264_encoder() or "mpeg4"
-        self._stream = self._add_stream(size, fps)
+        # AVI has a constant rate, which is that of the ticks.
+        rate = Fraction(fps).limit_denominator(1001)
+        self._tick_s = 1 / rate if kind == "avi" else TIME_BASE
+        self._matrix = usual_matrix(*size)
+        self._to_yuv = VideoReformatter()
+        self._stream = self._add_stream(size, rate)
         self._last_pts = -1
         self._open = True
 
@@ -113,9 +124,19 @@ class VideoWriter:
         Raises:
             EngineError: the disk is full or gone; the temporary file is already removed.
         """
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts = self._last_pts = max(round(time_s / TIME_BASE), self._last_pts + 1)
-        frame.time_base = TIME_BASE
+        rgb = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = self._to_yuv.reformat(
+            rgb,
+            self._stream.width,
+            self._stream.height,
+            "yuv420p",
+            dst_colorspace=self._matrix.swscale,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+        frame.colorspace, frame.color_range = self._matrix.code, ColorRange.MPEG
+        frame.pts = self._last_pts = max(round(time_s / self._tick_s), self._last_pts + 1)
+        frame.time_base = self._tick_s
         self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
 
     def mux_sound(self, packet: Any) -> None:
@@ -168,17 +189,18 @@ class VideoWriter:
                 continue  # the same full disk again: the file goes anyway
         self._aside.discard()
 
-    def _add_stream(self, size: tuple[int, int], fps: float) -> VideoStream:
-        stream = self.container.add_stream(self.encoder, rate=Fraction(fps).limit_denominator(1001))
+    def _add_stream(self, size: tuple[int, int], rate: Fraction) -> VideoStream:
+        stream = self.container.add_stream(self.encoder, rate=rate)
         if not isinstance(stream, VideoStream):
             raise ValueError(f"encoder: {self.encoder} is not a video encoder")
         stream.width, stream.height = size[0] & ~1, size[1] & ~1  # 4:2:0 has no odd sizes
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = TIME_BASE
+        stream.codec_context.time_base = self._tick_s
+        _tag_colours(stream.codec_context, self._matrix)
         if self.encoder == "libx264":
             stream.options = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
         else:
-            stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * fps)
+            stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * rate)
         return stream
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -193,6 +215,14 @@ class VideoWriter:
             raise EngineError(
                 f"{self.path} cannot be written ({error.strerror}); choose another folder or format"
             ) from error
+
+
+def _tag_colours(context: VideoCodecContext, matrix: Matrix) -> None:
+    """State what the pixels mean: limited range, this matrix, sRGB's primaries, BT.709's curve."""
+    context.color_range = ColorRange.MPEG
+    context.colorspace = matrix.code
+    context.color_primaries = _BT709_PRIMARIES
+    context.color_trc = _BT709_CURVE
 
 
 def _raise(error: OSError) -> None:

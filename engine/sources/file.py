@@ -8,10 +8,11 @@ from itertools import count
 from pathlib import Path
 
 from mimicam.engine.concurrency.clock import Clock
+from mimicam.engine.errors import EngineError
+from mimicam.engine.picture_file import PICTURE_SUFFIXES
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
 from mimicam.engine.types import Frame, Image
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 _PICTURE_FPS = 30.0
 _SLIP_NS = 500_000_000
 """Nanoseconds. A source that is later than this (slow, or the machine slept) restarts its schedule."""
@@ -119,7 +120,11 @@ class _Player:
                 last_s = start_s + timed.time_s / self._speed
                 yield Timed(image=timed.image, time_s=last_s)
             self._video.close()
-            if not self._loop or self._closed:
+            if self._closed:
+                return
+            if not self._loop:
+                if self._video.fault:
+                    raise EngineError(self._video.fault)
                 return
             start_s = last_s + 1.0 / self.fps
             self._video = VideoFile(self._path)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image
+from mimicam.engine.video_container import PictureReader, main_video, open_container
 
 NOMINAL_FPS = 25.0
 """For files that state no rate."""
 _RATE_MAX = 240.0
+_DAMAGED_IN_A_ROW = 100
+"""Packets that cannot be decoded, one after the other, at which the rest is given up."""
 _TRUNCATED_SHARE = 0.9
 _TRUNCATED_S = 1.0
 """A file is called truncated when it ends this much before the end it states, in share and in
@@ -49,61 +51,103 @@ class VideoFile:
         self.fps = _rate(self._stream)
         self.duration_s = _duration_s(self._container, self._stream)
         """Stated by the file; 0 when it states none."""
+        self.fault = ""
+        """One line on what is missing, once the file was decoded; empty if nothing is."""
 
     @property
     def frame_count(self) -> int | None:
         """About how many pictures there are; None when the file does not say."""
-        return self._stream.frames or round(self.duration_s * self.fps) or None
+        stated = 0 if self._container.format.name == "avi" else self._stream.frames
+        return stated or round(self.duration_s * self.fps) or None
 
     def __iter__(self) -> Iterator[Timed]:
-        """Decode.
+        """Decode as far as the file can be read, then set ``fault``.
 
         Raises:
-            EngineError: damaged, truncated, or without a single picture.
+            EngineError: there is not a single picture.
         """
-        times = _Times(1.0 / self.fps)
-        size: tuple[int, int] | None = None
-        for frame in self._decoded():
-            size = size or (frame.width, frame.height)
-            image: Image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])  # type: ignore[assignment]
-            yield Timed(image=_upright(image, frame), time_s=times.next(frame.time))
-        self._check_complete(times)
+        times, convert = _Times(1.0 / self.fps), PictureReader(self._stream)
+        packets = _Packets(self._container, self._stream)
+        for frame in packets:
+            yield Timed(image=convert(frame), time_s=times.next(frame.time))
+        if times.count == 0:
+            found = f" that can be decoded ({packets.reason})" if packets.reason else ""
+            raise EngineError(f"{self.path} holds no pictures{found}; choose another video")
+        self.fault = self._fault_of(packets, times.last_s + 1.0 / self.fps)
 
     def close(self) -> None:
         """Close the video file."""
         self._container.close()
 
-    def _decoded(self) -> Iterator[VideoFrame]:
-        try:
-            yield from self._container.decode(self._stream)
-        except av.error.FFmpegError as error:
-            raise EngineError(
-                f"{self.path} is damaged ({error.strerror}); copy or convert it again"
-            ) from error
-
-    def _check_complete(self, times: _Times) -> None:
-        if times.count == 0:
-            raise EngineError(f"{self.path} holds no pictures; choose another video")
-        end_s = times.last_s + 1.0 / self.fps
+    def _fault_of(self, packets: _Packets, end_s: float) -> str:
+        if packets.gave_up:
+            return f"{self.path} is damaged ({packets.reason}) behind {end_s:.1f} seconds: the picture ends there"
         if self._is_short(end_s) and self._is_short(_reached_s(self.path)):
-            raise EngineError(
+            return (
                 f"{self.path} ends after {end_s:.1f} of {self.duration_s:.1f} seconds: it is truncated; "
-                "copy or download it again"
+                "copy or download it again for the rest"
             )
+        if packets.damaged:
+            return f"{packets.damaged} damaged pictures of {self.path} are left out"
+        return ""
 
     def _is_short(self, end_s: float) -> bool:
         return end_s < _TRUNCATED_SHARE * self.duration_s and end_s < self.duration_s - _TRUNCATED_S
 
 
+class _Packets:
+    """Decodes a stream packet by packet. Damage costs the pictures that it concerns."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container, self._stream = container, stream
+        self._in_a_row = 0
+        self.damaged = 0
+        """Number of packets that could not be decoded."""
+        self.reason = ""
+        """Last error of the decoder."""
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether decoding ended because too much in a row is damaged."""
+        return self._in_a_row >= _DAMAGED_IN_A_ROW
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while not self.gave_up:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
+            except av.error.FFmpegError as error:
+                self._note(error)
+                packets = self._container.demux(self._stream)  # an error ended the iterator
+                continue
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError as error:
+                self._note(error)
+                continue
+            self._in_a_row = 0 if frames else self._in_a_row
+            yield from frames  # type: ignore[misc]
+
+    def _note(self, error: av.error.FFmpegError) -> None:
+        self.reason = error.strerror or str(error)
+        self.damaged += 1
+        self._in_a_row += 1
+
+
 def _reached_s(path: Path) -> float:
-    """Where the last packet of any stream ends, seconds as the file counts them.
+    """Return where the last packet of any stream ends, seconds as `_duration_s` counts them.
 
     A file is whole when its sound goes on, when its last picture stays, or when it does not begin
     at zero.
     """
-    reached_s = 0.0
+    reached_s, start_s = 0.0, 0.0
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
+            start_s = _origin_s(container)
             for packet in container.demux():
                 if packet.pts is not None and packet.time_base is not None:
                     reached_s = max(
@@ -111,7 +155,7 @@ def _reached_s(path: Path) -> float:
                     )
     except av.error.FFmpegError:
         pass  # as far as it can be read
-    return reached_s
+    return reached_s - start_s
 
 
 class _Times:
@@ -139,16 +183,21 @@ class _Times:
 def _open(path: Path) -> tuple[InputContainer, VideoStream]:
     check_readable(path)
     try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
+        container = open_container(path)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise EngineError(
-            f"{path} is not a video that can be read ({error.strerror}); give an MP4, MOV, MKV or WebM file"
+            f"{path} is not a video that can be read ({reason}); give an MP4, MOV, MKV or WebM file"
         ) from error
-    if not container.streams.video:
+    stream = main_video(container)
+    if stream is None:
         kind = ", only sound" if container.streams.audio else ""
         container.close()
         raise EngineError(f"{path} has no video in it{kind}; choose another file")
-    return container, container.streams.video[0]
+    if stream.codec_context is None:
+        container.close()
+        raise EngineError(f"{path} is in a format that is unknown here; convert it to MP4")
+    return container, stream
 
 
 def check_readable(path: Path) -> None:
@@ -177,13 +226,22 @@ def _rate(stream: VideoStream) -> float:
     return NOMINAL_FPS
 
 
+def _origin_s(container: InputContainer) -> float:
+    """Return the time from which a file's length counts, in seconds as its packets count them.
+
+    Matroska states where it ends. Other containers state how long they are, or where they end.
+    With 0, a file that starts late is never taken for truncated.
+    """
+    start = container.start_time if "matroska" in container.format.name else None
+    return start / av.time_base if start else 0.0
+
+
 def _duration_s(container: InputContainer, stream: VideoStream) -> float:
+    if container.format.name == "avi" and stream.frames and stream.time_base:
+        # FFmpeg shortens the duration of a truncated AVI. The header counts ticks, not pictures.
+        return float(stream.frames * stream.time_base)
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else 0.0
-
-
-def _upright(image: Image, frame: VideoFrame) -> Image:
-    """Turn pictures of phones held sideways; the file stores the angle, counter-clockwise."""
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    if not container.duration:
+        return 0.0
+    return max(container.duration / av.time_base - _origin_s(container), 0.0)

@@ -32,7 +32,10 @@ from mimicam.engine.web.studio import (
 )
 
 _SDP = "application/sdp"
-_IMAGES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+_IMAGES = (
+    *(f"image/{kind}" for kind in "jpeg png webp avif heic heif gif tiff bmp".split()),
+    "application/octet-stream",
+)
 _MAX_TITLE = 40
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
@@ -158,14 +161,17 @@ class Handlers:
     async def upload(self, request: web.Request) -> web.Response:
         """``POST /portraits``: enrol the picture in the body."""
         if request.content_type not in _IMAGES:
-            raise HttpRefusal(415, "type", "send a JPEG, PNG or WebP picture as the body")
+            raise HttpRefusal(
+                415, "type", "send a picture, such as JPEG, PNG, WebP, HEIC or AVIF, as the body"
+            )
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
             raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
+        # Read first: a body that trickles in must not hold the place of another.
+        data = await request_body.read(
+            request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
+        )
         async with self._uploading:
-            data = await request_body.read(
-                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
-            )
             entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}

@@ -12,13 +12,14 @@ from typing import Literal
 
 from mimicam.engine.assets_manifest import bundled_portraits
 from mimicam.engine.errors import EngineError
+from mimicam.engine.picture_file import PICTURE_SUFFIXES
 from mimicam.engine.portrait import Portrait, read_picture
 from mimicam.engine.types import Image
 from mimicam.engine.web import backdrop, pictures
 from mimicam.engine.web.backdrop import Background
 from mimicam.engine.web.pipeline_pool import FramePathPool
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_SUFFIXES = PICTURE_SUFFIXES | {".gif"}
 _MAX_FOLDER = 200
 _MAX_ENROLLED = 64
 """Enrolled portraits in memory. 200 pictures with three backgrounds would take gigabytes."""
@@ -88,7 +89,7 @@ class PortraitLibrary:
         with self._lock:
             while len(self._pictures) >= self._uploads:
                 self._forget(next(iter(self._pictures)))
-            self._pictures[entry.id] = (entry, image)
+            self._pictures[entry.id] = (entry, portrait.picture)  # set upright
             self._keep((entry.id, "kept"), portrait)
         return entry
 

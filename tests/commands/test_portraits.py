@@ -11,7 +11,7 @@ import pytest
 
 import mimicam.engine.commands.live as live
 from mimicam.engine.assets_manifest import bundled_portraits
-from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import bundled, turn
 
@@ -26,7 +26,7 @@ class Loads:
         self.portraits: list[tuple[Path, FakeModel]] = []
         monkeypatch.setattr(live, "load_model", self._model)
         monkeypatch.setattr(live, "load_portrait", self._portrait)
-        monkeypatch.setattr(live, "note_turned", lambda _: None)
+        monkeypatch.setattr(live, "print_notes", lambda _: None)
 
     def _model(self, _name: str, _backend: str) -> FakeModel:
         self.models.append(FakeModel())
@@ -73,15 +73,18 @@ def test_given_portraits_are_all_enrolled_at_the_start(loads: Loads, tmp_path: P
 
 
 @pytest.mark.parametrize(("yaw", "noted"), [(20.0, False), (-30.0, True)])
-def test_a_face_from_the_side_is_noted(yaw: float, noted: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    live.note_turned(_turned(yaw))
+def test_a_face_from_the_side_is_noted(
+    yaw: float, noted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_portrait(_turned(yaw), tmp_path / "rosa")
+    live.print_notes(load_portrait(tmp_path / "rosa", model=FakeModel()))
     told = capsys.readouterr().err
     assert ("rosa is turned by 30 degrees" in told) == noted
     assert ("--mode exp" in told) == noted
 
 
-def test_a_portrait_without_motion_is_not_noted(capsys: pytest.CaptureFixture[str]) -> None:
-    live.note_turned(replace(_turned(0.0), motion=None))
+def test_a_portrait_without_notes_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    live.print_notes(_turned(0.0))
     assert capsys.readouterr().err == ""
 
 

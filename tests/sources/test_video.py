@@ -64,8 +64,9 @@ def test_a_video_cut_off_behind_its_index_says_where_it_ends(tmp_path: Path) -> 
                 b.mux(packet)
     data = front.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 6 // 10])
-    with pytest.raises(EngineError, match=r"ends after \d\.\d of 4\.0 seconds: it is truncated|is damaged"):
-        _all(tmp_path / "cut.mp4")
+    video = VideoFile(tmp_path / "cut.mp4")
+    assert 40 < len(list(video)) < 75
+    assert "of 4.0 seconds: it is truncated" in video.fault or "is damaged" in video.fault
 
 
 def test_a_video_without_a_single_picture_is_refused(tmp_path: Path) -> None:

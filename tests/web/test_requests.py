@@ -301,6 +301,8 @@ def test_an_upload_becomes_a_portrait_known_only_by_its_id(run: Run, drawn_portr
         (_png(60_000, 60_000), "image/png", 422, "60000x60000"),
         (_png(65_535, 1)[:-40], "image/png", 422, "cut off"),
         (b"GIF89a" + b"\0" * 99, "image/png", 422, "JPEG, PNG or WebP"),
+        (b"GIF89a" + b"\1" * 99, "image/gif", 422, "JPEG, PNG or WebP"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 99, "image/heic", 422, "JPEG, PNG or WebP"),
         (b"\xff\xd8\xff\xe0" + b"\0" * 400, "image/jpeg", 422, "JPEG"),
         (_png(64, 64)[:60], "image/png", 422, "cut off"),
         (b"RIFF\0\0\0\0WEBPVP8 " + b"\0" * 4, "image/webp", 422, "JPEG, PNG or WebP"),

@@ -96,8 +96,9 @@ export function stillOfCamera() {
 /** Make a portrait of a file that was chosen or dropped. */
 export function addFile(file) {
   if (!file) return;
-  if (!file.type.startsWith('image/')) {
-    toast('This file is not a picture. Choose a JPEG, PNG or WebP.', true);
+  // Browsers that cannot read HEIC state no type for it.
+  if (!file.type.startsWith('image/') && !/\.(hei[cf]|hif|avif|tiff?)$/i.test(file.name)) {
+    toast('This file is not a picture. Choose a JPEG, PNG, WebP or HEIC.', true);
   } else {
     gallery.add(file, file.name.replace(/\.[^.]+$/, '') || 'My picture');
   }

@@ -147,13 +147,13 @@ export function sentence(error) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
-/** A JPEG of at most 1280 pixels a side. Removes the metadata of the picture. */
+/** A JPEG of at most 1280 pixels a side, without metadata; the file itself if the browser cannot read it. */
 async function reduced(picture) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(picture, { imageOrientation: 'from-image' });
   } catch {
-    throw new Error('This browser cannot read that picture. Choose a JPEG, PNG or WebP.');
+    return picture; // the server reads more formats than some browsers do, such as HEIC
   }
   const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height));
   const canvas = make('canvas', {
