@@ -291,7 +291,7 @@ class Pipeline:
         self._use(self._portrait)
 
     def _use(self, portrait: Portrait) -> None:
-        around = Composite(portrait.picture, portrait.box, self._size)
+        around = Composite(portrait.picture, portrait.box, self._size, matte=portrait.person_matte)
         self._stages = self._reenactor.for_portrait(portrait.motion, portrait.features, around)
         self._portrait = portrait
         self._lost.portrait_changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import tempfile
 import threading
@@ -15,7 +16,9 @@ import cv2
 import numpy as np
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.person_matte import person_matte
 from mimicam.engine.face.still import StillFaceFinder, face_size_px
 from mimicam.engine.models.base import Features, Model
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
@@ -31,6 +34,8 @@ __all__ = [
     "read_picture",
     "save_portrait",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 _MIN_FACE_PX = 48
 """Smallest side of a picture and of a face, pixels."""
@@ -71,6 +76,20 @@ class Portrait:
     features: Features
     notes: tuple[str, ...] = ()
     """Lines for a person: that the picture was turned, and what will look wrong."""
+
+    def person_matte(self) -> Float | None:
+        """Return the person's opacity in the picture, ``[H, W]``. None: no matte is usable.
+
+        Slow: call it once, when a canvas is made.
+        """
+        if self.motion is None:
+            return None
+        points = place(self.motion.shape, self.motion.pose)[:, :2]
+        scale = np.float32(self.box.size_px / 2)
+        matte = person_matte(self.picture, (points + 1) * scale + (self.box.x_px, self.box.y_px))
+        if matte.opacity is None:
+            _LOG.warning("the background of %s moves with the head: %s", self.name, matte.problem)
+        return matte.opacity
 
 
 def enroll(

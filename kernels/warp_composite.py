@@ -1,7 +1,8 @@
-"""Warp the portrait's own pixels to the canvas and lay the generated paint over them, as RGB bytes.
+"""Warp a person's own pixels over a still background and lay the generated paint over them, as RGB
+bytes.
 
 Shape letters: N pictures, H W = canvas, K L = the portrait's pixels, S = side of the networks'
-picture, h = side of their flow, 3 = red, green, blue.
+picture, h = side of their flow, 3 = red, green, blue, 4 = these and opacity.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ NUMBERS = (
 
 
 def warp_composite(
-    texture_NKL3: Tensor,
+    texture_NKL4: Tensor,
+    background_NHW3: Tensor,
     painted_N3SS: Tensor,
     mask_N1SS: Tensor,
     flow_N2hh: Tensor,
@@ -43,13 +45,14 @@ def warp_composite(
 ) -> Tensor:
     """Compute the last warp and blend of DPE's equation 5 at the canvas's size, not the networks'.
 
-    A canvas pixel shows the portrait's pixel that the flow points to. Paint is blended over it by
-    the mask. Beyond the crop nothing is painted, and the motion at its edge fades. Every map is
-    sampled bilinearly, with pixel centres between its edges; edges repeat. Values round to the
-    nearest, halves to even.
+    A canvas pixel shows the portrait's pixel that the flow points to, over the background. Paint is
+    blended over it by the mask, as far as the pixel is the person's. Beyond the crop nothing is
+    painted, and the motion at its edge fades. Every map is sampled bilinearly, with pixel centres
+    between its edges; edges repeat. Values round to the nearest, halves to even.
 
     Args:
-        texture_NKL3: the portrait's pixels, RGB, uint8, contiguous.
+        texture_NKL4: the person, RGBA premultiplied, uint8, contiguous. Opaque: everything moves.
+        background_NHW3: what shows where the person is not, uint8, contiguous.
         painted_N3SS: -1..1, float32 or float16, contiguous.
         mask_N1SS: visibility of the portrait, float32 in 0..1, contiguous.
         flow_N2hh: displacement to the source pixel, crop units, float32, contiguous.
@@ -64,21 +67,20 @@ def warp_composite(
         ValueError: a shape, type, layout or device does not fit.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
-    inputs = (texture_NKL3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP)
+    inputs = (texture_NKL4, background_NHW3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP)
     _check(*inputs, out)
-    if _launch.wants_cuda(impl, texture_NKL3):
+    if _launch.wants_cuda(impl, texture_NKL4):
         return forward_cuda(*inputs, out)
-    H, W = out.shape[1:3]
-    shaded = [_reference_rgb(*parts, (H, W)) for parts in zip(*inputs, strict=True)]
+    shaded = [_reference_rgb(*parts) for parts in zip(*inputs, strict=True)]
     return out.copy_(_resample.to_bytes(torch.stack(shaded)))
 
 
 def _reference_rgb(
-    texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, size: tuple[int, int]
+    texture: Tensor, background: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor
 ) -> Tensor:
     """Compute one picture ``[3, H, W]`` in 0..255, not rounded."""
     n = dict(zip(NUMBERS, numbers.float(), strict=True))
-    ys, xs = (torch.arange(k, device=texture.device, dtype=torch.float32) for k in size)
+    ys, xs = (torch.arange(k, device=texture.device, dtype=torch.float32) for k in background.shape[:2])
     x, y = torch.broadcast_tensors(
         n["x_scale"] * xs + n["x_shift"], (n["y_scale"] * ys + n["y_shift"])[:, None]
     )
@@ -98,7 +100,11 @@ def _reference_rgb(
         edge = _smooth(1 - rate * (1 - place.abs())) if rate > 0 else torch.zeros_like(shown)
         shown = torch.maximum(shown, edge)
     texel = (n["texel"] * from_x + n["texel_x"], n["texel"] * from_y + n["texel_y"])
-    portrait = _resample.bilinear(texture.permute(2, 0, 1), *texel)
+    person = _resample.bilinear(texture.permute(2, 0, 1), *texel)
+    opacity = person[3] / 255
+    portrait = person[:3] + (1 - opacity) * background.permute(2, 0, 1).float()
+    # Paint belongs to the person: the background behind it is known.
+    shown = 1 - (1 - shown) * opacity
     paint = (_sample(painted, x, y) * 127.5 + 127.5).clamp(0, 255)
     return shown * portrait + (1 - shown) * paint
 
@@ -116,7 +122,8 @@ def _smooth(x: Tensor) -> Tensor:
 
 
 def forward_cuda(
-    texture_NKL3: Tensor,
+    texture_NKL4: Tensor,
+    background_NHW3: Tensor,
     painted_N3SS: Tensor,
     mask_N1SS: Tensor,
     flow_N2hh: Tensor,
@@ -124,24 +131,31 @@ def forward_cuda(
     out: Tensor,
 ) -> Tensor:
     """Queue the kernel. The tensors were checked."""
-    (_, K, L, _), S, h = texture_NKL3.shape, mask_N1SS.shape[-1], flow_N2hh.shape[-1]
+    (_, K, L, _), S, h = texture_NKL4.shape, mask_N1SS.shape[-1], flow_N2hh.shape[-1]
     N, H, W, _ = out.shape
     grid = (_launch.blocks(W, _BLOCK[0]), _launch.blocks(H, _BLOCK[1]), N)
     kernel = f"warp_composite_{_launch.suffix(painted_N3SS.dtype)}"
-    tensors = (texture_NKL3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP, out)
+    tensors = (texture_NKL4, background_NHW3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP, out)
     _launch.launch("warp_composite", kernel, grid, _BLOCK, *tensors, H, W, K, L, S, h)
     return out
 
 
 def _check(
-    texture: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor, out: Tensor
+    texture: Tensor,
+    background: Tensor,
+    painted: Tensor,
+    mask: Tensor,
+    flow: Tensor,
+    numbers: Tensor,
+    out: Tensor,
 ) -> None:
-    check("texture_NKL3", texture, ("N", "K", "L", 3), torch.uint8)
+    check("texture_NKL4", texture, ("N", "K", "L", 4), torch.uint8)
     N, device = len(texture), texture.device
     check("painted_N3SS", painted, (N, 3, "S", "S"), FLOATS, device=device)
     check("mask_N1SS", mask, (N, 1, *painted.shape[2:]), torch.float32, device=device)
     check("flow_N2hh", flow, (N, 2, "h", "h"), torch.float32, device=device)
     check("numbers_NP", numbers, (N, len(NUMBERS)), torch.float32, device=device)
     check("out", out, (N, "H", "W", 3), torch.uint8, device=device)
+    check("background_NHW3", background, tuple(out.shape), torch.uint8, device=device)
     most = max(texture.numel(), painted.numel(), out.numel())
-    check_limits("texture_NKL3, painted_N3SS or out", blocks=N, values=most)
+    check_limits("texture_NKL4, painted_N3SS or out", blocks=N, values=most)

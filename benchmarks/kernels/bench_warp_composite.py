@@ -24,8 +24,9 @@ def cases(device: str = "cuda") -> Iterator[Case]:
 
 def _case(height: int, width: int, device: str) -> Case:
     margin = round(_REACH * height)
-    shape = (1, height + 2 * margin, width + 2 * margin, 3)
+    shape = (1, height + 2 * margin, width + 2 * margin, 4)
     texture = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    background = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=device)
     painted = 2 * torch.rand(1, 3, _SIZE, _SIZE, device=device) - 1
     mask = torch.rand(1, 1, _SIZE, _SIZE, device=device)
     coarse = 0.1 * torch.randn(1, 2, 8, 8, device=device)
@@ -38,32 +39,32 @@ def _case(height: int, width: int, device: str) -> Case:
     ]  # fmt: skip
     numbers = torch.tensor([row], device=device)
     out = torch.empty((1, height, width, 3), dtype=torch.uint8, device=device)
-    inputs = (texture, painted, mask, flow, numbers)
+    inputs = (texture, background, painted, mask, flow, numbers)
     extent = torch.tensor(
         [shape[2], shape[1]], device=device
     )  # here: a captured call may not copy from the host
     maps = 4 * (painted.numel() + mask.numel() + flow.numel())
     return Case(
         name=f"{_SIZE} onto {width}x{height}",
-        bytes_moved=3 * height * width + maps + out.numel(),
+        bytes_moved=7 * height * width + maps + out.numel(),
         kernel=partial(warp_composite, *inputs, out=out),
-        eager=partial(_eager, *inputs, extent, (height, width)),
+        eager=partial(_eager, *inputs, extent),
         again=partial(_case, height, width, device),
     )
 
 
 def _eager(
     texture: Tensor,
+    background: Tensor,
     painted: Tensor,
     mask: Tensor,
     flow: Tensor,
     numbers: Tensor,
     extent: Tensor,
-    size: tuple[int, int],
 ) -> Tensor:
     """Composite with PyTorch's own operations: grids, four samples, blend, round. No fades: they
     cost more."""
-    (height, width), row = size, numbers[0]
+    (height, width), row = background.shape[1:3], numbers[0]
     x = row[0] * torch.arange(width, device=flow.device) + row[1]
     y = row[2] * torch.arange(height, device=flow.device) + row[3]
     own = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), -1)[None]
@@ -72,10 +73,13 @@ def _eager(
     places = own + moved.permute(0, 2, 3, 1)
     texels = torch.stack((row[4] * places[..., 0] + row[5], row[4] * places[..., 1] + row[6]), -1)
     grid = (2 * texels + 1) / extent - 1
-    portrait = F.grid_sample(
+    person = F.grid_sample(
         texture.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=False
     )
+    opacity = person[:, 3:] / 255
+    portrait = person[:, :3] + (1 - opacity) * background.permute(0, 3, 1, 2)
     shown = torch.where(inside, F.grid_sample(mask, own, padding_mode="border", align_corners=False), 1.0)
+    shown = 1 - (1 - shown) * opacity
     paint = F.grid_sample(painted * 127.5 + 127.5, own, padding_mode="border", align_corners=False)
     blended = shown * portrait + (1 - shown) * paint.clamp(0, 255)
     return blended.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

@@ -8,6 +8,7 @@ border.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import cv2
@@ -16,6 +17,7 @@ import numpy as np
 from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.still_background import split
 from mimicam.engine.stages.surroundings import REACH, OutputCanvas, PortraitTexture
 from mimicam.engine.types import CropBox, Float, Image
 
@@ -31,9 +33,24 @@ class Composite:
     The caller may keep each result.
     """
 
-    def __init__(self, picture: Image, box: CropBox, size: tuple[int, int] | None) -> None:
-        """Set up for one portrait; ``size``: (width, height) of the canvas, None the bare crop."""
-        self._picture, self._box, self._size = picture, box, size
+    def __init__(
+        self,
+        picture: Image,
+        box: CropBox,
+        size: tuple[int, int] | None,
+        *,
+        matte: Callable[[], Float | None] = lambda: None,
+    ) -> None:
+        """Set up for one portrait.
+
+        Args:
+            picture: the whole picture.
+            box: the crop.
+            size: (width, height) of the canvas; None is the bare crop.
+            matte: returns the person's opacity in the picture, ``[H, W]``; None: all of it moves.
+                Called if `texture` is.
+        """
+        self._picture, self._box, self._size, self._matte = picture, box, size, matte
         self._pool: BufferPool[np.uint8] | None = None
         if size is None:
             return
@@ -89,8 +106,12 @@ class Composite:
         margin = math.ceil(REACH * side)
         scale, box = 2.0 / self._box.size_px, self._box
         rows, columns = self._picture.shape[:2]
+        whole, person, background = self._layers((width + 2 * margin, height + 2 * margin), side)
+        on_canvas = (slice(margin, margin + height), slice(margin, margin + width))
         return PortraitTexture(
-            texture=_surroundings(self._picture, box, (width + 2 * margin, height + 2 * margin), side),
+            texture=person,
+            canvas=np.ascontiguousarray(whole[on_canvas]),
+            background=None if background is None else np.ascontiguousarray(background[on_canvas]),
             margin=margin,
             left=(width - side) // 2,
             top=(height - side) // 2,
@@ -101,6 +122,17 @@ class Composite:
                 scale * (columns - box.x_px) - 1, scale * (rows - box.y_px) - 1,
             ),
         )  # fmt: skip
+
+    def _layers(self, size: tuple[int, int], side: int) -> tuple[Image, Image, Image | None]:
+        """Return picture, person and background around the box; see `_surroundings` for the size."""
+        whole, matte = _surroundings(self._picture, self._box, size, side), self._matte()
+        if matte is None:
+            return whole, cv2.cvtColor(whole, cv2.COLOR_RGB2RGBA), None
+        opacity = (matte * 255).round().astype(np.uint8)
+        square = _square(self._box, size, side)
+        opacity = np.ascontiguousarray(cut(opacity, square, max(size))[: size[1], : size[0]])
+        rows = _known(self._picture, square, size)[1]
+        return split(whole, opacity, top=int(rows.argmax()), side=side)
 
     def on_device(self, face_px: int) -> OutputCanvas:
         """Return the canvas for `kernels.paste_back` and faces of this side.
@@ -150,21 +182,31 @@ def _surroundings(picture: Image, box: CropBox, size: tuple[int, int], side: int
     It is scaled so that the box takes ``side`` pixels in the middle. ``size``: (width, height).
     """
     width, height = size
-    scale, longest = box.size_px / side, max(size)
-    # As in `Composite`: half of an odd remainder is rounded down.
-    left, top = (width - side) // 2, (height - side) // 2
-    square = CropBox(x_px=box.x_px - scale * left, y_px=box.y_px - scale * top, size_px=scale * longest)
-    canvas = cut(picture, square, longest)[:height, :width]
+    square = _square(box, size, side)
+    canvas = cut(picture, square, max(size))[:height, :width]
     return _blur_outside(canvas, picture, square)
+
+
+def _square(box: CropBox, size: tuple[int, int], side: int) -> CropBox:
+    """Return the square of the picture whose upper left part is the canvas."""
+    scale = box.size_px / side
+    # As in `Composite`: half of an odd remainder is rounded down.
+    left, top = ((n - side) // 2 for n in size)
+    return CropBox(x_px=box.x_px - scale * left, y_px=box.y_px - scale * top, size_px=scale * max(size))
+
+
+def _known(picture: Image, square: CropBox, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which columns and which rows of a canvas lie inside the picture."""
+    scale, (width, height) = square.size_px / max(size), size
+    xs = square.x_px + (np.arange(width) + 0.5) * scale
+    ys = square.y_px + (np.arange(height) + 0.5) * scale
+    return (xs >= 0) & (xs < picture.shape[1]), (ys >= 0) & (ys < picture.shape[0])
 
 
 def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
     """Blur the canvas outside the picture, where the repeated edge would show as streaks."""
     height, width = canvas.shape[:2]
-    scale = square.size_px / max(width, height)
-    xs = square.x_px + (np.arange(width) + 0.5) * scale
-    ys = square.y_px + (np.arange(height) + 0.5) * scale
-    across, down = (xs >= 0) & (xs < picture.shape[1]), (ys >= 0) & (ys < picture.shape[0])
+    across, down = _known(picture, square, (width, height))
     if across.all() and down.all():
         return np.ascontiguousarray(canvas)
     # The known area is a rectangle, so its blurred mask is the outer product of two blurred lines.

@@ -38,8 +38,13 @@ class PortraitTexture:
     """A portrait's pixels as one canvas needs them."""
 
     texture: Image
-    """Canvas with `REACH` around it, uint8 ``[H + 2 m, W + 2 m, 3]``. Beyond the picture's end, its
-    blurred edge continues."""
+    """What moves, RGBA uint8 ``[H + 2 m, W + 2 m, 4]``, premultiplied: the person on the canvas with
+    `REACH` around it. Without a matte the whole picture, opaque."""
+    canvas: Image
+    """Result while nothing moves, ``[H, W, 3]``. Beyond the picture's end, its blurred edge
+    continues."""
+    background: Image | None
+    """What stays still behind the person, ``[H, W, 3]``. None: everything moves."""
     margin: int
     """Width m of the margin, pixels."""
     left: int
@@ -52,12 +57,6 @@ class PortraitTexture:
     """(width, height) of the canvas."""
     known: tuple[float, float, float, float]
     """Left, top, right and bottom of the picture, crop units."""
-
-    @property
-    def canvas(self) -> Image:
-        """Result while nothing moves, ``[H, W, 3]``: a view of the texture."""
-        width, height = self.size
-        return self.texture[self.margin : self.margin + height, self.margin : self.margin + width]
 
     def numbers(self) -> Float:
         """Return the geometry for a kernel, float32, in the order of `kernels.warp_composite.NUMBERS`."""

@@ -1,23 +1,28 @@
 """Replaces a portrait's background by a plain colour, before the portrait is enrolled.
 
-The generator warps the colour with the rest of the picture. It follows the silhouette at no cost
-per frame. The mask comes from GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004),
-initialised with an ellipse for the head and a trapezium for the shoulders.
+The mask is the person's matte (`engine.face.person_matte`). Where none is usable, as on some drawings,
+it comes from GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004), initialised with an
+ellipse for the head and a trapezium for the shoulders.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import cv2
 import numpy as np
 
+from mimicam.engine.face.person_matte import person_matte
 from mimicam.engine.face.tracker import Region
 from mimicam.engine.types import Float, Image
 
 Background = Literal["kept", "plain", "green"]
 _COLOURS: dict[Background, tuple[int, int, int]] = {"plain": (96, 104, 116), "green": (0, 177, 64)}
 """RGB. The green is the default of OBS's chroma key filter."""
+_FACE = (0.26, 0.36)
+"""Half width and half height of an ellipse inside the face, in sides of its region."""
+_LOG = logging.getLogger(__name__)
 _SIDE = 384
 """Longest side in pixels at which GrabCut runs. At 512 it takes half a second on one core."""
 _ROUNDS = 5
@@ -38,12 +43,23 @@ def replaced(picture: Image, face: Region | None, background: Background) -> Ima
         return picture
     height, width = picture.shape[:2]
     face = face or Region(x_px=width / 2, y_px=height * 0.45, size_px=min(height, width) * 0.6, roll_rad=0.0)
-    opacity = _opacity(picture, face)[..., None]
+    matte = person_matte(picture, _outline(face))
+    if matte.opacity is None:
+        _LOG.info("background by GrabCut, since %s", matte.problem)
+    opacity = (_grab_cut(picture, face) if matte.opacity is None else matte.opacity)[..., None]
     colour = np.array(_COLOURS[background], np.float32)
     return (picture * opacity + colour * (1 - opacity)).round().astype(np.uint8)
 
 
-def _opacity(picture: Image, face: Region) -> Float:
+def _outline(face: Region) -> Float:
+    """Return points around the face, ``[32, 2]``, image pixels."""
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    around = face.size_px * np.array(_FACE) * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    centre = np.array((face.x_px, face.y_px))
+    return (centre + around).astype(np.float32)
+
+
+def _grab_cut(picture: Image, face: Region) -> Float:
     """Mask of the person, float32 ``[H, W]`` in 0..1."""
     height, width = picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
@@ -71,7 +87,7 @@ def _guess(height: int, width: int, x: float, y: float, size: float) -> np.ndarr
     top = max(border, int(y - 0.2 * size))
     for strip in (labels[:border], labels[:top, :border], labels[:top, -border:]):
         strip[strip == cv2.GC_PR_BGD] = cv2.GC_BGD
-    _ellipse(labels, x, y + 0.02 * size, 0.26 * size, 0.36 * size, cv2.GC_FGD)
+    _ellipse(labels, x, y + 0.02 * size, _FACE[0] * size, _FACE[1] * size, cv2.GC_FGD)
     return labels
 
 

@@ -19,13 +19,13 @@ __device__ __forceinline__ float smooth(float x) {
 __device__ __forceinline__ float cell(float u, int side) { return (u + 1.f) * .5f * (float)side - .5f; }
 
 template <class T> struct WarpComposite {
-  const unsigned char* texture;
+  const unsigned char *texture, *background;
   const T* painted;
   const float *mask, *flow;
   const float* numbers;
   int H, W, K, L, S, h;
 
-  // One canvas pixel: the portrait's own where the flow points, and what is painted over it.
+  // One canvas pixel: the person's own where the flow points, over the still background, and what is painted over it.
   __device__ __forceinline__ void shade(int x, int y, float rgb[3]) const {
     const Place& at = *(const Place*)numbers;
     float ux = at.ux * (float)x + at.ux0, uy = at.uy * (float)y + at.uy0;
@@ -44,9 +44,13 @@ template <class T> struct WarpComposite {
     // Paint ends softly at the crop's sides where the canvas goes on: a hard edge would be a seam.
     if (at.edge_x > 0.f) shown = fmaxf(shown, smooth(1.f - at.edge_x * (1.f - fabsf(ux))));
     if (at.edge_y > 0.f) shown = fmaxf(shown, smooth(1.f - at.edge_y * (1.f - fabsf(uy))));
+    // Paint belongs to the person: the background behind it is known.
+    float opacity = bilinear(texture + 3, from, 4 * L, 4) / 255.f;
+    shown = 1.f - (1.f - shown) * opacity;
+    const unsigned char* behind = background + ((size_t)y * W + x) * 3;
 #pragma unroll
     for (int c = 0; c < 3; c++) {
-      float value = bilinear(texture + c, from, 3 * L, 3);
+      float value = bilinear(texture + c, from, 4 * L, 4) + (1.f - opacity) * to_float(behind[c]);
       if (shown < 1.f) {
         float paint = bilinear(painted + (size_t)c * S * S, over, S, 1) * 127.5f + 127.5f;
         value = shown * value + (1.f - shown) * fminf(fmaxf(paint, 0.f), 255.f);
@@ -57,23 +61,25 @@ template <class T> struct WarpComposite {
 };
 
 template <class T>
-__device__ __forceinline__ WarpComposite<T> picture(const unsigned char* texture, const T* painted, const float* mask,
-                                                    const float* flow, const float* numbers, int H, int W, int K,
-                                                    int L, int S, int h) {
+__device__ __forceinline__ WarpComposite<T> picture(const unsigned char* texture, const unsigned char* background,
+                                                    const T* painted, const float* mask, const float* flow,
+                                                    const float* numbers, int H, int W, int K, int L, int S, int h) {
   size_t n = blockIdx.z;
-  return {texture + n * K * L * 3, painted + n * 3 * S * S, mask + n * S * S, flow + n * 2 * h * h,
-          numbers + n * (sizeof(Place) / sizeof(float)), H, W, K, L, S, h};
+  return {texture + n * K * L * 4, background + n * H * W * 3, painted + n * 3 * S * S, mask + n * S * S,
+          flow + n * 2 * h * h, numbers + n * (sizeof(Place) / sizeof(float)), H, W, K, L, S, h};
 }
 
 }  // namespace
 
-extern "C" __global__ void warp_composite_f32(const unsigned char* texture, const float* painted, const float* mask,
-                                              const float* flow, const float* numbers, unsigned char* out, int H,
-                                              int W, int K, int L, int S, int h) {
-  write_rgb(picture(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out);
+extern "C" __global__ void warp_composite_f32(const unsigned char* texture, const unsigned char* background,
+                                              const float* painted, const float* mask, const float* flow,
+                                              const float* numbers, unsigned char* out, int H, int W, int K, int L,
+                                              int S, int h) {
+  write_rgb(picture(texture, background, painted, mask, flow, numbers, H, W, K, L, S, h), out);
 }
-extern "C" __global__ void warp_composite_f16(const unsigned char* texture, const half_t* painted, const float* mask,
-                                              const float* flow, const float* numbers, unsigned char* out, int H,
-                                              int W, int K, int L, int S, int h) {
-  write_rgb(picture(texture, painted, mask, flow, numbers, H, W, K, L, S, h), out);
+extern "C" __global__ void warp_composite_f16(const unsigned char* texture, const unsigned char* background,
+                                              const half_t* painted, const float* mask, const float* flow,
+                                              const float* numbers, unsigned char* out, int H, int W, int K, int L,
+                                              int S, int h) {
+  write_rgb(picture(texture, background, painted, mask, flow, numbers, H, W, K, L, S, h), out);
 }

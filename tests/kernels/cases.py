@@ -89,10 +89,13 @@ def layered(
     dtype: torch.dtype = torch.float32,
     still: bool = False,
     mask: float | None = None,
+    opaque: bool = True,
 ) -> tuple[Tensor, ...]:
-    """Two portraits for ``warp_composite`` on canvases of this size: pixels, paint, mask, flow and numbers.
+    """Two portraits for ``warp_composite`` on canvases of this size: pixels, background, paint, mask,
+    flow and numbers.
 
     The crop is the middle square; there are pixels all around the canvas. ``mask``: everywhere.
+    ``opaque``: the whole picture moves; otherwise opacity is random.
     """
     rng, (H, W) = generator(4), size
     side, margin = min(size), 10
@@ -106,4 +109,8 @@ def layered(
         half, half - 0.5 + left + margin, half - 0.5 + top + margin,
         -1.6, -1.7, 1.9, 1.8, 2.0, 8.0 if W > H else 0.0, 8.0 if H > W else 0.0, 25.0,
     ]  # fmt: skip
-    return frames(2, H + 2 * margin, W + 2 * margin), painted, shown, flow, torch.tensor([row, row])
+    colours = frames(2, H + 2 * margin, W + 2 * margin)
+    opacity = torch.full_like(colours[..., :1], 255) if opaque else colours.flip(1)[..., :1]
+    person = torch.cat([(colours * (opacity / 255)).round().to(torch.uint8), opacity], dim=-1)
+    background = frames(2, H, W).flip(0)
+    return person.contiguous(), background, painted, shown, flow, torch.tensor([row, row])

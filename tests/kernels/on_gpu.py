@@ -79,8 +79,8 @@ def paste_backs(device: str) -> float:
 def warp_composites(device: str) -> float:
     """Wide and high; a grey level may round the other way."""
     worst = 0.0
-    for size in ((14, 18), (18, 13)):
-        inputs, out = layered(size=size), frames(2, *size)
+    for size, opaque in (((14, 18), True), ((18, 13), False)):
+        inputs, out = layered(size=size, opaque=opaque), frames(2, *size)
         want = warp_composite.warp_composite(*inputs, out=out.clone())
         got = warp_composite.warp_composite(*(t.to(device) for t in inputs), out=out.to(device))  # type: ignore[misc]
         worst = max(worst, float((got.cpu().int() - want.int()).abs().max() - 1) / 255)

@@ -122,18 +122,24 @@ def test_beside_the_crop_motion_fades_without_inpainting(size: tuple[int, int]) 
     assert steps[14:18].max() < 90, "a seam would be seen"
 
 
+@pytest.mark.parametrize("matte", [False, True], ids=["whole", "person"])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_the_kernel_draws_the_same(size: tuple[int, int] | None) -> None:
+def test_the_kernel_draws_the_same(size: tuple[int, int] | None, matte: bool) -> None:
     torch = pytest.importorskip("torch", reason="the kernel's reference needs torch")
     from mimicam.kernels.warp_composite import warp_composite
 
-    scene, wild = Composite(PICTURE, BOX, size).texture(S), _wild()
+    opacity = cv2.GaussianBlur(
+        cv2.circle(np.zeros((300, 360), np.float32), (160, 150), 55, 1.0, -1), (0, 0), 3
+    )
+    around = Composite(PICTURE, BOX, size, matte=lambda: opacity if matte else None)
+    scene, wild = around.texture(S), _wild()
     maps = (wild.inpaint / np.float32(127.5) - 1, wild.visibility[..., None], wild.flow)
     tensors = [torch.from_numpy(np.ascontiguousarray(m.transpose(2, 0, 1)[None], np.float32)) for m in maps]
-    texture, numbers = torch.from_numpy(scene.texture.copy())[None], torch.from_numpy(scene.numbers())[None]
+    texture, numbers = torch.from_numpy(scene.texture)[None], torch.from_numpy(scene.numbers())[None]
+    behind = torch.from_numpy(scene.canvas if scene.background is None else scene.background)[None]
     width, height = scene.size
     want = warp_composite(
-        texture, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8)
+        texture, behind, *tensors, numbers, out=torch.zeros(1, height, width, 3, dtype=torch.uint8)
     )[0].numpy()
     got = WarpComposite(scene, S)(wild)
     apart = np.abs(got.astype(int) - want)

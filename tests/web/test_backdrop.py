@@ -41,6 +41,15 @@ def test_kept_returns_the_picture_and_green_is_the_key_colour() -> None:
     assert backdrop.replaced(picture, FACE, "green")[5, 5].tolist() == [0, 177, 64]
 
 
+@pytest.mark.parametrize(("name", "place"), [("greta.jpg", (60, 384)), ("zola.jpg", (110, 384))])
+def test_hats_and_hair_stay(name: str, place: tuple[int, int]) -> None:
+    picture = read_picture(ASSETS / "portraits" / name)
+    out = backdrop.replaced(picture, FaceDetector()(picture)[0].region, "plain")
+    row, column = place
+    part = slice(row - 10, row + 10), slice(column - 60, column + 20)
+    assert (out[part] == picture[part]).all(), "GrabCut lost them"
+
+
 def test_without_a_face_the_middle_is_kept() -> None:
     for shape in ((40, 30, 3), (30, 200, 3), (96, 96, 3)):
         grey = np.full(shape, 90, np.uint8)

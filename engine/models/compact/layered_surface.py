@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mimicam.engine.backends.cuda.device import Download, Gpu
 from mimicam.engine.backends.cuda.networks import copy_all
 from mimicam.engine.stages.surroundings import PortraitTexture
@@ -26,6 +24,7 @@ class LayeredSurface:
         self._texture = gpu.empty((1, *texture.texture.shape), torch.uint8)
         self._numbers = gpu.empty((1, texture.numbers().size), torch.float32)
         width, height = texture.size
+        self._background = gpu.empty((1, height, width, 3), torch.uint8)
         self.result = Download(gpu, gpu.empty((1, height, width, 3), torch.uint8))
         self.show(texture)
 
@@ -37,8 +36,11 @@ class LayeredSurface:
         """Upload another portrait's texture. Call this between frames only."""
         import torch
 
-        values = (np.ascontiguousarray(texture.texture[None]), texture.numbers()[None])
-        pairs = zip((self._texture, self._numbers), map(torch.from_numpy, values), strict=True)
+        # Under an opaque texture nothing of the background shows.
+        background = texture.canvas if texture.background is None else texture.background
+        values = (texture.texture[None], background[None], texture.numbers()[None])
+        targets = (self._texture, self._background, self._numbers)
+        pairs = zip(targets, map(torch.from_numpy, values), strict=True)
         copy_all(self._gpu, list(pairs))
         self._gpu.record_event()()
 
@@ -54,5 +56,5 @@ class LayeredSurface:
         painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
         # The mouth's colours are premultiplied by its opacity, the fourth channel.
         covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
-        inputs = (self._texture, covered, mask, flow, self._numbers)
+        inputs = (self._texture, self._background, covered, mask, flow, self._numbers)
         warp_composite(*inputs, out=self.result.source)

@@ -66,8 +66,8 @@ def _paste_back() -> float:
 
 def _warp_composite() -> float:
     worst = 0.0
-    for size in ((14, 18), (18, 13), (1, 2)):
-        inputs = layered(size=size)
+    for size, opaque in (((14, 18), True), ((18, 13), False), ((1, 2), False)):
+        inputs = layered(size=size, opaque=opaque)
         want = warp_composite.warp_composite(*inputs, out=frames(2, *size))
         got = warp_composite.forward_cuda(*inputs, frames(2, *size))
         worst = max(worst, float((got.int() - want.int()).abs().max()) / 255)
