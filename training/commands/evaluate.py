@@ -23,6 +23,7 @@ from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluat
 from mimicam.training.evaluation.identity import IdentityDistance
 from mimicam.training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
 from mimicam.training.evaluation.methods import Method, baselines, model_method
+from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
 from mimicam.training.evaluation.papers import PROTOCOLS
 from mimicam.training.evaluation.show import draw_grid, show
@@ -77,6 +78,12 @@ class Evaluate:
     """Number of consecutive frames of each driver of the lively set."""
     floors: bool = True
     """Also measure the two baselines: copying the source and copying the driver."""
+    arcface: Path | None = None
+    """With --paper: ArcFace as ONNX, a face of 112 pixels to an embedding; adds CSIM."""
+    lpips: Path | None = None
+    """With --paper: LPIPS as ONNX, two pictures to their distance; adds LPIPS."""
+    inception: Path | None = None
+    """With --paper: FID's Inception as ONNX, a picture of 299 pixels to features; adds FID."""
     json: Path | None = None
     """JSON file to write the figures to."""
     grid: Path | None = None
@@ -85,11 +92,16 @@ class Evaluate:
     def run(self) -> None:
         """Measure, print the tables, and write what was asked for."""
         named = (self.pack, self.model, *self.compare_to, self.perceptual, self.synthetic)
+        named += (self.arcface, self.lpips, self.inception)
         read = [Path(path) for path in named if path is not None]
         refuse_to_overwrite_inputs(filter(None, (self.json, self.grid)), read)
         if self.paper is not None:
             self._run_paper(self.paper)
             return
+        if self.arcface or self.lpips or self.inception:
+            raise EngineError(
+                "--arcface, --lpips and --inception belong to --paper: leave them out, or give it"
+            )
         clips = self._clips()
         models = self._models()
         methods = {name: model_method(model) for name, model in models.items()}
@@ -116,7 +128,12 @@ class Evaluate:
         models, meters = self._models(), self._meters()
         columns = {name: model_method(model) for name, model in models.items()}
         columns |= baselines() if self.floors else {}
-        figures = {name: protocol.measure(each, meters) for name, each in columns.items()}
+        networks = PaperNetworks(
+            arcface=open_network(self.arcface, "CSIM"),
+            lpips=open_network(self.lpips, "LPIPS"),
+            inception=open_network(self.inception, "FID"),
+        )
+        figures = {name: protocol.measure(each, meters, networks) for name, each in columns.items()}
         show_paper(paper, figures)
         print(", ".join(f"{name} {count}" for name, count in protocol.facts().items()))
         if self.json is not None:

@@ -14,7 +14,7 @@ SUBSTITUTES = {
     "LPIPS": "mobilenet_distance",
     "FID": "mobilenet_frechet",
 }
-"""What is measured in the place of a metric whose network no package ships.
+"""What is measured beside a metric whose network no package ships.
 
 CSIM: cosine of dlib's embeddings, not ArcFace's. AED, APD: distances of the tracker's blendshapes
 and head angles, not of 3DMM coefficients. LPIPS, FID: on MobileNetV2's features. Their values
@@ -144,6 +144,6 @@ def _printed(table: PaperTable, figures: dict[str, dict[str, dict[str, float]]])
         printed.add_row(f"{method} (paper)", *(f"{value:g}" for value in values), *["-"] * len(substitutes))
     for method, settings in figures.items():
         ours = settings.get(table.setting, {})
-        names = [_SAME.get(name, "") for name in table.metrics] + substitutes
+        names = [_SAME.get(name, name) for name in table.metrics] + substitutes
         printed.add_row(method, *(f"{ours[name]:.4f}" if name in ours else "-" for name in names))
     return printed

@@ -18,13 +18,15 @@ from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.clips import Clip, read_clip
 from mimicam.training.evaluation.evaluate import Meters, Tally, reenact, tally_pair, tally_truth
 from mimicam.training.evaluation.methods import Method
+from mimicam.training.evaluation.paper_networks import PaperNetworks
 
 Rows = npt.NDArray[np.int_]
 Figures = dict[str, dict[str, float]]
 """Values by setting and name of the figure."""
 
 _FRECHET_EVERY = 3
-"""Step between the pictures of the Frechet distance: its network takes 0.1 s each."""
+"""Step between the pictures of MobileNet's Frechet distance: its network takes 0.1 s each."""
+NO_NETWORKS = PaperNetworks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ class DpeProtocol:
             "frames_cross": sum(len(task.drivers) for task in self._cross),
         }
 
-    def measure(self, method: Method, meters: Meters) -> Figures:
+    def measure(self, method: Method, meters: Meters, networks: PaperNetworks = NO_NETWORKS) -> Figures:
         """Measure a method in each of its modes (tables 1 to 3)."""
         figures: Figures = {}
         for mode in method.modes:
@@ -75,8 +77,10 @@ class DpeProtocol:
                 for portrait, driver in _clips(self._pack, tasks):
                     one = reenact(portrait, 0, driver, method.generate, mode)
                     tally_pair(tally, one, meters)
+                    networks.tally(tally, one)
                     if name == "same":
                         tally_truth(tally, one, meters)
+                        networks.tally_truth(tally, one)
                 figures[f"{mode.value} {name}"] = tally.means()
         return figures
 
@@ -104,7 +108,7 @@ class DaeGanProtocol:
         """Count what is measured."""
         return {"videos": len(self._tasks), "frames": sum(len(task.drivers) for task in self._tasks)}
 
-    def measure(self, method: Method, meters: Meters) -> Figures:
+    def measure(self, method: Method, meters: Meters, networks: PaperNetworks = NO_NETWORKS) -> Figures:
         """Measure a method in mode ``both``; nothing if it lacks this mode."""
         if Mode.BOTH not in method.modes:
             return {}
@@ -113,10 +117,14 @@ class DaeGanProtocol:
             one = reenact(portrait, 0, driver, method.generate, Mode.BOTH)
             tally_pair(tally, one, meters)
             tally_truth(tally, one, meters)
-            fakes += one.results[::_FRECHET_EVERY]
-            reals += driver.images[::_FRECHET_EVERY]
+            networks.tally(tally, one)
+            networks.tally_truth(tally, one)
+            fakes += one.results
+            reals += driver.images
+        networks.tally_sets(tally, fakes, reals)
         if meters.pictures is not None:
-            tally.add("mobilenet_frechet", meters.pictures.frechet(fakes, reals))
+            some = (images[::_FRECHET_EVERY] for images in (fakes, reals))
+            tally.add("mobilenet_frechet", meters.pictures.frechet(*some))
         return {"both held-out": tally.means()}
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image, Mode, MotionCode
@@ -14,6 +17,7 @@ from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.evaluate import Meters
 from mimicam.training.evaluation.methods import Method, baselines
+from mimicam.training.evaluation.paper_networks import _POINTS, _TEMPLATE_PX, aligned_face
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, TABLES
 from mimicam.training.evaluation.papers import DaeGanProtocol, DpeProtocol
 from tests.training.evaluation.conftest import FRAMES
@@ -129,3 +133,73 @@ def test_the_command_prints_the_papers_rows_and_ours(
 def test_what_the_papers_do_not_have_is_refused(pack_folder: Path) -> None:
     with pytest.raises(EngineError, match="--paper does not use --lively"):
         Evaluate(pack=pack_folder, paper="dpe", lively=2, frames=FRAMES).run()
+
+
+def network(path: Path, nodes: list, constants: dict[str, np.ndarray], inputs: dict[str, list[int]]) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
+    return path
+
+
+def mean_colour(path: Path, side: int) -> Path:
+    """A network whose features are the mean colour, in -1..1."""
+    nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)]
+    return network(path, nodes, {}, {"x": [1, 3, side, side]})
+
+
+def mean_difference(path: Path, side: int) -> Path:
+    nodes = [
+        helper.make_node("Sub", ["a", "b"], ["d"]),
+        helper.make_node("Abs", ["d"], ["e"]),
+        helper.make_node("ReduceMean", ["e"], ["y"], axes=[1, 2, 3], keepdims=0),
+    ]
+    return network(path, nodes, {}, {"a": [1, 3, side, side], "b": [1, 3, side, side]})
+
+
+def test_the_users_networks_fill_the_papers_columns(
+    pack: FramePack, pack_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "figures.json"
+    files = {
+        "arcface": mean_colour(tmp_path / "arcface.onnx", 112),
+        "lpips": mean_difference(tmp_path / "lpips.onnx", 192),
+        "inception": mean_colour(tmp_path / "inception.onnx", 299),
+    }
+    common = {"pack": pack_folder, "frames": 5, "threads": 1, "json": out, **files}
+    Evaluate(paper="daegan", **common).run()
+    figures = json.loads(out.read_text())["figures"]
+    copied, still = (figures[name]["both held-out"] for name in ("copy driver", "copy source"))
+    assert copied["LPIPS"] == 0
+    assert copied["FID"] == pytest.approx(0, abs=1e-6)
+    assert still["CSIM"] > 0.999, "the portrait is itself"
+    # By hand: the first of the frames that are not held out, against those that are.
+    recorder = recorded(DaeGanProtocol(pack, frames=5), pack, Mode.BOTH)
+    pairs = [(pack.frames[a].astype(float), pack.frames[b].astype(float)) for a, b in recorder.seen]
+    want = np.mean([np.abs(a - b).mean() / 127.5 for a, b in pairs])
+    assert still["LPIPS"] == pytest.approx(want, abs=1e-3)
+
+
+def test_a_face_is_aligned_to_arcfaces_template() -> None:
+    landmarks = np.zeros((478, 3), np.float32)
+    angle, scale = np.deg2rad(20), 1.7
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    landmarks[list(_POINTS), :2] = _TEMPLATE_PX @ turn.T + (60, 15)
+    image = np.zeros((256, 256, 3), np.uint8)
+    for x, y in landmarks[list(_POINTS), :2]:
+        cv2.circle(image, (round(float(x)), round(float(y))), 3, (255, 255, 255), -1)
+    face = aligned_face(image, landmarks)
+    assert all(face[round(y), round(x)].min() > 128 for x, y in _TEMPLATE_PX)
+    assert (face > 128).mean() < 0.02
+
+
+def test_networks_without_a_paper_or_a_file_are_refused(pack_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="belong to --paper"):
+        Evaluate(pack=pack_folder, lpips=tmp_path / "a.onnx", frames=FRAMES).run()
+    with pytest.raises(EngineError, match="ONNX file of CSIM"):
+        Evaluate(pack=pack_folder, paper="dpe", arcface=tmp_path / "a.onnx", threads=1).run()
