@@ -39,8 +39,8 @@ class Sound(Protocol):
         """Write the sound before ``time_s``."""
         ...
 
-    def finish(self) -> None:
-        """Write the remaining sound and close the file."""
+    def finish(self, end_s: float = float("inf")) -> None:
+        """Write the remaining sound, up to a time, and close the file."""
         ...
 
 
@@ -50,7 +50,7 @@ class Silence:
     def write_until(self, time_s: float) -> None:
         """See `Sound.write_until`; writes nothing."""
 
-    def finish(self) -> None:
+    def finish(self, end_s: float = float("inf")) -> None:
         """See `Sound.finish`; nothing is open."""
 
 
@@ -137,9 +137,9 @@ class _Track:
 
         self._guarded(work)
 
-    def finish(self) -> None:
+    def finish(self, end_s: float = float("inf")) -> None:
         """See `Sound`."""
-        self.write_until(float("inf"))
+        self.write_until(end_s)
         self._guarded(self._writer.finish)
         self._source.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -31,9 +32,36 @@ SYNTHETIC = {
 same.
 
 Matroska keeps both, MP4 and AVI the comment."""
+EDITED = {
+    **SYNTHETIC,
+    "comment": f"Edited: an expression changed by mimicam. DigitalSourceType={_SOURCE_TYPE}",
+}
+"""The same for a video in which a face was edited."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 OpenFile = Callable[[Path], IO[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a video's pixels are stored and shown, as its file declares it."""
+
+    pix_fmt: str = "yuv420p"
+    """FFmpeg's name of the pixel format; the encoder has to support it."""
+
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel divided by its height."""
+    colorspace: int = 2
+    """FFmpeg's number of the matrix from RGB to YUV; 2 is undeclared. RGB pictures are converted by
+    BT.601."""
+    color_range: int = 0
+    """1 limited, 2 full, 0 undeclared, and then limited."""
+    primaries: int = 2
+    transfer: int = 2
+
+
+PLAIN = Look()
+"""Eight bits, square pixels, colours undeclared."""
 
 
 def open_plain(path: Path) -> IO[bytes]:
@@ -71,6 +99,7 @@ class VideoWriter:
         fps: float,
         encoder: str | None = None,
         tags: Mapping[str, str] | None = None,
+        look: Look = PLAIN,
         open_file: OpenFile = open_plain,
     ) -> None:
         """Open the temporary file.
@@ -81,6 +110,7 @@ class VideoWriter:
             fps: nominal rate; each picture still carries its own time.
             encoder: FFmpeg's name of an encoder; by default H.264 if there is one, else MPEG-4.
             tags: metadata of the file, as `SYNTHETIC`.
+            look: shape of the pixels and coding of the colours.
             open_file: opens the temporary file; for tests.
 
         Raises:
@@ -98,6 +128,7 @@ class VideoWriter:
         self.container = av.open(self._file, "w", format=kind)
         self.container.metadata.update(tags or {})
         self.encoder = encoder or h264_encoder() or "mpeg4"
+        self._look = look
         self._stream = self._add_stream(size, fps)
         self._last_pts = -1
         self._open = True
@@ -113,7 +144,11 @@ class VideoWriter:
         Raises:
             EngineError: the disk is full or gone; the temporary file is already removed.
         """
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        self.write_frame(av.VideoFrame.from_ndarray(image, format="rgb24"), time_s)
+
+    def write_frame(self, frame: av.VideoFrame, time_s: float) -> None:
+        """Encode one frame in any pixel format; its own times are replaced. See `write`."""
+        frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
         frame.pts = self._last_pts = max(round(time_s / TIME_BASE), self._last_pts + 1)
         frame.time_base = TIME_BASE
         self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
@@ -173,13 +208,22 @@ class VideoWriter:
         if not isinstance(stream, VideoStream):
             raise ValueError(f"encoder: {self.encoder} is not a video encoder")
         stream.width, stream.height = size[0] & ~1, size[1] & ~1  # 4:2:0 has no odd sizes
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = self._look.pix_fmt
         stream.codec_context.time_base = TIME_BASE
+        self._declare(stream.codec_context)
         if self.encoder == "libx264":
             stream.options = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
         else:
             stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * fps)
         return stream
+
+    def _declare(self, context: Any) -> None:
+        look = self._look
+        if look.sample_aspect != PLAIN.sample_aspect:
+            context.sample_aspect_ratio = look.sample_aspect
+        if look != PLAIN:
+            context.colorspace, context.color_range = look.colorspace, look.color_range
+            context.color_primaries, context.color_trc = look.primaries, look.transfer
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -193,6 +237,12 @@ class VideoWriter:
             raise EngineError(
                 f"{self.path} cannot be written ({error.strerror}); choose another folder or format"
             ) from error
+
+
+def supports(encoder: str, pix_fmt: str) -> bool:
+    """Whether an encoder of this PyAV takes a pixel format."""
+    formats = av.codec.Codec(encoder, "w").video_formats or []
+    return any(each.name == pix_fmt for each in formats)
 
 
 def _raise(error: OSError) -> None:

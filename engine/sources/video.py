@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -34,6 +35,15 @@ class Timed:
     """Seconds since the file's first picture; strictly increasing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawTimed:
+    """A frame as the file stores it: own pixel format, not turned upright."""
+
+    frame: VideoFrame
+    time_s: float
+    """See `Timed.time_s`."""
+
+
 class VideoFile:
     """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
 
@@ -49,6 +59,8 @@ class VideoFile:
         self.fps = _rate(self._stream)
         self.duration_s = _duration_s(self._container, self._stream)
         """Stated by the file; 0 when it states none."""
+        self.sample_aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        """Width of a stored pixel divided by its height."""
 
     @property
     def frame_count(self) -> int | None:
@@ -61,12 +73,16 @@ class VideoFile:
         Raises:
             EngineError: damaged, truncated, or without a single picture.
         """
-        times = _Times(1.0 / self.fps)
         size: tuple[int, int] | None = None
+        for raw in self.raw():
+            size = size or (raw.frame.width, raw.frame.height)
+            yield Timed(image=to_picture(raw.frame, size), time_s=raw.time_s)
+
+    def raw(self) -> Iterator[RawTimed]:
+        """Decode without converting; see `__iter__`."""
+        times = _Times(1.0 / self.fps)
         for frame in self._decoded():
-            size = size or (frame.width, frame.height)
-            image: Image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])  # type: ignore[assignment]
-            yield Timed(image=_upright(image, frame), time_s=times.next(frame.time))
+            yield RawTimed(frame=frame, time_s=times.next(frame.time))
         self._check_complete(times)
 
     def close(self) -> None:
@@ -183,7 +199,18 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float:
     return container.duration / av.time_base if container.duration else 0.0
 
 
+def to_picture(frame: VideoFrame, size: tuple[int, int]) -> Image:
+    """Return an upright RGB picture of a frame; ``size``: stored width and height."""
+    image: Image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])  # type: ignore[assignment]
+    return _upright(image, frame)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Return the counter-clockwise quarter turns that set a frame upright, 0 to 3."""
+    return round(frame.rotation / 90) % 4
+
+
 def _upright(image: Image, frame: VideoFrame) -> Image:
     """Turn pictures of phones held sideways; the file stores the angle, counter-clockwise."""
-    turns = round(frame.rotation / 90) % 4
+    turns = quarter_turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
