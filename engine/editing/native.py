@@ -93,7 +93,7 @@ class NativeFrame:
         for plane, samples in zip(out.planes, self._planes, strict=True):
             padded = np.zeros((plane.height, plane.line_size // samples.itemsize), samples.dtype)
             padded[:, : plane.width] = samples[: plane.height, : plane.width]
-            plane.update(padded)
+            plane.update(padded.tobytes())
         out.colorspace, out.color_range = self._stored.colorspace, self._stored.color_range
         return out
 
@@ -127,6 +127,8 @@ def _samples(frame: VideoFrame) -> list[np.ndarray]:
     """Return the samples of each plane without its padding."""
     kind = np.dtype(np.uint16 if frame.format.components[0].bits > 8 else np.uint8)
     return [
-        np.frombuffer(plane, kind).reshape(plane.height, plane.line_size // kind.itemsize)[:, : plane.width]
+        np.frombuffer(bytes(plane), kind).reshape(plane.height, plane.line_size // kind.itemsize)[
+            :, : plane.width
+        ]
         for plane in frame.planes
     ]

@@ -13,8 +13,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
 from mimicam.engine.maths import smoothstep
+from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.types import CropBox, Float, Image, WarpFields
 
 _CELLS = 64
@@ -53,8 +53,10 @@ def edit_window(box: CropBox, before: Float, after: Float, share: float = 1.0) -
         share: factor on the opacity, to fade the edit in and out.
     """
     moved = np.linalg.norm((after - before)[:, :2], axis=1)
-    opacity = _outline(before, after, moved) * _activity(after, moved) * np.float32(share)
-    return Window(opacity=opacity, box=box)
+    opacity = np.float32(share) * _outline(before, after, moved)
+    inside = opacity > 0
+    opacity[inside] *= _activity(_cells()[inside], after, moved)
+    return Window(opacity=opacity.reshape(_CELLS, _CELLS), box=box)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,7 +153,7 @@ def _part(window: Window, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
 
 
 def _outline(before: Float, after: Float, moved: Float) -> Float:
-    """Return a map that is 1 inside the face and falls to 0 at the end of its margin."""
+    """Return for each cell 1 inside the face, falling to 0 at the end of its margin."""
     skin = slice(468)  # the irises follow
     hull = cv2.convexHull(np.concatenate([before[skin, :2], after[skin, :2]]).astype(np.float32))[:, 0]
     edge = cv2.convexHull(before[skin, :2].astype(np.float32), returnPoints=False).ravel()
@@ -164,20 +166,22 @@ def _outline(before: Float, after: Float, moved: Float) -> Float:
         inward = -inward
     distance = (_cells() @ inward.T - (hull * inward).sum(axis=1)).min(axis=1)
     opacity: Float = smoothstep((distance + np.float32(margin)) / np.float32(_FEATHER))
-    return opacity.reshape(_CELLS, _CELLS)
+    return opacity
 
 
-def _activity(after: Float, moved: Float) -> Float:
-    """Return 1 around landmarks that move, falling to 0 with the distance from them."""
+def _activity(cells: Float, after: Float, moved: Float) -> Float:
+    """Return 1 for cells ``[N, 2]`` near landmarks that move, falling to 0 with the distance."""
     gate = smoothstep((moved - np.float32(_LEAST)) / np.float32(_FULL - _LEAST))
     between = [after[pair, :2].mean(axis=0) for pair in _OPENINGS]
-    points = np.concatenate([after[BLENDSHAPE_LANDMARKS, :2], np.array(between, np.float32)])
-    gates = np.concatenate([gate[BLENDSHAPE_LANDMARKS], [gate[pair].max() for pair in _OPENINGS]])
-    square = (_cells() ** 2).sum(axis=1)[:, None] - 2 * _cells() @ points.T + (points**2).sum(axis=1)
+    points = np.concatenate([after[CONTROL, :2], np.array(between, np.float32)])
+    gates = np.concatenate([gate[CONTROL], [gate[pair].max() for pair in _OPENINGS]]).astype(np.float32)
+    points, gates = points[gates > 0], gates[gates > 0]
+    square = (cells**2).sum(axis=1)[:, None] - 2 * cells @ points.T + (points**2).sum(axis=1)
     # The gate comes before the distance, so that the border is equally soft around all motion.
     near = smoothstep((_NEAR[1] - np.sqrt(np.maximum(square, 0))) / np.float32(_NEAR[1] - _NEAR[0]))
-    activity: Float = (near * gates.astype(np.float32)).max(axis=1)
-    return activity.reshape(_CELLS, _CELLS)
+    # A soft union: between two landmarks that move, the largest share alone would dip.
+    activity: Float = 1 - np.prod(1 - near * gates, axis=1)
+    return activity
 
 
 @cache
