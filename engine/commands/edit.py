@@ -48,6 +48,9 @@ class Edit:
     face: Annotated[str | None, tyro.conf.arg(metavar="N|X,Y")] = None
     """The person to edit where several are seen: a number from the left, or a pixel of their face
     where it is first seen."""
+    crop: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
+    """Write only the face's crop, as a square of this side. Then --mode pose and both move the head
+    by the driver."""
     list_faces: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """List the people of SOURCE with their numbers, and write nothing."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -59,13 +62,15 @@ class Edit:
 
     def run(self) -> int:
         """Edit, and print progress and the written file."""
-        from mimicam.engine.editing.video import check_mode, check_paths, track_people
+        from mimicam.engine.editing.video import check_crop, check_mode, check_paths, track_people
         from mimicam.engine.errors import EngineError
         from mimicam.engine.sources.video import check_readable
 
         for path in (self.source, *([] if self.driver is None else [self.driver])):
             check_readable(path)
-        check_mode(edit_of(self))
+        check_crop(self.crop)
+        if self.crop is None:
+            check_mode(edit_of(self))
         plan = self._plan()
         if self.list_faces:
             from mimicam.engine.editing.selection import describe_people
@@ -123,6 +128,7 @@ class Edit:
                 plan=plan,
                 driver_length=DriverLength(self.driver_length),
                 face=self.face,
+                crop_px=self.crop,
                 progress=bar.advance_step,
                 tell=bar.console.print,
             )

@@ -7,10 +7,12 @@ from enum import Enum
 
 import numpy as np
 
+from mimicam.engine.editing.head_path import HeadPath
 from mimicam.engine.editing.studied import StudiedFace, blend
 from mimicam.engine.editing.track import FaceTrack
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.stages.neutral import Expression
+from mimicam.engine.types import HeadPose
 
 _JOIN_S = 0.25
 """Seconds before the end of a loop over which the driver's first expression is blended in."""
@@ -55,6 +57,7 @@ class Driver:
             mirror: take the mirror image.
         """
         self._face, self._length = StudiedFace(track, mirror=mirror), length
+        self._heads = HeadPath(track, mirror=mirror)
         self._duration_s = duration_s
         self._times_s, self._shares = track.times_s, _shares(track)
 
@@ -63,6 +66,16 @@ class Driver:
         """Time at which the result ends because of the driver; infinite if it does not."""
         trims = self._length is DriverLength.TRIM and self._duration_s > 0
         return self._duration_s if trims else float("inf")
+
+    @property
+    def neutral_pose(self) -> HeadPose:
+        """Pose in the driver's calmest frame."""
+        return self._heads.neutral
+
+    def pose(self, time_s: float) -> HeadPose:
+        """Return the head's pose at a time of the source, in the driver's steady crop."""
+        at_s, restart = self._place(time_s)
+        return self._heads.at(at_s) if restart == 0.0 else self._heads.mixed(at_s, 0.0, restart)
 
     def __call__(self, time_s: float) -> DriverMoment | None:
         """Return the expression at a time of the source; None: the driver's face is not seen."""

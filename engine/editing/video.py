@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-
-from av import VideoFrame
 
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import VIDEO_EDIT
+from mimicam.engine.editing.drawing import CropDrawing, Drawing, PasteDrawing, decode
 from mimicam.engine.editing.driver import Driver, DriverLength
-from mimicam.engine.editing.native import NativeFrames, look_of
 from mimicam.engine.editing.people import find_people
-from mimicam.engine.editing.person import PersonEdit
+from mimicam.engine.editing.person import PersonMotion
 from mimicam.engine.editing.plan import Plan
 from mimicam.engine.editing.selection import choose_person, main_person
 from mimicam.engine.editing.track import FaceTrack
@@ -22,12 +22,13 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
 from mimicam.engine.models.base import Model
 from mimicam.engine.picture_file import read_picture
-from mimicam.engine.sinks.video_writer import EDITED, VideoWriter, container_format, h264_encoder
+from mimicam.engine.sinks.video_writer import VideoWriter, container_format
 from mimicam.engine.sound import Sound, open_sound
 from mimicam.engine.sources.file import is_picture
-from mimicam.engine.sources.video import Timed, VideoFile, to_picture
-from mimicam.engine.types import EditSettings, Image, Mode
+from mimicam.engine.sources.video import Timed, VideoFile
+from mimicam.engine.types import EditSettings, Mode
 
+_CROP_PX = (64, 2048)
 Progress = Callable[[str, int], None]
 """Receives the name of a step, ``track`` or ``edit``, and its number of finished frames."""
 
@@ -54,6 +55,7 @@ def edit_video(
     plan: Plan | None = None,
     driver_length: DriverLength = DriverLength.HOLD,
     face: str | None = None,
+    crop_px: int | None = None,
     progress: Progress = lambda _step, _done: None,
     tell: Callable[[str], None] = print,
 ) -> EditedVideo:
@@ -68,23 +70,28 @@ def edit_video(
         model: the compact model, as `engine.models.load.load_model` returns it.
         driver: video or picture whose expression is taken over. None keeps the source's own, as
             ``plan`` changes it.
-        edit: gain, mirror, and what the driver's expression is counted from. The mode is ``exp``.
+        edit: gains, mirror, and what the driver's motion is counted from. The mode is ``exp``.
         plan: presets, strengths, keyframes and the range that is edited.
         driver_length: what happens after the driver's end.
         face: the person among several, see `engine.editing.selection.choose_person`.
+        crop_px: write only the face's crop, of this side in pixels. Then the head may follow the
+            driver too, in the modes ``pose`` and ``both``.
         progress: called after each frame of each step.
         tell: receives one line if the sound cannot be copied as it is.
 
     Raises:
         EngineError: a file cannot be read or written, nobody or several people are seen, or the
-            mode moves the head. ``out`` is left as it was.
+            mode moves the head without ``crop_px``. ``out`` is left as it was.
     """
-    check_mode(edit)
+    check_crop(crop_px)
+    if crop_px is None:
+        check_mode(edit)
     check_paths(source, out, driver)
     people = track_people(source, lambda done: progress("track", done))
     person = choose_person(people, face, name=source.name)
     moves = None if driver is None else open_driver(driver, length=driver_length, mirror=edit.mirror)
-    work = PersonEdit(model, person, driver=moves, settings=edit, plan=plan or Plan())
+    drawing = PasteDrawing if crop_px is None else partial(CropDrawing, side_px=crop_px)
+    work = drawing(model, PersonMotion(person, driver=moves, settings=edit, plan=plan or Plan()))
     return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
 
 
@@ -97,8 +104,18 @@ def check_mode(edit: EditSettings) -> None:
     if edit.mode is not Mode.EXP:
         raise EngineError(
             f"mode {edit.mode.value} moves the head, which cannot be pasted back into its frame: use --mode exp, "
-            "or --crop to write the face's crop instead"
+            "or --crop PIXELS to write the face's crop instead"
         )
+
+
+def check_crop(side_px: int | None) -> None:
+    """Check the side of a crop.
+
+    Raises:
+        EngineError: it is odd, too small or too large.
+    """
+    if side_px is not None and (side_px % 2 or not _CROP_PX[0] <= side_px <= _CROP_PX[1]):
+        raise EngineError(f"--crop must be even and {_CROP_PX[0]} to {_CROP_PX[1]} pixels, not {side_px}")
 
 
 def check_paths(source: Path, out: Path, driver: Path | None) -> None:
@@ -146,38 +163,23 @@ def open_driver(path: Path, *, length: DriverLength, mirror: bool = False) -> Dr
     return Driver(track, length=length, duration_s=duration_s, mirror=mirror)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Decoded:
-    raw: VideoFrame
-    image: Image
-    time_s: float
-
-
 def _write(
-    source: Path, out: Path, work: PersonEdit, *, progress: Callable[[int], None], tell: Callable[[str], None]
+    source: Path, out: Path, work: Drawing, *, progress: Callable[[int], None], tell: Callable[[str], None]
 ) -> EditedVideo:
     video = VideoFile(source)
     writer: VideoWriter | None = None
     sound: Sound | None = None
     frames = changed = 0
-    time_s = 0.0
     try:
-        with closing(prefetch(_decode(video))) as ahead:
-            for decoded in ahead:
-                if decoded.time_s >= work.end_s:
-                    break
+        with closing(prefetch(decode(video))) as ahead:
+            for decoded in takewhile(lambda each: each.time_s < work.end_s, ahead):
                 if writer is None or sound is None:
-                    native, writer = _open_writer(out, video, decoded.raw)
+                    writer = work.open(out, video, decoded.raw)
                     sound = open_sound(source, writer.container, writer.mux_sound, tell)
-                time_s = decoded.time_s
-                frame = native.start(decoded.raw)
-                edited = work(frames, decoded.image)
-                if edited is not None:
-                    frame.add(decoded.image, edited.image, edited.rows, edited.columns)
-                    changed += 1
-                writer.write_frame(frame.finish(), time_s)
-                sound.write_until(time_s)
-                frames += 1
+                frame, differs = work.draw(frames, decoded)
+                writer.write_frame(frame, decoded.time_s)
+                sound.write_until(decoded.time_s)
+                frames, changed = frames + 1, changed + differs
                 progress(frames)
         assert writer is not None and sound is not None, "a video without pictures was refused before"  # noqa: PT018
         sound.finish(work.end_s)
@@ -187,18 +189,3 @@ def _write(
             writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
     return EditedVideo(frames=frames, changed=changed, without_face=work.without_face(frames))
-
-
-def _open_writer(out: Path, video: VideoFile, first: VideoFrame) -> tuple[NativeFrames, VideoWriter]:
-    encoder = h264_encoder() or "mpeg4"
-    native = NativeFrames(first, encoder)
-    look = look_of(video, first, native.pix_fmt)
-    size = native.size
-    return native, VideoWriter(out, size=size, fps=video.fps, encoder=encoder, tags=EDITED, look=look)
-
-
-def _decode(video: VideoFile) -> Iterator[_Decoded]:
-    size: tuple[int, int] | None = None
-    for raw in video.raw():
-        size = size or (raw.frame.width, raw.frame.height)
-        yield _Decoded(raw=raw.frame, image=to_picture(raw.frame, size), time_s=raw.time_s)

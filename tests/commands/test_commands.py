@@ -25,7 +25,7 @@ OPTIONS = {
         "expression_motion", "pose_motion", "mirror", "aligned",
     },
     "edit": {
-        "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face",
+        "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },

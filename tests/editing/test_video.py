@@ -14,7 +14,7 @@ import pytest
 
 import mimicam
 from mimicam.engine.assets_manifest import ASSETS
-from mimicam.engine.controls import EditSettings, Mode
+from mimicam.engine.controls import EditSettings, Mode, MotionReference
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
 from mimicam.engine.editing.driver import DriverLength
@@ -194,6 +194,33 @@ def test_an_interruption_leaves_no_half_file(source: Path, tmp_path: Path) -> No
 def test_a_mode_that_moves_the_head_is_refused(mode: Mode, source: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=f"mode {mode.value} moves the head, which cannot be pasted back"):
         edit_video(source, tmp_path / "out.mp4", model=FakeModel(), edit=EditSettings(mode=mode))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_crop_may_move_the_head(mode: Mode, source: Path, tmp_path: Path) -> None:
+    driver, out = next((ASSETS / "portraits").glob("*.*")), tmp_path / "out.mp4"
+    edit = EditSettings(mode=mode, pose_motion=MotionReference.ABSOLUTE)
+    model = FakeModel()
+    done = edit_video(source, out, model=model, driver=driver, edit=edit, crop_px=96)
+    assert done.changed == FRAMES
+    assert next(iter(VideoFile(out))).image.shape == (96, 96, 3)
+    assert times_of(out) == pytest.approx(times_of(source), abs=1e-3)
+    drawn = model.conditionings[0]
+    pose_moved = not np.allclose(drawn["pose"][0], drawn["pose"][1])
+    expression_moved = not np.allclose(drawn["expression"][0], drawn["expression"][1])
+    assert (expression_moved, pose_moved) == (mode is not Mode.POSE, mode is not Mode.EXP)
+
+
+def test_a_crop_goes_on_where_the_face_is_lost(tmp_path: Path, pictures: list[Image]) -> None:
+    source = write_video(tmp_path / "source.mp4", [*pictures[:3], grey(90, (640, 360))])
+    done = edit_video(source, tmp_path / "out.mp4", model=FakeModel(), crop_px=96)
+    assert (done.frames, done.changed, done.without_face) == (4, 3, 1)
+
+
+@pytest.mark.parametrize("side_px", [0, 97, 5000])
+def test_a_crop_of_an_impossible_side_is_refused(side_px: int, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="--crop must be even and 64 to 2048 pixels"):
+        edit_video(source, tmp_path / "out.mp4", model=FakeModel(), crop_px=side_px)
 
 
 def test_inputs_are_never_overwritten(source: Path, tmp_path: Path) -> None:
