@@ -84,7 +84,7 @@ class PasteDrawing:
         if moment is None or moment.share == 0.0:
             return frame.finish(), False
         before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
-        window = edit_window(moment.box, before, after, moment.share)
+        window = edit_window(moment.box, before, after, moment.share, moment.others)
         if not window.opacity.any():
             return frame.finish(), False
         edited = paste_face(decoded.image, self._generate(decoded.image, moment), window)

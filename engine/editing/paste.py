@@ -7,6 +7,7 @@ continuous, and outside the window the frame's pixels are kept as they are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,6 +31,10 @@ shows fully: 0.4 and 1.3 pixels of 256."""
 _NEAR = (0.06, 0.18)
 """Crop units. Distances from a moving landmark up to which an edit shows fully, and from which it
 does not show."""
+_NOTHING = 1 / 512
+"""Opacity that cannot change a pixel by a grey level."""
+_SKIN = slice(468)
+"""Landmarks of the skin; the irises follow them."""
 _OPENINGS = [[82, 87], [13, 14], [312, 317], [159, 145], [386, 374]]
 """Upper and lower landmarks of the lips and lids: what opens between them moves too."""
 
@@ -43,7 +48,9 @@ class Window:
     box: CropBox
 
 
-def edit_window(box: CropBox, before: Float, after: Float, share: float = 1.0) -> Window:
+def edit_window(
+    box: CropBox, before: Float, after: Float, share: float = 1.0, others: Sequence[Float] = ()
+) -> Window:
     """Return the window of an edit.
 
     Args:
@@ -51,9 +58,12 @@ def edit_window(box: CropBox, before: Float, after: Float, share: float = 1.0) -
         before: the source's landmarks ``[478, 3]``, crop space.
         after: the target's landmarks, alike.
         share: factor on the opacity, to fade the edit in and out.
+        others: landmarks of other people's faces, alike; the window does not reach into them.
     """
     moved = np.linalg.norm((after - before)[:, :2], axis=1)
     opacity = np.float32(share) * _outline(before, after, moved)
+    for other in others:
+        opacity *= 1 - smoothstep(_distance(other) / np.float32(_FEATHER) + 1)
     inside = opacity > 0
     opacity[inside] *= _activity(_cells()[inside], after, moved)
     return Window(opacity=opacity.reshape(_CELLS, _CELLS), box=box)
@@ -91,7 +101,8 @@ def paste_face(frame: Image, fields: WarpFields, window: Window) -> Edited | Non
     painted = place.enlarge(fields.inpaint, cv2.INTER_CUBIC)
     blended = cv2.blendLinear(picture, painted, np.ascontiguousarray(visible), 1.0 - visible)
     rows, columns = part
-    keep = opacity <= 0.0
+    keep = opacity <= _NOTHING
+    opacity[keep] = 0.0
     blended[keep] = frame[rows, columns][keep]
     out = frame.copy()
     out[rows, columns] = blended
@@ -154,19 +165,26 @@ def _part(window: Window, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
 
 def _outline(before: Float, after: Float, moved: Float) -> Float:
     """Return for each cell 1 inside the face, falling to 0 at the end of its margin."""
-    skin = slice(468)  # the irises follow
-    hull = cv2.convexHull(np.concatenate([before[skin, :2], after[skin, :2]]).astype(np.float32))[:, 0]
-    edge = cv2.convexHull(before[skin, :2].astype(np.float32), returnPoints=False).ravel()
+    edge = cv2.convexHull(before[_SKIN, :2].astype(np.float32), returnPoints=False).ravel()
     margin = _MARGIN + _PER_MOTION * float(moved[edge].max())
-    # The smallest distance to a side of the convex outline: exact inside, and smooth in time.
+    distance = _distance(np.concatenate([before[_SKIN], after[_SKIN]]))
+    opacity: Float = smoothstep((distance + np.float32(margin)) / np.float32(_FEATHER))
+    return opacity
+
+
+def _distance(points: Float) -> Float:
+    """Return each cell's distance to the sides of the points' convex outline, positive inside.
+
+    The smallest of the distances is exact inside, and it is smooth in time.
+    """
+    hull = cv2.convexHull(points[:, :2].astype(np.float32))[:, 0]
     along = np.roll(hull, -1, axis=0) - hull
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1)
     inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-6)
     if float(((hull.mean(axis=0) - hull) * inward).sum()) < 0:
         inward = -inward
-    distance = (_cells() @ inward.T - (hull * inward).sum(axis=1)).min(axis=1)
-    opacity: Float = smoothstep((distance + np.float32(margin)) / np.float32(_FEATHER))
-    return opacity
+    distance: Float = (_cells() @ inward.T - (hull * inward).sum(axis=1)).min(axis=1)
+    return distance
 
 
 def _activity(cells: Float, after: Float, moved: Float) -> Float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from mimicam.engine.editing.track import FaceTrack, steady_boxes
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.stages.neutral import Expression
-from mimicam.engine.types import CropBox, EditSettings, Mode, MotionCode, MotionReference
+from mimicam.engine.types import CropBox, EditSettings, Face, Float, Mode, MotionCode, MotionReference
 
 _FADE_S = 0.12
 """Seconds over which an edit fades before the face is lost, and after it is found."""
@@ -33,13 +34,21 @@ class Moment:
     """Motion to draw."""
     share: float
     """1 applies the edit, 0 keeps the frame."""
+    others: tuple[Float, ...] = ()
+    """Landmarks of the other people's faces in the box."""
 
 
 class PersonMotion:
     """Computes the moments of one person, in order."""
 
     def __init__(
-        self, track: FaceTrack, *, driver: Driver | None, settings: EditSettings, plan: Plan
+        self,
+        track: FaceTrack,
+        *,
+        driver: Driver | None,
+        settings: EditSettings,
+        plan: Plan,
+        others: Sequence[FaceTrack] = (),
     ) -> None:
         """Study the person.
 
@@ -48,9 +57,11 @@ class PersonMotion:
             driver: whose motion is taken over; None keeps the person's own.
             settings: mode, gains, and what the driver's motion is counted from.
             plan: changes over time.
+            others: the other people, whose faces stay untouched.
         """
         self._track, self._face, self._boxes = track, StudiedFace(track), steady_boxes(track)
         self._driver, self._settings, self._plan = driver, settings, plan
+        self._others = others
         self._shares = fade_around_losses(track, _FADE_S)
 
     @property
@@ -82,7 +93,11 @@ class PersonMotion:
             source=source,
             target=self._target(source, own, time_s),
             share=float(self._shares[index]) * self._plan.share(time_s),
+            others=tuple(box.from_image(other.landmarks) for other in self._beside(index)),
         )
+
+    def _beside(self, index: int) -> list[Face]:
+        return [face for other in self._others if (face := other.faces[index]) is not None]
 
     def _target(self, source: MotionCode, own: Expression, time_s: float) -> MotionCode:
         settings, target = self._settings, source

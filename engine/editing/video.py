@@ -91,7 +91,9 @@ def edit_video(
     person = choose_person(people, face, name=source.name)
     moves = None if driver is None else open_driver(driver, length=driver_length, mirror=edit.mirror)
     drawing = PasteDrawing if crop_px is None else partial(CropDrawing, side_px=crop_px)
-    work = drawing(model, PersonMotion(person, driver=moves, settings=edit, plan=plan or Plan()))
+    others = [each for each in people if each is not person]
+    motion = PersonMotion(person, driver=moves, settings=edit, plan=plan or Plan(), others=others)
+    work = drawing(model, motion)
     return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
 
 

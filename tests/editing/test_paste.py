@@ -90,6 +90,17 @@ def test_the_eyes_stay_while_the_jaw_opens() -> None:
     assert opacity[int(lip[1] / cell), int(lip[0] / cell)] == 1
 
 
+def test_the_window_does_not_reach_into_another_face() -> None:
+    box, before = crop_of(160, 120)
+    _, after = crop_of(160, 120, jawOpen=0.7)
+    alone = edit_window(box, before, after).opacity
+    beside = edit_window(box, before, after, others=[before + np.array([0.5, 0, 0], np.float32)]).opacity
+    right = slice(46, 64)
+    assert alone[:, right].max() > 0.5
+    assert beside[:, right].max() < 1e-4, "only the rim of the other outline is left"
+    np.testing.assert_array_equal(beside[:, :24], alone[:, :24])
+
+
 @pytest.mark.parametrize("place", [(0.0, 0.0), (319.0, 239.0), (160.0, -5.0)])
 def test_a_face_at_the_frame_s_edge_is_pasted_as_far_as_it_shows(place: tuple[float, float]) -> None:
     frame = noise()
