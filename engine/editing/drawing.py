@@ -16,7 +16,7 @@ from mimicam.engine.editing.person import PersonMotion
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import between
 from mimicam.engine.models.base import Model
-from mimicam.engine.sinks.video_writer import EDITED, VideoWriter, h264_encoder
+from mimicam.engine.sinks.video_writer import EDITED, OFFLINE, VideoWriter, h264_encoder
 from mimicam.engine.sources.video import VideoFile, to_picture
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import cut
@@ -73,7 +73,7 @@ class PasteDrawing:
         self._frames = NativeFrames(first, encoder)
         look = look_of(video, first, self._frames.pix_fmt)
         return VideoWriter(
-            out, size=self._frames.size, fps=video.fps, encoder=encoder, tags=EDITED, look=look
+            out, size=self._frames.size, fps=video.fps, encoder=encoder, tags=EDITED, look=look, x264=OFFLINE
         )
 
     def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
@@ -103,7 +103,7 @@ class CropDrawing:
 
     def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:  # noqa: ARG002 - pixels are new
         """See `Drawing.open`."""
-        return VideoWriter(out, size=(self._side_px, self._side_px), fps=video.fps, tags=EDITED)
+        return VideoWriter(out, size=(self._side_px, self._side_px), fps=video.fps, tags=EDITED, x264=OFFLINE)
 
     def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
         """See `Drawing.draw`; frames without the face show its last place."""

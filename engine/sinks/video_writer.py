@@ -37,6 +37,11 @@ EDITED = {
     "comment": f"Edited: an expression changed by mimicam. DigitalSourceType={_SOURCE_TYPE}",
 }
 """The same for a video in which a face was edited."""
+LIVE = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
+"""Options of libx264 for recordings, which may take little time."""
+OFFLINE = {"preset": "veryfast", "crf": "12"}
+"""Options of libx264 for edited videos, most of which is to stay as it was: 45.3 dB on the bundled clip
+(2026-11)."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 OpenFile = Callable[[Path], IO[bytes]]
@@ -100,6 +105,7 @@ class VideoWriter:
         encoder: str | None = None,
         tags: Mapping[str, str] | None = None,
         look: Look = PLAIN,
+        x264: Mapping[str, str] = LIVE,
         open_file: OpenFile = open_plain,
     ) -> None:
         """Open the temporary file.
@@ -111,6 +117,7 @@ class VideoWriter:
             encoder: FFmpeg's name of an encoder; by default H.264 if there is one, else MPEG-4.
             tags: metadata of the file, as `SYNTHETIC`.
             look: shape of the pixels and coding of the colours.
+            x264: options of libx264, as `LIVE` or `OFFLINE`; other encoders have a bit rate.
             open_file: opens the temporary file; for tests.
 
         Raises:
@@ -128,7 +135,7 @@ class VideoWriter:
         self.container = av.open(self._file, "w", format=kind)
         self.container.metadata.update(tags or {})
         self.encoder = encoder or h264_encoder() or "mpeg4"
-        self._look = look
+        self._look, self._x264 = look, x264
         self._stream = self._add_stream(size, fps)
         self._last_pts = -1
         self._open = True
@@ -212,7 +219,7 @@ class VideoWriter:
         stream.codec_context.time_base = TIME_BASE
         self._declare(stream.codec_context)
         if self.encoder == "libx264":
-            stream.options = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
+            stream.options = dict(self._x264)
         else:
             stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * fps)
         return stream
