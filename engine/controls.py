@@ -89,5 +89,7 @@ class EditSettings:
 
 OFFLINE_EDIT = EditSettings(pose_motion=MotionReference.ABSOLUTE)
 """Defaults for recordings. Their head pose is taken as it is, since no one sits before a camera."""
+VIDEO_EDIT = EditSettings(mode=Mode.EXP, pose_motion=MotionReference.ABSOLUTE)
+"""Defaults for editing a person in a video: an edited face fits its frame only in its own pose."""
 STUDIO_EDIT = EditSettings(mirror=True)
 """Defaults for a person in front of their own camera, who expects to see a mirror image."""

@@ -41,8 +41,8 @@ class Sound(Protocol):
         """Write the sound before ``time_s``."""
         ...
 
-    def finish(self) -> None:
-        """Write the remaining sound and close the file."""
+    def finish(self, end_s: float = float("inf")) -> None:
+        """Write the remaining sound, up to a time, and close the file."""
         ...
 
 
@@ -52,7 +52,7 @@ class Silence:
     def write_until(self, time_s: float) -> None:
         """See `Sound.write_until`; writes nothing."""
 
-    def finish(self) -> None:
+    def finish(self, end_s: float = float("inf")) -> None:
         """See `Sound.finish`; nothing is open."""
 
 
@@ -152,9 +152,9 @@ class _Track:
 
         self._guarded(work)
 
-    def finish(self) -> None:
+    def finish(self, end_s: float = float("inf")) -> None:
         """See `Sound`."""
-        self.write_until(float("inf"))
+        self.write_until(end_s)
         self._guarded(self._writer.finish)
         self._source.close()
 

@@ -18,6 +18,11 @@ Frames of a camera go through a pipeline. It remembers the driver, so give it fr
         frame = mimicam.Frame(image=rgb, seq=seq, captured_ns=time.monotonic_ns())
         result = pipeline.step(frame).image               # uint8 [480, 640, 3]
 
+The expression of a person in a video is edited in place; only the face changes::
+
+    plan = mimicam.Plan(changes=mimicam.Changes(presets={"smile": 0.6}))
+    mimicam.edit_video(Path("talk.mp4"), Path("out.mp4"), model=model, plan=plan)
+
 Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are
 not listed in ``mimicam.__all__`` are internal and may change with any release.
 """
@@ -30,6 +35,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mimicam.engine.assets_manifest import portrait_path
+    from mimicam.engine.editing.channels import Changes
+    from mimicam.engine.editing.plan import Plan
+    from mimicam.engine.editing.video import EditedVideo, edit_video
     from mimicam.engine.errors import EngineError
     from mimicam.engine.models.base import Model
     from mimicam.engine.models.load import load_model
@@ -39,15 +47,19 @@ if TYPE_CHECKING:
     from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference
 
 __all__ = [
+    "Changes",
     "EditSettings",
+    "EditedVideo",
     "EngineError",
     "Frame",
     "Mode",
     "Model",
     "MotionReference",
     "Pipeline",
+    "Plan",
     "Portrait",
     "Rendered",
+    "edit_video",
     "enroll",
     "load_model",
     "load_portrait",
@@ -57,15 +69,19 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Changes": "editing.channels",
     "EditSettings": "types",
+    "EditedVideo": "editing.video",
     "EngineError": "errors",
     "Frame": "types",
     "Model": "models.base",
     "Mode": "types",
     "MotionReference": "types",
     "Pipeline": "pipeline",
+    "Plan": "editing.plan",
     "Portrait": "portrait",
     "Rendered": "render",
+    "edit_video": "editing.video",
     "enroll": "portrait",
     "load_model": "models.load",
     "load_portrait": "portrait",

@@ -101,6 +101,7 @@ def test_commands_send_and_store_nothing(home: Path) -> None:
     commands = [
         ["enroll", portrait, "-o", str(out / "me")],
         ["run", "--source", "pattern", "--seconds", "1", "--portrait", str(out / "me"), "--sink", f"file:{out}/a.mp4"],
+        ["edit", f"{out}/a.mp4", "-o", f"{out}/b.mp4", "--preset", "smile=1", "--end", "0.1"],
         ["render", portrait, portrait, "-o", str(out / "a.png")],
         ["models", "verify"],
     ]  # fmt: skip

@@ -58,7 +58,11 @@ def _parse(arguments: list[str]) -> Any:
     )
 
 
-def gather_repeats(arguments: list[str], names: tuple[str, ...] = ("--sink", "--portrait")) -> list[str]:
+_REPEATED = ("--sink", "--portrait", "--preset", "--strength")
+"""Options that may be given several times."""
+
+
+def gather_repeats(arguments: list[str], names: tuple[str, ...] = _REPEATED) -> list[str]:
     """Rewrite ``--sink a --sink b`` as ``--sink a b``: the parser keeps only the last of repeated
     options."""
     gathered: dict[str, list[str]] = {name: [] for name in names}

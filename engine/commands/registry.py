@@ -29,6 +29,7 @@ _OWN = {
     "run": "run:Run",
     "demo": "demo:Demo",
     "render": "render:Render",
+    "edit": "edit:Edit",
     "enroll": "enroll:Enroll",
     "devices": "devices:Devices",
     "doctor": "doctor:Doctor",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -34,12 +35,44 @@ SYNTHETIC = {
 same.
 
 Matroska keeps both, MP4 and AVI the comment."""
+EDITED = {
+    **SYNTHETIC,
+    "comment": f"Edited: an expression changed by mimicam. DigitalSourceType={_SOURCE_TYPE}",
+}
+"""The same for a video in which a face was edited."""
+LIVE = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
+"""Options of libx264 for recordings, which may take little time."""
+OFFLINE = {"preset": "veryfast", "crf": "12"}
+"""Options of libx264 for edited videos, most of which is to stay as it was: 45.3 dB on the bundled clip
+(2026-11)."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _BT709_PRIMARIES, _BT709_CURVE = 1, 1
 """Numbers in files (ITU-T H.273, tables 2 and 3). Screens show this curve as they show sRGB."""
 
 OpenFile = Callable[[Path], IO[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a video's pixels are stored and shown, as its file declares it."""
+
+    pix_fmt: str = "yuv420p"
+    """FFmpeg's name of the pixel format; the encoder has to support it."""
+
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel divided by its height."""
+    colorspace: int = 2
+    """FFmpeg's number of the matrix from RGB to YUV; 2 is undeclared. RGB pictures are converted by
+    BT.601."""
+    color_range: int = 0
+    """1 limited, 2 full, 0 undeclared, and then limited."""
+    primaries: int = 2
+    transfer: int = 2
+
+
+PLAIN = Look()
+"""Eight bits, square pixels, colours undeclared."""
 
 
 def open_plain(path: Path) -> IO[bytes]:
@@ -77,6 +110,8 @@ class VideoWriter:
         fps: float,
         encoder: str | None = None,
         tags: Mapping[str, str] | None = None,
+        look: Look = PLAIN,
+        x264: Mapping[str, str] = LIVE,
         open_file: OpenFile = open_plain,
     ) -> None:
         """Open the temporary file.
@@ -87,6 +122,8 @@ class VideoWriter:
             fps: nominal rate; each picture still carries its own time.
             encoder: FFmpeg's name of an encoder; by default H.264 if there is one, else MPEG-4.
             tags: metadata of the file, as `SYNTHETIC`.
+            look: shape of the pixels and coding of the colours.
+            x264: options of libx264, as `LIVE` or `OFFLINE`; other encoders have a bit rate.
             open_file: opens the temporary file; for tests.
 
         Raises:
@@ -109,6 +146,7 @@ class VideoWriter:
         self._tick_s = 1 / rate if kind == "avi" else TIME_BASE
         self._matrix = usual_matrix(*size)
         self._to_yuv = VideoReformatter()
+        self._look, self._x264 = look, x264
         self._stream = self._add_stream(size, rate)
         self._last_pts = -1
         self._open = True
@@ -135,6 +173,11 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
         )
         frame.colorspace, frame.color_range = self._matrix.code, ColorRange.MPEG
+        self.write_frame(frame, time_s)
+
+    def write_frame(self, frame: av.VideoFrame, time_s: float) -> None:
+        """Encode one frame in any pixel format; its own times are replaced. See `write`."""
+        frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
         frame.pts = self._last_pts = max(round(time_s / self._tick_s), self._last_pts + 1)
         frame.time_base = self._tick_s
         self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
@@ -194,14 +237,25 @@ class VideoWriter:
         if not isinstance(stream, VideoStream):
             raise ValueError(f"encoder: {self.encoder} is not a video encoder")
         stream.width, stream.height = size[0] & ~1, size[1] & ~1  # 4:2:0 has no odd sizes
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = self._look.pix_fmt
         stream.codec_context.time_base = self._tick_s
-        _tag_colours(stream.codec_context, self._matrix)
+        self._declare(stream.codec_context)
         if self.encoder == "libx264":
-            stream.options = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
+            stream.options = dict(self._x264)
         else:
             stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * rate)
         return stream
+
+    def _declare(self, context: Any) -> None:
+        look = self._look
+        if look == PLAIN:  # pictures: converted by `write`
+            _tag_colours(context, self._matrix)
+            return
+        if look.sample_aspect != PLAIN.sample_aspect:
+            context.sample_aspect_ratio = look.sample_aspect
+        if look != PLAIN:
+            context.colorspace, context.color_range = look.colorspace, look.color_range
+            context.color_primaries, context.color_trc = look.primaries, look.transfer
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -223,6 +277,12 @@ def _tag_colours(context: VideoCodecContext, matrix: Matrix) -> None:
     context.colorspace = matrix.code
     context.color_primaries = _BT709_PRIMARIES
     context.color_trc = _BT709_CURVE
+
+
+def supports(encoder: str, pix_fmt: str) -> bool:
+    """Whether an encoder of this PyAV takes a pixel format."""
+    formats = av.codec.Codec(encoder, "w").video_formats or []
+    return any(each.name == pix_fmt for each in formats)
 
 
 def _raise(error: OSError) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -36,6 +38,15 @@ class Timed:
     """Seconds since the file's first picture; strictly increasing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawTimed:
+    """A frame as the file stores it: own pixel format, not turned upright."""
+
+    frame: VideoFrame
+    time_s: float
+    """See `Timed.time_s`."""
+
+
 class VideoFile:
     """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
 
@@ -53,6 +64,8 @@ class VideoFile:
         """Stated by the file; 0 when it states none."""
         self.fault = ""
         """One line on what is missing, once the file was decoded; empty if nothing is."""
+        self.sample_aspect = Fraction(self._stream.sample_aspect_ratio or 1)
+        """Width of a stored pixel divided by its height."""
 
     @property
     def frame_count(self) -> int | None:
@@ -66,10 +79,16 @@ class VideoFile:
         Raises:
             EngineError: there is not a single picture.
         """
-        times, convert = _Times(1.0 / self.fps), PictureReader(self._stream)
+        convert = PictureReader(self._stream)
+        for raw in self.raw():
+            yield Timed(image=convert(raw.frame), time_s=raw.time_s)
+
+    def raw(self) -> Iterator[RawTimed]:
+        """Decode without converting; see `__iter__`."""
+        times = _Times(1.0 / self.fps)
         packets = _Packets(self._container, self._stream)
         for frame in packets:
-            yield Timed(image=convert(frame), time_s=times.next(frame.time))
+            yield RawTimed(frame=frame, time_s=times.next(frame.time))
         if times.count == 0:
             found = f" that can be decoded ({packets.reason})" if packets.reason else ""
             raise EngineError(f"{self.path} holds no pictures{found}; choose another video")
@@ -245,3 +264,20 @@ def _duration_s(container: InputContainer, stream: VideoStream) -> float:
     if not container.duration:
         return 0.0
     return max(container.duration / av.time_base - _origin_s(container), 0.0)
+
+
+def to_picture(frame: VideoFrame, size: tuple[int, int]) -> Image:
+    """Return an upright RGB picture of a frame; ``size``: stored width and height."""
+    image: Image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])  # type: ignore[assignment]
+    return _upright(image, frame)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Return the counter-clockwise quarter turns that set a frame upright, 0 to 3."""
+    return round(frame.rotation / 90) % 4
+
+
+def _upright(image: Image, frame: VideoFrame) -> Image:
+    """Turn pictures of phones held sideways; the file stores the angle, counter-clockwise."""
+    turns = quarter_turns(frame)
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -124,6 +124,15 @@ def rest_mapped(blendshapes: Float, resting: Float) -> Float:
     return mapped
 
 
+def rest_unmapped(mapped: Float, resting: Float) -> Float:
+    """Return a person's own blendshapes ``[52]``: the inverse of `rest_mapped`."""
+    rest = resting_face().expression
+    above = resting + (mapped - rest) * np.maximum(1 - resting, 0.2) / (1 - rest)
+    below = mapped * np.maximum(resting, 1e-3) / np.maximum(rest, 1e-6)
+    own: Float = np.where(mapped > rest, above, below).astype(np.float32)
+    return own
+
+
 class IdentityFilter:
     """Separates a driver's expression from their identity, using all frames so far.
 
@@ -141,6 +150,11 @@ class IdentityFilter:
         self._histogram = np.zeros((BLENDSHAPES, _BINS), np.float32)
         self._resting = resting_face().expression
         self._fixed = False
+
+    @property
+    def resting(self) -> Float:
+        """Estimated resting blendshapes of the driver, ``[52]``."""
+        return self._resting
 
     def fix(self) -> None:
         """Stop learning: later frames no longer change the estimate."""

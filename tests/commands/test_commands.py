@@ -24,6 +24,11 @@ OPTIONS = {
         "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
         "expression_motion", "pose_motion", "mirror", "aligned",
     },
+    "edit": {
+        "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
+        "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
+        "pose_motion", "mirror",
+    },
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},

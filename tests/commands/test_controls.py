@@ -10,11 +10,12 @@ import pytest
 import tyro
 
 from mimicam.benchmarks.latency import Bench
+from mimicam.engine.commands.edit import Edit
 from mimicam.engine.commands.render import Render
 from mimicam.engine.commands.run import Run
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.control_row import controls_of, values_of, with_values
-from mimicam.engine.controls import OFFLINE_EDIT, STUDIO_EDIT, EditSettings, Mode, MotionReference
+from mimicam.engine.controls import OFFLINE_EDIT, STUDIO_EDIT, VIDEO_EDIT, EditSettings, Mode, MotionReference
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web.command import Serve
 
@@ -34,7 +35,13 @@ def test_the_table_lists_these_controls() -> None:
 
 @pytest.mark.parametrize(
     ("command", "defaults"),
-    [(Run, EditSettings()), (Bench, EditSettings()), (Render, OFFLINE_EDIT), (Serve, STUDIO_EDIT)],
+    [
+        (Run, EditSettings()),
+        (Bench, EditSettings()),
+        (Render, OFFLINE_EDIT),
+        (Edit, VIDEO_EDIT),
+        (Serve, STUDIO_EDIT),
+    ],
 )
 def test_each_command_has_an_option_per_control(command: Any, defaults: EditSettings) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(command)}

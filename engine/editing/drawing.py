@@ -1,0 +1,126 @@
+"""Draw the frames of an edited video: pasted into the full frame, or as the face's crop alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from av import VideoFrame
+
+from mimicam.engine.editing.face_generator import FaceGenerator
+from mimicam.engine.editing.native import NativeFrames, look_of
+from mimicam.engine.editing.paste import edit_window, paste_face
+from mimicam.engine.editing.person import PersonMotion
+from mimicam.engine.face.geometry import place
+from mimicam.engine.face.motion import between
+from mimicam.engine.models.base import Model
+from mimicam.engine.sinks.video_writer import EDITED, OFFLINE, VideoWriter, h264_encoder
+from mimicam.engine.sources.video import VideoFile, to_picture
+from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.warp_composite import WarpComposite
+from mimicam.engine.types import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decoded:
+    """One frame of the source."""
+
+    raw: VideoFrame
+    image: Image
+    """Upright, RGB uint8 ``[H, W, 3]``."""
+    time_s: float
+
+
+class Drawing(Protocol):
+    """Draws the frames of one person's edit, in order."""
+
+    @property
+    def end_s(self) -> float:
+        """Time at which the result ends; infinite for the source's own end."""
+        ...
+
+    def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:
+        """Open the result, before any frame is drawn.
+
+        Raises:
+            EngineError: ``out`` cannot be written.
+        """
+        ...
+
+    def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
+        """Return the frame to write, and whether it was edited."""
+        ...
+
+    def without_face(self, frames: int) -> int:
+        """Return how many of the first frames do not show the person."""
+        ...
+
+
+class PasteDrawing:
+    """Pastes the edited face into the source's frames; see `Drawing`."""
+
+    def __init__(self, model: Model, motion: PersonMotion) -> None:
+        self._generate, self._motion = FaceGenerator(model), motion
+        self._frames: NativeFrames | None = None
+        self.end_s, self.without_face = motion.end_s, motion.without_face
+
+    def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:
+        """See `Drawing.open`; the result has the source's pixel format, colours and rate."""
+        encoder = h264_encoder() or "mpeg4"
+        self._frames = NativeFrames(first, encoder)
+        look = look_of(video, first, self._frames.pix_fmt)
+        return VideoWriter(
+            out, size=self._frames.size, fps=video.fps, encoder=encoder, tags=EDITED, look=look, x264=OFFLINE
+        )
+
+    def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
+        """See `Drawing.draw`."""
+        assert self._frames is not None, "open comes first"
+        frame = self._frames.start(decoded.raw)
+        moment = self._motion(index)
+        if moment is None or moment.share == 0.0:
+            return frame.finish(), False
+        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
+        window = edit_window(moment.box, before, after, moment.share, moment.others)
+        if not window.opacity.any():
+            return frame.finish(), False
+        edited = paste_face(decoded.image, self._generate(decoded.image, moment), window)
+        if edited is not None:
+            frame.add(decoded.image, edited.image, edited.rows, edited.columns)
+        return frame.finish(), edited is not None
+
+
+class CropDrawing:
+    """Draws the face's steady crop, in which the head may move; see `Drawing`."""
+
+    def __init__(self, model: Model, motion: PersonMotion, *, side_px: int) -> None:
+        self._generate, self._motion, self._side_px = FaceGenerator(model), motion, side_px
+        self._crop_px = model.size
+        self.end_s, self.without_face = motion.end_s, motion.without_face
+
+    def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:  # noqa: ARG002 - pixels are new
+        """See `Drawing.open`."""
+        return VideoWriter(out, size=(self._side_px, self._side_px), fps=video.fps, tags=EDITED, x264=OFFLINE)
+
+    def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
+        """See `Drawing.draw`; frames without the face show its last place."""
+        moment = self._motion(index)
+        if moment is None:
+            picture = cut(decoded.image, self._motion.nearest_box(index), self._side_px)
+            return VideoFrame.from_ndarray(picture, format="rgb24"), False
+        around = Composite(decoded.image, moment.box, (self._side_px, self._side_px))
+        compose = WarpComposite(around.texture(self._crop_px), self._crop_px)
+        eased = replace(moment, target=between(moment.source, moment.target, moment.share))
+        fields = self._generate(decoded.image, eased)
+        return VideoFrame.from_ndarray(compose(fields), format="rgb24"), moment.share > 0
+
+
+def decode(video: VideoFile) -> Iterator[Decoded]:
+    """Yield the frames of a video, raw and as pictures."""
+    size: tuple[int, int] | None = None
+    for raw in video.raw():
+        size = size or (raw.frame.width, raw.frame.height)
+        yield Decoded(raw=raw.frame, image=to_picture(raw.frame, size), time_s=raw.time_s)

@@ -1,0 +1,125 @@
+"""Source and target motion of one person in each frame of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mimicam.engine.editing.driver import Driver, fade_around_losses
+from mimicam.engine.editing.expression import edit_expression
+from mimicam.engine.editing.plan import Plan
+from mimicam.engine.editing.studied import StudiedFace, blend
+from mimicam.engine.editing.track import FaceTrack, steady_boxes
+from mimicam.engine.face.motion import read_motion
+from mimicam.engine.models.compact.edit import edit_pose
+from mimicam.engine.stages.neutral import Expression
+from mimicam.engine.types import CropBox, EditSettings, Face, Float, Mode, MotionCode, MotionReference
+
+_FADE_S = 0.12
+"""Seconds over which an edit fades before the face is lost, and after it is found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moment:
+    """One frame of an edit."""
+
+    time_s: float
+    box: CropBox
+    """The face's crop, on whole pixels."""
+    source: MotionCode
+    """Motion of the face in the box."""
+    target: MotionCode
+    """Motion to draw."""
+    share: float
+    """1 applies the edit, 0 keeps the frame."""
+    others: tuple[Float, ...] = ()
+    """Landmarks of the other people's faces in the box."""
+
+
+class PersonMotion:
+    """Computes the moments of one person, in order."""
+
+    def __init__(
+        self,
+        track: FaceTrack,
+        *,
+        driver: Driver | None,
+        settings: EditSettings,
+        plan: Plan,
+        others: Sequence[FaceTrack] = (),
+    ) -> None:
+        """Study the person.
+
+        Args:
+            track: the person's face.
+            driver: whose motion is taken over; None keeps the person's own.
+            settings: mode, gains, and what the driver's motion is counted from.
+            plan: changes over time.
+            others: the other people, whose faces stay untouched.
+        """
+        self._track, self._face, self._boxes = track, StudiedFace(track), steady_boxes(track)
+        self._driver, self._settings, self._plan = driver, settings, plan
+        self._others = others
+        self._shares = fade_around_losses(track, _FADE_S)
+
+    @property
+    def end_s(self) -> float:
+        """Time at which the result ends; infinite for the source's own end."""
+        return float("inf") if self._driver is None else self._driver.end_s
+
+    def without_face(self, frames: int) -> int:
+        """Return how many of the first frames do not show the person."""
+        return sum(face is None for face in self._track.faces[:frames])
+
+    def nearest_box(self, index: int) -> CropBox:
+        """Return the box in the nearest frame that shows the face."""
+        seen = np.array(self._track.seen)
+        box = self._boxes[int(seen[np.abs(seen - index).argmin()])]
+        assert box is not None, "a frame that shows the face has a box"
+        return box
+
+    def __call__(self, index: int) -> Moment | None:
+        """Return the moment of a frame; None: the face is not seen in it."""
+        time_s = float(self._track.times_s[index])
+        face, box, own = self._track.faces[index], self._boxes[index], self._face.expression(index)
+        if face is None or box is None or own is None:
+            return None
+        source = read_motion(box.from_image(face.landmarks), face.blendshapes)
+        return Moment(
+            time_s=time_s,
+            box=box,
+            source=source,
+            target=self._target(source, own, time_s),
+            share=float(self._shares[index]) * self._plan.share(time_s),
+            others=tuple(box.from_image(other.landmarks) for other in self._beside(index)),
+        )
+
+    def _beside(self, index: int) -> list[Face]:
+        return [face for other in self._others if (face := other.faces[index]) is not None]
+
+    def _target(self, source: MotionCode, own: Expression, time_s: float) -> MotionCode:
+        settings, target = self._settings, source
+        if settings.mode is not Mode.POSE:
+            target = edit_expression(
+                source,
+                own,
+                self._driven(own, time_s),
+                resting=self._face.resting,
+                settings=settings,
+                changes=self._plan.at(time_s),
+            )
+        if settings.mode is Mode.EXP or self._driver is None:
+            return target
+        relative = settings.pose_motion is MotionReference.RELATIVE
+        rest = self._driver.neutral_pose if relative else None
+        pose = edit_pose(source.pose, self._driver.pose(time_s), rest, settings.pose_gain)
+        return replace(target, pose=pose)
+
+    def _driven(self, own: Expression, time_s: float) -> Expression | None:
+        """Return the driver's expression; where their face is not seen, the source's own."""
+        if self._driver is None:
+            return None
+        moment = self._driver(time_s)
+        return own if moment is None else blend(own, moment.expression, moment.share)
