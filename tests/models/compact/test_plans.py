@@ -30,6 +30,7 @@ from mimicam.export import onnx_files  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
 from mimicam.export.networks import Network, load_networks  # noqa: E402
 from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
+from tests.models.fakes import TrackerDriven  # noqa: E402
 from tests.stages.material import bundled, driver_clip  # noqa: E402
 
 PICTURE = np.random.default_rng(5).integers(0, 256, (240, 260, 3), np.uint8)
@@ -174,7 +175,7 @@ def test_a_finished_picture_is_the_layers_put_together(
 def test_the_live_path_draws_and_pastes_in_one_step(model: TensorRtCompact) -> None:
     """The pipeline finds the drawer by itself, and shows what it would show without."""
 
-    class OnHost:
+    class OnHost(TrackerDriven):
         """The same model without the paste."""
 
         def __init__(self) -> None:
