@@ -20,6 +20,8 @@ CSIM: cosine of dlib's embeddings, not ArcFace's. AED, APD: distances of the tra
 and head angles, not of 3DMM coefficients. LPIPS, FID: on MobileNetV2's features. Their values
 compare our methods with each other, and not with the papers' rows.
 """
+_WIDTH = 150
+"""Columns of text that table 3 of DPE needs: a narrower terminal may scroll, but no name is cut."""
 _SAME = {"PSNR": "psnr", "SSIM": "ssim"}
 """Metrics that are computed as the papers do. SSIM is that of luminance."""
 
@@ -134,11 +136,12 @@ def show_paper(paper: str, figures: dict[str, dict[str, dict[str, float]]]) -> N
     A metric and its substitute never share a column.
     """
     for table in TABLES[paper]:
-        Console(width=120).print(_printed(table, figures))
+        Console(width=_WIDTH).print(_printed(table, figures))
 
 
 def _printed(table: PaperTable, figures: dict[str, dict[str, dict[str, float]]]) -> Table:
-    substitutes = [SUBSTITUTES[name] for name in table.metrics if name in SUBSTITUTES]
+    measured = {name for settings in figures.values() for name in settings.get(table.setting, {})}
+    substitutes = [SUBSTITUTES[name] for name in table.metrics if SUBSTITUTES.get(name) in measured]
     printed = Table("method", *table.metrics, *substitutes, title=table.title)
     for method, values in table.rows.items():
         printed.add_row(f"{method} (paper)", *(f"{value:g}" for value in values), *["-"] * len(substitutes))

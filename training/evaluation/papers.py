@@ -128,7 +128,7 @@ class DaeGanProtocol:
         return {"both held-out": tally.means()}
 
 
-PROTOCOLS = {"dpe": DpeProtocol, "daegan": DaeGanProtocol}
+PROTOCOLS: dict[str, type[DpeProtocol | DaeGanProtocol]] = {"dpe": DpeProtocol, "daegan": DaeGanProtocol}
 
 
 def _held_out(rows: Rows, count: int, rng: np.random.Generator) -> Task:
