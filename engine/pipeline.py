@@ -86,6 +86,10 @@ class LivePath(FramePath, Protocol):
         """Take the driver's next face as neutral."""
         ...
 
+    def select_next_face(self) -> None:
+        """Follow another face of the driver's picture."""
+        ...
+
     def set_standby(self, on: bool) -> None:
         """Stop following the driver and show the standby card, or go on."""
         ...
@@ -98,6 +102,8 @@ class Observation:
     frame: Frame
     crop: Crop | None
     """The driver's face in its box. None: there is no face, or the pipeline is in standby."""
+    person: int = 0
+    """Number of the person in it, which changes with the person (`FaceTracker.person`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +162,7 @@ class Pipeline:
         self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)
         self._lost: LostFace[Any] = LostFace()
         self._lock = threading.Lock()
+        self._person = self.track.person
         self._pending: list[Callable[[], None]] = []
         self._standby = False
         self._edit = self._allowed(edit)
@@ -173,7 +180,8 @@ class Pipeline:
     def observe(self, frame: Frame) -> Observation:
         """Find the driver's face: the half that does not depend on the portrait."""
         with self.timings.stage("track"):
-            return Observation(frame=frame, crop=self._find(frame, self._observing))
+            crop = self._find(frame, self._observing)
+            return Observation(frame=frame, crop=crop, person=self.track.person)
 
     def draw(self, observation: Observation) -> Frame:
         """Return the result for an observation."""
@@ -183,6 +191,7 @@ class Pipeline:
             return self._draw_without_face(frame)
         with self.timings.stage("encode"):
             motion = self._reenactor.encode(observation.crop)
+        self._welcome(observation.person)
         with self.timings.stage("edit"):
             target = self._lost.follow(self._edited(motion, frame.captured_ns), frame.captured_ns)
         return self._generate(frame, target)
@@ -235,6 +244,10 @@ class Pipeline:
         """Take the driver's next face as neutral."""
         self._later(lambda: self._reenactor.neutral.calibrate())
 
+    def select_next_face(self) -> None:
+        """Follow another face of the driver's picture, which starts a new neutral."""
+        self.track.select_next()
+
     @property
     def needs_neutral(self) -> bool:
         """Whether the driver's neutral affects what is drawn."""
@@ -242,7 +255,8 @@ class Pipeline:
 
     def study(self, observation: Observation) -> None:
         """Learn the driver's neutral from a frame of a recording, before any frame is drawn."""
-        if observation.crop is not None:
+        # Only the person with whom the recording starts: others get a neutral of their own.
+        if observation.crop is not None and observation.person == self._person:
             motion = self._reenactor.encode(observation.crop)
             self._reenactor.neutral.study(motion, observation.frame.captured_ns)
 
@@ -251,6 +265,7 @@ class Pipeline:
         # The recording starts again: filters and tracker must not remember its end.
         self._reenactor.encode.reset()
         self.track.reset()
+        self._person = self.track.person
         self._box.reset()
         self._reenactor.neutral.end_study()
 
@@ -302,7 +317,7 @@ class Pipeline:
             return None
         if not settings.tracks:
             return self._crop(frame, None, settings)
-        face = self.track(frame.image)
+        face = self.track(frame.image, frame.captured_ns)
         # Filters would keep a value that is not finite for ever, so such a face does not count.
         return self._crop(frame, face, settings) if face is not None and face.is_finite() else None
 
@@ -311,6 +326,14 @@ class Pipeline:
         return Crop(
             image=frame.image, box=box, face=face, captured_ns=frame.captured_ns, mirror=settings.mirror
         )
+
+    def _welcome(self, person: int) -> None:
+        """Start a new neutral for another person."""
+        if person == self._person:
+            return
+        self._person = person
+        self._reenactor.encode.reset()
+        self._reenactor.neutral.restart()
 
     def _edited(self, motion: Any, captured_ns: int) -> Any:
         if not self._reenactor.needs_neutral(self._edit):

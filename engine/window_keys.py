@@ -34,6 +34,7 @@ class WindowKeys:
             "m": self.next_mode,
             "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
             "c": self._pipeline.calibrate,
+            "t": self._pipeline.select_next_face,
             "+": lambda: self.add_gain(GAIN_STEP),
             "=": lambda: self.add_gain(GAIN_STEP),
             "-": lambda: self.add_gain(-GAIN_STEP),

@@ -1,27 +1,32 @@
-"""Find a face and track it: 478 landmarks and 52 blendshapes per frame.
-
-The three networks are MediaPipe's face landmarker (Apache-2.0): BlazeFace short range, face mesh V2
-with irises, and the blendshape head. Input and output conventions are those of MediaPipe's face
-landmarker task.
-"""
+"""Track one driver's face, and find it again after a loss; see `engine.face.networks`."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
-from mimicam.engine.backends.openvino import OpenVinoNetwork, core
+from mimicam.engine.face.identity import Bystander, CutDetector, DriverMemory
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
-from mimicam.engine.silent_imports import ov
-from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Face, Float, Image
+from mimicam.engine.face.networks import (
+    FAR,
+    NEAR,
+    PRESENCE_MIN,
+    Detection,
+    FaceDetector,
+    FaceReader,
+    Region,
+    region_of_landmarks,
+)
+from mimicam.engine.types import Face, Float, Image
 
 __all__ = [
     "BLENDSHAPE_LANDMARKS",
     "BLENDSHAPE_NAMES",
+    "FAR",
+    "NEAR",
+    "PRESENCE_MIN",
     "Detection",
     "FaceDetector",
     "FaceReader",
@@ -30,229 +35,250 @@ __all__ = [
     "region_of_landmarks",
 ]
 
-TRACKER_DIR = Path(__file__).parents[1] / "assets" / "tracker"
-
-_DETECTOR_PX = 128
-_MESH_PX = 256
-_ROI_SCALE = 1.5
-"""Side of the landmark network's input divided by the face box's, as in its training."""
-_DETECTION_MIN = 0.5
-PRESENCE_MIN = 0.5
-"""Smallest presence, according to the landmark network, of what counts as a face."""
-_EYE_CORNERS = (33, 263)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """Rotated square of the image that a network reads."""
-
-    x_px: float
-    """Centre, image pixels."""
-    y_px: float
-    """Centre, image pixels."""
-    size_px: float
-    """Side, image pixels."""
-    roll_rad: float
-    """Clockwise on the screen."""
-
-    def image_from_net(self, net_px: int) -> Float:
-        """``[2, 3]``: network pixels (x, y, 1) to image pixels."""
-        cos, sin = math.cos(self.roll_rad), math.sin(self.roll_rad)
-        scale = self.size_px / net_px
-        half = net_px / 2
-        a = np.array([[cos * scale, -sin * scale, 0.0], [sin * scale, cos * scale, 0.0]], np.float32)
-        a[:, 2] = (self.x_px, self.y_px) - a[:, :2] @ np.array([half, half], np.float32)
-        return a
-
-    def cut(self, image: Image, net_px: int, out: Image | None = None) -> Image:
-        """Return the region, upright, ``[net_px, net_px, 3]``; black outside the image."""
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(image, self.image_from_net(net_px), (net_px, net_px), dst=out, flags=flags)
+_USUAL_STEP_NS = 40_000_000
+"""Time between frames for callers that give none."""
+_FIRST_LOOK_NS, _LOOK_NS = 200_000_000, 500_000_000
+"""Times between looks for bystanders while the driver is followed."""
+_STRANGER_NS = 2_000_000_000
+"""For how long the driver must be away, and a stranger be seen and move, before they are followed."""
+_STRANGER_GAP_NS = 500_000_000
+_ALIVE = 0.03
+"""Displacement of landmarks, in face sizes, that a poster does not reach."""
+_READ_MOST = 4
+"""Detections that are read in one frame."""
+_APART = 0.5
+"""Distance of two faces' centres, in sizes of the larger one's region, from which they are two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detection:
-    """Detected face: its region in the image and the detector's score."""
+class _Candidate:
+    """A face that the landmark network confirms."""
 
+    face: Face
     region: Region
-    score: float
-
-
-class FaceDetector:
-    """Detects faces with BlazeFace short range.
-
-    It finds faces larger than about a tenth of the picture's longer side.
-    """
-
-    def __init__(self, threads: int = 1) -> None:
-        self._net = OpenVinoNetwork(
-            TRACKER_DIR / "face_detector.tflite", threads=threads, name="the face detector"
-        )
-        self._anchors = _anchors()
-        self._cut = np.empty((_DETECTOR_PX, _DETECTOR_PX, 3), np.uint8)
-        self._input = np.empty((1, _DETECTOR_PX, _DETECTOR_PX, 3), np.float32)
-
-    def __call__(self, image: Image) -> list[Detection]:
-        """Return all faces, best first; of overlapping detections only the best is kept."""
-        height, width = image.shape[:2]
-        side = float(max(height, width))
-        whole = Region(x_px=width / 2, y_px=height / 2, size_px=side, roll_rad=0.0)
-        np.copyto(self._input[0], whole.cut(image, _DETECTOR_PX, self._cut))
-        self._input /= 127.5
-        self._input -= 1.0
-        boxes, logits = self._net(self._input)
-        # Clipped, so that exp does not overflow.
-        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
-        keep = np.flatnonzero(scores > _DETECTION_MIN)
-        keep = keep[np.argsort(-scores[keep])]
-        points = boxes[0, keep].reshape(-1, 8, 2) / _DETECTOR_PX
-        # Row 1 is the box's size. All other rows are positions relative to the cell's anchor.
-        points[:, [0, 2, 3, 4, 5, 6, 7]] += self._anchors[keep, None]
-        points *= side
-        # The network's input is the picture padded to a square: undo the padding.
-        points[:, [0, 2, 3, 4, 5, 6, 7]] += np.array([(width - side) / 2, (height - side) / 2], np.float32)
-        found: list[Detection] = []
-        for index, p in zip(keep, points, strict=True):
-            if all(_apart(p[0], p[1].max(), d.region) for d in found):
-                found.append(Detection(region=_region_of_detection(p), score=float(scores[index])))
-        return found
-
-
-class FaceReader:
-    """Reads landmarks and blendshapes of the face in a region."""
-
-    def __init__(self, threads: int = 1) -> None:
-        mesh = core().read_model(TRACKER_DIR / "face_landmarks_detector.tflite")
-        mesh.reshape(ov.PartialShape([1, _MESH_PX, _MESH_PX, 3]))
-        self._mesh = OpenVinoNetwork(mesh, threads=threads, name="the landmark network")
-        self._shapes = OpenVinoNetwork(
-            TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
-        )
-        self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)
-        self._input = np.empty((1, _MESH_PX, _MESH_PX, 3), np.float32)
-
-    def __call__(self, image: Image, region: Region) -> Face:
-        """Return the face; a low ``presence`` means that the region shows none."""
-        np.copyto(self._input[0], region.cut(image, _MESH_PX, self._cut))
-        self._input *= np.float32(1 / 255)
-        points, presence, _ = self._mesh(self._input)
-        net = points.reshape(LANDMARKS, 3)
-        landmarks = np.empty((LANDMARKS, 3), np.float32)
-        to_image = region.image_from_net(_MESH_PX)
-        landmarks[:, :2] = net[:, :2] @ to_image[:, :2].T + to_image[:, 2]
-        # Depth has the scale of x and y, and an origin of its own.
-        landmarks[:, 2] = net[:, 2] * (region.size_px / _MESH_PX)
-        shapes = self._shapes(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
-        return Face(
-            landmarks=landmarks,
-            blendshapes=np.array(shapes, np.float32).reshape(BLENDSHAPES),
-            presence=float(1.0 / (1.0 + np.exp(-np.clip(presence.item(), -50, 50)))),
-        )
+    patch: Float
 
 
 class FaceTracker:
-    """Tracks one face and detects it again after a loss. Not thread-safe."""
+    """Tracks one face and detects it again after a loss. Not thread-safe, except `select_next`.
+
+    After a loss, the face that resembles the driver is followed again, wherever it is. Faces that
+    were seen beside the driver are never taken for theirs. A stranger is followed after two seconds
+    if they move, or at once after a cut.
+    """
 
     def __init__(self, threads: int = 1) -> None:
-        self._detect = FaceDetector(threads)
+        self._near, self._far = FaceDetector(threads), FaceDetector(threads, FAR)
         self._read = FaceReader(threads)
-        self._region: Region | None = None
-        self._last: Region | None = None
+        self._cut = CutDetector()
+        self.person = 0
+        """Counts up whenever another person is followed."""
+        self._select = False
+        self.reset()
 
     def reset(self) -> None:
         """Drop the face; the next frame is searched as a whole."""
-        self._region = self._last = None
+        self._region: Region | None = None
+        self._last: Region | None = None
+        self._memory = DriverMemory()
+        self._cut.reset()
+        self._now_ns = self._look_ns = self._tile = 0
+        self._stranger: _Candidate | None = None
+        self._stranger_since_ns = self._stranger_ns = 0
+        self._stranger_moved = False
 
     def start(self, region: Region) -> None:
         """Read this region first in the next frame."""
         self._region = self._last = region
 
-    def __call__(self, image: Image) -> Face | None:
+    def select_next(self) -> None:
+        """Follow another face from the next frame on: the next one to the right, then the leftmost."""
+        self._select = True
+
+    def __call__(self, image: Image, captured_ns: int | None = None) -> Face | None:
         """Return the tracked face, or None.
 
         Args:
             image: uint8 ``[H, W, 3]``, RGB.
+            captured_ns: time of the frame; None counts 25 frames a second.
         """
-        if self._region is not None:
+        self._now_ns = self._now_ns + _USUAL_STEP_NS if captured_ns is None else captured_ns
+        cut = self._cut(image)
+        if self._select:
+            self._select = False
+            return self._selected(image)
+        if self._region is not None and not cut:
             face = self._read(image, self._region)
-            if face.presence >= PRESENCE_MIN:
-                return self._follow(face)
-        region = self._search(image)
-        if region is None:
-            self._region = None
-            return None
-        face = self._read(image, region)
-        # The detector's box is coarse. Read again from the landmarks' own region, as tracking does.
-        if face.presence >= PRESENCE_MIN:
-            face = self._read(image, region_of_landmarks(face.landmarks))
-        if face.presence < PRESENCE_MIN:
-            self._region = None
-            return None
-        return self._follow(face)
+            if face.presence >= PRESENCE_MIN and self._goes_on(face):
+                self._look_around(image)
+                return face
+        return self._found_again(image, cut)
 
-    def _follow(self, face: Face) -> Face:
+    def _goes_on(self, face: Face) -> bool:
+        """Follow the face that was just read, unless it is a bystander's; note another person."""
+        patch, memory = self._read.patch(), self._memory
+        if memory.like_bystander(patch) > memory.like_driver(patch) + 0.1:
+            return False
+        if memory.is_another(patch):
+            self._follow_new(patch)
+        self._follow(face, patch)
+        return True
+
+    def _follow(self, face: Face, patch: Float) -> Face:
+        self._memory.learn(patch)
+        self._stranger = None
+        if not face.is_finite():
+            return face  # its landmarks give no region: the last one stays
         self._region = self._last = region_of_landmarks(face.landmarks)
         return face
 
-    def _search(self, image: Image) -> Region | None:
-        found = self._detect(image)
-        if not found:
+    def _follow_new(self, patch: Float) -> None:
+        self.person += 1
+        self._memory.start(patch)
+        self._look_ns = self._now_ns + _FIRST_LOOK_NS
+
+    def _found_again(self, image: Image, cut: bool) -> Face | None:
+        self._region = None
+        if cut:
+            self._memory.bystanders.clear()
+        found = self._candidates(image, self._detected(image))
+        first = self._memory.driver is None
+        chosen = self._driver_of(found)
+        if chosen is None and found and (cut or first):
+            chosen = max(found, key=lambda c: c.region.size_px)
+            self._follow_new(chosen.patch)
+        chosen = chosen or self._patient(found)
+        if chosen is None:
             return None
-        last = self._last
-        if last is None:
-            return found[0].region
+        if first:
+            self._look_ns = self._now_ns + _FIRST_LOOK_NS
+        return self._follow(chosen.face, chosen.patch)
 
-        # After a loss the nearest face is taken, so that a second person does not take over.
-        def distance(d: Detection) -> float:
-            return math.hypot(d.region.x_px - last.x_px, d.region.y_px - last.y_px)
+    def _driver_of(self, found: list[_Candidate]) -> _Candidate | None:
+        """Return the driver's face; of equal ones that nearest to where they were."""
+        memory = self._memory
+        if memory.driver is None:
+            return max(found, key=lambda c: c.region.size_px, default=None)
+        own = [c for c in found if memory.is_driver(c.patch)]
+        best = max((memory.like_driver(c.patch) for c in own), default=0.0)
+        equal = [c for c in own if memory.like_driver(c.patch) > best - 0.1]
+        return min(equal, key=lambda c: self._distance(c.region), default=None)
 
-        return min(found, key=distance).region
+    def _distance(self, region: Region) -> float:
+        last = self._last or region
+        return math.hypot(region.x_px - last.x_px, region.y_px - last.y_px)
+
+    def _patient(self, found: list[_Candidate]) -> _Candidate | None:
+        """Return a stranger who was seen for long and moves."""
+        new = [c for c in found if self._memory.like_bystander(c.patch) < _SAME_STRANGER]
+        if not new:
+            return None
+        one = max(new, key=lambda c: c.region.size_px)
+        if self._stranger is None or self._now_ns - self._stranger_ns > _STRANGER_GAP_NS:
+            self._stranger, self._stranger_since_ns, self._stranger_moved = one, self._now_ns, False
+        self._stranger_ns = self._now_ns
+        moved = np.abs(one.face.landmarks[:, :2] - self._stranger.face.landmarks[:, :2]).mean()
+        self._stranger_moved |= bool(moved > _ALIVE * one.region.size_px)
+        if not self._stranger_moved or self._now_ns - self._stranger_since_ns < _STRANGER_NS:
+            return None
+        self._follow_new(one.patch)
+        return one
+
+    def _selected(self, image: Image) -> Face | None:
+        """Follow another face than the one followed so far."""
+        found = sorted(self._candidates(image, self._everywhere(image)), key=lambda c: c.region.x_px)
+        here = self._last
+        others = [c for c in found if here is None or _apart(c.region, here)]
+        if not others:
+            return self(image, self._now_ns)
+        right = [c for c in others if here is None or c.region.x_px > here.x_px]
+        chosen = (right or others)[0]
+        self._memory = DriverMemory()
+        self._follow_new(chosen.patch)
+        return self._follow(chosen.face, chosen.patch)
+
+    def _look_around(self, image: Image) -> None:
+        """Remember who else is seen, now and then."""
+        if self._now_ns < self._look_ns:
+            return
+        self._look_ns = self._now_ns + _LOOK_NS
+        here = self._region
+        known = self._memory.bystanders
+        new = [
+            d
+            for d in self._detected(image)
+            if here is not None
+            and _apart(d.region, here)
+            and not any(
+                math.hypot(d.region.x_px - b.x_px, d.region.y_px - b.y_px) < 0.3 * b.size_px for b in known
+            )
+        ]
+        for one in self._candidates(image, new):
+            if here is not None and _apart(one.region, here):
+                self._memory.add_bystander(
+                    Bystander(
+                        x_px=one.region.x_px,
+                        y_px=one.region.y_px,
+                        size_px=one.region.size_px,
+                        patch=one.patch,
+                    )
+                )
+
+    def _candidates(self, image: Image, found: list[Detection]) -> list[_Candidate]:
+        """Read detections, surest first, and keep those that are faces."""
+        kept: list[_Candidate] = []
+        for one in found[:_READ_MOST]:
+            face = self._read(image, one.region)
+            # The detector's box is coarse. Read again from the landmarks' own region, as tracking does.
+            if face.presence >= PRESENCE_MIN and face.is_finite():
+                face = self._read(image, region_of_landmarks(face.landmarks))
+            if face.presence < PRESENCE_MIN or not face.is_finite():
+                continue
+            region = region_of_landmarks(face.landmarks)
+            if all(_apart(region, other.region) for other in kept):
+                kept.append(_Candidate(face=face, region=region, patch=self._read.patch()))
+        return kept
+
+    def _detected(self, image: Image) -> list[Detection]:
+        """Detect in the whole picture and in one of its tiles, another one each frame."""
+        tiles = _tiles(image)
+        self._tile = (self._tile + 1) % len(tiles)
+        return _different([*self._near(image), *self._far(image), *self._in_tile(image, tiles[self._tile])])
+
+    def _everywhere(self, image: Image) -> list[Detection]:
+        in_tiles = [d for tile in _tiles(image) for d in self._in_tile(image, tile)]
+        return _different([*self._near(image), *self._far(image), *in_tiles])
+
+    def _in_tile(self, image: Image, tile: tuple[int, int, int]) -> list[Detection]:
+        left, top, side = tile
+        found = self._far(image[top : top + side, left : left + side])
+        return [
+            replace(d, region=replace(d.region, x_px=d.region.x_px + left, y_px=d.region.y_px + top))
+            for d in found
+        ]
 
 
-def region_of_landmarks(landmarks: Float) -> Region:
-    """Return the square that the landmark network expects around these landmarks (image pixels)."""
-    left, right = landmarks[_EYE_CORNERS[0], :2], landmarks[_EYE_CORNERS[1], :2]
-    roll = math.atan2(float(right[1] - left[1]), float(right[0] - left[0]))
-    cos, sin = math.cos(roll), math.sin(roll)
-    # Rotate the face upright: there its bounding box gives centre and side.
-    upright = landmarks[:, :2] @ np.array([[cos, -sin], [sin, cos]], np.float32)
-    low, high = upright.min(axis=0), upright.max(axis=0)
-    mid = (low + high) / 2
-    return Region(
-        x_px=float(cos * mid[0] - sin * mid[1]),
-        y_px=float(sin * mid[0] + cos * mid[1]),
-        size_px=float((high - low).max()) * _ROI_SCALE,
-        roll_rad=roll,
-    )
+_SAME_STRANGER = 0.7
+"""Likeness to a bystander from which a stranger is that bystander."""
 
 
-def _region_of_detection(p: Float) -> Region:
-    """Return the region of a raw detection.
-
-    ``p``: ``[8, 2]``, image pixels: centre, size, right eye, left eye, nose, mouth, ears.
-    """
-    eyes = p[3] - p[2]
-    return Region(
-        x_px=float(p[0, 0]),
-        y_px=float(p[0, 1]),
-        size_px=float(p[1].max()) * _ROI_SCALE,
-        roll_rad=math.atan2(float(eyes[1]), float(eyes[0])),
-    )
+def _tiles(image: Image) -> list[tuple[int, int, int]]:
+    """Return left, top and side of squares that overlap by half: half as large as the picture."""
+    height, width = image.shape[:2]
+    side = max(height, width) // 2
+    lefts = range(0, max(width - side // 2, 1), max(side // 2, 1))
+    tops = range(0, max(height - side // 2, 1), max(side // 2, 1))
+    return [(left, top, side) for top in tops for left in lefts]
 
 
-def _apart(centre: Float, size: float, other: Region) -> bool:
-    distance = math.hypot(float(centre[0]) - other.x_px, float(centre[1]) - other.y_px)
-    return distance > 0.5 * max(float(size), other.size_px / _ROI_SCALE)
+def _different(found: list[Detection]) -> list[Detection]:
+    """Keep the surest detection of each face, surest first."""
+    kept: list[Detection] = []
+    for one in sorted(found, key=lambda d: -d.score):
+        if all(_apart(one.region, other.region) for other in kept):
+            kept.append(one)
+    return kept
 
 
-def _anchors() -> Float:
-    """Return anchor centres of BlazeFace short range, ``[896, 2]`` in 0..1.
-
-    Two per cell at 16x16, six at 8x8.
-    """
-    rows = []
-    for cells, each in ((16, 2), (8, 6)):
-        y, x = np.mgrid[0:cells, 0:cells]
-        centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
-        rows.append(np.repeat((centres + 0.5) / cells, each, axis=1).reshape(-1, 2))
-    return np.concatenate(rows).astype(np.float32)
+def _apart(a: Region, b: Region) -> bool:
+    return math.hypot(a.x_px - b.x_px, a.y_px - b.y_px) > _APART / 1.5 * max(a.size_px, b.size_px)

@@ -136,6 +136,10 @@ class LatentNeutral:
         """See `engine.models.reenactor.NeutralEstimator.calibrate`."""
         self._finder.calibrate()
 
+    def restart(self) -> None:
+        """See `engine.models.reenactor.NeutralEstimator.restart`."""
+        self._finder = NeutralFinder()
+
     def study(self, motion: ImageMotion, captured_ns: int) -> None:
         """See `engine.models.reenactor.NeutralEstimator.study`."""
         self._finder.search_everywhere()

@@ -59,6 +59,9 @@ class NeutralEstimator(Protocol[MIn, NOut]):
     def calibrate(self) -> None:
         """Take the next face as the neutral."""
 
+    def restart(self) -> None:
+        """Forget the neutral: another person is followed from the next face on."""
+
     def study(self, motion: MIn, captured_ns: int) -> None:
         """Learn from a frame of a recording, before any frame is drawn."""
 

@@ -278,6 +278,12 @@ class DriverNeutral:
         self._find.calibrate()
         self._calibrating = True
 
+    def restart(self) -> None:
+        """Forget the neutral: another person is followed from the next face on."""
+        self._find, self._identity = NeutralFinder(), IdentityFilter()
+        self._calibrating = False
+        self._first_pass = self._second_pass = None
+
     def study(self, motion: MotionCode, captured_ns: int) -> None:
         """Learn from a frame of a recording, before any frame is drawn."""
         self._find.search_everywhere()

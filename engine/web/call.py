@@ -210,6 +210,8 @@ class Call:
             self.send({"type": "pong", "t": message["t"]})
         elif message["type"] == "calibrate":
             self.worker.calibrate()
+        elif message["type"] == "select_face":
+            self.worker.select_next_face()
         else:
             await self.change(message["settings"])
             self.send({"type": "settings", "settings": self.settings.values()})

@@ -84,13 +84,14 @@ class RateMeter:
 class _CallPath:
     """Computes results from camera pictures, with the newest settings of the call.
 
-    One thread calls `lent` and `draw`, another one `observe`. ``wanted`` and ``calibrate`` may be
-    set from any thread.
+    One thread calls `lent` and `draw`, another one `observe`. ``wanted``, ``calibrate``
+    and ``select_face`` may be set from any thread.
     """
 
     def __init__(self, pool: FramePathPool, wanted: CallState) -> None:
         self.wanted = wanted
         self.calibrate = threading.Event()
+        self.select_face = threading.Event()
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
         self._pool, self._in_use = pool, wanted
@@ -142,6 +143,9 @@ class _CallPath:
         if self.calibrate.is_set():
             self.calibrate.clear()
             self._path.calibrate()
+        if self.select_face.is_set():
+            self.select_face.clear()
+            self._path.select_next_face()
         # One read of ``wanted``: another thread may replace it at any time.
         old, new = self._in_use, self.wanted
         if new is old:
@@ -162,7 +166,7 @@ class _CallPath:
 class CallWorker:
     """Runs the frame path of a call.
 
-    `put`, `change` and `calibrate` are thread-safe and never block.
+    `put`, `change`, `calibrate` and `select_next_face` are thread-safe and never block.
     """
 
     def __init__(
@@ -226,6 +230,10 @@ class CallWorker:
     def calibrate(self) -> None:
         """Take the driver's next face as neutral."""
         self._path.calibrate.set()
+
+    def select_next_face(self) -> None:
+        """Follow another face of the driver's picture."""
+        self._path.select_face.set()
 
     def close(self) -> None:
         """Accept no more frames. The threads end after those in progress."""

@@ -206,6 +206,9 @@ class EchoPath:
     def calibrate(self) -> None:
         """Do nothing, since there is no neutral."""
 
+    def select_next_face(self) -> None:
+        """Do nothing, since no face is tracked."""
+
     def set_standby(self, on: bool) -> None:
         self.standby = on
 

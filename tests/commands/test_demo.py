@@ -20,7 +20,9 @@ def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch)
     asked: list[int] = []
 
     class Tracker:
-        def __call__(self, image: Image) -> Face | None:
+        person = 0
+
+        def __call__(self, image: Image, _captured_ns: int) -> Face | None:
             asked.append(int(image[0, 0, 0]))
             return None
 

@@ -203,9 +203,9 @@ class Eyes:
     """Tracker that returns the faces of a test and counts its calls."""
 
     def __init__(self, face: Face | None) -> None:
-        self.face, self.asked = face, 0
+        self.face, self.asked, self.person = face, 0, 0
 
-    def __call__(self, _: Image) -> Face | None:
+    def __call__(self, _: Image, _captured_ns: int) -> Face | None:
         self.asked += 1
         return self.face
 

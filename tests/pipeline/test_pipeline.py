@@ -11,6 +11,7 @@ from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
 from mimicam.engine.stages.lost import CARD_S, HOLD_S
 from mimicam.engine.types import EditSettings, Face, Frame, Image, Mode
+from tests.fake_tracker import FakeTracker
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import NAMES, SECOND_NS, bundled, driver_clip, face_at, shapes
 
@@ -23,9 +24,9 @@ class ScriptedTracker:
 
     def __init__(self, threads: int = 1) -> None:  # noqa: ARG002
         self.face: Face | None = seen()
-        self.calls = 0
+        self.calls = self.person = 0
 
-    def __call__(self, image: Image) -> Face | None:  # noqa: ARG002
+    def __call__(self, image: Image, captured_ns: int) -> Face | None:  # noqa: ARG002
         self.calls += 1
         return self.face
 
@@ -269,6 +270,26 @@ def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
     assert pipeline.status.backend == "no network"
     assert list(pipeline.status.stages) == ["track", "encode", "edit", "generate", "composite"]
     assert all(ms >= 0 for ms in pipeline.status.stages.values())
+
+
+def test_another_person_starts_a_new_neutral(make: Make, model: FakeModel) -> None:
+    """A head's place counts from the person's own neutral: the first face of another is at rest."""
+    pipeline = make()
+    pipeline.step(frame(0))
+    pipeline.track.face = seen(x=350)  # type: ignore[attr-defined]
+    pipeline.step(frame(1, 5.0))
+    rest = model.conditionings[-1]["pose"][0]
+    assert np.abs(model.conditionings[-1]["pose"][1] - rest).max() > 0.05, "moved, for the first person"
+    pipeline.track.person = 1
+    pipeline.step(frame(2, 5.03))
+    assert model.conditionings[-1]["pose"][1] == pytest.approx(rest, abs=1e-5)
+
+
+def test_selecting_a_face_reaches_the_tracker(make: Make) -> None:
+    pipeline = make()
+    pipeline.track = FakeTracker()  # type: ignore[assignment]
+    pipeline.select_next_face()
+    assert pipeline.track.selected == 1  # type: ignore[attr-defined]
 
 
 def test_the_drivers_picture_reaches_no_result(make: Make) -> None:

@@ -12,6 +12,7 @@ from mimicam.engine.models.base import Features
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
 from mimicam.engine.types import EditSettings, Face, Float, Frame, Image, WarpFields
+from tests.fake_tracker import FakeTracker
 from tests.models.fakes import TrackerDriven
 
 MAGENTA = (255, 0, 255)
@@ -62,7 +63,7 @@ class Live:
 
     def __init__(self, model: FlatModel, portrait: Portrait) -> None:
         self.pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings())
-        self.pipeline.track = lambda image: self._face  # type: ignore[assignment]  # noqa: ARG005
+        self.pipeline.track = FakeTracker(lambda: self._face)  # type: ignore[assignment]
         self._face: Face | None = None
         self._seq = 0
 

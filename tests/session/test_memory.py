@@ -14,6 +14,7 @@ from mimicam.engine.portrait import enroll
 from mimicam.engine.session import Session, SessionParts
 from mimicam.engine.types import EditSettings, Face, Frame
 from tests.fake_clock import FakeClock
+from tests.fake_tracker import FakeTracker
 from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 
@@ -73,10 +74,10 @@ def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
     faces = iter(range(10**9))
     pipeline = Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=(96, 64))
 
-    def track(image: object) -> Face | None:  # noqa: ARG001
+    def track() -> Face | None:
         return face if next(faces) % 50 < 40 else None  # lost and found again
 
-    pipeline.track = track  # type: ignore[assignment]
+    pipeline.track = FakeTracker(track)  # type: ignore[assignment]
     weighed, source = Weighed(pipeline), ScriptedSource([], gated=True)
     source._frames = _frames()
     source.gate.release()

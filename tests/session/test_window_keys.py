@@ -26,6 +26,9 @@ class FakePipeline:
     def calibrate(self) -> None:
         self.asked.append("calibrate")
 
+    def select_next_face(self) -> None:
+        self.asked.append("next face")
+
     def set_standby(self, on: bool) -> None:
         self.asked.append(("standby", on))
 
@@ -59,6 +62,7 @@ def test_n_goes_on_to_the_next_portrait_and_round_again() -> None:
 
 
 def test_space_toggles_standby_and_c_calibrates() -> None:
+    assert _press("t") == ["next face"]
     assert _press(" c ") == [("standby", True), "calibrate", ("standby", False)]
 
 

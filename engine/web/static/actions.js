@@ -8,6 +8,7 @@ import { measure } from './measure.js';
 /** The key of each button. */
 const BUTTON_KEYS = {
   c: 'calibrate',
+  t: 'other-face',
   s: 'standby',
   p: 'snapshot',
   r: 'record',
@@ -18,6 +19,11 @@ const BUTTON_KEYS = {
 /** Use the face of this moment as the neutral one. */
 export function calibrate() {
   if (link.send({ type: 'calibrate' })) toast('Calibrated: this is your neutral face.');
+}
+
+/** Follow another face in the camera's picture. */
+export function otherFace() {
+  if (link.send({ type: 'select_face' })) toast('The next face in your picture is followed.');
 }
 
 /** Switch the standby card on or off. */

@@ -7,6 +7,7 @@ import { Unreachable } from './link.js';
 
 const NEED_A_CALL = [
   'calibrate',
+  'other-face',
   'standby',
   'snapshot',
   'record',

@@ -14,6 +14,7 @@ const CLICKS = {
   start: call.start,
   stop: call.stop,
   calibrate: actions.calibrate,
+  'other-face': actions.otherFace,
   standby: actions.standby,
   record: actions.record,
   share: actions.share,

@@ -146,6 +146,10 @@ class DeviceNeutralEstimator:
         """See `engine.models.reenactor.NeutralEstimator.calibrate`."""
         self._moment.calibrate()
 
+    def restart(self) -> None:
+        """See `engine.models.reenactor.NeutralEstimator.restart`."""
+        self._moment.restart()
+
     def study(self, motion: DeviceMotion, captured_ns: int) -> None:
         """Do nothing: codes are read when a frame is drawn, and the neutral is found then."""
 

@@ -39,6 +39,7 @@ from mimicam.engine.types import CropBox, EditSettings, Frame, Image, Mode, Moti
 from mimicam.kernels.crop_normalize import crop_normalize  # noqa: E402
 from mimicam.kernels.paste_back import paste_back  # noqa: E402
 from tests.backends.tensorrt.test_network import FakeGpu  # noqa: E402
+from tests.fake_tracker import FakeTracker  # noqa: E402
 
 SIDE = DEBUG.size
 SINGLE = Form(dtype=torch.float32)
@@ -307,7 +308,7 @@ def test_a_live_session_on_a_real_gpu_draws_what_the_host_draws(
 
 def unseen() -> Any:
     """A tracker that nobody asks: aligned frames are read whole."""
-    return object()
+    return FakeTracker()
 
 
 def real_gpu() -> Any:
