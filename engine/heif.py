@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import av
 import numpy as np
@@ -64,7 +65,8 @@ def decode_heif(data: bytes, max_pixels: int) -> tuple[Image, Float | None]:
     if alpha is None or alpha.shape != image.shape[:2]:
         return upright(image, turn), None
     stacked = upright(np.dstack([image, alpha]), turn)
-    return np.ascontiguousarray(stacked[:, :, :3]), stacked[:, :, 3].astype(np.float32) / 255
+    opacity: Float = stacked[:, :, 3].astype(np.float32) / np.float32(255)
+    return np.ascontiguousarray(stacked[:, :, :3]), opacity
 
 
 def _item(meta: _Meta, item: int, max_pixels: int) -> Image:
@@ -93,7 +95,7 @@ def _item(meta: _Meta, item: int, max_pixels: int) -> Image:
 
 def _tile(meta: _Meta, item: int, max_pixels: int) -> Image:
     codec, box = _CODECS[meta.types[item]]
-    context = av.CodecContext.create(codec, "r")
+    context: Any = av.CodecContext.create(codec, "r")  # a decoder of pictures, which has `decode`
     context.options = {"max_pixels": str(max_pixels)}
     context.extradata = meta.property(item, box)
     frames = [*context.decode(av.Packet(meta.content(item))), *context.decode(None)]

@@ -132,7 +132,9 @@ def _by_opencv(data: bytes) -> np.ndarray | None:
 def _first_of_gif(data: bytes, max_pixels: int) -> np.ndarray | None:
     """Return the first picture of a GIF, BGRA."""
     try:
-        with av.open(io.BytesIO(data), format="gif", options={"max_pixels": str(max_pixels)}) as container:
+        with av.open(
+            io.BytesIO(data), "r", format="gif", options={"max_pixels": str(max_pixels)}
+        ) as container:
             frame = next(container.decode(video=0), None)
             return None if frame is None else frame.to_ndarray(format="bgra")
     except (av.error.FFmpegError, ValueError):

@@ -112,7 +112,7 @@ def enroll(
     image = read_picture(picture) if isinstance(picture, Path) else picture
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
     if aligned and not model.needs_face:
-        box, motion, notes = whole_box(image), None, []
+        box, motion, notes = whole_box(image), None, list[str]()
     else:
         image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
         box = whole_box(image) if aligned else portrait_box(face)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -121,7 +122,7 @@ def to_rgb(
             "src_color_range": ColorRange.JPEG if full_range else ColorRange.MPEG,
             "dst_color_range": ColorRange.JPEG,
         }
-    rgb = reformatter.reformat(frame, *size, "rgb24", **colours)  # type: ignore[arg-type]
+    rgb = reformatter.reformat(frame, *size, "rgb24", **colours)
     image: Image = rgb.to_ndarray()  # type: ignore[assignment]
     return image
 
@@ -146,7 +147,8 @@ def upright(image: Image, display_matrix: tuple[int, int, int, int]) -> Image:
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    for entry in frame.side_data:
+    entries: Any = frame.side_data  # PyAV's types say that iterating gives names
+    for entry in entries:
         if entry.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("=9i", bytes(entry))
             return (a, b, c, d)

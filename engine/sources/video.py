@@ -149,7 +149,7 @@ class _Packets:
                 self._note(error)
                 continue
             self._in_a_row = 0 if frames else self._in_a_row
-            yield from frames  # type: ignore[misc]
+            yield from frames
 
     def _note(self, error: av.error.FFmpegError) -> None:
         self.reason = error.strerror or str(error)
