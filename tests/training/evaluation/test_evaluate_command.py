@@ -17,7 +17,6 @@ from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import save_dpe
-from mimicam.engine.models.image_driven import BranchCodes
 from mimicam.engine.models.load import load_model
 from mimicam.engine.stages.crop import cut
 from mimicam.engine.types import CropBox, Image, Mode
@@ -52,11 +51,10 @@ def _by_hand(model: Model, portrait: Image, driver: Image, mode: Mode) -> Image:
     assert isinstance(model, ImageDrivenModel)
     features = model.encode(_crop(portrait, model.size))
     codes = model.read_motion(_crop(driver, model.size))
-    drive = BranchCodes(
-        expression=None if mode is Mode.POSE else codes.expression,
-        pose=None if mode is Mode.EXP else codes.pose,
-    )
-    return np.asarray(cv2.resize(model.generate(features, drive.arrays()), portrait.shape[:2]))
+    expression = None if mode is Mode.POSE else codes.expression
+    pose = None if mode is Mode.EXP else codes.pose
+    picture = model.generate(features, expression=expression, pose=pose)
+    return np.asarray(cv2.resize(picture, portrait.shape[:2]))
 
 
 @pytest.mark.parametrize("mode", list(Mode))
