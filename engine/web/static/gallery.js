@@ -147,7 +147,10 @@ export function sentence(error) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
-/** A JPEG of at most 1280 pixels a side, without metadata; the file itself if the browser cannot read it. */
+/**
+ * A JPEG of at most 1280 pixels a side, without metadata.
+ * The file itself if the browser cannot read it.
+ */
 async function reduced(picture) {
   let bitmap;
   try {
