@@ -29,6 +29,7 @@ from mimicam.engine.models.load import open_shared  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import Portrait  # noqa: E402
 from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference  # noqa: E402
+from tests.fake_tracker import FakeTracker  # noqa: E402
 from tests.models.dpe.gpu.test_frame_graph import (  # noqa: E402
     FACTS,
     SIDE,
@@ -170,7 +171,7 @@ def test_calls_of_the_studio_borrow_slots_and_give_them_back(
     from mimicam.engine.web import pipeline_pool
 
     monkeypatch.setattr(pipeline_pool, "FaceDetector", object)
-    monkeypatch.setattr("mimicam.engine.pipeline.FaceTracker", object)
+    monkeypatch.setattr("mimicam.engine.pipeline.FaceTracker", FakeTracker)
     monkeypatch.setattr(pipeline_pool, "load_model", lambda *_name, **_options: reference)
     expected: list[int] = []
     monkeypatch.setattr(model, "expect", expected.append)
