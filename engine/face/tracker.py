@@ -37,8 +37,8 @@ __all__ = [
 
 _USUAL_STEP_NS = 40_000_000
 """Time between frames for callers that give none."""
-_FIRST_LOOK_NS, _LOOK_NS = 200_000_000, 500_000_000
-"""Times between looks for bystanders while the driver is followed."""
+_FIRST_LOOK_NS, _LOOK_NS = 200_000_000, 160_000_000
+"""Times between looks for bystanders while the driver is followed. Each look runs one detector."""
 _STRANGER_NS = 2_000_000_000
 """For how long the driver must be away, and a stranger be seen and move, before they are followed."""
 _STRANGER_GAP_NS = 500_000_000
@@ -82,7 +82,7 @@ class FaceTracker:
         self._last: Region | None = None
         self._memory = DriverMemory()
         self._cut.reset()
-        self._now_ns = self._look_ns = self._tile = 0
+        self._now_ns = self._look_ns = self._tile = self._turn = 0
         self._stranger: _Candidate | None = None
         self._stranger_since_ns = self._stranger_ns = 0
         self._stranger_moved = False
@@ -198,7 +198,7 @@ class FaceTracker:
         return self._follow(chosen.face, chosen.patch)
 
     def _look_around(self, image: Image) -> None:
-        """Remember who else is seen, now and then."""
+        """Remember who else is seen, now and then: one detector at a time, to delay no frame by three."""
         if self._now_ns < self._look_ns:
             return
         self._look_ns = self._now_ns + _LOOK_NS
@@ -206,7 +206,7 @@ class FaceTracker:
         known = self._memory.bystanders
         new = [
             d
-            for d in self._detected(image)
+            for d in self._detected_in_turn(image)
             if here is not None
             and _apart(d.region, here)
             and not any(
@@ -239,11 +239,22 @@ class FaceTracker:
                 kept.append(_Candidate(face=face, region=region, patch=self._read.patch()))
         return kept
 
-    def _detected(self, image: Image) -> list[Detection]:
-        """Detect in the whole picture and in one of its tiles, another one each frame."""
+    def _detected_in_turn(self, image: Image) -> list[Detection]:
+        """Detect with the next of the three passes of `_detected`."""
+        self._turn = (self._turn + 1) % 3
+        if self._turn < 2:
+            return (self._far, self._near)[self._turn](image)
+        return self._in_tile(image, self._next_tile(image))
+
+    def _next_tile(self, image: Image) -> tuple[int, int, int]:
         tiles = _tiles(image)
         self._tile = (self._tile + 1) % len(tiles)
-        return _different([*self._near(image), *self._far(image), *self._in_tile(image, tiles[self._tile])])
+        return tiles[self._tile]
+
+    def _detected(self, image: Image) -> list[Detection]:
+        """Detect in the whole picture and in one of its tiles, another one each frame."""
+        in_tile = self._in_tile(image, self._next_tile(image))
+        return _different([*self._near(image), *self._far(image), *in_tile])
 
     def _everywhere(self, image: Image) -> list[Detection]:
         in_tiles = [d for tile in _tiles(image) for d in self._in_tile(image, tile)]

@@ -22,7 +22,8 @@ from mimicam.engine.types import CropBox, Float, Image, WarpFields  # noqa: E402
 
 SMALL = CompactConfig(size=64, latent=16, widths=(8, 8, 16, 16), embed=4)
 FULL_LIMIT, HALF_LIMIT = 2e-3, 5e-2
-"""Of a layer's range. Guesses: float32 adds up in another order; half is 1e-3 a layer. No GPU has run this yet."""
+"""Largest error, as a share of a layer's range. Guesses, since no GPU has run this yet: float32 adds
+up in another order, and half precision loses 1e-3 a layer."""
 
 
 def test_two_builds_of_the_graph_draw_the_same_frames() -> None:
