@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import av
 import numpy as np
-from av.video.reformatter import Colorspace, VideoReformatter
 
+from mimicam.engine.display_matrix import upright
 from mimicam.engine.types import Float, Image
-from mimicam.engine.video_container import to_rgb, upright
 
 _BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"avif", b"avis", b"miaf"}
 _CODECS = {b"hvc1": ("hevc", b"hvcC"), b"av01": ("libdav1d", b"av1C")}
@@ -54,6 +52,8 @@ def decode_heif(data: bytes, max_pixels: int) -> tuple[Image, Float | None]:
     Raises:
         ValueError: it is damaged or cut off.
     """
+    import av  # here, since a machine that only trains or measures need not have it
+
     try:
         meta = _Meta(data)
         image = _item(meta, meta.primary, max_pixels)
@@ -94,6 +94,11 @@ def _item(meta: _Meta, item: int, max_pixels: int) -> Image:
 
 
 def _tile(meta: _Meta, item: int, max_pixels: int) -> Image:
+    import av
+    from av.video.reformatter import Colorspace, VideoReformatter
+
+    from mimicam.engine.video_container import to_rgb
+
     codec, box = _CODECS[meta.types[item]]
     context: Any = av.CodecContext.create(codec, "r")  # a decoder of pictures, which has `decode`
     context.options = {"max_pixels": str(max_pixels)}

@@ -9,15 +9,14 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 
+from mimicam.engine.display_matrix import upright
 from mimicam.engine.errors import EngineError
 from mimicam.engine.heif import decode_heif, is_heif
 from mimicam.engine.picture_header import GIF, PNG, header_size, orientation
 from mimicam.engine.types import Image
-from mimicam.engine.video_container import upright
 
 MAX_PIXELS = 50_000_000
 """Pixels. A larger picture is refused before it is decoded: it is a mistake or an attack."""
@@ -131,6 +130,8 @@ def _by_opencv(data: bytes) -> np.ndarray | None:
 
 def _first_of_gif(data: bytes, max_pixels: int) -> np.ndarray | None:
     """Return the first picture of a GIF, BGRA."""
+    import av
+
     try:
         with av.open(
             io.BytesIO(data), "r", format="gif", options={"max_pixels": str(max_pixels)}

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
+from mimicam.engine.display_matrix import upright
 from mimicam.engine.types import Image
 
 _HD_LINES, _HD_COLUMNS = 576, 1280
@@ -125,25 +125,6 @@ def to_rgb(
     rgb = reformatter.reformat(frame, *size, "rgb24", **colours)
     image: Image = rgb.to_ndarray()  # type: ignore[assignment]
     return image
-
-
-def upright(image: Image, display_matrix: tuple[int, int, int, int]) -> Image:
-    """Turn and mirror a picture as its file states.
-
-    Args:
-        image: as it is stored.
-        display_matrix: a, b, c, d, where shown_x = a x + c y and shown_y = b x + d y; y points down.
-            Only quarter turns are applied, others are rounded to them.
-    """
-    a, b, c, d = display_matrix
-    if abs(a) + abs(d) < abs(b) + abs(c):
-        image = image.swapaxes(0, 1)
-        a, d = c, b
-    if a < 0:
-        image = image[:, ::-1]
-    if d < 0:
-        image = image[::-1]
-    return np.ascontiguousarray(image)
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:

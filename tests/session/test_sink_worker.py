@@ -17,7 +17,7 @@ def _write(worker: SinkWorker, clock: FakeClock, periods_s: list[float]) -> None
         worker.turn()
 
 
-def test_the_rate_that_is_shown_is_that_of_the_frames_even_where_two_come_in_a_burst() -> None:
+def test_the_rate_is_right_despite_a_burst_of_two_frames() -> None:
     clock = FakeClock()
     worker = SinkWorker(ListSink(), clock, Drops())
     assert worker.fps_now == 0.0
@@ -25,7 +25,7 @@ def test_the_rate_that_is_shown_is_that_of_the_frames_even_where_two_come_in_a_b
     assert worker.fps_now == pytest.approx(10.0, rel=0.1)
 
 
-def test_the_first_rates_are_the_mean_so_far_and_a_reset_forgets_them() -> None:
+def test_first_rates_are_means_and_a_reset_clears_them() -> None:
     clock = FakeClock()
     worker = SinkWorker(ListSink(), clock, Drops())
     _write(worker, clock, [0.0, 0.001, 0.199])
