@@ -22,7 +22,7 @@ def decode(data: bytes, *, max_pixels: int) -> Image:
     Raises:
         EngineError: it is not a picture, has too many pixels, or is truncated.
     """
-    return decode_picture(data, name="this picture", max_pixels=max_pixels, max_side=_KEPT_SIDE)
+    return decode_picture(data, name="this file", max_pixels=max_pixels, max_side=_KEPT_SIDE)
 
 
 def thumbnail(image: Image, face: Region | None) -> bytes:
