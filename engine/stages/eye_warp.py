@@ -25,6 +25,8 @@ _LID = 0.15
 """Share of the opening's height over which the shift fades at the lids, so that lashes stay in place."""
 _INSET = 0.06
 """Share of the opening's height that sources keep from the lids: skin is never pulled into an eye."""
+_ROOM = 16
+"""Pixels to which the sides of buffers are rounded up."""
 _NEAREST = 0.15
 """Half eye widths. Least width over which the shift fades towards a corner that the iris nearly touches."""
 
@@ -51,14 +53,20 @@ class EyeWarp:
         patch = picture[rows, columns]
         height, width = patch.shape[:2]
         if self._source.shape[0] < height or self._source.shape[1] < width:
-            self._source = np.empty((height, width, 3), np.uint8)
-            self._offsets = np.empty((height, width, 2), np.float32)
+            self._grow(height, width)
         source, offsets = self._source[:height, :width], self._offsets[:height, :width]
         np.copyto(source, patch)
         # The shift is smooth: a value for each two by two pixels is enough.
         cv2.resize(self._shift(eye, rows, columns), (width, height), dst=offsets)
         flags = cv2.INTER_CUBIC | cv2.WARP_RELATIVE_MAP
         cv2.remap(source, offsets, None, flags, dst=patch, borderMode=cv2.BORDER_REPLICATE)
+
+    def _grow(self, height: int, width: int) -> None:
+        """Make room for a larger patch, with some to spare: an eye's size varies with the head's pose."""
+        rows, columns = self._source.shape[:2]
+        shape = tuple(-(-max(a, b) // _ROOM) * _ROOM for a, b in ((rows, height), (columns, width)))
+        self._source = np.empty((*shape, 3), np.uint8)
+        self._offsets = np.empty((*shape, 2), np.float32)
 
     def _rectangle(self, eye: EyeShift, shape: tuple[int, ...]) -> tuple[slice, slice]:
         """Rows and columns around an eye, an even number of each, within the picture."""

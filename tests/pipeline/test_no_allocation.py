@@ -1,5 +1,6 @@
 """Steady-state frames allocate no image-sized arrays, and results share no memory."""
 
+import gc
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -75,6 +76,8 @@ def _weigh(pipeline: Pipeline, frames: Iterator[Frame], count: int) -> tuple[np.
     """Return for each frame, in bytes, the peak and what remained after it."""
     taken, held = np.zeros((2, count), np.int64)
     for index, frame in enumerate(frames):
+        if index % len(SCENE) == 0:
+            gc.collect()  # empties Python's free lists of tuples and dicts, which fill over some thousand frames
         tracemalloc.reset_peak()
         if index % len(SCENE) == 5:
             pipeline.calibrate()
