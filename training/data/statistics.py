@@ -22,9 +22,13 @@ from mimicam.training.data.expression_filter import (
 from mimicam.training.data.geometry import canonical_shapes, mean_face, mirror_map, regress_shape, symmetrise
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.resting import resting_statistics
+from mimicam.training.data.typical import typical_expressions
 
 _PARTS = {"lips": [13, 14, 61, 291, 78, 308, 81, 178, 311, 402], "lids": [159, 145, 386, 374], "brows": [105, 334],
           "cheeks": [205, 425], "chin": [152]}  # fmt: skip
+
+_DERIVED = ("rest_", "typical_")
+"""Prefixes of what is computed with the maps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,8 @@ class Statistics:
     synthetic_share: float = 10.0
     """Weight of a pair of rendered pictures; that of a person is 100."""
     keep: Path | None = None
-    """Keep the mean face and the maps of this file, and compute only the resting face. Trained
-    weights depend on the maps."""
+    """Keep the mean face and the maps of this file, and compute only the resting face and the
+    typical expressions. Trained weights depend on the maps."""
     out: Path
     """The file to write."""
 
@@ -50,7 +54,7 @@ class Statistics:
         training = {k: v[~kept_out] for k, v in track.items()}, people[~kept_out]
         if self.keep is not None:
             with np.load(self.keep) as data:
-                geometry = {name: data[name] for name in data.files if not name.startswith("rest_")}
+                geometry = {name: data[name] for name in data.files if not name.startswith(_DERIVED)}
         else:
             geometry = self._fit(*training)
         maps = Maps(
@@ -60,7 +64,9 @@ class Statistics:
         )
         faces = geometry["mean"], geometry["mirror"]
         known = read_pack(*training, *faces)
-        np.savez_compressed(self.out, **geometry, **resting_statistics(known, maps))  # type: ignore[arg-type]
+        resting = resting_statistics(known, maps)
+        typical = typical_expressions(known, maps, resting)
+        np.savez_compressed(self.out, **geometry, **resting, **typical)  # type: ignore[arg-type]
         others = read_pack({k: v[kept_out] for k, v in track.items()}, people[kept_out], *faces)
         bias = view_bias_of_shapes(known)
         blendshapes = others.expression @ geometry["shape_from_expression"].astype(np.float32).reshape(52, -1)
