@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -14,15 +14,19 @@ from mimicam.engine.errors import EngineError
 Command = TypeVar("Command", bound=type)
 
 
-def with_edit_options(defaults: EditSettings) -> Callable[[Command], Command]:
+def with_edit_options(
+    defaults: EditSettings, *, without: Container[str] = ()
+) -> Callable[[Command], Command]:
     """Add one option for each control of `EditSettings` to a command.
 
     Apply it below ``dataclass``, which turns the added annotations into fields. Read the options
     back with `edit_of`.
+
+    ``without``: names of controls that the command does not use.
     """
 
     def add(command: Command) -> Command:
-        rows = controls_of(EditSettings)
+        rows = [row for row in controls_of(EditSettings) if row.name not in without]
         added = {row.name: _type_of(row) for row in rows}
         command.__annotations__ = {**command.__annotations__, **added}
         for row in rows:
@@ -38,7 +42,7 @@ def edit_of(command: Any) -> EditSettings:
     Raises:
         EngineError: a number is outside its range.
     """
-    rows = controls_of(EditSettings)
+    rows = [row for row in controls_of(EditSettings) if hasattr(command, row.name)]
     values = {row.name: getattr(command, row.name) for row in rows}
     for row in rows:
         value = values[row.name]

@@ -31,6 +31,15 @@ class MotionReference(str, Enum):
     """The driver's difference from their neutral is added to the portrait's own motion."""
 
 
+class Response(str, Enum):
+    """Whether a portrait's own response to expressions is made up for."""
+
+    MEASURED = "measured"
+    """Expressions are asked for as strongly as this portrait needs to show the driver's."""
+    NONE = "none"
+    """The driver's values are asked for as they are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditSettings:
     """How much of the driver's motion is applied, and which part."""
@@ -66,6 +75,14 @@ class EditSettings:
         choices={MotionReference.ABSOLUTE: "What you show", MotionReference.RELATIVE: "Changes only"},
         help="absolute replaces the portrait's expression by the driver's. "
         "relative adds the driver's changes from their neutral to it.",
+    )
+    response: Response = control(
+        Response.MEASURED,
+        label="Amplitude",
+        section="motion",
+        choices={Response.MEASURED: "As yours", Response.NONE: "Uncorrected"},
+        help="measured strengthens or softens each expression by how strongly this portrait shows it. "
+        "none asks for the driver's values as they are.",
     )
     pose_motion: MotionReference = control(
         MotionReference.RELATIVE,

@@ -8,19 +8,20 @@ import math
 import tempfile
 import threading
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mimicam.engine.assets_manifest import known_response
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
 from mimicam.engine.face.still import StillFaceFinder, face_size_px
-from mimicam.engine.models.base import Features, Model
+from mimicam.engine.models.base import CalibratedModel, Features, Model
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
 from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
@@ -43,6 +44,7 @@ _FORMAT = 3
 """Version of an enrolled folder's content."""
 _FEATURE = "feature_"
 """Prefix of a portrait's features in its file."""
+_RESPONSE = "response"
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 """Serialises enrolling, since all callers share one detector and one tracker."""
@@ -119,13 +121,14 @@ def enroll(
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
         notes = notes + _warning(label, image, box, motion)
     crop = cut(image, box, model.size)
+    features = model.encode(crop)
     return Portrait(
         name=label,
         picture=image,
         box=box,
         crop=crop,
         motion=motion,
-        features=model.encode(crop),
+        features=replace(features, response=_response(model, image, crop, motion, features)),
         notes=tuple(notes),
     )
 
@@ -174,7 +177,8 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 def load_portrait(path: Path, *, model: Model) -> Portrait:
     """Load a picture, or a folder written by `save_portrait`.
 
-    A folder enrolled with other weights is enrolled again from the picture it holds.
+    A folder enrolled with other weights is enrolled again from the picture it holds. In one of an
+    earlier version, what it lacks is measured now.
 
     Raises:
         EngineError: see `enroll`; or the folder is damaged.
@@ -190,9 +194,32 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
         if facts["format"] != _FORMAT or facts["model"] != model.sha256:
             return enroll(read_picture(path / "picture.png"), model=model, name=facts["name"])
         with np.load(path / "portrait.npz", allow_pickle=False) as data:
-            return _assemble(facts, dict(data), read_picture(path / "picture.png"))
+            found = _assemble(facts, dict(data), read_picture(path / "picture.png"))
     except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
+    return found if found.features.response is not None else _measured(found, model)
+
+
+def _measured(portrait: Portrait, model: Model) -> Portrait:
+    """Return a portrait of an earlier version with its response."""
+    crop, features = portrait.crop, portrait.features
+    response = _response(model, portrait.picture, crop, portrait.motion, features)
+    return replace(portrait, features=replace(features, response=response))
+
+
+def _response(
+    model: Model, picture: Image, crop: Image, motion: MotionCode | None, features: Features
+) -> Float | None:
+    """Return how strongly the portrait shows expressions; None: its model measures none."""
+    if motion is None or not isinstance(model, CalibratedModel):
+        return None
+    known = known_response(picture, model.sha256)
+    return model.measure_response(crop, motion, features, _read_near) if known is None else known
+
+
+def _read_near(image: Image, landmarks: Float) -> Face | None:
+    with _ENROLLING:
+        return _finder().near(image, landmarks)
 
 
 def _find(image: Image, label: str) -> tuple[Image, Face, list[str]]:
@@ -262,6 +289,9 @@ def _write(portrait: Portrait, folder: Path) -> None:
     assert ok, "OpenCV encodes every RGB picture as PNG"
     (folder / "picture.png").write_bytes(png.tobytes())
     arrays = {f"{_FEATURE}{name}": array for name, array in portrait.features.arrays.items()}
+    response = portrait.features.response
+    if response is not None:
+        arrays[_RESPONSE] = response
     with (folder / "portrait.npz").open("wb") as file:
         np.savez(file, crop=portrait.crop, **arrays, **_motion_arrays(portrait.motion))  # type: ignore[arg-type]
     facts = {
@@ -307,6 +337,6 @@ def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Im
         box=box,
         crop=data["crop"],
         motion=motion,
-        features=Features(arrays=features, model=str(facts["model"])),
+        features=Features(arrays=features, model=str(facts["model"]), response=data.get(_RESPONSE)),
         notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
     )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mimicam.engine.controls import EditSettings as EditSettings
 from mimicam.engine.controls import Mode as Mode
 from mimicam.engine.controls import MotionReference as MotionReference
+from mimicam.engine.controls import Response as Response
 
 Float = npt.NDArray[np.float32]
 Image = npt.NDArray[np.uint8]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from mimicam.engine.pipeline import Pipeline
     from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
     from mimicam.engine.render import Rendered, render
-    from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference
+    from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference, Response
 
 __all__ = [
     "Changes",
@@ -59,6 +59,7 @@ __all__ = [
     "Plan",
     "Portrait",
     "Rendered",
+    "Response",
     "edit_video",
     "enroll",
     "load_model",
@@ -81,6 +82,7 @@ _MODULES = {
     "Plan": "editing.plan",
     "Portrait": "portrait",
     "Rendered": "render",
+    "Response": "types",
     "edit_video": "editing.video",
     "enroll": "portrait",
     "load_model": "models.load",

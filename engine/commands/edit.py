@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-@with_edit_options(VIDEO_EDIT)
+# Each frame is its own portrait, so no response is known.
+@with_edit_options(VIDEO_EDIT, without=("response",))
 class Edit:
     """Edit the expression of a person in a video; only the face changes.
 

@@ -17,7 +17,7 @@ from mimicam.engine.face.tracker import (
     Region,
     region_of_landmarks,
 )
-from mimicam.engine.types import Face, Image
+from mimicam.engine.types import Face, Float, Image
 
 _READ_MOST = 12
 """Detections of one picture that are read, surest first."""
@@ -76,6 +76,10 @@ class StillFaceFinder:
                 return StillFaces(quarter_turns=turns, faces=faces)
         return None
 
+    def near(self, image: Image, landmarks: Float) -> Face | None:
+        """Return the face near these landmarks ``[478, 3]``, pixels; None: there is none."""
+        return self._settled(image, region_of_landmarks(landmarks), passes=1)
+
     def _faces(self, image: Image, tiles: tuple[int, ...], smallest_px: int) -> list[tuple[float, Face]]:
         """Return score and face of each detection that the landmark network confirms."""
         kept: list[tuple[float, Face]] = []
@@ -94,14 +98,14 @@ class StillFaceFinder:
             region = replace(d.region, x_px=d.region.x_px + left, y_px=d.region.y_px + top)
             yield replace(d, region=region)
 
-    def _settled(self, image: Image, region: Region) -> Face | None:
+    def _settled(self, image: Image, region: Region, passes: int = 2) -> Face | None:
         """Read a face as tracking does, from the landmarks' own square; None: it is none.
 
         The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits), and
         what only resembles a face loses its presence when it is read again.
         """
         face = self._read(image, region)
-        for _ in range(2):
+        for _ in range(passes):
             if not face.is_finite():
                 return None
             face = self._read(image, region_of_landmarks(face.landmarks))

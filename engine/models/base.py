@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.types import Float, Image, Mode, WarpFields
+from mimicam.engine.types import Face, Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.reenactor import Reenactor
@@ -28,6 +28,8 @@ class Features:
     """Arrays by the names that the model's networks give them."""
     model: str
     """SHA-256 of the weights that encoded the portrait."""
+    response: Float | None = None
+    """How strongly the portrait shows expressions, see `CalibratedModel`. None: it was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,30 @@ class TrackerDrivenModel(Model, Protocol):
 
         ``conditioning``: the generator's inputs besides the features, by name and without a batch
         axis; see `engine.models.compact.spec.generator_spec`.
+        """
+
+
+ReadFace = Callable[[Image, Float], Face | None]
+"""Reads the face of a picture near landmarks ``[478, 3]``, pixels. None: there is none."""
+
+
+@runtime_checkable
+class CalibratedModel(Model, Protocol):
+    """A model whose portraits show expressions more or less strongly, which it measures."""
+
+    def measure_response(
+        self, crop: Image, motion: MotionCode, features: Features, read: ReadFace
+    ) -> Float | None:
+        """Return the factor by which each blendshape has to be asked for, ``[52]``.
+
+        Takes half a second: call it once, when a portrait is enrolled. The factors are 1 where the
+        tracker does not read the portrait's drawn faces. None: the model measures none.
+
+        Args:
+            crop: uint8 ``[S, S, 3]``.
+            motion: the portrait's own motion in it.
+            features: as the model encoded it.
+            read: reads the drawn faces.
         """
 
 

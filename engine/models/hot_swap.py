@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mimicam.engine.errors import EngineError, KernelBuildError
-from mimicam.engine.models.base import Features, Model
+from mimicam.engine.models.base import CalibratedModel, Features, Model, ReadFace
 from mimicam.engine.models.reenactor import Reenactor
-from mimicam.engine.types import Image
+from mimicam.engine.types import Float, Image, MotionCode
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,15 @@ class HotSwapModel:
         It stays with the present backend; see `on_ready`.
         """
         return self._current().reenactor(smooth=smooth, previous=previous)
+
+    def measure_response(
+        self, crop: Image, motion: MotionCode, features: Features, read: ReadFace
+    ) -> Float | None:
+        """See `engine.models.base.CalibratedModel.measure_response`; None: the model measures none."""
+        model = self._current()
+        if not isinstance(model, CalibratedModel):
+            return None
+        return model.measure_response(crop, motion, features, read)
 
     def on_ready(self, use: OnReady) -> None:
         """Call ``use`` once the other backend is ready, now if it is; never if building fails."""

@@ -12,12 +12,15 @@ from mimicam.engine.assets_manifest import (
     bundled_portraits,
     demo_clip,
     entries,
+    known_response,
     portrait_path,
     problems,
     unlisted,
 )
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
+from mimicam.engine.picture_file import read_picture
 
 
 def _bundle(folder: Path) -> Path:
@@ -81,3 +84,18 @@ def test_a_file_takes_precedence_over_a_bundled_portrait(
 
 def test_the_demo_clip_is_bundled() -> None:
     assert demo_clip().is_file()
+
+
+def test_the_bundled_portraits_responses_are_known() -> None:
+    model = read_info(COMPACT_DIR).sha256
+    for path in bundled_portraits():
+        response = known_response(read_picture(path), model)
+        assert response is not None, f"{path.stem}: run python -m scripts.responses"
+        assert response.shape == (52,)
+        assert 0.5 < response.min() <= 1 <= response.max() < 2
+
+
+def test_another_picture_or_model_has_no_known_response() -> None:
+    picture = read_picture(bundled_portraits()[0])
+    assert known_response(picture, "0" * 64) is None
+    assert known_response(picture[:-1], read_info(COMPACT_DIR).sha256) is None

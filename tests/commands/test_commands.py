@@ -18,11 +18,11 @@ from tests.videos import grey, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop",
+        "expression_gain", "pose_gain", "expression_motion", "response", "pose_motion", "mirror", "loop",
     },
     "render": {
         "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
-        "expression_motion", "pose_motion", "mirror", "aligned",
+        "expression_motion", "response", "pose_motion", "mirror", "aligned",
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,3 +123,17 @@ def test_an_export_starts_at_once_where_something_else_can_draw(
     if meanwhile:
         assert model.finished.wait(10)
     assert model.backend == "tensorrt"
+
+
+def test_a_response_is_measured_by_the_present_model() -> None:
+    class Measuring(Fake):
+        def measure_response(self, *_: object) -> str:
+            return self.backend
+
+    unused: Any = None
+    model = HotSwapModel(Measuring("openvino"), lambda _progress: Measuring("tensorrt"))
+    assert model.finished.wait(10)
+    assert model.measure_response(unused, unused, unused, unused) == "tensorrt"
+    plain = HotSwapModel(Fake("openvino"), lambda _progress: Fake("tensorrt"))
+    assert plain.finished.wait(10)
+    assert plain.measure_response(unused, unused, unused, unused) is None

@@ -11,9 +11,10 @@ import pytest
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import Features
+from mimicam.engine.face.geometry import place
+from mimicam.engine.models.base import Features, ReadFace
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, read_picture, save_portrait
-from mimicam.engine.types import Image, WarpFields
+from mimicam.engine.types import Float, Image, MotionCode, WarpFields
 from tests.models.fakes import TrackerDriven
 
 ASTRONAUT = ASSETS / "portraits" / "astronaut.jpg"
@@ -212,3 +213,40 @@ def test_a_refused_picture_leaves_no_folder_behind(
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+class Calibrated(FakeModel):
+    """Model that counts how often it measures a response."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured = 0
+
+    def measure_response(self, crop: Image, motion: MotionCode, features: Features, read: ReadFace) -> Float:
+        assert read(crop, place(motion.shape, motion.pose) * 32 + 32) is not None, "the crop shows the face"
+        assert features.model == self.sha256
+        self.measured += 1
+        return np.full(52, 1.25, np.float32)
+
+
+def test_the_response_is_measured_once_and_kept(tmp_path: Path) -> None:
+    model = Calibrated()
+    portrait = enroll(ASTRONAUT, model=model)
+    save_portrait(portrait, tmp_path / "a")
+    again = load_portrait(tmp_path / "a", model=model)
+    assert model.measured == 1
+    for each in (portrait, again):
+        assert each.features.response is not None
+        assert (each.features.response == 1.25).all()
+
+
+def test_a_folder_of_an_earlier_version_is_measured_when_it_is_loaded(
+    tmp_path: Path, enrolled: Portrait
+) -> None:
+    save_portrait(enrolled, tmp_path / "a")
+    assert load_portrait(tmp_path / "a", model=FakeModel()).features.response is None
+    model = Calibrated()
+    loaded = load_portrait(tmp_path / "a", model=model)
+    assert model.measured == 1
+    assert model.encoded == 0
+    assert loaded.features.response is not None

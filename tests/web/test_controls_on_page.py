@@ -52,7 +52,7 @@ def test_the_page_starts_with_the_servers_values() -> None:
     assert [one["value"] for one in inputs.of("mode") if "checked" in one] == ["exp"]
     assert inputs.of("expression_gain")[0]["value"] == "1.2"
     assert "checked" not in inputs.of("mirror")[0]
-    assert set(inputs.options) == {"absolute", "relative", "480", "kept", "bottom-right"}
+    assert set(inputs.options) == {"absolute", "relative", "measured", "480", "kept", "bottom-right"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

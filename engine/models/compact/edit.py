@@ -16,9 +16,20 @@ from mimicam.engine.face.geometry import face_geometry, scaled_rotation
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
-from mimicam.engine.types import EditSettings, Float, HeadPose, Mode, MotionCode, MotionReference
+from mimicam.engine.types import (
+    BLENDSHAPES,
+    EditSettings,
+    Float,
+    HeadPose,
+    Mode,
+    MotionCode,
+    MotionReference,
+    Response,
+)
 
 _NAMES = list(BLENDSHAPE_NAMES)
+AS_ASKED = np.ones(BLENDSHAPES, np.float32)
+"""Response of a portrait that shows each blendshape as strongly as it is asked for."""
 _CALM_TURN_RAD = np.deg2rad(15.0)
 """Limit of the neutral's own rotation where relative pose counts from it."""
 _MAX_TURN_RAD = np.deg2rad(50.0)
@@ -27,6 +38,8 @@ _SCALE_LIMITS = (0.6, 1.6)
 """Limits of the head's scale relative to the reference, after the gain."""
 _SHIFT_LIMIT = 0.6
 """Crop units. Limit of the head's displacement."""
+_FARTHEST = 1.5
+"""Largest value of a blendshape that landmarks are moved for."""
 _RESIDUAL_LIMIT = 0.2
 """Head units, about 12 mm. A larger residual means that the tracker slipped."""
 
@@ -34,10 +47,14 @@ _RESIDUAL_LIMIT = 0.2
 class MotionEdit:
     """Computes the pose and expression of one portrait's targets."""
 
-    def __init__(self, portrait: MotionCode) -> None:
-        """Set up for a portrait with this motion of its own."""
+    def __init__(self, portrait: MotionCode, response: Float | None = None) -> None:
+        """Set up for a portrait with this motion of its own.
+
+        ``response``: see `engine.models.compact.response`; None asks for the driver's amplitude.
+        """
         self._portrait = portrait
         self._own = read_expression(portrait)
+        self._response = AS_ASKED if response is None else response
 
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
         """Return the target motion.
@@ -60,35 +77,44 @@ class MotionEdit:
 
     def _express(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
         gain = settings.expression_gain
+        response = self._response if settings.response is Response.MEASURED else AS_ASKED
         if neutral is not None and settings.expression_motion is MotionReference.RELATIVE:
-            return relative_expression(self._portrait, driver, neutral.face, gain)
+            return relative_expression(self._portrait, driver, neutral.face, gain, response)
         now = read_expression(driver) if neutral is None else neutral.expression
-        return absolute_expression(self._portrait, self._own, now, gain)
+        return absolute_expression(self._portrait, self._own, now, gain, response)
 
 
-def absolute_expression(portrait: MotionCode, own: Expression, driver: Expression, gain: float) -> MotionCode:
+def absolute_expression(
+    portrait: MotionCode, own: Expression, driver: Expression, gain: float, response: Float = AS_ASKED
+) -> MotionCode:
     """Replace the portrait's expression with the driver's (DPE, equation 3).
 
-    A gain scales the distance from the average resting face: 0 gives the portrait at rest.
+    A gain scales the distance from the average resting face: 0 gives the portrait at rest. The
+    response scales it too, in blendshapes and landmarks alike: the generator follows the landmarks.
 
     Args:
         portrait: the source's own motion.
         own: its expression, see `engine.stages.neutral.read_expression`.
         driver: the driver's expression, without their identity.
         gain: 0 to 2.
+        response: factor for each blendshape, ``[52]``.
     """
     rest, part = resting_face(), np.float32(gain)
     wanted = rest.expression + part * (driver.blendshapes - rest.expression)
     moved = rest.displacement + part * (driver.displacement - rest.displacement) - own.displacement
     # Landmark motion that the blendshapes do not explain on the mean face.
     residual = moved - shape_change(wanted - own.blendshapes)
-    expression = np.clip(wanted, 0.0, 1.0).astype(np.float32)
-    shape = portrait.shape + shape_change(expression - own.blendshapes) + _limited(residual)
-    return replace(portrait, expression=expression, shape=shape)
+    within = np.clip(wanted, 0.0, 1.0)
+    more = within + _correction(within, response) * (within - rest.expression)
+    # Landmarks may go beyond a blendshape's range where the portrait needs more to show its end.
+    asked: Float = np.clip(more, 0.0, _FARTHEST).astype(np.float32)
+    moved_by: Float = asked - own.blendshapes
+    shape = portrait.shape + shape_change(moved_by) + _limited(residual)
+    return replace(portrait, expression=np.minimum(asked, np.float32(1)), shape=shape)
 
 
 def relative_expression(
-    portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gain: float
+    portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gain: float, response: Float = AS_ASKED
 ) -> MotionCode:
     """Add the driver's change from their neutral to the portrait's expression.
 
@@ -99,7 +125,8 @@ def relative_expression(
     rest = np.minimum(neutral.expression, CALM)
     # Range left to 1 or to 0 on the portrait, relative to the driver's.
     room = np.where(now > rest, (1 - own) / np.maximum(1 - rest, 0.2), own / np.maximum(rest, 0.2))
-    target = own + gain * (now - rest) * np.clip(room, 0.0, 1.5)
+    change = (1 + _correction(now, response)) * (now - rest)
+    target = own + gain * change * np.clip(room, 0.0, 1.5)
     expression = np.clip(target, 0.0, 1.0).astype(np.float32)
     shape = portrait.shape + shape_change(expression - own) + gain * residual_displacement(driver, neutral)
     return replace(portrait, expression=expression, shape=shape)
@@ -159,6 +186,15 @@ def mirrored_neutral(neutral: Neutral) -> Neutral:
         displacement=neutral.expression.displacement[face_geometry().mirror] * flip,
     )
     return Neutral(face=mirrored(neutral.face), expression=expression)
+
+
+def _correction(wanted: Float, response: Float) -> Float:
+    """Return the share of a blendshape's distance from rest to add.
+
+    A response below 1 softens strong expressions only: weak ones would no longer arrive.
+    """
+    correction: Float = (response - 1) * np.where(response < 1, wanted, np.float32(1))
+    return correction
 
 
 def _limited(displacement: Float) -> Float:

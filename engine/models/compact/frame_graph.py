@@ -15,14 +15,15 @@ import numpy as np
 from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download, Gpu, Upload
 from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
-from mimicam.engine.models.base import Features, as_network_input, as_warp_fields, check_own
+from mimicam.engine.models.base import Features, ReadFace, as_network_input, as_warp_fields, check_own
 from mimicam.engine.models.compact.layered_surface import LayeredSurface
 from mimicam.engine.models.compact.model import load_compact
 from mimicam.engine.models.compact.reenactor import CompactReenactor
+from mimicam.engine.models.compact.response import measure_response
 from mimicam.engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
 from mimicam.engine.models.frame_graph import CanvasGraph
 from mimicam.engine.stages.surroundings import PortraitTexture
-from mimicam.engine.types import Float, Image, Mode, WarpFields
+from mimicam.engine.types import Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.compact.network import Compact
@@ -71,6 +72,10 @@ class GpuCompact:
         for name, value in self._encoder.outputs.items():
             arrays[name] = value.to("cpu", torch.float32, copy=True).numpy()
         return Features(arrays=arrays, model=self.sha256)
+
+    def measure_response(self, crop: Image, motion: MotionCode, features: Features, read: ReadFace) -> Float:
+        """See `engine.models.base.CalibratedModel.measure_response`."""
+        return measure_response(self, crop, motion, features, read)
 
     def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         """See `engine.models.base.TrackerDrivenModel.generate`."""

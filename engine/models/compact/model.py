@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.base import Features, as_network_input, check_own
+from mimicam.engine.models.base import Features, ReadFace, as_network_input, check_own
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.models.compact.reenactor import CompactReenactor
-from mimicam.engine.types import Float, Image, Mode, WarpFields
+from mimicam.engine.models.compact.response import measure_response
+from mimicam.engine.types import Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.compact.network import Compact
@@ -45,6 +46,10 @@ class CompactModel:
     def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
         """See `engine.models.base.LiveModel.reenactor`."""
         return CompactReenactor(self, smooth=smooth, previous=previous)
+
+    def measure_response(self, crop: Image, motion: MotionCode, features: Features, read: ReadFace) -> Float:
+        """See `engine.models.base.CalibratedModel.measure_response`."""
+        return measure_response(self, crop, motion, features, read)
 
     def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         """See `engine.models.base.TrackerDrivenModel.generate`."""

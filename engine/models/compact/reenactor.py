@@ -28,7 +28,7 @@ from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.neutral import DriverNeutral, Neutral
 from mimicam.engine.stages.surroundings import PortraitTexture
 from mimicam.engine.stages.warp_composite import WarpComposite
-from mimicam.engine.types import EditSettings, EyeShift, Image, MotionCode
+from mimicam.engine.types import EditSettings, EyeShift, Float, Image, MotionCode
 
 _TARGETS = 6
 """Conditionings alive at once: rest, last drawn, start of easing, two being built or mixed, and the
@@ -70,10 +70,20 @@ class TrackerEncoder:
 class TrackerEdit:
     """Edits motion and builds the generator's conditioning; see `engine.models.reenactor.Edit`."""
 
-    def __init__(self, portrait: MotionCode, *, map_px: int, colours: MouthColours = WHITE_LIGHT) -> None:
-        """Compute the target at rest; for the arguments see `ConditioningBuilder`."""
+    def __init__(
+        self,
+        portrait: MotionCode,
+        *,
+        map_px: int,
+        colours: MouthColours = WHITE_LIGHT,
+        response: Float | None = None,
+    ) -> None:
+        """Compute the target at rest.
+
+        For the arguments see `ConditioningBuilder` and `MotionEdit`.
+        """
         self._portrait = portrait
-        self._edit = MotionEdit(portrait)
+        self._edit = MotionEdit(portrait, response)
         self._build = ConditioningBuilder(portrait, map_px=map_px, buffers=_TARGETS, colours=colours)
         self._rest = self._target(portrait)
 
@@ -181,7 +191,7 @@ class CompactReenactor:
             raise ValueError("motion must be known: the portrait's tracked motion is what is edited")
         size = self._model.size
         colours = read_mouth_colours(motion, around.crop(size))
-        edit = TrackerEdit(motion, map_px=size // 2, colours=colours)
+        edit = TrackerEdit(motion, map_px=size // 2, colours=colours, response=features.response)
         texture = around.texture(size)
         if self._graph is None:
             generate: Any = CompactGenerate(self._model, features)
