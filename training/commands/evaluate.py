@@ -14,7 +14,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
-from mimicam.engine.types import EditSettings, Mode
+from mimicam.engine.types import EditSettings, Mode, Response
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.clips import Clip, load_clips
@@ -76,6 +76,8 @@ class Evaluate:
     whole pipeline."""
     lively_frames: int = 50
     """Number of consecutive frames of each driver of the lively set."""
+    response: Literal["measured", "none"] = "measured"
+    """Whether the lively set makes up for the portraits' own response, as with 'mimicam run'."""
     floors: bool = True
     """Also measure the two baselines: copying the source and copying the driver."""
     arcface: Path | None = None
@@ -187,7 +189,7 @@ class Evaluate:
         for column, model in models.items():
             modes = model.modes
             for mode in modes:
-                settings = EditSettings(mode=mode)
+                settings = EditSettings(mode=mode, response=Response(self.response))
                 figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
         return {"lively_pairs": len(pairs)}
 
