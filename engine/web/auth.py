@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from mimicam.engine.web.options import Options
+from mimicam.engine.web.view_keys import Right
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -130,27 +131,28 @@ class Auth:
         """Whether the request carries the token or the cookie made from it.
 
         Raises:
-            HttpRefusal: 429, too many wrong tokens from this address.
+            HttpRefusal: 429, the token is wrong, and so were too many others from this address.
         """
         given = self._given(request)
         if given is None or self._by_cookie(request):
             return self._by_cookie(request)
-        remote = request.remote or ""
-        if (wait_s := self._failures.wait_s(remote)) > 0:
-            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
-        # In constant time: its duration must not reveal a prefix of the token.
-        if hmac.compare_digest(given.encode(), self._options.token.encode()):
+        # In constant time: its duration must not reveal a prefix of the token. Before the failures are
+        # counted: wrong tokens of another program on this machine must not lock the owner out.
+        if hmac.compare_digest(_octets(given), _octets(self._options.token)):
             return True
-        self._failures.take(remote)
+        if (wait_s := self._failures.take(request.remote or "")) > 0:
+            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
         return False
 
-    def limit_offers(self, request: web.Request) -> None:
-        """Count one new connection of the request's address.
+    def limit_offers(self, request: web.Request, right: Right) -> None:
+        """Count one new connection of the request's address. The request is authorised already.
+
+        Each right has a count of its own, so that a viewer cannot use up the driver's connections.
 
         Raises:
             HttpRefusal: 429.
         """
-        if (wait_s := self._offers.take(request.remote or "")) > 0:
+        if (wait_s := self._offers.take(f"{right} {request.remote or ''}")) > 0:
             raise HttpRefusal(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
 
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -195,7 +197,7 @@ class Auth:
         need an Origin, which was checked.
         """
         value = request.cookies.get(self.cookie_name, "")
-        if not hmac.compare_digest(value.encode(), self._cookie_value.encode()):
+        if not hmac.compare_digest(_octets(value), _octets(self._cookie_value)):
             return False
         return request.method in ("GET", "HEAD") or "Origin" in request.headers
 
@@ -205,6 +207,11 @@ class Auth:
         if scheme.lower() == "bearer":
             return value.strip()
         return request.query.get("token")
+
+
+def _octets(text: str) -> bytes:
+    """Encode what a request gives, also where its bytes were not UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def _is_embedded(request: web.Request) -> bool:
