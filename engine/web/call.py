@@ -18,6 +18,7 @@ from aiortc.sdp import SessionDescription
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.web.aiortc_patches.picture_limits import is_too_large
 from mimicam.engine.web.broadcast import ResultBroadcast, ResultTrack
 from mimicam.engine.web.call_worker import CallState, CallWorker
 from mimicam.engine.web.candidates import Choose
@@ -178,10 +179,17 @@ class Call:
         """Take each decoded picture at once, since aiortc's queue has no limit.
 
         The worker keeps the newest and drops the others.
+
+        Raises:
+            EngineError: a picture is too large, which ends the call.
         """
         try:
             while True:
                 picture = await track.recv()
+                # Before it is converted: pictures of 67 megapixels fit into 112 kB.
+                if is_too_large(picture):
+                    size = f"{picture.width}x{picture.height}"
+                    raise EngineError(f"the camera sends {size} pixels: choose 1920x1080 or less")
                 self.worker.put(picture, time.monotonic_ns())
         except MediaStreamError:
             return
