@@ -37,6 +37,8 @@ _IMAGES = (
     "application/octet-stream",
 )
 _MAX_TITLE = 40
+_UPLOADS_IN_MEMORY = 8
+"""Uploads of the largest size that may be in memory at a time."""
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
@@ -79,6 +81,7 @@ class Handlers:
         self.metrics = Metrics()
         self._studio: Studio | None = None
         self._uploading = asyncio.Semaphore(2)
+        self._room = request_body.Room(_UPLOADS_IN_MEMORY * self._limits.upload_bytes)
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes, those of a camera only where there are portraits."""
@@ -167,12 +170,13 @@ class Handlers:
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
             raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
-        # Read first: a body that trickles in must not hold the place of another.
-        data = await request_body.read(
-            request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
-        )
-        async with self._uploading:
-            entry = await self._in_thread(self._enrolled, data, title)
+        with self._room.share() as take:
+            # Read first: a body that trickles in must not hold the place of another.
+            data = await request_body.read(
+                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s, take=take
+            )
+            async with self._uploading:
+                entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
         )

@@ -17,9 +17,11 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
-from mimicam.engine.web.auth import RateLimit
+from mimicam.engine.web.auth import HttpRefusal
 from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.protocol import openapi
+from mimicam.engine.web.rate_limit import RateLimit
+from mimicam.engine.web.request_body import Room
 from mimicam.engine.web.view_keys import ViewKeys
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
@@ -414,6 +416,38 @@ def test_a_slow_upload_is_aborted_in_time(run: Run, drawn_portraits: Path) -> No
             writer.close()
 
     run(work())
+
+
+def test_uploads_that_trickle_hold_no_place_of_others(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            head = (
+                f"POST /portraits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
+                "Content-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+            )
+            writers = []
+            for _ in range(6):
+                _, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
+                writer.write(head.encode())
+                writers.append(writer)
+            png = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
+            kind = {"Content-Type": "image/png"}
+            assert (await _status(live, "POST", "/portraits", data=png, headers=kind))[0] == 201
+            for writer in writers:
+                writer.close()
+
+    run(work())
+
+
+def test_bodies_in_memory_are_bounded_together() -> None:
+    room = Room(100)
+    with room.share() as first, room.share() as second:
+        first(60)
+        with pytest.raises(HttpRefusal, match="too many uploads"):
+            second(50)
+        second(40)
+    with room.share() as third:
+        third(100)
 
 
 def test_paths_lead_nowhere_on_disk(run: Run, drawn_portraits: Path) -> None:
