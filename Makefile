@@ -20,7 +20,9 @@ RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
 TESTS ?=
 PRETTIER := npx --yes prettier@3.10.1
 PAGE := 'engine/web/static/*.{js,css,html}'
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Versions with which the tests were green. To take the newest ones: make test CONSTRAINTS=
+CONSTRAINTS ?= --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(CONSTRAINTS)
 
 SHELL := bash
 .SHELLFLAGS := -eu -c
@@ -63,7 +65,7 @@ clean:
 	$(PYTHON) -m venv .venv || { echo "error: cannot make .venv; on Debian and Ubuntu run: sudo apt install python3-venv"; exit 1; }
 	touch $@
 
-.venv/.core: .venv/.made pyproject.toml scripts/check_system.py
+.venv/.core: .venv/.made pyproject.toml constraints.txt scripts/check_system.py
 	$(PIP) -e .
 	$(BIN)/python scripts/check_system.py
 	touch $@
