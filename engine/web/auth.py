@@ -32,6 +32,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": "mimicam",  # aiohttp's would name versions
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }

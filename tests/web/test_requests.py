@@ -118,6 +118,7 @@ def test_every_answer_has_security_headers_and_no_cors(run: Run, drawn_portraits
                     assert "unsafe" not in policy
                     assert response.headers["X-Content-Type-Options"] == "nosniff"
                     assert response.headers["Referrer-Policy"] == "no-referrer"
+                    assert response.headers["Server"] == "mimicam"
                     assert not [name for name in response.headers if name.startswith("Access-Control")]
 
     run(work())
