@@ -185,7 +185,7 @@ class Call:
         """
         try:
             while True:
-                picture = await track.recv()
+                picture: Any = await track.recv()  # an `av.VideoFrame`, or `TooLarge`
                 # Before it is converted: pictures of 67 megapixels fit into 112 kB.
                 if is_too_large(picture):
                     size = f"{picture.width}x{picture.height}"
