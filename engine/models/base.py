@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode, WarpFields
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class Model(LiveModel, Protocol):
     needs_face: bool
     """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture
     suffices."""
+
+    def feature_shapes(self) -> Shapes:
+        """Return the shapes of a portrait's features by name, in the order of `encode`."""
 
     def encode(self, crop: Image) -> Features:
         """Return latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""

@@ -13,6 +13,7 @@ from typing import Any
 from mimicam.engine.errors import EngineError, KernelBuildError
 from mimicam.engine.models.base import Features, Model
 from mimicam.engine.models.reenactor import Reenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Image
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class HotSwapModel:
         """Backend in use, and the progress or the failure of the other one."""
         with self._lock:
             return self._model.backend + self._note
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return self._current().feature_shapes()
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""

@@ -24,6 +24,9 @@ class Fake:
     def __init__(self, backend: str, sha256: str = "same") -> None:
         self.backend, self.sha256 = backend, sha256
 
+    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
     def encode(self, _crop: Image) -> Features:
         return Features(arrays={}, model=self.backend)
 

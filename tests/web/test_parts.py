@@ -163,6 +163,12 @@ def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
         parse(json.dumps(value))
 
 
+def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
+    with pytest.raises(MessageError) as caught:
+        parse(json.dumps({"type": "set", "settings": {"a\nb": 1}}))
+    assert str(caught.value) == r"settings has no 'a\nb'"
+
+
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
     assert asked.require_mode(tuple(Mode)) is asked

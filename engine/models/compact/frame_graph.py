@@ -21,6 +21,7 @@ from mimicam.engine.models.compact.model import load_compact
 from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
 from mimicam.engine.models.frame_graph import CanvasGraph
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.stages.surroundings import PortraitTexture
 from mimicam.engine.types import Float, Image, Mode, WarpFields
 
@@ -53,6 +54,10 @@ class GpuCompact:
             for name, output in self._generator.outputs.items()
         }
         self._step = CapturedGraph(gpu, self._bare_layers)
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return {name: tuple(value.shape) for name, value in self._encoder.outputs.items()}
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
