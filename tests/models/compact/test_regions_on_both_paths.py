@@ -29,7 +29,7 @@ class RecordingCanvas:
     def enter(self, features: Features, texture: Any) -> None:
         pass
 
-    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:  # noqa: ARG002
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float, hair: Any = None) -> Image:  # noqa: ARG002
         self.conditionings.append(conditioning)
         return np.zeros((64, 64, 3), np.uint8)
 
