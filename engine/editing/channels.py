@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.types import BLENDSHAPES, Float
 
 PRESETS: dict[str, dict[str, float]] = {

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mimicam.engine.editing.channels import BLINK, PRESETS, SHAPES, check_channel, parse_value
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.maths import smoothstep
 
 EASINGS: dict[str, Callable[[float], float]] = {

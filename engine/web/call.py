@@ -131,7 +131,9 @@ class Call:
             MessageError: the schema or the model does not allow it, or the portrait is gone.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
+        settings = changed(self.settings, changes).require(
+            modes=self._services.pool.modes, has_regions=self._services.pool.has_regions
+        )
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._services, settings)

@@ -36,6 +36,8 @@ class FramePathPool(Protocol):
     """Whether results are the driver's own picture, which only the driver may see."""
     modes: tuple[Mode, ...]
     """Modes of its model."""
+    has_regions: bool
+    """See `engine.models.base.LiveModel`."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Enrol a picture as a portrait for `open`.
@@ -97,7 +99,7 @@ class PipelinePool:
         self._shared = shared
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
-        self.modes = first.modes
+        self.modes, self.has_regions = first.modes, first.has_regions
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, LiveModel] = {}
@@ -159,7 +161,7 @@ def spare_threads(cores: int) -> int:
 class EchoPool:
     """Lends paths that return the driver's picture, to measure the connection alone."""
 
-    shows_driver = True
+    shows_driver = has_regions = True
     modes = tuple(Mode)
 
     def enroll(self, picture: Image, name: str) -> Portrait:

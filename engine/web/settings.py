@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mimicam.engine.control_row import Control, Value, control, controls_of, values_of, with_values
-from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, changed_regions
 from mimicam.engine.web.backdrop import Background
 
 Badge = Literal["bottom-right", "bottom-left", "top-left", "top-right", "off"]
@@ -81,16 +81,18 @@ class Settings:
         """All values by name, as messages have them."""
         return {"portrait": self.portrait, **values_of(self.edit), **values_of(self)}
 
-    def require_mode(self, modes: Sequence[Mode]) -> Settings:
-        """Return these settings if the mode is one that the model has.
+    def require(self, *, modes: Sequence[Mode], has_regions: bool) -> Settings:
+        """Return these settings if the model can be driven by them.
 
         Raises:
-            MessageError: it is none of ``modes``.
+            MessageError: the mode is none of ``modes``, or a region has a gain of its own.
         """
-        if self.edit.mode in modes:
-            return self
-        able = " or ".join(mode.value for mode in modes)
-        raise MessageError(f"this model cannot be driven in mode {self.edit.mode.value}: use {able}")
+        if self.edit.mode not in modes:
+            able = " or ".join(mode.value for mode in modes)
+            raise MessageError(f"this model cannot be driven in mode {self.edit.mode.value}: use {able}")
+        if not has_regions and changed_regions(self.edit):
+            raise MessageError("this model moves the whole expression: leave eyes, brows, mouth and jaw at 1")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,7 +254,9 @@ class Studio:
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
         first = Settings(portrait=services.library.default, edit=self._options.edit)
-        settings = changed(first, changes).require_mode(services.pool.modes)
+        settings = changed(first, changes).require(
+            modes=services.pool.modes, has_regions=services.pool.has_regions
+        )
         return CallState(settings=settings, portrait=await load(services, settings))
 
     async def _answered(self, call: Call, sdp: str) -> str:

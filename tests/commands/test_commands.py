@@ -18,18 +18,22 @@ from tests.videos import grey, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop",
+        "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
+        "pose_motion", "mirror", "loop",
     },
     "render": {
-        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
-        "expression_motion", "pose_motion", "mirror", "aligned",
+        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "eyes_gain",
+        "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "aligned",
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },
-    "demo": {"out"},
+    "demo": {
+        "out", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
+        "expression_motion", "pose_motion", "mirror",
+    },
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},
     "doctor": {"json"},

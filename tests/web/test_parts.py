@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.types import Frame, Mode
+from mimicam.engine.types import EditSettings, Frame, Mode
 from mimicam.engine.web import certificate, command, pictures, timecode
 from mimicam.engine.web.auth import OneTimeCodes
 from mimicam.engine.web.call_worker import RateMeter
@@ -171,9 +171,16 @@ def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
 
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
-    assert asked.require_mode(tuple(Mode)) is asked
+    assert asked.require(modes=tuple(Mode), has_regions=False) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.require_mode((Mode.BOTH,))
+        asked.require(modes=(Mode.BOTH,), has_regions=True)
+
+
+def test_a_region_that_the_model_cannot_move_alone_is_refused_in_words() -> None:
+    asked = changed(Settings(portrait="x"), {"brows_gain": 0.5})
+    assert asked.require(modes=tuple(Mode), has_regions=True) is asked
+    with pytest.raises(MessageError, match="leave eyes, brows, mouth and jaw at 1"):
+        asked.require(modes=tuple(Mode), has_regions=False)
 
 
 @settings(deadline=None)
@@ -230,7 +237,9 @@ def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) ->
 
 def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
     with pytest.raises(EngineError, match="use --mode both"):
-        command._require_mode(Mode.EXP, (Mode.BOTH,))
+        command._require(EditSettings(mode=Mode.EXP), modes=(Mode.BOTH,), has_regions=True)
+    with pytest.raises(EngineError, match="leave out --jaw-gain"):
+        command._require(EditSettings(jaw_gain=2.0), modes=tuple(Mode), has_regions=False)
 
 
 def test_a_short_token_is_refused(
