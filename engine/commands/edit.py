@@ -34,7 +34,7 @@ class Edit:
     """Where the driver is shorter than the source: hold its last expression, loop it, run it back
     and forth, or trim the result. A longer driver is cut in any case."""
     preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
-    """Expressions to add, such as smile=0.6, eyes-open=1, blink=off, or blendshapes: jawOpen=0.3."""
+    """Expressions to add, such as smile=0.6, awake=1, blink=off, or blendshapes: jawOpen=0.3."""
     strength: Annotated[tuple[str, ...], tyro.conf.arg(metavar="REGION=VALUE")] = ()
     """Strength of eyes, brows, mouth or jaw, such as eyes=0,mouth=1. With a driver 0 keeps the source's
     own, without one it scales the source's own expression."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
 from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.concurrency.mailbox import Drops
+from mimicam.engine.editing.channels import parse_assignments
 from mimicam.engine.errors import EngineError
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
+from mimicam.engine.presets.library import find_preset, load_presets
+from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.report import Report
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sinks.registry import SinkContext, open_sinks, output_files, preferred_size
@@ -153,6 +156,39 @@ def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[M
     own_copy = cache(partial(load_model, model, backend))  # a model serves one thread
     later = [lambda path=path: load_portrait(path, model=own_copy()) for path in others]
     return loaded, Gallery(enrolled, later, on_error=tell_not_shown)
+
+
+def parse_presets(words: Sequence[str]) -> dict[str, float]:
+    """Parse presets to start with, such as ``smile=0.4``.
+
+    Raises:
+        EngineError: a word has another form, or there is no such preset.
+    """
+    amounts = parse_assignments(words)
+    for name in amounts:
+        find_preset(name)
+    return amounts
+
+
+def make_presets(amounts: Mapping[str, float], model: Model) -> PresetMixer:
+    """Offer the library's presets to a model that takes them, and start some.
+
+    Raises:
+        EngineError: some shall start, and the model takes none.
+    """
+    if amounts and not model.takes_presets:
+        raise EngineError(
+            f"{model.name} takes no expression presets: leave --preset out, or use --model compact"
+        )
+    mixer = PresetMixer(load_presets(tell_damaged) if model.takes_presets else ())
+    for name, amount in amounts.items():
+        mixer.set(name, amount)
+    return mixer
+
+
+def tell_damaged(reason: str) -> None:
+    """Print at once that a preset cannot be used."""
+    print(f"note: {reason}", file=sys.stderr, flush=True)
 
 
 def print_notes(portrait: Portrait) -> None:

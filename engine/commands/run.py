@@ -38,6 +38,8 @@ class Run:
     """Stop after this many seconds; by default at the end of the source, at q or Ctrl-C."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Size of the result. By default the model's own; 640x480 for a virtual camera."""
+    preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """Expressions to start with, such as smile=0.4. Their hotkeys are in 'mimicam preset list'."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Restart a video at its end."""
 
@@ -68,8 +70,10 @@ class _Live:
             file_outputs,
             inputs_of,
             load_gallery,
+            make_presets,
             make_sinks,
             open_source,
+            parse_presets,
             result_size,
             tell_lost,
             tell_slow,
@@ -86,19 +90,21 @@ class _Live:
         refuse_to_overwrite_inputs(
             file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
         )
-        edit = edit_of(options)
+        edit, amounts = edit_of(options), parse_presets(options.preset)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         model, gallery = load_gallery(options.model, options.backend, options.portrait)
         size = result_size(size, options.sink, model)
         self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
+        presets = make_presets(amounts, model)
+        self._pipeline.use_presets(presets)
         self._model = model
         parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(
             parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
         )
-        self._keys = WindowKeys(self._pipeline, gallery, stop=self.session.stop)
+        self._keys = WindowKeys(self._pipeline, gallery, presets=presets, stop=self.session.stop)
 
     @property
     def backend(self) -> str:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.editing.channels import Changes, shape_amounts
+from mimicam.engine.editing.channels import Changes, calm_share, shape_amounts
 from mimicam.engine.editing.regions import spread
+from mimicam.engine.editing.studied import blend
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.stages.neutral import Expression, rest_unmapped, resting_face
 from mimicam.engine.types import EditSettings, Float, MotionCode, MotionReference
@@ -38,6 +39,9 @@ def edit_expression(
         changes: strengths and presets in this moment.
     """
     wanted = _wanted(own, driver, settings, changes)
+    if calm := calm_share(changes):
+        rest = resting_face()
+        wanted = blend(wanted, Expression(blendshapes=rest.expression, displacement=rest.displacement), calm)
     # The difference of two personal values, so that an expression that is kept stays exactly.
     shift = rest_unmapped(wanted.blendshapes, resting) - rest_unmapped(own.blendshapes, resting)
     before = np.clip(source.expression + shift, 0.0, 1.0).astype(np.float32)

@@ -59,6 +59,9 @@ class LiveModel(Protocol):
     smooth_recordings: bool
     """Whether motion in recordings is filtered, as a camera's is."""
 
+    takes_presets: bool
+    """Whether expression presets can be added: its motion has blendshapes."""
+
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
         """Make the steps of one session.
 

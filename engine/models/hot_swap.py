@@ -41,7 +41,7 @@ class HotSwapModel:
         self._lock = threading.Lock()
         self.name, self.sha256, self.size, self.modes = now.name, now.sha256, now.size, now.modes
         self.native_size, self.smooth_recordings = now.native_size, now.smooth_recordings
-        self.needs_face = now.needs_face
+        self.needs_face, self.takes_presets = now.needs_face, now.takes_presets
         self._note = "; a TensorRT plan is being built"
         self._waiting: list[OnReady] = []
         self.finished = threading.Event()

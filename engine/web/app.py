@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mimicam.engine.controls import EditSettings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import aiortc_patches, pictures, request_body
 from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
@@ -124,7 +123,7 @@ class Handlers:
                 return _login(_login_words(request))
         except HttpRefusal as refusal:  # too many wrong tokens: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("view.html") if self._library is None else _page(self._options.edit)
+        response = _html("view.html") if self._library is None else self._page()
         self.auth.sign_in(response)
         return response
 
@@ -301,6 +300,10 @@ class Handlers:
         except EngineError as error:
             raise HttpRefusal(422, "picture", str(error)) from error
 
+    def _page(self) -> web.Response:
+        presets = () if self._pool is None else self._pool.presets
+        return web.Response(text=studio_page(self._options.edit, presets), content_type="text/html")
+
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]
         if self.library.entry(name) is None:
@@ -343,10 +346,6 @@ def _settings_in(request: web.Request) -> dict[str, Any]:
         return from_query(request.query)
     except MessageError as error:
         raise HttpRefusal(400, "offer", str(error)) from error
-
-
-def _page(edit: EditSettings) -> web.Response:
-    return web.Response(text=studio_page(edit), content_type="text/html")
 
 
 def _html(name: str, status: int = 200) -> web.Response:

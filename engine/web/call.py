@@ -212,9 +212,20 @@ class Call:
             self.worker.calibrate()
         elif message["type"] == "select_face":
             self.worker.select_next_face()
+        elif message["type"] == "preset":
+            self._change_preset(message["name"], message.get("amount"))
         else:
             await self.change(message["settings"])
             self.send({"type": "settings", "settings": self.settings.values()})
+
+    def _change_preset(self, name: str, amount: float | None) -> None:
+        try:
+            if amount is None:
+                self.worker.presets.press(name)
+            else:
+                self.worker.presets.set(name, amount)
+        except EngineError as error:
+            raise MessageError(str(error)) from error
 
     async def _send_stats(self) -> None:
         while True:

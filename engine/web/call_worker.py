@@ -23,6 +23,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import FrameLoop
 from mimicam.engine.pipeline import LivePath, PipelineStatus
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.broadcast import Result
@@ -95,6 +96,7 @@ class _CallPath:
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
         self._pool, self._in_use = pool, wanted
+        self.presets = PresetMixer(pool.presets)
         self._label = SyntheticLabel()
         self._seq = 0
 
@@ -135,6 +137,7 @@ class _CallPath:
     def _open(self, state: CallState) -> LivePath:
         path = self._pool.open(state.portrait, state.settings.edit, state.settings.size)
         path.set_standby(state.settings.standby)
+        path.use_presets(self.presets)  # the same mixer, so that presets outlive a change of size
         self.status = path.status
         return path
 
@@ -209,6 +212,11 @@ class CallWorker:
     def status(self) -> PipelineStatus | None:
         """Status of the path at the last result. None: the path is not open yet."""
         return self._path.status
+
+    @property
+    def presets(self) -> PresetMixer:
+        """Mixer of the call's presets, for any thread."""
+        return self._path.presets
 
     def busy(self) -> float:
         """Utilisation of the slower thread, 0 to 1. Near 1, more input gives no more results."""

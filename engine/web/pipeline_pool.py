@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
@@ -16,6 +17,9 @@ from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
 from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.presets.library import load_presets
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.presets.preset import Preset
 from mimicam.engine.types import (
     BLENDSHAPES,
     LANDMARKS,
@@ -28,6 +32,8 @@ from mimicam.engine.types import (
     MotionCode,
 )
 
+_log = logging.getLogger(__name__)
+
 
 class FramePathPool(Protocol):
     """Loads models and lends frame paths with them. Thread-safe. Every method may take seconds."""
@@ -36,6 +42,8 @@ class FramePathPool(Protocol):
     """Whether results are the driver's own picture, which only the driver may see."""
     modes: tuple[Mode, ...]
     """Modes of its model."""
+    presets: tuple[Preset, ...]
+    """Presets that its frame paths take."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Enrol a picture as a portrait for `open`.
@@ -98,6 +106,7 @@ class PipelinePool:
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
         self.modes = first.modes
+        self.presets = load_presets(_log.warning) if first.takes_presets else ()
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, LiveModel] = {}
@@ -161,6 +170,7 @@ class EchoPool:
 
     shows_driver = True
     modes = tuple(Mode)
+    presets: tuple[Preset, ...] = ()
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Accept any picture, since only its thumbnail is used."""
@@ -211,6 +221,9 @@ class EchoPath:
 
     def set_standby(self, on: bool) -> None:
         self.standby = on
+
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Do nothing, since no expression is changed."""
 
     @property
     def status(self) -> PipelineStatus:

@@ -15,6 +15,7 @@ class TrackerDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
+    takes_presets = True
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
         return CompactReenactor(self, smooth=smooth, previous=previous)  # type: ignore[arg-type]
@@ -25,6 +26,7 @@ class ImageDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = True, False, False
+    takes_presets = False
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Any:
         neutral = None if previous is None else previous.neutral

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.types import EditSettings, Frame
 from mimicam.engine.web import timecode
 from mimicam.engine.web.options import Options
@@ -80,6 +81,7 @@ class TintPool(EchoPool):
     """Results in the portrait's colour, with the driver's brightness in the middle."""
 
     shows_driver = False
+    presets = (BUNDLED["smile"], BUNDLED["wink"])
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> Any:
         return _TintPath(size, edit, portrait)

@@ -7,6 +7,7 @@ import json
 import logging
 import queue
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,14 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.types import Frame, Mode
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.bundled import BUNDLED
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.types import EditSettings, Frame, Mode
 from mimicam.engine.web import certificate, command, pictures, timecode
 from mimicam.engine.web.auth import OneTimeCodes
-from mimicam.engine.web.call_worker import RateMeter
+from mimicam.engine.web.call_worker import CallState, RateMeter, _CallPath
 from mimicam.engine.web.command import Serve
 from mimicam.engine.web.log import KeyValueFormatter, without_request
 from mimicam.engine.web.options import is_loopback
-from mimicam.engine.web.pipeline_pool import spare_threads
+from mimicam.engine.web.pipeline_pool import EchoPath, EchoPool, spare_threads
 from mimicam.engine.web.protocol import SCHEMA, changed, parse
 from mimicam.engine.web.settings import MessageError, Settings
 from mimicam.engine.web.sink import WebRtcSink
@@ -49,6 +53,29 @@ def test_a_painted_number_survives_scaling_and_compression() -> None:
     small = cv2.resize(image, (214, 160), interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 25])[1]
     assert timecode.read(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == 2730
+
+
+def test_presets_outlive_a_change_of_size() -> None:
+    used: list[PresetMixer] = []
+
+    class Recorder(EchoPath):
+        def use_presets(self, presets: PresetMixer) -> None:
+            used.append(presets)
+
+    class Recording(EchoPool):
+        presets = (BUNDLED["smile"],)
+
+        def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> Recorder:
+            return Recorder(size, edit, portrait)
+
+    portrait = EchoPool().enroll(np.zeros((64, 64, 3), np.uint8), "x")
+    state = CallState(settings=Settings(portrait="x"), portrait=portrait)
+    path = _CallPath(Recording(), state)
+    with path.lent():
+        path.wanted = replace(state, settings=changed(state.settings, {"height": 256}))
+        path._apply_changes()
+    assert used == [path.presets, path.presets]
+    assert list(path.presets.presets) == ["smile"]
 
 
 def test_one_of_several_cores_is_left_to_connections() -> None:
@@ -156,7 +183,9 @@ _JSON = st.recursive(
 @settings(deadline=None)
 @given(
     value=_JSON
-    | st.fixed_dictionaries({"type": st.sampled_from(["set", "ping", "calibrate"]), "settings": _JSON})
+    | st.fixed_dictionaries(
+        {"type": st.sampled_from(["set", "ping", "calibrate", "preset"]), "settings": _JSON}
+    )
 )
 def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
     with contextlib.suppress(MessageError):
