@@ -44,7 +44,7 @@ class WindowKeys:
         """Apply a key. Keys without a meaning are ignored."""
         actions: dict[str, Callable[[], None]] = {
             "m": self.next_mode,
-            "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
+            "n": self.next_portrait,
             "c": self._pipeline.calibrate,
             "t": self._pipeline.select_next_face,
             "+": lambda: self.add_gain(GAIN_STEP),
@@ -65,6 +65,11 @@ class WindowKeys:
         """Show another portrait of the gallery, counted from 0."""
         self._number = number
         self._gallery.show(number, self._pipeline.set_portrait)
+
+    def next_portrait(self) -> None:
+        """Show the gallery's next portrait, if it has any."""
+        if len(self._gallery):
+            self.choose((self._number + 1) % len(self._gallery))
 
     def next_mode(self) -> None:
         """Switch to the next mode that the model supports."""

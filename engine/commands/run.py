@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -15,6 +15,13 @@ from mimicam.engine.sinks.registry import usages
 from mimicam.engine.sources.registry import source_usages
 from mimicam.engine.web.sink_kind import ALL_SINKS
 
+if TYPE_CHECKING:
+    from mimicam.engine.concurrency.timings import Timings
+    from mimicam.engine.gallery import Gallery
+    from mimicam.engine.models.base import Model
+    from mimicam.engine.own_face import OwnFacePath
+    from mimicam.engine.pipeline import Pipeline
+
 
 @dataclass(frozen=True, kw_only=True)
 @with_edit_options(EditSettings())
@@ -24,7 +31,7 @@ class Run:
     source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
     """Pictures, folders written by enroll, or names of bundled portraits, on the keys 1 to 9. By
-    default all bundled ones."""
+    default all bundled ones. The word camera shows your own picture, edited by presets."""
     sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
         "virtual-camera",
     )
@@ -67,14 +74,14 @@ class _Live:
 
     def __init__(self, options: Run, size: tuple[int, int] | None) -> None:
         from mimicam.engine.commands.live import (
+            OWN_FACE_BANNER,
             file_outputs,
             inputs_of,
-            load_gallery,
+            is_own_face,
             make_presets,
             make_sinks,
             open_source,
             parse_presets,
-            result_size,
             tell_lost,
             tell_slow,
         )
@@ -82,23 +89,21 @@ class _Live:
         from mimicam.engine.concurrency.mailbox import Drops
         from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.files import refuse_to_overwrite_inputs
-        from mimicam.engine.pipeline import Pipeline
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.window_keys import WindowKeys
 
-        sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures)
+        own_face, amounts = is_own_face(options.portrait), parse_presets(options.preset)
+        self._banner = OWN_FACE_BANNER if own_face else ""
+        sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures, banner=self._banner)
         refuse_to_overwrite_inputs(
             file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
         )
-        edit, amounts = edit_of(options), parse_presets(options.preset)
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
-        model, gallery = load_gallery(options.model, options.backend, options.portrait)
-        size = result_size(size, options.sink, model)
-        self._pipeline = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
-        presets = make_presets(amounts, model)
+        open_path = _open_own_face if own_face else _open_portrait
+        self._model, self._pipeline, gallery = open_path(options, size, timings)
+        presets = make_presets(amounts, self._model, own_face=own_face)
         self._pipeline.use_presets(presets)
-        self._model = model
         parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(
@@ -112,10 +117,11 @@ class _Live:
         return self._model.backend
 
     def describe(self) -> str:
-        """Describe the run in one line."""
+        """Describe the run in one line, and say whose picture is shown if it is the user's own."""
         sinks = ", ".join(sink.name for sink in self._parts.sinks)
         width, height = self._parts.size
-        return f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
+        line = f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
+        return f"{line}\n{self._banner}".rstrip()
 
     def _key(self, key: str) -> None:
         self._keys.key(key)
@@ -123,3 +129,32 @@ class _Live:
     def _figures(self) -> list[str]:
         status = self._pipeline.status
         return [f"{status.backend}  {status.face}", *self.session.stats(), self._keys.describe()]
+
+
+def _open_portrait(
+    options: Run, size: tuple[int, int] | None, timings: Timings
+) -> tuple[Model, Pipeline, Gallery]:
+    from mimicam.engine.commands.live import load_gallery, result_size
+    from mimicam.engine.pipeline import Pipeline
+
+    model, gallery = load_gallery(options.model, options.backend, options.portrait)
+    size = result_size(size, options.sink, model)
+    edit = edit_of(options)
+    path = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
+    return model, path, gallery
+
+
+def _open_own_face(
+    options: Run, size: tuple[int, int] | None, timings: Timings
+) -> tuple[Model, OwnFacePath, Gallery]:
+    """Make the path on which the driver's own picture leaves: only where `is_own_face`."""
+    from mimicam.engine.commands.live import own_face_size
+    from mimicam.engine.gallery import Gallery
+    from mimicam.engine.models.load import load_model
+    from mimicam.engine.own_face import OwnFacePath
+
+    model = load_model(options.model, options.backend)
+    path = OwnFacePath(
+        model=model, size=own_face_size(size, options.sink), edit=edit_of(options), timings=timings
+    )
+    return model, path, Gallery([])

@@ -16,7 +16,7 @@ from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.presets.library import UnknownPresetError, find_preset, preset_names
-from mimicam.engine.presets.mix import mix_presets
+from mimicam.engine.presets.mix import PresetMix, mix_presets
 from mimicam.engine.presets.preset import AMOUNTS, blendshape_vector
 from mimicam.engine.types import Float
 
@@ -89,10 +89,15 @@ def shape_amounts(changes: Changes, shapes: Float, resting: Float) -> Float:
     return np.clip(out, 0.0, 1.0)
 
 
-def calm_share(changes: Changes) -> float:
-    """Return the share by which presets such as ``neutral`` put the person at rest, 0..1."""
+def preset_mix(changes: Changes) -> PresetMix:
+    """Return what the presets among the changes do together."""
     presets = ((name, value) for name, value in changes.presets.items() if name not in _NO_PRESETS)
-    return mix_presets((find_preset(name), value) for name, value in presets).calm
+    return mix_presets((find_preset(name), value) for name, value in presets)
+
+
+def turns_eyes(name: str) -> bool:
+    """Return whether a channel is a preset that turns the gaze to the camera."""
+    return name not in (*_NO_PRESETS, *REGIONS) and find_preset(name).eye_contact > 0
 
 
 def channel_weights(name: str) -> Float:

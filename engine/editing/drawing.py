@@ -10,16 +10,18 @@ from typing import Protocol
 from av import VideoFrame
 
 from mimicam.engine.editing.face_generator import FaceGenerator
-from mimicam.engine.editing.native import NativeFrames, look_of
-from mimicam.engine.editing.paste import edit_window, paste_face
-from mimicam.engine.editing.person import PersonMotion
+from mimicam.engine.editing.native import NativeFrame, NativeFrames, look_of
+from mimicam.engine.editing.paste import Edited, edit_window, paste_face
+from mimicam.engine.editing.person import Moment, PersonMotion
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import between
 from mimicam.engine.models.base import Model
+from mimicam.engine.models.compact.eye_contact import EyeContact
 from mimicam.engine.sinks.video_writer import EDITED, OFFLINE, VideoWriter, h264_encoder
 from mimicam.engine.sources.video import VideoFile, to_picture
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.warp_composite import WarpComposite
 from mimicam.engine.types import Image
 
@@ -64,6 +66,7 @@ class PasteDrawing:
 
     def __init__(self, model: Model, motion: PersonMotion) -> None:
         self._generate, self._motion = FaceGenerator(model), motion
+        self._contact = EyeContact()
         self._frames: NativeFrames | None = None
         self.end_s, self.without_face = motion.end_s, motion.without_face
 
@@ -83,14 +86,32 @@ class PasteDrawing:
         moment = self._motion(index)
         if moment is None or moment.share == 0.0:
             return frame.finish(), False
-        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
-        window = edit_window(moment.box, before, after, moment.share, moment.others)
-        if not window.opacity.any():
-            return frame.finish(), False
-        edited = paste_face(decoded.image, self._generate(decoded.image, moment), window)
+        edited = self._pasted(decoded.image, moment)
         if edited is not None:
             frame.add(decoded.image, edited.image, edited.rows, edited.columns)
-        return frame.finish(), edited is not None
+        picture = decoded.image if edited is None else edited.image
+        turned = self._with_eyes_turned(frame, picture, moment)
+        return frame.finish(), turned or edited is not None
+
+    def _pasted(self, image: Image, moment: Moment) -> Edited | None:
+        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
+        window = edit_window(moment.box, before, after, moment.share, moment.others)
+        return paste_face(image, self._generate(image, moment), window) if window.opacity.any() else None
+
+    def _with_eyes_turned(self, frame: NativeFrame, image: Image, moment: Moment) -> bool:
+        """Add the turned eyes to a frame that shows ``image`` now; return whether they are."""
+        amount, box = moment.eye_contact * moment.share, moment.box
+        eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount)
+        if amount == 0.0:
+            return False
+        turned = image.copy()
+        EyeWarp(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))(turned, eyes)
+        rows, columns = (
+            slice(min(max(round(corner), 0), limit), min(max(round(corner + box.size_px), 0), limit))
+            for corner, limit in ((box.y_px, image.shape[0]), (box.x_px, image.shape[1]))
+        )
+        frame.add(image, turned, rows, columns)
+        return True
 
 
 class CropDrawing:

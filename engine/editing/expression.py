@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.editing.channels import Changes, calm_share, shape_amounts
+from mimicam.engine.editing.channels import Changes, preset_mix, shape_amounts
 from mimicam.engine.editing.regions import spread
 from mimicam.engine.editing.studied import blend
 from mimicam.engine.face.motion import shape_change
@@ -39,7 +39,7 @@ def edit_expression(
         changes: strengths and presets in this moment.
     """
     wanted = _wanted(own, driver, settings, changes)
-    if calm := calm_share(changes):
+    if calm := preset_mix(changes).calm:
         rest = resting_face()
         wanted = blend(wanted, Expression(blendshapes=rest.expression, displacement=rest.displacement), calm)
     # The difference of two personal values, so that an expression that is kept stays exactly.

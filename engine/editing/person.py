@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mimicam.engine.editing.channels import preset_mix
 from mimicam.engine.editing.driver import Driver, fade_around_losses
 from mimicam.engine.editing.expression import edit_expression
 from mimicam.engine.editing.plan import Plan
@@ -36,6 +37,8 @@ class Moment:
     """1 applies the edit, 0 keeps the frame."""
     others: tuple[Float, ...] = ()
     """Landmarks of the other people's faces in the box."""
+    eye_contact: float = 0.0
+    """Share by which the gaze is turned to the camera, 0..1."""
 
 
 class PersonMotion:
@@ -93,6 +96,7 @@ class PersonMotion:
             source=source,
             target=self._target(source, own, time_s),
             share=float(self._shares[index]) * self._plan.share(time_s),
+            eye_contact=preset_mix(self._plan.at(time_s)).eye_contact,
             others=tuple(box.from_image(other.landmarks) for other in self._beside(index)),
         )
 

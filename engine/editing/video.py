@@ -86,13 +86,16 @@ def edit_video(
     check_crop(crop_px)
     if crop_px is None:
         check_mode(edit)
+    plan = plan or Plan()
+    if crop_px is not None and plan.turns_eyes:
+        raise EngineError("eye contact turns the eyes of the full frame: leave out --crop, or the preset")
     check_paths(source, out, driver)
     people = track_people(source, lambda done: progress("track", done))
     person = choose_person(people, face, name=source.name)
     moves = None if driver is None else open_driver(driver, length=driver_length, mirror=edit.mirror)
     drawing = PasteDrawing if crop_px is None else partial(CropDrawing, side_px=crop_px)
     others = [each for each in people if each is not person]
-    motion = PersonMotion(person, driver=moves, settings=edit, plan=plan or Plan(), others=others)
+    motion = PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others)
     work = drawing(model, motion)
     return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
 

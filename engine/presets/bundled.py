@@ -43,6 +43,7 @@ BUNDLED: dict[str, Preset] = {
         ),
         Preset(name="pout", blendshapes={"mouthPucker": 0.7, "mouthShrugLower": 0.2}, key="u"),
         Preset(name="awake", blendshapes={"eyeWide": 0.6, "eyeBlink": -0.4, "eyeSquint": -0.3}, key="k"),
+        Preset(name="eye-contact", eye_contact=1.0, key="i"),
         Preset(name="brows-up", blendshapes={"browInnerUp": 0.8, "browOuterUp": 0.8}),
         Preset(name="brows-down", blendshapes={"browDown": 0.8}),
         Preset(name="mouth-open", blendshapes={"jawOpen": 0.5}),

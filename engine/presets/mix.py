@@ -22,11 +22,13 @@ class PresetMix:
     """Added to each blendshape, ``[52]``."""
     calm: float
     """Share by which the expression that is there gives way to rest, 0..1."""
+    eye_contact: float
+    """Share by which a gaze near the camera is turned to it, 0..1."""
 
 
 _WAITING = 64
 """Changes that wait for the next frame; of more, the oldest are dropped."""
-NO_MIX = PresetMix(added=np.zeros(BLENDSHAPES, np.float32), calm=0.0)
+NO_MIX = PresetMix(added=np.zeros(BLENDSHAPES, np.float32), calm=0.0, eye_contact=0.0)
 """Nothing is changed. Compare by identity."""
 
 
@@ -35,12 +37,13 @@ def mix_presets(amounts: Iterable[tuple[Preset, float]]) -> PresetMix:
     used = [(preset, amount) for preset, amount in amounts if amount != 0.0]
     if not used:
         return NO_MIX
-    added, kept = np.zeros(BLENDSHAPES, np.float32), 1.0
+    added, kept, contact = np.zeros(BLENDSHAPES, np.float32), 1.0, 0.0
     for preset, amount in used:
         added += np.float32(amount) * preset.weights
+        contact += amount * preset.eye_contact
         if preset.replaces:
             kept *= 1.0 - min(max(amount, 0.0), 1.0)
-    return PresetMix(added=added, calm=1.0 - kept)
+    return PresetMix(added=added, calm=1.0 - kept, eye_contact=min(max(contact, 0.0), 1.0))
 
 
 @dataclass(slots=True, kw_only=True)

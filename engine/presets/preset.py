@@ -38,6 +38,8 @@ class Preset:
     """Distance from rest by blendshape, -1 to 1. A name without its side stands for both sides."""
     replaces: bool = False
     """Whether the expression that is there gives way to it. Otherwise it is added."""
+    eye_contact: float = 0.0
+    """Share by which a gaze near the camera is turned to it, 0 to 1."""
     attack_s: float = 0.2
     """Seconds in which it eases in, live."""
     release_s: float = 0.4
@@ -57,6 +59,7 @@ class Preset:
             if not _indices(stem):
                 raise EngineError(f"preset {self.name}: there is no blendshape '{stem}'")
             _check_range(f"preset {self.name}: {stem}", amount, -1.0, 1.0)
+        _check_range(f"preset {self.name}: eye_contact", self.eye_contact, 0.0, 1.0)
         for label in ("attack_s", "release_s", "hold_s"):
             if (seconds := getattr(self, label)) is not None:
                 _check_range(f"preset {self.name}: {label}", seconds, 0.0, _LONGEST_S)
@@ -98,7 +101,7 @@ class Preset:
             raise EngineError(f"{where}: {error}") from None
 
 
-_FIELDS = ("name", "blendshapes", "replaces", "attack_s", "release_s", "hold_s", "key")
+_FIELDS = ("name", "blendshapes", "replaces", "eye_contact", "attack_s", "release_s", "hold_s", "key")
 
 
 def blendshape_vector(amounts: Mapping[str, float]) -> Float:
@@ -122,7 +125,12 @@ def _check_range(what: str, value: float, low: float, high: float) -> None:
 def _check_types(read: Mapping[str, Any], where: str) -> None:
     """Check what JSON may hold, before a preset is made of it."""
     shapes = read.get("blendshapes", {})
-    numbers = [read.get("attack_s", 0.0), read.get("release_s", 0.0), read.get("hold_s") or 0.0]
+    numbers = [
+        read.get("eye_contact", 0.0),
+        read.get("attack_s", 0.0),
+        read.get("release_s", 0.0),
+        read.get("hold_s") or 0.0,
+    ]
     fits = (
         isinstance(read.get("name"), str)
         and isinstance(shapes, dict)

@@ -122,7 +122,8 @@ class Call:
             MessageError: the schema or the model does not allow it, or the portrait is gone.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
+        pool = self._services.pool
+        settings = changed(self.settings, changes).require(pool.modes, own_face=pool.edits_own_face)
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._services, settings)

@@ -51,8 +51,9 @@ def _preset(preset: Preset) -> str:
     title = preset.name.replace("-", " ").capitalize()
     key = f" ({preset.key.upper()})" if preset.key else ""
     leaves = ' data-leaves="true"' if preset.hold_s is not None else ""
+    own = ' data-own="true"' if preset.eye_contact else ""
     return (
-        f'<div class="preset"><button type="button" data-preset="{preset.name}" data-key="{preset.key}"{leaves} '
+        f'<div class="preset"{own}><button type="button" data-preset="{preset.name}" data-key="{preset.key}"{leaves} '
         f'aria-pressed="false" title="Add this expression{key}">{title}</button>'
         f'<input type="range" min="0" max="1.5" step="0.05" value="0" data-preset-amount="{preset.name}" '
         f'aria-label="Strength of {title}" /></div>'

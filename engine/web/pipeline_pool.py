@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.cores import usable_cores
+from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceDetector, Region
-from mimicam.engine.models.base import Features, LiveModel, Model
+from mimicam.engine.models.base import Features, LiveModel, Model, TrackerDrivenModel
 from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
+from mimicam.engine.own_face import OwnFacePath
 from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
 from mimicam.engine.portrait import Portrait, enroll
 from mimicam.engine.presets.library import load_presets
@@ -44,6 +46,8 @@ class FramePathPool(Protocol):
     """Modes of its model."""
     presets: tuple[Preset, ...]
     """Presets that its frame paths take."""
+    edits_own_face: bool
+    """Whether it has `open_own_face`."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Enrol a picture as a portrait for `open`.
@@ -62,6 +66,14 @@ class FramePathPool(Protocol):
 
         Raises:
             EngineError: the model does not load.
+        """
+        ...
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:
+        """Lend a frame path whose result is the driver's own picture, edited.
+
+        Raises:
+            EngineError: the model does not load, or cannot do that.
         """
         ...
 
@@ -107,6 +119,7 @@ class PipelinePool:
         first = self._free[0]
         self.modes = first.modes
         self.presets = load_presets(_log.warning) if first.takes_presets else ()
+        self.edits_own_face = isinstance(first, TrackerDrivenModel)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, LiveModel] = {}
@@ -124,11 +137,23 @@ class PipelinePool:
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
+        model = self._take()
+        return self._lend(Pipeline(model=model, portrait=portrait, edit=edit, size=size), model)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:
+        """See `FramePathPool`."""
+        model = self._take()
+        if not isinstance(model, TrackerDrivenModel):
+            raise EngineError(f"{model.name} cannot edit your own face: use --model compact")
+        return self._lend(OwnFacePath(model=model, edit=edit, size=size), model)
+
+    def _take(self) -> LiveModel:
         with self._lock:
             model = self._free.pop() if self._free else None
         # Outside of the lock: loading takes seconds, and other calls must not wait for it.
-        model = model or self._load()
-        path = Pipeline(model=model, portrait=portrait, edit=edit, size=size)
+        return model or self._load()
+
+    def _lend(self, path: LivePath, model: LiveModel) -> LivePath:
         with self._lock:
             self._lent[id(path)] = model
             self._tell_shared()
@@ -171,6 +196,7 @@ class EchoPool:
     shows_driver = True
     modes = tuple(Mode)
     presets: tuple[Preset, ...] = ()
+    edits_own_face = False
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Accept any picture, since only its thumbnail is used."""
@@ -183,6 +209,10 @@ class EchoPool:
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
         return EchoPath(size, edit, portrait)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:  # noqa: ARG002 - the pool's contract
+        """Refuse: there is no model that edits."""
+        raise EngineError("without a model no face is edited: start the server with --model compact")
 
     def close(self, path: LivePath) -> None:
         """Do nothing, since nothing was lent."""

@@ -60,6 +60,12 @@ class Settings:
         },
         help="Corner of the result that holds the word “synthetic”.",
     )
+    own_face: bool = control(
+        False,
+        label="Show my own face, edited",
+        section="own",
+        help="Show the camera's own picture, edited by expressions and eye contact, instead of a portrait.",
+    )
     standby: bool = control(False, help="Show the standby card instead of the driver's motion.")
     measure: bool = control(
         False, help="Copy the number painted into the driver's picture to the result, to measure frame age."
@@ -81,12 +87,18 @@ class Settings:
         """All values by name, as messages have them."""
         return {"portrait": self.portrait, **values_of(self.edit), **values_of(self)}
 
-    def require_mode(self, modes: Sequence[Mode]) -> Settings:
-        """Return these settings if the mode is one that the model has.
+    def require(self, modes: Sequence[Mode], *, own_face: bool) -> Settings:
+        """Return these settings if the model can follow them.
+
+        Args:
+            modes: those that it has.
+            own_face: whether it can edit the camera's own picture.
 
         Raises:
-            MessageError: it is none of ``modes``.
+            MessageError: it cannot.
         """
+        if self.own_face and not own_face:
+            raise MessageError("this model cannot edit your own face: start the server with --model compact")
         if self.edit.mode in modes:
             return self
         able = " or ".join(mode.value for mode in modes)

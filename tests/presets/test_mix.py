@@ -31,6 +31,12 @@ def test_presets_that_replace_together_never_exceed_everything() -> None:
     assert mix_presets([(CALM, -1.0)]).calm == 0.0
 
 
+def test_eye_contact_stays_within_its_range() -> None:
+    contact = Preset(name="contact", eye_contact=0.8)
+    amounts = [mix_presets([(contact, amount)]).eye_contact for amount in (0.5, 2.0, -1.0)]
+    assert amounts == pytest.approx([0.4, 1.0, 0.0])
+
+
 def test_nothing_is_no_mix_so_that_frames_without_presets_stay_as_they_were() -> None:
     assert mix_presets([(OPEN, 0.0)]) is NO_MIX
     mixer = PresetMixer([OPEN])

@@ -90,5 +90,11 @@ def test_a_preset_s_key_switches_it_and_the_last_of_two_counts() -> None:
     assert controls.describe() == "both  expression x1.0  pose x1.0  b"
 
 
+def test_n_does_nothing_where_there_are_no_portraits() -> None:
+    pipeline = FakePipeline()
+    WindowKeys(pipeline, Gallery([]), presets=PresetMixer(), stop=lambda: None).key("n")
+    assert pipeline.asked == []
+
+
 def test_other_keys_do_nothing() -> None:
     assert _press("xyz%") == []

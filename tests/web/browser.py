@@ -83,8 +83,13 @@ class TintPool(EchoPool):
     shows_driver = False
     presets = (BUNDLED["smile"], BUNDLED["wink"])
 
+    edits_own_face = True
+
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> Any:
         return _TintPath(size, edit, portrait)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> Any:
+        return EchoPath(size, edit, EchoPool().enroll(np.zeros((8, 8, 3), np.uint8), "own"))
 
 
 class _TintPath(EchoPath):

@@ -107,6 +107,22 @@ def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     assert page.page.get_by_role("heading", name="Help").is_visible()
 
 
+def test_the_own_face_is_shown_with_a_note_and_never_by_a_setting_of_before(page: Page) -> None:
+    note, switch = page.page.locator("#own-face-note"), page.page.locator("#own_face")
+    page.start()
+    assert not note.is_visible()
+    assert not page.settings().own_face
+    switch.check()
+    page.until(note.is_visible, "the page shows whose picture it is")
+    assert page.settings().own_face
+    page.page.reload()
+    page.start()
+    assert not switch.is_checked()
+    assert not page.settings().own_face
+    assert not note.is_visible()
+    assert page.complaints == []
+
+
 def test_presets_have_buttons_sliders_and_keys_and_outlive_a_reconnection(page: Page) -> None:
     def asked() -> list[Any]:
         calls = page.server.studio.calls[-1:]  # type: ignore[union-attr]

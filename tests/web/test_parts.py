@@ -10,6 +10,7 @@ import ssl
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,6 +77,58 @@ def test_presets_outlive_a_change_of_size() -> None:
         path._apply_changes()
     assert used == [path.presets, path.presets]
     assert list(path.presets.presets) == ["smile"]
+
+
+class _Kind(EchoPath):
+    """A path that draws only what it observed itself, in its own grey."""
+
+    def observe(self, frame: Frame) -> Any:
+        return (self, frame)
+
+    def draw(self, observation: Any) -> Frame:
+        observer, frame = observation
+        assert observer is self, "a path got what another kind of path observed"
+        return replace(frame, image=np.full((self.size[1], self.size[0], 3), self.grey, np.uint8))
+
+    grey = 100
+
+
+class _Own(_Kind):
+    grey = 200
+
+
+class _Picture:
+    def to_ndarray(self, **_: object) -> np.ndarray:
+        return np.full((48, 64, 3), 255, np.uint8)
+
+
+def test_the_own_face_is_shown_only_while_it_is_chosen() -> None:
+    class Both(EchoPool):
+        edits_own_face = True
+
+        def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> _Kind:
+            return _Kind(size, edit, portrait)
+
+        def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> _Own:
+            return _Own(size, edit, portrait)
+
+    portrait = EchoPool().enroll(np.zeros((64, 64, 3), np.uint8), "x")
+    plain = Settings(portrait="x", badge="off")
+    path = _CallPath(Both(), CallState(settings=plain, portrait=portrait))
+
+    def levels(*wanted: Settings) -> list[int]:
+        """Draw a frame observed before each change, and one observed after it."""
+        shown = []
+        for settings_ in wanted:
+            before = path.observe((_Picture(), 0))
+            path.wanted = CallState(settings=settings_, portrait=portrait)
+            shown += [path.draw(before), path.draw(path.observe((_Picture(), 0)))]
+        return [int(np.median(result.yuv[: result.yuv.shape[0] // 2])) for result in shown]
+
+    black, portraits, own = 16, 102, 188
+    with path.lent():
+        found = levels(plain, replace(plain, own_face=True), plain)
+    assert found == pytest.approx([portraits, portraits, black, own, black, portraits], abs=1)
 
 
 def test_one_of_several_cores_is_left_to_connections() -> None:
@@ -194,9 +247,13 @@ def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
 
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
-    assert asked.require_mode(tuple(Mode)) is asked
+    assert asked.require(tuple(Mode), own_face=False) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.require_mode((Mode.BOTH,))
+        asked.require((Mode.BOTH,), own_face=False)
+    own = changed(Settings(portrait="x"), {"own_face": True})
+    assert own.require(tuple(Mode), own_face=True) is own
+    with pytest.raises(MessageError, match="this model cannot edit your own face"):
+        own.require(tuple(Mode), own_face=False)
 
 
 @settings(deadline=None)

@@ -57,6 +57,29 @@ def with_horizontal_gaze(motion: MotionCode, other: MotionCode) -> MotionCode:
     return replace(motion, shape=shape, expression=expression)
 
 
+def iris_position(shape: Float) -> Float:
+    """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u, v."""
+    position: Float = np.mean([_position(shape, eye) for eye in _EYES], axis=0, dtype=np.float32)
+    return position
+
+
+def with_iris_moved(shape: Float, u: float) -> Float:
+    """Return a canonical shape whose irises are moved by u half eye widths."""
+    moved = shape.copy()
+    for eye in _EYES:
+        _, axes = _frame(shape, eye)
+        moved[[eye.iris, *eye.ring], :2] += np.float32(u) * axes[0]
+    return moved
+
+
+def opening(height: float) -> float:
+    """Return the share to which an iris may move: 1 in an open eye, 0 in one that closes.
+
+    ``height``: of the eye's opening, half eye widths.
+    """
+    return float(np.clip((height - _CLOSED) / (_OPEN - _CLOSED), 0, 1))
+
+
 def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
     """Compute how to move the irises of a picture.
 
@@ -72,7 +95,7 @@ def _shift(drawn: Float, wanted: Float, eye: _Eye) -> EyeShift:
     at, to = (np.clip(_position(each, eye)[0], -_FARTHEST, _FARTHEST) for each in (drawn, wanted))
     upper, upper_skew = _arch(wanted, eye, eye.upper)
     lower, lower_skew = _arch(wanted, eye, eye.lower)
-    openness = np.clip((lower - upper - _CLOSED) / (_OPEN - _CLOSED), 0, 1)
+    openness = opening(lower - upper)
     ring = drawn[list(eye.ring), :2] - drawn[eye.iris, :2]
     reach = float(np.clip(_RESPONSE * openness * (to - at), -_FARTHEST - at, _FARTHEST - at))
     return EyeShift(
