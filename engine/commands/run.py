@@ -92,7 +92,9 @@ class _Live:
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.window_keys import WindowKeys
 
-        own_face, amounts = is_own_face(options.portrait), parse_presets(options.preset)
+        own_face, edit, amounts = (
+            is_own_face(options.portrait), edit_of(options), parse_presets(options.preset)
+        )  # fmt: skip
         self._banner = OWN_FACE_BANNER if own_face else ""
         sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures, banner=self._banner)
         refuse_to_overwrite_inputs(
@@ -101,7 +103,7 @@ class _Live:
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         open_path = _open_own_face if own_face else _open_portrait
-        self._model, self._pipeline, gallery = open_path(options, size, timings)
+        self._model, self._pipeline, gallery = open_path(options, edit, size, timings)
         presets = make_presets(amounts, self._model, own_face=own_face)
         self._pipeline.use_presets(presets)
         parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
@@ -132,20 +134,19 @@ class _Live:
 
 
 def _open_portrait(
-    options: Run, size: tuple[int, int] | None, timings: Timings
+    options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
 ) -> tuple[Model, Pipeline, Gallery]:
     from mimicam.engine.commands.live import load_gallery, result_size
     from mimicam.engine.pipeline import Pipeline
 
     model, gallery = load_gallery(options.model, options.backend, options.portrait)
     size = result_size(size, options.sink, model)
-    edit = edit_of(options)
     path = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
     return model, path, gallery
 
 
 def _open_own_face(
-    options: Run, size: tuple[int, int] | None, timings: Timings
+    options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
 ) -> tuple[Model, OwnFacePath, Gallery]:
     """Make the path on which the driver's own picture leaves: only where `is_own_face`."""
     from mimicam.engine.commands.live import own_face_size
@@ -154,7 +155,5 @@ def _open_own_face(
     from mimicam.engine.own_face import OwnFacePath
 
     model = load_model(options.model, options.backend)
-    path = OwnFacePath(
-        model=model, size=own_face_size(size, options.sink), edit=edit_of(options), timings=timings
-    )
+    path = OwnFacePath(model=model, size=own_face_size(size, options.sink), edit=edit, timings=timings)
     return model, path, Gallery([])

@@ -76,6 +76,10 @@ class PersonMotion:
         """Return how many of the first frames do not show the person."""
         return sum(face is None for face in self._track.faces[:frames])
 
+    def is_seen(self, index: int) -> bool:
+        """Return whether a frame shows the person."""
+        return self._track.faces[index] is not None
+
     def nearest_box(self, index: int) -> CropBox:
         """Return the box in the nearest frame that shows the face."""
         seen = np.array(self._track.seen)

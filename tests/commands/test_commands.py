@@ -26,6 +26,7 @@ OPTIONS = {
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
+        "driver_for", "lossless",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },

@@ -15,7 +15,6 @@ import pytest
 import mimicam
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.controls import EditSettings, Mode, MotionReference
-from mimicam.engine.editing import drawing
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
 from mimicam.engine.editing.driver import DriverLength
@@ -27,7 +26,7 @@ from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.sinks.video_writer import Look, VideoWriter
 from mimicam.engine.sources.video import VideoFile
-from mimicam.engine.types import EyeShift, Image
+from mimicam.engine.types import Image
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import grey, write_video
 
@@ -66,37 +65,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[np.ndarray]]:
 
     monkeypatch.setattr(NativeFrame, "finish", keep)
     return planes
-
-
-def test_eye_contact_changes_the_eyes_alone_and_needs_the_full_frame(
-    source: Path, tmp_path: Path, written: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    eye = EyeShift(
-        x=-0.25, y=-0.2, axis_x=0.15, axis_y=0.0, iris=0.0, shift=0.4, radius=0.4,
-        upper=-0.4, upper_skew=0.0, lower=0.3, lower_skew=0.0, rise=-0.1,
-    )  # fmt: skip
-    asked: list[float] = []
-
-    class Contact:
-        def __call__(self, _motion: object, _captured_ns: int, amount: float) -> tuple[EyeShift, ...]:
-            asked.append(amount)
-            return (eye,)
-
-    monkeypatch.setattr(drawing, "EyeContact", Contact)
-    plan = Plan(changes=Changes(presets={"eye-contact": 0.5}))
-    model = FakeModel()
-    done = edit_video(source, tmp_path / "out.mp4", model=model, plan=plan)
-    assert done.changed == FRAMES
-    assert asked[-1] == pytest.approx(0.5)
-    assert model.encoded == 0, "no face is generated for the eyes"
-    for before, after in zip(planes_of(source), written, strict=True):
-        differs = before[0] != after[0]
-        assert 0 < differs.mean() < 0.03
-        rows, columns = np.nonzero(differs)
-        assert np.ptp(rows) < 90
-        assert np.ptp(columns) < 90
-    with pytest.raises(EngineError, match="eye contact turns the eyes of the full frame: leave out --crop"):
-        edit_video(source, tmp_path / "out.mp4", model=model, plan=plan, crop_px=128)
 
 
 def planes_of(path: Path) -> Iterator[list[np.ndarray]]:
