@@ -31,6 +31,7 @@ _OWN = {
     "demo": "demo:Demo",
     "render": "render:Render",
     "edit": "edit:Edit",
+    "batch": "batch:RunBatch",
     "enroll": "enroll:Enroll",
     "devices": "devices:Devices",
     "doctor": "doctor:Doctor",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from av import VideoFrame
@@ -25,6 +26,8 @@ from mimicam.engine.stages.crop import cut
 from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.warp_composite import WarpComposite
 from mimicam.engine.types import Image
+
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +71,13 @@ class _Person:
     def __init__(self, model: Model, motion: PersonMotion) -> None:
         self._generate, self._motion = FaceGenerator(model), motion
         self._contact = EyeContact()
+
+    def warm_up(self, index: int, image: Image) -> None:
+        """Read light and gaze of a frame that is not drawn."""
+        moment = self._motion(index)
+        if moment is not None:
+            self._generate.warm_up(image, moment)
+            self._contact(moment.target, round(moment.time_s * 1e9), moment.eye_contact * moment.share)
 
     def add(self, index: int, image: Image, frame: NativeFrame) -> Image | None:
         """Add the edit to a frame that shows ``image``, and return what it shows then.
@@ -125,8 +135,18 @@ class PasteDrawing:
         """See `Drawing.without_face`; of several people, one who is not seen counts."""
         return sum(not all(motion.is_seen(index) for motion in self._motions) for index in range(frames))
 
-    def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:
-        """See `Drawing.open`; the result has the source's pixel format, colours and rate."""
+    def warm_up(self, index: int, decoded: Decoded) -> None:
+        """Read a frame before the first that is drawn, so that nothing starts anew there."""
+        for person in self._people:
+            person.warm_up(index, decoded.image)
+
+    def open(
+        self, out: Path, video: VideoFile, first: VideoFrame, x264: Mapping[str, str] = _NO_OPTIONS
+    ) -> VideoWriter:
+        """See `Drawing.open`; the result has the source's pixel format, colours and rate.
+
+        ``x264``: further options of that encoder.
+        """
         self._frames = NativeFrames(first, self._encoder)
         if self._encoder == LOSSLESS and not self._frames.keeps(first):
             raise EngineError(
@@ -140,7 +160,7 @@ class PasteDrawing:
             encoder=self._encoder,
             tags=EDITED,
             look=look,
-            x264=OFFLINE,
+            x264={**OFFLINE, **x264},
         )
 
     def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:

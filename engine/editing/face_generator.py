@@ -110,6 +110,11 @@ class FaceGenerator:
         target.mouth.cover(fields.inpaint)
         return fields
 
+    def warm_up(self, frame: Image, moment: Moment) -> None:
+        """Read the light of a frame that is not generated."""
+        crop = self._cut(frame, moment.box)
+        self._smooth(read_mouth_colours(moment.source, crop), moment.time_s)
+
     def _smooth(self, colours: MouthColours, time_s: float) -> MouthColours:
         share = min(max(time_s - self._last_s, 0.0) / _COLOUR_S, 1.0)
         self._last_s = time_s

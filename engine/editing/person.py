@@ -76,6 +76,10 @@ class PersonMotion:
         """Return how many of the first frames do not show the person."""
         return sum(face is None for face in self._track.faces[:frames])
 
+    def time_s(self, index: int) -> float:
+        """Return the time of a frame."""
+        return float(self._track.times_s[index])
+
     def is_seen(self, index: int) -> bool:
         """Return whether a frame shows the person."""
         return self._track.faces[index] is not None

@@ -97,17 +97,13 @@ def edit_video(
     check_choice(driver, face, drivers, crop_px=crop_px)
     check_paths(source, out, driver, *drivers.values())
     people = track_people(source, lambda done: progress("track", done))
-    chosen = {str(number): path for number, path in drivers.items()} or {face: driver}
     motions = []
-    for which, path in chosen.items():
-        option = "--driver-for" if drivers else "--face"
-        person = choose_person(people, which, name=source.name, option=option)
+    for person, path in _choose(people, driver, face, drivers, name=source.name):
         moves = None if path is None else open_driver(path, length=driver_length, mirror=edit.mirror)
         others = [each for each in people if each is not person]
         motions.append(PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others))
-    if crop_px is None:
-        work: Drawing = PasteDrawing(model, motions, LOSSLESS if lossless else None)
-    else:
+    work: Drawing = PasteDrawing(model, motions, LOSSLESS if lossless else None)
+    if crop_px is not None:
         work = CropDrawing(model, motions[0], side_px=crop_px)
     return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
 
@@ -177,6 +173,23 @@ def check_paths(source: Path, out: Path, *drivers: Path | None) -> None:
     refuse_to_overwrite_inputs([out], [source, *(path for path in drivers if path is not None)])
 
 
+def _choose(
+    people: list[FaceTrack],
+    driver: Path | None,
+    face: str | None,
+    drivers: Mapping[int, Path],
+    *,
+    name: str,
+) -> list[tuple[FaceTrack, Path | None]]:
+    """Return the people to edit, each with their driver."""
+    if not drivers:
+        return [(choose_person(people, face, name=name), driver)]
+    return [
+        (choose_person(people, str(number), name=name, option="--driver-for"), path)
+        for number, path in drivers.items()
+    ]
+
+
 def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
     """Return the people of a video, from left to right where each is first seen.
 
@@ -191,8 +204,20 @@ def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -
         video.close()
 
 
-def open_driver(path: Path, *, length: DriverLength, mirror: bool = False) -> Driver:
+def open_driver(
+    path: Path,
+    *,
+    length: DriverLength,
+    mirror: bool = False,
+    people: Callable[[Path], list[FaceTrack]] = track_people,
+) -> Driver:
     """Study a driver's video or picture. Among several people the most prominent drives.
+
+    Args:
+        path: video or picture.
+        length: what happens after its end.
+        mirror: take the mirror image.
+        people: returns the people of a video.
 
     Raises:
         EngineError: it cannot be read, or shows no face.
@@ -201,7 +226,7 @@ def open_driver(path: Path, *, length: DriverLength, mirror: bool = False) -> Dr
         still = [Timed(image=read_picture(path), time_s=0.0)]
         track, duration_s = main_person(find_people(still), name=path.name), 0.0
     else:
-        track = main_person(track_people(path), name=path.name)
+        track = main_person(people(path), name=path.name)
         video = VideoFile(path)
         duration_s = float(track.times_s[-1]) + 1 / video.fps
         video.close()

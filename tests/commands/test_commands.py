@@ -30,6 +30,7 @@ OPTIONS = {
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },
+    "batch": {"jobs", "workers", "segment", "results", "backend", "model"},
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},
