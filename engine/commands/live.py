@@ -217,7 +217,7 @@ def make_presets(amounts: Mapping[str, float], model: Model, *, own_face: bool =
         raise EngineError(
             f"{model.name} takes no expression presets: leave --preset out, or use --model compact"
         )
-    known = load_presets(tell_damaged) if model.takes_presets else ()
+    known = load_presets(tell_note) if model.takes_presets else ()
     mixer = PresetMixer(preset for preset in known if own_face or not preset.eye_contact)
     if needing := [name for name in amounts if name not in mixer.presets]:
         raise EngineError(f"{needing[0]} turns your own eyes: use it with --portrait {OWN_FACE}")
@@ -226,8 +226,8 @@ def make_presets(amounts: Mapping[str, float], model: Model, *, own_face: bool =
     return mixer
 
 
-def tell_damaged(reason: str) -> None:
-    """Print at once that a preset cannot be used."""
+def tell_note(reason: str) -> None:
+    """Print at once what cannot be used, while all else goes on."""
     print(f"note: {reason}", file=sys.stderr, flush=True)
 
 

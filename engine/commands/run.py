@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mimicam.engine.concurrency.timings import Timings
     from mimicam.engine.gallery import Gallery
     from mimicam.engine.models.base import Model
+    from mimicam.engine.osc import OscControl
     from mimicam.engine.own_face import OwnFacePath
     from mimicam.engine.pipeline import Pipeline
 
@@ -47,6 +49,8 @@ class Run:
     """Size of the result. By default the model's own; 640x480 for a virtual camera."""
     preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Expressions to start with, such as smile=0.4. Their hotkeys are in 'mimicam preset list'."""
+    osc: Annotated[str | None, tyro.conf.arg(metavar="[HOST:]PORT")] = None
+    """Listen for OSC messages that control presets: /mimicam/preset/smile 0.5, /mimicam/press/wink."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Restart a video at its end."""
 
@@ -55,13 +59,16 @@ class Run:
         from rich.console import Console
 
         from mimicam.engine.commands.live import check_rates, exit_code, parse_size
+        from mimicam.engine.osc import parse_address
         from mimicam.engine.report import render_report
 
         check_rates(self.fps, self.seconds)
+        address = None if self.osc is None else parse_address(self.osc)
         live = _Live(self, parse_size(self.size))
         console = Console()
         console.print(live.describe(), highlight=False)
-        report = live.session.run(self.seconds)
+        with nullcontext() if address is None else live.listen(address):
+            report = live.session.run(self.seconds)
         console.print(render_report(report, live.backend), highlight=False)
         return exit_code(report)
 
@@ -104,7 +111,7 @@ class _Live:
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         open_path = _open_own_face if own_face else _open_portrait
         self._model, self._pipeline, gallery = open_path(options, edit, size, timings)
-        presets = make_presets(amounts, self._model, own_face=own_face)
+        self._presets = presets = make_presets(amounts, self._model, own_face=own_face)
         self._pipeline.use_presets(presets)
         parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
@@ -124,6 +131,18 @@ class _Live:
         width, height = self._parts.size
         line = f"{self._parts.source.name} -> {self.backend} -> {sinks} {width}x{height}"
         return f"{line}\n{self._banner}".rstrip()
+
+    def listen(self, address: tuple[str, int]) -> OscControl:
+        """Return a listener to OSC messages, to be entered.
+
+        Raises:
+            EngineError: the port cannot be used.
+        """
+        from mimicam.engine.commands.live import tell_note
+        from mimicam.engine.osc import OscControl
+
+        presets = self._presets
+        return OscControl(address, set_amount=presets.set, press=presets.press, tell=tell_note)
 
     def _key(self, key: str) -> None:
         self._keys.key(key)

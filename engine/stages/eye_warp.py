@@ -92,7 +92,7 @@ class EyeWarp:
         dy = (np.arange(rows.start, rows.stop, 2, dtype=np.float32) + 0.5 - centre_y)[:, None] / self._half
         scale = eye.axis_x**2 + eye.axis_y**2
         u: Float = ((dx * eye.axis_x + dy * eye.axis_y) / scale).astype(np.float32)
-        at_v = (dy * eye.axis_x - dx * eye.axis_y) / scale
+        at_v: Float = ((dy * eye.axis_x - dx * eye.axis_y) / scale).astype(np.float32, copy=False)
         # The lid rises with the iris. What follows works in the picture before that.
         v = at_v - eye.rise * _lift(u, at_v, eye) if eye.rise else at_v
         target = eye.iris + eye.shift

@@ -18,7 +18,7 @@ from tests.videos import grey, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop", "preset",
+        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop", "preset", "osc",
     },
     "render": {
         "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
@@ -87,6 +87,7 @@ def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
             ["run", "--sink", "null", "--preset", "smile"],
             "must have the form NAME=VALUE",
         ),
+        (["run", "--sink", "null", "--osc", "x"], "--osc must be PORT or HOST:PORT"),
         (["run", "--sink", "null", "--preset", "grn=1"], "there is no preset 'grn'"),
         (["render", "a.png", "nowhere.mp4", "-o", "b.mp4"], "there is no file nowhere.mp4; check the path"),
     ],
