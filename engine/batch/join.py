@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.stream import VideoStream
 
 from mimicam.engine.batch.units import Segment, SegmentFigures
 from mimicam.engine.errors import EngineError
@@ -60,6 +61,7 @@ def _write(
     for segment, each in zip(segments, figures, strict=True):
         with closing(_packets(segment.path, each.start_s, head)) as packets:
             for packet in packets:
+                assert packet.pts is not None, "packets without a time were left out"
                 time_s = float(packet.pts * packet.time_base)
                 packet.stream = stream
                 result.mux(packet)
@@ -67,7 +69,7 @@ def _write(
     sound.finish(end_s)
 
 
-def _packets(path: Path, start_s: float, head: bytes | None) -> Iterator[Packet]:
+def _packets(path: Path, start_s: float, head: bytes | None) -> Generator[Packet[VideoStream], None, None]:
     """Yield the packets of a segment at their times in the source."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def follow(source: Path, folder: Path) -> None:
     if path.is_file():
         return
     people = track_people(source)
-    arrays: dict[str, np.ndarray] = {"count": np.array(len(people))}
+    arrays: dict[str, Any] = {"count": np.array(len(people))}
     for number, track in enumerate(people):
         faces = [track.faces[index] for index in track.seen]
         arrays |= {

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from mimicam.engine.own_face import OwnFacePath
     from mimicam.engine.pipeline import Pipeline
 
+    _Opened = tuple[Model, Pipeline | OwnFacePath, Gallery]
+    """Model, frame path, and portraits to choose from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 @with_edit_options(EditSettings())
@@ -154,7 +157,7 @@ class _Live:
 
 def _open_portrait(
     options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
-) -> tuple[Model, Pipeline, Gallery]:
+) -> _Opened:
     from mimicam.engine.commands.live import load_gallery, result_size
     from mimicam.engine.pipeline import Pipeline
 
@@ -166,7 +169,7 @@ def _open_portrait(
 
 def _open_own_face(
     options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
-) -> tuple[Model, OwnFacePath, Gallery]:
+) -> _Opened:
     """Make the path on which the driver's own picture leaves: only where `is_own_face`."""
     from mimicam.engine.commands.live import own_face_size
     from mimicam.engine.gallery import Gallery

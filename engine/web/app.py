@@ -19,6 +19,7 @@ from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.peer import OfferError
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
+from mimicam.engine.web.preset_routes import PresetRoutes
 from mimicam.engine.web.protocol import SCHEMA, STATIC, from_query, openapi
 from mimicam.engine.web.settings import MessageError
 from mimicam.engine.web.studio import (
@@ -94,7 +95,9 @@ class Handlers:
             web.post("/offer", self.offer), web.post("/whip", self.whip),
             web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
         ]  # fmt: skip
-        return always + (with_camera if self._library is not None else [])
+        if self._library is None or self._pool is None:
+            return always
+        return [*always, *with_camera, *PresetRoutes(self._pool.presets, lambda: self.studio.calls).routes()]
 
     async def start(self, app: web.Application) -> None:
         """Create the studio, once the event loop runs."""

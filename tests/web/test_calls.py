@@ -57,6 +57,15 @@ def test_a_preset_of_the_page_reaches_the_call_s_mixer(run: Run, drawn_portraits
 
     async def work() -> None:
         async with studio_running(drawn_portraits, pool=Smiling()) as live:
+
+            async def post(path: str) -> tuple[int, Any]:
+                async with live.http.post(f"{live.url}/presets/{path}") as response:
+                    return response.status, await response.json()
+
+            assert (await post("smile"))[0] == 409, "no call runs"
+            async with live.http.get(f"{live.url}/presets") as response:
+                listed = (await response.json())["presets"]
+            assert listed == [{"name": "smile", "key": "j"}, {"name": "wink", "key": "w"}]
             driver = Driver(live.http, live.url)
             assert await driver.call(settings=PLAIN) == 200
             await driver.frame()
@@ -65,6 +74,11 @@ def test_a_preset_of_the_page_reaches_the_call_s_mixer(run: Run, drawn_portraits
             refused = await driver.message("error")
             assert "choose one of smile" in refused["message"]
             assert list(mixers[0]._asked) == [("smile", 0.5)]
+            assert await post("smile?amount=0.25") == (200, {"calls": 1})
+            assert await post("wink") == (200, {"calls": 1})
+            assert list(mixers[0]._asked)[1:] == [("smile", 0.25), ("wink", None)]
+            for wrong, status in (("frown", 404), ("smile?amount=9", 400), ("smile?amount=nan", 400)):
+                assert (await post(wrong))[0] == status
             await driver.hang_up()
 
     run(work())
