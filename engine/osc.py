@@ -47,7 +47,7 @@ def parse_packet(packet: bytes, depth: int = 0) -> Iterator[OscMessage]:
         raise ValueError("bundles lie too deep inside each other")
     at = 16  # behind the name and the time
     while at < len(packet):
-        (size,) = _unpack(">i", packet, at)
+        size = int(_unpack(">i", packet, at))
         if not 0 < size <= len(packet) - at - 4:
             raise ValueError("an element of a bundle is cut off")
         yield from parse_packet(packet[at + 4 : at + 4 + size], depth + 1)
@@ -165,8 +165,7 @@ def _message(packet: bytes) -> OscMessage:
             text, at = _text(packet, at)
             arguments.append(text)
         elif kind in _NUMBERS:
-            (number,) = _unpack(_NUMBERS[kind], packet, at)
-            arguments.append(number)
+            arguments.append(_unpack(_NUMBERS[kind], packet, at))
             at += struct.calcsize(_NUMBERS[kind])
         else:
             raise ValueError(f"arguments of type {kind!r} are not read")
@@ -184,8 +183,9 @@ def _text(packet: bytes, at: int) -> tuple[str, int]:
         raise ValueError("a text is not ASCII") from None
 
 
-def _unpack(kind: str, packet: bytes, at: int) -> tuple[float]:
+def _unpack(kind: str, packet: bytes, at: int) -> float:
     if at + struct.calcsize(kind) > len(packet):
         raise ValueError("an argument is cut off")
-    found: tuple[float] = struct.unpack_from(kind, packet, at)
-    return found
+    (found,) = struct.unpack_from(kind, packet, at)
+    number: float = found
+    return number

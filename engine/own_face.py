@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.editing.channels import NO_CHANGES
 from mimicam.engine.editing.expression import edit_expression
@@ -88,6 +89,9 @@ class OwnFacePath:
         self._generate = FaceGenerator(model, self._appearance)
         self._edit, self._presets = edit, PresetMixer()
         self._standby = False
+        shape = (size[1], size[0], 3)
+        # One for each thread: a pool has one writer.
+        self._fitted, self._results = BufferPool(shape, np.uint8), BufferPool(shape, np.uint8)
         self._calibrates = threading.Event()
         self._person = self.track.person
         self._begin()
@@ -135,7 +139,7 @@ class OwnFacePath:
     def observe(self, frame: Frame) -> OwnObservation:
         """Fit the frame to the result's size, and find the face in it."""
         with self.timings.stage("track"):
-            image = fit(frame.image, self.size)
+            image = fit(frame.image, self._fitted)
             face = None if self._standby else self.track(image, frame.captured_ns)
             seen = face if face is not None and face.is_finite() else None
             return OwnObservation(frame=replace(frame, image=image), face=seen, person=self.track.person)
@@ -144,7 +148,8 @@ class OwnFacePath:
         """Return the edited frame."""
         frame = observation.frame
         if self._standby:
-            card = np.zeros_like(frame.image)
+            card = self._results.take()
+            card[:] = 0
             LostFace.draw_card(card)
             return replace(frame, image=card)
         mix = self._presets.at(frame.captured_ns)
@@ -154,7 +159,9 @@ class OwnFacePath:
         image = frame.image
         if observation.face is not None:
             image = self._edited(image, observation.face, frame.captured_ns, mix)
-        return replace(frame, image=cv2.flip(image, 1) if self._edit.mirror else image)
+        if self._edit.mirror:
+            image = cv2.flip(image, 1, dst=self._results.take())
+        return replace(frame, image=image)
 
     def _begin(self) -> None:
         """Start with a face of which nothing is known."""
@@ -194,7 +201,7 @@ class OwnFacePath:
             window = edit_window(moment.box, before, after, moment.share)
             fields = self._generate(image, moment)
         with self.timings.stage("composite"):
-            edited = paste_face(image, fields, window)
+            edited = paste_face(image, fields, window, self._results.take())
             return image if edited is None else edited.image
 
     def _with_eye_contact(
@@ -208,7 +215,10 @@ class OwnFacePath:
             eyes = self._contact(moment.target, captured_ns, amount * moment.share)
             if amount == 0.0:
                 return image
-            out = image.copy() if image is own else image
+            out = image
+            if image is own:
+                out = self._results.take()
+                np.copyto(out, own)
             self._warp_for(moment.box)(out, eyes)
             return out
 
@@ -219,17 +229,18 @@ class OwnFacePath:
         return self._warp[1]
 
 
-def fit(image: Image, size: tuple[int, int]) -> Image:
-    """Return a picture that fills ``size`` (width, height) and loses its margins; itself if it fits."""
-    width, height = size
+def fit(image: Image, pool: BufferPool[np.uint8]) -> Image:
+    """Return a picture that fills those of a pool and loses its margins; itself if it fits."""
+    height, width = pool.shape[:2]
     if image.shape[:2] == (height, width):
         return image
     scale = max(width / image.shape[1], height / image.shape[0])
-    shape = max(round(image.shape[1] * scale), width), max(round(image.shape[0] * scale), height)
+    rows, columns = (
+        slice((side - kept) // 2, (side - kept) // 2 + kept)
+        for side, kept in zip(image.shape[:2], (round(height / scale), round(width / scale)), strict=True)
+    )
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    large = cv2.resize(image, shape, interpolation=how)
-    left, top = (shape[0] - width) // 2, (shape[1] - height) // 2
-    return np.ascontiguousarray(large[top : top + height, left : left + width])
+    return cv2.resize(image[rows, columns], (width, height), dst=pool.take(), interpolation=how)
 
 
 def whole_pixels(box: CropBox) -> CropBox:

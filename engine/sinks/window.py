@@ -21,7 +21,11 @@ _NO_KEY = 255
 _WAIT_MS = 1
 _WINDOW_PX = 480
 """The larger side is brought up to this by a whole factor, so that figures are legible."""
-_HELP = ["1-9 portrait  m mode  c calibrate  + - gain", "space standby  t other face  f figures  q quit"]
+_HELP = [
+    "1-9 portrait  m mode  c calibrate  + - gain",
+    "space standby  t other face  f figures  q quit",
+    "letters: expressions, see mimicam preset list",
+]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 

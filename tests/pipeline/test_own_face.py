@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.errors import EngineError
 from mimicam.engine.own_face import OwnFacePath, fit, whole_pixels
 from mimicam.engine.presets.bundled import BUNDLED
@@ -167,11 +168,32 @@ def test_another_person_starts_anew(camera: Camera) -> None:
 def test_frames_of_another_shape_fill_the_result(picture: Image) -> None:
     wide = np.zeros((360, 640, 3), np.uint8)
     wide[:, 80:560] = 200
-    fitted = fit(wide, SIZE)
+    pool = BufferPool((480, 640, 3), np.uint8)
+    fitted = fit(wide, pool)
     assert fitted.shape == (480, 640, 3)
     assert (fitted[:, 2:-2] == 200).all(), "margins are cut, nothing is stretched"
-    assert fit(picture, SIZE) is picture
-    assert fit(picture, (320, 240)).shape == (240, 320, 3)
+    assert fit(picture, pool) is picture
+    assert fit(picture, BufferPool((240, 320, 3), np.uint8)).shape == (240, 320, 3)
+
+
+def test_frames_of_a_steady_call_reuse_their_pictures(camera: Camera) -> None:
+    camera.presets.set("smile", 1.0)
+    camera.presets.set("eye-contact", 1.0)
+    camera.picture = np.zeros((360, 640, 3), np.uint8)
+    camera.run(12)
+    pools = (camera.path._fitted, camera.path._results)
+    before = [pool.size for pool in pools]
+    camera.run(12)
+    assert [pool.size for pool in pools] == before == [6, 6]
+
+
+def test_a_result_stays_as_it_was_while_later_frames_are_drawn(camera: Camera) -> None:
+    camera.presets.set("smile", 1.0)
+    kept = camera.run(8)
+    copy = kept.copy()
+    camera.picture = np.zeros_like(camera.picture)
+    camera.run(8)
+    np.testing.assert_array_equal(kept, copy)
 
 
 def test_boxes_lie_on_whole_pixels() -> None:
