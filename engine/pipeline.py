@@ -21,6 +21,7 @@ from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
 from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.mix import NO_MIX, PresetMixer
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace
@@ -95,6 +96,10 @@ class LivePath(FramePath, Protocol):
         """Stop following the driver and show the standby card, or go on."""
         ...
 
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Add the mixer's presets to each frame from now on."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -166,6 +171,7 @@ class Pipeline:
         self._person = self.track.person
         self._pending: list[Callable[[], None]] = []
         self._standby = False
+        self._presets = PresetMixer()
         self._edit = self._allowed(edit)
         self._observing = self._observe_settings()
         self._use(portrait)
@@ -270,6 +276,16 @@ class Pipeline:
         self._box.reset()
         self._reenactor.neutral.end_study()
 
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Add the mixer's presets to each frame from now on.
+
+        Raises:
+            EngineError: the model takes none.
+        """
+        if presets.presets and not self._model.takes_presets:
+            raise EngineError(f"{self._model.name} takes no expression presets: use --model compact")
+        self._later(lambda: setattr(self, "_presets", presets))
+
     def set_standby(self, on: bool) -> None:
         """Stop following the driver and show the standby card, or go on."""
         self._later(lambda: setattr(self, "_standby", on))
@@ -343,12 +359,15 @@ class Pipeline:
         self._reenactor.neutral.restart()
 
     def _edited(self, motion: Any, captured_ns: int) -> Any:
-        if not self._reenactor.needs_neutral(self._edit):
-            return self._stages.edit(motion, None, self._edit)
-        neutral = self._reenactor.neutral(motion, captured_ns)
-        if neutral.jumped:
-            self._lost.ease(captured_ns)
-        return self._stages.edit(motion, neutral, self._edit)
+        neutral = None
+        if self._reenactor.needs_neutral(self._edit):
+            neutral = self._reenactor.neutral(motion, captured_ns)
+            if neutral.jumped:
+                self._lost.ease(captured_ns)
+        mix, with_presets = self._presets.at(captured_ns), self._stages.with_presets
+        if mix is NO_MIX or with_presets is None:
+            return self._stages.edit(motion, neutral, self._edit)
+        return with_presets(motion, neutral, self._edit, mix)
 
     def _generate(self, frame: Frame, target: Any) -> Frame:
         with self.timings.stage("generate"):

@@ -46,6 +46,7 @@ class _Recorder:
     modes = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
     has_regions = True
+    takes_presets = True
 
     def __init__(self, encoder: Network) -> None:
         self._encoder = encoder

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.editing.channels import Changes, shape_amounts
+from mimicam.engine.editing.channels import Changes, preset_mix, shape_amounts
+from mimicam.engine.editing.studied import blend
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.face.regions import expression_gains, spread
 from mimicam.engine.stages.neutral import Expression, rest_unmapped, resting_face
@@ -38,6 +39,9 @@ def edit_expression(
         changes: strengths and presets in this moment.
     """
     wanted = _wanted(own, driver, settings, changes)
+    if calm := preset_mix(changes).calm:
+        rest = resting_face()
+        wanted = blend(wanted, Expression(blendshapes=rest.expression, displacement=rest.displacement), calm)
     # The difference of two personal values, so that an expression that is kept stays exactly.
     shift = rest_unmapped(wanted.blendshapes, resting) - rest_unmapped(own.blendshapes, resting)
     before = np.clip(source.expression + shift, 0.0, 1.0).astype(np.float32)

@@ -254,8 +254,9 @@ class Studio:
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
         first = Settings(portrait=services.library.default, edit=self._options.edit)
+        pool = services.pool
         settings = changed(first, changes).require(
-            modes=services.pool.modes, has_regions=services.pool.has_regions
+            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
         )
         return CallState(settings=settings, portrait=await load(services, settings))
 

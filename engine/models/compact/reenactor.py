@@ -20,9 +20,11 @@ from mimicam.engine.models.compact.conditioning import (
 from mimicam.engine.models.compact.edit import MotionEdit
 from mimicam.engine.models.compact.gaze import eye_shifts, with_horizontal_gaze
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
+from mimicam.engine.models.compact.preset_edit import PresetEdit
 from mimicam.engine.models.compact.rigid_hair import HairWarp, RigidHair
 from mimicam.engine.models.frame_graph import CanvasGraph
 from mimicam.engine.models.reenactor import PortraitStages
+from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite, CopyResult
 from mimicam.engine.stages.crop import Crop
 from mimicam.engine.stages.eye_warp import EyeWarp
@@ -81,7 +83,7 @@ class TrackerEdit:
     ) -> None:
         """Compute the target at rest; for the arguments see `ConditioningBuilder`."""
         self._portrait = portrait
-        self._edit = MotionEdit(portrait)
+        self._edit, self._add_presets = MotionEdit(portrait), PresetEdit(portrait)
         self._build = ConditioningBuilder(
             portrait, map_px=map_px, buffers=_TARGETS, colours=colours, hair=hair
         )
@@ -90,6 +92,12 @@ class TrackerEdit:
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> Conditioning:
         """See `engine.models.reenactor.Edit`."""
         return self._target(self._edit(driver, neutral, settings))
+
+    def with_presets(
+        self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings, mix: PresetMix
+    ) -> Conditioning:
+        """See `engine.models.reenactor.PortraitStages.with_presets`."""
+        return self._target(self._add_presets(self._edit(driver, neutral, settings), mix))
 
     def rest(self, settings: EditSettings) -> Conditioning:  # noqa: ARG002 - the same in every mode
         """See `engine.models.reenactor.Edit.rest`."""
@@ -205,4 +213,6 @@ class CompactReenactor:
         else:
             generate = CanvasGenerate(self._graph, features, texture)
             composite = GazeComposite(CopyResult(), texture)
-        return PortraitStages(edit=edit, generate=generate, composite=composite)
+        return PortraitStages(
+            edit=edit, with_presets=edit.with_presets, generate=generate, composite=composite
+        )
