@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, AdaptiveNorm
+from mimicam.engine.models.daegan.layers import AdaptiveNorm
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.losses import adversarial
@@ -178,7 +179,7 @@ def test_the_embedders_loss_falls(batch: Batch) -> None:
 
 
 def test_the_generators_content_loss_falls(batch: Batch) -> None:
-    made = recipe(stage_one_steps=0, lr=3e-3, lr_discriminator=1e-3)
+    made = recipe(stage_one_steps=0, lr_generator=3e-3, lr_discriminator=1e-3)
     figures = [made.step(step, batch)["content"] for step in range(30)]
     assert figures[-1] < 0.5 * figures[0]
 
