@@ -8,6 +8,7 @@ import math
 import tempfile
 import threading
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,8 +21,9 @@ from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
 from mimicam.engine.face.still import StillFaceFinder, face_size_px
-from mimicam.engine.models.base import Features, Model
+from mimicam.engine.models.base import Features, Model, SeveralFramesModel
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
+from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
 from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
 
@@ -43,6 +45,8 @@ _FORMAT = 3
 """Version of an enrolled folder's content."""
 _FEATURE = "feature_"
 """Prefix of a portrait's features in its file."""
+_OTHERS = "others"
+"""Crops of the other pictures in a portrait's file, uint8 ``[K, S, S, 3]``."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _ENROLLING = threading.Lock()
 """Serialises enrolling, since all callers share one detector and one tracker."""
@@ -74,6 +78,8 @@ class Portrait:
     """Pose and expression of the portrait in its crop, as the tracker reads them. None for an
     aligned picture, if the model reads motion from the picture itself."""
     features: Features
+    others: tuple[Image, ...] = ()
+    """Crops of the other pictures that the features come from, uint8 ``[S, S, 3]``."""
     notes: tuple[str, ...] = ()
     """Lines for a person: that the picture was turned, and what will look wrong."""
 
@@ -92,42 +98,100 @@ class Portrait:
         return matte.opacity
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """One picture of a person, and the face in it."""
+
+    picture: Image
+    box: CropBox
+    motion: MotionCode | None
+    notes: tuple[str, ...]
+
+
 def enroll(
-    picture: Path | Image, *, model: Model, aligned: bool = False, name: str | None = None
+    picture: Path | Image,
+    *,
+    model: Model,
+    aligned: bool = False,
+    name: str | None = None,
+    more: Sequence[Path | Image] = (),
 ) -> Portrait:
     """Find the largest face, crop it as in training, and run the encoder.
 
     A picture that lies on its side or stands on its head is turned upright, with a note.
 
     Args:
-        picture: a file, or RGB uint8 ``[H, W, 3]``.
+        picture: a file, or RGB uint8 ``[H, W, 3]``. Of a video, the calmest frame is the picture;
+            a model that takes several pictures gets some of its other frames too.
         model: encodes the crop.
         aligned: the picture is a square face crop already, so it is only resized. A model that
             reads motion from the picture takes it even if the tracker finds no face.
         name: name in reports; the file's stem by default.
+        more: further pictures of the same person, for a model that takes several.
 
     Raises:
-        EngineError: the picture cannot be read, or shows no face that is large enough.
+        EngineError: a picture cannot be read, or shows no face that is large enough; or the model
+            takes one picture.
     """
-    image = read_picture(picture) if isinstance(picture, Path) else picture
+    if more and not isinstance(model, SeveralFramesModel):
+        raise EngineError(f"{model.name} reads one picture of a portrait: give one, or --model of a DAE-GAN")
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
-    if aligned and not model.needs_face:
-        box, motion, notes = whole_box(image), None, list[str]()
+    if isinstance(picture, Path) and is_clip(picture):
+        first, *others = _seen_in_clip(picture, label)
     else:
-        image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
-        box = whole_box(image) if aligned else portrait_box(face)
-        motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
-        notes = notes + _warning(label, image, box, motion)
-    crop = cut(image, box, model.size)
+        first, others = _seen(picture, label, model=model, aligned=aligned), []
+    if isinstance(model, SeveralFramesModel):
+        others += [_seen(each, _label_of(each), model=model, aligned=aligned) for each in more]
+    else:
+        others = []
+    crops = tuple(cut(each.picture, each.box, model.size) for each in others)
+    return _encoded(first, crops, model=model, name=label)
+
+
+def _label_of(picture: Path | Image) -> str:
+    return picture.stem if isinstance(picture, Path) else "portrait"
+
+
+def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str) -> Portrait:
+    crop = cut(seen.picture, seen.box, model.size)
+    several = isinstance(model, SeveralFramesModel) and others
     return Portrait(
-        name=label,
-        picture=image,
-        box=box,
+        name=name,
+        picture=seen.picture,
+        box=seen.box,
         crop=crop,
-        motion=motion,
-        features=model.encode(crop),
-        notes=tuple(notes),
+        motion=seen.motion,
+        features=model.encode_frames((crop, *others)) if several else model.encode(crop),  # type: ignore[union-attr]
+        others=others,
+        notes=seen.notes,
     )
+
+
+def _seen(picture: Path | Image, label: str, *, model: Model, aligned: bool) -> _Seen:
+    image = read_picture(picture) if isinstance(picture, Path) else picture
+    if aligned and not model.needs_face:
+        return _Seen(picture=image, box=whole_box(image), motion=None, notes=())
+    image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
+    box = whole_box(image) if aligned else portrait_box(face)
+    motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+    return _Seen(picture=image, box=box, motion=motion, notes=(*notes, *_warning(label, image, box, motion)))
+
+
+def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
+    """Return the faces of some frames, the calmest first; frames without one face are left out."""
+    found: list[_Seen] = []
+    for frame in spread_frames(path):
+        try:
+            image, face, _ = _find(frame, str(path))
+        except EngineError:
+            continue  # the next frame may show it
+        box = portrait_box(face)
+        motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+        notes = tuple(_warning(label, image, box, motion))
+        found.append(_Seen(picture=image, box=box, motion=motion, notes=notes))
+    if not found:
+        raise EngineError(f"{path} shows no face: give a video of one person, from the front and well lit")
+    return sorted(found, key=lambda seen: 0.0 if seen.motion is None else unrest(seen.motion))
 
 
 def enrolled_files(folder: Path) -> list[Path]:
@@ -188,11 +252,22 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
     try:
         facts = json.loads((path / "portrait.json").read_text())
         if facts["format"] != _FORMAT or facts["model"] != model.sha256:
-            return enroll(read_picture(path / "picture.png"), model=model, name=facts["name"])
+            return _enrolled_again(path, facts["name"], model)
         with np.load(path / "portrait.npz", allow_pickle=False) as data:
             return _assemble(facts, dict(data), read_picture(path / "picture.png"))
     except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
+
+
+def _enrolled_again(folder: Path, name: str, model: Model) -> Portrait:
+    """Encode the pictures of a folder with other weights."""
+    seen = _seen(read_picture(folder / "picture.png"), name, model=model, aligned=False)
+    with np.load(folder / "portrait.npz", allow_pickle=False) as data:
+        others = list(data[_OTHERS]) if _OTHERS in data else []
+    if not isinstance(model, SeveralFramesModel):
+        others = []
+    crops = tuple(cut(crop, whole_box(crop), model.size) for crop in others)
+    return _encoded(seen, crops, model=model, name=name)
 
 
 def _find(image: Image, label: str) -> tuple[Image, Face, list[str]]:
@@ -263,6 +338,8 @@ def _write(portrait: Portrait, folder: Path) -> None:
     (folder / "picture.png").write_bytes(png.tobytes())
     arrays = {f"{_FEATURE}{name}": array for name, array in portrait.features.arrays.items()}
     with (folder / "portrait.npz").open("wb") as file:
+        if portrait.others:
+            arrays[_OTHERS] = np.stack(portrait.others)
         np.savez(file, crop=portrait.crop, **arrays, **_motion_arrays(portrait.motion))  # type: ignore[arg-type]
     facts = {
         "format": _FORMAT,
@@ -308,5 +385,6 @@ def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Im
         crop=data["crop"],
         motion=motion,
         features=Features(arrays=features, model=str(facts["model"])),
+        others=tuple(data.get(_OTHERS, ())),
         notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
     )

@@ -13,6 +13,7 @@ from mimicam.engine.models.daegan.presets import AnyConfig, build
 from mimicam.training.daegan import losses
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
+from mimicam.training.trainer import channels_last
 
 Batch = dict[str, Tensor]
 _SCALES = 3
@@ -55,6 +56,9 @@ class DaeGanRecipe:
         self.options = options or DaeGanOptions()
         self._device = torch.device(device)
         self.model = build(config).to(self._device)
+        for embedder in (self.model.face_embedder, self.model.pose_embedder):
+            # A sixth faster on a core; the generator is not (2026-11).
+            channels_last(embedder, self._device)
         self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
         o, betas = self.options, (0.0, 0.9)
         self._networks: dict[str, nn.Module] = {
