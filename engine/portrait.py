@@ -6,11 +6,9 @@ import json
 import logging
 import math
 import tempfile
-import threading
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -20,12 +18,12 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
-from mimicam.engine.face.still import StillFaceFinder, face_size_px
 from mimicam.engine.models.base import Features, Model, SeveralFramesModel
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
+from mimicam.engine.portrait_face import find_face
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
-from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
+from mimicam.engine.types import CropBox, Float, HeadPose, Image, MotionCode
 
 __all__ = [
     "MAX_PIXELS",
@@ -39,8 +37,6 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_MIN_FACE_PX = 48
-"""Smallest side of a picture and of a face, pixels."""
 _FORMAT = 3
 """Version of an enrolled folder's content."""
 _FEATURE = "feature_"
@@ -48,19 +44,11 @@ _FEATURE = "feature_"
 _OTHERS = "others"
 """Crops of the other pictures in a portrait's file, uint8 ``[K, S, S, 3]``."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
-_ENROLLING = threading.Lock()
-"""Serialises enrolling, since all callers share one detector and one tracker."""
 _SIDEWAYS_DEG = 25.0
 """Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
 turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _TIGHT_SHARE = 0.15
 """Share of the crop that may lie outside of the picture, per side: the bundled portraits reach 0.11."""
-_TURNED = {
-    1: "{} lay on its side and was turned by 90 degrees to the left",
-    2: "{} stood on its head and was turned by 180 degrees",
-    3: "{} lay on its side and was turned by 90 degrees to the right",
-}
-"""By quarter turns counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +159,7 @@ def _seen(picture: Path | Image, label: str, *, model: Model, aligned: bool) -> 
     image = read_picture(picture) if isinstance(picture, Path) else picture
     if aligned and not model.needs_face:
         return _Seen(picture=image, box=whole_box(image), motion=None, notes=())
-    image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
+    image, face, notes = find_face(image, str(picture) if isinstance(picture, Path) else "the picture")
     box = whole_box(image) if aligned else portrait_box(face)
     motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
     return _Seen(picture=image, box=box, motion=motion, notes=(*notes, *_warning(label, image, box, motion)))
@@ -182,7 +170,7 @@ def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
     found: list[_Seen] = []
     for frame in spread_frames(path):
         try:
-            image, face, _ = _find(frame, str(path))
+            image, face, _ = find_face(frame, str(path))
         except EngineError:
             continue  # the next frame may show it
         box = portrait_box(face)
@@ -268,39 +256,6 @@ def _enrolled_again(folder: Path, name: str, model: Model) -> Portrait:
         others = []
     crops = tuple(cut(crop, whole_box(crop), model.size) for crop in others)
     return _encoded(seen, crops, model=model, name=name)
-
-
-def _find(image: Image, label: str) -> tuple[Image, Face, list[str]]:
-    """Return the picture set upright, its face, and what a person should know of them."""
-    height, width = image.shape[:2]
-    if min(height, width) < _MIN_FACE_PX:
-        raise EngineError(
-            f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
-        )
-    with _ENROLLING:
-        found = _finder()(image, smallest_px=_MIN_FACE_PX)
-    if found is None:
-        raise EngineError(
-            f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
-            "too), from the front and well lit"
-        )
-    if found.rivals > 1:
-        raise EngineError(f"{label} shows {len(found.faces)} faces: crop it to the one to animate")
-    face = found.faces[0]
-    if face_size_px(face) < _MIN_FACE_PX:
-        raise EngineError(
-            f"the face in {label} is only {face_size_px(face):.0f} pixels tall: give one where it is {_MIN_FACE_PX} or "
-            "more"
-        )
-    upright = np.ascontiguousarray(np.rot90(image, found.quarter_turns))
-    notes = [_TURNED[found.quarter_turns].format(label)] if found.quarter_turns else []
-    return upright, face, notes
-
-
-@cache
-def _finder() -> StillFaceFinder:
-    """Load the networks, once, since that takes half a second."""
-    return StillFaceFinder()
 
 
 def _tight_sides(image: Image, box: CropBox) -> list[str]:

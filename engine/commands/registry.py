@@ -31,6 +31,7 @@ _OWN = {
     "render": "render:Render",
     "edit": "edit:Edit",
     "enroll": "enroll:Enroll",
+    "retrieve": "retrieve:Retrieve",
     "devices": "devices:Devices",
     "doctor": "doctor:Doctor",
     "models.list": "models:ListModels",

@@ -31,6 +31,7 @@ OPTIONS = {
     },
     "demo": {"out"},
     "enroll": {"portrait", "out", "model"},
+    "retrieve": {"query", "gallery", "count", "by", "model", "backend", "index", "json", "sheet"},
     "devices": {"json"},
     "doctor": {"json"},
     "models list": set(),
