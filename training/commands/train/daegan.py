@@ -10,8 +10,10 @@ import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
+from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.augmentation import Augmentation
@@ -37,7 +39,8 @@ class TrainDaeGan:
     """Folder of the run: checkpoint, loss curve, sample grids, model.safetensors."""
     weights: Path | None = None
     """model.safetensors or checkpoint.pt of a former run to start from, as the paper fine-tunes on RaFD; a
-    checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at once."""
+    checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at once. A run of
+    daegan-compact-64 grows to daegan-compact-128, and that to daegan-compact."""
     preset: str = "daegan"
     """Size of the networks: daegan (256 pixels), daegan-small (64 pixels), daegan-debug, or the compact
     daegan-compact-64, daegan-compact-128 and daegan-compact (256 pixels)."""
@@ -158,6 +161,11 @@ def start_from(recipe: DaeGanRecipe, path: Path) -> None:
     modules = recipe.modules()
     for name, values in states.items():
         own = modules[name].state_dict()
+        if isinstance(modules[name], CompactDaeGan):
+            try:
+                values = grown(values, own)
+            except ValueError:
+                raise EngineError(f"{path} does not grow to this --preset: give its own") from None
         if own.keys() != values.keys() or any(own[k].shape != v.shape for k, v in values.items()):
             raise EngineError(f"{path} has networks of another size: give its --preset")
         modules[name].load_state_dict(values)
