@@ -21,6 +21,7 @@ A dot separates a group from its command: the entry point ``train.dpe`` is ``mim
 GROUPS = {
     "models": "List, verify, import and bundle models.",
     "train": "Train a model family on packs; run a command again to continue its run.",
+    "figure": "Draw figures of the papers with own models and pictures.",
     "data": "Make training data: cut clips, render heads, and write packs.",
 }
 _ROOT = "A webcam drives a portrait: expression, head pose, or both, in real time."

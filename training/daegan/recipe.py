@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.network import DAEGAN, reconstruct
+from mimicam.engine.models.daegan.network import DAEGAN, PoseEmbedding, reconstruct
 from mimicam.engine.models.daegan.presets import AnyConfig, build
 from mimicam.training.daegan import losses
 from mimicam.training.losses import adversarial
@@ -35,6 +35,8 @@ class DaeGanOptions:
     smoothness: float = 1.0
     content: float = 1.0
     feature_matching: float = 1.0
+    reconstruct: Callable[[Tensor, PoseEmbedding], Tensor] = reconstruct
+    """Reconstruction of a frame from an embedded face; equation 2."""
     embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
     """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn."""
 
@@ -114,10 +116,22 @@ class DaeGanRecipe:
             frames[:, 0],
             target,
             face,
-            reconstruct(face, reading),
+            self.options.reconstruct(face, reading),
             self.model.picture(face, reading.code),
         ]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+    @torch.no_grad()
+    def reconstructed(self, batch: Batch) -> Tensor:
+        """Return the embedders' reconstruction of the targets, ``[N, 3, S, S]``."""
+        frames, _, driver = self._prepare(batch)
+        return self.options.reconstruct(self.model.embed(frames).face, self.model.pose_embedder(driver))
+
+    @torch.no_grad()
+    def generated(self, batch: Batch) -> Tensor:
+        """Return the generator's pictures of the targets, ``[N, 3, S, S]``."""
+        frames, _, driver = self._prepare(batch)
+        return self.model(frames, driver)
 
     def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
@@ -131,7 +145,7 @@ class DaeGanRecipe:
         embedding = self.model.embed(frames)
         reading = self.model.pose_embedder(driver)
         # The embedded face, warped by the target's displacement, must be the target.
-        image = reconstruct(embedding.face, reading)
+        image = self.options.reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
         return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
 
