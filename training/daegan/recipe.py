@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from mimicam.engine.models.daegan.presets import AnyConfig, build
 from mimicam.training.daegan import losses
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
-from mimicam.training.trainer import channels_last
+from mimicam.training.trainer import Settings, channels_last
 
 Batch = dict[str, Tensor]
 _SCALES = 3
@@ -30,6 +31,8 @@ class DaeGanOptions:
     """Step at which all learning rates reach 0."""
     lr: float = 1e-4
     """Learning rate of the embedders."""
+    beta_1: float = 0.0
+    """Adam's first beta for the embedders; the others have the paper's 0."""
     lr_generator: float = 1e-4
     lr_discriminator: float = 4e-4
     smoothness: float = 1.0
@@ -56,13 +59,14 @@ class DaeGanRecipe:
         self, options: DaeGanOptions | None = None, *, config: AnyConfig = DAEGAN, device: str = "cpu"
     ) -> None:
         self.options = options or DaeGanOptions()
+        self.settings = Settings(now={"--preset": config.name}, former={})
         self._device = torch.device(device)
         self.model = build(config).to(self._device)
         for embedder in (self.model.face_embedder, self.model.pose_embedder):
             # A sixth faster on a core; the generator is not (2026-11).
             channels_last(embedder, self._device)
         self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
-        o, betas = self.options, (0.0, 0.9)
+        o = self.options
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
@@ -71,7 +75,11 @@ class DaeGanRecipe:
         }
         rates = {"generator": o.lr_generator, "discriminator": o.lr_discriminator}
         self._optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=rates.get(name, o.lr), betas=betas)
+            name: torch.optim.Adam(
+                network.parameters(),
+                lr=rates.get(name, o.lr),
+                betas=(0.0 if name in rates else o.beta_1, 0.9),
+            )
             for name, network in self._networks.items()
         }
 
@@ -110,6 +118,10 @@ class DaeGanRecipe:
     def sample_grid(self, batch: Batch) -> Tensor:
         """Draw rows: a frame, the target, the embedded face, the warped reconstruction, the
         generator's picture."""
+        with _evaluating(self.model):
+            return self._sample_grid(batch)
+
+    def _sample_grid(self, batch: Batch) -> Tensor:
         frames, target, driver = self._prepare(batch)
         face, reading = self.model.embed(frames).face, self.model.pose_embedder(driver)
         rows = [
@@ -125,13 +137,16 @@ class DaeGanRecipe:
     def reconstructed(self, batch: Batch) -> Tensor:
         """Return the embedders' reconstruction of the targets, ``[N, 3, S, S]``."""
         frames, _, driver = self._prepare(batch)
-        return self.options.reconstruct(self.model.embed(frames).face, self.model.pose_embedder(driver))
+        with _evaluating(self.model):
+            return self.options.reconstruct(self.model.embed(frames).face, self.model.pose_embedder(driver))
 
     @torch.no_grad()
     def generated(self, batch: Batch) -> Tensor:
         """Return the generator's pictures of the targets, ``[N, 3, S, S]``."""
         frames, _, driver = self._prepare(batch)
-        return self.model(frames, driver)
+        with _evaluating(self.model):
+            picture: Tensor = self.model(frames, driver)
+        return picture
 
     def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
@@ -204,3 +219,13 @@ class DaeGanRecipe:
         # Each network's rate falls over the steps in which it is trained.
         done = (step - begin) / max(o.steps - begin, 1)
         return start * max(1.0 - done, 0.0)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Normalise by what was learned, and learn nothing from the pictures within."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()

@@ -17,6 +17,9 @@ from mimicam.training.data.augmentation import Augmentation, warped
 
 Batch = dict[str, Tensor]
 Pictures = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float32]
+JITTER = Augmentation(roll_deg=10.0, scale=(0.88, 1.12), shift=0.06)
+"""Movement of each frame alone, as far as a head moves in its box without turning."""
 
 
 class Videos(Protocol):
@@ -53,6 +56,7 @@ class VideoSampler:
         seed: int = 0,
         fewest: int | None = None,
         augmentation: Augmentation | None = None,
+        jitter: Augmentation | None = None,
     ) -> None:
         """Args:
         frames: K.
@@ -60,10 +64,12 @@ class VideoSampler:
         augmentation: one similarity and one change of light for all frames of a sample. Then a batch
             also has ``driver``: the target in another light, for the pose embedder, whose code
             would otherwise carry the target's colours.
+        jitter: beside ``augmentation``, one more similarity for each frame alone: movement of the
+            head in the picture's plane, of which clips have little.
         """
         self._videos, self._size, self._most, self._batch, self._seed = videos, size, frames, batch, seed
         self._fewest = frames if fewest is None else fewest
-        self._augmentation = augmentation
+        self._augmentation, self._jitter = augmentation, jitter
         of_segment = videos.segment[videos.indices]
         self._segments = [videos.indices[of_segment == s] for s in np.unique(of_segment)]
         if not self._segments:
@@ -97,8 +103,11 @@ class VideoSampler:
         pictures = [self._picture(int(index), mirror=mirror) for index in chosen]
         if self._augmentation is None:
             return _named(pictures)
-        matrix = self._augmentation.matrix(rng)
-        pictures = [warped(picture, matrix, self._size) for picture in pictures]
+        shared = self._augmentation.matrix(rng)
+        matrices = [
+            shared if self._jitter is None else _after(self._jitter.matrix(rng), shared) for _ in pictures
+        ]
+        pictures = [warped(p, matrix, self._size) for p, matrix in zip(pictures, matrices, strict=True)]
         (driver,) = self._augmentation.recolour(rng, pictures[-1])
         return {**_named(self._augmentation.recolour(rng, *pictures)), "driver": _channels_first(driver)}
 
@@ -107,6 +116,12 @@ class VideoSampler:
         if image.shape[0] != self._size:
             image = cv2.resize(image, (self._size, self._size), interpolation=cv2.INTER_AREA)
         return image[:, ::-1] if mirror else image
+
+
+def _after(second: Matrix, first: Matrix) -> Matrix:
+    """Return the similarity ``[2, 3]`` that applies ``first``, then ``second``."""
+    joined: Matrix = np.hstack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]])
+    return joined
 
 
 def _named(pictures: Sequence[Pictures]) -> dict[str, Pictures]:

@@ -5,10 +5,13 @@ Shape letters: N pictures, C channels, S side, P pose code.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 GROUPS = 4
 """Groups of every group normalisation."""
 ATTENTION_FLOOR = 1e-3
@@ -111,6 +114,14 @@ class SelfAttention(nn.Module):
         return out
 
 
+def affine_field(terms_N6: Tensor, side: int) -> Tensor:
+    """Return the displacement ``[N, 2, side, side]`` whose u and v are each linear in x, y and 1."""
+    N = terms_N6.shape[0]
+    grid = _centres(terms_N6.new_zeros(1, 2, side, side))[0]
+    xy1 = torch.cat([grid, torch.ones_like(grid[..., :1])], -1).reshape(-1, 3)
+    return (terms_N6.reshape(N, 2, 3) @ xy1.T).reshape(N, 2, side, side)
+
+
 def _centres(displacement_N2HW: Tensor) -> Tensor:
     """Return each pixel's position, ``[1, H, W, 2]``, so that zero displacement is the identity."""
     H, W = displacement_N2HW.shape[2:]
@@ -132,9 +143,9 @@ def resized(x_NCHW: Tensor, side: int) -> Tensor:
     return F.interpolate(x_NCHW, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def quiet(conv: nn.Conv2d) -> nn.Conv2d:
+def quiet(layer: Layer) -> Layer:
     """Initialise near zero: a warp starts as the identity, a residual as zero."""
-    nn.init.normal_(conv.weight, std=1e-3)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv
+    nn.init.normal_(layer.weight, std=1e-3)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -61,7 +61,7 @@ def test_equation_1_by_a_plain_loop(model: CompactDaeGan, frames: Tensor) -> Non
 @pytest.mark.parametrize("config", [DAEGAN_COMPACT_64, DAEGAN_COMPACT_128, DAEGAN_COMPACT])
 def test_equation_2_warps_at_a_quarter_but_at_32_pixels_at_least(config: CompactDaeGanConfig) -> None:
     torch.manual_seed(0)
-    model = CompactDaeGan(config)
+    model = CompactDaeGan(config).eval()
     face = torch.rand(1, 3, config.size, config.size)
     with torch.no_grad():
         embedding = model.pose_embedder(face)
@@ -80,7 +80,7 @@ def test_equation_2_warps_at_a_quarter_but_at_32_pixels_at_least(config: Compact
 
 def test_a_fresh_generator_shows_the_warped_face(frames: Tensor) -> None:
     torch.manual_seed(0)
-    model = CompactDaeGan(DAEGAN_COMPACT_64)
+    model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
     face = frames[:, 0]
     with torch.no_grad():
         code = model.pose_embedder.encode(frames[:, 1])
@@ -104,9 +104,9 @@ def test_every_weight_gets_a_gradient(model: CompactDaeGan, frames: Tensor) -> N
     embedding = trained.pose_embedder(frames[:, 0])
     (reconstruct(face, embedding) + trained.reenact(face, frames[:, 1])).square().mean().backward()
     without = {name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    # A bias before an instance norm, or of the attention's key, changes nothing.
-    no_effect = {"generator.attention.key.bias", "generator.front.conv_1.bias"}
-    assert {name for name in without if not name.endswith("conv_1.bias")} <= no_effect
+    # A bias before a normalisation, or of the attention's key, changes nothing.
+    no_effect = ("attention.key.bias", "conv_1.bias", "encoder.code.bias")
+    assert {name for name in without if not name.endswith(no_effect)} == set()
 
 
 def test_a_frame_costs_less_than_half_of_the_compact_dpes(model: CompactDaeGan) -> None:
@@ -145,6 +145,16 @@ def test_a_file_comes_back_as_a_compact_model(model: CompactDaeGan, frames: Tens
     assert loaded.config == DAEGAN_COMPACT_64
     with torch.no_grad():
         assert torch.equal(loaded(frames, frames[:, 0]), model(frames, frames[:, 0]))
+
+
+def test_codes_are_normalised_over_the_training_batches(frames: Tensor) -> None:
+    torch.manual_seed(0)
+    embedder = CompactDaeGan(DAEGAN_COMPACT_64).pose_embedder
+    with torch.no_grad():
+        embedder.encoder.code.bias += 5.0
+        codes = embedder.encode(frames.flatten(0, 1))
+    torch.testing.assert_close(codes.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(codes.std(0, correction=0), torch.ones(64), atol=0.05, rtol=0)
 
 
 def test_another_size_is_refused() -> None:

@@ -10,12 +10,12 @@ import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact import CompactDaeGan, CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
-from mimicam.training.daegan.videos import VideoSampler
+from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack, Mixture
@@ -50,8 +50,8 @@ class TrainDaeGan:
     """Draw the number of frames for each batch, from this one to --frames. Not given, it is always
     --frames."""
     augment: bool = False
-    """Turn, scale, shift and recolour the frames of a video alike; the pose embedder reads the target in
-    another light."""
+    """Turn, scale, shift and recolour the frames of a video alike, then move each frame a little; the
+    pose embedder reads the target in another light."""
     batch: int = 8
     """Videos per step."""
     steps: int = 100_000
@@ -63,6 +63,8 @@ class TrainDaeGan:
     30."""
     lr: float = 1e-4
     """Learning rate of the embedders, and of the generator without --lr-generator (section 4)."""
+    beta_1: float = 0.0
+    """Adam's first beta for the embedders."""
     lr_generator: float | None = None
     """Learning rate of the generator. The discriminator's is four times as high."""
     content: float = 1.0
@@ -84,19 +86,21 @@ class TrainDaeGan:
         """Train, then write the model."""
         if self.preset not in PRESETS:
             raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
+        if self.batch < 2 and isinstance(PRESETS[self.preset], CompactDaeGanConfig):
+            raise EngineError("a compact preset normalises over the batch: give --batch 2 or more")
         check_pack(self.pack)
         if self.threads:
             torch.set_num_threads(self.threads)
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
+        videos, shown = self._videos(), self._sampler(self.pack, self.batch, validation=True)
         recipe = DaeGanRecipe(self._options(), config=PRESETS[self.preset], device=self.device)
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"continuing at step {trainer.step}")
         elif self.weights is not None:
             start_from(recipe, self.weights)
-        shown = self._sampler(self.pack, self.batch, validation=True)
-        reached = trainer.run(self._videos().stream, shown.batch(0))
+        reached = trainer.run(videos.stream, shown.batch(0))
         save_daegan(recipe.model, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
 
@@ -106,6 +110,7 @@ class TrainDaeGan:
             steps=self.steps,
             stage_one_steps=self._stage_one_steps(),
             lr=self.lr,
+            beta_1=self.beta_1,
             lr_generator=lr,
             lr_discriminator=4 * lr,
             content=self.content,
@@ -138,6 +143,7 @@ class TrainDaeGan:
             seed=self.seed,
             fewest=None if validation else self.fewest_frames,
             augmentation=Augmentation() if self.augment and not validation else None,
+            jitter=JITTER if self.augment and not validation else None,
         )
 
 
