@@ -22,6 +22,7 @@ GROUPS = {
     "models": "List, verify, import and bundle models.",
     "preset": "Record expressions as presets, list them, and print one.",
     "train": "Train a model family on packs; run a command again to continue its run.",
+    "figure": "Draw figures of the papers with own models and pictures.",
     "data": "Make training data: cut clips, render heads, and write packs.",
 }
 _ROOT = "A webcam drives a portrait: expression, head pose, or both, in real time."
@@ -33,6 +34,7 @@ _OWN = {
     "edit": "edit:Edit",
     "batch": "batch:RunBatch",
     "enroll": "enroll:Enroll",
+    "retrieve": "retrieve:Retrieve",
     "devices": "devices:Devices",
     "doctor": "doctor:Doctor",
     "models.list": "models:ListModels",

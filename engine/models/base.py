@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -134,6 +134,15 @@ class ImageDrivenModel(CodedModel, Model, Protocol):
         Raises:
             ValueError: the model cannot run these branches.
         """
+
+
+@runtime_checkable
+class SeveralFramesModel(Model, Protocol):
+    """A model whose portrait may come from several pictures of one person."""
+
+    def encode_frames(self, crops: Sequence[Image]) -> Features:
+        """Return the features of a portrait from at least one crop, uint8 ``[S, S, 3]``; the pose
+        and expression at rest are the first crop's."""
 
 
 def check_own(features: Features, sha256: str) -> None:

@@ -37,6 +37,7 @@ OPTIONS = {
         "expression_motion", "pose_motion", "mirror",
     },
     "enroll": {"portrait", "out", "model"},
+    "retrieve": {"query", "gallery", "count", "by", "model", "backend", "index", "json", "sheet"},
     "devices": {"json"},
     "doctor": {"json"},
     "models list": set(),

@@ -40,8 +40,8 @@ class DaeGanModel:
 
     def feature_shapes(self) -> Shapes:
         """See `engine.models.base.Model.feature_shapes`."""
-        prepared = self._networks.output_shapes("front")["prepared"]
-        return {"prepared": prepared, "code": self._networks.output_shapes("pose_encoder")["code"]}
+        code = self._networks.output_shapes("pose_encoder")["code"]
+        return {**self._networks.output_shapes("front"), "code": code}
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
@@ -50,8 +50,8 @@ class DaeGanModel:
     def encode_frames(self, crops: Sequence[Image]) -> Features:
         """Encode the face fused from several frames of one person, uint8 ``[S, S, 3]`` each.
 
-        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of
-        the first frame.
+        Arrays: the outputs of ``front``, which the generator reads in every frame, and ``code``,
+        the pose code of the first frame.
 
         Raises:
             ValueError: ``crops`` is empty.
@@ -60,8 +60,8 @@ class DaeGanModel:
             raise ValueError("crops must hold at least one picture")
         run, load, fetch = self._networks.run, self._networks.load, self._networks.fetch
         face = self._fuse(crops)
-        prepared = fetch(run("front", face=load(face))["prepared"])
-        return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
+        prepared = {name: fetch(value) for name, value in run("front", face=load(face)).items()}
+        return Features(arrays={**prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
         """See `engine.models.base.ImageDrivenModel.read_motion`.
@@ -89,7 +89,8 @@ class DaeGanModel:
         if expression is None or pose is not None:
             raise ValueError("expression must be the code that moves both, and pose None")
         # Uploaded once per portrait; a frame uploads its code only.
-        prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
+        own = {name: array for name, array in features.arrays.items() if name != "code"}
+        prepared = self._resident(features, own)
         code = self._networks.load(expression[None])
         picture = self._networks.run("generator", code=code, **prepared)["picture"]
         return as_picture(self._networks.fetch(picture), self._picture)

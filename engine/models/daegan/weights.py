@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
+from mimicam.engine.models.daegan.compact import CompactDaeGanConfig
 from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
+from mimicam.engine.models.daegan.presets import AnyConfig, build
 
 FORMAT = "mimicam-daegan"
 
@@ -52,18 +54,19 @@ def load_daegan(path: Path) -> DaeGan:
     config = _config_of(path, header)
     # On the meta device, so that a header with absurd sizes costs no memory.
     with torch.device("meta"):
-        want = {name: tuple(value.shape) for name, value in DaeGan(config).state_dict().items()}
+        want = {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
     if want != shapes:
         raise EngineError(f"{path} does not fit the size in its header: get it again")
-    model = DaeGan(config)
+    model = build(config)
     model.load_state_dict(load_file(path))
     return model.eval()
 
 
-def _config_of(path: Path, header: dict[str, str]) -> DaeGanConfig:
+def _config_of(path: Path, header: dict[str, str]) -> AnyConfig:
     if header.get("format") != FORMAT:
         raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
-        return DaeGanConfig(**parse_json(header["config"]))
+        values = parse_json(header["config"])
+        return CompactDaeGanConfig(**values) if "face_code" in values else DaeGanConfig(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): get it again") from None

@@ -10,16 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mimicam.engine.models.daegan.layers import AdaptiveNorm, SelfAttention, sample
 from mimicam.engine.models.daegan.network import (
     DAEGAN,
     DAEGAN_DEBUG,
-    AdaptiveNorm,
     DaeGan,
     DaeGanConfig,
     PoseEmbedding,
-    SelfAttention,
     reconstruct,
-    sample,
 )
 from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, AdaptiveNorm
+from mimicam.engine.models.daegan.compact import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.layers import AdaptiveNorm
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.losses import adversarial
@@ -178,9 +180,20 @@ def test_the_embedders_loss_falls(batch: Batch) -> None:
 
 
 def test_the_generators_content_loss_falls(batch: Batch) -> None:
-    made = recipe(stage_one_steps=0, lr=3e-3, lr_discriminator=1e-3)
+    made = recipe(stage_one_steps=0, lr_generator=3e-3, lr_discriminator=1e-3)
     figures = [made.step(step, batch)["content"] for step in range(30)]
     assert figures[-1] < 0.5 * figures[0]
+
+
+def test_pictures_to_look_at_teach_nothing() -> None:
+    torch.manual_seed(0)
+    made = DaeGanRecipe(config=DAEGAN_COMPACT_64)
+    batch = {"frames": torch.rand(2, 1, 3, 64, 64), "target": torch.rand(2, 3, 64, 64)}
+    before = state(made)
+    made.sample_grid(batch)
+    assert made.generated(batch).shape == made.reconstructed(batch).shape == (2, 3, 64, 64)
+    assert changed(made, before) == set()
+    assert made.model.training
 
 
 def test_a_pair_is_a_video_of_one_frame(batch: Batch) -> None:

@@ -1,0 +1,23 @@
+"""DAE-GAN's sizes by name, and the networks of each."""
+
+from __future__ import annotations
+
+from mimicam.engine.models.daegan.compact import (
+    DAEGAN_COMPACT,
+    DAEGAN_COMPACT_64,
+    DAEGAN_COMPACT_128,
+    CompactDaeGan,
+    CompactDaeGanConfig,
+)
+from mimicam.engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL, DaeGan, DaeGanConfig
+
+AnyConfig = DaeGanConfig | CompactDaeGanConfig
+PRESETS: dict[str, AnyConfig] = {
+    preset.name: preset
+    for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBUG, DAEGAN_COMPACT, DAEGAN_COMPACT_128, DAEGAN_COMPACT_64)
+}
+
+
+def build(config: AnyConfig) -> DaeGan:
+    """Make networks with fresh weights."""
+    return CompactDaeGan(config) if isinstance(config, CompactDaeGanConfig) else DaeGan(config)
