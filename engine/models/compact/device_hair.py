@@ -29,7 +29,11 @@ class DeviceHair:
         self._numbers = self._upload.target[CELLS * CELLS :]
         self._places = gpu.empty((1, 2, h, h), torch.float32)
         places = torch.from_numpy(np.stack(np.meshgrid(axis, axis))[None])
-        gpu.on_stream(lambda: self._places.copy_(places))
+
+        def work() -> None:
+            self._places.copy_(places)
+
+        gpu.on_stream(work)
         gpu.record_event()()
 
     def write(self, packed: Float | None) -> None:

@@ -59,12 +59,11 @@ class RigidHair:
     def __init__(self, source: MotionCode) -> None:
         """Set up for a portrait with this motion of its own."""
         self._pose, landmarks = source.pose, place(source.shape, source.pose)
-        self._face = np.empty((CELLS, CELLS), np.uint8)
-        self._away, self._own_away, self._row = np.empty((3, CELLS, CELLS), np.float32)
-        self._own = self._outside(landmarks, source.pose, np.empty_like(self._away))
+        self._x, self._y = _places(CELLS).transpose(2, 0, 1).copy()
+        self._row, self._away, self._across, self._down = np.empty((4, CELLS, CELLS), np.float32)
+        self._own = _Oval.around(landmarks, source.pose)
         rate = 1 / (_BAND * source.pose.scale)
         self._lowest = np.array([landmarks[_CHIN, 1], rate], np.float32)
-        self._x, self._y = _places(CELLS).transpose(2, 0, 1).copy()
 
     def __call__(self, target: MotionCode, landmarks: Float, out: Float) -> HairMotion:
         """Return the motion to a target.
@@ -79,32 +78,61 @@ class RigidHair:
         if np.array_equal(matrix, np.eye(2, 3)):
             out.fill(0)
             return motion
-        cv2.warpAffine(
-            self._own, _in_cells(matrix), (CELLS, CELLS), dst=self._own_away,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
-        # Outside of the face where it was and where it is.
-        cv2.min(self._outside(landmarks, target.pose, out), self._own_away, dst=out)
+        # Outside of the face where it is, and where it was.
+        self._outside(_Oval.around(landmarks, target.pose), out)
+        cv2.min(out, self._outside(self._own.seen_from(matrix), self._away), dst=out)
         # A share of 1 from `_BAND` above the chin on, 0 below it.
         row, rate = map(float, self._lowest)
-        x, y, shift = (-rate * float(v) for v in matrix[1])
-        above = cv2.addWeighted(self._x, x, self._y, y, row * rate + shift, dst=self._row)
+        above = self._linear(-rate * matrix[1], row * rate, self._row)
         cv2.multiply(out, np.clip(above, 0.0, 1.0, out=above), dst=out)
         return motion
 
-    def _outside(self, landmarks: Float, pose: HeadPose, out: Float) -> Float:
-        """Return 0 in the face and 1 from `_NEAR` on outside of it, in ``out``, ``[g, g]``."""
-        cells = np.clip((landmarks[:, :2] + 1) * (CELLS / 2) - 0.5, -CELLS, 2 * CELLS)
-        self._face.fill(1)
-        cv2.fillConvexPoly(self._face, cv2.convexHull(cells.round().astype(np.int32)), 0)
-        away = cv2.distanceTransform(self._face, cv2.DIST_L2, 3, dst=self._away)
-        away *= np.float32(1 / (_NEAR * pose.scale * CELLS / 2))
-        np.minimum(away, 1.0, out=away)
+    def _outside(self, oval: _Oval, out: Float) -> Float:
+        """Return 0 in a face and 1 from `_NEAR` on outside of it, in ``out``, ``[g, g]``."""
+        across, down = (
+            self._linear(line, 0.0, plane)
+            for line, plane in zip(oval.unit_from_crop, (self._across, self._down), strict=True)
+        )
+        away = cv2.magnitude(across, down, magnitude=across)
+        # From radii beyond the oval to shares of the way.
+        cv2.addWeighted(away, oval.reach, away, 0.0, -oval.reach, dst=away)
+        np.clip(away, 0.0, 1.0, out=away)
         # Smoothstep, without temporary maps.
         np.subtract(3.0, np.multiply(away, 2.0, out=out), out=out)
         out *= away
         out *= away
         return out
+
+    def _linear(self, line: Float, more: float, out: Float) -> Float:
+        """Return ``line @ (x, y, 1) + more`` at each cell, in ``out``."""
+        x, y, shift = map(float, line)
+        return cv2.addWeighted(self._x, x, self._y, y, shift + more, dst=out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Oval:
+    """A face's outline, as an ellipse: it moves with the face without steps, unlike a drawn mask."""
+
+    unit_from_crop: Float
+    """``[2, 3]``: crop units to a circle of radius 1."""
+    reach: float
+    """Radii over which the skull's motion takes over, inverse."""
+
+    @staticmethod
+    def around(landmarks: Float, pose: HeadPose) -> _Oval:
+        """Fit it to crop-space landmarks ``[478, 3]``, upright in the head."""
+        roll = pose.angles_rad()[2]
+        turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]], np.float32)
+        upright = landmarks[:, :2] @ turn.T
+        low, high = upright.min(axis=0), upright.max(axis=0)
+        half = np.maximum((high - low) / 2, 1e-3)
+        unit = np.column_stack([turn, -(low + high) / 2]) / half[:, None]
+        return _Oval(unit_from_crop=unit, reach=float(half.mean() / (_NEAR * pose.scale)))
+
+    def seen_from(self, source_from_target: Float) -> _Oval:
+        """Return the oval of the source at the target's places."""
+        whole = np.vstack([source_from_target, [0, 0, 1]]).astype(np.float32)
+        return replace(self, unit_from_crop=self.unit_from_crop @ whole)
 
 
 class HairWarp:
@@ -160,12 +188,3 @@ def skull_motion(source: HeadPose, target: HeadPose) -> Float:
     own, moved = (place(_SKULL, pose)[0, :2] for pose in (source, target))
     # Not a product of matrices, whose rounding would move a head that keeps its pose.
     return np.column_stack([turn, own - (turn * moved).sum(axis=1)]).astype(np.float32)
-
-
-def _in_cells(matrix: Float) -> Float:
-    """Convert a map of crop units to one of the cells of a map of weights."""
-    # A cell's centre k is at (k + 0.5) 2 / g - 1 crop units.
-    cells_from_units = np.array([[CELLS / 2, 0, CELLS / 2 - 0.5], [0, CELLS / 2, CELLS / 2 - 0.5], [0, 0, 1]])
-    whole = np.vstack([matrix, [0, 0, 1]])
-    result: Float = (cells_from_units @ whole @ np.linalg.inv(cells_from_units))[:2]
-    return result

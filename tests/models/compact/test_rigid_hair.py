@@ -67,6 +67,14 @@ def test_hair_follows_and_face_and_shoulders_do_not() -> None:
     assert weight_at(hair, 0.3, face[152, 1] + 0.1) == 0, "below the chin"
 
 
+def test_weights_follow_the_head_without_steps() -> None:
+    """A mask drawn in whole cells would make hair flicker: a cell is 0.03 crop units."""
+    places = np.linspace(0.1, 0.16, 21)
+    weights = np.stack([hair_of(pose(at=(x, -0.1), yaw=40 * x, scale=0.25)).weight for x in places])
+    assert np.abs(np.diff(weights, axis=0)).max() < 0.05
+    assert np.abs(weights[-1] - weights[0]).max() > 0.2, "and they do follow"
+
+
 def test_the_warp_takes_the_skulls_motion_where_hair_is() -> None:
     hair = hair_of(MOVED)
     got = HairWarp(SIDE)(fields(), hair)
