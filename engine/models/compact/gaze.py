@@ -19,8 +19,9 @@ _RESPONSE = 1.35
 pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
 _OPEN, _CLOSED = 0.22, 0.12
 """Half eye widths. Height of the opening from which an iris moves in full, and below which it rests."""
-_FARTHEST = 0.8
-"""Half eye widths. Largest distance of an iris from the middle; beyond it the tracker has slipped."""
+_FARTHEST = 0.5
+"""Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its centre,
+goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
 _ARCH_END, _SKEW_MAX = 0.9, 0.6
 """Half eye widths, and share of the height: limits of a lid's fit against landmarks that slipped."""
 _SIDEWAYS = np.array([name.startswith(("eyeLookIn", "eyeLookOut")) for name in BLENDSHAPE_NAMES])
