@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mimicam.engine.concurrency.timings import Timings
+from mimicam.engine.controls import changed_regions
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
@@ -154,8 +155,8 @@ class Pipeline:
             track: tracker for the observing thread alone; None loads one.
 
         Raises:
-            EngineError: the model cannot be driven in this mode, or the portrait was enrolled with
-                another model (a tracker-driven model checks that when it draws).
+            EngineError: the model cannot be driven in this mode or by region, or the portrait was
+                enrolled with another model (a tracker-driven model checks that when it draws).
         """
         self._model, self._size, self._aligned, self._smooth = model, size, aligned, smooth
         self.timings = timings or Timings()
@@ -236,7 +237,7 @@ class Pipeline:
         """Change mode or gains.
 
         Raises:
-            EngineError: the model cannot be driven in this mode.
+            EngineError: the model cannot be driven in this mode or by region.
         """
         # Checked here, so that the caller gets the error.
         allowed = self._allowed(edit)
@@ -294,12 +295,18 @@ class Pipeline:
             self._pending.append(change)
 
     def _allowed(self, edit: EditSettings) -> EditSettings:
-        if edit.mode in self.modes:
-            return edit
-        able = " or ".join(mode.value for mode in self.modes)
-        raise EngineError(
-            f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
-        )
+        if edit.mode not in self.modes:
+            able = " or ".join(mode.value for mode in self.modes)
+            raise EngineError(
+                f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
+            )
+        changed = changed_regions(edit)
+        if changed and not self._model.has_regions:
+            raise EngineError(
+                f"{self._model.name} moves the whole expression at once: leave {', '.join(changed)} at 1, and use "
+                "expression-gain"
+            )
+        return edit
 
     def _apply_pending_changes(self) -> None:
         # Unlocked: a change that comes right after this test is applied with the next frame.

@@ -7,23 +7,34 @@ import logging
 import math
 import tempfile
 import threading
-import zipfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from mimicam.engine.checked_files import one_line, read_arrays, read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
 from mimicam.engine.face.still import StillFaceFinder, face_size_px
 from mimicam.engine.models.base import Features, Model
+from mimicam.engine.network_spec import Shapes, TensorSpec, named
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
-from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
+from mimicam.engine.types import (
+    BLENDSHAPES,
+    LANDMARKS,
+    CropBox,
+    Face,
+    Float,
+    HeadPose,
+    Image,
+    MotionCode,
+)
 
 __all__ = [
     "MAX_PIXELS",
@@ -44,6 +55,16 @@ _FORMAT = 3
 _FEATURE = "feature_"
 """Prefix of a portrait's features in its file."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
+_MOTION: Shapes = {
+    "expression": (BLENDSHAPES,),
+    "shape": (LANDMARKS, 3),
+    "rotation": (3, 3),
+    "translation": (2,),
+}
+"""Shapes of the arrays of a `MotionCode`."""
+_BOX_MAX = 8.0
+"""Side and distance of a crop as a multiple of the picture's longer side. A face of 48 pixels that
+fills its picture needs 3."""
 _ENROLLING = threading.Lock()
 """Serialises enrolling, since all callers share one detector and one tracker."""
 _SIDEWAYS_DEG = 25.0
@@ -186,12 +207,12 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
             f"{path} is not an enrolled portrait: make one with 'mimicam enroll PICTURE -o {path}'"
         )
     try:
-        facts = json.loads((path / "portrait.json").read_text())
+        facts = read_json(path / "portrait.json")
+        name, picture = one_line(facts["name"]), read_picture(path / "picture.png")
         if facts["format"] != _FORMAT or facts["model"] != model.sha256:
-            return enroll(read_picture(path / "picture.png"), model=model, name=facts["name"])
-        with np.load(path / "portrait.npz", allow_pickle=False) as data:
-            return _assemble(facts, dict(data), read_picture(path / "picture.png"))
-    except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            return enroll(picture, model=model, name=name)
+        return _assemble(name, facts, path / "portrait.npz", picture, model)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
 
 
@@ -285,28 +306,43 @@ def _motion_arrays(motion: MotionCode | None) -> dict[str, Float]:
     }
 
 
-def _read_motion(scale: object, data: dict[str, np.ndarray]) -> MotionCode | None:
-    if scale is None:
-        return None
-    pose = HeadPose(
-        rotation=data["rotation"],
-        translation=data["translation"],
-        scale=float(scale),  # type: ignore[arg-type]
-    )
-    return MotionCode(expression=data["expression"], pose=pose, shape=data["shape"])
+def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, model: Model) -> Portrait:
+    """Build a portrait from a folder's content, after each value was checked.
 
-
-def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
-    x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
-    features = {name.removeprefix(_FEATURE): a for name, a in data.items() if name.startswith(_FEATURE)}
-    name, box = str(facts["name"]), CropBox(x_px=x, y_px=y, size_px=size)
-    motion = _read_motion(facts["scale"], data)
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError, OSError: it is not what `save_portrait` wrote.
+    """
+    box, scale, shapes = _checked_box(facts["box"], picture), facts["scale"], model.feature_shapes()
+    if scale is None and model.needs_face:
+        raise ValueError("it was enrolled without a face")
+    crop = TensorSpec(name="crop", shape=(model.size, model.size, 3), dtype="uint8")
+    features = named({f"{_FEATURE}{feature}": shape for feature, shape in shapes.items()})
+    data = read_arrays(arrays, (crop, *features, *named({} if scale is None else _MOTION)))
+    for key, array in data.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"'{key}' is not finite")
+    motion = None if scale is None else _motion(float(scale), data)
     return Portrait(
         name=name,
         picture=picture,
         box=box,
         crop=data["crop"],
         motion=motion,
-        features=Features(arrays=features, model=str(facts["model"])),
+        features=Features(arrays={key: data[f"{_FEATURE}{key}"] for key in shapes}, model=model.sha256),
         notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
     )
+
+
+def _checked_box(values: Any, picture: Image) -> CropBox:
+    x, y, size = (float(value) for value in values)
+    limit = _BOX_MAX * max(picture.shape[:2])
+    if not (1.0 <= size <= limit and abs(x) <= limit and abs(y) <= limit):
+        raise ValueError("its crop lies far outside of the picture")
+    return CropBox(x_px=x, y_px=y, size_px=size)
+
+
+def _motion(scale: float, data: dict[str, Float]) -> MotionCode:
+    if not 0.0 < scale < math.inf:
+        raise ValueError("its head has no size")
+    pose = HeadPose(rotation=data["rotation"], translation=data["translation"], scale=scale)
+    return MotionCode(expression=data["expression"], pose=pose, shape=data["shape"])

@@ -10,14 +10,14 @@ import tyro
 
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
-from mimicam.engine.controls import VIDEO_EDIT
+from mimicam.engine.controls import REGION_CONTROLS, VIDEO_EDIT
 
 if TYPE_CHECKING:
     from mimicam.engine.editing.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-@with_edit_options(VIDEO_EDIT)
+@with_edit_options(VIDEO_EDIT, without=REGION_CONTROLS)
 class Edit:
     """Edit the expression of a person in a video; only the face changes.
 

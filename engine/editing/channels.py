@@ -12,9 +12,9 @@ from functools import cache
 
 import numpy as np
 
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.presets.library import UnknownPresetError, find_preset, preset_names
 from mimicam.engine.presets.mix import PresetMix, mix_presets
 from mimicam.engine.presets.preset import AMOUNTS, blendshape_vector

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from mimicam.engine.editing.channels import NO_CHANGES, Changes, turns_eyes
 from mimicam.engine.editing.keyframes import NO_KEYFRAMES, Keyframes
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.maths import smoothstep
 
 _FADE_S = 0.12

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode, WarpFields
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class LiveModel(Protocol):
     portrait."""
     smooth_recordings: bool
     """Whether motion in recordings is filtered, as a camera's is."""
+    has_regions: bool
+    """Whether regions of the face have gains of their own (`engine.face.regions`). Otherwise one
+    code moves the whole expression."""
 
     takes_presets: bool
     """Whether expression presets can be added: its motion has blendshapes."""
@@ -80,6 +84,9 @@ class Model(LiveModel, Protocol):
     needs_face: bool
     """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture
     suffices."""
+
+    def feature_shapes(self) -> Shapes:
+        """Return the shapes of a portrait's features by name, in the order of `encode`."""
 
     def encode(self, crop: Image) -> Features:
         """Return latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""

@@ -21,7 +21,7 @@ FORMAT = "mimicam preset 1"
 AMOUNTS = (-2.0, 2.0)
 """Range of the amount by which a preset is applied; 1 is the preset as it was recorded."""
 RESERVED = frozenset({"blink", "eyes", "brows", "mouth", "jaw"})
-"""Channels of an edit that are no presets (`engine.editing.channels`, `engine.editing.regions`)."""
+"""Channels of an edit that are no presets (`engine.editing.channels`, `engine.face.regions`)."""
 TAKEN_KEYS = "cfglmnpqrst"
 """Keys of the window and of the studio's page."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")

@@ -37,6 +37,8 @@ _IMAGES = (
     "application/octet-stream",
 )
 _MAX_TITLE = 40
+_UPLOADS_IN_MEMORY = 8
+"""Uploads of the largest size that may be in memory at a time."""
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
@@ -79,6 +81,7 @@ class Handlers:
         self.metrics = Metrics()
         self._studio: Studio | None = None
         self._uploading = asyncio.Semaphore(2)
+        self._room = request_body.Room(_UPLOADS_IN_MEMORY * self._limits.upload_bytes)
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes, those of a camera only where there are portraits."""
@@ -169,12 +172,13 @@ class Handlers:
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
             raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
-        # Read first: a body that trickles in must not hold the place of another.
-        data = await request_body.read(
-            request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
-        )
-        async with self._uploading:
-            entry = await self._in_thread(self._enrolled, data, title)
+        with self._room.share() as take:
+            # Read first: a body that trickles in must not hold the place of another.
+            data = await request_body.read(
+                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s, take=take
+            )
+            async with self._uploading:
+                entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
         )
@@ -198,7 +202,7 @@ class Handlers:
 
     async def offer(self, request: web.Request) -> web.Response:
         """``POST /offer``: start a call, camera in and result out."""
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own")
         body = await request_body.read_json(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
@@ -214,7 +218,7 @@ class Handlers:
 
     async def whip(self, request: web.Request) -> web.Response:
         """``POST /whip`` (RFC 9725): start a call whose result goes to viewers only."""
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own")
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
@@ -238,16 +242,14 @@ class Handlers:
             raise HttpRefusal(
                 403, "null", "the null model returns the driver's own picture, which only the driver may see"
             )
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own" if view is None else "view")
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
         try:
             name, answer = await self.studio.watch(sdp, view)
         except KeyError as error:
-            raise HttpRefusal(
-                404, "view", "there is no such result: the call has ended, or the link is wrong"
-            ) from error
+            raise _no_result() from error
         except TooManyViewers as error:
             raise _full(
                 f"all {self._limits.viewers} viewers' places are taken: close a viewer and try again"
@@ -287,11 +289,17 @@ class Handlers:
             raise HttpRefusal(422, "portrait", str(error)) from error
 
     def _view_key(self, request: web.Request) -> str | None:
-        """The view key of a request. None: it carries the token instead."""
+        """The view key of a request. None: it carries the token instead.
+
+        Raises:
+            HttpRefusal: it carries neither.
+        """
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
             return bearer.strip()
         if "view" in request.query:
+            if not self.studio.is_view_key(request.query["view"]):
+                raise _no_result()
             return request.query["view"]
         if not self.auth.authorised(request):
             raise HttpRefusal(401, "token", "give the token, or the view key of a result")
@@ -323,6 +331,10 @@ def _described(entry: Entry) -> dict[str, str]:
 
 def _full(message: str) -> HttpRefusal:
     return HttpRefusal(503, "full", message, retry_s=10)
+
+
+def _no_result() -> HttpRefusal:
+    return HttpRefusal(404, "view", "there is no such result: the call has ended, or the link is wrong")
 
 
 def _draining() -> HttpRefusal:

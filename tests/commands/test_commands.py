@@ -18,11 +18,12 @@ from tests.videos import grey, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "loop", "preset", "osc",
+        "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
+        "pose_motion", "mirror", "loop", "preset", "osc",
     },
     "render": {
-        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
-        "expression_motion", "pose_motion", "mirror", "aligned",
+        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "eyes_gain",
+        "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion", "pose_motion", "mirror", "aligned",
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
@@ -31,7 +32,10 @@ OPTIONS = {
         "pose_motion", "mirror",
     },
     "batch": {"jobs", "workers", "segment", "results", "backend", "model"},
-    "demo": {"out"},
+    "demo": {
+        "out", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
+        "expression_motion", "pose_motion", "mirror",
+    },
     "enroll": {"portrait", "out", "model"},
     "devices": {"json"},
     "doctor": {"json"},

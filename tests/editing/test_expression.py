@@ -10,11 +10,11 @@ import pytest
 from mimicam.engine.controls import VIDEO_EDIT, EditSettings, Mode, MotionReference
 from mimicam.engine.editing.channels import NO_CHANGES, Changes, parse_changes
 from mimicam.engine.editing.expression import edit_expression
-from mimicam.engine.editing.regions import REGIONS, landmark_weights
 from mimicam.engine.editing.studied import StudiedFace
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.regions import REGIONS, landmark_weights
 from mimicam.engine.stages.neutral import rest_mapped, rest_unmapped, resting_face
 from mimicam.engine.types import Float, MotionCode
 from tests.editing.material import face, shapes, track

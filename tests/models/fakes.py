@@ -15,6 +15,7 @@ class TrackerDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
     takes_presets = True
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
@@ -26,6 +27,7 @@ class ImageDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
     takes_presets = False
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Any:

@@ -28,6 +28,9 @@ class FakeModel(TrackerDriven):
         self.sha256 = sha256
         self.encoded = 0
 
+    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"colour": (3,)}
+
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
         return Features(arrays={"colour": crop.mean(axis=(0, 1)).astype(np.float32)}, model=self.sha256)

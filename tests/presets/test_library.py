@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mimicam.engine.editing.channels import BLINK, SHAPES
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.presets.library import (
     UnknownPresetError,

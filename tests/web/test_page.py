@@ -20,6 +20,7 @@ import pytest
 
 from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.server import Server
+from tests.heif_files import write_heic
 from tests.web.browser import Page, browser_with, serving, write_painted_camera
 from tests.web.conftest import OPTIONS, TOKEN
 
@@ -165,6 +166,13 @@ def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
     page.until(lambda: _tile(page, "Red one").count() == 1, "it is there after a reload")
     page.page.get_by_role("button", name="Remove Red one").click(force=True)
     page.until(lambda: _tile(page, "Red one").count() == 0, "it is gone")
+
+
+def test_a_picture_that_the_browser_cannot_read_is_sent_as_it_is(page: Page) -> None:
+    page.start()
+    heic = write_heic(np.full((64, 64, 3), (200, 0, 0), np.uint8))
+    page.page.set_input_files("#file", {"name": "a.heic", "mimeType": "", "buffer": heic})
+    page.until(lambda: page.colour()[0] > page.colour()[1] + 60, "the result is red")
 
 
 @pytest.mark.parametrize("kind", ["webm", "mp4"])

@@ -245,15 +245,28 @@ def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
         parse(json.dumps(value))
 
 
+def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
+    with pytest.raises(MessageError) as caught:
+        parse(json.dumps({"type": "set", "settings": {"a\nb": 1}}))
+    assert str(caught.value) == r"settings has no 'a\nb'"
+
+
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
-    assert asked.require(tuple(Mode), own_face=False) is asked
+    assert asked.require(tuple(Mode), has_regions=False, own_face=False) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.require((Mode.BOTH,), own_face=False)
+        asked.require((Mode.BOTH,), has_regions=True, own_face=False)
     own = changed(Settings(portrait="x"), {"own_face": True})
-    assert own.require(tuple(Mode), own_face=True) is own
+    assert own.require(tuple(Mode), has_regions=True, own_face=True) is own
     with pytest.raises(MessageError, match="this model cannot edit your own face"):
-        own.require(tuple(Mode), own_face=False)
+        own.require(tuple(Mode), has_regions=True, own_face=False)
+
+
+def test_a_region_that_the_model_cannot_move_alone_is_refused_in_words() -> None:
+    asked = changed(Settings(portrait="x"), {"brows_gain": 0.5})
+    assert asked.require(tuple(Mode), has_regions=True, own_face=False) is asked
+    with pytest.raises(MessageError, match="leave eyes, brows, mouth and jaw at 1"):
+        asked.require(tuple(Mode), has_regions=False, own_face=False)
 
 
 @settings(deadline=None)
@@ -310,7 +323,9 @@ def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) ->
 
 def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
     with pytest.raises(EngineError, match="use --mode both"):
-        command._require_mode(Mode.EXP, (Mode.BOTH,))
+        command._require(EditSettings(mode=Mode.EXP), modes=(Mode.BOTH,), has_regions=True)
+    with pytest.raises(EngineError, match="leave out --jaw-gain"):
+        command._require(EditSettings(jaw_gain=2.0), modes=tuple(Mode), has_regions=False)
 
 
 def test_a_short_token_is_refused(

@@ -34,8 +34,7 @@ Figures = dict[str, dict[str, dict[str, float]]]
 """Values by column, setting and name of the figure."""
 MODEL = "model"
 """Name of the column of --model."""
-_PAIRS, _STILL_PAIRS = 4
-_FRAMES = 24, 20
+_PAIRS, _FRAMES, _STILL_PAIRS = 24, 20, 4
 """Cross-identity pairs, and frames per clip, of our own settings."""
 
 

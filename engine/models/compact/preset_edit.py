@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.compact.edit import absolute_expression
 from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.neutral import read_expression
-from mimicam.engine.types import MotionCode
+from mimicam.engine.types import EditSettings, MotionCode
+
+_NO_EXPRESSION = EditSettings(expression_gain=0.0)
 
 
 class PresetEdit:
@@ -19,7 +22,7 @@ class PresetEdit:
     def __init__(self, portrait: MotionCode) -> None:
         """Set up for a portrait with this motion of its own."""
         own = read_expression(portrait)
-        self._calm = absolute_expression(portrait, own, own, 0.0)
+        self._calm = absolute_expression(portrait, own, own, expression_gains(_NO_EXPRESSION))
 
     def __call__(self, target: MotionCode, mix: PresetMix) -> MotionCode:
         """Return the target with the presets; its pose stays."""

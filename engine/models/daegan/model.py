@@ -16,6 +16,7 @@ from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
 from mimicam.engine.models.daegan.edit import JointEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -27,6 +28,7 @@ class DaeGanModel:
 
     modes: tuple[Mode, ...] = (Mode.BOTH,)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
     takes_presets = False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
@@ -35,6 +37,11 @@ class DaeGanModel:
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        prepared = self._networks.output_shapes("front")["prepared"]
+        return {"prepared": prepared, "code": self._networks.output_shapes("pose_encoder")["code"]}
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimicam.engine.checked_files import integer
+
 _GROUPS = 4
 _ATTENTION_FLOOR = 1e-3
 """Added to each weight, so that the sum over frames in equation 1 is not zero."""
@@ -40,6 +42,8 @@ class DaeGanConfig:
     """Factor by which the middle of the generator is smaller than the picture."""
 
     def __post_init__(self) -> None:
+        for value in (self.size, self.width, self.most, self.code, self.reduction, self.blocks):
+            integer(value, 1, 1 << 12)
         if self.size < 32 or self.size & (self.size - 1):
             raise ValueError(f"size must be a power of two from 32 on, got {self.size}")
         if self.width % _GROUPS or self.most % _GROUPS:

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
 from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
@@ -63,6 +64,6 @@ def _config_of(path: Path, header: dict[str, str]) -> DaeGanConfig:
     if header.get("format") != FORMAT:
         raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
-        return DaeGanConfig(**json.loads(header["config"]))
+        return DaeGanConfig(**parse_json(header["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): get it again") from None
