@@ -94,6 +94,8 @@ class OwnFacePath:
         self._fitted, self._results = BufferPool(shape, np.uint8), BufferPool(shape, np.uint8)
         self._calibrates = threading.Event()
         self._person = self.track.person
+        self._warp: tuple[CropBox, EyeWarp] | None = None
+        self._since_ns: int | None = None
         self._begin()
 
     @property
@@ -153,9 +155,11 @@ class OwnFacePath:
             LostFace.draw_card(card)
             return replace(frame, image=card)
         mix = self._presets.at(frame.captured_ns)
-        if observation.face is None or observation.person != self._person:
+        if observation.person != self._person:
             self._person = observation.person
             self._begin()
+        elif observation.face is None:
+            self._lose()
         image = frame.image
         if observation.face is not None:
             image = self._edited(image, observation.face, frame.captured_ns, mix)
@@ -166,8 +170,13 @@ class OwnFacePath:
     def _begin(self) -> None:
         """Start with a face of which nothing is known."""
         self._box, self._identity, self._contact = DriverBox(), IdentityFilter(), EyeContact()
-        self._warp: tuple[CropBox, EyeWarp] | None = None
-        self._since_ns: int | None = None
+        self._lose()
+
+    def _lose(self) -> None:
+        """Begin again when the face is back; what was learned of the person stays."""
+        self._since_ns = None
+        self._box.reset()
+        self._contact.reset()
         self._appearance.reset()
 
     def _edited(self, image: Image, face: Face, captured_ns: int, mix: PresetMix) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -233,12 +234,18 @@ class Batch:
         try:
             work()
         except EngineError as error:
-            state.state, state.error = FAILED, str(error)
-            self._tell(f"job {state.row.number} failed: {error}")
+            self._fail(state, str(error))
         except OSError as error:
-            state.state, state.error = FAILED, f"{error.strerror or error}: check space and permissions"
-            self._tell(f"job {state.row.number} failed: {state.error}")
+            self._fail(state, f"{error.strerror or error}: check space and permissions")
+        except Exception as error:  # the top of a unit: a fault of ours must not cost the other jobs
+            lines = "".join(traceback.format_exception(error))
+            self._fail(state, f"a fault of mimicam ({type(error).__name__}: {error}): please report it")
+            self._tell(lines)
         self._save()
+
+    def _fail(self, state: JobState, reason: str) -> None:
+        state.state, state.error = FAILED, reason
+        self._tell(f"job {state.row.number} failed: {reason}")
 
     def _save(self) -> None:
         text = json.dumps([state.described() for state in self.states], indent=2)

@@ -100,8 +100,10 @@ def track_path(source: Path, folder: Path) -> Path:
     return folder / f"{content_hash(source)[:32]}.tracks.npz"
 
 
-def follow(source: Path, folder: Path) -> None:
+def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
     """Follow the people of a video and keep them, unless they are there.
+
+    ``beat``: called after each frame; may raise to give up.
 
     Raises:
         EngineError: the video cannot be read, or the folder cannot be written.
@@ -109,7 +111,7 @@ def follow(source: Path, folder: Path) -> None:
     path = track_path(source, folder)
     if path.is_file():
         return
-    people = track_people(source)
+    people = track_people(source, lambda _: beat())
     arrays: dict[str, Any] = {"count": np.array(len(people))}
     for number, track in enumerate(people):
         faces = [track.faces[index] for index in track.seen]

@@ -56,7 +56,7 @@ def model_in_worker() -> str:
 def follow_in_worker(source: Path, folder: Path) -> float:
     """Follow the people of a video; return the seconds that it took."""
     start_s = time.monotonic()
-    follow(source, folder)
+    follow(source, folder, _beat)
     return time.monotonic() - start_s
 
 

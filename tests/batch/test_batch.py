@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +20,7 @@ from mimicam.engine.batch.jobs import Job, Row, read_jobs
 from mimicam.engine.batch.runner import DONE, FAILED, Batch
 from mimicam.engine.batch.units import content_hash, job_key, plan_segments, read_people
 from mimicam.engine.editing.track import FaceTrack
+from mimicam.engine.errors import EngineError
 from mimicam.engine.sources.video import VideoFile
 from tests.editing.material import face, track
 from tests.pipeline.fake_model import FakeModel
@@ -62,8 +64,9 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Pretend that one person is seen, but not in the last frame; lists the videos that were followed."""
     seen: list[Path] = []
 
-    def find(path: Path) -> list[FaceTrack]:
+    def find(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
         seen.append(path)
+        progress(1)
         faces = [face(160 + index, 160, scale_px=45.0) for index in range(FRAMES - 1)]
         return [track([*faces, None], fps=FPS)]
 
@@ -190,6 +193,25 @@ def test_an_interrupted_batch_goes_on_where_it_was(clip: Path, tmp_path: Path, m
     assert (found["segments_reused"], found["frames"]) == (2, FRAMES)
 
 
+def test_workers_give_up_at_the_next_frame_of_any_unit(
+    clip: Path, tmp_path: Path, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows(tmp_path, clip, "a")
+    assert row.job is not None
+    units.follow(clip, tmp_path)
+    segment, *_ = plan_segments(row.job, "key", tmp_path, seconds=1.0)
+    stop = threading.Event()
+    stop.set()
+    monkeypatch.setattr(workers._Worker, "stop", stop)
+    with pytest.raises(EngineError, match="the batch was interrupted: run it again to go on"):
+        workers.write_in_worker(segment)
+    assert len(model.drawn) == 1
+    assert segment.figures is None
+    assert not segment.path.exists()
+    with pytest.raises(EngineError, match="interrupted"):
+        workers.follow_in_worker(clip, tmp_path / "other")
+
+
 def test_a_finished_job_is_not_done_again(clip: Path, tmp_path: Path, model: FakeModel) -> None:
     jobs, told = rows(tmp_path, clip, "a"), list[str]()
     assert batch(tmp_path, jobs).run()
@@ -233,6 +255,19 @@ def test_a_broken_job_does_not_stop_the_others(clip: Path, tmp_path: Path) -> No
     assert "--face 7 names nobody" in results(tmp_path)[1]["error"]
     assert results(tmp_path)[3]["error"] == "it has no source: add it"
     assert not (tmp_path / "b.mp4").exists()
+
+
+@pytest.mark.usefixtures("model")
+def test_a_fault_of_ours_costs_its_job_and_is_shown_whole(clip: Path, tmp_path: Path) -> None:
+    faults, told = [ZeroDivisionError("by zero")], list[str]()
+
+    def once(name: str) -> BaseException | None:
+        return faults.pop() if name == "write_in_worker" and faults else None
+
+    assert not batch(tmp_path, rows(tmp_path, clip, "a", "b"), Inline(once), tell=told.append).run()
+    assert sorted(each["state"] for each in results(tmp_path)) == [DONE, FAILED]
+    assert any("a fault of mimicam (ZeroDivisionError: by zero)" in line for line in told)
+    assert any(line.startswith(("Traceback", "ZeroDivisionError")) for line in told)
 
 
 @pytest.mark.usefixtures("model")

@@ -145,6 +145,23 @@ def test_eye_contact_alone_changes_the_eyes_alone_and_generates_nothing(camera: 
     assert camera.model.encoded == 0
 
 
+def test_a_calibrated_gaze_outlives_a_loss_but_not_another_person(camera: Camera) -> None:
+    face = seen()
+    points = face.landmarks.copy()
+    points[468:478, 0] += 4.0
+    camera.face = replace(face, landmarks=points)
+    camera.path.calibrate()
+    camera.run(5)
+    camera.presets.set("eye-contact", 1.0)
+    np.testing.assert_array_equal(camera.run(15), camera.picture)
+    lost, camera.face = camera.face, None
+    camera.run(3)
+    camera.face = lost
+    np.testing.assert_array_equal(camera.run(15), camera.picture)
+    camera.path.select_next_face()
+    assert (camera.run(15) != camera.picture).any()
+
+
 def test_a_steady_head_is_encoded_twice_a_second_and_a_moving_one_in_each_frame(camera: Camera) -> None:
     camera.presets.set("smile", 1.0)
     camera.run(5)

@@ -98,8 +98,9 @@ def _turned(motion: MotionCode, eyes: Float, turn: Float) -> tuple[EyeShift, ...
     drawn, aside = (
         place(shape, motion.pose) for shape in (motion.shape, with_iris_moved(motion.shape, float(moved[0])))
     )
+    shifts = eye_shifts(drawn, aside)
     # Closing eyes rest: blinks stay.
+    shares = opening(np.array([eye.lower - eye.upper for eye in shifts], np.float32))
     return tuple(
-        replace(eye, rise=float(moved[1] * opening(np.asarray(eye.lower - eye.upper))))
-        for eye in eye_shifts(drawn, aside)
+        replace(eye, rise=float(moved[1] * share)) for eye, share in zip(shifts, shares, strict=True)
     )
