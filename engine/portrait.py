@@ -156,14 +156,17 @@ def _label_of(picture: Path | Image) -> str:
 
 def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str) -> Portrait:
     crop = cut(seen.picture, seen.box, model.size)
-    several = isinstance(model, SeveralFramesModel) and others
+    if others and isinstance(model, SeveralFramesModel):
+        features = model.encode_frames((crop, *others))
+    else:
+        features = model.encode(crop)
     return Portrait(
         name=name,
         picture=seen.picture,
         box=seen.box,
         crop=crop,
         motion=seen.motion,
-        features=model.encode_frames((crop, *others)) if several else model.encode(crop),  # type: ignore[attr-defined]
+        features=features,
         others=others,
         notes=seen.notes,
     )

@@ -30,7 +30,7 @@ from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, enco
 from mimicam.engine.models.daegan import family as daegan_family
 from mimicam.engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
 from mimicam.engine.models.daegan.inference import DaeGanParts
-from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.engine.models.dpe import spec as onnx_form
 from mimicam.engine.models.dpe.config import PRESETS
@@ -139,7 +139,7 @@ def dpe_networks(model: Dpe) -> list[Network]:
     ]
 
 
-def daegan_networks(model: DaeGan) -> list[Network]:
+def daegan_networks(model: DaeGanNetworks) -> list[Network]:
     """DAE-GAN's four networks. Their batch is one: a portrait drives one picture."""
     parts = DaeGanParts(model)
     examples = parts.examples(*smooth_pictures(model.config.size))

@@ -63,6 +63,8 @@ class OpenVinoNetwork:
         """
         try:
             graph = core().read_model(model) if isinstance(model, Path) else model
+            # Compiling may give an input the name of an output that is its copy.
+            self.inputs = [port.get_any_name() for port in graph.inputs]
             compiled = core().compile_model(
                 graph,
                 "CPU",
@@ -82,7 +84,6 @@ class OpenVinoNetwork:
                 f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'"
             ) from error
         self._request = compiled.create_infer_request()
-        self.inputs = [port.get_any_name() for port in compiled.inputs]
         self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
         self._given: list[Array | None] = [None] * len(self.inputs)
         self._sources: list[Array | None] = [None] * len(self.inputs)

@@ -49,7 +49,7 @@ def retrieve(
 ) -> Retrieved:
     """Search a folder for pictures with the pose and expression of a query.
 
-    The folder is indexed first, which takes about a tenth of a second a picture. Later calls read
+    The folder is indexed first, which takes some tenths of a second a picture. Later calls read
     only new and changed pictures.
 
     Args:

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from mimicam.engine.models.base import as_network_input
 from mimicam.engine.models.daegan.layers import resized
-from mimicam.engine.models.daegan.network import DaeGan, reconstruct
+from mimicam.engine.models.daegan.network import DaeGanNetworks, reconstruct
 from mimicam.engine.types import Image
 
 
 @torch.no_grad()
-def disentangled(model: DaeGan, crops: list[Image]) -> Image:
+def disentangled(model: DaeGanNetworks, crops: list[Image]) -> Image:
     """Draw four rows of one column per crop, uint8 ``[S, S, 3]`` each; see the module."""
     frames = torch.from_numpy(np.concatenate([as_network_input(crop) for crop in crops]))
     # Each frame alone: the faces show whether pose and identity came apart.

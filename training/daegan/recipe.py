@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.network import DAEGAN, PoseEmbedding, reconstruct
-from mimicam.engine.models.daegan.presets import AnyConfig, build
+from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, PoseEmbedding, reconstruct
+from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator

@@ -17,13 +17,13 @@ Shape letters: N pictures, C channels, S side of the picture, P pose code.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimicam.engine.models.daegan.compact_config import BACK, FIELD, TRUNK, CompactDaeGanConfig
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
     ConvNorm,
@@ -36,48 +36,20 @@ from mimicam.engine.models.daegan.layers import (
     resized,
     sample,
 )
-from mimicam.engine.models.daegan.network import DaeGan, FaceEmbedder, FrameEmbedding, PoseEmbedding
+from mimicam.engine.models.daegan.network import (
+    DaeGanNetworks,
+    FaceEmbedder,
+    FrameEmbedding,
+    PoseEmbedder,
+    PoseEmbedding,
+)
 
-TRUNK = 64
-"""Side to which encoders fold the picture."""
-FIELD = 32
-"""Side of displacements, attention maps and the generator's first maps."""
 _WIDTHS = (16, 32, 64, 96, 128)
 """Channels of the encoders at 64, 32, 16, 8 and 4 pixels."""
 _FRONT = (48, 96)
 """Channels of the generator at 32 and 16 pixels."""
-_BACK = {64: 24, 128: 16, 256: 8}
-"""Channels of the generator's back end by side."""
 _MOST_FACE = 2.0
 """Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompactDaeGanConfig:
-    """Size of the compact preset."""
-
-    name: str = "daegan-compact"
-    size: int = 256
-    """Side of the picture: 64, 128 or 256."""
-    code: int = 64
-    """Values of the pose code. Few, so that little of a driver's looks fits in."""
-    face_code: int = 128
-    """Values between the face embedder's encoder and decoder."""
-    blocks: int = 3
-    """Residual blocks in the middle of the generator."""
-    width: int = 32
-    """Channels of the discriminator's first layer."""
-    most: int = 128
-    """Most channels of the discriminator."""
-
-    def __post_init__(self) -> None:
-        if self.size not in _BACK:
-            raise ValueError(f"size must be one of {', '.join(map(str, _BACK))}, got {self.size}")
-
-
-DAEGAN_COMPACT = CompactDaeGanConfig()
-DAEGAN_COMPACT_128 = CompactDaeGanConfig(name="daegan-compact-128", size=128)
-DAEGAN_COMPACT_64 = CompactDaeGanConfig(name="daegan-compact-64", size=64)
 
 
 class Prepared(NamedTuple):
@@ -160,11 +132,11 @@ class CompactFaceEmbedder(FaceEmbedder):
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
 
 
-class CompactPoseEmbedder(nn.Module):
+class CompactPoseEmbedder(PoseEmbedder):
     """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
 
     def __init__(self, config: CompactDaeGanConfig) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self._size = config.size
         self.encoder, self.decoder = FoldedEncoder(config.size, config.code), CodeDecoder(config.code)
         self.fine = ConvNorm(_WIDTHS[1], _WIDTHS[0])
@@ -209,7 +181,7 @@ class CompactGenerator(nn.Module):
         self.front = DownBlock(skip, most)
         self.middle = nn.ModuleList(PosedBlock(most, most, config.code) for _ in range(config.blocks))
         self.attention = SelfAttention(most)
-        widths = (most, skip, *(width for side, width in _BACK.items() if side <= config.size))
+        widths = (most, skip, *(width for side, width in BACK.items() if side <= config.size))
         pairs = list(itertools.pairwise(widths))
         self.back = nn.ModuleList(PosedBlock(a, b, config.code, up=True) for a, b in pairs)
         # Each level adds to the picture of the level before: a new one starts at zero.
@@ -239,26 +211,27 @@ class CompactGenerator(nn.Module):
         )
 
 
-class CompactDaeGan(DaeGan):
+class CompactDaeGan(DaeGanNetworks):
     """The three networks of the compact preset."""
 
+    pose_embedder: CompactPoseEmbedder
+    generator: CompactGenerator
+
     def __init__(self, config: CompactDaeGanConfig) -> None:
-        nn.Module.__init__(self)
+        super().__init__()
         self.config = config
         self.face_embedder = CompactFaceEmbedder(config)
         self.pose_embedder = CompactPoseEmbedder(config)
         self.generator = CompactGenerator(config)
 
     def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
-        """See `DaeGan.prepare`; the tensors of `Prepared`."""
-        prepared: Prepared = self.generator.prepare(face_N3SS)
-        return prepared
+        """See `DaeGanNetworks.prepare`; the tensors of `Prepared`."""
+        return self.generator.prepare(face_N3SS)
 
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
-        """See `DaeGan.draw`."""
+        """See `DaeGanNetworks.draw`."""
         field = self.pose_embedder.field(code_NP)
-        picture: Tensor = self.generator.draw(code_NP, field, Prepared(*portrait))
-        return picture
+        return self.generator.draw(code_NP, field, Prepared(*portrait))
 
 
 def _over(warped_N3SS: Tensor, layer_N4SS: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import CompactDaeGanConfig, prepared_shapes
-from mimicam.engine.models.daegan.network import DaeGan
-from mimicam.engine.models.daegan.presets import AnyConfig
+from mimicam.engine.models.daegan.compact import prepared_shapes
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.network import AnyConfig, DaeGanNetworks
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -35,7 +35,7 @@ def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
 
 
 def _portrait_shapes(config: AnyConfig) -> Shapes:
-    """Return what the generator reads of a portrait; see `network.DaeGan.prepare`."""
+    """Return what the generator reads of a portrait; see `network.DaeGanNetworks.prepare`."""
     if isinstance(config, CompactDaeGanConfig):
         return prepared_shapes(config)
     middle = config.size // config.reduction
@@ -45,7 +45,7 @@ def _portrait_shapes(config: AnyConfig) -> Shapes:
 class _FaceEmbedder(nn.Module):
     """Maps a frame ``[N, 3, S, S]`` to warped picture and weight (equation 1, before the sum)."""
 
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.embedder = model.face_embedder
 
@@ -55,7 +55,7 @@ class _FaceEmbedder(nn.Module):
 
 
 class _PoseEncoder(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.embedder = model.pose_embedder
 
@@ -64,7 +64,7 @@ class _PoseEncoder(nn.Module):
 
 
 class _Front(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.model = model
 
@@ -73,7 +73,7 @@ class _Front(nn.Module):
 
 
 class _Rest(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.model = model
 
@@ -84,7 +84,7 @@ class _Rest(nn.Module):
 class DaeGanParts(nn.Module):
     """Holds the four networks by name; they share the weights of ``model``."""
 
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.config: AnyConfig = model.config
         self.specs = daegan_specs(model.config)

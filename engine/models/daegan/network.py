@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.checked_files import integer
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
     GROUPS,
@@ -71,6 +72,9 @@ DAEGAN = DaeGanConfig()
 DAEGAN_SMALL = DaeGanConfig(name="daegan-small", size=64, width=24, most=96, code=64, blocks=3, reduction=8)
 """Small enough to train within an hour on a CPU core."""
 DAEGAN_DEBUG = DaeGanConfig(name="daegan-debug", size=32, width=8, most=16, code=12, blocks=1, reduction=4)
+
+
+AnyConfig = DaeGanConfig | CompactDaeGanConfig
 
 
 class Embedding(NamedTuple):
@@ -150,6 +154,9 @@ class Decoder(nn.Module):
 class FaceEmbedder(nn.Module):
     """Fuses several frames of one video into one face without pose (figure 3, equation 1)."""
 
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
         self.encoder, self.decoder = Encoder(config), Decoder(config)
@@ -175,6 +182,9 @@ class FaceEmbedder(nn.Module):
 
 class PoseEmbedder(nn.Module):
     """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
+
+    encoder: nn.Module
+    decoder: nn.Module
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -252,29 +262,26 @@ class Generator(nn.Module):
         return self.draw(code_NP, self.prepare(face_N3SS))
 
 
-class DaeGan(nn.Module):
+class DaeGanNetworks(nn.Module):
     """The three networks that run live; the discriminator belongs to training."""
 
-    def __init__(self, config: DaeGanConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.face_embedder = FaceEmbedder(config)
-        self.pose_embedder = PoseEmbedder(config)
-        self.generator = Generator(config)
+    config: AnyConfig
+    face_embedder: FaceEmbedder
+    pose_embedder: PoseEmbedder
+    generator: nn.Module
+
+    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        """Return what the generator reads of an embedded face; it is the same for every frame."""
+        raise NotImplementedError
+
+    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
+        """Return the picture of a prepared face with a pose code, ``[N, 3, S, S]`` in -1..1."""
+        raise NotImplementedError
 
     def embed(self, frames_NK3SS: Tensor) -> Embedding:
         """Return the pose-free face of K frames of N people; K may differ from training's."""
         embedding: Embedding = self.face_embedder(frames_NK3SS)
         return embedding
-
-    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
-        """Return what the generator reads of an embedded face; it is the same for every frame."""
-        return (self.generator.prepare(face_N3SS),)
-
-    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
-        """Return the picture of a prepared face with a pose code, ``[N, 3, S, S]`` in -1..1."""
-        picture: Tensor = self.generator.draw(code_NP, *portrait)
-        return picture
 
     def picture(self, face_N3SS: Tensor, code_NP: Tensor) -> Tensor:
         """Return an embedded face with a pose code, ``[N, 3, S, S]`` in -1..1."""
@@ -287,3 +294,24 @@ class DaeGan(nn.Module):
     def forward(self, frames_NK3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
         """Run ``embed``, then ``reenact``."""
         return self.reenact(self.embed(frames_NK3SS).face, driving_N3SS)
+
+
+class DaeGan(DaeGanNetworks):
+    """Networks of the paper's form."""
+
+    generator: Generator
+
+    def __init__(self, config: DaeGanConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.face_embedder = FaceEmbedder(config)
+        self.pose_embedder = PoseEmbedder(config)
+        self.generator = Generator(config)
+
+    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        """See `DaeGanNetworks.prepare`."""
+        return (self.generator.prepare(face_N3SS),)
+
+    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
+        """See `DaeGanNetworks.draw`."""
+        return self.generator.draw(code_NP, *portrait)

@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.models.daegan.compact import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
-from mimicam.engine.models.daegan.presets import AnyConfig, build
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.network import AnyConfig, DaeGanConfig, DaeGanNetworks
+from mimicam.engine.models.daegan.presets import build
 
 FORMAT = "mimicam-daegan"
 
 
-def save_daegan(model: DaeGan, out: Path) -> None:
+def save_daegan(model: DaeGanNetworks, out: Path) -> None:
     """Write a model, completely or not at all.
 
     Raises:
@@ -35,7 +35,7 @@ def save_daegan(model: DaeGan, out: Path) -> None:
         raise EngineError(f"{out} cannot be written ({error}): check space and permissions") from None
 
 
-def load_daegan(path: Path) -> DaeGan:
+def load_daegan(path: Path) -> DaeGanNetworks:
     """Load networks in evaluation mode.
 
     Raises:

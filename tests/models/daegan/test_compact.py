@@ -10,14 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mimicam.engine.models.daegan.compact import (
+from mimicam.engine.models.daegan.compact import CompactDaeGan, Prepared
+from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT,
     DAEGAN_COMPACT_64,
     DAEGAN_COMPACT_128,
     FIELD,
-    CompactDaeGan,
     CompactDaeGanConfig,
-    Prepared,
 )
 from mimicam.engine.models.daegan.inference import DaeGanParts
 from mimicam.engine.models.daegan.layers import sample

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mimicam.engine.models.daegan.compact import (
+from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT,
     DAEGAN_COMPACT_64,
     DAEGAN_COMPACT_128,
-    CompactDaeGan,
     CompactDaeGanConfig,
 )
 from mimicam.training.daegan.grow import grown

@@ -10,7 +10,8 @@ import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.daegan.compact import CompactDaeGan, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 from mimicam.training.daegan.grow import grown
