@@ -39,7 +39,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=10
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow $(TESTS)
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(TESTS)
 
 test-camera: .venv/.dev
 	$(BIN)/python -m pytest -m slow tests/sinks/test_real_v4l2loopback.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -14,15 +14,21 @@ from mimicam.engine.errors import EngineError
 Command = TypeVar("Command", bound=type)
 
 
-def with_edit_options(defaults: EditSettings) -> Callable[[Command], Command]:
+def with_edit_options(
+    defaults: EditSettings, *, without: Container[str] = ()
+) -> Callable[[Command], Command]:
     """Add one option for each control of `EditSettings` to a command.
 
     Apply it below ``dataclass``, which turns the added annotations into fields. Read the options
     back with `edit_of`.
+
+    Args:
+        defaults: what the options are where they are not given.
+        without: names of controls that the command decides itself.
     """
 
     def add(command: Command) -> Command:
-        rows = controls_of(EditSettings)
+        rows = [row for row in controls_of(EditSettings) if row.name not in without]
         added = {row.name: _type_of(row) for row in rows}
         command.__annotations__ = {**command.__annotations__, **added}
         for row in rows:
@@ -35,10 +41,12 @@ def with_edit_options(defaults: EditSettings) -> Callable[[Command], Command]:
 def edit_of(command: Any) -> EditSettings:
     """Collect the settings from a command that `with_edit_options` extended.
 
+    Controls that are no option of the command keep their defaults.
+
     Raises:
         EngineError: a number is outside its range.
     """
-    rows = controls_of(EditSettings)
+    rows = [row for row in controls_of(EditSettings) if hasattr(command, row.name)]
     values = {row.name: getattr(command, row.name) for row in rows}
     for row in rows:
         value = values[row.name]

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mimicam.engine.controls import EditSettings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import aiortc_patches, pictures, request_body
 from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
@@ -20,6 +19,7 @@ from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.peer import OfferError
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
+from mimicam.engine.web.preset_routes import PresetRoutes
 from mimicam.engine.web.protocol import SCHEMA, STATIC, from_query, openapi
 from mimicam.engine.web.settings import MessageError
 from mimicam.engine.web.studio import (
@@ -98,7 +98,9 @@ class Handlers:
             web.post("/offer", self.offer), web.post("/whip", self.whip),
             web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
         ]  # fmt: skip
-        return always + (with_camera if self._library is not None else [])
+        if self._library is None or self._pool is None:
+            return always
+        return [*always, *with_camera, *PresetRoutes(self._pool.presets, lambda: self.studio.calls).routes()]
 
     async def start(self, app: web.Application) -> None:
         """Create the studio, once the event loop runs."""
@@ -127,7 +129,7 @@ class Handlers:
                 return _login(_login_words(request))
         except HttpRefusal as refusal:  # too many wrong tokens: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("view.html") if self._library is None else _page(self._options.edit)
+        response = _html("view.html") if self._library is None else self._page()
         self.auth.sign_in(response)
         return response
 
@@ -309,6 +311,10 @@ class Handlers:
         except EngineError as error:
             raise HttpRefusal(422, "picture", str(error)) from error
 
+    def _page(self) -> web.Response:
+        presets = () if self._pool is None else self._pool.presets
+        return web.Response(text=studio_page(self._options.edit, presets), content_type="text/html")
+
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]
         if self.library.entry(name) is None:
@@ -355,10 +361,6 @@ def _settings_in(request: web.Request) -> dict[str, Any]:
         return from_query(request.query)
     except MessageError as error:
         raise HttpRefusal(400, "offer", str(error)) from error
-
-
-def _page(edit: EditSettings) -> web.Response:
-    return web.Response(text=studio_page(edit), content_type="text/html")
 
 
 def _html(name: str, status: int = 200) -> web.Response:

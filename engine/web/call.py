@@ -131,7 +131,10 @@ class Call:
             MessageError: the schema or the model does not allow it, or the portrait is gone.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
+        pool = self._services.pool
+        settings = changed(self.settings, changes).require(
+            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+        )
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._services, settings)
@@ -228,9 +231,20 @@ class Call:
             self.worker.calibrate()
         elif message["type"] == "select_face":
             self.worker.select_next_face()
+        elif message["type"] == "preset":
+            self._change_preset(message["name"], message.get("amount"))
         else:
             await self.change(message["settings"])
             self.send({"type": "settings", "settings": self.settings.values()})
+
+    def _change_preset(self, name: str, amount: float | None) -> None:
+        try:
+            if amount is None:
+                self.worker.presets.press(name)
+            else:
+                self.worker.presets.set(name, amount)
+        except EngineError as error:
+            raise MessageError(str(error)) from error
 
     async def _send_stats(self) -> None:
         while True:

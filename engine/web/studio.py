@@ -254,7 +254,10 @@ class Studio:
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
         first = Settings(portrait=services.library.default, edit=self._options.edit)
-        settings = changed(first, changes).require_mode(services.pool.modes)
+        pool = services.pool
+        settings = changed(first, changes).require(
+            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+        )
         return CallState(settings=settings, portrait=await load(services, settings))
 
     async def _answered(self, call: Call, sdp: str) -> str:

@@ -108,6 +108,43 @@ def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     assert page.page.get_by_role("heading", name="Help").is_visible()
 
 
+def test_the_own_face_is_shown_with_a_note_and_never_by_a_setting_of_before(page: Page) -> None:
+    note, switch = page.page.locator("#own-face-note"), page.page.locator("#own_face")
+    page.start()
+    assert not note.is_visible()
+    assert not page.settings().own_face
+    switch.check()
+    page.until(note.is_visible, "the page shows whose picture it is")
+    assert page.settings().own_face
+    page.page.reload()
+    page.start()
+    assert not switch.is_checked()
+    assert not page.settings().own_face
+    assert not note.is_visible()
+    assert page.complaints == []
+
+
+def test_presets_have_buttons_sliders_and_keys_and_outlive_a_reconnection(page: Page) -> None:
+    def asked() -> list[Any]:
+        calls = page.server.studio.calls[-1:]  # type: ignore[union-attr]
+        return [change for call in calls for change in call.worker.presets._asked]
+
+    page.start()
+    page.page.keyboard.press("j")
+    page.until(lambda: asked()[-1:] == [("smile", 1.0)], "the key switches the preset on")
+    assert page.page.get_attribute("[data-preset=smile]", "aria-pressed") == "true"
+    page.page.click("[data-preset=wink]")
+    page.until(lambda: asked()[-1:] == [("wink", None)], "one that leaves by itself is pressed on the server")
+    page.page.fill("[data-preset-amount=smile]", "0.5")
+    page.until(lambda: asked()[-1:] == [("smile", 0.5)], "the slider sets the amount")
+    page.page.evaluate("() => window.mimicam.link.retry()")
+    page.until(lambda: asked() == [("smile", 0.5)], "a new call gets what is on")
+    page.page.click("[data-preset=smile]")
+    page.until(lambda: asked()[-1:] == [("smile", 0.0)], "the button switches it off")
+    assert page.page.get_attribute("[data-preset=smile]", "aria-pressed") == "false"
+    assert page.complaints == []
+
+
 def test_the_keyboard_focus_survives_start_and_stop(page: Page) -> None:
     page.page.focus("#start")
     page.page.keyboard.press("Enter")

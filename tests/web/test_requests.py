@@ -49,7 +49,8 @@ def test_without_a_token_only_public_routes_answer(run: Run, drawn_portraits: Pa
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession() as stranger:
             for method, path in (
                 ("GET", "/portraits"), ("POST", "/portraits"), ("POST", "/offer"), ("POST", "/whip"),
-                ("POST", "/whep"), ("GET", "/metrics"), ("DELETE", "/whip/x"), ("GET", "/nothing"),
+                ("POST", "/whep"), ("GET", "/metrics"), ("GET", "/presets"), ("POST", "/presets/smile"),
+                ("DELETE", "/whip/x"), ("GET", "/nothing"),
             ):  # fmt: skip
                 async with stranger.request(method, f"{live.url}{path}") as response:
                     assert response.status == 401, path

@@ -34,7 +34,7 @@ Figures = dict[str, dict[str, dict[str, float]]]
 """Values by column, setting and name of the figure."""
 MODEL = "model"
 """Name of the column of --model."""
-_PAIRS, _FRAMES = 24, 20
+_PAIRS, _FRAMES, _STILL_PAIRS = 24, 20, 4
 """Cross-identity pairs, and frames per clip, of our own settings."""
 
 
@@ -222,7 +222,7 @@ def measure(
     for mode in method.modes:
         figures[f"{mode.value} same"] = evaluate_same(clips, method.generate, mode, meters)
     if Mode.BOTH in method.modes:
-        figures["still driver"] = evaluate_still(clips, method)
+        figures["still driver"] = evaluate_still(clips, method, pairs=min(pairs, _STILL_PAIRS))
     return figures
 
 

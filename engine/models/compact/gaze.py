@@ -19,8 +19,9 @@ _RESPONSE = 1.35
 pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
 _OPEN, _CLOSED = 0.22, 0.12
 """Half eye widths. Height of the opening from which an iris moves in full, and below which it rests."""
-_FARTHEST = 0.8
-"""Half eye widths. Largest distance of an iris from the middle; beyond it the tracker has slipped."""
+_FARTHEST = 0.5
+"""Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its centre,
+goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
 _ARCH_END, _SKEW_MAX = 0.9, 0.6
 """Half eye widths, and share of the height: limits of a lid's fit against landmarks that slipped."""
 _SIDEWAYS = np.array([name.startswith(("eyeLookIn", "eyeLookOut")) for name in BLENDSHAPE_NAMES])
@@ -46,6 +47,29 @@ def with_horizontal_gaze(motion: MotionCode, other: MotionCode) -> MotionCode:
     return replace(motion, shape=shape, expression=expression)
 
 
+def iris_position(shape: Float) -> Float:
+    """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u, v."""
+    position: Float = np.stack(_positions(shape, _IRISES)).mean(axis=(1, 2)).astype(np.float32)
+    return position
+
+
+def with_iris_moved(shape: Float, u: float) -> Float:
+    """Return a canonical shape whose irises are moved by u half eye widths."""
+    moved = shape.copy()
+    _, along, _ = _axes(shape)
+    moved[_IRIS_WITH_RING, :2] += np.float32(u) * along[:, None]
+    return moved
+
+
+def opening(height: Float) -> Float:
+    """Return the share to which irises may move: 1 in an open eye, 0 in one that closes.
+
+    ``height``: of the eyes' openings, half eye widths.
+    """
+    share: Float = np.clip((height - _CLOSED) / (_OPEN - _CLOSED), 0, 1)
+    return share
+
+
 def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
     """Compute how to move the irises of a picture.
 
@@ -57,7 +81,7 @@ def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
     at, to = (np.clip(_positions(each, _IRISES)[0][:, 0], -_FARTHEST, _FARTHEST) for each in (drawn, wanted))
     upper, upper_skew = _arches(wanted, _UPPER)
     lower, lower_skew = _arches(wanted, _LOWER)
-    openness = np.clip((lower - upper - _CLOSED) / (_OPEN - _CLOSED), 0, 1)
+    openness = opening(lower - upper)
     ring = np.linalg.norm(drawn[_RINGS, :2] - drawn[_IRISES, :2], axis=2).mean(axis=1)
     values = {
         "x": origin[:, 0], "y": origin[:, 1],
@@ -76,15 +100,19 @@ def _axes(points: Float) -> tuple[Float, Float, Float]:
     left, right = points[_LEFT, :2], points[_RIGHT, :2]
     along = (right - left) / 2
     scale = np.maximum(np.square(along).sum(axis=1, keepdims=True), 1e-12)
-    return (left + right) / 2, along, scale
+    middle: Float = ((left + right) / 2).astype(np.float32)
+    return middle, along.astype(np.float32), scale.astype(np.float32)
 
 
 def _positions(points: Float, rows: np.ndarray) -> tuple[Float, Float]:
     """Return the eye coordinates u and v, ``[2, n]`` each, of ``n`` landmarks of each eye."""
     origin, along, scale = _axes(points)
+    u: Float
+    v: Float
     dx, dy = np.moveaxis(points[rows, :2] - origin[:, None], 2, 0)
     x, y = along[:, :1], along[:, 1:]
-    return (dx * x + dy * y) / scale, (dy * x - dx * y) / scale
+    u, v = (dx * x + dy * y) / scale, (dy * x - dx * y) / scale
+    return u, v
 
 
 def _arches(points: Float, lids: np.ndarray) -> tuple[Float, Float]:
@@ -97,4 +125,4 @@ def _arches(points: Float, lids: np.ndarray) -> tuple[Float, Float]:
     span = np.maximum(aa * uu - au * au, 1e-9)
     height, tilt = (uu * av - au * uv) / span, (aa * uv - au * av) / span
     skew = np.where(np.abs(height) > _CLOSED / 4, tilt / np.where(height == 0, 1, height), 0)
-    return height, np.clip(skew, -_SKEW_MAX, _SKEW_MAX)
+    return height.astype(np.float32), np.clip(skew, -_SKEW_MAX, _SKEW_MAX).astype(np.float32)

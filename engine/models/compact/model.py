@@ -27,6 +27,8 @@ class CompactModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
+    takes_presets = True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks.
