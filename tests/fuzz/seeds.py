@@ -138,7 +138,8 @@ def _messages(folder: Path) -> None:
         "badge": "off",
         "portrait": "x",
     }
-    for message in ({"type": "set", "settings": settings}, {"type": "ping", "t": 1.5}, {"type": "calibrate"}):
+    preset = {"type": "preset", "name": "smile", "amount": 0.5}
+    for message in ({"type": "set", "settings": settings}, {"type": "ping", "t": 1.5}, preset):
         (folder / f"{message['type']}.json").write_text(json.dumps(message))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("aiortc", reason="the webrtc extra is not installed")
+
 from tests.fuzz import videos
 from tests.fuzz.mutate import CORPUS, seeds
 from tests.fuzz.pictures import check_portrait
