@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mimicam.engine.checked_files import integer
+
 TRUNK = 64
 """Side to which encoders fold the picture."""
 FIELD = 32
@@ -31,6 +33,8 @@ class CompactDaeGanConfig:
     """Most channels of the discriminator."""
 
     def __post_init__(self) -> None:
+        for value in (self.code, self.face_code, self.blocks, self.width, self.most):
+            integer(value, 1, 1 << 12)
         if self.size not in BACK:
             raise ValueError(f"size must be one of {', '.join(map(str, BACK))}, got {self.size}")
 
