@@ -2,6 +2,7 @@
 # make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
 # make test-camera   the virtual camera against the real kernel module, in a guest of QEMU (root on Debian; 20 s)
 # make check   format, lint, types, import directions           make clean       take everything away again
+# make fuzz    each fuzz target for FUZZ_SECONDS (60): files, offers, packets and messages of others
 # make check-wheel   build sdist and wheel, install the wheel into a fresh environment, run the demo from there
 # make format-page   format the studio's page with Prettier (needs Node.js)      make check-page  only look
 
@@ -18,14 +19,18 @@ TORCH ?= torch==2.13.0
 RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
 # Which files or folders of slow tests: all of them where nothing is given.
 TESTS ?=
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 60
 PRETTIER := npx --yes prettier@3.10.1
 PAGE := 'engine/web/static/*.{js,css,html}'
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Versions with which the tests were green. To take the newest ones: make test CONSTRAINTS=
+CONSTRAINTS ?= --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(CONSTRAINTS)
 
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-camera check check-wheel format-page check-page clean
+.PHONY: demo test test-slow test-camera fuzz check check-wheel format-page check-page clean
 
 demo: .venv/.core
 	$(BIN)/python -m mimicam demo --out demo.mp4
@@ -34,10 +39,13 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=10
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow $(TESTS)
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(TESTS)
 
 test-camera: .venv/.dev
 	$(BIN)/python -m pytest -m slow tests/sinks/test_real_v4l2loopback.py
+
+fuzz: .venv/.dev
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -63,7 +71,7 @@ clean:
 	$(PYTHON) -m venv .venv || { echo "error: cannot make .venv; on Debian and Ubuntu run: sudo apt install python3-venv"; exit 1; }
 	touch $@
 
-.venv/.core: .venv/.made pyproject.toml scripts/check_system.py
+.venv/.core: .venv/.made pyproject.toml constraints.txt scripts/check_system.py
 	$(PIP) -e .
 	$(BIN)/python scripts/check_system.py
 	touch $@

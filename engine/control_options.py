@@ -22,7 +22,9 @@ def with_edit_options(
     Apply it below ``dataclass``, which turns the added annotations into fields. Read the options
     back with `edit_of`.
 
-    ``without``: names of controls that the command does not use.
+    Args:
+        defaults: what the options are where they are not given.
+        without: names of controls that the command decides itself, or does not use.
     """
 
     def add(command: Command) -> Command:
@@ -38,6 +40,8 @@ def with_edit_options(
 
 def edit_of(command: Any) -> EditSettings:
     """Collect the settings from a command that `with_edit_options` extended.
+
+    Controls that are no option of the command keep their defaults.
 
     Raises:
         EngineError: a number is outside its range.

@@ -60,6 +60,38 @@ class EditSettings:
         unit="%",
         help="Strength of expressions. 0 shows a face at rest, 1 the driver's expression.",
     )
+    eyes_gain: float = control(
+        1.0,
+        label="Eye strength",
+        section="regions",
+        maximum=2.0,
+        unit="%",
+        help="Strength of the eyes (lids and gaze), times that of expressions.",
+    )
+    brows_gain: float = control(
+        1.0,
+        label="Brow strength",
+        section="regions",
+        maximum=2.0,
+        unit="%",
+        help="Strength of the brows, times that of expressions.",
+    )
+    mouth_gain: float = control(
+        1.0,
+        label="Mouth strength",
+        section="regions",
+        maximum=2.0,
+        unit="%",
+        help="Strength of the mouth (lips, cheeks and nose), times that of expressions.",
+    )
+    jaw_gain: float = control(
+        1.0,
+        label="Jaw strength",
+        section="regions",
+        maximum=2.0,
+        unit="%",
+        help="Strength of the jaw, times that of expressions.",
+    )
     pose_gain: float = control(
         1.0,
         label="Head strength",
@@ -104,9 +136,16 @@ class EditSettings:
         check_all(rows, {row.name: getattr(self, row.name) for row in rows})
 
 
+REGION_CONTROLS = ("eyes_gain", "brows_gain", "mouth_gain", "jaw_gain")
+"""Gains of single regions of the face, see `engine.face.regions`."""
 OFFLINE_EDIT = EditSettings(pose_motion=MotionReference.ABSOLUTE)
 """Defaults for recordings. Their head pose is taken as it is, since no one sits before a camera."""
 VIDEO_EDIT = EditSettings(mode=Mode.EXP, pose_motion=MotionReference.ABSOLUTE)
 """Defaults for editing a person in a video: an edited face fits its frame only in its own pose."""
 STUDIO_EDIT = EditSettings(mirror=True)
 """Defaults for a person in front of their own camera, who expects to see a mirror image."""
+
+
+def changed_regions(settings: EditSettings) -> list[str]:
+    """Name the gains of regions that are not 1, as the command line spells them."""
+    return [name.replace("_", "-") for name in REGION_CONTROLS if getattr(settings, name) != 1.0]

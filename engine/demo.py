@@ -39,6 +39,7 @@ class Wall:
         portraits: Sequence[Portrait],
         *,
         seconds: float,
+        edit: EditSettings = EditSettings(),
         timings: Timings | None = None,
     ) -> None:
         """Set up one pipeline for each mode.
@@ -47,6 +48,7 @@ class Wall:
             model: encoder and generator, used by all three.
             portraits: each is shown for its share of the time.
             seconds: duration of the driver's clip.
+            edit: settings of all three, besides the mode.
             timings: receives the durations of all three pipelines.
         """
         self._portraits = list(portraits)
@@ -59,7 +61,7 @@ class Wall:
             Pipeline(
                 model=model,
                 portrait=self._portraits[0],
-                edit=EditSettings(mode=mode),
+                edit=replace(edit, mode=mode),
                 size=(CELL_PX, CELL_PX),
                 timings=timings,
                 track=track,

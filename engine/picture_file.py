@@ -20,6 +20,8 @@ from mimicam.engine.types import Image
 
 MAX_PIXELS = 50_000_000
 """Pixels. A larger picture is refused before it is decoded: it is a mistake or an attack."""
+MAX_BYTES = 500_000_000
+"""Bytes of a file: enough for `MAX_PIXELS` of 16 bits with alpha, uncompressed."""
 MAX_SIDE = 2048
 """Pixels. Larger pictures are reduced, since the crop has 256 pixels."""
 READABLE = "a JPEG, PNG or WebP picture (HEIC, AVIF, GIF, TIFF and BMP are read too)"
@@ -50,6 +52,8 @@ def read_picture(path: Path) -> Image:
     if not path.is_file():
         raise EngineError(f"{path} does not exist: give the path of a picture")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise EngineError(f"{path} has more than {MAX_BYTES // 1_000_000} MB: give a smaller picture")
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror}): give another picture") from error

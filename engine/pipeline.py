@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mimicam.engine.concurrency.timings import Timings
+from mimicam.engine.controls import changed_regions
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
 from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.mix import NO_MIX, PresetMixer
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace
@@ -94,6 +96,10 @@ class LivePath(FramePath, Protocol):
         """Stop following the driver and show the standby card, or go on."""
         ...
 
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Add the mixer's presets to each frame from now on."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -149,8 +155,8 @@ class Pipeline:
             track: tracker for the observing thread alone; None loads one.
 
         Raises:
-            EngineError: the model cannot be driven in this mode, or the portrait was enrolled with
-                another model (a tracker-driven model checks that when it draws).
+            EngineError: the model cannot be driven in this mode or by region, or the portrait was
+                enrolled with another model (a tracker-driven model checks that when it draws).
         """
         self._model, self._size, self._aligned, self._smooth = model, size, aligned, smooth
         self.timings = timings or Timings()
@@ -165,6 +171,7 @@ class Pipeline:
         self._person = self.track.person
         self._pending: list[Callable[[], None]] = []
         self._standby = False
+        self._presets = PresetMixer()
         self._edit = self._allowed(edit)
         self._observing = self._observe_settings()
         self._use(portrait)
@@ -230,7 +237,7 @@ class Pipeline:
         """Change mode or gains.
 
         Raises:
-            EngineError: the model cannot be driven in this mode.
+            EngineError: the model cannot be driven in this mode or by region.
         """
         # Checked here, so that the caller gets the error.
         allowed = self._allowed(edit)
@@ -269,6 +276,16 @@ class Pipeline:
         self._box.reset()
         self._reenactor.neutral.end_study()
 
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Add the mixer's presets to each frame from now on.
+
+        Raises:
+            EngineError: the model takes none.
+        """
+        if presets.presets and not self._model.takes_presets:
+            raise EngineError(f"{self._model.name} takes no expression presets: use --model compact")
+        self._later(lambda: setattr(self, "_presets", presets))
+
     def set_standby(self, on: bool) -> None:
         """Stop following the driver and show the standby card, or go on."""
         self._later(lambda: setattr(self, "_standby", on))
@@ -278,12 +295,18 @@ class Pipeline:
             self._pending.append(change)
 
     def _allowed(self, edit: EditSettings) -> EditSettings:
-        if edit.mode in self.modes:
-            return edit
-        able = " or ".join(mode.value for mode in self.modes)
-        raise EngineError(
-            f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
-        )
+        if edit.mode not in self.modes:
+            able = " or ".join(mode.value for mode in self.modes)
+            raise EngineError(
+                f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
+            )
+        changed = changed_regions(edit)
+        if changed and not self._model.has_regions:
+            raise EngineError(
+                f"{self._model.name} moves the whole expression at once: leave {', '.join(changed)} at 1, and use "
+                "expression-gain"
+            )
+        return edit
 
     def _apply_pending_changes(self) -> None:
         # Unlocked: a change that comes right after this test is applied with the next frame.
@@ -336,12 +359,15 @@ class Pipeline:
         self._reenactor.neutral.restart()
 
     def _edited(self, motion: Any, captured_ns: int) -> Any:
-        if not self._reenactor.needs_neutral(self._edit):
-            return self._stages.edit(motion, None, self._edit)
-        neutral = self._reenactor.neutral(motion, captured_ns)
-        if neutral.jumped:
-            self._lost.ease(captured_ns)
-        return self._stages.edit(motion, neutral, self._edit)
+        neutral = None
+        if self._reenactor.needs_neutral(self._edit):
+            neutral = self._reenactor.neutral(motion, captured_ns)
+            if neutral.jumped:
+                self._lost.ease(captured_ns)
+        mix, with_presets = self._presets.at(captured_ns), self._stages.with_presets
+        if mix is NO_MIX or with_presets is None:
+            return self._stages.edit(motion, neutral, self._edit)
+        return with_presets(motion, neutral, self._edit, mix)
 
     def _generate(self, frame: Frame, target: Any) -> Frame:
         with self.timings.stage("generate"):

@@ -6,25 +6,26 @@ import json
 import logging
 import math
 import tempfile
-import threading
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from mimicam.engine.assets_manifest import known_response
+from mimicam.engine.checked_files import integer, one_line, read_arrays, read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
-from mimicam.engine.face.still import StillFaceFinder, face_size_px
-from mimicam.engine.models.base import CalibratedModel, Features, Model
+from mimicam.engine.models.base import Features, Model, SeveralFramesModel
+from mimicam.engine.network_spec import Shapes, TensorSpec, named
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
+from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
+from mimicam.engine.portrait_face import find_face, with_response
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
-from mimicam.engine.types import CropBox, Face, Float, HeadPose, Image, MotionCode
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Float, HeadPose, Image, MotionCode
 
 __all__ = [
     "MAX_PIXELS",
@@ -38,27 +39,32 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_MIN_FACE_PX = 48
-"""Smallest side of a picture and of a face, pixels."""
 _FORMAT = 3
 """Version of an enrolled folder's content."""
 _FEATURE = "feature_"
 """Prefix of a portrait's features in its file."""
-_RESPONSE = "response"
+_RESPONSE, _RESPONSE_MAX = "response", 2.0
+"""Name of the response in a portrait's file, and its largest factor there."""
+_OTHERS = "others"
+"""Crops of the other pictures in a portrait's file, uint8 ``[K, S, S, 3]``."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
-_ENROLLING = threading.Lock()
-"""Serialises enrolling, since all callers share one detector and one tracker."""
+_MOTION: Shapes = {
+    "expression": (BLENDSHAPES,),
+    "shape": (LANDMARKS, 3),
+    "rotation": (3, 3),
+    "translation": (2,),
+}
+"""Shapes of the arrays of a `MotionCode`."""
+_BOX_MAX = 8.0
+"""Side and distance of a crop as a multiple of the picture's longer side. A face of 48 pixels that
+fills its picture needs 3."""
+_OTHERS_MAX, _CROP_MAX = 256, 2048
+"""Limits of an enrolled folder: further crops, and their side in pixels."""
 _SIDEWAYS_DEG = 25.0
 """Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
 turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _TIGHT_SHARE = 0.15
 """Share of the crop that may lie outside of the picture, per side: the bundled portraits reach 0.11."""
-_TURNED = {
-    1: "{} lay on its side and was turned by 90 degrees to the left",
-    2: "{} stood on its head and was turned by 180 degrees",
-    3: "{} lay on its side and was turned by 90 degrees to the right",
-}
-"""By quarter turns counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,8 @@ class Portrait:
     """Pose and expression of the portrait in its crop, as the tracker reads them. None for an
     aligned picture, if the model reads motion from the picture itself."""
     features: Features
+    others: tuple[Image, ...] = ()
+    """Crops of the other pictures that the features come from, uint8 ``[S, S, 3]``."""
     notes: tuple[str, ...] = ()
     """Lines for a person: that the picture was turned, and what will look wrong."""
 
@@ -94,43 +102,103 @@ class Portrait:
         return matte.opacity
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """One picture of a person, and the face in it."""
+
+    picture: Image
+    box: CropBox
+    motion: MotionCode | None
+    notes: tuple[str, ...]
+
+
 def enroll(
-    picture: Path | Image, *, model: Model, aligned: bool = False, name: str | None = None
+    picture: Path | Image,
+    *,
+    model: Model,
+    aligned: bool = False,
+    name: str | None = None,
+    more: Sequence[Path | Image] = (),
 ) -> Portrait:
     """Find the largest face, crop it as in training, and run the encoder.
 
     A picture that lies on its side or stands on its head is turned upright, with a note.
 
     Args:
-        picture: a file, or RGB uint8 ``[H, W, 3]``.
+        picture: a file, or RGB uint8 ``[H, W, 3]``. Of a video, the calmest frame is the picture;
+            a model that takes several pictures gets some of its other frames too.
         model: encodes the crop.
         aligned: the picture is a square face crop already, so it is only resized. A model that
             reads motion from the picture takes it even if the tracker finds no face.
         name: name in reports; the file's stem by default.
+        more: further pictures of the same person, for a model that takes several.
 
     Raises:
-        EngineError: the picture cannot be read, or shows no face that is large enough.
+        EngineError: a picture cannot be read, or shows no face that is large enough; or the model
+            takes one picture.
     """
-    image = read_picture(picture) if isinstance(picture, Path) else picture
+    if more and not isinstance(model, SeveralFramesModel):
+        raise EngineError(f"{model.name} reads one picture of a portrait: give one, or --model of a DAE-GAN")
     label = name or (picture.stem if isinstance(picture, Path) else "portrait")
-    if aligned and not model.needs_face:
-        box, motion, notes = whole_box(image), None, list[str]()
+    if isinstance(picture, Path) and is_clip(picture):
+        first, *others = _seen_in_clip(picture, label)
     else:
-        image, face, notes = _find(image, str(picture) if isinstance(picture, Path) else "the picture")
-        box = whole_box(image) if aligned else portrait_box(face)
-        motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
-        notes = notes + _warning(label, image, box, motion)
-    crop = cut(image, box, model.size)
-    features = model.encode(crop)
+        first, others = _seen(picture, label, model=model, aligned=aligned), []
+    if isinstance(model, SeveralFramesModel):
+        others += [_seen(each, _label_of(each), model=model, aligned=aligned) for each in more]
+    else:
+        others = []
+    crops = tuple(cut(each.picture, each.box, model.size) for each in others)
+    return _encoded(first, crops, model=model, name=label)
+
+
+def _label_of(picture: Path | Image) -> str:
+    return picture.stem if isinstance(picture, Path) else "portrait"
+
+
+def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str) -> Portrait:
+    crop = cut(seen.picture, seen.box, model.size)
+    if others and isinstance(model, SeveralFramesModel):
+        features = model.encode_frames((crop, *others))
+    else:
+        features = model.encode(crop)
     return Portrait(
-        name=label,
-        picture=image,
-        box=box,
+        name=name,
+        picture=seen.picture,
+        box=seen.box,
         crop=crop,
-        motion=motion,
-        features=replace(features, response=_response(model, image, crop, motion, features)),
-        notes=tuple(notes),
+        motion=seen.motion,
+        features=with_response(features, model, seen.picture, crop, seen.motion),
+        others=others,
+        notes=seen.notes,
     )
+
+
+def _seen(picture: Path | Image, label: str, *, model: Model, aligned: bool) -> _Seen:
+    image = read_picture(picture) if isinstance(picture, Path) else picture
+    if aligned and not model.needs_face:
+        return _Seen(picture=image, box=whole_box(image), motion=None, notes=())
+    image, face, notes = find_face(image, str(picture) if isinstance(picture, Path) else "the picture")
+    box = whole_box(image) if aligned else portrait_box(face)
+    motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+    return _Seen(picture=image, box=box, motion=motion, notes=(*notes, *_warning(label, image, box, motion)))
+
+
+def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
+    """Return the faces of some frames, the calmest first; frames without one face are left out."""
+    found: list[_Seen] = []
+    for frame in spread_frames(path):
+        try:
+            image, face, _ = find_face(frame, str(path))
+        except EngineError:
+            continue  # the next frame may show it
+        box = portrait_box(face)
+        motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
+        notes = tuple(_warning(label, image, box, motion))
+        found.append(_Seen(picture=image, box=box, motion=motion, notes=notes))
+    if not found:
+        raise EngineError(f"{path} shows no face: give a video of one person, from the front and well lit")
+    return sorted(found, key=lambda seen: 0.0 if seen.motion is None else unrest(seen.motion))
 
 
 def enrolled_files(folder: Path) -> list[Path]:
@@ -177,8 +245,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 def load_portrait(path: Path, *, model: Model) -> Portrait:
     """Load a picture, or a folder written by `save_portrait`.
 
-    A folder enrolled with other weights is enrolled again from the picture it holds. In one of an
-    earlier version, what it lacks is measured now.
+    A folder enrolled with other weights is enrolled again from its picture. A missing response is measured.
 
     Raises:
         EngineError: see `enroll`; or the folder is damaged.
@@ -190,69 +257,33 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
             f"{path} is not an enrolled portrait: make one with 'mimicam enroll PICTURE -o {path}'"
         )
     try:
-        facts = json.loads((path / "portrait.json").read_text())
+        facts = read_json(path / "portrait.json")
+        name, picture = one_line(facts["name"]), read_picture(path / "picture.png")
         if facts["format"] != _FORMAT or facts["model"] != model.sha256:
-            return enroll(read_picture(path / "picture.png"), model=model, name=facts["name"])
-        with np.load(path / "portrait.npz", allow_pickle=False) as data:
-            found = _assemble(facts, dict(data), read_picture(path / "picture.png"))
-    except (KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            return _enrolled_again(path, facts, picture, model)
+        found = _assemble(name, facts, path / "portrait.npz", picture, model)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
-    return found if found.features.response is not None else _measured(found, model)
+    known = found.features
+    return replace(found, features=with_response(known, model, picture, found.crop, found.motion))
 
 
-def _measured(portrait: Portrait, model: Model) -> Portrait:
-    """Return a portrait of an earlier version with its response."""
-    crop, features = portrait.crop, portrait.features
-    response = _response(model, portrait.picture, crop, portrait.motion, features)
-    return replace(portrait, features=replace(features, response=response))
+def _enrolled_again(folder: Path, facts: dict[str, Any], picture: Image, model: Model) -> Portrait:
+    """Encode the pictures of a folder with other weights."""
+    name, several = one_line(facts["name"]), isinstance(model, SeveralFramesModel)
+    seen = _seen(picture, name, model=model, aligned=False)
+    others = read_arrays(folder / "portrait.npz", _others(facts) if several else ())
+    crops = tuple(cut(crop, whole_box(crop), model.size) for crop in others.get(_OTHERS, ()))
+    return _encoded(seen, crops, model=model, name=name)
 
 
-def _response(
-    model: Model, picture: Image, crop: Image, motion: MotionCode | None, features: Features
-) -> Float | None:
-    """Return how strongly the portrait shows expressions; None: its model measures none."""
-    if motion is None or not isinstance(model, CalibratedModel):
-        return None
-    known = known_response(picture, model.sha256)
-    return model.measure_response(crop, motion, features, _read_near) if known is None else known
-
-
-def _read_near(image: Image, landmarks: Float) -> Face | None:
-    with _ENROLLING:
-        return _finder().near(image, landmarks)
-
-
-def _find(image: Image, label: str) -> tuple[Image, Face, list[str]]:
-    """Return the picture set upright, its face, and what a person should know of them."""
-    height, width = image.shape[:2]
-    if min(height, width) < _MIN_FACE_PX:
-        raise EngineError(
-            f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
-        )
-    with _ENROLLING:
-        found = _finder()(image, smallest_px=_MIN_FACE_PX)
-    if found is None:
-        raise EngineError(
-            f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
-            "too), from the front and well lit"
-        )
-    if found.rivals > 1:
-        raise EngineError(f"{label} shows {len(found.faces)} faces: crop it to the one to animate")
-    face = found.faces[0]
-    if face_size_px(face) < _MIN_FACE_PX:
-        raise EngineError(
-            f"the face in {label} is only {face_size_px(face):.0f} pixels tall: give one where it is {_MIN_FACE_PX} or "
-            "more"
-        )
-    upright = np.ascontiguousarray(np.rot90(image, found.quarter_turns))
-    notes = [_TURNED[found.quarter_turns].format(label)] if found.quarter_turns else []
-    return upright, face, notes
-
-
-@cache
-def _finder() -> StillFaceFinder:
-    """Load the networks, once, since that takes half a second."""
-    return StillFaceFinder()
+def _others(facts: dict[str, Any]) -> tuple[TensorSpec, ...]:
+    """Specify the further crops that a folder claims to hold; folders before 2026-11-26 have none."""
+    count = integer(facts.get("others", 0), 0, _OTHERS_MAX)
+    if count == 0:
+        return ()
+    side = integer(facts["size"], 1, _CROP_MAX)
+    return (TensorSpec(name=_OTHERS, shape=(count, side, side, 3), dtype="uint8"),)
 
 
 def _tight_sides(image: Image, box: CropBox) -> list[str]:
@@ -293,12 +324,17 @@ def _write(portrait: Portrait, folder: Path) -> None:
     if response is not None:
         arrays[_RESPONSE] = response
     with (folder / "portrait.npz").open("wb") as file:
+        if portrait.others:
+            arrays[_OTHERS] = np.stack(portrait.others)
         np.savez(file, crop=portrait.crop, **arrays, **_motion_arrays(portrait.motion))  # type: ignore[arg-type]
     facts = {
         "format": _FORMAT,
         "name": portrait.name,
         "model": portrait.features.model,
         "scale": None if portrait.motion is None else portrait.motion.pose.scale,
+        "others": len(portrait.others),
+        "response": response is not None,
+        "size": len(portrait.crop),
         "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
     }
     (folder / "portrait.json").write_text(json.dumps(facts, indent=1))
@@ -315,28 +351,50 @@ def _motion_arrays(motion: MotionCode | None) -> dict[str, Float]:
     }
 
 
-def _read_motion(scale: object, data: dict[str, np.ndarray]) -> MotionCode | None:
-    if scale is None:
-        return None
-    pose = HeadPose(
-        rotation=data["rotation"],
-        translation=data["translation"],
-        scale=float(scale),  # type: ignore[arg-type]
+def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, model: Model) -> Portrait:
+    """Build a portrait from a folder's content, after each value was checked.
+
+    Raises:
+        KeyError, TypeError, ValueError, OverflowError, OSError: it is not what `save_portrait` wrote.
+    """
+    box, scale, shapes = _checked_box(facts["box"], picture), facts["scale"], model.feature_shapes()
+    if scale is None and model.needs_face:
+        raise ValueError("it was enrolled without a face")
+    crop = TensorSpec(name="crop", shape=(model.size, model.size, 3), dtype="uint8")
+    features = named({f"{_FEATURE}{feature}": shape for feature, shape in shapes.items()})
+    kept = named(
+        ({} if scale is None else _MOTION) | ({_RESPONSE: (BLENDSHAPES,)} if facts.get("response") else {})
     )
-    return MotionCode(expression=data["expression"], pose=pose, shape=data["shape"])
-
-
-def _assemble(facts: dict[str, object], data: dict[str, np.ndarray], picture: Image) -> Portrait:
-    x, y, size = (float(v) for v in facts["box"])  # type: ignore[attr-defined]
-    features = {name.removeprefix(_FEATURE): a for name, a in data.items() if name.startswith(_FEATURE)}
-    name, box = str(facts["name"]), CropBox(x_px=x, y_px=y, size_px=size)
-    motion = _read_motion(facts["scale"], data)
+    data = read_arrays(arrays, (crop, *features, *kept, *_others(facts)))
+    for key, array in data.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"'{key}' is not finite")
+    if not all(0 <= factor <= _RESPONSE_MAX for factor in data.get(_RESPONSE, ())):
+        raise ValueError("its response is outside of its range")
+    motion = None if scale is None else _motion(float(scale), data)
+    maps = {key: data[f"{_FEATURE}{key}"] for key in shapes}
     return Portrait(
         name=name,
         picture=picture,
         box=box,
         crop=data["crop"],
         motion=motion,
-        features=Features(arrays=features, model=str(facts["model"]), response=data.get(_RESPONSE)),
+        features=Features(arrays=maps, model=model.sha256, response=data.get(_RESPONSE)),
+        others=tuple(data.get(_OTHERS, ())),
         notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
     )
+
+
+def _checked_box(values: Any, picture: Image) -> CropBox:
+    x, y, size = (float(value) for value in values)
+    limit = _BOX_MAX * max(picture.shape[:2])
+    if not (1.0 <= size <= limit and abs(x) <= limit and abs(y) <= limit):
+        raise ValueError("its crop lies far outside of the picture")
+    return CropBox(x_px=x, y_px=y, size_px=size)
+
+
+def _motion(scale: float, data: dict[str, Float]) -> MotionCode:
+    if not 0.0 < scale < math.inf:
+        raise ValueError("its head has no size")
+    pose = HeadPose(rotation=data["rotation"], translation=data["translation"], scale=scale)
+    return MotionCode(expression=data["expression"], pose=pose, shape=data["shape"])

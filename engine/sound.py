@@ -20,6 +20,8 @@ _JUMP_BACK_S = 0.5
 """Seconds. A larger step back in a file's times starts a new recording, joined to the first."""
 _GAP_S = 0.1
 """Seconds. Shorter gaps in re-encoded sound are closed, since rounding causes them."""
+_AVI_PAUSE_TICKS = 50_000
+"""Longest pause in AVI, in ticks of the stream. From 60,000 on FFmpeg fails (avienc.c)."""
 _TRIAL_PACKETS = 8
 _ENCODERS = {
     "mp4": ("aac",),
@@ -76,6 +78,7 @@ def open_sound(path: Path, into: OutputContainer, mux: Mux, tell: Callable[[str]
         tell("the sound is left out: its format is unknown here")
         return Silence()
     kind = into.format.name
+    mux = _WithoutPauses(mux) if kind == "avi" else mux
     if _holds(path, kind, stream.index):
         out = into.add_stream_from_template(stream)
         return _Track(source, stream, _Copy(out, mux), tell, start_s=_picture_start_s(source))
@@ -137,7 +140,7 @@ class _Track:
         self._clock = _Clock(start_s=start_s)
         self._packets: Iterator[Any] = source.demux(stream)
         self._next: tuple[Any, float] | None = None
-        self._open = True
+        self._open, self._written_s = True, 0.0
         self._guarded(self._advance)
 
     def write_until(self, time_s: float) -> None:
@@ -146,8 +149,10 @@ class _Track:
         def work() -> None:
             while self._next is not None and self._next[1] <= time_s:
                 packet, at_s = self._next
+                end_s = at_s + float((packet.duration or 0) * packet.time_base)
                 if at_s > -_PRIMING_S:
                     self._writer.write(packet, at_s)
+                    self._written_s = max(end_s, 0.0)
                 self._advance()
 
         self._guarded(work)
@@ -175,8 +180,28 @@ class _Track:
             work()
         except _FAILURES as error:
             self._open, self._next = False, None
-            end_s = max(self._clock.end_s or 0.0, 0.0)
-            self._tell(f"the sound ends at {end_s:.1f} s, where it is damaged ({error})")
+            self._tell(f"the sound ends at {self._written_s:.1f} s, where it is damaged ({error})")
+
+
+class _WithoutPauses:
+    """Refuses a packet behind a pause that AVI cannot hold: FFmpeg fails when the file is closed."""
+
+    def __init__(self, mux: Mux) -> None:
+        self._mux = mux
+        self._last_s: float | None = None
+
+    def __call__(self, packet: Any) -> None:
+        """Mux a packet.
+
+        Raises:
+            ValueError: the pause before it is too long.
+        """
+        at_s = float(packet.dts * packet.time_base)
+        pause_s = at_s - (at_s if self._last_s is None else self._last_s)
+        if pause_s > _AVI_PAUSE_TICKS * float(packet.stream.time_base or packet.time_base):
+            raise ValueError(f"it pauses for {pause_s:.0f} s, which AVI cannot hold")
+        self._mux(packet)
+        self._last_s = at_s
 
 
 class _Copy:

@@ -155,6 +155,9 @@ class EyeShift:
     lower: float
     """Height v of the lower lid in the middle."""
     lower_skew: float
+    rise: float = 0.0
+    """Distance by which iris and upper lid move across the line between the corners, v; smaller is
+    higher."""
 
     def lids(self, u: Float) -> tuple[Float, Float]:
         """Heights v of the upper and the lower lid at ``u``."""

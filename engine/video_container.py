@@ -63,8 +63,9 @@ def main_video(container: InputContainer) -> VideoStream | None:
     films = [stream for stream in container.streams.video if not stream.disposition & _NOT_THE_FILM]
 
     def rank(stream: VideoStream) -> tuple[bool, int]:
-        context = stream.codec_context
-        return bool(stream.disposition & Disposition.default), context.width * context.height
+        context: Any = stream.codec_context  # None where the codec is unknown
+        pixels = 0 if context is None else context.width * context.height
+        return bool(stream.disposition & Disposition.default), pixels
 
     return max(films, key=rank, default=None)
 

@@ -11,6 +11,7 @@ from mimicam.engine.control_row import controls_of, with_values
 from mimicam.engine.controls import EditSettings
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.pipeline import LivePath
+from mimicam.engine.presets.mix import PresetMixer
 
 GAIN_STEP = 0.1
 _QUIT = ("q", "\x1b")
@@ -19,8 +20,19 @@ _QUIT = ("q", "\x1b")
 class WindowKeys:
     """Translates keys to changes of a pipeline."""
 
-    def __init__(self, pipeline: LivePath, gallery: Gallery, *, stop: Callable[[], None]) -> None:
-        """``gallery``: its first portraits are on the keys 1 to 9. ``stop``: ends the session."""
+    def __init__(
+        self, pipeline: LivePath, gallery: Gallery, *, presets: PresetMixer, stop: Callable[[], None]
+    ) -> None:
+        """Connect the keys.
+
+        Args:
+            pipeline: receives the changes.
+            gallery: its first portraits are on the keys 1 to 9.
+            presets: each is on its own key.
+            stop: ends the session.
+        """
+        self._presets = presets
+        self._preset_keys = {one.key: one.name for one in presets.presets.values() if one.key}
         self._pipeline = pipeline
         self._gallery = gallery
         self._number = 0
@@ -32,7 +44,7 @@ class WindowKeys:
         """Apply a key. Keys without a meaning are ignored."""
         actions: dict[str, Callable[[], None]] = {
             "m": self.next_mode,
-            "n": lambda: self.choose((self._number + 1) % len(self._gallery)),
+            "n": self.next_portrait,
             "c": self._pipeline.calibrate,
             "t": self._pipeline.select_next_face,
             "+": lambda: self.add_gain(GAIN_STEP),
@@ -46,11 +58,18 @@ class WindowKeys:
             self.choose(int(key) - 1)
         elif key in actions:
             actions[key]()
+        elif key in self._preset_keys:
+            self._presets.press(self._preset_keys[key])
 
     def choose(self, number: int) -> None:
         """Show another portrait of the gallery, counted from 0."""
         self._number = number
         self._gallery.show(number, self._pipeline.set_portrait)
+
+    def next_portrait(self) -> None:
+        """Show the gallery's next portrait, if it has any."""
+        if len(self._gallery):
+            self.choose((self._number + 1) % len(self._gallery))
 
     def next_mode(self) -> None:
         """Switch to the next mode that the model supports."""
@@ -74,9 +93,10 @@ class WindowKeys:
         self._pipeline.set_standby(self._standby)
 
     def describe(self) -> str:
-        """Mode and gains, as a line for the overlay."""
-        edit = self._edit
-        return f"{edit.mode.value}  expression x{edit.expression_gain:.1f}  pose x{edit.pose_gain:.1f}"
+        """Mode, gains and presets, as a line for the overlay."""
+        edit, presets = self._edit, " ".join(self._presets.active)
+        line = f"{edit.mode.value}  expression x{edit.expression_gain:.1f}  pose x{edit.pose_gain:.1f}"
+        return f"{line}  {presets}".rstrip()
 
     def _change(self, edit: EditSettings) -> None:
         # Kept here as well: the pipeline applies changes at its next frame, keys may be faster.

@@ -15,6 +15,7 @@ from mimicam.engine.assets_manifest import bundled_portraits, demo_clip
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import Features
 from mimicam.engine.models.compact.reenactor import CompactReenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import enroll, read_picture
 from mimicam.engine.sources.video import VideoFile
@@ -44,12 +45,17 @@ class _Recorder:
     name, backend, sha256 = "recorder", "none", "recorder"
     modes = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
+    takes_presets = True
 
     def __init__(self, encoder: Network) -> None:
         self._encoder = encoder
         self.size = int(encoder.inputs["image"].shape[-1])
         self.encoded: list[Arrays] = []
         self.generated: list[Arrays] = []
+
+    def feature_shapes(self) -> Shapes:
+        return {name: tuple(array.shape) for name, array in self._encoder.reference_arrays().items()}
 
     def encode(self, crop: Image) -> Features:
         image = _network_input(crop)

@@ -7,7 +7,6 @@ Names and order are those of each network's spec: `engine.models.dpe.spec.dpe_sp
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import mimicam.engine
+from mimicam.engine.checked_files import read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator
 from mimicam.engine.models.compact.network import Compact
@@ -30,7 +30,7 @@ from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, enco
 from mimicam.engine.models.daegan import family as daegan_family
 from mimicam.engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
 from mimicam.engine.models.daegan.inference import DaeGanParts
-from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.engine.models.dpe import spec as onnx_form
 from mimicam.engine.models.dpe.config import PRESETS
@@ -139,7 +139,7 @@ def dpe_networks(model: Dpe) -> list[Network]:
     ]
 
 
-def daegan_networks(model: DaeGan) -> list[Network]:
+def daegan_networks(model: DaeGanNetworks) -> list[Network]:
     """DAE-GAN's four networks. Their batch is one: a portrait drives one picture."""
     parts = DaeGanParts(model)
     examples = parts.examples(*smooth_pictures(model.config.size))
@@ -245,7 +245,7 @@ def _calm(model: Dpe) -> Dpe:
 def _compact_bundle(folder: Path) -> Compact:
     """The weights of a bundle. They are stored in half precision."""
     try:
-        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        facts = read_json(folder / "model.json")
         model = Compact(CompactConfig(**facts["config"]))
         weights = load_file(folder / "weights.safetensors")
         model.load_state_dict({name: value.float() for name, value in weights.items()})

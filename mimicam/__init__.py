@@ -23,6 +23,11 @@ The expression of a person in a video is edited in place; only the face changes:
     plan = mimicam.Plan(changes=mimicam.Changes(presets={"smile": 0.6}))
     mimicam.edit_video(Path("talk.mp4"), Path("out.mp4"), model=model, plan=plan)
 
+Pictures with the expression and head pose of another one are found in a folder::
+
+    found = mimicam.retrieve(Path("me.jpg"), Path("photos"), by="tracker")
+    print([match.path for match in found.matches])
+
 Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are
 not listed in ``mimicam.__all__`` are internal and may change with any release.
 """
@@ -44,6 +49,8 @@ if TYPE_CHECKING:
     from mimicam.engine.pipeline import Pipeline
     from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
     from mimicam.engine.render import Rendered, render
+    from mimicam.engine.retrieval.index import Match
+    from mimicam.engine.retrieval.retrieve import Retrieved, retrieve
     from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference, Response
 
 __all__ = [
@@ -52,6 +59,7 @@ __all__ = [
     "EditedVideo",
     "EngineError",
     "Frame",
+    "Match",
     "Mode",
     "Model",
     "MotionReference",
@@ -60,12 +68,14 @@ __all__ = [
     "Portrait",
     "Rendered",
     "Response",
+    "Retrieved",
     "edit_video",
     "enroll",
     "load_model",
     "load_portrait",
     "portrait_path",
     "render",
+    "retrieve",
     "save_portrait",
 ]
 
@@ -75,6 +85,7 @@ _MODULES = {
     "EditedVideo": "editing.video",
     "EngineError": "errors",
     "Frame": "types",
+    "Match": "retrieval.index",
     "Model": "models.base",
     "Mode": "types",
     "MotionReference": "types",
@@ -83,12 +94,14 @@ _MODULES = {
     "Portrait": "portrait",
     "Rendered": "render",
     "Response": "types",
+    "Retrieved": "retrieval.retrieve",
     "edit_video": "editing.video",
     "enroll": "portrait",
     "load_model": "models.load",
     "load_portrait": "portrait",
     "portrait_path": "assets_manifest",
     "render": "render",
+    "retrieve": "retrieval.retrieve",
     "save_portrait": "portrait",
 }
 """Module of each public name, below ``mimicam.engine``. Loaded on first use, so that ``import

@@ -1,6 +1,6 @@
 """Make the pictures of the documentation again, with the bundled model, portraits and clip.
 
-python -m scripts.pictures [FOLDER]   writes demo.png and mimicam.webp (into docs by default)
+python -m scripts.pictures [FOLDER]   writes demo.png, mimicam.webp and moments.jpg (into docs by default)
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.render import write_picture
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
+from scripts.moments import moments_picture, write_moments
 
 DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
 """Frames of the clip, one per portrait: grief, looks to both sides, a smile, a laugh, laughter with
@@ -104,11 +105,12 @@ def write_moving(path: Path, pictures: Sequence[Image], fps: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Write both pictures, and print their sizes."""
+    """Write all pictures, and print their sizes."""
     folder = Path(arguments[0]) if arguments else Path("docs")
     write_picture(folder / "demo.png", demo_picture())
     write_moving(folder / "mimicam.webp", moving_picture(), round(VideoFile(demo_clip()).fps))
-    for name in ("demo.png", "mimicam.webp"):
+    write_moments(folder / "moments.jpg", moments_picture())
+    for name in ("demo.png", "mimicam.webp", "moments.jpg"):
         print(f"{folder / name}: {(folder / name).stat().st_size / 1e6:.2f} MB")
     return 0
 

@@ -19,12 +19,16 @@ def share(patch: pytest.MonkeyPatch) -> None:
     from mimicam.engine.silent_imports import ov
 
     read, compile_model = ov.Core.read_model, ov.Core.compile_model
+    graphs: dict[Path, Any] = {}
     compiled: dict[tuple[str, ...], Any] = {}
 
     def read_and_mark(core: Any, file: Any, *rest: Any) -> Any:
-        graph = read(core, file, *rest)
-        if isinstance(file, Path) and file.is_relative_to(ASSETS):
-            graph.set_rt_info(str(file), _FROM)
+        if rest or not (isinstance(file, Path) and file.is_relative_to(ASSETS)):
+            return read(core, file, *rest)
+        if file not in graphs:
+            graphs[file] = read(core, file)
+        graph = graphs[file].clone()  # its users change shapes
+        graph.set_rt_info(str(file), _FROM)
         return graph
 
     def compile_once(core: Any, graph: Any, *rest: Any) -> Any:

@@ -1,5 +1,6 @@
 """Installed package: one import name, a lazy public API, and a complete file list."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ else:
     tomllib = pytest.importorskip("tomli")
 
 ROOT = Path(__file__).parents[1]
+EXTRAS = ("dev", "virtualcam", "webrtc", "train")
 FOLDERS = ("engine", "kernels", "export", "training", "benchmarks")
 
 
@@ -44,6 +46,28 @@ def test_every_folder_of_code_and_data_is_installed() -> None:
         if folder != ROOT / "mimicam"
     }
     assert set(settings["packages"]) == {"mimicam", *found}
+
+
+def test_the_tested_versions_fit_the_floors() -> None:
+    requirements = pytest.importorskip("packaging.requirements")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            pin = requirements.Requirement(line)
+            (version,) = pin.specifier
+            pins[pin.name] = version.version
+    extras = settings["optional-dependencies"]
+    needed = settings["dependencies"] + [text for name in EXTRAS for text in extras[name]]
+    for need in map(requirements.Requirement, needed):
+        if need.name != "torch":  # the Makefile names its version
+            assert need.specifier.contains(pins[need.name]), f"{need}, but {pins[need.name]} is tested"
+
+
+def test_actions_are_pinned_by_hash() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        for used in re.findall(r"uses: (\S+.*)", path.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used), f"{path.name}: {used}"
 
 
 def test_every_public_name_is_there_and_documented() -> None:

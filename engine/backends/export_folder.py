@@ -7,14 +7,16 @@ compares its own outputs with those before it draws a frame.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.engine.checked_files import integer, one_line, read_arrays, read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of, write_atomically
 from mimicam.engine.network_spec import TensorSpec
@@ -33,6 +35,8 @@ sampling convention gives 1e-1 and more.
 """
 
 _SAMPLES = 1 << 16
+_MAX_ELEMENTS = 1 << 28
+"""Elements of a tensor: a gigabyte. Those of the published models have 4 million."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +107,15 @@ def read_manifest(folder: Path) -> Manifest:
         EngineError: it is missing, damaged, or of another version.
     """
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        values = read_json(folder / FILE)
         if values.pop("format") != FORMAT or values.pop("version") != 1:
             raise ValueError("another version")
+        for name in ("model", "model_sha256", "precision"):
+            one_line(values[name])
         return Manifest(**(values | {"networks": tuple(map(_network, values["networks"]))}))
     except FileNotFoundError:
         raise EngineError(f"{folder} holds no exported model: run 'mimicam export' first") from None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EngineError(f"{folder / FILE} is damaged ({error}): export the model again") from error
 
 
@@ -126,9 +132,9 @@ def onnx_path(folder: Path, network: NetworkFile) -> Path:
 
 
 def write_check(path: Path, inputs: Arrays, reference: Arrays) -> None:
-    """Write a network's inputs whole and its reference outputs sampled."""
+    """Write a network's inputs whole, and its reference outputs sampled, in float32."""
     values = {f"input:{name}": value for name, value in inputs.items()}
-    values |= {f"output:{name}": _sampled(value) for name, value in reference.items()}
+    values |= {f"output:{name}": _sampled(value).astype(np.float32) for name, value in reference.items()}
     np.savez(path, **values)  # type: ignore[arg-type]
 
 
@@ -139,8 +145,7 @@ def read_check(folder: Path, network: NetworkFile) -> tuple[dict[str, Array], di
         EngineError: the file is missing or damaged.
     """
     try:
-        with np.load(folder / network.check, allow_pickle=False) as file:
-            values = {name: file[name] for name in file.files}
+        values = read_arrays(folder / network.check, _checked_arrays(network))
         return (
             {port.name: values[f"input:{port.name}"] for port in network.inputs},
             {port.name: values[f"output:{port.name}"] for port in network.outputs},
@@ -189,19 +194,31 @@ def _difference(name: str, want: Array, got: Arrays, measure: Callable[[Array], 
 
 def _sampled(values: Array) -> Array:
     """At most 65,536 values, spread over the whole; an odd stride visits every row and column."""
-    stride = -(-values.size // _SAMPLES) | 1
-    return np.ascontiguousarray(values).ravel()[::stride]
+    return np.ascontiguousarray(values).ravel()[:: _stride(values.shape)]
+
+
+def _stride(shape: tuple[int, ...]) -> int:
+    return -(-math.prod(shape) // _SAMPLES) | 1
+
+
+def _checked_arrays(network: NetworkFile) -> list[TensorSpec]:
+    """Return specs of the arrays that `write_check` wrote."""
+    inputs = [replace(port, name=f"input:{port.name}") for port in network.inputs]
+    lengths = {port.name: -(-math.prod(port.shape) // _stride(port.shape)) for port in network.outputs}
+    return inputs + [TensorSpec(name=f"output:{name}", shape=(length,)) for name, length in lengths.items()]
 
 
 def _network(values: dict[str, Any]) -> NetworkFile:
+    one_line(values["name"])
     for name in (values["onnx"], values["check"]):
-        if Path(name).name != name:
+        if Path(one_line(name)).name != name:
             raise ValueError(f"'{name}' is no plain file name")
     ports = {side: tuple(map(_port, values[side])) for side in ("inputs", "outputs")}
     return NetworkFile(**(values | ports))
 
 
 def _port(values: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(
-        name=str(values["name"]), shape=tuple(map(int, values["shape"])), dtype=str(values["dtype"])
-    )
+    shape = tuple(integer(side, 1, _MAX_ELEMENTS) for side in values["shape"])
+    if math.prod(shape) > _MAX_ELEMENTS:
+        raise ValueError(f"'{values['name']}' has too many elements")
+    return TensorSpec(name=one_line(values["name"]), shape=shape, dtype=np.dtype(values["dtype"]).name)

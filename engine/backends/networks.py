@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float
 
 Value = Any
@@ -27,6 +28,9 @@ class Networks(Protocol):
 
     def view(self, value: Value) -> npt.NDArray[Any]:
         """A value as an array that the network's next run may overwrite."""
+
+    def output_shapes(self, network: str) -> Shapes:
+        """Shapes of a network's outputs by name, in order, with a batch of one."""
 
     def run(self, network: str, **inputs: Value) -> Mapping[str, Value]:
         """Outputs by name; the network's next run may overwrite them.

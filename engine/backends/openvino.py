@@ -16,6 +16,7 @@ from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.backends.networks import ModelInfo, own_array
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.silent_imports import ov
 from mimicam.engine.types import Float
 
@@ -62,6 +63,8 @@ class OpenVinoNetwork:
         """
         try:
             graph = core().read_model(model) if isinstance(model, Path) else model
+            # Compiling may give an input the name of an output that is its copy.
+            self.inputs = [port.get_any_name() for port in graph.inputs]
             compiled = core().compile_model(
                 graph,
                 "CPU",
@@ -81,12 +84,25 @@ class OpenVinoNetwork:
                 f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'"
             ) from error
         self._request = compiled.create_infer_request()
-        self.inputs = [port.get_any_name() for port in compiled.inputs]
         self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
         self._given: list[Array | None] = [None] * len(self.inputs)
         self._sources: list[Array | None] = [None] * len(self.inputs)
         self._outputs = len(compiled.outputs)
         self._output_names = outputs
+        self._compiled = compiled
+
+    @property
+    def input_shapes(self) -> Shapes:
+        """Shapes of the inputs by name, in order. All of them must be static."""
+        return {
+            name: tuple(port.shape) for name, port in zip(self.inputs, self._compiled.inputs, strict=True)
+        }
+
+    @property
+    def output_shapes(self) -> Shapes:
+        """Shapes of the outputs by name, in order. All of them must be static."""
+        shapes = (tuple(port.shape) for port in self._compiled.outputs)
+        return dict(zip(self._output_names, shapes, strict=True))
 
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
@@ -139,6 +155,10 @@ class OpenVinoNetworks:
     def view(self, value: Array) -> npt.NDArray[Any]:
         """See `engine.backends.networks.Networks.view`."""
         return value
+
+    def output_shapes(self, network: str) -> Shapes:
+        """See `engine.backends.networks.Networks.output_shapes`."""
+        return self._networks[network].output_shapes
 
     def run(self, network: str, **inputs: Array) -> Mapping[str, Array]:
         """See `engine.backends.networks.Networks.run`."""

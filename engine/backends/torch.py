@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.errors import EngineError
-from mimicam.engine.network_spec import NetworkSpec
+from mimicam.engine.network_spec import NetworkSpec, Shapes
 from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ class TorchNetworks:
     def view(self, value: torch.Tensor) -> npt.NDArray[Any]:
         """See `engine.backends.networks.Networks.view`."""
         return value.cpu().numpy()
+
+    def output_shapes(self, network: str) -> Shapes:
+        """See `engine.backends.networks.Networks.output_shapes`."""
+        return {tensor.name: tensor.shape for tensor in self._specs[network].outputs}
 
     def run(self, network: str, **inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
         """See `engine.backends.networks.Networks.run`."""

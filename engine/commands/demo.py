@@ -9,10 +9,13 @@ from typing import Annotated
 
 import tyro
 
+from mimicam.engine.control_options import edit_of, with_edit_options
+from mimicam.engine.controls import EditSettings
 from mimicam.engine.sinks import Sink
 
 
 @dataclass(frozen=True, kw_only=True)
+@with_edit_options(EditSettings(), without=("mode",))
 class Demo:
     """Let the bundled clip of a real person drive the bundled portraits, in real time, into a
     video.
@@ -39,11 +42,11 @@ class Demo:
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.sources.video import VideoFile
 
-        clip, console = demo_clip(), Console()
+        clip, console, edit = demo_clip(), Console(), edit_of(self)
         refuse_to_overwrite_inputs([self.out], [clip, *bundled_portraits()])
         model, portraits = load_all("compact", "auto", bundled_portraits()[:PORTRAITS_SHOWN])
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
-        wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, timings=timings)
+        wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, edit=edit, timings=timings)
         source = open_source(str(clip), clock=clock, drops=drops, fps=None)
         ends: list[Session] = []
         sinks = _sinks(self.out, lambda key: ends[0].stop() if key == "q" else None)

@@ -10,7 +10,7 @@ import tyro
 
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.control_options import edit_of, with_edit_options
-from mimicam.engine.controls import VIDEO_EDIT
+from mimicam.engine.controls import REGION_CONTROLS, VIDEO_EDIT
 
 if TYPE_CHECKING:
     from mimicam.engine.editing.plan import Plan
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 # Each frame is its own portrait, so no response is known.
-@with_edit_options(VIDEO_EDIT, without=("response",))
+@with_edit_options(VIDEO_EDIT, without=(*REGION_CONTROLS, "response"))
 class Edit:
     """Edit the expression of a person in a video; only the face changes.
 
@@ -35,7 +35,7 @@ class Edit:
     """Where the driver is shorter than the source: hold its last expression, loop it, run it back
     and forth, or trim the result. A longer driver is cut in any case."""
     preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
-    """Expressions to add, such as smile=0.6, eyes-open=1, blink=off, or blendshapes: jawOpen=0.3."""
+    """Expressions to add, such as smile=0.6, awake=1, blink=off, or blendshapes: jawOpen=0.3."""
     strength: Annotated[tuple[str, ...], tyro.conf.arg(metavar="REGION=VALUE")] = ()
     """Strength of eyes, brows, mouth or jaw, such as eyes=0,mouth=1. With a driver 0 keeps the source's
     own, without one it scales the source's own expression."""
@@ -49,9 +49,13 @@ class Edit:
     face: Annotated[str | None, tyro.conf.arg(metavar="N|X,Y")] = None
     """The person to edit where several are seen: a number from the left, or a pixel of their face
     where it is first seen."""
+    driver_for: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N=DRIVER")] = ()
+    """A driver for each of several people, by their number: 1=anna.mp4 2=ben.mp4."""
     crop: Annotated[int | None, tyro.conf.arg(metavar="PIXELS")] = None
     """Write only the face's crop, as a square of this side. Then --mode pose and both move the head
     by the driver."""
+    lossless: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Keep every sample that no edit changes: FFV1, in a .mkv file."""
     list_faces: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """List the people of SOURCE with their numbers, and write nothing."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -63,11 +67,19 @@ class Edit:
 
     def run(self) -> int:
         """Edit, and print progress and the written file."""
-        from mimicam.engine.editing.video import check_crop, check_mode, check_paths, track_people
+        from mimicam.engine.editing.video import (
+            check_choice,
+            check_crop,
+            check_form,
+            check_mode,
+            check_paths,
+            track_people,
+        )
         from mimicam.engine.errors import EngineError
         from mimicam.engine.sources.video import check_readable
 
-        for path in (self.source, *([] if self.driver is None else [self.driver])):
+        drivers = self._drivers()
+        for path in (self.source, *drivers.values(), *([] if self.driver is None else [self.driver])):
             check_readable(path)
         check_crop(self.crop)
         if self.crop is None:
@@ -80,12 +92,28 @@ class Edit:
             return 0
         if self.out is None:
             raise EngineError("no file to write was given: add -o OUT, for example -o edited.mp4")
-        check_paths(self.source, self.out, self.driver)
+        check_form(self.out, plan, crop_px=self.crop, lossless=self.lossless)
+        check_choice(self.driver, self.face, drivers, crop_px=self.crop)
+        check_paths(self.source, self.out, self.driver, *drivers.values())
         if self.dry_run:
             print("\n".join(self._describe(plan)))
             return 0
         self._edit(self.out, plan)
         return 0
+
+    def _drivers(self) -> dict[int, Path]:
+        """Parse the drivers of several people."""
+        from mimicam.engine.errors import EngineError
+
+        found: dict[int, Path] = {}
+        for word in self.driver_for:
+            number, _, path = word.partition("=")
+            if not (number.isdecimal() and path) or int(number) in found:
+                raise EngineError(
+                    f"--driver-for must name each person once, such as 1=anna.mp4, not '{word}'"
+                )
+            found[int(number)] = Path(path)
+        return found
 
     def _plan(self) -> Plan:
         from mimicam.engine.editing.channels import parse_changes
@@ -104,11 +132,13 @@ class Edit:
 
         video = VideoFile(self.source)
         video.close()
-        driver = "the source's own expression" if self.driver is None else f"driver {self.driver}"
-        length = "" if self.driver is None else f", then {self.driver_length}"
+        length = f", then {self.driver_length}"
+        drivers = [f"driver of person {number}: {path}{length}" for number, path in self._drivers().items()]
+        if not drivers and self.driver is not None:
+            drivers = [f"driver {self.driver}{length}"]
         return [
             f"{self.source}: {video.duration_s:.2f} s at {video.fps:.2f} frames/s -> {self.out}",
-            f"{driver}{length}",
+            *(drivers or ["the source's own expression"]),
             *plan.describe(),
         ]
 
@@ -129,11 +159,13 @@ class Edit:
                 plan=plan,
                 driver_length=DriverLength(self.driver_length),
                 face=self.face,
+                drivers=self._drivers(),
+                lossless=self.lossless,
                 crop_px=self.crop,
                 progress=bar.advance_step,
                 tell=bar.tell,
             )
             bar.finish(done.frames)
         if done.without_face:
-            print(f"the person was not seen in {done.without_face} of {done.frames} frames: these are kept")
+            print(f"an edited person was not seen in {done.without_face} of {done.frames} frames")
         print(f"wrote {out}")

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 from mimicam.engine.assets_manifest import bundled_portraits, portrait_path
 from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.concurrency.mailbox import Drops
+from mimicam.engine.editing.channels import parse_assignments
 from mimicam.engine.errors import EngineError
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
+from mimicam.engine.presets.library import find_preset, load_presets
+from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.report import Report
 from mimicam.engine.sinks import Sink
-from mimicam.engine.sinks.registry import SinkContext, open_sinks, output_files, preferred_size
+from mimicam.engine.sinks.registry import (
+    WIDELY_ACCEPTED_SIZE,
+    SinkContext,
+    open_sinks,
+    output_files,
+    preferred_size,
+)
 from mimicam.engine.sources import Source
 from mimicam.engine.sources import registry as sources
 from mimicam.engine.web.sink_kind import ALL_SINKS
 
+OWN_FACE = "camera"
+"""Value of ``--portrait`` that shows the camera's own picture."""
+OWN_FACE_BANNER = "your own picture is shown"
 OWN_SIDE = 512
 """Side of a result in a window or a file, pixels, where no size was asked for."""
 _SIDE_MIN, _SIDE_MAX = 64, 4096
@@ -68,14 +80,18 @@ def open_source(spec: str, *, clock: Clock, drops: Drops, fps: float | None, loo
 
 
 def make_sinks(
-    specs: Sequence[str], *, on_key: Callable[[str], None], figures: Callable[[], list[str]]
+    specs: Sequence[str],
+    *,
+    on_key: Callable[[str], None],
+    figures: Callable[[], list[str]],
+    banner: str = "",
 ) -> list[Sink]:
     """Open some of `engine.web.sink_kind.ALL_SINKS`.
 
     Raises:
         EngineError: a sink is unknown, given twice, or cannot work here.
     """
-    return open_sinks(specs, ALL_SINKS, SinkContext(on_key=on_key, figures=figures))
+    return open_sinks(specs, ALL_SINKS, SinkContext(on_key=on_key, figures=figures, banner=banner))
 
 
 def file_outputs(specs: Sequence[str]) -> list[Path]:
@@ -108,6 +124,25 @@ def exit_code(report: Report) -> int:
     if report.lost or report.stuck:
         return 1
     return 130 if report.interrupted else 0
+
+
+def is_own_face(portraits: Sequence[Path]) -> bool:
+    """Return whether ``--portrait`` asks for the camera's own picture. A file of that name comes first.
+
+    Raises:
+        EngineError: other portraits are named too.
+    """
+    asked = [path for path in portraits if str(path) == OWN_FACE and not path.exists()]
+    if asked and len(portraits) > 1:
+        raise EngineError(
+            f"--portrait {OWN_FACE} shows your own picture and takes no other portrait beside it"
+        )
+    return bool(asked)
+
+
+def own_face_size(size: tuple[int, int] | None, sinks: Sequence[str]) -> tuple[int, int]:
+    """Choose the result's size where the camera's own picture is shown."""
+    return size or preferred_size(sinks, ALL_SINKS) or WIDELY_ACCEPTED_SIZE
 
 
 def result_size(size: tuple[int, int] | None, sinks: Sequence[str], model: Model) -> tuple[int, int] | None:
@@ -153,6 +188,47 @@ def load_gallery(model: str, backend: str, portraits: Sequence[Path]) -> tuple[M
     own_copy = cache(partial(load_model, model, backend))  # a model serves one thread
     later = [lambda path=path: load_portrait(path, model=own_copy()) for path in others]
     return loaded, Gallery(enrolled, later, on_error=tell_not_shown)
+
+
+def parse_presets(words: Sequence[str]) -> dict[str, float]:
+    """Parse presets to start with, such as ``smile=0.4``.
+
+    Raises:
+        EngineError: a word has another form, or there is no such preset.
+    """
+    amounts = parse_assignments(words)
+    for name in amounts:
+        find_preset(name)
+    return amounts
+
+
+def make_presets(amounts: Mapping[str, float], model: Model, *, own_face: bool = False) -> PresetMixer:
+    """Offer the library's presets to a model that takes them, and start some.
+
+    Args:
+        amounts: those that start.
+        model: loaded.
+        own_face: also offer presets that turn the driver's own eyes.
+
+    Raises:
+        EngineError: one shall start that cannot be used here.
+    """
+    if amounts and not model.takes_presets:
+        raise EngineError(
+            f"{model.name} takes no expression presets: leave --preset out, or use --model compact"
+        )
+    known = load_presets(tell_note) if model.takes_presets else ()
+    mixer = PresetMixer(preset for preset in known if own_face or not preset.eye_contact)
+    if needing := [name for name in amounts if name not in mixer.presets]:
+        raise EngineError(f"{needing[0]} turns your own eyes: use it with --portrait {OWN_FACE}")
+    for name, amount in amounts.items():
+        mixer.set(name, amount)
+    return mixer
+
+
+def tell_note(reason: str) -> None:
+    """Print at once what cannot be used, while all else goes on."""
+    print(f"note: {reason}", file=sys.stderr, flush=True)
 
 
 def print_notes(portrait: Portrait) -> None:

@@ -20,7 +20,9 @@ A dot separates a group from its command: the entry point ``train.dpe`` is ``mim
 """
 GROUPS = {
     "models": "List, verify, import and bundle models.",
+    "preset": "Record expressions as presets, list them, and print one.",
     "train": "Train a model family on packs; run a command again to continue its run.",
+    "figure": "Draw figures of the papers with own models and pictures.",
     "data": "Make training data: cut clips, render heads, and write packs.",
 }
 _ROOT = "A webcam drives a portrait: expression, head pose, or both, in real time."
@@ -30,12 +32,17 @@ _OWN = {
     "demo": "demo:Demo",
     "render": "render:Render",
     "edit": "edit:Edit",
+    "batch": "batch:RunBatch",
     "enroll": "enroll:Enroll",
+    "retrieve": "retrieve:Retrieve",
     "devices": "devices:Devices",
     "doctor": "doctor:Doctor",
     "models.list": "models:ListModels",
     "models.verify": "models:VerifyModels",
     "models.import": "models:ImportModel",
+    "preset.record": "preset:RecordPreset",
+    "preset.list": "preset:ListPresets",
+    "preset.show": "preset:ShowPreset",
 }
 COMMANDS = tuple(EntryPoint(name, f"{_HERE}.{place}", ENTRY_POINTS) for name, place in _OWN.items())
 """The commands of this package. They need none of the optional packages."""

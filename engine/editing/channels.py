@@ -1,4 +1,7 @@
-"""What can be changed besides the driver: presets, named blendshapes and strengths of regions."""
+"""What can be changed besides the driver: presets, named blendshapes and strengths of regions.
+
+The presets are those of the library, see `engine.presets.library`.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,20 @@ from functools import cache
 
 import numpy as np
 
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.types import BLENDSHAPES, Float
+from mimicam.engine.face.regions import REGIONS
+from mimicam.engine.presets.library import UnknownPresetError, find_preset, preset_names
+from mimicam.engine.presets.mix import PresetMix, mix_presets
+from mimicam.engine.presets.preset import AMOUNTS, blendshape_vector
+from mimicam.engine.types import Float
 
-PRESETS: dict[str, dict[str, float]] = {
-    "smile": {"mouthSmile": 0.8, "cheekSquint": 0.2, "eyeSquint": 0.15},
-    "sad": {"mouthFrown": 0.6, "browInnerUp": 0.5, "mouthShrugLower": 0.3},
-    "angry": {"browDown": 0.8, "eyeSquint": 0.3, "noseSneer": 0.3, "mouthPress": 0.3},
-    "surprise": {"browInnerUp": 0.8, "browOuterUp": 0.7, "eyeWide": 0.5, "jawOpen": 0.25},
-    "eyes-open": {"eyeWide": 0.6, "eyeBlink": -0.4, "eyeSquint": -0.3},
-    "brows-up": {"browInnerUp": 0.8, "browOuterUp": 0.8},
-    "brows-down": {"browDown": 0.8},
-    "mouth-open": {"jawOpen": 0.5},
-    "pout": {"mouthPucker": 0.7, "mouthShrugLower": 0.2},
-}
-"""Amount that a preset of 1 adds to blendshapes; a name without its side stands for both sides."""
 BLINK = "blink"
 """Scales blinks: 0 removes them, 1 keeps them."""
 SHAPES = tuple(name for name in BLENDSHAPE_NAMES if not name.startswith("_"))
 """Blendshapes that can be named, as in ARKit."""
-_LIMITS = {"added": (-2.0, 2.0), "strength": (0.0, 2.0), BLINK: (0.0, 1.0)}
+_NO_PRESETS = frozenset({BLINK, *SHAPES})
+_STRENGTHS, _BLINKS = (0.0, 2.0), (0.0, 1.0)
 _WORDS = {"off": 0.0, "on": 1.0}
 
 
@@ -48,28 +43,21 @@ class Changes:
 
     def __post_init__(self) -> None:
         for name, value in self.presets.items():
-            check_channel(name, value, (*PRESETS, BLINK, *SHAPES))
+            _check_preset(name, value)
         for name, value in self.strengths.items():
-            check_channel(name, value, REGIONS)
+            _check_strength(name, value)
 
 
 NO_CHANGES = Changes()
 
 
-def check_channel(name: str, value: float, names: Iterable[str]) -> None:
-    """Check a channel's name and the range of its value.
+def check_channel(name: str, value: float) -> None:
+    """Check a channel of keyframes: a preset, blendshape or region, and the range of its value.
 
     Raises:
-        EngineError: the name is none of ``names``, or the value is outside its range.
+        EngineError: there is none of this name, or the value is outside its range.
     """
-    if name not in names:
-        shown = [each for each in names if each not in SHAPES]
-        others = ", or a blendshape such as jawOpen" if len(shown) < len(tuple(names)) else ""
-        raise EngineError(f"no channel '{name}': choose one of {', '.join(shown)}{others}")
-    kind = "strength" if name in REGIONS else name if name == BLINK else "added"
-    low, high = _LIMITS[kind]
-    if not low <= value <= high:
-        raise EngineError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
+    (_check_strength if name in REGIONS else _check_preset)(name, value)
 
 
 def parse_changes(presets: Iterable[str], strengths: Iterable[str]) -> Changes:
@@ -78,7 +66,7 @@ def parse_changes(presets: Iterable[str], strengths: Iterable[str]) -> Changes:
     Raises:
         EngineError: a word has another form, or names what is not there.
     """
-    return Changes(presets=_assignments(presets), strengths=_assignments(strengths))
+    return Changes(presets=parse_assignments(presets), strengths=parse_assignments(strengths))
 
 
 def shape_amounts(changes: Changes, shapes: Float, resting: Float) -> Float:
@@ -90,7 +78,7 @@ def shape_amounts(changes: Changes, shapes: Float, resting: Float) -> Float:
     for name, value in changes.presets.items():
         if name == BLINK:
             continue
-        weights = preset_weights(name)
+        weights = channel_weights(name)
         if name in changes.replaced:
             out[weights != 0] = 0.0
         out += np.float32(value) * weights
@@ -101,15 +89,36 @@ def shape_amounts(changes: Changes, shapes: Float, resting: Float) -> Float:
     return np.clip(out, 0.0, 1.0)
 
 
-@cache
-def preset_weights(name: str) -> Float:
+def preset_mix(changes: Changes) -> PresetMix:
+    """Return what the presets among the changes do together."""
+    presets = ((name, value) for name, value in changes.presets.items() if name not in _NO_PRESETS)
+    return mix_presets((find_preset(name), value) for name, value in presets)
+
+
+def turns_eyes(name: str) -> bool:
+    """Return whether a channel is a preset that turns the gaze to the camera."""
+    return name not in (*_NO_PRESETS, *REGIONS) and find_preset(name).eye_contact > 0
+
+
+def channel_weights(name: str) -> Float:
     """Return what a preset or named blendshape of 1 adds to each blendshape, ``[52]``."""
-    weights = np.zeros(BLENDSHAPES, np.float32)
-    for stem, amount in PRESETS.get(name, {name: 1.0}).items():
-        for index, each in enumerate(BLENDSHAPE_NAMES):
-            if each in (stem, f"{stem}Left", f"{stem}Right"):
-                weights[index] = amount
-    return weights
+    return blendshape_vector({name: 1.0}) if name in SHAPES else find_preset(name).weights
+
+
+def parse_assignments(words: Iterable[str]) -> dict[str, float]:
+    """Parse words such as ``smile=0.6,pout=0.2`` and ``blink=off`` to values by name.
+
+    Raises:
+        EngineError: a word has another form.
+    """
+    found: dict[str, float] = {}
+    for word in (part for words_ in words for part in words_.split(",")):
+        name, _, value = word.partition("=")
+        try:
+            found[name.strip()] = parse_value(value.strip())
+        except ValueError:
+            raise EngineError(f"'{word}' must have the form NAME=VALUE, for example smile=0.6") from None
+    return found
 
 
 def parse_value(text: str) -> float:
@@ -124,15 +133,29 @@ def parse_value(text: str) -> float:
     return value
 
 
-def _assignments(words: Iterable[str]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for word in (part for words_ in words for part in words_.split(",")):
-        name, _, value = word.partition("=")
-        try:
-            found[name.strip()] = parse_value(value.strip())
-        except ValueError:
-            raise EngineError(f"'{word}' must have the form NAME=VALUE, for example smile=0.6") from None
-    return found
+def _check_preset(name: str, value: float) -> None:
+    _check_range(name, value, _BLINKS if name == BLINK else AMOUNTS)
+    if name in _NO_PRESETS:
+        return
+    try:
+        find_preset(name)
+    except UnknownPresetError:
+        shown = ", ".join([*preset_names(), BLINK])
+        raise EngineError(
+            f"no channel '{name}': choose one of {shown}, or a blendshape such as jawOpen"
+        ) from None
+
+
+def _check_strength(name: str, value: float) -> None:
+    if name not in REGIONS:
+        raise EngineError(f"no channel '{name}': choose one of {', '.join(REGIONS)}")
+    _check_range(name, value, _STRENGTHS)
+
+
+def _check_range(name: str, value: float, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low <= value <= high:
+        raise EngineError(f"{name} must lie between {low:g} and {high:g}, not {value:g}")
 
 
 @cache

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from av import VideoFrame
 
 from mimicam.engine.editing.face_generator import FaceGenerator
-from mimicam.engine.editing.native import NativeFrames, look_of
-from mimicam.engine.editing.paste import edit_window, paste_face
-from mimicam.engine.editing.person import PersonMotion
+from mimicam.engine.editing.native import NativeFrame, NativeFrames, look_of
+from mimicam.engine.editing.paste import Edited, edit_window, paste_face
+from mimicam.engine.editing.person import Moment, PersonMotion
+from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import between
 from mimicam.engine.models.base import Model
-from mimicam.engine.sinks.video_writer import EDITED, OFFLINE, VideoWriter, h264_encoder
+from mimicam.engine.models.compact.eye_contact import EyeContact
+from mimicam.engine.sinks.video_writer import EDITED, LOSSLESS, OFFLINE, VideoWriter, h264_encoder
 from mimicam.engine.sources.video import VideoFile, to_picture
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import cut
+from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.warp_composite import WarpComposite
 from mimicam.engine.types import Image
+
+_NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,7 +41,7 @@ class Decoded:
 
 
 class Drawing(Protocol):
-    """Draws the frames of one person's edit, in order."""
+    """Draws the frames of an edit, in order."""
 
     @property
     def end_s(self) -> float:
@@ -55,42 +61,116 @@ class Drawing(Protocol):
         ...
 
     def without_face(self, frames: int) -> int:
-        """Return how many of the first frames do not show the person."""
+        """Return how many of the first frames do not show an edited person."""
         ...
 
 
-class PasteDrawing:
-    """Pastes the edited face into the source's frames; see `Drawing`."""
+class _Person:
+    """One person's edit, pasted into the source's frames."""
 
     def __init__(self, model: Model, motion: PersonMotion) -> None:
         self._generate, self._motion = FaceGenerator(model), motion
-        self._frames: NativeFrames | None = None
-        self.end_s, self.without_face = motion.end_s, motion.without_face
+        self._contact = EyeContact()
 
-    def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:
-        """See `Drawing.open`; the result has the source's pixel format, colours and rate."""
-        encoder = h264_encoder() or "mpeg4"
-        self._frames = NativeFrames(first, encoder)
+    def warm_up(self, index: int, image: Image) -> None:
+        """Read light and gaze of a frame that is not drawn."""
+        moment = self._motion(index)
+        if moment is not None:
+            self._generate.warm_up(image, moment)
+            self._contact(moment.target, round(moment.time_s * 1e9), moment.eye_contact * moment.share)
+
+    def add(self, index: int, image: Image, frame: NativeFrame) -> Image | None:
+        """Add the edit to a frame that shows ``image``, and return what it shows then.
+
+        None: nothing changes.
+        """
+        moment = self._motion(index)
+        if moment is None or moment.share == 0.0:
+            return None
+        edited = self._pasted(image, moment)
+        if edited is not None:
+            frame.add(image, edited.image, edited.rows, edited.columns)
+        picture = image if edited is None else edited.image
+        turned = self._with_eyes_turned(frame, picture, moment)
+        return turned if turned is not None else None if edited is None else edited.image
+
+    def _pasted(self, image: Image, moment: Moment) -> Edited | None:
+        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
+        window = edit_window(moment.box, before, after, moment.share, moment.others)
+        return paste_face(image, self._generate(image, moment), window) if window.opacity.any() else None
+
+    def _with_eyes_turned(self, frame: NativeFrame, image: Image, moment: Moment) -> Image | None:
+        """Add the turned eyes to a frame that shows ``image`` now; None: they stay."""
+        amount, box = moment.eye_contact * moment.share, moment.box
+        eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount)
+        if amount == 0.0:
+            return None
+        turned = image.copy()
+        EyeWarp(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))(turned, eyes)
+        rows, columns = (
+            slice(min(max(round(corner), 0), limit), min(max(round(corner + box.size_px), 0), limit))
+            for corner, limit in ((box.y_px, image.shape[0]), (box.x_px, image.shape[1]))
+        )
+        frame.add(image, turned, rows, columns)
+        return turned
+
+
+class PasteDrawing:
+    """Pastes edited faces into the source's frames; see `Drawing`."""
+
+    def __init__(self, model: Model, motions: Sequence[PersonMotion], encoder: str | None = None) -> None:
+        """Set up for one or several people.
+
+        Args:
+            model: edits faces.
+            motions: what each of them does.
+            encoder: FFmpeg's name of an encoder; None takes H.264, else MPEG-4.
+        """
+        self._people = [_Person(model, motion) for motion in motions]
+        self._motions, self._encoder = motions, encoder or h264_encoder() or "mpeg4"
+        self._frames: NativeFrames | None = None
+        self.end_s = min(motion.end_s for motion in motions)
+
+    def without_face(self, frames: int) -> int:
+        """See `Drawing.without_face`; of several people, one who is not seen counts."""
+        return sum(not all(motion.is_seen(index) for motion in self._motions) for index in range(frames))
+
+    def warm_up(self, index: int, decoded: Decoded) -> None:
+        """Read a frame before the first that is drawn, so that nothing starts anew there."""
+        for person in self._people:
+            person.warm_up(index, decoded.image)
+
+    def open(
+        self, out: Path, video: VideoFile, first: VideoFrame, x264: Mapping[str, str] = _NO_OPTIONS
+    ) -> VideoWriter:
+        """See `Drawing.open`; the result has the source's pixel format, colours and rate.
+
+        ``x264``: further options of that encoder.
+        """
+        self._frames = NativeFrames(first, self._encoder)
+        if self._encoder == LOSSLESS and not self._frames.keeps(first):
+            raise EngineError(
+                f"pixels in the format {first.format.name} cannot be kept as they are: leave out --lossless"
+            )
         look = look_of(video, first, self._frames.pix_fmt)
         return VideoWriter(
-            out, size=self._frames.size, fps=video.fps, encoder=encoder, tags=EDITED, look=look, x264=OFFLINE
+            out,
+            size=self._frames.size,
+            fps=video.fps,
+            encoder=self._encoder,
+            tags=EDITED,
+            look=look,
+            x264={**OFFLINE, **x264},
         )
 
     def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
         """See `Drawing.draw`."""
         assert self._frames is not None, "open comes first"
-        frame = self._frames.start(decoded.raw)
-        moment = self._motion(index)
-        if moment is None or moment.share == 0.0:
-            return frame.finish(), False
-        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
-        window = edit_window(moment.box, before, after, moment.share, moment.others)
-        if not window.opacity.any():
-            return frame.finish(), False
-        edited = paste_face(decoded.image, self._generate(decoded.image, moment), window)
-        if edited is not None:
-            frame.add(decoded.image, edited.image, edited.rows, edited.columns)
-        return frame.finish(), edited is not None
+        frame, image = self._frames.start(decoded.raw), decoded.image
+        for person in self._people:
+            edited = person.add(index, image, frame)
+            image = image if edited is None else edited
+        return frame.finish(), image is not decoded.image
 
 
 class CropDrawing:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.editing.channels import Changes, shape_amounts
-from mimicam.engine.editing.regions import spread
+from mimicam.engine.editing.channels import Changes, preset_mix, shape_amounts
+from mimicam.engine.editing.studied import blend
 from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.regions import expression_gains, spread
 from mimicam.engine.stages.neutral import Expression, rest_unmapped, resting_face
 from mimicam.engine.types import EditSettings, Float, MotionCode, MotionReference
 
@@ -38,6 +39,9 @@ def edit_expression(
         changes: strengths and presets in this moment.
     """
     wanted = _wanted(own, driver, settings, changes)
+    if calm := preset_mix(changes).calm:
+        rest = resting_face()
+        wanted = blend(wanted, Expression(blendshapes=rest.expression, displacement=rest.displacement), calm)
     # The difference of two personal values, so that an expression that is kept stays exactly.
     shift = rest_unmapped(wanted.blendshapes, resting) - rest_unmapped(own.blendshapes, resting)
     before = np.clip(source.expression + shift, 0.0, 1.0).astype(np.float32)
@@ -52,16 +56,16 @@ def _wanted(
 ) -> Expression:
     """Return the expression before presets."""
     shapes, landmarks = spread(changes.strengths)
-    gain, rest = np.float32(settings.expression_gain), resting_face()
+    gains, rest = expression_gains(settings), resting_face()
     start, end = own, own
     if driver is None:
         # The source drives itself: a strength scales the distance from the resting face.
         start = Expression(blendshapes=rest.expression, displacement=rest.displacement)
-        shapes, landmarks = gain * shapes - 1, gain * landmarks - 1
+        shapes, landmarks = gains[0] * shapes - 1, gains[1] * landmarks - 1
     elif settings.expression_motion is MotionReference.ABSOLUTE:
-        end = _scaled(driver, gain)
+        end = _scaled(driver, *gains)
     else:
-        end = _added(own, _scaled(driver, gain))
+        end = _added(own, _scaled(driver, *gains))
     move, moved = end.blendshapes - start.blendshapes, end.displacement - start.displacement
     # What blendshapes explain follows their strength exactly; the rest is shared by landmark.
     unexplained = moved - shape_change(move)
@@ -71,12 +75,14 @@ def _wanted(
     )
 
 
-def _scaled(expression: Expression, gain: np.float32) -> Expression:
-    """Scale the distance from the resting face."""
+def _scaled(expression: Expression, shapes: Float, landmarks: Float) -> Expression:
+    """Scale the distance from the resting face, by blendshape ``[52]`` and landmark ``[478, 1]``."""
     rest = resting_face()
+    away = expression.blendshapes - rest.expression
+    unexplained = expression.displacement - rest.displacement - shape_change(away)
     return Expression(
-        blendshapes=rest.expression + gain * (expression.blendshapes - rest.expression),
-        displacement=rest.displacement + gain * (expression.displacement - rest.displacement),
+        blendshapes=rest.expression + shapes * away,
+        displacement=rest.displacement + shape_change(shapes * away) + landmarks * unexplained,
     )
 
 

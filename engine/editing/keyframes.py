@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mimicam.engine.editing.channels import BLINK, PRESETS, SHAPES, check_channel, parse_value
-from mimicam.engine.editing.regions import REGIONS
+from mimicam.engine.editing.channels import check_channel, parse_value
 from mimicam.engine.errors import EngineError
 from mimicam.engine.maths import smoothstep
 
@@ -113,7 +112,7 @@ def _keyframe(row: Any, where: str) -> Keyframe:
     if unknown := set(row) - set(_FIELDS):
         raise EngineError(f"{where} has the field '{unknown.pop()}': use {', '.join(_FIELDS)}")
     try:
-        time_s, value = _seconds(str(row["time"])), parse_value(str(row["value"]))
+        time_s, value = parse_time(str(row["time"])), parse_value(str(row["value"]))
     except ValueError as error:
         raise EngineError(f"{where} has a time or value that is no number ({error}): correct it") from None
     easing, apply = str(row.get("easing", "ease")), str(row.get("apply", _ADD))
@@ -121,14 +120,18 @@ def _keyframe(row: Any, where: str) -> Keyframe:
         raise EngineError(f"{where}: easing is one of {', '.join(EASINGS)}, apply is {_ADD} or {_REPLACE}")
     channel = str(row["channel"]).strip()
     try:
-        check_channel(channel, value, (*PRESETS, BLINK, *REGIONS, *SHAPES))
+        check_channel(channel, value)
     except EngineError as error:
         raise EngineError(f"{where}: {error}") from None
     return Keyframe(time_s=time_s, channel=channel, value=value, easing=easing, apply=apply)
 
 
-def _seconds(text: str) -> float:
-    """Parse seconds, or minutes and seconds with a colon."""
+def parse_time(text: str) -> float:
+    """Parse seconds, or minutes and seconds with a colon.
+
+    Raises:
+        ValueError: it is neither, or negative.
+    """
     minutes, _, seconds = text.rpartition(":")
     time_s = 60 * float(minutes or 0) + float(seconds)
     if not 0 <= time_s < float("inf"):

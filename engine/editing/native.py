@@ -33,8 +33,10 @@ class NativeFrames:
         """Choose the pixel format; ``first``: the video's first frame."""
         self._size = (first.width, first.height)
         ten_bits = any(component.bits > 8 for component in first.format.components)
-        wanted = first.format.name if first.format.name in _PLANAR else _USUAL_10 if ten_bits else _USUAL
-        self.pix_fmt = next(name for name in (wanted, _USUAL) if name == _USUAL or supports(encoder, name))
+        own = first.format.name if first.format.name in _PLANAR else _USUAL_10 if ten_bits else _USUAL
+        # The same samples under the name that states no range, which the frames state themselves.
+        names = (own, _without_range(own), _USUAL)
+        self.pix_fmt = next(name for name in names if name == _USUAL or supports(encoder, name))
         self._turned = quarter_turns(first) % 2 == 1
         if self._turned and "422" in self.pix_fmt:
             self.pix_fmt = _USUAL  # turned by 90 degrees, its chroma would be halved the other way
@@ -45,21 +47,27 @@ class NativeFrames:
         width, height = self._size[::-1] if self._turned else self._size
         return width & ~1, height & ~1
 
+    def keeps(self, frame: VideoFrame) -> bool:
+        """Return whether a frame's samples are stored as they are."""
+        layouts = [_without_range(name) for name in (frame.format.name, self.pix_fmt)]
+        return layouts[0] == layouts[1] and (frame.width, frame.height) == self._size
+
     def start(self, frame: VideoFrame) -> NativeFrame:
         """Return an upright copy of a frame, of even size."""
         width, height = self._size
-        same = (frame.format.name, frame.width, frame.height) == (self.pix_fmt, width, height)
-        stored = frame if same else frame.reformat(width=width, height=height, format=self.pix_fmt)
+        kept = self.keeps(frame)
+        stored = frame if kept else frame.reformat(width=width, height=height, format=self.pix_fmt)
         turns = quarter_turns(frame)
-        return NativeFrame([np.rot90(samples, turns) for samples in _samples(stored)], stored)
+        planes = [np.rot90(samples, turns) for samples in _samples(stored)]
+        return NativeFrame(planes, stored, self.pix_fmt)
 
 
 class NativeFrame:
     """Upright copy of one frame, into which edits are added."""
 
-    def __init__(self, planes: list[np.ndarray], stored: VideoFrame) -> None:
+    def __init__(self, planes: list[np.ndarray], stored: VideoFrame, pix_fmt: str) -> None:
         self._planes = [plane.copy() for plane in planes]
-        self._stored = stored
+        self._stored, self._pix_fmt = stored, pix_fmt
         self._depth = stored.format.components[0].bits
 
     def add(self, before: Image, after: Image, rows: slice, columns: slice) -> None:
@@ -89,18 +97,18 @@ class NativeFrame:
     def finish(self) -> VideoFrame:
         """Return the frame, of even size, in the source's pixel format."""
         height, width = (side & ~1 for side in self._planes[0].shape)
-        out = VideoFrame(width, height, self._stored.format.name)
+        out = VideoFrame(width, height, self._pix_fmt)
         for plane, samples in zip(out.planes, self._planes, strict=True):
             padded = np.zeros((plane.height, plane.line_size // samples.itemsize), samples.dtype)
             padded[:, : plane.width] = samples[: plane.height, : plane.width]
             plane.update(padded.tobytes())
-        out.colorspace, out.color_range = self._stored.colorspace, self._stored.color_range
+        out.colorspace, out.color_range = self._stored.colorspace, _range_of(self._stored)
         return out
 
     def _as_yuv(self, change: Float) -> list[Float]:
         """Convert a difference of RGB to differences of luma and chroma samples."""
         red, blue = _LUMA.get(int(self._stored.colorspace), _LUMA_601)
-        full = int(self._stored.color_range) == _FULL_RANGE or self._stored.format.name.startswith("yuvj")
+        full = _range_of(self._stored) == _FULL_RANGE
         deep = (1 << self._depth) / 256
         luma_range, chroma_range = (1.0, 1.0) if full else (219 / 255, 224 / 255)
         luma = change @ np.array([red, 1 - red - blue, blue], np.float32)
@@ -118,9 +126,19 @@ def look_of(video: VideoFile, first: VideoFrame, pix_fmt: str) -> Look:
         pix_fmt=pix_fmt,
         sample_aspect=1 / aspect if quarter_turns(first) % 2 else aspect,
         colorspace=int(first.colorspace),
-        color_range=int(first.color_range),
+        color_range=_range_of(first),
     )
     return replace(look, primaries=int(first.color_primaries), transfer=int(first.color_trc))
+
+
+def _without_range(pix_fmt: str) -> str:
+    """Return the name of the same layout of samples that states no range."""
+    return pix_fmt.replace("yuvj", "yuv")
+
+
+def _range_of(frame: VideoFrame) -> int:
+    """Return FFmpeg's number of a frame's range; the names of some formats state it too."""
+    return _FULL_RANGE if frame.format.name.startswith("yuvj") else int(frame.color_range)
 
 
 def _samples(frame: VideoFrame) -> list[np.ndarray]:

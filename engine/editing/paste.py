@@ -83,13 +83,14 @@ class Edited:
     """Share of the edit in the part, 0..1. Pixels with 0 equal the source's."""
 
 
-def paste_face(frame: Image, fields: WarpFields, window: Window) -> Edited | None:
+def paste_face(frame: Image, fields: WarpFields, window: Window, out: Image | None = None) -> Edited | None:
     """Return the edited frame; None: the window does not reach into it.
 
     Args:
         frame: uint8 ``[H, W, 3]``, not changed.
         fields: generated for the crop of the window's box.
         window: see `edit_window`.
+        out: receives the edited frame; None makes a new one.
     """
     part = _part(window, frame.shape)
     if part is None:
@@ -104,7 +105,8 @@ def paste_face(frame: Image, fields: WarpFields, window: Window) -> Edited | Non
     keep = opacity <= _NOTHING
     opacity[keep] = 0.0
     blended[keep] = frame[rows, columns][keep]
-    out = frame.copy()
+    out = np.empty_like(frame) if out is None else out
+    np.copyto(out, frame)
     out[rows, columns] = blended
     return Edited(image=out, rows=rows, columns=columns, opacity=opacity)
 

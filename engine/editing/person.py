@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mimicam.engine.editing.channels import preset_mix
 from mimicam.engine.editing.driver import Driver, fade_around_losses
 from mimicam.engine.editing.expression import edit_expression
 from mimicam.engine.editing.plan import Plan
@@ -36,6 +37,8 @@ class Moment:
     """1 applies the edit, 0 keeps the frame."""
     others: tuple[Float, ...] = ()
     """Landmarks of the other people's faces in the box."""
+    eye_contact: float = 0.0
+    """Share by which the gaze is turned to the camera, 0..1."""
 
 
 class PersonMotion:
@@ -73,6 +76,14 @@ class PersonMotion:
         """Return how many of the first frames do not show the person."""
         return sum(face is None for face in self._track.faces[:frames])
 
+    def time_s(self, index: int) -> float:
+        """Return the time of a frame."""
+        return float(self._track.times_s[index])
+
+    def is_seen(self, index: int) -> bool:
+        """Return whether a frame shows the person."""
+        return self._track.faces[index] is not None
+
     def nearest_box(self, index: int) -> CropBox:
         """Return the box in the nearest frame that shows the face."""
         seen = np.array(self._track.seen)
@@ -93,6 +104,7 @@ class PersonMotion:
             source=source,
             target=self._target(source, own, time_s),
             share=float(self._shares[index]) * self._plan.share(time_s),
+            eye_contact=preset_mix(self._plan.at(time_s)).eye_contact,
             others=tuple(box.from_image(other.landmarks) for other in self._beside(index)),
         )
 

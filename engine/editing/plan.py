@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mimicam.engine.editing.channels import NO_CHANGES, Changes
+from mimicam.engine.editing.channels import NO_CHANGES, Changes, turns_eyes
 from mimicam.engine.editing.keyframes import NO_KEYFRAMES, Keyframes
-from mimicam.engine.editing.regions import REGIONS
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.maths import smoothstep
 
 _FADE_S = 0.12
@@ -44,6 +44,11 @@ class Plan:
             strengths={**self.changes.strengths, **strengths},
             replaced=self.keyframes.replaced,
         )
+
+    @property
+    def turns_eyes(self) -> bool:
+        """Whether a preset turns the gaze to the camera at some time."""
+        return any(turns_eyes(name) for name in (*self.changes.presets, *self.keyframes.channels))
 
     def share(self, time_s: float) -> float:
         """Return how far the range is edited at a time: 1 inside, 0 outside, with soft ends."""

@@ -24,14 +24,17 @@ def describe_people(people: Sequence[FaceTrack]) -> list[str]:
     return lines
 
 
-def choose_person(people: Sequence[FaceTrack], face: str | None, *, name: str) -> FaceTrack:
-    """Return the person that ``--face`` names.
+def choose_person(
+    people: Sequence[FaceTrack], face: str | None, *, name: str, option: str = "--face"
+) -> FaceTrack:
+    """Return the person that an option names.
 
     Args:
         people: from left to right, see `engine.editing.people.find_people`.
         face: ``N`` counts from 1 at the left, ``x,y`` is a pixel on the face where it is first
             seen. None: there has to be one person only.
         name: name of the video in errors.
+        option: name of the option in errors.
 
     Raises:
         EngineError: nobody is there, several are and none was chosen, or the choice names none.
@@ -45,7 +48,7 @@ def choose_person(people: Sequence[FaceTrack], face: str | None, *, name: str) -
         raise EngineError(f"{name} shows {len(people)} people: choose one with --face N ({listed})")
     chosen = _at_point(people, face) if "," in face else _by_number(people, face)
     if chosen is None:
-        raise EngineError(f"--face {face} names nobody in {name}: give a number or a pixel of {listed}")
+        raise EngineError(f"{option} {face} names nobody in {name}: give a number or a pixel of {listed}")
     return chosen
 
 

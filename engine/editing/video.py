@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import VIDEO_EDIT
@@ -22,13 +22,14 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
 from mimicam.engine.models.base import Model
 from mimicam.engine.picture_file import read_picture
-from mimicam.engine.sinks.video_writer import VideoWriter, container_format
+from mimicam.engine.sinks.video_writer import LOSSLESS, VideoWriter, container_format
 from mimicam.engine.sound import Sound, open_sound
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile
 from mimicam.engine.types import EditSettings, Mode
 
 _CROP_PX = (64, 2048)
+_NO_DRIVERS: Mapping[int, Path] = MappingProxyType({})
 Progress = Callable[[str, int], None]
 """Receives the name of a step, ``track`` or ``edit``, and its number of finished frames."""
 
@@ -42,7 +43,7 @@ class EditedVideo:
     changed: int
     """Number of frames that differ from the source's."""
     without_face: int
-    """Number of frames where the person is not seen; they are kept as they are."""
+    """Number of frames where an edited person is not seen; there they are kept as they are."""
 
 
 def edit_video(
@@ -55,11 +56,13 @@ def edit_video(
     plan: Plan | None = None,
     driver_length: DriverLength = DriverLength.HOLD,
     face: str | None = None,
+    drivers: Mapping[int, Path] = _NO_DRIVERS,
     crop_px: int | None = None,
+    lossless: bool = False,
     progress: Progress = lambda _step, _done: None,
     tell: Callable[[str], None] = print,
 ) -> EditedVideo:
-    """Edit the expression of a person in a video. Only the face changes, and the sound is kept.
+    """Edit expressions in a video. Only faces change, and the sound is kept.
 
     The source is read twice: first to follow its people, so that boxes and expressions are smooth
     without delay, then to edit.
@@ -74,8 +77,11 @@ def edit_video(
         plan: presets, strengths, keyframes and the range that is edited.
         driver_length: what happens after the driver's end.
         face: the person among several, see `engine.editing.selection.choose_person`.
+        drivers: a driver for each of several people, by their number from the left. They replace
+            ``driver`` and ``face``; ``plan`` holds for all of them.
         crop_px: write only the face's crop, of this side in pixels. Then the head may follow the
             driver too, in the modes ``pose`` and ``both``.
+        lossless: keep every sample that no edit changes, in a Matroska file with FFV1.
         progress: called after each frame of each step.
         tell: receives one line if the sound cannot be copied as it is.
 
@@ -86,14 +92,19 @@ def edit_video(
     check_crop(crop_px)
     if crop_px is None:
         check_mode(edit)
-    check_paths(source, out, driver)
+    plan = plan or Plan()
+    check_form(out, plan, crop_px=crop_px, lossless=lossless)
+    check_choice(driver, face, drivers, crop_px=crop_px)
+    check_paths(source, out, driver, *drivers.values())
     people = track_people(source, lambda done: progress("track", done))
-    person = choose_person(people, face, name=source.name)
-    moves = None if driver is None else open_driver(driver, length=driver_length, mirror=edit.mirror)
-    drawing = PasteDrawing if crop_px is None else partial(CropDrawing, side_px=crop_px)
-    others = [each for each in people if each is not person]
-    motion = PersonMotion(person, driver=moves, settings=edit, plan=plan or Plan(), others=others)
-    work = drawing(model, motion)
+    motions = []
+    for person, path in _choose(people, driver, face, drivers, name=source.name):
+        moves = None if path is None else open_driver(path, length=driver_length, mirror=edit.mirror)
+        others = [each for each in people if each is not person]
+        motions.append(PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others))
+    work: Drawing = PasteDrawing(model, motions, LOSSLESS if lossless else None)
+    if crop_px is not None:
+        work = CropDrawing(model, motions[0], side_px=crop_px)
     return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
 
 
@@ -120,7 +131,35 @@ def check_crop(side_px: int | None) -> None:
         raise EngineError(f"--crop must be even and {_CROP_PX[0]} to {_CROP_PX[1]} pixels, not {side_px}")
 
 
-def check_paths(source: Path, out: Path, driver: Path | None) -> None:
+def check_form(out: Path, plan: Plan, *, crop_px: int | None, lossless: bool) -> None:
+    """Check that the options of the result fit each other.
+
+    Raises:
+        EngineError: they do not.
+    """
+    if crop_px is not None and plan.turns_eyes:
+        raise EngineError("eye contact turns the eyes of the full frame: leave out --crop, or the preset")
+    if lossless and crop_px is not None:
+        raise EngineError("a crop is drawn anew, so nothing of it is kept: leave out --lossless, or --crop")
+    if lossless and container_format(out) != "matroska":
+        raise EngineError(f"--lossless needs a Matroska file: name it {out.with_suffix('.mkv')}")
+
+
+def check_choice(
+    driver: Path | None, face: str | None, drivers: Mapping[int, Path], *, crop_px: int | None
+) -> None:
+    """Check that people and drivers are named in one way.
+
+    Raises:
+        EngineError: they are not.
+    """
+    if drivers and (driver is not None or face is not None):
+        raise EngineError("--driver-for names people and drivers: leave out --driver and --face")
+    if crop_px is not None and len(drivers) > 1:
+        raise EngineError("--crop shows one face: give one --driver-for, or write a crop for each person")
+
+
+def check_paths(source: Path, out: Path, *drivers: Path | None) -> None:
     """Check that a video gives a video, and that no input would be overwritten.
 
     Raises:
@@ -131,7 +170,24 @@ def check_paths(source: Path, out: Path, driver: Path | None) -> None:
     container_format(out)
     if not out.resolve().parent.is_dir():
         raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
-    refuse_to_overwrite_inputs([out], [source, *([] if driver is None else [driver])])
+    refuse_to_overwrite_inputs([out], [source, *(path for path in drivers if path is not None)])
+
+
+def _choose(
+    people: list[FaceTrack],
+    driver: Path | None,
+    face: str | None,
+    drivers: Mapping[int, Path],
+    *,
+    name: str,
+) -> list[tuple[FaceTrack, Path | None]]:
+    """Return the people to edit, each with their driver."""
+    if not drivers:
+        return [(choose_person(people, face, name=name), driver)]
+    return [
+        (choose_person(people, str(number), name=name, option="--driver-for"), path)
+        for number, path in drivers.items()
+    ]
 
 
 def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
@@ -148,8 +204,20 @@ def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -
         video.close()
 
 
-def open_driver(path: Path, *, length: DriverLength, mirror: bool = False) -> Driver:
+def open_driver(
+    path: Path,
+    *,
+    length: DriverLength,
+    mirror: bool = False,
+    people: Callable[[Path], list[FaceTrack]] = track_people,
+) -> Driver:
     """Study a driver's video or picture. Among several people the most prominent drives.
+
+    Args:
+        path: video or picture.
+        length: what happens after its end.
+        mirror: take the mirror image.
+        people: returns the people of a video.
 
     Raises:
         EngineError: it cannot be read, or shows no face.
@@ -158,7 +226,7 @@ def open_driver(path: Path, *, length: DriverLength, mirror: bool = False) -> Dr
         still = [Timed(image=read_picture(path), time_s=0.0)]
         track, duration_s = main_person(find_people(still), name=path.name), 0.0
     else:
-        track = main_person(track_people(path), name=path.name)
+        track = main_person(people(path), name=path.name)
         video = VideoFile(path)
         duration_s = float(track.times_s[-1]) + 1 / video.fps
         video.close()

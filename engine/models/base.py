@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Face, Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class LiveModel(Protocol):
     portrait."""
     smooth_recordings: bool
     """Whether motion in recordings is filtered, as a camera's is."""
+    has_regions: bool
+    """Whether regions of the face have gains of their own (`engine.face.regions`). Otherwise one
+    code moves the whole expression."""
+
+    takes_presets: bool
+    """Whether expression presets can be added: its motion has blendshapes."""
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
         """Make the steps of one session.
@@ -79,6 +86,9 @@ class Model(LiveModel, Protocol):
     needs_face: bool
     """Whether a portrait needs a face that the tracker finds. Otherwise an aligned picture
     suffices."""
+
+    def feature_shapes(self) -> Shapes:
+        """Return the shapes of a portrait's features by name, in the order of `encode`."""
 
     def encode(self, crop: Image) -> Features:
         """Return latent and feature maps of a portrait, uint8 ``[S, S, 3]``."""
@@ -109,7 +119,7 @@ class CalibratedModel(Model, Protocol):
     ) -> Float | None:
         """Return the factor by which each blendshape has to be asked for, ``[52]``.
 
-        Takes half a second: call it once, when a portrait is enrolled. The factors are 1 where the
+        Takes a second on one core: call it once, when a portrait is enrolled. The factors are 1 where the
         tracker does not read the portrait's drawn faces. None: the model measures none.
 
         Args:
@@ -150,6 +160,15 @@ class ImageDrivenModel(CodedModel, Model, Protocol):
         Raises:
             ValueError: the model cannot run these branches.
         """
+
+
+@runtime_checkable
+class SeveralFramesModel(Model, Protocol):
+    """A model whose portrait may come from several pictures of one person."""
+
+    def encode_frames(self, crops: Sequence[Image]) -> Features:
+        """Return the features of a portrait from at least one crop, uint8 ``[S, S, 3]``; the pose
+        and expression at rest are the first crop's."""
 
 
 def check_own(features: Features, sha256: str) -> None:

@@ -94,11 +94,12 @@ class CanvasGraph(Protocol):
     def enter(self, features: Features, texture: PortraitTexture) -> None:
         """See `FrameGraph.enter`."""
 
-    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float, hair: Float | None = None) -> Image:
         """See `FrameGraph.__call__`.
 
         Args:
             conditioning: as in `engine.models.base.TrackerDrivenModel.generate`.
             mouth: ``[4, S, S]``, drawn over the inpainted picture: red, green and blue in -1..1
                 times the opacity, and the opacity.
+            hair: weights and motion of the hair in one array. None: the generator's flow stays.
         """

@@ -13,6 +13,7 @@ from typing import Any
 from mimicam.engine.errors import EngineError, KernelBuildError
 from mimicam.engine.models.base import CalibratedModel, Features, Model, ReadFace
 from mimicam.engine.models.reenactor import Reenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, MotionCode
 
 _log = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class HotSwapModel:
         self._lock = threading.Lock()
         self.name, self.sha256, self.size, self.modes = now.name, now.sha256, now.size, now.modes
         self.native_size, self.smooth_recordings = now.native_size, now.smooth_recordings
-        self.needs_face = now.needs_face
+        self.needs_face, self.has_regions = now.needs_face, now.has_regions
+        self.takes_presets = now.takes_presets
         self._note = "; a TensorRT plan is being built"
         self._waiting: list[OnReady] = []
         self.finished = threading.Event()
@@ -53,6 +55,10 @@ class HotSwapModel:
         """Backend in use, and the progress or the failure of the other one."""
         with self._lock:
             return self._model.backend + self._note
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return self._current().feature_shapes()
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""

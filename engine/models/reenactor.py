@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from mimicam.engine.models.base import Features
+from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop
 from mimicam.engine.stages.lost import Target
@@ -95,6 +96,9 @@ class PortraitStages(Generic[M, N, T]):
     composite: Callable[[Any], Image]
     """Makes the result, uint8 ``[height, width, 3]``, from the output of ``generate``. The caller
     may keep it."""
+    with_presets: Callable[[M, N | None, EditSettings, PresetMix], T] | None = None
+    """Does what ``edit`` does, and adds presets. None: the motion has no blendshapes, see
+    `engine.models.base.LiveModel.takes_presets`."""
 
 
 class Reenactor(Protocol[M, N, T]):

@@ -24,6 +24,8 @@ class SinkContext:
     """Receives each key that a person presses in a window."""
     figures: Callable[[], list[str]]
     """Lines that a window shows over the picture."""
+    banner: str = ""
+    """Line that a window always shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def _virtual_camera(device: str, _context: SinkContext) -> Sink:
 def _window(_value: str, context: SinkContext) -> Sink:
     from mimicam.engine.sinks.window import WindowSink
 
-    return WindowSink(on_key=context.on_key, figures=context.figures)
+    return WindowSink(on_key=context.on_key, figures=context.figures, banner=context.banner)
 
 
 def _file(path: str, _context: SinkContext) -> Sink:

@@ -45,6 +45,10 @@ LIVE = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
 OFFLINE = {"preset": "veryfast", "crf": "12"}
 """Options of libx264 for edited videos, most of which is to stay as it was: 45.3 dB on the bundled clip
 (2026-11)."""
+LOSSLESS = "ffv1"
+"""Encoder that keeps every sample; it needs Matroska."""
+_FFV1 = {"level": "3", "slicecrc": "1"}
+"""Version 3 of the format: checksums tell a damaged slice from a good one."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _BT709_PRIMARIES, _BT709_CURVE = 1, 1
@@ -242,6 +246,8 @@ class VideoWriter:
         self._declare(stream.codec_context)
         if self.encoder == "libx264":
             stream.options = dict(self._x264)
+        elif self.encoder == LOSSLESS:
+            stream.options = dict(_FFV1)
         else:
             stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * rate)
         return stream

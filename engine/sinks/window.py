@@ -21,7 +21,11 @@ _NO_KEY = 255
 _WAIT_MS = 1
 _WINDOW_PX = 480
 """The larger side is brought up to this by a whole factor, so that figures are legible."""
-_HELP = ["1-9 portrait  m mode  c calibrate  + - gain", "space standby  t other face  f figures  q quit"]
+_HELP = [
+    "1-9 portrait  m mode  c calibrate  + - gain",
+    "space standby  t other face  f figures  q quit",
+    "letters: expressions, see mimicam preset list",
+]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -129,6 +133,7 @@ class WindowSink:
         *,
         on_key: Callable[[str], None],
         figures: Callable[[], list[str]],
+        banner: str = "",
         screen: Screen | None = None,
     ) -> None:
         """Make sure that there is a display.
@@ -136,6 +141,7 @@ class WindowSink:
         Args:
             on_key: receives each key but ``f``; ``q`` also when the window is closed by hand.
             figures: lines of text for the overlay that ``f`` turns on.
+            banner: line that is always shown. Empty: none.
             screen: the GUI; by default OpenCV's.
 
         Raises:
@@ -146,7 +152,7 @@ class WindowSink:
         self.name = "window"
         self.main_thread, self.stop_limit_s = True, STOP_LIMIT_S
         self._screen = screen or OpenCVScreen()
-        self._on_key, self._figures = on_key, figures
+        self._on_key, self._figures, self._banner = on_key, figures, banner
         self._show_figures = False
         self._drawn: Image | None = None
 
@@ -161,8 +167,8 @@ class WindowSink:
             self._drawn = np.empty(shape, np.uint8)
         cv2.resize(frame.image, shape[1::-1], dst=self._drawn, interpolation=cv2.INTER_LINEAR)
         cv2.cvtColor(self._drawn, cv2.COLOR_RGB2BGR, dst=self._drawn)
-        if self._show_figures:
-            draw_lines(self._drawn, [*self._figures(), *_HELP])
+        figures = [*self._figures(), *_HELP] if self._show_figures else []
+        draw_lines(self._drawn, [*([self._banner] if self._banner else []), *figures])
         try:
             self._screen.show(self._drawn)
         except cv2.error as error:

@@ -15,6 +15,7 @@ from dataclasses import fields
 import cv2
 import numpy as np
 
+from mimicam.engine.maths import smoothstep
 from mimicam.engine.types import EyeShift, Float, Image
 
 _REACH_U, _REACH_V = 1.05, 0.75
@@ -25,6 +26,8 @@ _LID = 0.15
 """Share of the opening's height over which the shift fades at the lids, so that lashes stay in place."""
 _INSET = 0.06
 """Share of the opening's height that sources keep from the lids: skin is never pulled into an eye."""
+_LIFT_ROOM = 0.3
+"""Half eye widths. Least height over which a rise fades above the opening, and height below it."""
 _ROOM = 16
 """Pixels to which the sides of buffers are rounded up."""
 _NEAREST = 0.15
@@ -43,7 +46,7 @@ class EyeWarp:
     def __call__(self, picture: Image, eyes: tuple[EyeShift, ...]) -> None:
         """Move the irises of ``picture``, uint8 ``[H, W, 3]``."""
         for eye in eyes:
-            if abs(eye.shift) > _LEAST:
+            if max(abs(eye.shift), abs(eye.rise)) > _LEAST:
                 self._warp(picture, eye)
 
     def _warp(self, picture: Image, eye: EyeShift) -> None:
@@ -89,7 +92,9 @@ class EyeWarp:
         dy = (np.arange(rows.start, rows.stop, 2, dtype=np.float32) + 0.5 - centre_y)[:, None] / self._half
         scale = eye.axis_x**2 + eye.axis_y**2
         u: Float = ((dx * eye.axis_x + dy * eye.axis_y) / scale).astype(np.float32)
-        v = (dy * eye.axis_x - dx * eye.axis_y) / scale
+        at_v: Float = ((dy * eye.axis_x - dx * eye.axis_y) / scale).astype(np.float32, copy=False)
+        # The lid rises with the iris. What follows works in the picture before that.
+        v = at_v - eye.rise * _lift(u, at_v, eye) if eye.rise else at_v
         target = eye.iris + eye.shift
         # The whole disc moves; from its rim the shift falls to nothing at the corner on that side.
         corner = np.maximum(1 - np.sign(u - target) * target - eye.radius, _NEAREST)
@@ -101,11 +106,24 @@ class EyeWarp:
         upper, lower = eye.lids(from_u)
         inset = _INSET * np.maximum(lower - upper, 0)
         from_v = np.where(share > 0, np.clip(v, upper + inset, np.maximum(lower - inset, upper + inset)), v)
-        du, dv = (from_u - u) * self._half, (from_v - v) * self._half
+        du, dv = (from_u - u) * self._half, (from_v - at_v) * self._half
         offsets: Float = np.stack(
             [du * eye.axis_x - dv * eye.axis_y, du * eye.axis_y + dv * eye.axis_x], axis=-1
         )
         return offsets.astype(np.float32, copy=False)
+
+
+def _lift(u: Float, v: Float, eye: EyeShift) -> Float:
+    """Return the share of the rise at a place of the eye.
+
+    It is 1 from the upper lid to the iris. It ends below the brow, under the lower lid and at the
+    corners.
+    """
+    above = smoothstep((v + _REACH_V) / max(_REACH_V + eye.upper, _LIFT_ROOM))
+    below = smoothstep((eye.lower + _LIFT_ROOM / 2 - v) / _LIFT_ROOM)
+    beside = smoothstep(2 - 2 * np.abs(u))
+    share: Float = above * below * beside
+    return share
 
 
 def between(a: tuple[EyeShift, ...], b: tuple[EyeShift, ...], share: float) -> tuple[EyeShift, ...]:

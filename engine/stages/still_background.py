@@ -12,10 +12,10 @@ import numpy as np
 from mimicam.engine.types import Float, Image
 
 _INPAINT_PX = 224
-"""Longest side at which the hidden background is inpainted. Telea's method takes 12 ms there."""
-_INPAINT_RADIUS = 3
-_SOFT = 1.5
-"""Standard deviation of the blur of inpainted pixels, at the size of inpainting."""
+"""Longest side at which the hidden background is inpainted: it is smooth."""
+_BLEED = 0.1
+"""Crop sides beside a head that is cut off, above the picture's top, which the blur of the top edge
+reaches (`engine.stages.composite`)."""
 _GROW = 0.014
 """Distance around the person that is inpainted too, in crop sides: hair is wider than it is found to
 be, and what is left of it would stay as an outline."""
@@ -25,7 +25,11 @@ _DIFFERENT = 40.0
 _SURE = 240
 """Opacity from which a pixel shows the person alone."""
 _CAP = 0.6
-"""Height of the rounded cap on a head that the picture's top cuts off, in half widths of the cut."""
+"""Largest height of the cap on a head that the picture's top cuts off, in half widths of the cut."""
+_LEAN_SHARE, _MOST_LEAN = 0.1, 4.0
+"""Widths of the cut below which the outline's lean is measured, and its limit, pixels per row."""
+_MIRRORED = 0.4
+"""Rows below the cut per row of the cap."""
 
 
 def split(picture: Image, matte: Image, *, top: int, side: int) -> tuple[Image, Image, Image]:
@@ -44,9 +48,10 @@ def split(picture: Image, matte: Image, *, top: int, side: int) -> tuple[Image, 
         ``[H, W, 4]``; the background without it.
     """
     grow = max(round(_GROW * side), _LEAST_GROW_PX)
-    filled = _inpainted(picture, matte, grow)
+    hidden = _hidden(matte, grow, top, side)
+    filled = _inpainted(picture, hidden, grow)
     capped = _capped(matte, top)
-    picture = _without_streaks(picture, capped, filled, matte, top)
+    picture = _without_streaks(picture, capped, filled, hidden, top)
     opacity = np.maximum(capped, _fringe(picture, capped, filled, grow))
     background = _background(picture, opacity, capped, filled, grow)
     person = cv2.subtract(picture, _shine_through(background, opacity))
@@ -101,21 +106,55 @@ def _filled(values: Image) -> tuple[slice, slice] | None:
     return (slice(y, y + height), slice(x, x + width)) if width else None
 
 
-def _inpainted(picture: Image, matte: Image, grow: int) -> Image:
-    """Return the picture with the person, and ``grow`` pixels around it, inpainted."""
-    height, width = matte.shape
-    hidden = cv2.dilate(cv2.compare(matte, 0, cv2.CMP_GT), _disc(grow))
+def _hidden(matte: Image, grow: int, top: int, side: int) -> Image:
+    """Return what the background has to be made up for, 0 or 255: the person and a rim around it.
+
+    Above the picture's top the blur of its edge spreads the person's colours, so the rim is wider.
+    """
+    person = cv2.compare(matte, 0, cv2.CMP_GT)
+    hidden = cv2.dilate(person, _disc(grow))
+    if top > 0 and person[0].any():
+        reach = 2 * max(round(_BLEED * side), 1) + 1
+        hidden[:top] = cv2.dilate(person[:top], np.ones((1, reach), np.uint8))
+    return hidden
+
+
+def _inpainted(picture: Image, hidden: Image, grow: int) -> Image:
+    """Return the picture with what is hidden inpainted."""
+    height, width = hidden.shape
     if not hidden.any() or hidden.all():
         return picture
     scale = min(1.0, _INPAINT_PX / max(height, width))
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    coarse = cv2.compare(cv2.resize(hidden, size, interpolation=cv2.INTER_AREA), 0, cv2.CMP_GT)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    filled = cv2.inpaint(small, coarse, _INPAINT_RADIUS, cv2.INPAINT_TELEA)
-    wide = cv2.resize(cv2.GaussianBlur(filled, (0, 0), _SOFT), (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = cv2.compare(cv2.resize(hidden, size, interpolation=cv2.INTER_AREA), 0, cv2.CMP_EQ)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    filled = np.clip(_filled_in(small, coarse.astype(np.float32) / 255), 0, 255).astype(np.uint8)
+    wide = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
     share = cv2.blur(hidden, (2 * grow + 1,) * 2).astype(np.float32) / 255
     share[hidden == 0] = 0.0
     return cv2.blendLinear(wide, picture, share, 1 - share)
+
+
+def _filled_in(colours: Float, known: Float) -> Float:
+    """Fill unknown pixels from known ones around them, coarse to fine, ``[H, W, 3]``.
+
+    Pull-push interpolation (Gortler et al., "The Lumigraph", SIGGRAPH 1996) has no seam where fronts
+    from both sides of a person would meet.
+    """
+    return _pull_push(colours * known[..., None], known)
+
+
+def _pull_push(premultiplied: Float, weight: Float) -> Float:
+    height, width = weight.shape
+    if min(height, width) > 1 and weight.min() < 1:
+        share = cv2.pyrDown(weight)
+        # A coarse pixel counts in full once a quarter of it is known.
+        gain = np.minimum(1 / np.maximum(share, 1e-6), 4.0)
+        coarse = _pull_push(cv2.pyrDown(premultiplied) * gain[..., None], share * gain)
+        under = cv2.pyrUp(coarse, dstsize=(width, height))
+    else:
+        under = np.full_like(premultiplied, premultiplied.sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6))
+    return premultiplied + (1 - weight[..., None]) * under
 
 
 def _person_colours(picture: Image, matte: Image, grow: int) -> Float:
@@ -163,18 +202,46 @@ def _disc(radius: int) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
 
 
+def _cap_heights(matte: Image, top: int) -> Float:
+    """Return the height of the cap above each pixel of the picture's top row, pixels, ``[W]``.
+
+    Each piece of person that the top cuts off ends in the arc of the circle that continues its
+    outline.
+    """
+    height = np.zeros(matte.shape[1], np.float32)
+    for first, last in _runs(matte[top]):
+        half = (last - first) / 2
+        lean = _lean(matte, top, first, last)
+        # The circle's centre lies below the cut if the outline leans inwards.
+        radius, below = half * np.hypot(1.0, lean), half * lean
+        away = np.arange(first, last) + 0.5 - first - half
+        arc = np.sqrt(radius**2 - away**2) - below
+        height[first:last] = arc * min(1.0, _CAP * half / (radius - below))
+    return height
+
+
+def _lean(matte: Image, top: int, first: int, last: int) -> float:
+    """Return by how many pixels a side the piece of person widens per row below the cut."""
+    rows = max(round(_LEAN_SHARE * (last - first)), 1)
+    below = min(top + rows, len(matte) - 1)
+    reach = [run for run in _runs(matte[below]) if run[0] < last and run[1] > first]
+    if below == top or not reach:
+        return 0.0
+    wider = (max(run[1] for run in reach) - min(run[0] for run in reach)) - (last - first)
+    return float(np.clip(wider / 2 / (below - top), 0.0, _MOST_LEAN))
+
+
+def _runs(row: Image) -> np.ndarray:
+    """Return the start and the end of each piece of person in a row, int ``[N, 2]``."""
+    person = np.pad((row > 127).astype(np.int8), 1)
+    return np.flatnonzero(np.diff(person)).reshape(-1, 2)
+
+
 def _capped(matte: Image, top: int) -> Image:
     """Round off the head above the picture's top, where the matte's edge would continue for ever."""
     if top <= 0:
         return matte
-    # Distance of each pixel of the cut to its ends, and the half width of its run.
-    row = np.pad((matte[top] > 127).astype(np.uint8), 1)
-    runs = np.flatnonzero(np.diff(row.astype(np.int8)))
-    height = np.zeros(matte.shape[1], np.float32)
-    for first, last in runs.reshape(-1, 2):
-        half = (last - first) / 2
-        away = (np.arange(first, last) + 0.5 - first - half) / half
-        height[first:last] = _CAP * half * np.sqrt(np.maximum(1 - away * away, 0))
+    height = _cap_heights(matte, top)
     above = np.arange(top, 0, -1, dtype=np.float32)[:, None] - 0.5
     # A soft edge a few pixels wide.
     share = np.clip((height[None] - above) / (2 + 0.1 * height[None]) + 0.5, 0.0, 1.0)
@@ -183,12 +250,15 @@ def _capped(matte: Image, top: int) -> Image:
     return out
 
 
-def _without_streaks(picture: Image, opacity: Image, background: Image, matte: Image, top: int) -> Image:
-    """Show the background above the picture's top where the person's edge was continued."""
-    if top <= 0 or (opacity[:top] == matte[:top]).all():
+def _without_streaks(picture: Image, capped: Image, background: Image, hidden: Image, top: int) -> Image:
+    """Show what is above the picture's top: hair in the cap, the background around it."""
+    if not hidden[:top].any():
         return picture
-    share = opacity[:top].astype(np.float32) / np.maximum(matte[:top], 1)
-    share[matte[:top] == 0] = 1.0
     out = picture.copy()
-    out[:top] = cv2.blendLinear(picture[:top], background[:top], share, 1 - share)
+    # The rows below the cut, mirrored: the cap has the hair's own texture. They are stretched, so
+    # that a cut through the forehead mirrors no brows.
+    rows = np.minimum(top + (np.arange(top, 0, -1) * _MIRRORED).astype(int), len(picture) - 1)
+    share = capped[:top].astype(np.float32) / 255
+    above = cv2.blendLinear(picture[rows], background[:top], share, 1 - share)
+    np.copyto(out[:top], above, where=hidden[:top, :, None] > 0)
     return out

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from mimicam.engine.controls import EditSettings
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import aiortc_patches, pictures, request_body
 from mimicam.engine.web.auth import Auth, Handler, HttpRefusal, OneTimeCodes
@@ -20,6 +19,7 @@ from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.peer import OfferError
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.portrait_library import Entry, PortraitLibrary
+from mimicam.engine.web.preset_routes import PresetRoutes
 from mimicam.engine.web.protocol import SCHEMA, STATIC, from_query, openapi
 from mimicam.engine.web.settings import MessageError
 from mimicam.engine.web.studio import (
@@ -37,6 +37,8 @@ _IMAGES = (
     "application/octet-stream",
 )
 _MAX_TITLE = 40
+_UPLOADS_IN_MEMORY = 8
+"""Uploads of the largest size that may be in memory at a time."""
 _log = logging.getLogger(__name__)
 STUDIO: web.AppKey[Studio] = web.AppKey("studio", Studio)
 CODES: web.AppKey[OneTimeCodes] = web.AppKey("codes", OneTimeCodes)
@@ -79,6 +81,7 @@ class Handlers:
         self.metrics = Metrics()
         self._studio: Studio | None = None
         self._uploading = asyncio.Semaphore(2)
+        self._room = request_body.Room(_UPLOADS_IN_MEMORY * self._limits.upload_bytes)
 
     def routes(self) -> list[web.RouteDef]:
         """List the routes, those of a camera only where there are portraits."""
@@ -95,7 +98,9 @@ class Handlers:
             web.post("/offer", self.offer), web.post("/whip", self.whip),
             web.delete("/whip/{call}", self.whip_end), web.options("/whip", self.describe_sdp),
         ]  # fmt: skip
-        return always + (with_camera if self._library is not None else [])
+        if self._library is None or self._pool is None:
+            return always
+        return [*always, *with_camera, *PresetRoutes(self._pool.presets, lambda: self.studio.calls).routes()]
 
     async def start(self, app: web.Application) -> None:
         """Create the studio, once the event loop runs."""
@@ -124,7 +129,7 @@ class Handlers:
                 return _login(_login_words(request))
         except HttpRefusal as refusal:  # too many wrong tokens: a person reads this, so no JSON
             return _login("Too many wrong tokens were tried. Wait a moment, then try again.", refusal)
-        response = _html("view.html") if self._library is None else _page(self._options.edit)
+        response = _html("view.html") if self._library is None else self._page()
         self.auth.sign_in(response)
         return response
 
@@ -167,12 +172,13 @@ class Handlers:
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
             raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
-        # Read first: a body that trickles in must not hold the place of another.
-        data = await request_body.read(
-            request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s
-        )
-        async with self._uploading:
-            entry = await self._in_thread(self._enrolled, data, title)
+        with self._room.share() as take:
+            # Read first: a body that trickles in must not hold the place of another.
+            data = await request_body.read(
+                request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s, take=take
+            )
+            async with self._uploading:
+                entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
         )
@@ -196,7 +202,7 @@ class Handlers:
 
     async def offer(self, request: web.Request) -> web.Response:
         """``POST /offer``: start a call, camera in and result out."""
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own")
         body = await request_body.read_json(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
@@ -212,7 +218,7 @@ class Handlers:
 
     async def whip(self, request: web.Request) -> web.Response:
         """``POST /whip`` (RFC 9725): start a call whose result goes to viewers only."""
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own")
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
@@ -236,16 +242,14 @@ class Handlers:
             raise HttpRefusal(
                 403, "null", "the null model returns the driver's own picture, which only the driver may see"
             )
-        self.auth.limit_offers(request)
+        self.auth.limit_offers(request, "own" if view is None else "view")
         sdp = await request_body.read_sdp(
             request, limit=self._limits.sdp_bytes, seconds=self._limits.upload_s
         )
         try:
             name, answer = await self.studio.watch(sdp, view)
         except KeyError as error:
-            raise HttpRefusal(
-                404, "view", "there is no such result: the call has ended, or the link is wrong"
-            ) from error
+            raise _no_result() from error
         except TooManyViewers as error:
             raise _full(
                 f"all {self._limits.viewers} viewers' places are taken: close a viewer and try again"
@@ -285,11 +289,17 @@ class Handlers:
             raise HttpRefusal(422, "portrait", str(error)) from error
 
     def _view_key(self, request: web.Request) -> str | None:
-        """The view key of a request. None: it carries the token instead."""
+        """The view key of a request. None: it carries the token instead.
+
+        Raises:
+            HttpRefusal: it carries neither.
+        """
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
             return bearer.strip()
         if "view" in request.query:
+            if not self.studio.is_view_key(request.query["view"]):
+                raise _no_result()
             return request.query["view"]
         if not self.auth.authorised(request):
             raise HttpRefusal(401, "token", "give the token, or the view key of a result")
@@ -300,6 +310,10 @@ class Handlers:
             return self.library.add(pictures.decode(data, max_pixels=self._limits.upload_pixels), title)
         except EngineError as error:
             raise HttpRefusal(422, "picture", str(error)) from error
+
+    def _page(self) -> web.Response:
+        presets = () if self._pool is None else self._pool.presets
+        return web.Response(text=studio_page(self._options.edit, presets), content_type="text/html")
 
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]
@@ -317,6 +331,10 @@ def _described(entry: Entry) -> dict[str, str]:
 
 def _full(message: str) -> HttpRefusal:
     return HttpRefusal(503, "full", message, retry_s=10)
+
+
+def _no_result() -> HttpRefusal:
+    return HttpRefusal(404, "view", "there is no such result: the call has ended, or the link is wrong")
 
 
 def _draining() -> HttpRefusal:
@@ -343,10 +361,6 @@ def _settings_in(request: web.Request) -> dict[str, Any]:
         return from_query(request.query)
     except MessageError as error:
         raise HttpRefusal(400, "offer", str(error)) from error
-
-
-def _page(edit: EditSettings) -> web.Response:
-    return web.Response(text=studio_page(edit), content_type="text/html")
 
 
 def _html(name: str, status: int = 200) -> web.Response:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from mimicam.engine.web.options import Options
+from mimicam.engine.web.rate_limit import RateLimit
+from mimicam.engine.web.view_keys import Right
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,38 +32,10 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": "mimicam",  # aiohttp's would name versions
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-
-
-class RateLimit:
-    """A token bucket per key. Full buckets are dropped, so that memory stays bounded."""
-
-    def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
-        self._size, self._per_s, self._now = float(per_minute), per_minute / 60.0, now
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def wait_s(self, key: str) -> float:
-        """Seconds until ``key`` may act, 0 for now. The bucket stays as it is."""
-        return max(0.0, (1.0 - self._level(key)) / self._per_s)
-
-    def take(self, key: str) -> float:
-        """Take one token. Returns 0 if there was one, else the seconds to wait."""
-        wait_s = self.wait_s(key)
-        if not wait_s:
-            # Addresses are cheap (IPv6), so full buckets are dropped before memory grows.
-            if len(self._buckets) > 4096:
-                self._forget()
-            self._buckets[key] = (self._level(key) - 1.0, self._now())
-        return wait_s
-
-    def _level(self, key: str) -> float:
-        level, since = self._buckets.get(key, (self._size, 0.0))
-        return min(self._size, level + (self._now() - since) * self._per_s)
-
-    def _forget(self) -> None:
-        self._buckets = {k: v for k, v in self._buckets.items() if self._level(k) < self._size}
 
 
 class OneTimeCodes:
@@ -130,27 +104,28 @@ class Auth:
         """Whether the request carries the token or the cookie made from it.
 
         Raises:
-            HttpRefusal: 429, too many wrong tokens from this address.
+            HttpRefusal: 429, the token is wrong, and so were too many others from this address.
         """
         given = self._given(request)
         if given is None or self._by_cookie(request):
             return self._by_cookie(request)
-        remote = request.remote or ""
-        if (wait_s := self._failures.wait_s(remote)) > 0:
-            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
-        # In constant time: its duration must not reveal a prefix of the token.
-        if hmac.compare_digest(given.encode(), self._options.token.encode()):
+        # In constant time: its duration must not reveal a prefix of the token. Before the failures are
+        # counted: wrong tokens of another program on this machine must not lock the owner out.
+        if hmac.compare_digest(_octets(given), _octets(self._options.token)):
             return True
-        self._failures.take(remote)
+        if (wait_s := self._failures.take(request.remote or "")) > 0:
+            raise HttpRefusal(429, "rate", "too many wrong tokens: wait a moment", retry_s=wait_s)
         return False
 
-    def limit_offers(self, request: web.Request) -> None:
-        """Count one new connection of the request's address.
+    def limit_offers(self, request: web.Request, right: Right) -> None:
+        """Count one new connection of the request's address. The request is authorised already.
+
+        Each right has a count of its own, so that a viewer cannot use up the driver's connections.
 
         Raises:
             HttpRefusal: 429.
         """
-        if (wait_s := self._offers.take(request.remote or "")) > 0:
+        if (wait_s := self._offers.take(f"{right} {request.remote or ''}")) > 0:
             raise HttpRefusal(429, "rate", "too many connections: wait a moment", retry_s=wait_s)
 
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -195,7 +170,7 @@ class Auth:
         need an Origin, which was checked.
         """
         value = request.cookies.get(self.cookie_name, "")
-        if not hmac.compare_digest(value.encode(), self._cookie_value.encode()):
+        if not hmac.compare_digest(_octets(value), _octets(self._cookie_value)):
             return False
         return request.method in ("GET", "HEAD") or "Origin" in request.headers
 
@@ -205,6 +180,11 @@ class Auth:
         if scheme.lower() == "bearer":
             return value.strip()
         return request.query.get("token")
+
+
+def _octets(text: str) -> bytes:
+    """Encode what a request gives, also where its bytes were not UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def _is_embedded(request: web.Request) -> bool:

@@ -18,8 +18,10 @@ from aiortc.sdp import SessionDescription
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.web.aiortc_patches.picture_limits import is_too_large
 from mimicam.engine.web.broadcast import ResultBroadcast, ResultTrack
 from mimicam.engine.web.call_worker import CallState, CallWorker
+from mimicam.engine.web.candidates import Choose
 from mimicam.engine.web.options import Limits
 from mimicam.engine.web.peer import OfferError, Peer
 from mimicam.engine.web.pipeline_pool import FramePathPool
@@ -48,6 +50,8 @@ class CallServices:
     limits: Limits
     calls: Callable[[], int]
     """Returns the number of calls."""
+    choose: Choose
+    """Chooses the candidates of an offer to which packets are sent."""
 
 
 class Call:
@@ -76,7 +80,12 @@ class Call:
         self._on_close = on_close
         self.began_s = time.monotonic()
         limits = services.limits
-        self.peer = Peer(connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=self._closed)
+        self.peer = Peer(
+            choose=services.choose,
+            connect_s=limits.connect_s,
+            silent_s=limits.silent_s,
+            on_close=self._closed,
+        )
         self.worker = CallWorker(services.pool, state, publish=broadcast.publish, on_fail=self._worker_failed)
         self._channel: RTCDataChannel | None = None
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
@@ -122,7 +131,10 @@ class Call:
             MessageError: the schema or the model does not allow it, or the portrait is gone.
             EngineError: the portrait cannot be enrolled.
         """
-        settings = changed(self.settings, changes).require_mode(self._services.pool.modes)
+        pool = self._services.pool
+        settings = changed(self.settings, changes).require(
+            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+        )
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):
             portrait = await load(self._services, settings)
@@ -170,10 +182,17 @@ class Call:
         """Take each decoded picture at once, since aiortc's queue has no limit.
 
         The worker keeps the newest and drops the others.
+
+        Raises:
+            EngineError: a picture is too large, which ends the call.
         """
         try:
             while True:
-                picture = await track.recv()
+                picture: Any = await track.recv()  # an `av.VideoFrame`, or `TooLarge`
+                # Before it is converted: pictures of 67 megapixels fit into 112 kB.
+                if is_too_large(picture):
+                    size = f"{picture.width}x{picture.height}"
+                    raise EngineError(f"the camera sends {size} pixels: choose 1920x1080 or less")
                 self.worker.put(picture, time.monotonic_ns())
         except MediaStreamError:
             return
@@ -212,9 +231,20 @@ class Call:
             self.worker.calibrate()
         elif message["type"] == "select_face":
             self.worker.select_next_face()
+        elif message["type"] == "preset":
+            self._change_preset(message["name"], message.get("amount"))
         else:
             await self.change(message["settings"])
             self.send({"type": "settings", "settings": self.settings.values()})
+
+    def _change_preset(self, name: str, amount: float | None) -> None:
+        try:
+            if amount is None:
+                self.worker.presets.press(name)
+            else:
+                self.worker.presets.set(name, amount)
+        except EngineError as error:
+            raise MessageError(str(error)) from error
 
     async def _send_stats(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.frame_loop import FrameLoop
 from mimicam.engine.pipeline import LivePath, PipelineStatus
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.types import Frame, Image
 from mimicam.engine.web import timecode
 from mimicam.engine.web.broadcast import Result
@@ -51,8 +52,11 @@ class _Seen:
 
     what: Any
     """Argument of `FramePath.draw`."""
+    captured_ns: int
     number: int | None
     """Number painted into the picture, when frame age is measured."""
+    opened: int
+    """Number of the path that observed it."""
 
 
 class RateMeter:
@@ -95,8 +99,10 @@ class _CallPath:
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
         self._pool, self._in_use = pool, wanted
+        self.presets = PresetMixer(pool.presets)
         self._label = SyntheticLabel()
-        self._seq = 0
+        self._seq = self._opened = 0
+        self._was_own_face = False
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -119,12 +125,14 @@ class _CallPath:
         self._seq += 1
         self.driver_size = (frame.image.shape[1], frame.image.shape[0])
         number = timecode.read(frame.image) if self.wanted.settings.measure else None
-        return _Seen(what=self._path.observe(frame), number=number)
+        opened = self._opened  # read before the path: a path opened in between makes this one stale
+        what = self._path.observe(frame)
+        return _Seen(what=what, captured_ns=captured_ns, number=number, opened=opened)
 
     def draw(self, seen: _Seen) -> Result:
         """Draw the result with its label, in the format of the encoder."""
         self._apply_changes()
-        result = self._path.draw(seen.what)
+        result = self._blank(seen) if self._is_foreign(seen) else self._path.draw(seen.what)
         # After drawing, so that the number and the label are never warped.
         self._label(result.image, self._in_use.settings.badge)
         if seen.number is not None:
@@ -132,14 +140,27 @@ class _CallPath:
         self.status = self._path.status
         return Result(yuv=_to_i420(result.image), captured_ns=result.captured_ns)
 
+    def _is_foreign(self, seen: _Seen) -> bool:
+        """Whether another kind of path observed it: one that shows the driver, or one that never does."""
+        return seen.opened != self._opened and (self._in_use.settings.own_face or self._was_own_face)
+
+    def _blank(self, seen: _Seen) -> Frame:
+        width, height = self._in_use.settings.size
+        return Frame(image=np.zeros((height, width, 3), np.uint8), seq=0, captured_ns=seen.captured_ns)
+
     def _open(self, state: CallState) -> LivePath:
-        path = self._pool.open(state.portrait, state.settings.edit, state.settings.size)
+        settings = state.settings
+        if settings.own_face:
+            path = self._pool.open_own_face(settings.edit, settings.size)
+        else:
+            path = self._pool.open(state.portrait, settings.edit, settings.size)
         path.set_standby(state.settings.standby)
+        path.use_presets(self.presets)  # the same mixer, so that presets outlive a change of size
         self.status = path.status
         return path
 
     def _apply_changes(self) -> None:
-        """Apply the newest settings. Another size needs another path."""
+        """Apply the newest settings. Another size, or the driver's own face, needs another path."""
         if self.calibrate.is_set():
             self.calibrate.clear()
             self._path.calibrate()
@@ -151,10 +172,12 @@ class _CallPath:
         if new is old:
             return
         self._in_use = new
-        if new.settings.size != old.settings.size:
+        if (new.settings.size, new.settings.own_face) != (old.settings.size, old.settings.own_face):
             # The other thread may still observe with the old path, which uses no model of the pool.
             self._pool.close(self._path)
+            self._was_own_face = old.settings.own_face
             self._path = self._open(new)
+            self._opened += 1
             return
         if new.portrait is not old.portrait:
             self._path.set_portrait(new.portrait)
@@ -209,6 +232,11 @@ class CallWorker:
     def status(self) -> PipelineStatus | None:
         """Status of the path at the last result. None: the path is not open yet."""
         return self._path.status
+
+    @property
+    def presets(self) -> PresetMixer:
+        """Mixer of the call's presets, for any thread."""
+        return self._path.presets
 
     def busy(self) -> float:
         """Utilisation of the slower thread, 0 to 1. Near 1, more input gives no more results."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
+from collections.abc import Callable
+
+from mimicam.engine.web.rate_limit import RateLimit
 
 _QUIET = ("aiortc", "aioice", "aiohttp.server")
 """Libraries whose info messages contain addresses or parts of requests."""
+_FAULTS_OF_CALLERS = ("aiohttp.http_exceptions", "aiohttp.web_protocol")
+"""Modules whose errors report what a caller sent."""
+LINES_PER_MINUTE = 30
+"""Lines of one kind that are written."""
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -34,19 +42,43 @@ def _quoted(text: str) -> str:
 
 
 def without_request(record: logging.LogRecord) -> bool:
-    """Remove requests from records. aiohttp quotes those that it cannot parse, token included."""
+    """Reduce errors of callers to one line. aiohttp quotes requests in them, token included."""
     error = record.exc_info[1] if record.exc_info else None
-    if type(error).__module__ == "aiohttp.http_exceptions":
+    if isinstance(error, ConnectionError) or type(error).__module__ in _FAULTS_OF_CALLERS:
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.msg, record.args = "event=bad_request error=%s", (type(error).__name__,)
         record.exc_info = record.exc_text = None
     return True
 
 
+class Throttle(logging.Filter):
+    """Drops lines that repeat too often, since callers could fill the disk with them.
+
+    The next line of that kind states how many were dropped.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._rate = RateLimit(LINES_PER_MINUTE, now)
+        self._dropped: Counter[tuple[str, int, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written."""
+        # The first line of the text before its values are filled in: asyncio appends objects to it.
+        kind = (record.name, record.levelno, str(record.msg).partition("\n")[0])
+        if self._rate.take(kind) > 0:
+            self._dropped[kind] += 1
+            return False
+        if (dropped := self._dropped.pop(kind, 0)) > 0:
+            record.msg = f"{record.msg} dropped={dropped}"
+        return True
+
+
 def to_stderr() -> None:
     """Write this process's log to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
+    handler.addFilter(Throttle())
     logging.getLogger("aiohttp.server").addFilter(without_request)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for name in _QUIET:

@@ -72,3 +72,8 @@ class Options:
     """Initial motion settings of calls and of the page."""
     drain_s: float = 5.0
     """Seconds for which calls may continue after SIGTERM."""
+
+    @property
+    def for_this_machine_only(self) -> bool:
+        """Whether only this machine can reach the server: it listens on loopback, and no proxy is named."""
+        return is_loopback(self.host) and self.names <= LOOPBACK_NAMES

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from mimicam.engine.control_row import Control, Value, controls_of, values_of
 from mimicam.engine.controls import EditSettings
+from mimicam.engine.presets.preset import Preset
 from mimicam.engine.web.protocol import STATIC
 from mimicam.engine.web.settings import BrowserSettings, Settings, call_controls
 
 _PLACE = re.compile(r"<!-- controls: (\w+) -->")
 """Place of a section's inputs in ``static/index.html``."""
 
+_PRESETS = "<!-- presets -->"
 
-def studio_page(edit: EditSettings) -> str:
-    """Render the page as HTML. ``edit`` holds the initial values of its inputs."""
+
+def studio_page(edit: EditSettings, presets: Sequence[Preset] = ()) -> str:
+    """Render the page as HTML.
+
+    Args:
+        edit: initial values of its inputs.
+        presets: offered with a button and a slider each.
+    """
     rows = [(row, "call") for row in call_controls()]
     rows += [(row, "browser") for row in controls_of(BrowserSettings)]
     values = Settings(portrait="", edit=edit).values() | values_of(BrowserSettings())
@@ -24,7 +32,32 @@ def studio_page(edit: EditSettings) -> str:
     def section(place: re.Match[str]) -> str:
         return "".join(_input(row, scope, values) for row, scope in rows if row.section == place[1])
 
-    return _PLACE.sub(section, (STATIC / "index.html").read_text(encoding="utf-8"))
+    page = _PLACE.sub(section, (STATIC / "index.html").read_text(encoding="utf-8"))
+    return page.replace(_PRESETS, _preset_section(presets))
+
+
+def _preset_section(presets: Sequence[Preset]) -> str:
+    if not presets:
+        return ""
+    inputs = "".join(_preset(preset) for preset in presets)
+    return (
+        '<section class="card" aria-labelledby="presets-title"><h2 id="presets-title">Expressions</h2>'
+        f'<div class="presets">{inputs}</div></section>'
+    )
+
+
+def _preset(preset: Preset) -> str:
+    """A name and a key are letters, digits and hyphens, so they need no escaping."""
+    title = preset.name.replace("-", " ").capitalize()
+    key = f" ({preset.key.upper()})" if preset.key else ""
+    leaves = ' data-leaves="true"' if preset.hold_s is not None else ""
+    own = ' data-own="true"' if preset.eye_contact else ""
+    return (
+        f'<div class="preset"{own}><button type="button" data-preset="{preset.name}" data-key="{preset.key}"{leaves} '
+        f'aria-pressed="false" title="Add this expression{key}">{title}</button>'
+        f'<input type="range" min="0" max="1.5" step="0.05" value="0" data-preset-amount="{preset.name}" '
+        f'aria-label="Strength of {title}" /></div>'
+    )
 
 
 def _input(row: Control, scope: str, values: Mapping[str, Value]) -> str:

@@ -10,6 +10,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCRtpTran
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
+from mimicam.engine.web.candidates import Choose
+
 _log = logging.getLogger(__name__)
 _MAX_SECTIONS = 8
 _LISTEN_S = 2.0
@@ -27,10 +29,13 @@ class OfferError(ValueError):
 class Peer:
     """One connection. Runs on the event loop."""
 
-    def __init__(self, *, connect_s: float, silent_s: float, on_close: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, choose: Choose, connect_s: float, silent_s: float, on_close: Callable[[str], None]
+    ) -> None:
         """Create the connection.
 
         Args:
+            choose: chooses the candidates of an offer to which packets are sent.
             connect_s: seconds after which it is closed if it is not established.
             silent_s: seconds without a packet after which it is closed, since the browser was
                 killed or the cable cut. ICE alone takes half a minute (RFC 7675, section 5.1).
@@ -38,7 +43,7 @@ class Peer:
                 or the argument of `close`.
         """
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._connect_s, self._silent_s, self._on_close = connect_s, silent_s, on_close
+        self._choose, self._connect_s, self._silent_s, self._on_close = choose, connect_s, silent_s, on_close
         self._listening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +61,8 @@ class Peer:
         """
         try:
             prepare(_parsed(sdp))
-            await self.pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+            offer = RTCSessionDescription(sdp=self._choose(sdp), type="offer")
+            await self.pc.setRemoteDescription(offer)
             # Between the two: transceivers exist now, and the answer does not yet.
             self._reject_audio()
             await self.pc.setLocalDescription(await self.pc.createAnswer())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
@@ -10,12 +11,17 @@ import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.cores import usable_cores
+from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceDetector, Region
-from mimicam.engine.models.base import Features, LiveModel, Model
+from mimicam.engine.models.base import Features, LiveModel, Model, TrackerDrivenModel
 from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
+from mimicam.engine.own_face import OwnFacePath
 from mimicam.engine.pipeline import LivePath, Pipeline, PipelineStatus
 from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.presets.library import load_presets
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.presets.preset import Preset
 from mimicam.engine.types import (
     BLENDSHAPES,
     LANDMARKS,
@@ -28,6 +34,8 @@ from mimicam.engine.types import (
     MotionCode,
 )
 
+_log = logging.getLogger(__name__)
+
 
 class FramePathPool(Protocol):
     """Loads models and lends frame paths with them. Thread-safe. Every method may take seconds."""
@@ -36,6 +44,12 @@ class FramePathPool(Protocol):
     """Whether results are the driver's own picture, which only the driver may see."""
     modes: tuple[Mode, ...]
     """Modes of its model."""
+    has_regions: bool
+    """See `engine.models.base.LiveModel`."""
+    presets: tuple[Preset, ...]
+    """Presets that its frame paths take."""
+    edits_own_face: bool
+    """Whether it has `open_own_face`."""
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Enrol a picture as a portrait for `open`.
@@ -54,6 +68,14 @@ class FramePathPool(Protocol):
 
         Raises:
             EngineError: the model does not load.
+        """
+        ...
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:
+        """Lend a frame path whose result is the driver's own picture, edited.
+
+        Raises:
+            EngineError: the model does not load, or cannot do that.
         """
         ...
 
@@ -97,7 +119,9 @@ class PipelinePool:
         self._shared = shared
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
-        self.modes = first.modes
+        self.modes, self.has_regions = first.modes, first.has_regions
+        self.presets = load_presets(_log.warning) if first.takes_presets else ()
+        self.edits_own_face = isinstance(first, TrackerDrivenModel)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         self._lent: dict[int, LiveModel] = {}
@@ -115,11 +139,23 @@ class PipelinePool:
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
+        model = self._take()
+        return self._lend(Pipeline(model=model, portrait=portrait, edit=edit, size=size), model)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:
+        """See `FramePathPool`."""
+        model = self._take()
+        if not isinstance(model, TrackerDrivenModel):
+            raise EngineError(f"{model.name} cannot edit your own face: use --model compact")
+        return self._lend(OwnFacePath(model=model, edit=edit, size=size), model)
+
+    def _take(self) -> LiveModel:
         with self._lock:
             model = self._free.pop() if self._free else None
         # Outside of the lock: loading takes seconds, and other calls must not wait for it.
-        model = model or self._load()
-        path = Pipeline(model=model, portrait=portrait, edit=edit, size=size)
+        return model or self._load()
+
+    def _lend(self, path: LivePath, model: LiveModel) -> LivePath:
         with self._lock:
             self._lent[id(path)] = model
             self._tell_shared()
@@ -159,8 +195,10 @@ def spare_threads(cores: int) -> int:
 class EchoPool:
     """Lends paths that return the driver's picture, to measure the connection alone."""
 
-    shows_driver = True
+    shows_driver = has_regions = True
     modes = tuple(Mode)
+    presets: tuple[Preset, ...] = ()
+    edits_own_face = False
 
     def enroll(self, picture: Image, name: str) -> Portrait:
         """Accept any picture, since only its thumbnail is used."""
@@ -173,6 +211,10 @@ class EchoPool:
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
         return EchoPath(size, edit, portrait)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:  # noqa: ARG002 - the pool's contract
+        """Refuse: there is no model that edits."""
+        raise EngineError("without a model no face is edited: start the server with --model compact")
 
     def close(self, path: LivePath) -> None:
         """Do nothing, since nothing was lent."""
@@ -211,6 +253,9 @@ class EchoPath:
 
     def set_standby(self, on: bool) -> None:
         self.standby = on
+
+    def use_presets(self, presets: PresetMixer) -> None:
+        """Do nothing, since no expression is changed."""
 
     @property
     def status(self) -> PipelineStatus:

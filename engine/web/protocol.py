@@ -142,7 +142,7 @@ def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: st
             raise MessageError(f"{where} lacks '{name}'")
     for name, item in value.items():
         if name not in known:
-            raise MessageError(f"{where} has no '{name[:32]}'")
+            raise MessageError(f"{where} has no {name[:32]!r}")
         check(item, known[name], name)
 
 

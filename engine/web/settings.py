@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mimicam.engine.control_row import Control, Value, control, controls_of, values_of, with_values
-from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, changed_regions
 from mimicam.engine.web.backdrop import Background
 
 Badge = Literal["bottom-right", "bottom-left", "top-left", "top-right", "off"]
@@ -60,6 +60,12 @@ class Settings:
         },
         help="Corner of the result that holds the word “synthetic”.",
     )
+    own_face: bool = control(
+        False,
+        label="Show my own face, edited",
+        section="own",
+        help="Show the camera's own picture, edited by expressions and eye contact, instead of a portrait.",
+    )
     standby: bool = control(False, help="Show the standby card instead of the driver's motion.")
     measure: bool = control(
         False, help="Copy the number painted into the driver's picture to the result, to measure frame age."
@@ -81,16 +87,25 @@ class Settings:
         """All values by name, as messages have them."""
         return {"portrait": self.portrait, **values_of(self.edit), **values_of(self)}
 
-    def require_mode(self, modes: Sequence[Mode]) -> Settings:
-        """Return these settings if the mode is one that the model has.
+    def require(self, modes: Sequence[Mode], *, has_regions: bool, own_face: bool) -> Settings:
+        """Return these settings if the model can follow them.
+
+        Args:
+            modes: those that it has.
+            has_regions: whether regions may have gains of their own.
+            own_face: whether it can edit the camera's own picture.
 
         Raises:
-            MessageError: it is none of ``modes``.
+            MessageError: it cannot.
         """
-        if self.edit.mode in modes:
-            return self
-        able = " or ".join(mode.value for mode in modes)
-        raise MessageError(f"this model cannot be driven in mode {self.edit.mode.value}: use {able}")
+        if self.own_face and not own_face:
+            raise MessageError("this model cannot edit your own face: start the server with --model compact")
+        if self.edit.mode not in modes:
+            able = " or ".join(mode.value for mode in modes)
+            raise MessageError(f"this model cannot be driven in mode {self.edit.mode.value}: use {able}")
+        if not has_regions and changed_regions(self.edit):
+            raise MessageError("this model moves the whole expression: leave eyes, brows, mouth and jaw at 1")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

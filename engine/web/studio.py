@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from mimicam.engine.web import candidates
 from mimicam.engine.web.broadcast import ResultBroadcast
 from mimicam.engine.web.call import Call, CallServices, load
 from mimicam.engine.web.call_worker import CallState
@@ -62,12 +63,15 @@ class Studio:
     def __init__(self, options: Options, pool: FramePathPool | None, library: PortraitLibrary | None) -> None:
         """Without pool and library there are no calls, only results that a program publishes."""
         self._options = options
+        self._choose = (
+            candidates.on_this_machine if options.for_this_machine_only else candidates.on_a_network
+        )
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="studio")
         self._services: CallServices | None = None
         if pool is not None and library is not None:
             self._services = CallServices(
                 pool=pool, library=library, executor=self._executor, limits=options.limits,
-                calls=lambda: len(self._calls),
+                calls=lambda: len(self._calls), choose=self._choose,
             )  # fmt: skip
         self._keys = ViewKeys(options.token)
         self._broadcasts: dict[str, ResultBroadcast] = {}
@@ -187,7 +191,7 @@ class Studio:
 
         limits = self._options.limits
         peer = self._viewers[name] = Peer(
-            connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=closed
+            choose=self._choose, connect_s=limits.connect_s, silent_s=limits.silent_s, on_close=closed
         )
         answer = await peer.answer(sdp, lambda _: void(peer.add_video("sendonly", track)))
         return name, answer
@@ -250,7 +254,10 @@ class Studio:
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
         first = Settings(portrait=services.library.default, edit=self._options.edit)
-        settings = changed(first, changes).require_mode(services.pool.modes)
+        pool = services.pool
+        settings = changed(first, changes).require(
+            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+        )
         return CallState(settings=settings, portrait=await load(services, settings))
 
     async def _answered(self, call: Call, sdp: str) -> str:

@@ -63,11 +63,33 @@ def test_a_file_name_that_leaves_the_folder_is_refused(tmp_path: Path, field: st
         export_folder.read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other", "version": 1}', '{"format": 1'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"format": "other", "version": 1}', '{"format": 1', '{"a":' * 50_000, "x" * 2_000_000],
+)
 def test_a_damaged_manifest_says_to_export_again(tmp_path: Path, text: str) -> None:
     (tmp_path / export_folder.FILE).write_text(text)
     with pytest.raises(EngineError, match="export the model again"):
         export_folder.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [[0], [-3], [10**9], [2**20, 2**20], ["3"], [1.5], 3, None])
+@pytest.mark.usefixtures("exported")
+def test_absurd_shapes_in_a_manifest_are_refused(tmp_path: Path, shape: object) -> None:
+    values = json.loads((tmp_path / export_folder.FILE).read_text())
+    values["networks"][0]["inputs"][0]["shape"] = shape
+    (tmp_path / export_folder.FILE).write_text(json.dumps(values))
+    with pytest.raises(EngineError, match=r"is damaged .*: export the model again"):
+        export_folder.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("arrays", [{"x": np.ones((9000, 3), np.float16)}, {"x": np.ones((1, 3))}, {}])
+def test_check_values_of_another_form_are_refused(
+    exported: Manifest, tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    export_folder.write_check(tmp_path / "net.check.npz", arrays, {"y": np.arange(6)})
+    with pytest.raises(EngineError, match="missing or damaged: export the model again"):
+        export_folder.read_check(tmp_path, exported.network("net"))
 
 
 def test_a_missing_export_names_the_command(tmp_path: Path) -> None:

@@ -18,24 +18,35 @@ from tests.videos import grey, write_video
 OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
-        "expression_gain", "pose_gain", "expression_motion", "response", "pose_motion", "mirror", "loop",
+        "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
+        "response", "pose_motion", "mirror", "loop", "preset", "osc",
     },
     "render": {
-        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "pose_gain",
-        "expression_motion", "response", "pose_motion", "mirror", "aligned",
+        "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "eyes_gain",
+        "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion", "response", "pose_motion", "mirror",
+        "aligned",
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
+        "driver_for", "lossless",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },
-    "demo": {"out"},
+    "batch": {"jobs", "workers", "segment", "results", "backend", "model"},
+    "demo": {
+        "out", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
+        "expression_motion", "response", "pose_motion", "mirror",
+    },
     "enroll": {"portrait", "out", "model"},
+    "retrieve": {"query", "gallery", "count", "by", "model", "backend", "index", "json", "sheet"},
     "devices": {"json"},
     "doctor": {"json"},
     "models list": set(),
     "models verify": set(),
     "models import": {"file", "out"},
+    "preset record": {"name", "origin", "face", "key", "replaces", "attack", "release", "force"},
+    "preset list": set(),
+    "preset show": {"name"},
 }  # fmt: skip
 """A new option is a decision: it is written here too."""
 
@@ -78,6 +89,12 @@ def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
         (["run", "--sink", "null", "null"], "different sinks"),
         (["run", "--sink", "file:out.docx"], "names no video format"),
         (["run", "--sink", "null", "--pose-gain", "9"], "--pose-gain must lie between 0 and 1.5, not 9"),
+        (
+            ["run", "--sink", "null", "--preset", "smile"],
+            "must have the form NAME=VALUE",
+        ),
+        (["run", "--sink", "null", "--osc", "x"], "--osc must be PORT or HOST:PORT"),
+        (["run", "--sink", "null", "--preset", "grn=1"], "there is no preset 'grn'"),
         (["render", "a.png", "nowhere.mp4", "-o", "b.mp4"], "there is no file nowhere.mp4; check the path"),
     ],
 )

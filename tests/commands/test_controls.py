@@ -10,6 +10,7 @@ import pytest
 import tyro
 
 from mimicam.benchmarks.latency import Bench
+from mimicam.engine.commands.demo import Demo
 from mimicam.engine.commands.edit import Edit
 from mimicam.engine.commands.render import Render
 from mimicam.engine.commands.run import Run
@@ -17,6 +18,7 @@ from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.control_row import controls_of, values_of, with_values
 from mimicam.engine.controls import (
     OFFLINE_EDIT,
+    REGION_CONTROLS,
     STUDIO_EDIT,
     VIDEO_EDIT,
     EditSettings,
@@ -25,12 +27,17 @@ from mimicam.engine.controls import (
     Response,
 )
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.regions import REGIONS
 from mimicam.engine.web.command import Serve
 
-NAMES = ["mode", "expression_gain", "pose_gain", "expression_motion", "response", "pose_motion", "mirror"]
+NAMES = [
+    "mode", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
+    "response", "pose_motion", "mirror",
+]  # fmt: skip
 CHANGED = {
-    "mode": "exp", "expression_gain": 1.2, "pose_gain": 0.5, "expression_motion": "relative",
-    "response": "none", "pose_motion": "absolute", "mirror": True,
+    "mode": "exp", "expression_gain": 1.2, "eyes_gain": 0.9, "brows_gain": 1.5, "mouth_gain": 0.8, "jaw_gain": 0.0,
+    "pose_gain": 0.5, "expression_motion": "relative", "response": "none",
+    "pose_motion": "absolute", "mirror": True,
 }  # fmt: skip
 
 
@@ -42,21 +49,29 @@ def test_the_table_lists_these_controls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "defaults"),
+    ("command", "defaults", "without"),
     [
-        (Run, EditSettings()),
-        (Bench, EditSettings()),
-        (Render, OFFLINE_EDIT),
-        (Edit, VIDEO_EDIT),
-        (Serve, STUDIO_EDIT),
+        (Run, EditSettings(), ()),
+        (Bench, EditSettings(), ()),
+        (Render, OFFLINE_EDIT, ()),
+        (Edit, VIDEO_EDIT, (*REGION_CONTROLS, "response")),  # --strength sets them there
+        (Serve, STUDIO_EDIT, ()),
+        (Demo, EditSettings(), ("mode",)),  # it shows all of them
     ],
 )
-def test_each_command_has_an_option_per_control(command: Any, defaults: EditSettings) -> None:
+def test_each_command_has_an_option_per_control(
+    command: Any, defaults: EditSettings, without: tuple[str, ...]
+) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(command)}
-    unused = {"response"} if command is Edit else set()
-    wanted = {name: value for name, value in values_of(defaults).items() if name not in unused}
+    wanted = {name: value for name, value in values_of(defaults).items() if name not in without}
     assert {name: fields[name] for name in NAMES if name in fields} == wanted
-    assert edit_of(command) == defaults, "a control that a command lacks has its default"
+    if "mode" not in without:
+        assert edit_of(command) == defaults, "a control that a command lacks has its default"
+
+
+def test_each_region_has_a_control() -> None:
+    assert tuple(f"{region}_gain" for region in REGIONS) == REGION_CONTROLS
+    assert set(REGION_CONTROLS) < set(NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +81,11 @@ class Command:
 
 
 def test_options_are_read_back_as_settings() -> None:
-    words = ["--mode", "exp", "--expression-gain", "1.2", "--pose-gain", "0.5", "--expression-motion", "relative",
-             "--response", "none", "--pose-motion", "absolute", "--mirror"]  # fmt: skip
+    words = ["--mode", "exp", "--expression-gain", "1.2", "--brows-gain", "1.5", "--pose-gain", "0.5",
+             "--expression-motion", "relative", "--response", "none", "--pose-motion", "absolute", "--mirror"]  # fmt: skip
     edit = edit_of(tyro.cli(Command, args=words))
     assert edit == EditSettings(
-        mode=Mode.EXP, expression_gain=1.2, pose_gain=0.5, expression_motion=MotionReference.RELATIVE,
+        mode=Mode.EXP, expression_gain=1.2, brows_gain=1.5, pose_gain=0.5, expression_motion=MotionReference.RELATIVE,
         response=Response.NONE, pose_motion=MotionReference.ABSOLUTE, mirror=True,
     )  # fmt: skip
     assert edit_of(tyro.cli(Command, args=[])) == EditSettings()
@@ -86,8 +101,13 @@ def test_the_help_of_an_option_is_its_rows(capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize(
     ("name", "value", "limits"),
-    [("expression_gain", 2.1, "0 and 2"), ("pose_gain", -0.1, "0 and 1.5"), ("pose_gain", float("nan"), "0 and 1.5")],
-)  # fmt: skip
+    [
+        ("expression_gain", 2.1, "0 and 2"),
+        ("jaw_gain", 2.1, "0 and 2"),
+        ("pose_gain", -0.1, "0 and 1.5"),
+        ("pose_gain", float("nan"), "0 and 1.5"),
+    ],
+)
 def test_an_option_outside_its_range_is_refused(name: str, value: float, limits: str) -> None:
     command = dataclasses.replace(Command(), **{name: value})  # type: ignore[arg-type]
     with pytest.raises(EngineError, match=f"--{name.replace('_', '-')} must lie between {limits}, not"):

@@ -11,7 +11,7 @@ from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.commands import main
 from mimicam.engine.demo import CELL_PX, LABEL_PX, SIZE, Wall
 from mimicam.engine.portrait import enroll, read_picture
-from mimicam.engine.types import Face, Frame, Image
+from mimicam.engine.types import EditSettings, Face, Frame, Image, Mode
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import grey, write_video
 
@@ -29,12 +29,14 @@ def test_three_pipelines_look_at_a_picture_once(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("mimicam.engine.demo.FaceTracker", Tracker)
     model = FakeModel()
     portrait = enroll(ASSETS / "portraits" / "astronaut.jpg", model=model)
-    wall = Wall(model, [portrait], seconds=1.0)
+    wall = Wall(model, [portrait], seconds=1.0, edit=EditSettings(jaw_gain=0.5))
     for seq in range(3):
         result = wall.draw(wall.observe(Frame(image=grey(seq), seq=seq, captured_ns=seq)))
         assert (result.seq, result.image.shape) == (seq, (SIZE[1], SIZE[0], 3))
     assert asked == [0, 1, 2]
     assert len(model.conditionings) == 3 * 3
+    modes = {pipeline.edit.mode for pipeline in wall._pipelines}
+    assert (modes, {pipeline.edit.jaw_gain for pipeline in wall._pipelines}) == (set(Mode), {0.5})
 
 
 def test_the_demo_writes_driver_and_three_results_side_by_side(

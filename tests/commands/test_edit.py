@@ -60,7 +60,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "out.mp4", "--preset", "grin=1"], "no channel 'grin': choose one of smile"),
+        (["-o", "out.mp4", "--preset", "grin=1"], "no channel 'grin': choose one of neutral, smile"),
         ([], "no file to write was given: add -o OUT"),
         (["-o", "out.mp4", "--mode", "both"], "mode both moves the head"),
         (["-o", "out.docx"], "names no video format"),

@@ -14,7 +14,9 @@ from mimicam.engine.commands.registry import ENTRY_POINTS, Registry
 ROOT = Path(__file__).parents[2]
 GROUPED = {
     ("models", "list"), ("models", "verify"), ("models", "import"), ("models", "bundle"),
+    ("preset", "record"), ("preset", "list"), ("preset", "show"),
     ("train", "compact"), ("train", "dpe"), ("train", "daegan"), ("train", "name-branches"),
+    ("train", "daegan-ablation"), ("figure", "disentangle"),
     ("data", "prepare"), ("data", "pack"), ("data", "render"), ("data", "pack-rendered"), ("data", "reexpress"),
 }  # fmt: skip
 
@@ -30,7 +32,7 @@ def test_the_grouped_commands_are_the_contract() -> None:
     assert {words for words in Registry().names if len(words) > 1} == GROUPED
 
 
-@pytest.mark.parametrize("group", ["models", "train", "data"])
+@pytest.mark.parametrize("group", ["models", "preset", "train", "data", "figure"])
 def test_a_group_lists_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([group, "--help"]) == 0
     text = capsys.readouterr().out

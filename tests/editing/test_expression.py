@@ -10,11 +10,11 @@ import pytest
 from mimicam.engine.controls import VIDEO_EDIT, EditSettings, Mode, MotionReference
 from mimicam.engine.editing.channels import NO_CHANGES, Changes, parse_changes
 from mimicam.engine.editing.expression import edit_expression
-from mimicam.engine.editing.regions import REGIONS, landmark_weights
 from mimicam.engine.editing.studied import StudiedFace
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.regions import REGIONS, landmark_weights
 from mimicam.engine.stages.neutral import rest_mapped, rest_unmapped, resting_face
 from mimicam.engine.types import Float, MotionCode
 from tests.editing.material import face, shapes, track
@@ -126,6 +126,15 @@ def test_a_named_blendshape_is_a_preset_of_its_own() -> None:
     assert amount(target, "jawOpen") == pytest.approx(0.4, abs=0.05)
 
 
+def test_neutral_puts_the_person_at_rest_with_and_without_a_driver() -> None:
+    for driver in (None, {"mouthPucker": 0.8}):
+        _, target = edited({"jawOpen": 0.6}, driver, changes=parse_changes(["neutral=1"], []))
+        resting = read_motion(face(200, 150).landmarks, shapes())
+        assert amount(target, "jawOpen") == pytest.approx(0.0, abs=0.05)
+        assert amount(target, "mouthPucker") == pytest.approx(amount(resting, "mouthPucker"), abs=0.05)
+        assert gap(target) == pytest.approx(gap(resting), abs=0.05)
+
+
 def test_blinks_can_be_switched_off() -> None:
     source, target = edited(
         {"eyeBlinkLeft": 0.9, "eyeBlinkRight": 0.9}, changes=parse_changes(["blink=off"], [])
@@ -151,7 +160,7 @@ def test_resting_values_survive_the_way_there_and_back() -> None:
 @pytest.mark.parametrize(
     ("presets", "strengths", "message"),
     [
-        (["simle=1"], [], "no channel 'simle': choose one of smile, .*, or a blendshape such as jawOpen"),
+        (["simle=1"], [], "no channel 'simle': choose one of neutral, smile, .*, or a blendshape such as jawOpen"),
         (["smile"], [], "'smile' must have the form NAME=VALUE, for example smile=0.6"),
         (["smile=nan"], [], "must have the form"),
         (["smile=9"], [], "smile must lie between -2 and 2, not 9"),

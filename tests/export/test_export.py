@@ -79,8 +79,15 @@ def test_a_wrong_sampling_convention_is_caught(tmp_path: Path, monkeypatch: pyte
         write_bundle("random:debug", tmp_path, BundleOptions(), lambda _line: None)
 
 
-@pytest.mark.parametrize("model", ["random:debug", "random:compact"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        ("random:debug", "fp32"),
+        ("random:compact", "fp16"),
+        pytest.param("random:debug", "fp16", marks=pytest.mark.slow),
+        pytest.param("random:compact", "fp32", marks=pytest.mark.slow),
+    ],
+)
 def test_the_command_builds_a_plan_of_every_network_without_a_gpu(
     tmp_path: Path, rtx: TensorRt, model: str, precision: str
 ) -> None:

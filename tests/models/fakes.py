@@ -15,6 +15,8 @@ class TrackerDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
+    takes_presets = True
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
         return CompactReenactor(self, smooth=smooth, previous=previous)  # type: ignore[arg-type]
@@ -25,6 +27,8 @@ class ImageDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
+    takes_presets = False
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Any:
         neutral = None if previous is None else previous.neutral

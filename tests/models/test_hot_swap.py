@@ -21,9 +21,14 @@ class Fake:
 
     name, size, modes = "m", 4, (Mode.EXP,)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
+    takes_presets = False
 
     def __init__(self, backend: str, sha256: str = "same") -> None:
         self.backend, self.sha256 = backend, sha256
+
+    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
 
     def encode(self, _crop: Image) -> Features:
         return Features(arrays={}, model=self.backend)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Features, LatentCodes, check_own
 from mimicam.engine.models.dpe.edit import BranchEdit
 from mimicam.engine.models.image_driven import BranchCodes, ImageEncoder, ImageMotion, LatentNeutral
@@ -230,6 +231,14 @@ def _pipeline(
     made = Pipeline(model=model, portrait=portrait, edit=edit, smooth=False, aligned=aligned)
     made.track = eyes  # type: ignore[assignment]
     return made
+
+
+def test_a_region_has_no_gain_of_its_own() -> None:
+    pipeline = _pipeline(GreyModel(), Eyes(FACE))
+    with pytest.raises(
+        EngineError, match="grey moves the whole expression at once: leave brows-gain, jaw-gain at 1"
+    ):
+        pipeline.set_edit(EditSettings(brows_gain=0.5, jaw_gain=2.0))
 
 
 def test_relative_motion_starts_from_the_portraits_own_codes() -> None:

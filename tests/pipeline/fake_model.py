@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mimicam.engine.models.base import Features
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, WarpFields
 from tests.models.fakes import TrackerDriven
 
@@ -30,6 +31,9 @@ class FakeModel(TrackerDriven):
             visibility=np.zeros((self.size, self.size), np.float32),
             flow=np.zeros((cells, cells, 2), np.float32),
         )
+
+    def feature_shapes(self) -> Shapes:
+        return {"latent": (8,), "crop": (self.size, self.size, 3)}
 
     def encode(self, crop: Image) -> Features:
         self.encoded += 1

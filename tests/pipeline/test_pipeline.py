@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 import mimicam.engine.pipeline
+from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.presets.preset import Preset
 from mimicam.engine.stages.lost import CARD_S, HOLD_S
 from mimicam.engine.types import EditSettings, Face, Frame, Image, Mode
 from tests.fake_tracker import FakeTracker
@@ -106,6 +109,30 @@ def test_the_drivers_motion_moves_the_portrait(make: Make, model: FakeModel) -> 
         pipeline.track.face = seen(jaw)  # type: ignore[attr-defined]
         pipeline.step(frame(0))
         assert _jaw(model) == pytest.approx(jaw, abs=0.01), "absolute, but for what may be identity"
+
+
+def test_a_preset_eases_into_the_driver_s_expression(make: Make, model: FakeModel) -> None:
+    pipeline = make()
+    presets = PresetMixer([Preset(name="open", blendshapes={"jawOpen": 0.5}, attack_s=0.2)])
+    pipeline.use_presets(presets)
+    pipeline.step(frame(0, 1.0))
+    shut = _jaw(model)
+    presets.press("open")
+    jaws = []
+    for seq, seconds in enumerate((1.1, 1.2, 1.3), start=1):
+        pipeline.step(frame(seq, seconds))
+        jaws.append(_jaw(model) - shut)
+    assert jaws == pytest.approx([0.0, 0.25, 0.5], abs=0.01)
+
+
+def test_a_family_without_blendshapes_refuses_presets(
+    make: Make, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make()
+    monkeypatch.setattr(model, "takes_presets", False, raising=False)
+    pipeline.use_presets(PresetMixer())
+    with pytest.raises(EngineError, match="fake takes no expression presets: use --model compact"):
+        pipeline.use_presets(PresetMixer([Preset(name="a")]))
 
 
 def test_another_mode_is_taken_at_the_next_step(make: Make, model: FakeModel, rosa: Portrait) -> None:

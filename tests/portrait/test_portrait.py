@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,6 +29,9 @@ class FakeModel(TrackerDriven):
     def __init__(self, sha256: str = "0" * 64) -> None:
         self.sha256 = sha256
         self.encoded = 0
+
+    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"colour": (3,)}
 
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
@@ -250,3 +254,10 @@ def test_a_folder_of_an_earlier_version_is_measured_when_it_is_loaded(
     assert model.measured == 1
     assert model.encoded == 0
     assert loaded.features.response is not None
+
+
+def test_a_response_out_of_range_is_refused(tmp_path: Path, enrolled: Portrait) -> None:
+    features = replace(enrolled.features, response=np.full(52, 9, np.float32))
+    save_portrait(replace(enrolled, features=features), tmp_path / "a")
+    with pytest.raises(EngineError, match="its response is outside of its range"):
+        load_portrait(tmp_path / "a", model=FakeModel())

@@ -26,6 +26,9 @@ class FlatModel(TrackerDriven):
     def __init__(self) -> None:
         self.encoded = 0
 
+    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"colour": (3,)}
+
     def encode(self, crop: Image) -> Features:
         self.encoded += 1
         return Features(

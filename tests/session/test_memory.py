@@ -20,9 +20,9 @@ from tests.session.test_live_path import FlatModel
 
 # After the 1,024th call of each function, when Python 3.10 allocates a cache for it. Far enough
 # apart, since NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
-_FIRST, _LAST, _WEIGHINGS = 1500, 4500, 20
-_ROOM_BYTES = 8 * (_LAST - _FIRST)
-"""Bytes. Less than one reference or number for each frame in between."""
+_FIRST, _LAST, _WEIGHINGS = 1100, 2300, 10
+_ROOM_BYTES = 16 * (_LAST - _FIRST)
+"""Bytes. Less than one number for each frame in between."""
 
 
 class Weighed:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from mimicam.engine.gallery import Gallery
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.presets.preset import Preset
 from mimicam.engine.types import EditSettings, Mode
 from mimicam.engine.window_keys import WindowKeys
 
@@ -36,7 +38,8 @@ class FakePipeline:
 def _press(keys: str) -> list[Any]:
     pipeline = FakePipeline()
     gallery = Gallery(["first", "second"])  # type: ignore[list-item]
-    controls = WindowKeys(pipeline, gallery, stop=lambda: pipeline.asked.append("stop"))
+    stop = lambda: pipeline.asked.append("stop")  # noqa: E731
+    controls = WindowKeys(pipeline, gallery, presets=PresetMixer(), stop=stop)
     for key in keys:
         controls.key(key)
     return pipeline.asked
@@ -49,7 +52,7 @@ def test_m_cycles_modes_even_if_keys_come_faster_than_frames() -> None:
 def test_m_offers_only_modes_of_the_model() -> None:
     pipeline = FakePipeline()
     pipeline.modes = (Mode.BOTH,)
-    WindowKeys(pipeline, Gallery([]), stop=lambda: None).key("m")
+    WindowKeys(pipeline, Gallery([]), presets=PresetMixer(), stop=lambda: None).key("m")
     assert [edit.mode for edit in pipeline.asked] == [Mode.BOTH]
 
 
@@ -76,6 +79,21 @@ def test_gains_stop_at_their_limits() -> None:
 @pytest.mark.parametrize("key", ["q", "\x1b"])
 def test_q_and_escape_stop(key: str) -> None:
     assert _press(key) == ["stop"]
+
+
+def test_a_preset_s_key_switches_it_and_the_last_of_two_counts() -> None:
+    bundled, own = (Preset(name=name, key="x", attack_s=0.0, blendshapes={"jawOpen": 1}) for name in "ab")
+    presets = PresetMixer([bundled, own])
+    controls = WindowKeys(FakePipeline(), Gallery([]), presets=presets, stop=lambda: None)
+    controls.key("x")
+    presets.at(0)
+    assert controls.describe() == "both  expression x1.0  pose x1.0  b"
+
+
+def test_n_does_nothing_where_there_are_no_portraits() -> None:
+    pipeline = FakePipeline()
+    WindowKeys(pipeline, Gallery([]), presets=PresetMixer(), stop=lambda: None).key("n")
+    assert pipeline.asked == []
 
 
 def test_other_keys_do_nothing() -> None:

@@ -74,6 +74,14 @@ def test_f_draws_the_figures_into_the_window_only() -> None:
     assert (frame.image == (200, 100, 50)).all(), "the figures were drawn into the frame of all sinks"
 
 
+def test_a_banner_is_always_shown_in_the_window_and_in_no_other_sink() -> None:
+    screen, frame = FakeScreen([]), _frame()
+    window = WindowSink(on_key=lambda _: None, figures=list, banner="your own picture", screen=screen)
+    window.write(frame)
+    assert (screen.drawn[0] != (50, 100, 200)).any()
+    assert (frame.image == (200, 100, 50)).all()
+
+
 def test_closing_the_window_by_hand_quits() -> None:
     window, screen, pressed = _window([])
     window.write(_frame())

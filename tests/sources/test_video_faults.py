@@ -46,6 +46,13 @@ def _film(path: Path, images: list[Image], codec: str = "mjpeg") -> Path:
     return path
 
 
+def test_a_format_that_is_unknown_here_says_so(tmp_path: Path) -> None:
+    good = _film(tmp_path / "good.mov", _noise(3)).read_bytes()
+    (tmp_path / "a.mov").write_bytes(good.replace(b"jpeg", b"zzzz"))
+    with pytest.raises(EngineError, match="in a format that is unknown here; convert it to MP4"):
+        VideoFile(tmp_path / "a.mov")
+
+
 def _copied(
     source: Path, out: Path, change: Callable[[int, bytes], bytes], *, offset_s: float = 0.0, **options: str
 ) -> Path:

@@ -52,6 +52,35 @@ def test_an_iris_arrives_where_it_is_sent(shift: float) -> None:
     assert iris_u(image, EYE) - before == pytest.approx(shift, abs=0.06)
 
 
+def iris_v(image: Image, eye: EyeShift) -> float:
+    """Centre of the dark pixels around the iris, v."""
+    u, v = _coordinates(eye, 0, 0, image.shape[:2])
+    near = np.hypot(u - eye.iris, v) < 1.6 * eye.radius
+    dark = np.where(near, np.clip(130 - image[..., 0].astype(float), 0, None), 0)
+    return float((dark * v).sum() / dark.sum())
+
+
+@pytest.mark.parametrize("rise", [-0.15, -0.08, 0.1])
+def test_an_iris_rises_with_its_upper_lid(rise: float) -> None:
+    image = picture(EYE)
+    before, skin = iris_v(image, EYE), image.copy()
+    EyeWarp(left=0, top=0, side=SIDE)(image, (replace(EYE, rise=rise),))
+    assert iris_v(image, EYE) - before == pytest.approx(rise, abs=0.05)
+    u, v = _coordinates(EYE, 0, 0, image.shape[:2])
+    lid = (np.abs(u - EYE.iris) < 0.1) & (v < -0.3)
+    white, was = ((each[..., 2] > 150) | (each[..., 2] < 70) for each in (image, skin))
+    assert (white & lid).sum() != (was & lid).sum(), "the edge of the upper lid moves too"
+
+
+def test_a_rise_ends_inside_its_rectangle_without_a_seam() -> None:
+    image = picture(EYE)
+    before = image.copy()
+    EyeWarp(left=0, top=0, side=SIDE)(image, (replace(EYE, rise=-0.2),))
+    u, v = _coordinates(EYE, 0, 0, image.shape[:2])
+    outside = (np.abs(u) > 1.0) | (v < -0.76) | (v > 0.75)
+    np.testing.assert_array_equal(image[outside], before[outside])
+
+
 def test_the_moved_iris_keeps_its_size() -> None:
     image = picture(EYE)
     dark = (image[..., 0] < 100).sum()

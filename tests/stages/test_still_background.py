@@ -122,6 +122,43 @@ def test_a_head_that_the_picture_cuts_off_ends_in_a_cap() -> None:
     assert background[60, 80].min() > 200, "and none behind the head"
 
 
+@pytest.mark.parametrize("cut", [0.1, 0.3, 0.5])
+def test_a_cap_continues_a_round_head(cut: float) -> None:
+    """Up to a share of the radius is missing above the picture's top."""
+    radius, top, (height, width) = 50, 40, (200, 160)
+    y, x = np.mgrid[:height, :width]
+    centre = top + radius * (1 - cut)
+    head = np.where(np.hypot(x - 80, y - centre) < radius, 255, 0).astype(np.uint8)
+    seen = head.copy()
+    seen[:top] = head[top]  # a portrait's edge continues
+    picture = np.where(head[..., None] > 0, 30, 230).astype(np.uint8).repeat(3, axis=2)
+    capped = split(picture, seen, top=top, side=160)[1][..., 3] > 127
+    found, whole = np.argmax(capped[:, 80]), np.argmax(head[:, 80] > 0)
+    assert found == pytest.approx(whole, abs=4), "its crown"
+    assert np.abs(capped.sum(axis=1)[top - 3 : top] - (head > 0).sum(axis=1)[top - 3 : top]).max() <= 12
+
+
+def test_a_cap_has_the_hair_s_own_texture_and_no_bleed_beside_it() -> None:
+    picture, matte = np.full((120, 160, 3), 230, np.uint8), np.zeros((120, 160), np.uint8)
+    matte[:, 50:110] = 255
+    picture[40:, 50:110] = np.where(np.arange(60) % 20 < 10, 20, 60)[None, :, None]  # strands
+    picture[:40, 45:115] = 120  # a blurred edge, wider than the head
+    shown, _, _ = split(picture, matte, top=40, side=120)
+    assert (shown[36:40, 75:85] == shown[40, 75:85]).all()
+    assert shown[30, 47].min() > 215, "the wall beside the cap"
+
+
+def test_what_is_made_up_has_no_seam() -> None:
+    """A wall that grows brighter to the right stays one behind a person."""
+    picture = np.broadcast_to(np.linspace(40, 220, 160).astype(np.uint8)[None, :, None], (120, 160, 3)).copy()
+    matte = np.zeros((120, 160), np.uint8)
+    matte[30:, 50:110] = 255
+    picture[30:, 50:110] = 0
+    row = split(picture, matte, top=0, side=120)[2][80, :, 0].astype(int)
+    assert np.diff(row).min() >= -6, "it turns back no further than its ends are blended"
+    assert np.diff(row).max() <= 6, "and has no step"
+
+
 def test_a_person_without_background_is_no_error() -> None:
     picture = np.full((20, 30, 3), 90, np.uint8)
     for value in (0, 255):

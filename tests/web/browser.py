@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.types import EditSettings, Frame
 from mimicam.engine.web import timecode
 from mimicam.engine.web.options import Options
@@ -80,9 +81,15 @@ class TintPool(EchoPool):
     """Results in the portrait's colour, with the driver's brightness in the middle."""
 
     shows_driver = False
+    presets = (BUNDLED["smile"], BUNDLED["wink"])
+
+    edits_own_face = True
 
     def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> Any:
         return _TintPath(size, edit, portrait)
+
+    def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> Any:
+        return EchoPath(size, edit, EchoPool().enroll(np.zeros((8, 8, 3), np.uint8), "own"))
 
 
 class _TintPath(EchoPath):

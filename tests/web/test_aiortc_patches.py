@@ -7,7 +7,7 @@ import logging
 import pytest
 from aioice.ice import StunProtocol
 from aiortc import rtcrtpreceiver, rtcrtpsender, rtp
-from aiortc.codecs import h264, vpx
+from aiortc.codecs import get_decoder, h264, vpx
 from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
@@ -23,13 +23,14 @@ _PATCHED = (
     (rtcrtpreceiver, "NackGenerator", _AIORTC_NACK),
     (rtcrtpsender, "RTP_HISTORY_SIZE", rtp.RTP_HISTORY_SIZE),
     (RTCRtpReceiver, "_handle_rtp_packet", jitter_buffer._handle),
+    (rtcrtpreceiver, "get_decoder", get_decoder),
     (StunProtocol, "datagram_received", udp_drain._datagram_received),
     (vpx, "MAX_BITRATE", 1_500_000),
     (h264, "MIN_BITRATE", 500_000),
     (rtp, "HeaderExtensionsMap", playout_delay.ZeroPlayoutDelay.__base__),
     (RTCCertificate, "_create_ssl_context", rsa._create_ssl_context),
 )
-"""Patched attributes with their original values. The first four belong to the receiver."""
+"""Patched attributes with their original values. The first five belong to the receiver."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +61,10 @@ def test_the_receiver_of_an_unknown_aiortc_is_left_alone(
     monkeypatch.setattr("aiortc.__version__", version)
     with caplog.at_level(logging.WARNING):
         assert not aiortc_patches.install()
-    assert _changed() == [name for _, name, _ in _PATCHED[4:]], "the others need no version"
+    assert _changed() == [name for _, name, _ in _PATCHED[5:]], "the others need no version"
     assert caplog.messages == [
         "event=aiortc_patches_skipped reason=unknown_aiortc_version "
-        f"aiortc={version} patches=jitter_buffer,nack"
+        f"aiortc={version} patches=jitter_buffer,nack,picture_limits"
     ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from aiortc import RTCPeerConnection, RTCSessionDescription
 
 from mimicam.benchmarks.bad_network import BadNetwork, LinkConditions
+from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.types import Mode
 from mimicam.engine.web import timecode
 from tests.web.browser import TintPool
@@ -39,6 +41,44 @@ def test_the_result_carries_the_numbers_painted_into_the_camera(run: Run, drawn_
             assert None not in numbers
             assert numbers == sorted(numbers), "results must not go back in time"
             assert driver.camera.sent - numbers[-1] < 10, "a queue has grown"
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_preset_of_the_page_reaches_the_call_s_mixer(run: Run, drawn_portraits: Path) -> None:
+    mixers: list[PresetMixer] = []
+
+    class Smiling(TintPool):
+        def open(self, *wanted: Any) -> Any:
+            path = super().open(*wanted)
+            path.use_presets = mixers.append
+            return path
+
+    async def work() -> None:
+        async with studio_running(drawn_portraits, pool=Smiling()) as live:
+
+            async def post(path: str) -> tuple[int, Any]:
+                async with live.http.post(f"{live.url}/presets/{path}") as response:
+                    return response.status, await response.json()
+
+            assert (await post("smile"))[0] == 409, "no call runs"
+            async with live.http.get(f"{live.url}/presets") as response:
+                listed = (await response.json())["presets"]
+            assert listed == [{"name": "smile", "key": "j"}, {"name": "wink", "key": "w"}]
+            driver = Driver(live.http, live.url)
+            assert await driver.call(settings=PLAIN) == 200
+            await driver.frame()
+            driver.send(type="preset", name="smile", amount=0.5)
+            driver.send(type="preset", name="frown")
+            refused = await driver.message("error")
+            assert "choose one of smile" in refused["message"]
+            assert list(mixers[0]._asked) == [("smile", 0.5)]
+            assert await post("smile?amount=0.25") == (200, {"calls": 1})
+            assert await post("wink") == (200, {"calls": 1})
+            assert list(mixers[0]._asked)[1:] == [("smile", 0.25), ("wink", None)]
+            for wrong, status in (("frown", 404), ("smile?amount=9", 400), ("smile?amount=nan", 400)):
+                assert (await post(wrong))[0] == status
             await driver.hang_up()
 
     run(work())

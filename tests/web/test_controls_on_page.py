@@ -9,6 +9,7 @@ import pytest
 
 from mimicam.engine.control_row import control, controls_of
 from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode
+from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.web import page, protocol
 from mimicam.engine.web.page import studio_page
 from mimicam.engine.web.protocol import SETTINGS, from_query, openapi
@@ -53,6 +54,16 @@ def test_the_page_starts_with_the_servers_values() -> None:
     assert inputs.of("expression_gain")[0]["value"] == "1.2"
     assert "checked" not in inputs.of("mirror")[0]
     assert set(inputs.options) == {"absolute", "relative", "measured", "480", "kept", "bottom-right"}
+
+
+def test_each_preset_has_a_button_with_its_key_and_a_slider() -> None:
+    html = studio_page(STUDIO_EDIT, [BUNDLED["smile"], BUNDLED["wink"], BUNDLED["brows-up"]])
+    assert (
+        'data-preset="smile" data-key="j" aria-pressed="false" title="Add this expression (J)">Smile<' in html
+    )
+    assert 'data-preset="wink" data-key="w" data-leaves="true"' in html
+    assert 'data-preset-amount="brows-up" aria-label="Strength of Brows up"' in html
+    assert "Expressions</h2>" not in studio_page(STUDIO_EDIT), "a model without presets has no such card"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

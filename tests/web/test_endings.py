@@ -336,3 +336,6 @@ class FakePath:
 
     def set_standby(self, standby: bool) -> None:
         """Do nothing in this test."""
+
+    def use_presets(self, presets: object) -> None:
+        """Do nothing in this test."""

@@ -17,7 +17,9 @@ from mimicam.benchmarks.bad_network import LinkConditions
 from mimicam.engine.web.aiortc_patches import jitter_buffer
 from mimicam.engine.web.aiortc_patches.jitter_buffer import (
     KEY_AFTER_S,
+    MAX_PACKET,
     MAX_UNDECODED,
+    MAX_WAITING,
     PATIENCE_S,
     VideoJitterBuffer,
     is_key,
@@ -98,6 +100,23 @@ def test_a_new_stream_resets_the_buffer() -> None:
     buffer = VideoJitterBuffer(Clock())
     _stamps(buffer, _frames(3, 2, first=100))
     assert _stamps(buffer, _frames(3, 2, first=30_000)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("step", [-1, -7, 1])
+def test_few_packets_wait_whatever_their_numbers(step: int) -> None:
+    buffer, most = VideoJitterBuffer(Clock()), 0
+    for n in range(6000):
+        (packet,) = frame_packets(n * step, 1, n // 1000)
+        packet.marker = 0
+        buffer.add(packet)
+        most = max(most, len(buffer._packets))
+    assert most <= MAX_WAITING + 1
+
+
+def test_a_packet_beyond_any_network_is_ignored() -> None:
+    buffer = VideoJitterBuffer(Clock())
+    huge = frame_packets(0, 1, 0, KEY + bytes(MAX_PACKET))
+    assert _stamps(buffer, huge + frame_packets(1, 1, 1, KEY)) == [1]
 
 
 def test_key_frames_are_known_by_their_start() -> None:

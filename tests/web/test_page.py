@@ -20,6 +20,7 @@ import pytest
 
 from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.server import Server
+from tests.heif_files import write_heic
 from tests.web.browser import Page, browser_with, serving, write_painted_camera
 from tests.web.conftest import OPTIONS, TOKEN
 
@@ -107,6 +108,43 @@ def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     assert page.page.get_by_role("heading", name="Help").is_visible()
 
 
+def test_the_own_face_is_shown_with_a_note_and_never_by_a_setting_of_before(page: Page) -> None:
+    note, switch = page.page.locator("#own-face-note"), page.page.locator("#own_face")
+    page.start()
+    assert not note.is_visible()
+    assert not page.settings().own_face
+    switch.check()
+    page.until(note.is_visible, "the page shows whose picture it is")
+    assert page.settings().own_face
+    page.page.reload()
+    page.start()
+    assert not switch.is_checked()
+    assert not page.settings().own_face
+    assert not note.is_visible()
+    assert page.complaints == []
+
+
+def test_presets_have_buttons_sliders_and_keys_and_outlive_a_reconnection(page: Page) -> None:
+    def asked() -> list[Any]:
+        calls = page.server.studio.calls[-1:]  # type: ignore[union-attr]
+        return [change for call in calls for change in call.worker.presets._asked]
+
+    page.start()
+    page.page.keyboard.press("j")
+    page.until(lambda: asked()[-1:] == [("smile", 1.0)], "the key switches the preset on")
+    assert page.page.get_attribute("[data-preset=smile]", "aria-pressed") == "true"
+    page.page.click("[data-preset=wink]")
+    page.until(lambda: asked()[-1:] == [("wink", None)], "one that leaves by itself is pressed on the server")
+    page.page.fill("[data-preset-amount=smile]", "0.5")
+    page.until(lambda: asked()[-1:] == [("smile", 0.5)], "the slider sets the amount")
+    page.page.evaluate("() => window.mimicam.link.retry()")
+    page.until(lambda: asked() == [("smile", 0.5)], "a new call gets what is on")
+    page.page.click("[data-preset=smile]")
+    page.until(lambda: asked()[-1:] == [("smile", 0.0)], "the button switches it off")
+    assert page.page.get_attribute("[data-preset=smile]", "aria-pressed") == "false"
+    assert page.complaints == []
+
+
 def test_the_keyboard_focus_survives_start_and_stop(page: Page) -> None:
     page.page.focus("#start")
     page.page.keyboard.press("Enter")
@@ -128,6 +166,13 @@ def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
     page.until(lambda: _tile(page, "Red one").count() == 1, "it is there after a reload")
     page.page.get_by_role("button", name="Remove Red one").click(force=True)
     page.until(lambda: _tile(page, "Red one").count() == 0, "it is gone")
+
+
+def test_a_picture_that_the_browser_cannot_read_is_sent_as_it_is(page: Page) -> None:
+    page.start()
+    heic = write_heic(np.full((64, 64, 3), (200, 0, 0), np.uint8))
+    page.page.set_input_files("#file", {"name": "a.heic", "mimeType": "", "buffer": heic})
+    page.until(lambda: page.colour()[0] > page.colour()[1] + 60, "the result is red")
 
 
 @pytest.mark.parametrize("kind", ["webm", "mp4"])

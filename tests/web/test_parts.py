@@ -7,8 +7,10 @@ import json
 import logging
 import queue
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,14 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.types import Frame, Mode
+from mimicam.engine.portrait import Portrait
+from mimicam.engine.presets.bundled import BUNDLED
+from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.types import EditSettings, Frame, Mode
 from mimicam.engine.web import certificate, command, pictures, timecode
 from mimicam.engine.web.auth import OneTimeCodes
-from mimicam.engine.web.call_worker import RateMeter
+from mimicam.engine.web.call_worker import CallState, RateMeter, _CallPath
 from mimicam.engine.web.command import Serve
 from mimicam.engine.web.log import KeyValueFormatter, without_request
 from mimicam.engine.web.options import is_loopback
-from mimicam.engine.web.pipeline_pool import spare_threads
+from mimicam.engine.web.pipeline_pool import EchoPath, EchoPool, spare_threads
 from mimicam.engine.web.protocol import SCHEMA, changed, parse
 from mimicam.engine.web.settings import MessageError, Settings
 from mimicam.engine.web.sink import WebRtcSink
@@ -49,6 +54,81 @@ def test_a_painted_number_survives_scaling_and_compression() -> None:
     small = cv2.resize(image, (214, 160), interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 25])[1]
     assert timecode.read(cv2.imdecode(jpeg, cv2.IMREAD_COLOR)) == 2730
+
+
+def test_presets_outlive_a_change_of_size() -> None:
+    used: list[PresetMixer] = []
+
+    class Recorder(EchoPath):
+        def use_presets(self, presets: PresetMixer) -> None:
+            used.append(presets)
+
+    class Recording(EchoPool):
+        presets = (BUNDLED["smile"],)
+
+        def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> Recorder:
+            return Recorder(size, edit, portrait)
+
+    portrait = EchoPool().enroll(np.zeros((64, 64, 3), np.uint8), "x")
+    state = CallState(settings=Settings(portrait="x"), portrait=portrait)
+    path = _CallPath(Recording(), state)
+    with path.lent():
+        path.wanted = replace(state, settings=changed(state.settings, {"height": 256}))
+        path._apply_changes()
+    assert used == [path.presets, path.presets]
+    assert list(path.presets.presets) == ["smile"]
+
+
+class _Kind(EchoPath):
+    """A path that draws only what it observed itself, in its own grey."""
+
+    def observe(self, frame: Frame) -> Any:
+        return (self, frame)
+
+    def draw(self, observation: Any) -> Frame:
+        observer, frame = observation
+        assert observer is self, "a path got what another kind of path observed"
+        return replace(frame, image=np.full((self.size[1], self.size[0], 3), self.grey, np.uint8))
+
+    grey = 100
+
+
+class _Own(_Kind):
+    grey = 200
+
+
+class _Picture:
+    def to_ndarray(self, **_: object) -> np.ndarray:
+        return np.full((48, 64, 3), 255, np.uint8)
+
+
+def test_the_own_face_is_shown_only_while_it_is_chosen() -> None:
+    class Both(EchoPool):
+        edits_own_face = True
+
+        def open(self, portrait: Portrait, edit: EditSettings, size: tuple[int, int]) -> _Kind:
+            return _Kind(size, edit, portrait)
+
+        def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> _Own:
+            return _Own(size, edit, portrait)
+
+    portrait = EchoPool().enroll(np.zeros((64, 64, 3), np.uint8), "x")
+    plain = Settings(portrait="x", badge="off")
+    path = _CallPath(Both(), CallState(settings=plain, portrait=portrait))
+
+    def levels(*wanted: Settings) -> list[int]:
+        """Draw a frame observed before each change, and one observed after it."""
+        shown = []
+        for settings_ in wanted:
+            before = path.observe((_Picture(), 0))
+            path.wanted = CallState(settings=settings_, portrait=portrait)
+            shown += [path.draw(before), path.draw(path.observe((_Picture(), 0)))]
+        return [int(np.median(result.yuv[: result.yuv.shape[0] // 2])) for result in shown]
+
+    black, portraits, own = 16, 102, 188
+    with path.lent():
+        found = levels(plain, replace(plain, own_face=True), plain)
+    assert found == pytest.approx([portraits, portraits, black, own, black, portraits], abs=1)
 
 
 def test_one_of_several_cores_is_left_to_connections() -> None:
@@ -156,18 +236,37 @@ _JSON = st.recursive(
 @settings(deadline=None)
 @given(
     value=_JSON
-    | st.fixed_dictionaries({"type": st.sampled_from(["set", "ping", "calibrate"]), "settings": _JSON})
+    | st.fixed_dictionaries(
+        {"type": st.sampled_from(["set", "ping", "calibrate", "preset"]), "settings": _JSON}
+    )
 )
 def test_any_message_is_understood_or_refused_in_words(value: object) -> None:
     with contextlib.suppress(MessageError):
         parse(json.dumps(value))
 
 
+def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
+    with pytest.raises(MessageError) as caught:
+        parse(json.dumps({"type": "set", "settings": {"a\nb": 1}}))
+    assert str(caught.value) == r"settings has no 'a\nb'"
+
+
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
-    assert asked.require_mode(tuple(Mode)) is asked
+    assert asked.require(tuple(Mode), has_regions=False, own_face=False) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.require_mode((Mode.BOTH,))
+        asked.require((Mode.BOTH,), has_regions=True, own_face=False)
+    own = changed(Settings(portrait="x"), {"own_face": True})
+    assert own.require(tuple(Mode), has_regions=True, own_face=True) is own
+    with pytest.raises(MessageError, match="this model cannot edit your own face"):
+        own.require(tuple(Mode), has_regions=True, own_face=False)
+
+
+def test_a_region_that_the_model_cannot_move_alone_is_refused_in_words() -> None:
+    asked = changed(Settings(portrait="x"), {"brows_gain": 0.5})
+    assert asked.require(tuple(Mode), has_regions=True, own_face=False) is asked
+    with pytest.raises(MessageError, match="leave eyes, brows, mouth and jaw at 1"):
+        asked.require(tuple(Mode), has_regions=False, own_face=False)
 
 
 @settings(deadline=None)
@@ -224,7 +323,9 @@ def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) ->
 
 def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
     with pytest.raises(EngineError, match="use --mode both"):
-        command._require_mode(Mode.EXP, (Mode.BOTH,))
+        command._require(EditSettings(mode=Mode.EXP), modes=(Mode.BOTH,), has_regions=True)
+    with pytest.raises(EngineError, match="leave out --jaw-gain"):
+        command._require(EditSettings(jaw_gain=2.0), modes=tuple(Mode), has_regions=False)
 
 
 def test_a_short_token_is_refused(

@@ -17,9 +17,11 @@ import pytest
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
-from mimicam.engine.web.auth import RateLimit
+from mimicam.engine.web.auth import HttpRefusal
 from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.protocol import openapi
+from mimicam.engine.web.rate_limit import RateLimit
+from mimicam.engine.web.request_body import Room
 from mimicam.engine.web.view_keys import ViewKeys
 from tests.web.clients import Driver
 from tests.web.conftest import OPTIONS, TOKEN, Live, Run, studio_running, with_limits
@@ -47,7 +49,8 @@ def test_without_a_token_only_public_routes_answer(run: Run, drawn_portraits: Pa
         async with studio_running(drawn_portraits) as live, aiohttp.ClientSession() as stranger:
             for method, path in (
                 ("GET", "/portraits"), ("POST", "/portraits"), ("POST", "/offer"), ("POST", "/whip"),
-                ("POST", "/whep"), ("GET", "/metrics"), ("DELETE", "/whip/x"), ("GET", "/nothing"),
+                ("POST", "/whep"), ("GET", "/metrics"), ("GET", "/presets"), ("POST", "/presets/smile"),
+                ("DELETE", "/whip/x"), ("GET", "/nothing"),
             ):  # fmt: skip
                 async with stranger.request(method, f"{live.url}{path}") as response:
                     assert response.status == 401, path
@@ -116,6 +119,7 @@ def test_every_answer_has_security_headers_and_no_cors(run: Run, drawn_portraits
                     assert "unsafe" not in policy
                     assert response.headers["X-Content-Type-Options"] == "nosniff"
                     assert response.headers["Referrer-Policy"] == "no-referrer"
+                    assert response.headers["Server"] == "mimicam"
                     assert not [name for name in response.headers if name.startswith("Access-Control")]
 
     run(work())
@@ -129,6 +133,52 @@ def test_too_many_wrong_tokens_have_to_wait(run: Run, drawn_portraits: Path) -> 
                 for n in range(5)
             ]
             assert seen == [401, 401, 401, 429, 429]
+
+    run(work())
+
+
+def test_wrong_tokens_do_not_lock_the_right_one_out(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        options = with_limits(failures_per_minute=3)
+        async with studio_running(drawn_portraits, options=options) as live, aiohttp.ClientSession() as other:
+            for n in range(5):
+                await _status(live, "GET", "/portraits", headers={"Authorization": f"Bearer {n}"})
+            assert (await _status(live, "GET", "/portraits"))[0] == 200
+            async with other.get(f"{live.url}/?token={TOKEN}") as response:
+                assert response.status == 200, "nor the link"
+
+    run(work())
+
+
+def test_a_token_that_is_no_text_is_a_wrong_one(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            reader, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
+            head = b"GET /portraits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer \xff\xfe\r\n\r\n"
+            writer.write(head)
+            assert (await reader.readline()).split()[1] in (b"400", b"401")
+            writer.close()
+
+    run(work())
+
+
+def test_nobody_without_a_key_uses_up_the_owners_connections(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        options = with_limits(offers_per_minute=3)
+        sdp = {"data": "v=0\r\n", "headers": {"Content-Type": "application/sdp"}}
+        async with studio_running(drawn_portraits, pool=_Shared(), options=options) as live:
+            view = live.studio.publish_to(live.studio.new_identity())[1]
+            async with aiohttp.ClientSession() as stranger:
+                for _ in range(5):
+                    async with stranger.post(f"{live.url}/whep?view=guess", **sdp) as response:
+                        assert response.status == 404
+                seen = []
+                for _ in range(5):
+                    async with stranger.post(f"{live.url}/whep?view={view}", **sdp) as response:
+                        seen.append(response.status)
+            assert seen == [400, 400, 400, 429, 429], "a viewer has connections of its own"
+            owner = [(await _status(live, "POST", "/whip", **sdp))[0] for _ in range(5)]
+            assert owner == [400, 400, 400, 429, 429]
 
     run(work())
 
@@ -189,7 +239,6 @@ def test_other_sites_cannot_use_up_wrong_tokens(run: Run, drawn_portraits: Path)
                 assert response.status == 200, "a link in a chat is welcome"
             for _ in range(5):
                 await _status(live, "GET", "/portraits", headers={"Authorization": "Bearer guess"})
-            assert (await _status(live, "GET", "/portraits"))[0] == 429
             async with browser.get(f"{live.url}/portraits") as response:
                 assert response.status == 200, "who is signed in goes on"
             same = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "iframe"}
@@ -369,6 +418,38 @@ def test_a_slow_upload_is_aborted_in_time(run: Run, drawn_portraits: Path) -> No
             writer.close()
 
     run(work())
+
+
+def test_uploads_that_trickle_hold_no_place_of_others(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            head = (
+                f"POST /portraits HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n"
+                "Content-Type: image/png\r\nContent-Length: 1000\r\n\r\nabc"
+            )
+            writers = []
+            for _ in range(6):
+                _, writer = await asyncio.open_connection("127.0.0.1", live.server.options.port)
+                writer.write(head.encode())
+                writers.append(writer)
+            png = cv2.imencode(".png", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
+            kind = {"Content-Type": "image/png"}
+            assert (await _status(live, "POST", "/portraits", data=png, headers=kind))[0] == 201
+            for writer in writers:
+                writer.close()
+
+    run(work())
+
+
+def test_bodies_in_memory_are_bounded_together() -> None:
+    room = Room(100)
+    with room.share() as first, room.share() as second:
+        first(60)
+        with pytest.raises(HttpRefusal, match="too many uploads"):
+            second(50)
+        second(40)
+    with room.share() as third:
+        third(100)
 
 
 def test_paths_lead_nowhere_on_disk(run: Run, drawn_portraits: Path) -> None:

@@ -21,7 +21,7 @@ from mimicam.training.evaluation.clips import Clip, load_clips
 from mimicam.training.evaluation.dlib_points import DlibPoints
 from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
 from mimicam.training.evaluation.identity import IdentityDistance
-from mimicam.training.evaluation.lively import SecondOpinions, evaluate_lively, lively_pairs
+from mimicam.training.evaluation.lively import Driver, SecondOpinions, Source, evaluate_lively, lively_pairs
 from mimicam.training.evaluation.methods import Method, baselines, model_method
 from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
@@ -34,7 +34,7 @@ Figures = dict[str, dict[str, dict[str, float]]]
 """Values by column, setting and name of the figure."""
 MODEL = "model"
 """Name of the column of --model."""
-_PAIRS, _FRAMES = 24, 20
+_PAIRS, _FRAMES, _STILL_PAIRS = 24, 20, 4
 """Cross-identity pairs, and frames per clip, of our own settings."""
 
 
@@ -104,13 +104,14 @@ class Evaluate:
             raise EngineError(
                 "--arcface, --lpips and --inception belong to --paper: leave them out, or give it"
             )
-        clips = self._clips()
+        clips, lively = self._clips(), self._lively_pairs()
         models = self._models()
         methods = {name: model_method(model) for name, model in models.items()}
         columns = methods | (baselines() if self.floors else {})
         meters, pairs = self._meters(), self.pairs or _PAIRS
         figures = {name: measure(clips, each, pairs, meters) for name, each in columns.items()}
-        counts = self._add_synthetic(figures, columns) | self._add_lively(figures, models)
+        counts = self._add_synthetic(figures, columns)
+        counts |= self._add_lively(figures, models, lively) if lively else {}
         show(figures)
         if self.json is not None:
             facts = _facts(models) | {"people": len(clips), **counts, "not_measured": ["FID", "LPIPS"]}
@@ -171,10 +172,10 @@ class Evaluate:
 
         return Meters(identity=identity, pictures=PictureFeatures(self.perceptual))
 
-    def _add_lively(self, figures: Figures, models: dict[str, Model]) -> dict[str, int]:
-        """Measure every model on the lively set; return the number of pairs."""
+    def _lively_pairs(self) -> list[tuple[Source, Driver]]:
+        """Read the lively set, before anything takes minutes: the pack may be too short for it."""
         if not self.lively:
-            return {}
+            return []
         pack = FramePack(self.pack, validation=True)
         pairs = lively_pairs(pack, count=self.lively, frames=self.lively_frames)
         if not pairs:
@@ -182,6 +183,12 @@ class Evaluate:
                 f"{self.pack} holds no two validation people with {self.lively_frames} frames in a row:"
                 " give fewer --lively-frames"
             )
+        return pairs
+
+    def _add_lively(
+        self, figures: Figures, models: dict[str, Model], pairs: list[tuple[Source, Driver]]
+    ) -> dict[str, int]:
+        """Measure every model on the lively set; return the number of pairs."""
         meters = SecondOpinions(
             points=DlibPoints() if self.identity else None,
             identity=IdentityDistance() if self.identity else None,
@@ -217,7 +224,7 @@ def measure(
     for mode in method.modes:
         figures[f"{mode.value} same"] = evaluate_same(clips, method.generate, mode, meters)
     if Mode.BOTH in method.modes:
-        figures["still driver"] = evaluate_still(clips, method)
+        figures["still driver"] = evaluate_still(clips, method, pairs=min(pairs, _STILL_PAIRS))
     return figures
 
 

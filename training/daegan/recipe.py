@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.network import DAEGAN, DaeGan, DaeGanConfig, reconstruct
+from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, PoseEmbedding, reconstruct
+from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
+from mimicam.training.trainer import Settings, channels_last
 
 Batch = dict[str, Tensor]
 _SCALES = 3
@@ -27,10 +30,18 @@ class DaeGanOptions:
     steps: int = 100_000
     """Step at which all learning rates reach 0."""
     lr: float = 1e-4
+    """Learning rate of the embedders."""
+    beta_1: float = 0.0
+    """Adam's first beta for the embedders; the others have the paper's 0."""
+    lr_generator: float = 1e-4
     lr_discriminator: float = 4e-4
     smoothness: float = 1.0
     content: float = 1.0
     feature_matching: float = 1.0
+    reconstruct: Callable[[Tensor, PoseEmbedding], Tensor] = reconstruct
+    """Reconstruction of a frame from an embedded face; equation 2."""
+    embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
+    """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn."""
 
 
 class DaeGanRecipe:
@@ -38,28 +49,37 @@ class DaeGanRecipe:
 
     Batches hold ``frames`` ``[N, K, 3, S, S]`` and ``target`` ``[N, 3, S, S]`` of the same video,
     uint8 or float in -1..1. A batch may have ``source`` ``[N, 3, S, S]`` instead of ``frames``: one
-    frame per video (K = 1).
+    frame per video (K = 1). It may have ``driver``, the target in another light, which the pose
+    embedder reads in the target's place.
     """
 
     name = "daegan"
 
     def __init__(
-        self, options: DaeGanOptions | None = None, *, config: DaeGanConfig = DAEGAN, device: str = "cpu"
+        self, options: DaeGanOptions | None = None, *, config: AnyConfig = DAEGAN, device: str = "cpu"
     ) -> None:
         self.options = options or DaeGanOptions()
+        self.settings = Settings(now={"--preset": config.name}, former={})
         self._device = torch.device(device)
-        self.model = DaeGan(config).to(self._device)
+        self.model = build(config).to(self._device)
+        for embedder in (self.model.face_embedder, self.model.pose_embedder):
+            # A sixth faster on a core; the generator is not (2026-11).
+            channels_last(embedder, self._device)
         self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
-        o, betas = self.options, (0.0, 0.9)
+        o = self.options
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
             "generator": self.model.generator,
             "discriminator": self.discriminator,
         }
-        rates = {name: o.lr_discriminator if name == "discriminator" else o.lr for name in self._networks}
+        rates = {"generator": o.lr_generator, "discriminator": o.lr_discriminator}
         self._optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=rates[name], betas=betas)
+            name: torch.optim.Adam(
+                network.parameters(),
+                lr=rates.get(name, o.lr),
+                betas=(0.0 if name in rates else o.beta_1, 0.9),
+            )
             for name, network in self._networks.items()
         }
 
@@ -74,17 +94,20 @@ class DaeGanRecipe:
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Update both embedders in stage 1; in stage 2 each of the four networks in turn, the
         others frozen."""
-        frames, target = self._prepare(batch)
+        frames, target, driver = self._prepare(batch)
         # All names in every step: the curve has one column per name.
         figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
         if step < self.options.stage_one_steps:
-            figures["embedders"] = self._update(step, ("face", "pose"), lambda: self._embed(frames, target))
+            figures["embedders"] = self._update(
+                step, ("face", "pose"), lambda: self._embed(frames, target, driver)
+            )
             return figures
-        for name in ("face", "pose"):
-            figures["embedders"] = self._update(step, (name,), lambda: self._embed(frames, target))
+        turns = self.options.embedder_turns
+        for name in turns[step % len(turns)]:
+            figures["embedders"] = self._update(step, (name,), lambda: self._embed(frames, target, driver))
         with torch.no_grad():
             face = self.model.embed(frames).face
-            code = self.model.pose_embedder.encode(target)
+            code = self.model.pose_embedder.encode(driver)
         figures |= self._update_generator(step, face, code, target)
         figures["discriminator"] = self._update(
             step, ("discriminator",), lambda: self._discriminate(face, code, target)
@@ -95,28 +118,49 @@ class DaeGanRecipe:
     def sample_grid(self, batch: Batch) -> Tensor:
         """Draw rows: a frame, the target, the embedded face, the warped reconstruction, the
         generator's picture."""
-        frames, target = self._prepare(batch)
-        face, reading = self.model.embed(frames).face, self.model.pose_embedder(target)
+        with _evaluating(self.model):
+            return self._sample_grid(batch)
+
+    def _sample_grid(self, batch: Batch) -> Tensor:
+        frames, target, driver = self._prepare(batch)
+        face, reading = self.model.embed(frames).face, self.model.pose_embedder(driver)
         rows = [
             frames[:, 0],
             target,
             face,
-            reconstruct(face, reading),
-            self.model.generator(face, reading.code),
+            self.options.reconstruct(face, reading),
+            self.model.picture(face, reading.code),
         ]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
-    def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
-        moved = (x.to(self._device, non_blocking=True) for x in (frames, batch["target"]))
-        frames, target = (x if x.is_floating_point() else x.float() / 127.5 - 1 for x in moved)
-        return frames, target
+    @torch.no_grad()
+    def reconstructed(self, batch: Batch) -> Tensor:
+        """Return the embedders' reconstruction of the targets, ``[N, 3, S, S]``."""
+        frames, _, driver = self._prepare(batch)
+        with _evaluating(self.model):
+            return self.options.reconstruct(self.model.embed(frames).face, self.model.pose_embedder(driver))
 
-    def _embed(self, frames: Tensor, target: Tensor) -> Tensor:
+    @torch.no_grad()
+    def generated(self, batch: Batch) -> Tensor:
+        """Return the generator's pictures of the targets, ``[N, 3, S, S]``."""
+        frames, _, driver = self._prepare(batch)
+        with _evaluating(self.model):
+            picture: Tensor = self.model(frames, driver)
+        return picture
+
+    def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
+        target = batch["target"]
+        given = (frames, target, batch.get("driver", target))
+        moved = (x.to(self._device, non_blocking=True) for x in given)
+        frames, target, driver = (x if x.is_floating_point() else x.float() / 127.5 - 1 for x in moved)
+        return frames, target, driver
+
+    def _embed(self, frames: Tensor, target: Tensor, driver: Tensor) -> Tensor:
         embedding = self.model.embed(frames)
-        reading = self.model.pose_embedder(target)
+        reading = self.model.pose_embedder(driver)
         # The embedded face, warped by the target's displacement, must be the target.
-        image = reconstruct(embedding.face, reading)
+        image = self.options.reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
         return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
 
@@ -125,7 +169,7 @@ class DaeGanRecipe:
 
         def objective() -> Tensor:
             """Compute the generator's objective: equation 6."""
-            image = self.model.generator(face, code)
+            image = self.model.picture(face, code)
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
                 "adversarial": adversarial.generator_loss(fake),
@@ -143,7 +187,7 @@ class DaeGanRecipe:
 
     def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
-            image = self.model.generator(face, code)
+            image = self.model.picture(face, code)
         return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
 
     def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
@@ -168,7 +212,20 @@ class DaeGanRecipe:
         if network in ("face", "pose"):
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
         else:
-            start, begin = (o.lr_discriminator if network == "discriminator" else o.lr), o.stage_one_steps
+            start, begin = (
+                (o.lr_discriminator if network == "discriminator" else o.lr_generator),
+                o.stage_one_steps,
+            )
         # Each network's rate falls over the steps in which it is trained.
         done = (step - begin) / max(o.steps - begin, 1)
         return start * max(1.0 - done, 0.0)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Normalise by what was learned, and learn nothing from the pictures within."""
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()

@@ -3,7 +3,7 @@ target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -13,7 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mimicam.training.data.augmentation import Augmentation, warped
+
 Batch = dict[str, Tensor]
+Pictures = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float32]
+JITTER = Augmentation(roll_deg=10.0, scale=(0.88, 1.12), shift=0.06)
+"""Movement of each frame alone, as far as a head moves in its box without turning."""
 
 
 class Videos(Protocol):
@@ -37,21 +43,46 @@ class VideoSampler:
     function of the step.
 
     The K + 1 frames of a sample are drawn from one segment, without repetition where it is long
-    enough, and mirrored all or none.
+    enough, and mirrored all or none. Segments weigh as the square root of their length.
     """
 
-    def __init__(self, videos: Videos, *, size: int, frames: int, batch: int, seed: int = 0) -> None:
-        self._videos, self._size, self._count, self._batch, self._seed = videos, size, frames, batch, seed
+    def __init__(
+        self,
+        videos: Videos,
+        *,
+        size: int,
+        frames: int,
+        batch: int,
+        seed: int = 0,
+        fewest: int | None = None,
+        augmentation: Augmentation | None = None,
+        jitter: Augmentation | None = None,
+    ) -> None:
+        """Args:
+        frames: K.
+        fewest: K is drawn for each batch from ``fewest`` to ``frames``. None is always ``frames``.
+        augmentation: one similarity and one change of light for all frames of a sample. Then a batch
+            also has ``driver``: the target in another light, for the pose embedder, whose code
+            would otherwise carry the target's colours.
+        jitter: beside ``augmentation``, one more similarity for each frame alone: movement of the
+            head in the picture's plane, of which clips have little.
+        """
+        self._videos, self._size, self._most, self._batch, self._seed = videos, size, frames, batch, seed
+        self._fewest = frames if fewest is None else fewest
+        self._augmentation, self._jitter = augmentation, jitter
         of_segment = videos.segment[videos.indices]
         self._segments = [videos.indices[of_segment == s] for s in np.unique(of_segment)]
         if not self._segments:
             raise ValueError("videos must hold at least one frame that may be drawn")
+        weights = np.sqrt([len(segment) for segment in self._segments])
+        self._weights = weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step."""
         rng = np.random.default_rng((self._seed, step))
-        drawn = torch.from_numpy(np.stack([self._sample(rng) for _ in range(self._batch)]))
-        return {"frames": drawn[:, :-1].contiguous(), "target": drawn[:, -1].contiguous()}
+        count = int(rng.integers(self._fewest, self._most + 1))
+        drawn = [self._sample(rng, count) for _ in range(self._batch)]
+        return {name: torch.from_numpy(np.stack([each[name] for each in drawn])) for name in drawn[0]}
 
     def stream(self, first_step: int) -> Iterator[Batch]:
         """Yield batches from ``first_step`` on; a thread draws one ahead."""
@@ -63,19 +94,40 @@ class VideoSampler:
                 ready, waiting = waiting.result(), pool.submit(self.batch, step)
                 yield ready
 
-    def _sample(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-        segment = self._segments[rng.integers(len(self._segments))]
-        wanted = self._count + 1
+    def _sample(self, rng: np.random.Generator, count: int) -> dict[str, Pictures]:
+        segment = self._segments[rng.choice(len(self._segments), p=self._weights)]
+        wanted = count + 1
         # Short segments repeat frames rather than being left out.
         chosen = rng.choice(segment, wanted, replace=len(segment) < wanted)
-        mirror = rng.random() < 0.5
-        pictures = [self._picture(int(index), mirror=bool(mirror)) for index in chosen]
-        return np.stack(pictures)
+        mirror = bool(rng.random() < 0.5)
+        pictures = [self._picture(int(index), mirror=mirror) for index in chosen]
+        if self._augmentation is None:
+            return _named(pictures)
+        shared = self._augmentation.matrix(rng)
+        matrices = [
+            shared if self._jitter is None else _after(self._jitter.matrix(rng), shared) for _ in pictures
+        ]
+        pictures = [warped(p, matrix, self._size) for p, matrix in zip(pictures, matrices, strict=True)]
+        (driver,) = self._augmentation.recolour(rng, pictures[-1])
+        return {**_named(self._augmentation.recolour(rng, *pictures)), "driver": _channels_first(driver)}
 
-    def _picture(self, index: int, *, mirror: bool) -> npt.NDArray[np.uint8]:
-        image = np.ascontiguousarray(self._videos.frames[index])
+    def _picture(self, index: int, *, mirror: bool) -> Pictures:
+        image: Pictures = np.ascontiguousarray(self._videos.frames[index])
         if image.shape[0] != self._size:
             image = cv2.resize(image, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        if mirror:
-            image = image[:, ::-1]
-        return image.transpose(2, 0, 1)
+        return image[:, ::-1] if mirror else image
+
+
+def _after(second: Matrix, first: Matrix) -> Matrix:
+    """Return the similarity ``[2, 3]`` that applies ``first``, then ``second``."""
+    joined: Matrix = np.hstack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2:] + second[:, 2:]])
+    return joined
+
+
+def _named(pictures: Sequence[Pictures]) -> dict[str, Pictures]:
+    *frames, target = map(_channels_first, pictures)
+    return {"frames": np.stack(frames), "target": target}
+
+
+def _channels_first(image_HW3: Pictures) -> Pictures:
+    return np.ascontiguousarray(image_HW3.transpose(2, 0, 1))

@@ -29,6 +29,7 @@ from mimicam.engine.face.geometry import RIGID
 from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.models.compact.landmark_flow import pixel_grid
+from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.device_motions import Motions, determinant, read_motions
 from mimicam.training.data.geometry import pose_rows
 from mimicam.training.data.openings import OpeningsPainter
@@ -39,7 +40,6 @@ from mimicam.training.data.pairs import (
     PAIR_WEIGHTS,
     SAME_POSE_BONUS,
     SAME_POSE_PROBABILITY,
-    Augmentation,
     Batch,
     read_ahead,
     target_rows,

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-import cv2
 import numpy as np
 import torch
 
@@ -22,6 +21,7 @@ from mimicam.engine.models.compact.conditioning import Conditioning, build_condi
 from mimicam.engine.models.compact.edit import edit_pose
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.types import MotionCode
+from mimicam.training.data.augmentation import Augmentation, warped
 from mimicam.training.data.geometry import mirrored_blendshapes, pose_rows
 
 T = TypeVar("T")
@@ -51,18 +51,6 @@ SAME_POSE_BONUS = 1e3
 """Score added to such a pair; larger than any difference."""
 EXPRESSION_ONLY_PROBABILITY = 0.6
 """Probability that a cross-identity driver lends the expression only, not the head pose."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """Ranges; every draw is shared by the two frames of a pair."""
-
-    roll_deg: float = 12.0
-    scale: tuple[float, float] = (0.85, 1.15)
-    shift: float = 0.08
-    """Largest shift, as a share of the picture's side."""
-    colour: float = 0.25
-    gamma: float = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +141,12 @@ class PairSampler:
         segment = rng.choice(len(self._segment_weights), p=self._segment_weights)
         low, high = self._pack.starts[segment], self._pack.starts[segment + 1]
         source, target = self._far_pair(rng, low, high)
-        matrix = self._matrix(rng)
+        matrix = self._augmentation.matrix(rng)
         mirror = bool(rng.random() < 0.5)
         (image_s, motion_s), (image_d, motion_d) = (self._frame(i, matrix, mirror) for i in (source, target))
-        image_s, image_d = self._recolour(rng, image_s, image_d)
+        image_s, image_d = (
+            image.transpose(2, 0, 1) for image in self._augmentation.recolour(rng, image_s, image_d)
+        )
         return Pair(source=image_s, target=image_d, motions=(motion_s, motion_d))
 
     def _sample(self, rng: np.random.Generator) -> tuple[Arrays, Motions]:
@@ -195,14 +185,6 @@ class PairSampler:
         target_row = self._pack.target_row[target]
         return int(target if source == target_row else source), int(target_row)
 
-    def _matrix(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw a similarity ``[2, 3]``: crop space after augmentation from crop space before."""
-        a = self._augmentation
-        roll, scale = np.deg2rad(rng.uniform(-a.roll_deg, a.roll_deg)), rng.uniform(*a.scale)
-        cos, sin = scale * np.cos(roll), scale * np.sin(roll)
-        shift = rng.uniform(-2 * a.shift, 2 * a.shift, 2)
-        return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]], np.float32)
-
     def _frame(self, index: int, matrix: np.ndarray, mirror: bool) -> tuple[np.ndarray, MotionCode]:
         image, blendshapes = self._pack.frames[index], self._pack.blendshapes[index]
         if mirror:
@@ -210,13 +192,7 @@ class PairSampler:
         landmarks = self._landmarks(index, matrix, mirror)
         # Frames of one pose group share a head pose; see `pose_rows`.
         pose = head_pose(self._landmarks(int(self._pack.pose_row[index]), matrix, mirror))
-        picture = cv2.warpAffine(
-            np.ascontiguousarray(image),
-            _pixel_matrix(matrix, image.shape[0], self._size),
-            (self._size, self._size),
-            flags=cv2.INTER_AREA if self._size < image.shape[0] else cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
+        picture = warped(image, matrix, self._size)
         shape = canonical_shape(landmarks, pose)
         return picture, MotionCode(expression=blendshapes, pose=pose, shape=shape)
 
@@ -230,15 +206,6 @@ class PairSampler:
         # Depth scales with the picture: the square root of the determinant is the scale.
         moved[:, 2] = landmarks[:, 2] * np.sqrt(np.linalg.det(matrix[:, :2]))
         return moved
-
-    def _recolour(self, rng: np.random.Generator, *images: np.ndarray) -> tuple[np.ndarray, ...]:
-        a = self._augmentation
-        # A shared gain, and a third as much per channel: light, and its colour.
-        gain = 1 + rng.uniform(-a.colour, a.colour) + rng.uniform(-a.colour, a.colour, 3) / 3
-        gamma = 1 + rng.uniform(-a.gamma, a.gamma)
-        table = np.linspace(0, 1, 256)[:, None] ** gamma * gain
-        table = (np.clip(table, 0, 1) * 255).round().astype(np.uint8)
-        return tuple(cv2.LUT(image, table.reshape(256, 1, 3)).transpose(2, 0, 1) for image in images)
 
 
 def _trained(drive: Conditioning) -> Arrays:
@@ -289,10 +256,17 @@ def target_rows(segment: np.ndarray, is_synthetic: np.ndarray) -> np.ndarray:
     return rows
 
 
-class Mixture:
-    """Concatenates the batches of several samplers, the first sampler's pairs first."""
+class Sampler(Protocol):
+    """Draws the batch of a step."""
 
-    def __init__(self, samplers: Sequence[PairSampler]) -> None:
+    def batch(self, step: int) -> Batch:
+        """Draw it: always the same for the same seed."""
+
+
+class Mixture:
+    """Concatenates the batches of several samplers, the first sampler's samples first."""
+
+    def __init__(self, samplers: Sequence[Sampler]) -> None:
         self._samplers = samplers
 
     def batch(self, step: int) -> Batch:
@@ -325,14 +299,3 @@ def _by_expression(source: MotionCode, target: MotionCode) -> MotionCode:
     """Return the target as the live path knows it: the source's shape, moved by the displacement
     that was read."""
     return replace(target, shape=source.shape + expression_displacement(target, source))
-
-
-def _pixel_matrix(matrix: np.ndarray, size_in: int, size_out: int) -> np.ndarray:
-    """Convert a crop-space map to the pixel map that warpAffine expects (pixel centres at
-    integers)."""
-    # Crop space has -1..1 over the picture's edges; pixel 0 has its centre half a pixel inside.
-    to_pixel = np.array(
-        [[size_out / 2, 0, size_out / 2 - 0.5], [0, size_out / 2, size_out / 2 - 0.5], [0, 0, 1]]
-    )
-    from_pixel = np.array([[2 / size_in, 0, 1 / size_in - 1], [0, 2 / size_in, 1 / size_in - 1], [0, 0, 1]])
-    return (to_pixel @ np.vstack([matrix, [0, 0, 1]]) @ from_pixel)[:2]

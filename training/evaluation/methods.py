@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from mimicam.engine.models.base import ImageDrivenModel, Model, TrackerDrivenModel
+from mimicam.engine.models.base import (
+    Features,
+    ImageDrivenModel,
+    Model,
+    SeveralFramesModel,
+    TrackerDrivenModel,
+)
 from mimicam.engine.models.reenactor import PortraitStages
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, cut, whole_box
 from mimicam.engine.types import EditSettings, Image, Mode, MotionCode
+from mimicam.training.evaluation.clips import Clip
 
 Generate = Callable[[Image, MotionCode, Image, MotionCode, Mode], Image]
 """Maps portrait, its motion, driver, its motion and mode to a result of the portrait's size."""
+
+WithFrames = Callable[[Clip], Generate]
+"""Takes frames of one person; the generator ignores the portrait that it is given."""
 
 FRAME_NS = 40_000_000
 """Time between a driver's frames, for filters, ns: 25 fps."""
@@ -33,6 +43,8 @@ class Method:
     filtered."""
     modes: tuple[Mode, ...] = tuple(Mode)
     """Modes that it can be driven in; its column has no others."""
+    with_frames: WithFrames | None = None
+    """Makes a generator for a portrait of several frames. None: a portrait is one frame."""
 
 
 def model_method(model: Model) -> Method:
@@ -40,7 +52,8 @@ def model_method(model: Model) -> Method:
     picture."""
     if isinstance(model, ImageDrivenModel):
         plain, smoothed = (ImageGenerator(model, smooth=smooth) for smooth in (False, True))
-        return Method(generate=plain, smoothed=smoothed, modes=model.modes)
+        several = SeveralGenerators(model, plain) if isinstance(model, SeveralFramesModel) else None
+        return Method(generate=plain, smoothed=smoothed, modes=model.modes, with_frames=several)
     if not isinstance(model, TrackerDrivenModel):
         raise TypeError(f"{model.name} is driven neither by the tracker nor by the driver's picture")
     generate = TrackerGenerator(model)
@@ -50,7 +63,25 @@ def model_method(model: Model) -> Method:
 def baselines() -> dict[str, Method]:
     """Return the two baselines: copying the source, and copying the driver."""
     named: dict[str, Generate] = {"copy source": copy_source, "copy driver": copy_driver}
-    return {name: Method(generate=copy, smoothed=copy) for name, copy in named.items()}
+    methods = {name: Method(generate=copy, smoothed=copy) for name, copy in named.items()}
+    return methods | {
+        "copy source": replace(methods["copy source"], with_frames=copy_nearest),
+    }
+
+
+def copy_nearest(frames: Clip) -> Generate:
+    """Baseline that copies the portrait's frame whose expression and pose are nearest to the
+    driver's."""
+
+    def distance(a: MotionCode, b: MotionCode) -> float:
+        angles = np.subtract(a.pose.angles_rad(), b.pose.angles_rad())
+        return float(np.linalg.norm(np.concatenate([a.expression - b.expression, 2 * angles])))
+
+    def generate(_: Image, __: MotionCode, ___: Image, driver: MotionCode, ____: Mode) -> Image:
+        distances = [distance(motion, driver) for motion in frames.motions]
+        return frames.images[int(np.argmin(distances))]
+
+    return generate
 
 
 def copy_source(portrait: Image, *_: object) -> Image:
@@ -92,15 +123,34 @@ class ImageGenerator:
 
     def __call__(self, portrait: Image, _: MotionCode, driver: Image, __: MotionCode, mode: Mode) -> Image:
         if self._last is None or self._last[0] is not portrait:
-            features = self._model.encode(_input(portrait, self._model.size))
-            around = Composite(portrait, whole_box(portrait), None)
-            self._last = portrait, self._reenactor.for_portrait(None, features, around)
-            self._reenactor.encode.reset()
+            stages = self.set_portrait(portrait, self._model.encode(_input(portrait, self._model.size)))
+        else:
+            stages = self._last[1]
         self._seq += 1
         crop = Crop(image=driver, box=whole_box(driver), face=None, captured_ns=self._seq * FRAME_NS)
-        stages = self._last[1]
         target = stages.edit(self._reenactor.encode(crop), None, EditSettings(mode=mode))
         return _sized(stages.generate(target), len(portrait)).copy()
+
+    def set_portrait(self, portrait: Image, features: Features) -> PortraitStages[Any, Any, Any]:
+        """Draw a portrait that was encoded before, for as long as this picture is given."""
+        around = Composite(portrait, whole_box(portrait), None)
+        stages = self._reenactor.for_portrait(None, features, around)
+        self._last = portrait, stages
+        self._reenactor.encode.reset()
+        return stages
+
+
+class SeveralGenerators:
+    """Encodes portraits of several frames for an `ImageGenerator`; see `WithFrames`."""
+
+    def __init__(self, model: SeveralFramesModel, draw: ImageGenerator) -> None:
+        self._model, self._draw = model, draw
+
+    def __call__(self, frames: Clip) -> Generate:
+        """Encode the frames once."""
+        crops = [_input(image, self._model.size) for image in frames.images]
+        self._draw.set_portrait(frames.images[0], self._model.encode_frames(crops))
+        return self._draw
 
 
 def _input(image: Image, size: int) -> Image:

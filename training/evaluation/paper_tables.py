@@ -35,6 +35,8 @@ class PaperTable:
     """Setting of our figures that it is compared with."""
     metrics: tuple[str, ...]
     rows: dict[str, tuple[float, ...]]
+    more: tuple[str, ...] = ()
+    """Further settings of our figures, each in a row of its own."""
 
 
 _MOTION = ("CSIM", "AED", "APD")
@@ -109,8 +111,10 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
     ),
     "daegan": (
         PaperTable(
-            title="DAE-GAN, table 1: VoxCeleb1, held-out frames (in brackets: frames of fine-tuning)",
+            title="DAE-GAN, table 1: VoxCeleb1, held-out frames (in brackets: frames of fine-tuning; ours: of the"
+            " portrait)",
             setting="both held-out",
+            more=("both held-out, 8 frames", "both held-out, 32 frames"),
             metrics=("SSIM", "FID"),
             rows={
                 "Pix2PixHD (1)": (0.56, 42.7),
@@ -123,6 +127,10 @@ TABLES: dict[str, tuple[PaperTable, ...]] = {
                 "Zakharov et al. (8)": (0.71, 38.0),
                 "Zakharov et al. (32)": (0.74, 29.5),
                 "DAE-GAN, vanilla": (0.65, 60.8),
+                "+ smoothness": (0.68, 56.9),
+                "+ multi-frame": (0.72, 47.1),
+                "+ multi-scale": (0.73, 46.8),
+                "+ adversarial": (0.73, 26.3),
                 "DAE-GAN": (0.73, 24.8),
             },
         ),
@@ -146,7 +154,9 @@ def _printed(table: PaperTable, figures: dict[str, dict[str, dict[str, float]]])
     for method, values in table.rows.items():
         printed.add_row(f"{method} (paper)", *(f"{value:g}" for value in values), *["-"] * len(substitutes))
     for method, settings in figures.items():
-        ours = settings.get(table.setting, {})
-        names = [_SAME.get(name, name) for name in table.metrics] + substitutes
-        printed.add_row(method, *(f"{ours[name]:.4f}" if name in ours else "-" for name in names))
+        for setting in (table.setting, *(name for name in table.more if name in settings)):
+            ours = settings.get(setting, {})
+            names = [_SAME.get(name, name) for name in table.metrics] + substitutes
+            label = method if setting == table.setting else f"{method} ({setting.split(', ')[1]})"
+            printed.add_row(label, *(f"{ours[name]:.4f}" if name in ours else "-" for name in names))
     return printed

@@ -26,6 +26,8 @@ Figures = dict[str, dict[str, float]]
 
 _FRECHET_EVERY = 3
 """Step between the pictures of MobileNet's Frechet distance: its network takes 0.1 s each."""
+PORTRAIT_FRAMES = (1, 8, 32)
+"""Frames of a portrait, as table 1 of DAE-GAN has frames of fine-tuning."""
 NO_NETWORKS = PaperNetworks()
 
 
@@ -35,6 +37,13 @@ class Task:
 
     portrait: int
     drivers: Rows
+    rest: Rows
+    """Other rows of the portrait's video, that row first."""
+
+    def frames(self, count: int) -> Rows:
+        """Return at most ``count`` rows of the portrait, spread over its video, that row first."""
+        places = np.linspace(0, len(self.rest) - 1, min(count, len(self.rest))).round().astype(int)
+        return self.rest[places]
 
 
 class DpeProtocol:
@@ -56,9 +65,11 @@ class DpeProtocol:
             )
         count = frames or 400
         self._pack = pack
-        self._same = [Task(portrait=v[0], drivers=v[1:][-count:]) for v in videos]
+        self._same = [Task(portrait=v[0], drivers=v[1:][-count:], rest=v[:1]) for v in videos]
         others = [videos[-1], *videos[:-1]]
-        self._cross = [Task(portrait=o[0], drivers=v[:count]) for o, v in zip(others, videos, strict=True)]
+        self._cross = [
+            Task(portrait=o[0], drivers=v[:count], rest=o[:1]) for o, v in zip(others, videos, strict=True)
+        ]
 
     def facts(self) -> dict[str, int]:
         """Count what is measured."""
@@ -88,7 +99,8 @@ class DpeProtocol:
 class DaeGanProtocol:
     """DAE-GAN, "Performance metrics": 50 random videos with 32 held-out frames each.
 
-    These drive a frame of the rest of their video, and are the truth.
+    These drive a portrait from the rest of their video, and are the truth. The portrait is one
+    frame, or several for methods that take several.
     """
 
     def __init__(self, pack: FramePack, *, pairs: int | None = None, frames: int | None = None) -> None:
@@ -112,9 +124,18 @@ class DaeGanProtocol:
         """Measure a method in mode ``both``; nothing if it lacks this mode."""
         if Mode.BOTH not in method.modes:
             return {}
+        counts = PORTRAIT_FRAMES if method.with_frames is not None else PORTRAIT_FRAMES[:1]
+        return {held_out(count): self._measure(method, count, meters, networks) for count in counts}
+
+    def _measure(
+        self, method: Method, count: int, meters: Meters, networks: PaperNetworks
+    ) -> dict[str, float]:
         tally, fakes, reals = Tally(), list[Image](), list[Image]()
-        for portrait, driver in _clips(self._pack, self._tasks):
-            one = reenact(portrait, 0, driver, method.generate, Mode.BOTH)
+        for task in self._tasks:
+            portrait, driver = read_clip(self._pack, task.frames(count)), read_clip(self._pack, task.drivers)
+            several = count > 1 and method.with_frames is not None
+            generate = method.with_frames(portrait) if several else method.generate  # type: ignore[misc]
+            one = reenact(portrait, 0, driver, generate, Mode.BOTH)
             tally_pair(tally, one, meters)
             tally_truth(tally, one, meters)
             networks.tally(tally, one)
@@ -125,7 +146,12 @@ class DaeGanProtocol:
         if meters.pictures is not None:
             some = (images[::_FRECHET_EVERY] for images in (fakes, reals))
             tally.add("mobilenet_frechet", meters.pictures.frechet(*some))
-        return {"both held-out": tally.means()}
+        return tally.means()
+
+
+def held_out(count: int) -> str:
+    """Name the setting in which ``count`` frames are the portrait."""
+    return "both held-out" if count == 1 else f"both held-out, {count} frames"
 
 
 PROTOCOLS: dict[str, type[DpeProtocol | DaeGanProtocol]] = {"dpe": DpeProtocol, "daegan": DaeGanProtocol}
@@ -135,7 +161,7 @@ def _held_out(rows: Rows, count: int, rng: np.random.Generator) -> Task:
     """Hold out frames; the first of the others is the portrait."""
     held = np.sort(rng.permutation(len(rows))[: min(count, len(rows) - 1)])
     rest = np.delete(rows, held)
-    return Task(portrait=rest[0], drivers=rows[held])
+    return Task(portrait=rest[0], drivers=rows[held], rest=rest)
 
 
 def _clips(pack: FramePack, tasks: list[Task]) -> Iterator[tuple[Clip, Clip]]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
@@ -153,6 +154,10 @@ class GpuNetworks:
     def view(self, value: Tensor) -> npt.NDArray[Any]:
         """See `engine.backends.networks.Networks.view`."""
         return self.fetch(value)
+
+    def output_shapes(self, network: str) -> Shapes:
+        """See `engine.backends.networks.Networks.output_shapes`."""
+        return {name: tuple(value.shape) for name, value in self.networks[network].outputs.items()}
 
     def run(self, network: str, **inputs: Tensor) -> Mapping[str, Tensor]:
         """See `engine.backends.networks.Networks.run`. An input that is already held is not copied

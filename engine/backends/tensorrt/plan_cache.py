@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
 
@@ -234,11 +235,9 @@ def _split(content: bytes) -> tuple[dict[str, object], bytes]:
     if length > _HEADER_LIMIT or len(content) < start + length:
         raise PlanRefused("it is cut short")
     try:
-        header = json.loads(content[start : start + length])
+        header = parse_json(content[start : start + length].decode())
     except ValueError:
         raise PlanRefused("its header is damaged") from None
-    if not isinstance(header, dict):
-        raise PlanRefused("its header is damaged")
     return header, content[start + length :]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mimicam.engine.checked_files import one_line, read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.spec import CompactConfig
 
@@ -32,12 +32,12 @@ def read_info(folder: Path) -> BundleInfo:
         EngineError: it is missing or damaged.
     """
     try:
-        values = json.loads((folder / "model.json").read_text())
+        values = read_json(folder / "model.json")
+        config = CompactConfig(**values["config"])
+        if values["size"] != config.size:
+            raise ValueError("its two sizes differ")
         return BundleInfo(
-            name=str(values["name"]),
-            sha256=str(values["sha256"]),
-            size=int(values["size"]),
-            config=CompactConfig(**values["config"]),
+            name=one_line(values["name"]), sha256=one_line(values["sha256"]), size=config.size, config=config
         )
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise EngineError(

@@ -17,6 +17,7 @@ from mimicam.engine.face.motion import pose_vector
 from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
 from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
+from mimicam.engine.models.compact.rigid_hair import CELLS, HairMotion, RigidHair
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.models.compact.teeth import paint_teeth
 from mimicam.engine.stages.eye_warp import between
@@ -41,6 +42,7 @@ class Buffers:
 
     openings: BufferPool[np.float32]
     mouths: BufferPool[np.float32]
+    hair: BufferPool[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,9 @@ class Conditioning:
     """``[1]``: confidence that the portrait's own open mouth shows teeth, 0..1."""
     mouth: Mouth = field(compare=False)
     """Painted inside of the mouth; not an input of the generator."""
+    hair: HairMotion | None = field(default=None, compare=False)
+    """Motion of the hair; not an input of the generator. None: it follows the generator, since it
+    cannot be told from the background."""
     eyes: tuple[EyeShift, ...] = ()
     """Shifts of the irises in the finished picture; not an input of the generator."""
     maps: Buffers = field(repr=False, compare=False)
@@ -85,8 +90,10 @@ class Conditioning:
         }
         openings = _between(self.openings, other.openings, share, self.maps.openings)
         mouth = self.mouth.between(other.mouth, share, self.maps.mouths.take())
-        eyes = between(self.eyes, other.eyes, share)
-        return replace(other, openings=openings, mouth=mouth, eyes=eyes, **mixed)
+        eyes, hair = between(self.eyes, other.eyes, share), other.hair
+        if self.hair is not None and hair is not None:
+            hair = self.hair.between(hair, share, self.maps.hair.take())
+        return replace(other, openings=openings, mouth=mouth, eyes=eyes, hair=hair, **mixed)
 
 
 def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Conditioning:
@@ -103,7 +110,13 @@ class ConditioningBuilder:
     """Builds the conditionings of one source, whose own part is computed once."""
 
     def __init__(
-        self, source: MotionCode, *, map_px: int, buffers: int = 1, colours: MouthColours = WHITE_LIGHT
+        self,
+        source: MotionCode,
+        *,
+        map_px: int,
+        buffers: int = 1,
+        colours: MouthColours = WHITE_LIGHT,
+        hair: RigidHair | None = None,
     ) -> None:
         """See `build_conditioning`.
 
@@ -112,6 +125,7 @@ class ConditioningBuilder:
             map_px: side of the maps of openings.
             buffers: number of conditionings whose maps are allocated in advance.
             colours: colours of its teeth and gums.
+            hair: computes the motion of its hair, where that is known from the background.
         """
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
@@ -119,10 +133,12 @@ class ConditioningBuilder:
         self._openings = draw_opening_masks(self._landmarks, map_px)
         self._canvas = MaskRasteriser(map_px)
         self._mouth = MouthPainter(source, 2 * map_px, colours)
+        self._hair = hair
         self._own_teeth = np.array([self._mouth.shows_teeth], np.float32)
         self._maps = Buffers(
             openings=BufferPool((6, map_px, map_px), np.float32, buffers),
             mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
+            hair=BufferPool((CELLS, CELLS), np.float32, buffers),
         )
 
     def __call__(self, target: MotionCode) -> Conditioning:
@@ -141,6 +157,7 @@ class ConditioningBuilder:
             openings=self._draw(target, landmarks),
             own_teeth=self._own_teeth,
             mouth=mouth,
+            hair=None if self._hair is None else self._hair(target, landmarks, self._maps.hair.take()),
             maps=self._maps,
         )
 

@@ -15,6 +15,7 @@ from mimicam.engine.face.expression_filter import displacement_of_one_person
 from mimicam.engine.face.geometry import face_geometry, scaled_rotation
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
 from mimicam.engine.types import (
     BLENDSHAPES,
@@ -27,6 +28,8 @@ from mimicam.engine.types import (
     Response,
 )
 
+Gains = tuple[Float, Float]
+"""Gain of each blendshape ``[52]`` and of each landmark ``[478, 1]``, see `expression_gains`."""
 _NAMES = list(BLENDSHAPE_NAMES)
 AS_ASKED = np.ones(BLENDSHAPES, np.float32)
 """Response of a portrait that shows each blendshape as strongly as it is asked for."""
@@ -76,16 +79,16 @@ class MotionEdit:
         return replace(target, pose=edit_pose(self._portrait.pose, driver.pose, rest, settings.pose_gain))
 
     def _express(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
-        gain = settings.expression_gain
+        gains = expression_gains(settings)
         response = self._response if settings.response is Response.MEASURED else AS_ASKED
         if neutral is not None and settings.expression_motion is MotionReference.RELATIVE:
-            return relative_expression(self._portrait, driver, neutral.face, gain, response)
+            return relative_expression(self._portrait, driver, neutral.face, gains, response)
         now = read_expression(driver) if neutral is None else neutral.expression
-        return absolute_expression(self._portrait, self._own, now, gain, response)
+        return absolute_expression(self._portrait, self._own, now, gains, response)
 
 
 def absolute_expression(
-    portrait: MotionCode, own: Expression, driver: Expression, gain: float, response: Float = AS_ASKED
+    portrait: MotionCode, own: Expression, driver: Expression, gains: Gains, response: Float = AS_ASKED
 ) -> MotionCode:
     """Replace the portrait's expression with the driver's (DPE, equation 3).
 
@@ -96,14 +99,12 @@ def absolute_expression(
         portrait: the source's own motion.
         own: its expression, see `engine.stages.neutral.read_expression`.
         driver: the driver's expression, without their identity.
-        gain: 0 to 2.
+        gains: of each blendshape and landmark.
         response: factor for each blendshape, ``[52]``.
     """
-    rest, part = resting_face(), np.float32(gain)
-    wanted = rest.expression + part * (driver.blendshapes - rest.expression)
-    moved = rest.displacement + part * (driver.displacement - rest.displacement) - own.displacement
-    # Landmark motion that the blendshapes do not explain on the mean face.
-    residual = moved - shape_change(wanted - own.blendshapes)
+    rest, (shapes, landmarks) = resting_face(), gains
+    wanted = rest.expression + shapes * (driver.blendshapes - rest.expression)
+    residual = landmarks * _unexplained(driver) - _unexplained(own)
     within = np.clip(wanted, 0.0, 1.0)
     more = within + _correction(within, response) * (within - rest.expression)
     # Landmarks may go beyond a blendshape's range where the portrait needs more to show its end.
@@ -113,22 +114,31 @@ def absolute_expression(
     return replace(portrait, expression=np.minimum(asked, np.float32(1)), shape=shape)
 
 
+def _unexplained(expression: Expression) -> Float:
+    """Return the landmark motion that blendshapes do not explain on the mean face, ``[478, 3]``."""
+    rest = resting_face()
+    by_shapes = shape_change(expression.blendshapes - rest.expression)
+    beyond: Float = expression.displacement - rest.displacement - by_shapes
+    return beyond
+
+
 def relative_expression(
-    portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gain: float, response: Float = AS_ASKED
+    portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gains: Gains, response: Float = AS_ASKED
 ) -> MotionCode:
     """Add the driver's change from their neutral to the portrait's expression.
 
     The driver's neutral maps to the portrait's expression, and the driver's extremes to the
     extremes. So a closed eye closes, whatever the two faces' resting lids are.
     """
-    own, now = portrait.expression, driver.expression
+    own, now, (shapes, landmarks) = portrait.expression, driver.expression, gains
     rest = np.minimum(neutral.expression, CALM)
     # Range left to 1 or to 0 on the portrait, relative to the driver's.
     room = np.where(now > rest, (1 - own) / np.maximum(1 - rest, 0.2), own / np.maximum(rest, 0.2))
     change = (1 + _correction(now, response)) * (now - rest)
-    target = own + gain * change * np.clip(room, 0.0, 1.5)
+    target = own + shapes * change * np.clip(room, 0.0, 1.5)
     expression = np.clip(target, 0.0, 1.0).astype(np.float32)
-    shape = portrait.shape + shape_change(expression - own) + gain * residual_displacement(driver, neutral)
+    residual = landmarks * residual_displacement(driver, neutral)
+    shape = portrait.shape + shape_change(expression - own) + residual
     return replace(portrait, expression=expression, shape=shape)
 
 

@@ -16,12 +16,14 @@ from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download
 from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, ReadFace, as_network_input, as_warp_fields, check_own
+from mimicam.engine.models.compact.device_hair import DeviceHair
 from mimicam.engine.models.compact.layered_surface import LayeredSurface
 from mimicam.engine.models.compact.model import load_compact
 from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.models.compact.response import measure_response
 from mimicam.engine.models.compact.spec import CONDITIONING, encoder_spec, generator_spec
 from mimicam.engine.models.frame_graph import CanvasGraph
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.stages.surroundings import PortraitTexture
 from mimicam.engine.types import Float, Image, Mode, MotionCode, WarpFields
 
@@ -34,6 +36,8 @@ class GpuCompact:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
+    takes_presets = True
 
     def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, info: ModelInfo) -> None:
         """Allocate uploads and downloads.
@@ -49,11 +53,16 @@ class GpuCompact:
         # Buffers of fixed address, which captured graphs keep reading and writing.
         self._uploads = {name: Upload(gpu, self._generator.inputs[name]) for name in CONDITIONING}
         self._mouth = Upload(gpu, gpu.empty((1, 4, self.size, self.size), torch.float32))
+        self._hair = DeviceHair(gpu, self.size)
         self._downloads = {
             name: Download(gpu, gpu.empty(tuple(output.shape), torch.float32))
             for name, output in self._generator.outputs.items()
         }
         self._step = CapturedGraph(gpu, self._bare_layers)
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return {name: tuple(value.shape) for name, value in self._encoder.outputs.items()}
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
@@ -130,17 +139,22 @@ class GpuCompact:
         step()()
 
     def run_canvas(
-        self, step: Callable[[], Callable[[], None]], conditioning: Mapping[str, Float], mouth: Float
+        self,
+        step: Callable[[], Callable[[], None]],
+        conditioning: Mapping[str, Float],
+        mouth: Float,
+        hair: Float | None,
     ) -> None:
-        """Run a step that calls `draw`, with the painted mouth; see `run`."""
+        """Run a step that calls `draw`, with the painted mouth and the hair's motion; see `run`."""
         np.copyto(self._mouth.host[0], mouth)
+        self._hair.write(hair)
         self.run(step, conditioning)
 
     def draw(self, surface: LayeredSurface) -> None:
         """Queue a frame up to the finished picture."""
         self._layers()
         self._mouth.enqueue()
-        surface.put_together(self._generator.outputs, self._mouth.target)
+        surface.put_together(self._hair.enqueue(self._generator.outputs), self._mouth.target)
         surface.result.enqueue()
 
     def _layers(self) -> None:
@@ -180,10 +194,10 @@ class CompactCanvas:
             self._step = CapturedGraph(self._gpu, lambda: self._model.draw(surface))
         self._texture = texture
 
-    def __call__(self, conditioning: Mapping[str, Float], mouth: Float) -> Image:
+    def __call__(self, conditioning: Mapping[str, Float], mouth: Float, hair: Float | None = None) -> Image:
         """See `engine.models.frame_graph.CanvasGraph`."""
         assert self._step is not None and self._surface is not None, "enter a portrait first"  # noqa: PT018
-        self._model.run_canvas(self._step, conditioning, mouth)
+        self._model.run_canvas(self._step, conditioning, mouth, hair)
         picture: Image = self._surface.result.host[0]
         return picture
 

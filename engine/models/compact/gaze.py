@@ -7,7 +7,7 @@ of the finished picture. The generator follows vertical gaze together with the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,42 +19,55 @@ _RESPONSE = 1.35
 pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
 _OPEN, _CLOSED = 0.22, 0.12
 """Half eye widths. Height of the opening from which an iris moves in full, and below which it rests."""
-_FARTHEST = 0.8
-"""Half eye widths. Largest distance of an iris from the middle; beyond it the tracker has slipped."""
+_FARTHEST = 0.5
+"""Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its centre,
+goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
 _ARCH_END, _SKEW_MAX = 0.9, 0.6
 """Half eye widths, and share of the height: limits of a lid's fit against landmarks that slipped."""
 _SIDEWAYS = np.array([name.startswith(("eyeLookIn", "eyeLookOut")) for name in BLENDSHAPE_NAMES])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Eye:
-    """Landmarks of an eye; left and right are the picture's."""
-
-    left: int
-    right: int
-    iris: int
-    ring: tuple[int, ...]
-    upper: tuple[int, ...]
-    """Three points in the middle of the lid's edge."""
-    lower: tuple[int, ...]
-
-
-_EYES = (
-    _Eye(left=33, right=133, iris=468, ring=(469, 470, 471, 472), upper=(160, 159, 158), lower=(144, 145, 153)),
-    _Eye(left=362, right=263, iris=473, ring=(474, 475, 476, 477), upper=(385, 386, 387), lower=(380, 374, 373)),
-)  # fmt: skip
+# Landmarks, a row for each eye; left and right are the picture's.
+_LEFT, _RIGHT = np.array([33, 362]), np.array([133, 263])
+_IRISES = np.array([[468], [473]])
+_RINGS = np.array([[469, 470, 471, 472], [474, 475, 476, 477]])
+# Three points in the middle of a lid's edge.
+_UPPER, _LOWER = np.array([[160, 159, 158], [385, 386, 387]]), np.array([[144, 145, 153], [380, 374, 373]])
+_IRIS_WITH_RING = np.hstack([_IRISES, _RINGS])
 
 
 def with_horizontal_gaze(motion: MotionCode, other: MotionCode) -> MotionCode:
     """Return ``motion`` with the horizontal gaze of ``other``, in landmarks and blendshapes."""
     shape = motion.shape.copy()
-    for eye in _EYES:
-        _, axes = _frame(shape, eye)
-        # Canonical shapes have eye coordinates of their own: the head's turn is not in them.
-        apart = _position(other.shape, eye)[0] - _position(shape, eye)[0]
-        shape[[eye.iris, *eye.ring], :2] += apart * axes[0]
+    _, along, _ = _axes(shape)
+    # Canonical shapes have eye coordinates of their own: the head's turn is not in them.
+    apart = _positions(other.shape, _IRISES)[0] - _positions(shape, _IRISES)[0]
+    shape[_IRIS_WITH_RING, :2] += (apart * along)[:, None]
     expression = np.where(_SIDEWAYS, other.expression, motion.expression)
     return replace(motion, shape=shape, expression=expression)
+
+
+def iris_position(shape: Float) -> Float:
+    """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u, v."""
+    position: Float = np.stack(_positions(shape, _IRISES)).mean(axis=(1, 2)).astype(np.float32)
+    return position
+
+
+def with_iris_moved(shape: Float, u: float) -> Float:
+    """Return a canonical shape whose irises are moved by u half eye widths."""
+    moved = shape.copy()
+    _, along, _ = _axes(shape)
+    moved[_IRIS_WITH_RING, :2] += np.float32(u) * along[:, None]
+    return moved
+
+
+def opening(height: Float) -> Float:
+    """Return the share to which irises may move: 1 in an open eye, 0 in one that closes.
+
+    ``height``: of the eyes' openings, half eye widths.
+    """
+    share: Float = np.clip((height - _CLOSED) / (_OPEN - _CLOSED), 0, 1)
+    return share
 
 
 def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
@@ -64,51 +77,52 @@ def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
         drawn: crop-space landmarks ``[478, 3]`` of the picture as it is.
         wanted: the same, with the irises where they have to be.
     """
-    return tuple(_shift(drawn, wanted, eye) for eye in _EYES)
+    origin, along, scale = _axes(wanted)
+    at, to = (np.clip(_positions(each, _IRISES)[0][:, 0], -_FARTHEST, _FARTHEST) for each in (drawn, wanted))
+    upper, upper_skew = _arches(wanted, _UPPER)
+    lower, lower_skew = _arches(wanted, _LOWER)
+    openness = opening(lower - upper)
+    ring = np.linalg.norm(drawn[_RINGS, :2] - drawn[_IRISES, :2], axis=2).mean(axis=1)
+    values = {
+        "x": origin[:, 0], "y": origin[:, 1],
+        "axis_x": along[:, 0], "axis_y": along[:, 1],
+        "iris": at, "shift": np.clip(_RESPONSE * openness * (to - at), -_FARTHEST - at, _FARTHEST - at),
+        "radius": ring / np.sqrt(scale[:, 0]),
+        "upper": upper, "upper_skew": upper_skew, "lower": lower, "lower_skew": lower_skew,
+    }  # fmt: skip
+    return tuple(
+        EyeShift(**{name: float(value[eye]) for name, value in values.items()}) for eye in range(len(at))
+    )
 
 
-def _shift(drawn: Float, wanted: Float, eye: _Eye) -> EyeShift:
-    origin, axes = _frame(wanted, eye)
-    at, to = (np.clip(_position(each, eye)[0], -_FARTHEST, _FARTHEST) for each in (drawn, wanted))
-    upper, upper_skew = _arch(wanted, eye, eye.upper)
-    lower, lower_skew = _arch(wanted, eye, eye.lower)
-    openness = np.clip((lower - upper - _CLOSED) / (_OPEN - _CLOSED), 0, 1)
-    ring = drawn[list(eye.ring), :2] - drawn[eye.iris, :2]
-    reach = float(np.clip(_RESPONSE * openness * (to - at), -_FARTHEST - at, _FARTHEST - at))
-    return EyeShift(
-        x=float(origin[0]), y=float(origin[1]),
-        axis_x=float(axes[0, 0]), axis_y=float(axes[0, 1]),
-        iris=float(at), shift=reach,
-        radius=float(np.linalg.norm(ring, axis=1).mean() / np.linalg.norm(axes[0])),
-        upper=upper, upper_skew=upper_skew, lower=lower, lower_skew=lower_skew,
-    )  # fmt: skip
-
-
-def _frame(points: Float, eye: _Eye) -> tuple[Float, Float]:
-    """Origin ``[2]`` and axes ``[2, 2]``, a row each, of an eye's coordinates."""
-    left, right = points[eye.left, :2], points[eye.right, :2]
+def _axes(points: Float) -> tuple[Float, Float, Float]:
+    """Origin ``[2, 2]``, first axis ``[2, 2]`` and its squared length ``[2, 1]`` of both eyes' coordinates."""
+    left, right = points[_LEFT, :2], points[_RIGHT, :2]
     along = (right - left) / 2
+    scale = np.maximum(np.square(along).sum(axis=1, keepdims=True), 1e-12)
     middle: Float = ((left + right) / 2).astype(np.float32)
-    return middle, np.array([along, [-along[1], along[0]]], np.float32)
+    return middle, along.astype(np.float32), scale.astype(np.float32)
 
 
-def _to_eye(points: Float, eye: _Eye, rows: list[int]) -> Float:
-    origin, axes = _frame(points, eye)
-    scale = np.float32(max(float(axes[0] @ axes[0]), 1e-12))
-    coordinates: Float = ((points[rows, :2] - origin) @ axes.T / scale).astype(np.float32)
-    return coordinates
+def _positions(points: Float, rows: np.ndarray) -> tuple[Float, Float]:
+    """Return the eye coordinates u and v, ``[2, n]`` each, of ``n`` landmarks of each eye."""
+    origin, along, scale = _axes(points)
+    u: Float
+    v: Float
+    dx, dy = np.moveaxis(points[rows, :2] - origin[:, None], 2, 0)
+    x, y = along[:, :1], along[:, 1:]
+    u, v = (dx * x + dy * y) / scale, (dy * x - dx * y) / scale
+    return u, v
 
 
-def _position(points: Float, eye: _Eye) -> Float:
-    """Position u, v of an iris between its corners, ``[2]``."""
-    position: Float = _to_eye(points, eye, [eye.iris])[0]
-    return position
-
-
-def _arch(points: Float, eye: _Eye, lid: tuple[int, ...]) -> tuple[float, float]:
-    """Height and skew of a lid's arch, by least squares over its three middle points."""
-    u, v = _to_eye(points, eye, list(lid)).T
-    arch = 1 - np.square(np.clip(u, -_ARCH_END, _ARCH_END))
-    height, tilt = np.linalg.lstsq(np.stack([arch, arch * u], axis=1), v, rcond=None)[0]
-    skew = tilt / height if abs(height) > _CLOSED / 4 else 0.0
-    return float(height), float(np.clip(skew, -_SKEW_MAX, _SKEW_MAX))
+def _arches(points: Float, lids: np.ndarray) -> tuple[Float, Float]:
+    """Height and skew, ``[2]`` each, of both eyes' arches: least squares over three middle points."""
+    u, v = (each.astype(np.float64) for each in _positions(points, lids))
+    u = np.clip(u, -_ARCH_END, _ARCH_END)
+    arch = 1 - np.square(u)
+    # v = height * arch + tilt * arch * u, solved by its normal equations.
+    aa, au, uu, av, uv = ((arch * each).sum(axis=1) for each in (arch, arch * u, arch * u * u, v, u * v))
+    span = np.maximum(aa * uu - au * au, 1e-9)
+    height, tilt = (uu * av - au * uv) / span, (aa * uv - au * av) / span
+    skew = np.where(np.abs(height) > _CLOSED / 4, tilt / np.where(height == 0, 1, height), 0)
+    return height.astype(np.float32), np.clip(skew, -_SKEW_MAX, _SKEW_MAX).astype(np.float32)

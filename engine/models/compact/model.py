@@ -13,9 +13,11 @@ from mimicam.engine.models.base import Features, ReadFace, as_network_input, che
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.models.compact.response import measure_response
+from mimicam.engine.network_spec import NetworkSpec, Shapes
 from mimicam.engine.types import Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
+    from mimicam.engine.backends.openvino import OpenVinoNetwork
     from mimicam.engine.models.compact.network import Compact
 
 _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
@@ -26,6 +28,8 @@ class CompactModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
+    has_regions = True
+    takes_presets = True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks.
@@ -36,6 +40,10 @@ class CompactModel:
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return self._networks.output_shapes("encoder")
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
@@ -94,7 +102,8 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
             outputs=generator.output_names,
         ),
     }  # fmt: skip
-    if set(networks["generator"].inputs) != set(generator.input_names):
+    specs = {"encoder": encoder, "generator": generator}
+    if any(not _fits(networks[name], spec) for name, spec in specs.items()):
         raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
     backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
     return CompactModel(OpenVinoNetworks(networks), _info(bundle, backend))
@@ -126,6 +135,7 @@ def load_compact(folder: Path) -> tuple[Compact, BundleInfo]:
         EngineError: torch is not installed, or the folder is not a bundle.
     """
     try:
+        import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -136,12 +146,26 @@ def load_compact(folder: Path) -> tuple[Compact, BundleInfo]:
         raise EngineError(f"{folder} lacks weights.safetensors: pass --model with a bundle")
     bundle = read_info(folder)
     try:
-        model = Compact(bundle.config).eval()
         state = load_file(folder / "weights.safetensors")
+        # On the meta device, so that a header with absurd sizes costs no memory.
+        with torch.device("meta"):
+            wanted = {name: value.shape for name, value in Compact(bundle.config).state_dict().items()}
+        if wanted != {name: value.shape for name, value in state.items()}:
+            raise ValueError("its weights do not fit its sizes")
+        model = Compact(bundle.config).eval()
         model.load_state_dict({name: value.float() for name, value in state.items()})
-    except (RuntimeError, TypeError, SafetensorError) as error:
+    except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
     return model, bundle
+
+
+def _fits(network: OpenVinoNetwork, spec: NetworkSpec) -> bool:
+    """Whether a network has the inputs and outputs of its spec, with their shapes."""
+    wanted = [{tensor.name: tensor.shape for tensor in side} for side in (spec.inputs, spec.outputs)]
+    try:
+        return wanted == [network.input_shapes, network.output_shapes]
+    except (RuntimeError, ValueError):  # its shapes are not fixed, or it has other outputs
+        return False
 
 
 def _info(bundle: BundleInfo, backend: str) -> ModelInfo:

@@ -20,8 +20,11 @@ from mimicam.engine.models.compact.conditioning import (
 from mimicam.engine.models.compact.edit import MotionEdit
 from mimicam.engine.models.compact.gaze import eye_shifts, with_horizontal_gaze
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
+from mimicam.engine.models.compact.preset_edit import PresetEdit
+from mimicam.engine.models.compact.rigid_hair import HairWarp, RigidHair
 from mimicam.engine.models.frame_graph import CanvasGraph
 from mimicam.engine.models.reenactor import PortraitStages
+from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite, CopyResult
 from mimicam.engine.stages.crop import Crop
 from mimicam.engine.stages.eye_warp import EyeWarp
@@ -76,6 +79,7 @@ class TrackerEdit:
         *,
         map_px: int,
         colours: MouthColours = WHITE_LIGHT,
+        hair: RigidHair | None = None,
         response: Float | None = None,
     ) -> None:
         """Compute the target at rest.
@@ -83,13 +87,21 @@ class TrackerEdit:
         For the arguments see `ConditioningBuilder` and `MotionEdit`.
         """
         self._portrait = portrait
-        self._edit = MotionEdit(portrait, response)
-        self._build = ConditioningBuilder(portrait, map_px=map_px, buffers=_TARGETS, colours=colours)
+        self._edit, self._add_presets = MotionEdit(portrait, response), PresetEdit(portrait)
+        self._build = ConditioningBuilder(
+            portrait, map_px=map_px, buffers=_TARGETS, colours=colours, hair=hair
+        )
         self._rest = self._target(portrait)
 
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> Conditioning:
         """See `engine.models.reenactor.Edit`."""
         return self._target(self._edit(driver, neutral, settings))
+
+    def with_presets(
+        self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings, mix: PresetMix
+    ) -> Conditioning:
+        """See `engine.models.reenactor.PortraitStages.with_presets`."""
+        return self._target(self._add_presets(self._edit(driver, neutral, settings), mix))
 
     def rest(self, settings: EditSettings) -> Conditioning:  # noqa: ARG002 - the same in every mode
         """See `engine.models.reenactor.Edit.rest`."""
@@ -130,12 +142,14 @@ class CompactGenerate:
     """Runs the generator over a portrait's cached maps and paints the mouth (DPE, equation 5)."""
 
     def __init__(self, model: TrackerDrivenModel, features: Features) -> None:
-        self._model, self._features = model, features
+        self._model, self._features, self._hair = model, features, HairWarp(model.size)
 
     def __call__(self, target: Conditioning) -> Drawn:
         """Return warp fields; the next call may overwrite their buffers."""
         fields = self._model.generate(self._features, target.tensors())
         target.mouth.cover(fields.inpaint)
+        if target.hair is not None:
+            fields = self._hair(fields, target.hair)
         return Drawn(content=fields, eyes=target.eyes)
 
 
@@ -148,7 +162,9 @@ class CanvasGenerate:
     def __call__(self, target: Conditioning) -> Drawn:
         """See `engine.models.reenactor.Generate`."""
         self._graph.enter(self._features, self._texture)
-        return Drawn(content=self._graph(target.tensors(), target.mouth.maps), eyes=target.eyes)
+        hair = None if target.hair is None else target.hair.packed()
+        picture = self._graph(target.tensors(), target.mouth.maps, hair)
+        return Drawn(content=picture, eyes=target.eyes)
 
 
 class CompactReenactor:
@@ -191,12 +207,16 @@ class CompactReenactor:
             raise ValueError("motion must be known: the portrait's tracked motion is what is edited")
         size = self._model.size
         colours = read_mouth_colours(motion, around.crop(size))
-        edit = TrackerEdit(motion, map_px=size // 2, colours=colours, response=features.response)
         texture = around.texture(size)
+        # Without a matte, what is around the face may as well be background.
+        hair = None if texture.background is None else RigidHair(motion)
+        edit = TrackerEdit(motion, map_px=size // 2, colours=colours, hair=hair, response=features.response)
         if self._graph is None:
             generate: Any = CompactGenerate(self._model, features)
             composite = GazeComposite(WarpComposite(texture, size), texture)
         else:
             generate = CanvasGenerate(self._graph, features, texture)
             composite = GazeComposite(CopyResult(), texture)
-        return PortraitStages(edit=edit, generate=generate, composite=composite)
+        return PortraitStages(
+            edit=edit, with_presets=edit.with_presets, generate=generate, composite=composite
+        )

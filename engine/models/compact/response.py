@@ -18,6 +18,7 @@ import numpy as np
 
 from mimicam.engine.face.geometry import GEOMETRY_FILE, place
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.base import Features, ReadFace, TrackerDrivenModel
 from mimicam.engine.models.compact.conditioning import ConditioningBuilder, read_mouth_colours
 from mimicam.engine.models.compact.edit import AS_ASKED, absolute_expression
@@ -25,7 +26,7 @@ from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import whole_box
 from mimicam.engine.stages.neutral import Expression, read_expression, resting_face
 from mimicam.engine.stages.warp_composite import WarpComposite
-from mimicam.engine.types import Float, Image, MotionCode
+from mimicam.engine.types import EditSettings, Float, Image, MotionCode
 
 _PAIRS = (
     "mouthSmile", "mouthUpperUp", "mouthLowerDown", "mouthStretch", "mouth", "browOuterUp", "browDown",
@@ -118,7 +119,7 @@ class _Drawing:
         self, model: TrackerDrivenModel, crop: Image, motion: MotionCode, features: Features
     ) -> None:
         self._model, self._features, self._motion = model, features, motion
-        self._own = read_expression(motion)
+        self._own, self._gains = read_expression(motion), expression_gains(EditSettings())
         colours = read_mouth_colours(motion, crop)
         self._build = ConditioningBuilder(motion, map_px=model.size // 2, colours=colours)
         texture = Composite(crop, whole_box(crop), None).texture(model.size)
@@ -126,7 +127,7 @@ class _Drawing:
 
     def __call__(self, expression: Expression, read: ReadFace) -> Float | None:
         """Return the blendshapes that arrive, ``[52]``; None: the tracker finds no face."""
-        target = absolute_expression(self._motion, self._own, expression, 1.0)
+        target = absolute_expression(self._motion, self._own, expression, self._gains)
         conditioning = self._build(target)
         fields = self._model.generate(self._features, conditioning.tensors())
         conditioning.mouth.cover(fields.inpaint)

@@ -5,9 +5,13 @@ Shapes have a batch of one. K control points, S side of the picture; maps at S/2
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
+from mimicam.engine.checked_files import integer
 from mimicam.engine.network_spec import NetworkSpec, TensorSpec, named
+
+_FIXED = ("points", "expression", "pose", "openings")
+"""Sizes of what `engine.models.compact.conditioning` computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,16 @@ class CompactConfig:
     openings: int = 6
     """Maps of openings: lips and lids of target and portrait, then the target's upper and lower
     teeth."""
+
+    def __post_init__(self) -> None:
+        integer(self.size, 16, 1024)
+        for field in fields(self):
+            if field.name in _FIXED and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} must be {field.default}")
+        if self.size % 16 or len(self.widths) != 4:
+            raise ValueError("size must be a multiple of 16, and widths four numbers")
+        for width in (self.latent, self.embed, *self.widths):
+            integer(width, 1, 1024)
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as plain values."""

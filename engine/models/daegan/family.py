@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
+
+if TYPE_CHECKING:
+    from mimicam.engine.backends.cuda.networks import Engine
 
 
 def _torch(path: Path, _threads: int | None) -> Model:
@@ -21,11 +26,18 @@ def _exported(path: Path) -> Path:
     return exported(path)
 
 
-_NO_HALF = (
-    "half precision in PyTorch is for compact bundles and DPE weights (.safetensors of 'mimicam models import'):"
-    " use --backend auto"
-)
-_NO_TENSORRT = "TensorRT does not run DAE-GAN models: use --backend torch"
+def _half(engine: Engine, path: Path, _threads: int | None) -> Model:
+    from mimicam.engine.models.daegan.gpu import open_half
+
+    return open_half(path, engine=engine)
+
+
+def _plans(path: Path, _threads: int | None) -> Model:
+    from mimicam.engine.models.daegan.gpu import open_plans
+
+    return open_plans(path)
+
+
 FAMILY = Family(
     name="daegan",
     networks=frozenset(NETWORKS),
@@ -33,18 +45,20 @@ FAMILY = Family(
     openers={
         **export_openers(DaeGanModel, "face_embedder", _exported),
         (Form.WEIGHTS, "torch"): _torch,
+        (Form.WEIGHTS, "torch-half"): partial(_half, "eager"),
+        (Form.WEIGHTS, "torch-compile"): partial(_half, "compile"),
+        (Form.EXPORT, "tensorrt"): _plans,
     },
     automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",
     reasons={
-        (
-            Form.EXPORT,
-            "torch",
-        ): "{path} holds ONNX files: give --backend torch the .safetensors they come from",
-        **{(form, "tensorrt"): _NO_TENSORRT for form in (Form.WEIGHTS, Form.EXPORT)},
+        (Form.WEIGHTS, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model {path} -o DIR"
+        " --target tensorrt', then give --model DIR",
         **{
-            (form, backend): _NO_HALF
-            for form in (Form.WEIGHTS, Form.EXPORT)
-            for backend in ("torch-half", "torch-compile")
+            (
+                Form.EXPORT,
+                backend,
+            ): "{path} holds ONNX files: give --backend {backend} the .safetensors they come from"
+            for backend in ("torch", "torch-half", "torch-compile")
         },
     },
 )

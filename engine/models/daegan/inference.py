@@ -10,22 +10,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
+from mimicam.engine.models.daegan.compact import prepared_shapes
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.network import AnyConfig, DaeGanNetworks
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
 
 
-def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
+def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
     """Return the specs of the four networks by name."""
-    side, middle = config.size, config.size // config.reduction
-    picture, channels = (1, 3, side, side), min(config.width * config.reduction, config.most)
-    prepared, code = (1, channels, middle, middle), (1, config.code)
+    side = config.size
+    picture, portrait, code = (1, 3, side, side), _portrait_shapes(config), (1, config.code)
     tensors: dict[str, tuple[Shapes, Shapes]] = {
         "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
-        "front": ({"face": picture}, {"prepared": prepared}),
+        "front": ({"face": picture}, portrait),
         "pose_encoder": ({"image": picture}, {"code": code}),
-        "generator": ({"code": code, "prepared": prepared}, {"picture": picture}),
+        "generator": ({"code": code, **portrait}, {"picture": picture}),
     }
     return {
         name: NetworkSpec(name=name, inputs=named(inputs), outputs=named(outputs))
@@ -33,10 +34,18 @@ def daegan_specs(config: DaeGanConfig) -> dict[str, NetworkSpec]:
     }
 
 
+def _portrait_shapes(config: AnyConfig) -> Shapes:
+    """Return what the generator reads of a portrait; see `network.DaeGanNetworks.prepare`."""
+    if isinstance(config, CompactDaeGanConfig):
+        return prepared_shapes(config)
+    middle = config.size // config.reduction
+    return {"prepared": (1, min(config.width * config.reduction, config.most), middle, middle)}
+
+
 class _FaceEmbedder(nn.Module):
     """Maps a frame ``[N, 3, S, S]`` to warped picture and weight (equation 1, before the sum)."""
 
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.embedder = model.face_embedder
 
@@ -46,39 +55,38 @@ class _FaceEmbedder(nn.Module):
 
 
 class _PoseEncoder(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
-        self.encoder, self.code = model.pose_embedder.encoder, model.pose_embedder.code
+        self.embedder = model.pose_embedder
 
     def forward(self, image_N3SS: Tensor) -> Tensor:
-        code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
-        return code
+        return self.embedder.encode(image_N3SS)
 
 
 class _Front(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
-        self.generator = model.generator
+        self.model = model
 
-    def forward(self, face_N3SS: Tensor) -> Tensor:
-        return self.generator.prepare(face_N3SS)
+    def forward(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        return self.model.prepare(face_N3SS)
 
 
 class _Rest(nn.Module):
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
-        self.generator = model.generator
+        self.model = model
 
-    def forward(self, code_NP: Tensor, prepared_NCHW: Tensor) -> Tensor:
-        return self.generator.draw(code_NP, prepared_NCHW)
+    def forward(self, code_NP: Tensor, *portrait: Tensor) -> Tensor:
+        return self.model.draw(code_NP, portrait)
 
 
 class DaeGanParts(nn.Module):
     """Holds the four networks by name; they share the weights of ``model``."""
 
-    def __init__(self, model: DaeGan) -> None:
+    def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
-        self.config: DaeGanConfig = model.config
+        self.config: AnyConfig = model.config
         self.specs = daegan_specs(model.config)
         # Wrappers of the same modules: no weight is copied.
         self.face_embedder, self.front = _FaceEmbedder(model), _Front(model)
@@ -90,12 +98,13 @@ class DaeGanParts(nn.Module):
         """Return each network's inputs by name, from one portrait frame and one driver frame."""
         # The inputs are the outputs of the networks before, as in a session.
         face, _ = self.face_embedder(source_13SS)
-        code, prepared = self.pose_encoder(driver_13SS), self.front(face)
+        code, portrait = self.pose_encoder(driver_13SS), self.front(face)
+        names = self.specs["front"].output_names
         return {
             "face_embedder": {"image": source_13SS},
             "front": {"face": face},
             "pose_encoder": {"image": driver_13SS},
-            "generator": {"code": code, "prepared": prepared},
+            "generator": {"code": code, **dict(zip(names, portrait, strict=True))},
         }
 
     @torch.no_grad()

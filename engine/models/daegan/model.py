@@ -16,6 +16,7 @@ from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
 from mimicam.engine.models.daegan.edit import JointEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -27,6 +28,8 @@ class DaeGanModel:
 
     modes: tuple[Mode, ...] = (Mode.BOTH,)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
+    takes_presets = False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks, which have the weights that ``info`` names."""
@@ -35,6 +38,11 @@ class DaeGanModel:
         self.size, self.backend = info.size, info.backend
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
 
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        code = self._networks.output_shapes("pose_encoder")["code"]
+        return {**self._networks.output_shapes("front"), "code": code}
+
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""
         return self.encode_frames((crop,))
@@ -42,8 +50,8 @@ class DaeGanModel:
     def encode_frames(self, crops: Sequence[Image]) -> Features:
         """Encode the face fused from several frames of one person, uint8 ``[S, S, 3]`` each.
 
-        Arrays: ``prepared``, the generator's front end of that face, and ``code``, the pose code of
-        the first frame.
+        Arrays: the outputs of ``front``, which the generator reads in every frame, and ``code``,
+        the pose code of the first frame.
 
         Raises:
             ValueError: ``crops`` is empty.
@@ -52,8 +60,8 @@ class DaeGanModel:
             raise ValueError("crops must hold at least one picture")
         run, load, fetch = self._networks.run, self._networks.load, self._networks.fetch
         face = self._fuse(crops)
-        prepared = fetch(run("front", face=load(face))["prepared"])
-        return Features(arrays={"prepared": prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
+        prepared = {name: fetch(value) for name, value in run("front", face=load(face)).items()}
+        return Features(arrays={**prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
 
     def read_motion(self, crop: Image) -> LatentCodes:
         """See `engine.models.base.ImageDrivenModel.read_motion`.
@@ -81,7 +89,8 @@ class DaeGanModel:
         if expression is None or pose is not None:
             raise ValueError("expression must be the code that moves both, and pose None")
         # Uploaded once per portrait; a frame uploads its code only.
-        prepared = self._resident(features, {"prepared": features.arrays["prepared"]})
+        own = {name: array for name, array in features.arrays.items() if name != "code"}
+        prepared = self._resident(features, own)
         code = self._networks.load(expression[None])
         picture = self._networks.run("generator", code=code, **prepared)["picture"]
         return as_picture(self._networks.fetch(picture), self._picture)

@@ -17,9 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_GROUPS = 4
-_ATTENTION_FLOOR = 1e-3
-"""Added to each weight, so that the sum over frames in equation 1 is not zero."""
+from mimicam.engine.checked_files import integer
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.layers import (
+    ATTENTION_FLOOR,
+    GROUPS,
+    ConvNorm,
+    DownBlock,
+    PosedBlock,
+    SelfAttention,
+    double,
+    quiet,
+    resized,
+    sample,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +51,13 @@ class DaeGanConfig:
     """Factor by which the middle of the generator is smaller than the picture."""
 
     def __post_init__(self) -> None:
+        for value in (self.size, self.width, self.most, self.code, self.reduction, self.blocks):
+            integer(value, 1, 1 << 12)
         if self.size < 32 or self.size & (self.size - 1):
             raise ValueError(f"size must be a power of two from 32 on, got {self.size}")
-        if self.width % _GROUPS or self.most % _GROUPS:
+        if self.width % GROUPS or self.most % GROUPS:
             raise ValueError(
-                f"width and most must be multiples of {_GROUPS}, got {self.width} and {self.most}"
+                f"width and most must be multiples of {GROUPS}, got {self.width} and {self.most}"
             )
         if self.reduction < 4 or self.reduction & (self.reduction - 1) or self.reduction * 4 > self.size:
             raise ValueError(f"reduction must be a power of two in 4..{self.size // 4}, got {self.reduction}")
@@ -59,6 +72,9 @@ DAEGAN = DaeGanConfig()
 DAEGAN_SMALL = DaeGanConfig(name="daegan-small", size=64, width=24, most=96, code=64, blocks=3, reduction=8)
 """Small enough to train within an hour on a CPU core."""
 DAEGAN_DEBUG = DaeGanConfig(name="daegan-debug", size=32, width=8, most=16, code=12, blocks=1, reduction=4)
+
+
+AnyConfig = DaeGanConfig | CompactDaeGanConfig
 
 
 class Embedding(NamedTuple):
@@ -96,24 +112,6 @@ class PoseEmbedding(NamedTuple):
     """``[N, 3, S, S]``"""
 
 
-def sample(image_NCSS: Tensor, displacement_N2HW: Tensor) -> Tensor:
-    """Sample the picture at each pixel's position plus its displacement; bilinear, edges repeat."""
-    grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
-    return F.grid_sample(image_NCSS, grid_NHW2, padding_mode="border", align_corners=False)
-
-
-class ConvNorm(nn.Module):
-    """3x3 convolution, group normalisation, leaky ReLU; ``stride`` 2 halves the size."""
-
-    def __init__(self, n_in: int, n_out: int, *, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
-        self.norm = nn.GroupNorm(_GROUPS, n_out)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(x_NCHW)), 0.2)
-
-
 class Encoder(nn.Module):
     """Maps a picture to features at 4x4 pixels, halving the size step by step."""
 
@@ -149,25 +147,28 @@ class Decoder(nn.Module):
         # The first map, 4x4, comes from the code alone.
         maps = [F.leaky_relu(self.first(code_NP), 0.2).reshape(code_NP.shape[0], -1, 4, 4)]
         for layer in self.up:
-            maps.append(layer(_double(maps[-1])))
+            maps.append(layer(double(maps[-1])))
         return maps
 
 
 class FaceEmbedder(nn.Module):
     """Fuses several frames of one video into one face without pose (figure 3, equation 1)."""
 
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.code = nn.Linear(config.widths(4)[-1] * 16, config.code)
-        self.head = _quiet(nn.Conv2d(config.width, 3, 3, padding=1))
+        self.head = quiet(nn.Conv2d(config.width, 3, 3, padding=1))
 
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
         fields = self.head(self.decoder(self.code(self.encoder(image_N3SS).flatten(1)))[-1])
         # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])
-        weight = torch.sigmoid(fields[:, 2:]) + _ATTENTION_FLOOR
+        weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
 
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
@@ -182,14 +183,17 @@ class FaceEmbedder(nn.Module):
 class PoseEmbedder(nn.Module):
     """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
 
+    encoder: nn.Module
+    decoder: nn.Module
+
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
         widths = config.widths(4)
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.code = nn.Linear(widths[-1] * 16, config.code)
-        self.displacement = _quiet(nn.Conv2d(widths[2], 2, 3, padding=1))
-        self.residual_low = _quiet(nn.Conv2d(widths[1], 3, 3, padding=1))
-        self.residual_high = _quiet(nn.Conv2d(widths[0], 3, 3, padding=1))
+        self.displacement = quiet(nn.Conv2d(widths[2], 2, 3, padding=1))
+        self.residual_low = quiet(nn.Conv2d(widths[1], 3, 3, padding=1))
+        self.residual_high = quiet(nn.Conv2d(widths[0], 3, 3, padding=1))
 
     def encode(self, image_N3SS: Tensor) -> Tensor:
         """Return the pose code, ``[N, P]``: all that a live driver's frame needs."""
@@ -212,87 +216,12 @@ def reconstruct(face_N3SS: Tensor, embedding: PoseEmbedding) -> Tensor:
     """Apply equation 2: warp the face at a quarter of the size, then add both residuals going up.
 
     The face is averaged down before it is sampled, since sampling every fourth pixel would alias.
+    The compact preset has displacements of half the size at 64 pixels: there one upsampling falls
+    away.
     """
-    warped = sample(F.avg_pool2d(face_N3SS, 4), embedding.displacement)
-    return embedding.residual_high + _double(embedding.residual_low + _double(warped))
-
-
-class AdaptiveNorm(nn.Module):
-    """Adaptive instance normalisation (AdaIN; Huang and Belongie, ICCV 2017).
-
-    Normalises each map, then scales and shifts it by the pose code.
-
-    One shared linear layer, one for the deviations and one for the means (section 3.2).
-    """
-
-    def __init__(self, channels: int, code: int) -> None:
-        super().__init__()
-        self.shared = nn.Linear(code, channels)
-        self.deviation, self.mean = nn.Linear(channels, channels), nn.Linear(channels, channels)
-
-    def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
-        hidden = F.relu(self.shared(code_NP))
-        deviation, mean = self.deviation(hidden), self.mean(hidden)
-        # Relative to 1, so that a fresh layer hardly changes the normalised map.
-        scale, shift = (1 + deviation)[..., None, None], mean[..., None, None]
-        out: Tensor = F.instance_norm(x_NCHW) * scale + shift
-        return out
-
-
-class PosedBlock(nn.Module):
-    """Residual block whose normalisations follow the pose code; ``up`` doubles the size first."""
-
-    def __init__(self, n_in: int, n_out: int, code: int, *, up: bool = False) -> None:
-        super().__init__()
-        self.up = up
-        self.norm_1, self.norm_2 = AdaptiveNorm(n_in, code), AdaptiveNorm(n_out, code)
-        self.conv_1 = nn.Conv2d(n_in, n_out, 3, padding=1)
-        self.conv_2 = nn.Conv2d(n_out, n_out, 3, padding=1)
-        self.skip = nn.Conv2d(n_in, n_out, 1, bias=False)
-
-    def forward(self, x_NCHW: Tensor, code_NP: Tensor) -> Tensor:
-        y = F.relu(self.norm_1(x_NCHW, code_NP))
-        if self.up:
-            # Both paths grow before the convolution.
-            x_NCHW, y = _double(x_NCHW), _double(y)
-        y = self.conv_2(F.relu(self.norm_2(self.conv_1(y), code_NP)))
-        out: Tensor = y + self.skip(x_NCHW)
-        return out
-
-
-class DownBlock(nn.Module):
-    """Residual block with instance normalisation that halves the size."""
-
-    def __init__(self, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(n_in, n_out, 3, padding=1)
-        self.conv_2 = nn.Conv2d(n_out, n_out, 3, padding=1)
-        self.skip = nn.Conv2d(n_in, n_out, 1, bias=False)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        y = self.conv_1(F.relu(F.instance_norm(x_NCHW)))
-        y = self.conv_2(F.relu(F.instance_norm(y)))
-        return F.avg_pool2d(y + self.skip(x_NCHW), 2)
-
-
-class SelfAttention(nn.Module):
-    """Self-attention over all positions (Zhang et al., SAGAN, 2018); starts as the identity."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        inner = max(channels // 8, 1)
-        self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
-        self.value = nn.Conv2d(channels, channels, 1)
-        # Starts at 0, so that training adds attention gradually (SAGAN).
-        self.strength = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        query, key, value = (layer(x_NCHW).flatten(2) for layer in (self.query, self.key, self.value))
-        # ``[N, HW, HW]``: each row weighs all positions for one.
-        weight = torch.softmax(query.transpose(1, 2) @ key, dim=-1)
-        attended: Tensor = (value @ weight.transpose(1, 2)).reshape(x_NCHW.shape)
-        out: Tensor = x_NCHW + self.strength * attended
-        return out
+    field, low, high = embedding.displacement, embedding.residual_low, embedding.residual_high
+    warped = sample(F.avg_pool2d(face_N3SS, face_N3SS.shape[-1] // field.shape[-1]), field)
+    return high + resized(low + resized(warped, low.shape[-1]), high.shape[-1])
 
 
 class Generator(nn.Module):
@@ -333,8 +262,44 @@ class Generator(nn.Module):
         return self.draw(code_NP, self.prepare(face_N3SS))
 
 
-class DaeGan(nn.Module):
+class DaeGanNetworks(nn.Module):
     """The three networks that run live; the discriminator belongs to training."""
+
+    config: AnyConfig
+    face_embedder: FaceEmbedder
+    pose_embedder: PoseEmbedder
+    generator: nn.Module
+
+    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        """Return what the generator reads of an embedded face; it is the same for every frame."""
+        raise NotImplementedError
+
+    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
+        """Return the picture of a prepared face with a pose code, ``[N, 3, S, S]`` in -1..1."""
+        raise NotImplementedError
+
+    def embed(self, frames_NK3SS: Tensor) -> Embedding:
+        """Return the pose-free face of K frames of N people; K may differ from training's."""
+        embedding: Embedding = self.face_embedder(frames_NK3SS)
+        return embedding
+
+    def picture(self, face_N3SS: Tensor, code_NP: Tensor) -> Tensor:
+        """Return an embedded face with a pose code, ``[N, 3, S, S]`` in -1..1."""
+        return self.draw(code_NP, self.prepare(face_N3SS))
+
+    def reenact(self, face_N3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
+        """Return a face with a driver's pose and expression, ``[N, 3, S, S]`` in -1..1."""
+        return self.picture(face_N3SS, self.pose_embedder.encode(driving_N3SS))
+
+    def forward(self, frames_NK3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
+        """Run ``embed``, then ``reenact``."""
+        return self.reenact(self.embed(frames_NK3SS).face, driving_N3SS)
+
+
+class DaeGan(DaeGanNetworks):
+    """Networks of the paper's form."""
+
+    generator: Generator
 
     def __init__(self, config: DaeGanConfig) -> None:
         super().__init__()
@@ -343,38 +308,10 @@ class DaeGan(nn.Module):
         self.pose_embedder = PoseEmbedder(config)
         self.generator = Generator(config)
 
-    def embed(self, frames_NK3SS: Tensor) -> Embedding:
-        """Return the pose-free face of K frames of N people; K may differ from training's."""
-        embedding: Embedding = self.face_embedder(frames_NK3SS)
-        return embedding
+    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        """See `DaeGanNetworks.prepare`."""
+        return (self.generator.prepare(face_N3SS),)
 
-    def reenact(self, face_N3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
-        """Return a face with a driver's pose and expression, ``[N, 3, S, S]`` in -1..1."""
-        picture: Tensor = self.generator(face_N3SS, self.pose_embedder.encode(driving_N3SS))
-        return picture
-
-    def forward(self, frames_NK3SS: Tensor, driving_N3SS: Tensor) -> Tensor:
-        """Run ``embed``, then ``reenact``."""
-        return self.reenact(self.embed(frames_NK3SS).face, driving_N3SS)
-
-
-def _centres(displacement_N2HW: Tensor) -> Tensor:
-    """Return each pixel's position, ``[1, H, W, 2]``, so that zero displacement is the identity."""
-    H, W = displacement_N2HW.shape[2:]
-    like = displacement_N2HW
-    # With ``align_corners=False``, pixel centres are odd multiples of 1 / n.
-    y, x = ((torch.arange(n, device=like.device, dtype=like.dtype) * 2 + 1) / n - 1 for n in (H, W))
-    return torch.stack((x[None, :].expand(H, W), y[:, None].expand(H, W)), -1)[None]
-
-
-def _double(x_NCHW: Tensor) -> Tensor:
-    """Double the size, bilinearly (U of equation 2)."""
-    return F.interpolate(x_NCHW, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-def _quiet(conv: nn.Conv2d) -> nn.Conv2d:
-    """Initialise near zero: a warp starts as the identity, a residual as zero."""
-    nn.init.normal_(conv.weight, std=1e-3)
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv
+    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
+        """See `DaeGanNetworks.draw`."""
+        return self.generator.draw(code_NP, *portrait)

@@ -10,14 +10,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.models.daegan.network import DaeGan, DaeGanConfig
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.network import AnyConfig, DaeGanConfig, DaeGanNetworks
+from mimicam.engine.models.daegan.presets import build
 
 FORMAT = "mimicam-daegan"
 
 
-def save_daegan(model: DaeGan, out: Path) -> None:
+def save_daegan(model: DaeGanNetworks, out: Path) -> None:
     """Write a model, completely or not at all.
 
     Raises:
@@ -32,7 +35,7 @@ def save_daegan(model: DaeGan, out: Path) -> None:
         raise EngineError(f"{out} cannot be written ({error}): check space and permissions") from None
 
 
-def load_daegan(path: Path) -> DaeGan:
+def load_daegan(path: Path) -> DaeGanNetworks:
     """Load networks in evaluation mode.
 
     Raises:
@@ -51,18 +54,19 @@ def load_daegan(path: Path) -> DaeGan:
     config = _config_of(path, header)
     # On the meta device, so that a header with absurd sizes costs no memory.
     with torch.device("meta"):
-        want = {name: tuple(value.shape) for name, value in DaeGan(config).state_dict().items()}
+        want = {name: tuple(value.shape) for name, value in build(config).state_dict().items()}
     if want != shapes:
         raise EngineError(f"{path} does not fit the size in its header: get it again")
-    model = DaeGan(config)
+    model = build(config)
     model.load_state_dict(load_file(path))
     return model.eval()
 
 
-def _config_of(path: Path, header: dict[str, str]) -> DaeGanConfig:
+def _config_of(path: Path, header: dict[str, str]) -> AnyConfig:
     if header.get("format") != FORMAT:
         raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
-        return DaeGanConfig(**json.loads(header["config"]))
+        values = parse_json(header["config"])
+        return CompactDaeGanConfig(**values) if "face_code" in values else DaeGanConfig(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): get it again") from None

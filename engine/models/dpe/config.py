@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mimicam.engine.checked_files import one_line
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpeConfig:
@@ -53,7 +55,7 @@ class DpeConfig:
             KeyError, TypeError, ValueError: the values are not such a config.
         """
         return cls(
-            name=str(values["name"]),
+            name=one_line(values["name"]),
             size=int(values["size"]),
             latent=int(values["latent"]),
             directions=int(values["directions"]),

@@ -16,6 +16,7 @@ from mimicam.engine.models.base import Features, LatentCodes, as_network_input, 
 from mimicam.engine.models.dpe.edit import BranchEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.models.reenactor import Reenactor
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
@@ -29,6 +30,8 @@ class DpeModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = True, False, False
+    has_regions = False
+    takes_presets = False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks, which have the weights that ``info`` names."""
@@ -36,6 +39,10 @@ class DpeModel:
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
+
+    def feature_shapes(self) -> Shapes:
+        """See `engine.models.base.Model.feature_shapes`."""
+        return self._networks.output_shapes("encoder")
 
     def encode(self, crop: Image) -> Features:
         """See `engine.models.base.Model.encode`."""

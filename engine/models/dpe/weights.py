@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of, write_atomically
 from mimicam.engine.models.dpe.config import PUBLISHED, DpeConfig
@@ -204,7 +205,7 @@ def _config_of(path: Path, header: dict[str, str]) -> DpeConfig:
     if header.get("mapping_version") != str(MAPPING_VERSION):
         raise EngineError(f"{path} was written by another version of mimicam: import the checkpoint again")
     try:
-        return DpeConfig.from_dict(json.loads(header["config"]))
+        return DpeConfig.from_dict(parse_json(header["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): import the checkpoint again") from None
 

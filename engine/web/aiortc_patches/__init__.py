@@ -10,13 +10,21 @@ import logging
 import aiortc
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 
-from mimicam.engine.web.aiortc_patches import bitrate, jitter_buffer, nack, playout_delay, rsa, udp_drain
+from mimicam.engine.web.aiortc_patches import (
+    bitrate,
+    jitter_buffer,
+    nack,
+    picture_limits,
+    playout_delay,
+    rsa,
+    udp_drain,
+)
 
 _KNOWN = ((1, 10), (1, 16))
 """First and last minor version of aiortc whose receiver was read, 2026-11."""
 _PRIVATE = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mapper", "codecs")
 """Private attributes of aiortc's receiver that the patches of the receiver use."""
-_RECEIVER = (jitter_buffer, nack)
+_RECEIVER = (jitter_buffer, nack, picture_limits)
 """Patches that replace parts of the receiver, and therefore need a known version of it."""
 _ALWAYS = (udp_drain, playout_delay, bitrate, rsa)
 """Patches of what every version has. A missing name raises an error."""

@@ -36,11 +36,16 @@ MAX_UNDECODED = 10
 """Frames that may wait for the decoder, a third of a second."""
 MAX_WAITING = 2048
 """Packets that may wait. A larger step in sequence numbers is a new stream, not a gap."""
+MAX_EARLY = 256
+"""Places by which packets may be out of order before the first frame is released."""
+MAX_PACKET = 9000
+"""Bytes of a packet, those of a jumbo frame: browsers send 1200. Larger ones are ignored, so that
+``MAX_WAITING`` bounds the memory as well."""
 PATIENCE_S = 1.2
 """Seconds for which a gap may block the output."""
 KEY_AFTER_S = 0.4
 """Seconds of blocking after which a key frame is requested. NACKs continue meanwhile."""
-_VP8_KEY = b"\x9d\x01\x2a"
+VP8_KEY = b"\x9d\x01\x2a"
 """Start code of a VP8 key frame, behind its three-byte tag (RFC 6386, section 9.1)."""
 _handle = RTCRtpReceiver._handle_rtp_packet
 
@@ -97,6 +102,8 @@ class VideoJitterBuffer:
         """`RtpPacket` by unwrapped number. aiortc's receiver adds ``_data`` to them."""
         self._next: int | None = None
         """Number at which the next frame begins. None: no packet has arrived yet."""
+        self._newest = 0
+        """Highest number of the stream."""
         self._released = False
         self._blocked_s: float | None = None
         """Time since which packets wait behind a gap."""
@@ -113,9 +120,14 @@ class VideoJitterBuffer:
             Whether to request a key frame, and the next complete frame, if there is one. `rest`
             yields those after it.
         """
-        if not self._place(packet):
+        number = self._place(packet)
+        if number is None:
             return False, None
-        frame = self._take()
+        # The newest packet of an unfinished frame completes nothing, so the frame is not searched.
+        may_complete = bool(packet.marker) or number < self._newest
+        if may_complete and number > (self._next or 0):  # there is a gap, or the packets are reordered
+            self._jump_to_key(number)
+        frame = self._take() if may_complete else None
         # Any frame is then better than none, since a key frame was requested long ago.
         if frame is None and self._is_blocked_for(PATIENCE_S):
             self._skip_gap()
@@ -142,22 +154,25 @@ class VideoJitterBuffer:
         self._only_key = self._only_key and not (frame is not None and is_key(frame.data))
         return not self._only_key
 
-    def _place(self, packet: RtpPacket) -> bool:
-        """Store a packet. False: it is too late, or a duplicate."""
+    def _place(self, packet: RtpPacket) -> int | None:
+        """Store a packet and return its number. None: it is too late or too large."""
+        if len(packet._data) > MAX_PACKET:  # type: ignore[attr-defined]
+            return None
         if self._next is None:
-            self._next = packet.sequence_number
+            self._next = self._newest = packet.sequence_number
         number = unwrapped(packet.sequence_number, self._next)
         if abs(number - self._next) > MAX_WAITING:  # a new stream
             self._packets.clear()
             self._next, self._released, self._blocked_s = number, False, None
+            self._newest = number
+        self._newest = max(self._newest, number)
         if number < self._next:
-            if self._released:
-                return False
-            self._next = number  # the very first packets may be out of order, too
+            # The very first packets may be out of order, too. Numbers that fall for ever are not.
+            if self._released or self._newest - number > MAX_EARLY:
+                return None
+            self._next = number
         self._packets[number] = packet
-        if number > self._next:  # there is a gap, or the packets are reordered
-            self._jump_to_key(number)
-        return True
+        return number
 
     def _take(self) -> JitterFrame | None:
         """Remove and return the next frame, if it is complete."""
@@ -228,4 +243,4 @@ def is_key(data: bytes) -> bool:
     """Whether a frame is a key frame, in VP8 or H.264 (sequence header or IDR slice)."""
     if data[:4] == b"\0\0\0\1":  # Annex B start code, only in H.264
         return len(data) > 4 and data[4] & 0x1F in (5, 7)
-    return data[3:6] == _VP8_KEY
+    return data[3:6] == VP8_KEY

@@ -23,6 +23,9 @@ REORDER_S = 0.01
 """Seconds before the first request. Packets reordered by less are not requested."""
 ASK_AGAIN_S = 0.1
 """Seconds between requests. Senders repeat a packet once per round trip at most."""
+MAX_MISSING = 256
+"""Packets that are requested at a time: more than a second's at 200 a second. One RTCP packet holds
+them, whatever their order."""
 
 
 def install() -> None:
@@ -53,9 +56,11 @@ class NackGenerator:
             self._newest = number
         # A late or retransmitted packet fills its gap.
         self._gaps.pop(number, None)
-        for gap in range(self._newest + 1, number):
+        for gap in range(max(self._newest + 1, number - MAX_MISSING), number):
             # The first request is due after REORDER_S, the others after ASK_AGAIN_S each.
             self._gaps[gap] = (now_s, now_s + REORDER_S - ASK_AGAIN_S)
+        while len(self._gaps) > MAX_MISSING:  # the oldest first, which a key frame replaces
+            del self._gaps[next(iter(self._gaps))]
         self._newest = max(self._newest, number)
         return self._collect(now_s)
 

@@ -4,6 +4,7 @@ import { changed, gallery, link, recorder, settings, stats, toggleStandby } from
 import { choicesOf, setControls } from './controls.js';
 import { $, kept, make, toast } from './dom.js';
 import { measure } from './measure.js';
+import { pressPreset } from './presets.js';
 
 /** The key of each button. */
 const BUTTON_KEYS = {
@@ -134,6 +135,6 @@ function pressed(key) {
   else if (key === 'g') $('stats').open = !$('stats').open;
   else if (key === '?') $('help').showModal();
   else if (/^[1-9]$/.test(key)) gallery.pick(Number(key) - 1);
-  else return false;
+  else return pressPreset(key);
   return true;
 }

@@ -21,6 +21,7 @@ export const link = new Link(settings);
 export const recorder = new Recorder(() => stats.now.ageMs);
 const call = {
   standby: false,
+  ownFace: false,
   noFace: 0,
   slow: 0,
   readings: 0,
@@ -38,7 +39,9 @@ export function settings() {
 export function changed(name) {
   refreshLabels();
   const all = settings();
-  kept.set('settings', { ...all, standby: undefined, portrait: undefined });
+  // One's own face is shown only after it was chosen in this page, never by a setting of before.
+  const passing = { standby: undefined, portrait: undefined, own_face: undefined };
+  kept.set('settings', { ...all, ...passing });
   link.send({ type: 'set', settings: { [name]: all[name] } });
 }
 
@@ -153,6 +156,10 @@ export function messageCame(message) {
     stats.server = message;
     judge(message);
   }
+  if (message.type === 'settings') {
+    call.ownFace = message.settings.own_face;
+    states.showOwnFace(call.ownFace);
+  }
   if (message.type === 'error') {
     toast(sentence(new HttpRefusal(0, message.error, message.message)), true);
     // The server no longer has an uploaded portrait, so load its list again.
@@ -173,7 +180,9 @@ function judge(server) {
   if (call.noFace > NO_FACE_READINGS) {
     states.notice(
       'No face in the camera picture',
-      'Sit in front of the camera, with light on your face. ' + 'Your own picture is never shown.',
+      call.ownFace
+        ? 'Your picture is shown unchanged until your face is seen.'
+        : 'Sit in front of the camera, with light on your face. Your own picture is never shown.',
     );
   } else if (call.slow > SLOW_READINGS) {
     states.notice(slow.title, slow.text, slow.smaller && 'Use 256 lines', useFewerLines);

@@ -109,6 +109,12 @@ export function showFace(face, standby) {
   pill('live', standby ? 'Standby' : live);
 }
 
+/** Show that the result is the camera's own picture. */
+export function showOwnFace(shown) {
+  $('own-face-note').hidden = !shown;
+  document.body.dataset.ownFace = String(shown);
+}
+
 /** Show why there is no connection, while the page reconnects by itself. */
 export function showWaiting(error, tries, connect) {
   pill('bad', 'Disconnected');

@@ -5,6 +5,7 @@ import * as call from './call.js';
 import * as camera from './camera.js';
 import { inputsIn } from './controls.js';
 import { $, kept } from './dom.js';
+import { wirePresets } from './presets.js';
 import { snapshot } from './record.js';
 import { closeHint } from './states.js';
 
@@ -32,6 +33,7 @@ const CLICKS = {
 export function wire() {
   for (const [id, action] of Object.entries(CLICKS)) $(id).addEventListener('click', action);
   wireControls();
+  wirePresets();
   wireCall();
   wireDrop();
   wirePage();

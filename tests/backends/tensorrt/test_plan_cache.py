@@ -104,6 +104,7 @@ def test_one_changed_bit_is_refused(cache: PlanCache, at: int) -> None:
         (plan_cache._MAGIC + (1 << 31).to_bytes(4, "little") + b"x" * 99, "cut short"),
         (plan_cache._MAGIC + (2).to_bytes(4, "little") + b"{!", "header is damaged"),
         (plan_cache._MAGIC + (2).to_bytes(4, "little") + b"[]", "header is damaged"),
+        (plan_cache._MAGIC + (60_000).to_bytes(4, "little") + b"[" * 60_000, "header is damaged"),
     ],
 )
 def test_a_file_that_is_no_plan_is_refused(cache: PlanCache, content: bytes, reason: str) -> None:

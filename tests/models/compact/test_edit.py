@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.face.motion import pose_vector, shape_change
+from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.compact.conditioning import Conditioning, build_conditioning
 from mimicam.engine.models.compact.edit import (
     MotionEdit,
@@ -23,6 +24,10 @@ PORTRAIT = motion(pose(yaw=5, pitch=-4, roll=2, at=(0.02, -0.2), scale=0.42), ey
 NEUTRAL = motion(pose(yaw=-3, at=(0.0, -0.15), scale=0.38), eyeBlinkLeft=0.2, jawOpen=0.05)
 DRIVER = motion(pose(yaw=20, pitch=8, roll=-6, at=(0.2, -0.1), scale=0.45), jawOpen=0.7, mouthSmileLeft=0.6)
 
+_LIVELY = motion(pose(yaw=2), jawOpen=0.6, browInnerUp=0.7, browOuterUpRight=0.7, eyeBlinkLeft=0.8)
+LIVELY = replace(_LIVELY, shape=_LIVELY.shape + shape_change(_LIVELY.expression - resting_face().expression))
+"""Its landmarks follow its blendshapes."""
+
 
 def edit(
     portrait: MotionCode, driver: MotionCode, neutral: MotionCode | None, settings: EditSettings
@@ -35,12 +40,14 @@ def edit(
 
 def edit_expression(portrait: MotionCode, driver: MotionCode, neutral: MotionCode, gain: float) -> Float:
     """Return target blendshapes, relative to a neutral."""
-    return relative_expression(portrait, driver, neutral, gain).expression
+    gains = expression_gains(EditSettings(expression_gain=gain))
+    return relative_expression(portrait, driver, neutral, gains).expression
 
 
 def absolute(portrait: MotionCode, driver: MotionCode, gain: float = 1.0) -> MotionCode:
     """Return the portrait with the driver's expression."""
-    return absolute_expression(portrait, read_expression(portrait), read_expression(driver), gain)
+    gains = expression_gains(EditSettings(expression_gain=gain))
+    return absolute_expression(portrait, read_expression(portrait), read_expression(driver), gains)
 
 
 def _angles(found: np.ndarray) -> np.ndarray:
@@ -238,6 +245,34 @@ def test_absolute_gain_scales_the_way_from_the_resting_face() -> None:
             assert absolute(portrait, smiling, gain).expression[index] == pytest.approx(wanted, abs=1e-5)
 
 
+@pytest.mark.parametrize("reference", MotionReference)
+def test_a_region_without_gain_rests_and_the_others_follow(reference: MotionReference) -> None:
+    """Landmarks too: the jaw's share of the chin is its own, the brow's share of the brow."""
+    neutral = Neutral(face=NEUTRAL, expression=read_expression(LIVELY))
+    full, still, quiet = (
+        MotionEdit(PORTRAIT)(LIVELY, neutral, EditSettings(expression_motion=reference, **gains))
+        for gains in ({}, {"expression_gain": 0.0}, {"jaw_gain": 0.0})
+    )
+    for name in NAMES:
+        wanted = still if name.startswith("jaw") else full
+        assert quiet.expression[NAMES.index(name)] == pytest.approx(
+            wanted.expression[NAMES.index(name)], abs=1e-6
+        )
+    chin, brow = 152, 105
+    whole, left = (np.abs(each.shape - still.shape)[:, 1] for each in (full, quiet))
+    assert left[chin] < 0.35 * whole[chin], "some of it is the mouth's"
+    assert left[brow] > 0.8 * whole[brow] > 0.01
+
+
+def test_gains_of_all_regions_together_are_the_expressions_gain() -> None:
+    neutral = Neutral(face=NEUTRAL, expression=read_expression(LIVELY))
+    regions = EditSettings(eyes_gain=0.5, brows_gain=0.5, mouth_gain=0.5, jaw_gain=0.5)
+    by_region = MotionEdit(PORTRAIT)(LIVELY, neutral, regions)
+    at_once = MotionEdit(PORTRAIT)(LIVELY, neutral, EditSettings(expression_gain=0.5))
+    assert by_region.expression == pytest.approx(at_once.expression, abs=1e-6)
+    assert by_region.shape == pytest.approx(at_once.shape, abs=1e-5)
+
+
 def test_expression_and_pose_choose_their_references_apart() -> None:
     neutral = Neutral(face=NEUTRAL, expression=read_expression(DRIVER))
     edits = {
@@ -249,7 +284,7 @@ def test_expression_and_pose_choose_their_references_apart() -> None:
         wanted = (
             absolute(PORTRAIT, DRIVER)
             if e == "absolute"
-            else relative_expression(PORTRAIT, DRIVER, NEUTRAL, 1.0)
+            else relative_expression(PORTRAIT, DRIVER, NEUTRAL, expression_gains(EditSettings()))
         )
         assert edits[e, p].expression == pytest.approx(wanted.expression, abs=1e-6)
         head = edit_pose(PORTRAIT.pose, DRIVER.pose, None if p == "absolute" else NEUTRAL.pose, 1.0)

@@ -22,6 +22,7 @@ from mimicam.engine.types import EditSettings, Frame  # noqa: E402
 from tests.stages.material import bundled, driver_clip  # noqa: E402
 
 
+@pytest.mark.slow  # convolutions in half precision: 50 s on a CPU that has none
 def test_half_precision_loses_less_than_an_export_may() -> None:
     """On real weights and a real drive. Seen on x86-64, 2026-11: under 6 grey levels at single pixels."""
     pictures = _clip(HostGpu())

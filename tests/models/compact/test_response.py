@@ -7,10 +7,11 @@ import pytest
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.compact.edit import AS_ASKED, absolute_expression, relative_expression
 from mimicam.engine.models.compact.response import fit_response, known_expressions, measure_response
 from mimicam.engine.stages.neutral import Expression, read_expression, resting_face
-from mimicam.engine.types import Face, Float, Image
+from mimicam.engine.types import EditSettings, Face, Float, Image
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import motion
 
@@ -26,6 +27,7 @@ JAW, PUCKER, BLINK, SMILE, BROW_LEFT, BROW_RIGHT, SNEER = (
         "noseSneerLeft",
     )
 )
+GAINS = expression_gains(EditSettings())
 CROP = np.full((64, 64, 3), 120, np.uint8)
 
 
@@ -103,7 +105,7 @@ def test_blendshapes_and_landmarks_are_asked_for_alike() -> None:
     response = AS_ASKED.copy()
     response[JAW] = 1.5
     own = read_expression(portrait)
-    plain, strong = (absolute_expression(portrait, own, wanted, 1.0, r) for r in (AS_ASKED, response))
+    plain, strong = (absolute_expression(portrait, own, wanted, GAINS, r) for r in (AS_ASKED, response))
     more = strong.expression - plain.expression
     assert more[JAW] == pytest.approx(0.5 * (0.4 - rest.expression[JAW]))
     assert np.delete(more, JAW) == pytest.approx(0)
@@ -118,7 +120,7 @@ def test_a_softened_expression_keeps_its_weak_motions() -> None:
         shapes = rest.expression.copy()
         shapes[JAW] = jaw
         wanted = Expression(blendshapes=shapes, displacement=rest.displacement)
-        target = absolute_expression(portrait, own, wanted, 1.0, AS_ASKED * np.float32(0.8))
+        target = absolute_expression(portrait, own, wanted, GAINS, AS_ASKED * np.float32(0.8))
         return float(target.expression[JAW])
 
     assert shown(0.05) > 0.98 * 0.05
@@ -131,21 +133,21 @@ def test_a_strong_request_moves_landmarks_beyond_a_blendshapes_end() -> None:
     shapes[JAW] = 1.0
     wanted = Expression(blendshapes=shapes, displacement=rest.displacement)
     own = read_expression(portrait)
-    plain, strong = (absolute_expression(portrait, own, wanted, 1.0, AS_ASKED * k) for k in (1, 1.3))
+    plain, strong = (absolute_expression(portrait, own, wanted, GAINS, AS_ASKED * k) for k in (1, 1.3))
     assert strong.expression[JAW] == plain.expression[JAW] == 1.0
     assert np.abs(strong.shape - plain.shape).max() > 0.02
 
 
 def test_without_gain_a_response_changes_nothing() -> None:
     portrait, driver = motion(), read_expression(motion(jawOpen=0.6))
-    own = read_expression(portrait)
-    plain, strong = (absolute_expression(portrait, own, driver, 0.0, AS_ASKED * k) for k in (1, 1.5))
+    own, still = read_expression(portrait), expression_gains(EditSettings(expression_gain=0.0))
+    plain, strong = (absolute_expression(portrait, own, driver, still, AS_ASKED * k) for k in (1, 1.5))
     assert strong.shape == pytest.approx(plain.shape, abs=1e-6)
 
 
 def test_a_relative_change_is_scaled_too() -> None:
     portrait, neutral, driver = motion(), motion(), motion(jawOpen=0.3)
     plain, strong = (
-        relative_expression(portrait, driver, neutral, 1.0, AS_ASKED * np.float32(k)) for k in (1, 1.5)
+        relative_expression(portrait, driver, neutral, GAINS, AS_ASKED * np.float32(k)) for k in (1, 1.5)
     )
     assert strong.expression[JAW] == pytest.approx(1.5 * plain.expression[JAW], rel=1e-3)

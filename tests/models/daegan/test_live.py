@@ -10,18 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.assets_manifest import ASSETS, bundled_portraits
 from mimicam.engine.backends.cuda.device import CudaGpu
 from mimicam.engine.commands import main
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.daegan import export_cache as daegan_cache
 from mimicam.engine.models.daegan import inference as daegan_parts
+from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Observation, Pipeline
-from mimicam.engine.portrait import enroll
+from mimicam.engine.portrait import enroll, load_portrait
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.videos import write_video
@@ -173,6 +176,41 @@ def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned:
         assert _close(drawn(*gains), model.generate(portrait.features, expression=code, pose=None))
 
 
+def test_the_compact_preset_draws_the_same_on_both_backends(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = CompactDaeGan(DAEGAN_COMPACT_64).eval()
+    for head in (small.pose_embedder.displacement, *small.generator.heads):
+        torch.nn.init.normal_(head.weight, std=0.02)
+    save_daegan(small, tmp_path / "m.safetensors")
+    rng = np.random.default_rng(1)
+    crops = [cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), (64, 64)) for _ in range(3)]
+    eager, compiled = (_open(tmp_path / "m.safetensors", backend) for backend in BACKENDS)
+    features = eager.encode_frames(crops[:2])
+    assert set(features.arrays) == {"prepared", "skip", "embedded_face", "code"}
+    pictures = []
+    for crop in crops[1:]:
+        codes = [model.read_motion(crop).expression for model in (eager, compiled)]
+        np.testing.assert_allclose(codes[1], codes[0], atol=2e-3)
+        drawn = [
+            model.generate(features, expression=codes[0], pose=None).copy() for model in (eager, compiled)
+        ]
+        assert _close(*drawn)
+        pictures.append(drawn[0])
+    assert not _close(*pictures), "pictures that do not follow the driver"
+
+
+def test_several_pictures_are_enrolled_as_one_face(weights: Path, tmp_path: Path) -> None:
+    pictures = [str(path) for path in bundled_portraits()[:2]]
+    assert main(["enroll", *pictures, "-o", str(tmp_path / "two"), "--model", str(weights)]) == 0
+    model = _open(weights, "openvino")
+    two = load_portrait(tmp_path / "two", model=model)
+    want = model.encode_frames((two.crop, *two.others)).arrays
+    assert len(two.others) == 1
+    for name, array in want.items():
+        np.testing.assert_allclose(two.features.arrays[name], array, atol=1e-5)
+    assert np.abs(model.encode(two.crop).arrays["prepared"] - want["prepared"]).max() > 0.01
+
+
 def test_the_model_enrolls_and_runs(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,13 +252,11 @@ def test_wrong_codes_and_damaged_files_are_refused(
         load_model(str(tmp_path / "bad.safetensors"))
 
 
-def test_tensorrt_is_refused_in_one_line(weights: Path) -> None:
+def test_tensorrt_wants_an_export_in_one_line(weights: Path) -> None:
     with pytest.raises(EngineError) as raised:
         load_model(str(weights), "tensorrt")
     assert "\n" not in str(raised.value)
-    assert str(raised.value) == (
-        _missing_gpu() or "TensorRT does not run DAE-GAN models: use --backend torch"
-    )
+    assert _missing_gpu() in str(raised.value) if _missing_gpu() else "mimicam export" in str(raised.value)
 
 
 def _missing_gpu() -> str:

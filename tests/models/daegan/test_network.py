@@ -10,16 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mimicam.engine.models.daegan.layers import AdaptiveNorm, SelfAttention, affine_field, sample
 from mimicam.engine.models.daegan.network import (
     DAEGAN,
     DAEGAN_DEBUG,
-    AdaptiveNorm,
     DaeGan,
     DaeGanConfig,
     PoseEmbedding,
-    SelfAttention,
     reconstruct,
-    sample,
 )
 from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
@@ -51,6 +49,52 @@ def test_a_displacement_reads_from_where_it_points(frames: Tensor) -> None:
     field[:, 1] = -2 * 1 / S  # one up
     got = sample(image, field)
     torch.testing.assert_close(got[:, :, 1:, :-3], image[:, :, :-1, 3:], atol=1e-5, rtol=0)
+
+
+def _bilinear(image: Tensor, x: float, y: float) -> Tensor:
+    """One sample at pixel ``(x, y)``, edges repeat: the definition, without a library."""
+    last = image.shape[-1] - 1
+    x, y = min(max(x, 0.0), last), min(max(y, 0.0), last)
+    left, top = min(int(x), last - 1), min(int(y), last - 1)
+    a, b = x - left, y - top
+    rows = [(1 - a) * image[:, top + k, left] + a * image[:, top + k, left + 1] for k in (0, 1)]
+    return (1 - b) * rows[0] + b * rows[1]
+
+
+def test_sampling_is_bilinear_by_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 6, 6, generator=generator)
+    # In units of half a side: some positions lie outside of the picture.
+    field = torch.randn(1, 2, 6, 6, generator=generator) * 0.5
+    got = sample(image, field)[0]
+    for y in range(6):
+        for x in range(6):
+            u, v = (3 * field[0, axis, y, x].item() for axis in (0, 1))
+            torch.testing.assert_close(got[:, y, x], _bilinear(image[0], x + u, y + v), atol=1e-5, rtol=0)
+
+
+def test_self_attention_is_that_of_sagan_by_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    layer, x = SelfAttention(16), torch.randn(1, 16, 2, 3)
+    layer.strength.data.fill_(0.7)
+    with torch.no_grad():
+        query, key, value = (net(x).flatten(2)[0] for net in (layer.query, layer.key, layer.value))
+        got = layer(x).flatten(2)[0]
+    for j in range(6):
+        scores = torch.tensor([sum(query[c, j] * key[c, i] for c in range(2)) for i in range(6)])
+        weights = scores.exp() / scores.exp().sum()
+        want = x.flatten(2)[0, :, j] + 0.7 * sum(weights[i] * value[:, i] for i in range(6))
+        torch.testing.assert_close(got[:, j], want, atol=1e-5, rtol=1e-4)
+
+
+def test_an_affine_field_is_linear_in_the_position_by_a_plain_loop() -> None:
+    terms = torch.tensor([[0.1, 0.2, 0.3, -0.4, 0.5, -0.6]])
+    got = affine_field(terms, 4)[0]
+    for row in range(4):
+        for column in range(4):
+            x, y = ((2 * k + 1) / 4 - 1 for k in (column, row))
+            want = torch.tensor([0.1 * x + 0.2 * y + 0.3, -0.4 * x + 0.5 * y - 0.6])
+            torch.testing.assert_close(got[:, row, column], want)
 
 
 def test_equation_1_sums_warped_frames_by_normalised_attention(model: DaeGan, frames: Tensor) -> None:

@@ -44,7 +44,7 @@ def test_an_impossible_place_is_refused_and_nothing_is_left(tmp_path: Path, mode
         ({"format": "mimicam-daegan", "config": "{"}, "damaged header"),
         ({"format": "mimicam-daegan", "config": '{"wings": 2}'}, "damaged header"),
         (
-            {"format": "mimicam-daegan", "config": json.dumps(asdict(DAEGAN_DEBUG) | {"code": 1 << 20})},
+            {"format": "mimicam-daegan", "config": json.dumps(asdict(DAEGAN_DEBUG) | {"code": 1 << 11})},
             "does not fit",
         ),
     ],

@@ -50,8 +50,6 @@ def _load(path: Path) -> Image:
 def _close(got: Image, want: Image) -> bool:
     """Whether pictures are equal within rounding.
 
-    The folded form differs by 1e-5, which may be on either side of a half.
-
     The folded form differs by 1e-5, which may fall on either side of a half.
     """
     return got.shape == want.shape and int(np.abs(got.astype(int) - want.astype(int)).max()) <= 1

@@ -81,6 +81,30 @@ def test_weights_of_another_kind_are_refused(pack: Path, tmp_path: Path) -> None
         ).run()  # fmt: skip
 
 
+def test_a_compact_run_with_rendered_heads_grows(pack: Path, tmp_path: Path) -> None:
+    options = {"synthetic": pack, "synthetic_share": 0.5, "augment": True, "fewest_frames": 1, "batch": 4}
+    command(pack, preset="daegan-compact-64", steps=2, alternate_embedders=True, **options).run()
+    small = tmp_path / "run" / "checkpoint.pt"
+    # At a rate of 0 nothing but the running means changes.
+    command(pack, out=tmp_path / "large", preset="daegan-compact-128", weights=small, steps=1, lr=0.0).run()
+    first, second = (
+        load_daegan(tmp_path / run / "model.safetensors").state_dict() for run in ("run", "large")
+    )
+    for name in ("pose_embedder.encoder.code.weight", "generator.middle.0.conv_1.weight"):
+        assert torch.equal(first[name], second[name])
+    with pytest.raises(EngineError, match="does not grow to this --preset"):
+        command(
+            pack,
+            out=tmp_path / "back",
+            preset="daegan-compact-64",
+            weights=tmp_path / "large" / "checkpoint.pt",
+        ).run()
+    with pytest.raises(EngineError, match="was trained with --preset daegan-compact-64"):
+        command(pack, steps=4).run()
+    with pytest.raises(EngineError, match="--synthetic-share leaves no clips"):
+        command(pack, synthetic=pack, synthetic_share=1.0).run()
+
+
 def test_the_first_stage_is_counted_in_epochs_too(pack: Path) -> None:
     # Four frames of training in batches of two: two steps an epoch.
     assert command(pack, stage_one_epochs=30)._stage_one_steps() == 60
@@ -114,3 +138,5 @@ def test_what_is_no_pack_or_preset_is_refused(pack: Path, tmp_path: Path) -> Non
         command(tmp_path).run()
     with pytest.raises(EngineError, match="no preset 'huge'"):
         command(pack, preset="huge").run()
+    with pytest.raises(EngineError, match="normalises over the batch: give --batch 2"):
+        command(pack, preset="daegan-compact-64", batch=1).run()

@@ -11,6 +11,7 @@ from torch import Tensor
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.models.compact.spec import CompactConfig
+from mimicam.training.compact import adversary as adversary_module
 from mimicam.training.compact.adversary import Adversary, AdversaryOptions, Drawn, eyes, mouth
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.data.pairs import FramePack, PairSampler
@@ -18,6 +19,12 @@ from mimicam.training.trainer import Trainer, TrainerOptions
 from tests.training.packs import write_pack
 
 SMALL = CompactConfig(size=32, latent=16, widths=(8, 8, 16, 16), embed=4)
+
+
+@pytest.fixture(autouse=True)
+def _narrow_discriminators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adversary_module, "_WIDTH", 16)
+    monkeypatch.setattr(adversary_module, "_MOST", 64)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def _drawn(image: Tensor) -> Drawn:
 def _pictures(seed: int) -> tuple[Tensor, Tensor]:
     """Sharp ones and blurred ones."""
     random = torch.Generator().manual_seed(seed)
-    real = torch.rand(8, 3, 32, 32, generator=random) * 2 - 1
+    real = torch.rand(4, 3, 32, 32, generator=random) * 2 - 1
     return real, torch.nn.functional.avg_pool2d(real, 5, 1, 2)
 
 
@@ -103,7 +110,7 @@ def test_its_loss_is_ramped_in_after_the_warm_up() -> None:
 def test_a_recipe_with_it_trains_both_sides(pairs: PairSampler) -> None:
     recipe = _recipe(0.05)
     before = {n: p.clone() for n, p in recipe.modules()["judge_picture"].named_parameters()}
-    curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(12)]
+    curves = [recipe.step(step, pairs.batch(step % 2)) for step in range(8)]
     assert {"gan_picture", "features_picture", "discriminator_picture"} <= curves[-1].keys()
     assert curves[-1]["l1"] < curves[0]["l1"]
     after = dict(recipe.modules()["judge_picture"].named_parameters())
@@ -191,9 +198,9 @@ def test_cross_identity_results_count_by_their_number() -> None:
     torch.manual_seed(0)
     adversary = _adversary(weight=1.0, features=0.0, lr=1e-3, warmup=0)
     real, fake = _pictures(0)
-    few = Drawn(image=real[:2], points=POINTS[:2], head=HEAD[:2])
+    few = Drawn(image=real[:1], points=POINTS[:1], head=HEAD[:1])
     alone, both = (float(adversary.losses(_drawn(fake), real, s)["gan_picture"]) for s in (None, few))
-    other = float(adversary.losses(_drawn(real[:2]), real[:2])["gan_picture"])
+    other = float(adversary.losses(_drawn(real[:1]), real[:1])["gan_picture"])
     assert both == pytest.approx(0.8 * alone + 0.2 * other, abs=2e-3)
-    losses = [float(adversary.update(_drawn(fake), real, few)) for _ in range(25)]
-    assert losses[-1] < losses[0], "though two of the fakes are real pictures"
+    losses = [float(adversary.update(_drawn(fake), real, few)) for _ in range(10)]
+    assert losses[-1] < losses[0], "though one of the fakes is a real picture"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, AdaptiveNorm
+from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.layers import AdaptiveNorm
+from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.losses import adversarial
@@ -74,6 +76,27 @@ def test_equation_5_weighs_smoothness() -> None:
     ramp = torch.arange(4.0).expand(1, 2, 4, 4)
     image, target = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.25)
     assert losses.embedder_loss(image, target, ramp, smoothness=0.5).item() == pytest.approx(0.75)
+
+
+def test_equation_3_is_the_mean_absolute_difference() -> None:
+    a, b = torch.tensor([[0.5, -1.0], [0.0, 0.25]]), torch.tensor([[0.0, 1.0], [0.0, 0.5]])
+    assert losses.reconstruction_loss(a, b).item() == pytest.approx((0.5 + 2.0 + 0.0 + 0.25) / 4)
+
+
+def test_equation_6_weighs_content_and_feature_matching(batch: Batch) -> None:
+    made = recipe(stage_one_steps=0, content=3.0, feature_matching=0.5)
+    totals: dict[str, float] = {}
+    update = made._update
+
+    def noted(step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
+        totals[names[0]] = update(step, names, objective)
+        return totals[names[0]]
+
+    made._update = noted
+    terms = made.step(0, batch)
+    want = terms["adversarial"] + 3.0 * terms["content"] + 0.5 * terms["matching"]
+    assert totals["generator"] == pytest.approx(want, rel=1e-5)
+    assert min(terms["content"], terms["matching"]) > 0
 
 
 def test_equation_7_is_the_hinge() -> None:
@@ -178,9 +201,20 @@ def test_the_embedders_loss_falls(batch: Batch) -> None:
 
 
 def test_the_generators_content_loss_falls(batch: Batch) -> None:
-    made = recipe(stage_one_steps=0, lr=3e-3, lr_discriminator=1e-3)
+    made = recipe(stage_one_steps=0, lr_generator=3e-3, lr_discriminator=1e-3)
     figures = [made.step(step, batch)["content"] for step in range(30)]
     assert figures[-1] < 0.5 * figures[0]
+
+
+def test_pictures_to_look_at_teach_nothing() -> None:
+    torch.manual_seed(0)
+    made = DaeGanRecipe(config=DAEGAN_COMPACT_64)
+    batch = {"frames": torch.rand(2, 1, 3, 64, 64), "target": torch.rand(2, 3, 64, 64)}
+    before = state(made)
+    made.sample_grid(batch)
+    assert made.generated(batch).shape == made.reconstructed(batch).shape == (2, 3, 64, 64)
+    assert changed(made, before) == set()
+    assert made.model.training
 
 
 def test_a_pair_is_a_video_of_one_frame(batch: Batch) -> None:

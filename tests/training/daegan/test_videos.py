@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimicam.training.daegan.videos import VideoSampler
+from mimicam.training.daegan.videos import JITTER, VideoSampler, _after
+from mimicam.training.data.augmentation import Augmentation
 
 
 def videos(lengths: tuple[int, ...], allowed: tuple[int, ...]) -> SimpleNamespace:
@@ -65,3 +66,52 @@ def test_short_segments_repeat_frames_and_are_resized() -> None:
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one frame"):
         VideoSampler(videos((3,), ()), size=8, frames=2, batch=1)
+
+
+def test_the_number_of_frames_is_drawn_for_each_batch() -> None:
+    sampler = VideoSampler(videos((10,), (0,)), size=8, frames=3, fewest=1, batch=2)
+    counts = {sampler.batch(step)["frames"].shape[1] for step in range(20)}
+    assert counts == {1, 2, 3}
+
+
+def test_long_clips_weigh_as_the_root_of_their_length() -> None:
+    sampler = VideoSampler(videos((90, 10), (0, 1)), size=8, frames=1, batch=400)
+    long = (sampler.batch(0)["target"].amin((1, 2, 3)) < 90).float().mean().item()
+    assert long == pytest.approx(3 / (3 + 1), abs=0.07)
+
+
+def _dotted() -> SimpleNamespace:
+    """Ten equal frames: a bright square on grey."""
+    frames = np.full((10, 64, 64, 3), 90, np.uint8)
+    frames[:, 24:40, 24:40] = 180
+    return SimpleNamespace(frames=frames, segment=np.zeros(10, int), indices=np.arange(10))
+
+
+def test_one_augmentation_is_shared_and_the_driver_is_in_another_light() -> None:
+    batch = VideoSampler(_dotted(), size=64, frames=2, batch=4, augmentation=Augmentation()).batch(0)
+    assert torch.equal(batch["frames"][:, 0], batch["target"])
+    assert torch.equal(batch["frames"][:, 0], batch["frames"][:, 1])
+    driver, target = batch["driver"].float(), batch["target"].float()
+    assert not torch.equal(driver, target)
+    for a, b in zip(driver, target, strict=True):
+        assert torch.corrcoef(torch.stack([a[0].flatten(), b[0].flatten()]))[0, 1] > 0.98, "same place"
+    assert "driver" not in VideoSampler(_dotted(), size=64, frames=2, batch=4).batch(0)
+
+
+def test_jitter_moves_each_frame_alone() -> None:
+    still = Augmentation(roll_deg=0, scale=(1, 1), shift=0, colour=0, gamma=0)
+    shift = Augmentation(roll_deg=0, scale=(1, 1), shift=0.1, colour=0, gamma=0)
+    sampler = VideoSampler(_dotted(), size=64, frames=2, batch=1, augmentation=still, jitter=shift)
+    batch = sampler.batch(0)
+    first, second, target = (*batch["frames"][0], batch["target"][0])
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, target)
+    assert torch.equal(batch["driver"][0], target)
+
+
+def test_jitter_is_applied_after_the_shared_similarity() -> None:
+    rng = np.random.default_rng(0)
+    shared, own = Augmentation().matrix(rng), JITTER.matrix(rng)
+    point = np.array([0.3, -0.2, 1.0])
+    want = own @ [*(shared @ point), 1.0]
+    np.testing.assert_allclose(_after(own, shared) @ point, want, atol=1e-6)

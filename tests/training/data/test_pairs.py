@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.face.tracker import FaceReader, region_of_landmarks  # noqa: E402
+from mimicam.training.data.augmentation import Augmentation  # noqa: E402
 from mimicam.training.data.geometry import mirrored_blendshapes  # noqa: E402
 from mimicam.training.data.pairs import (  # noqa: E402
     CROSS,
     TRAINED,
-    Augmentation,
     FramePack,
     Mixture,
     PairSampler,

@@ -15,8 +15,9 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image, Mode, MotionCode
 from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.clips import Clip, read_clip
 from mimicam.training.evaluation.evaluate import Meters
-from mimicam.training.evaluation.methods import Method, baselines
+from mimicam.training.evaluation.methods import Generate, Method, baselines, copy_nearest
 from mimicam.training.evaluation.paper_networks import _POINTS, _TEMPLATE_PX, aligned_face
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, TABLES
 from mimicam.training.evaluation.papers import DaeGanProtocol, DpeProtocol
@@ -80,6 +81,38 @@ def test_daegan_holds_out_what_drives(people: FramePack) -> None:
         assert portrait not in drivers
         assert drivers == sorted(set(drivers))
     assert seen == recorded(DaeGanProtocol(people, frames=4), people, Mode.BOTH).seen, "the same choice"
+
+
+def test_daegan_gives_several_frames_of_the_rest_to_a_method_that_takes_them(people: FramePack) -> None:
+    given: list[tuple[list[int], list[int]]] = []
+    row = {people.frames[k].tobytes(): k for k in range(len(people.frames))}
+
+    def with_frames(frames: Clip) -> Generate:
+        given.append(([row[image.tobytes()] for image in frames.images], []))
+
+        def draw(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
+            given[-1][1].append(row[driver.tobytes()])
+            return driver
+
+        return draw
+
+    one = Recorder(people)
+    method = Method(generate=one, smoothed=one, with_frames=with_frames)
+    figures = DaeGanProtocol(people, frames=4).measure(method, Meters())
+    assert list(figures) == ["both held-out", "both held-out, 8 frames", "both held-out, 32 frames"]
+    assert len(given) == 2 * 3
+    for portrait, drivers in given:
+        assert len(portrait) == 6, "all of the ten frames that are not held out"
+        assert not set(portrait) & set(drivers)
+        assert portrait[0] in {pair[0] for pair in one.seen}
+
+
+def test_the_nearest_frame_is_copied(pack: FramePack) -> None:
+    rows = np.arange(5)
+    clip = read_clip(pack, rows)
+    copy = copy_nearest(clip)
+    for image, motion in zip(clip.images, clip.motions, strict=True):
+        assert copy(clip.images[0], clip.motions[0], image, motion, Mode.BOTH) is image
 
 
 def test_daegan_measures_only_what_draws_both(people: FramePack) -> None:

@@ -10,15 +10,17 @@ import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.daegan.network import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL
+from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
+from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
-from mimicam.training.daegan.videos import VideoSampler
+from mimicam.training.daegan.videos import JITTER, VideoSampler
+from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack
-from mimicam.training.data.pairs import FramePack
+from mimicam.training.data.pairs import FramePack, Mixture
 from mimicam.training.trainer import Trainer, TrainerOptions, read_checkpoint
-
-_PRESETS = {preset.name: preset for preset in (DAEGAN, DAEGAN_SMALL, DAEGAN_DEBUG)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +32,27 @@ class TrainDaeGan:
 
     pack: Path
     """Pack of clips, written by 'mimicam data pack'."""
+    synthetic: Path | None = None
+    """Pack of rendered heads, written by 'mimicam data pack-rendered'."""
+    synthetic_share: float = 0.25
+    """Share of each batch that comes from --synthetic, 0 to 1."""
     out: Path
     """Folder of the run: checkpoint, loss curve, sample grids, model.safetensors."""
     weights: Path | None = None
     """model.safetensors or checkpoint.pt of a former run to start from, as the paper fine-tunes on RaFD; a
-    checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at once."""
+    checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at once. A run of
+    daegan-compact-64 grows to daegan-compact-128, and that to daegan-compact."""
     preset: str = "daegan"
-    """Size of the networks: daegan (256 pixels), daegan-small (64 pixels) or daegan-debug."""
+    """Size of the networks: daegan (256 pixels), daegan-small (64 pixels), daegan-debug, or the compact
+    daegan-compact-64, daegan-compact-128 and daegan-compact (256 pixels)."""
     frames: int = 8
     """Frames of one video that the embedder fuses into one face."""
+    fewest_frames: int | None = None
+    """Draw the number of frames for each batch, from this one to --frames. Not given, it is always
+    --frames."""
+    augment: bool = False
+    """Turn, scale, shift and recolour the frames of a video alike, then move each frame a little; the
+    pose embedder reads the target in another light."""
     batch: int = 8
     """Videos per step."""
     steps: int = 100_000
@@ -49,38 +63,61 @@ class TrainDaeGan:
     """Length of the first stage in passes over the frames, in the place of --stage-one-steps. The paper has
     30."""
     lr: float = 1e-4
-    """Learning rate of the embedders and the generator (section 4). The discriminator's is four
-    times as high."""
+    """Learning rate of the embedders, and of the generator without --lr-generator (section 4)."""
+    beta_1: float = 0.0
+    """Adam's first beta for the embedders."""
+    lr_generator: float | None = None
+    """Learning rate of the generator. The discriminator's is four times as high."""
+    content: float = 1.0
+    """Weight of the content loss in equation 6."""
+    feature_matching: float = 1.0
+    """Weight of feature matching in equation 6."""
+    alternate_embedders: bool = False
+    """In stage 2, update one embedder in a step, in turn, instead of both."""
     minutes: float | None = None
     """Stop after this many minutes."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """PyTorch device that trains."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 uses all cores."""
     seed: int = 0
     """Seed of the initial weights and of the batches."""
 
     def run(self) -> None:
         """Train, then write the model."""
-        if self.preset not in _PRESETS:
-            raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(_PRESETS)}")
+        if self.preset not in PRESETS:
+            raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
+        if self.batch < 2 and isinstance(PRESETS[self.preset], CompactDaeGanConfig):
+            raise EngineError("a compact preset normalises over the batch: give --batch 2 or more")
         check_pack(self.pack)
+        if self.threads:
+            torch.set_num_threads(self.threads)
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
-        options = DaeGanOptions(
-            steps=self.steps,
-            stage_one_steps=self._stage_one_steps(),
-            lr=self.lr,
-            lr_discriminator=4 * self.lr,
-        )
-        recipe = DaeGanRecipe(options, config=_PRESETS[self.preset], device=self.device)
+        videos, shown = self._videos(), self._sampler(self.pack, self.batch, validation=True)
+        recipe = DaeGanRecipe(self._options(), config=PRESETS[self.preset], device=self.device)
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"continuing at step {trainer.step}")
         elif self.weights is not None:
             start_from(recipe, self.weights)
-        sampler, shown = (self._sampler(validation=validation) for validation in (False, True))
-        reached = trainer.run(sampler.stream, shown.batch(0))
+        reached = trainer.run(videos.stream, shown.batch(0))
         save_daegan(recipe.model, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
+
+    def _options(self) -> DaeGanOptions:
+        lr = self.lr if self.lr_generator is None else self.lr_generator
+        return DaeGanOptions(
+            steps=self.steps,
+            stage_one_steps=self._stage_one_steps(),
+            lr=self.lr,
+            beta_1=self.beta_1,
+            lr_generator=lr,
+            lr_discriminator=4 * lr,
+            content=self.content,
+            feature_matching=self.feature_matching,
+            embedder_turns=(("face",), ("pose",)) if self.alternate_embedders else (("face", "pose"),),
+        )
 
     def _stage_one_steps(self) -> int:
         """Return the first stage's steps. In an epoch as many targets are drawn as there are frames."""
@@ -89,13 +126,25 @@ class TrainDaeGan:
         frames = len(FramePack(self.pack, validation=False).indices)
         return math.ceil(self.stage_one_epochs * frames / self.batch)
 
-    def _sampler(self, *, validation: bool) -> VideoSampler:
+    def _videos(self) -> Mixture:
+        rendered = 0 if self.synthetic is None else round(self.batch * self.synthetic_share)
+        if rendered >= self.batch:
+            raise EngineError("--synthetic-share leaves no clips in a batch: lower it")
+        samplers = [self._sampler(self.pack, self.batch - rendered, validation=False)]
+        if self.synthetic is not None and rendered:
+            samplers.append(self._sampler(self.synthetic, rendered, validation=False))
+        return Mixture(samplers)
+
+    def _sampler(self, pack: Path, batch: int, *, validation: bool) -> VideoSampler:
         return VideoSampler(
-            FramePack(self.pack, validation=validation),
-            size=_PRESETS[self.preset].size,
+            FramePack(pack, validation=validation),
+            size=PRESETS[self.preset].size,
             frames=self.frames,
-            batch=self.batch,
+            batch=batch,
             seed=self.seed,
+            fewest=None if validation else self.fewest_frames,
+            augmentation=Augmentation() if self.augment and not validation else None,
+            jitter=JITTER if self.augment and not validation else None,
         )
 
 
@@ -119,6 +168,11 @@ def start_from(recipe: DaeGanRecipe, path: Path) -> None:
     modules = recipe.modules()
     for name, values in states.items():
         own = modules[name].state_dict()
+        if isinstance(modules[name], CompactDaeGan):
+            try:
+                values = grown(values, own)
+            except ValueError:
+                raise EngineError(f"{path} does not grow to this --preset: give its own") from None
         if own.keys() != values.keys() or any(own[k].shape != v.shape for k, v in values.items()):
             raise EngineError(f"{path} has networks of another size: give its --preset")
         modules[name].load_state_dict(values)

@@ -1,15 +1,19 @@
-"""Regions of a face: which blendshapes and landmarks belong to eyes, brows, mouth and jaw."""
+"""Regions of a face: which blendshapes and landmarks belong to eyes, brows, mouth and jaw.
+
+Each has a control of its own, such as ``eyes_gain`` (`engine.controls`), and a strength in
+``mimicam edit``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
 from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.types import BLENDSHAPES, LANDMARKS, Float
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS, EditSettings, Float
 
 REGIONS = {"eyes": ("eye",), "brows": ("brow",), "mouth": ("mouth", "cheek", "nose"), "jaw": ("jaw",)}
 """First word of the blendshapes of each region."""
@@ -41,3 +45,19 @@ def spread(strengths: Mapping[str, float]) -> tuple[Float, Float]:
         shapes += change * blendshape_weights(region)
         landmarks += change * landmark_weights(region)
     return shapes, landmarks
+
+
+def region_gains(settings: EditSettings) -> dict[str, float]:
+    """Return the gain of each region."""
+    return {name: getattr(settings, f"{name}_gain") for name in REGIONS}
+
+
+@lru_cache(maxsize=16)
+def expression_gains(settings: EditSettings) -> tuple[Float, Float]:
+    """Return the gain of each blendshape ``[52]`` and landmark ``[478, 1]``: see `spread`.
+
+    They are those of the regions times that of the whole expression. The arrays are shared.
+    """
+    shapes, landmarks = spread(region_gains(settings))
+    gain = np.float32(settings.expression_gain)
+    return shapes * gain, landmarks * gain

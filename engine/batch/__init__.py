@@ -1,0 +1,1 @@
+"""Edit many videos: jobs are cut into segments, which several processes write and a retry finds."""

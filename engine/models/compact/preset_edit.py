@@ -1,0 +1,33 @@
+"""Apply presets to the target of a portrait, whatever moved it there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.regions import expression_gains
+from mimicam.engine.models.compact.edit import absolute_expression
+from mimicam.engine.presets.mix import PresetMix
+from mimicam.engine.stages.neutral import read_expression
+from mimicam.engine.types import EditSettings, MotionCode
+
+_NO_EXPRESSION = EditSettings(expression_gain=0.0)
+
+
+class PresetEdit:
+    """Adds presets to targets of one portrait, after modes, gains and mirroring."""
+
+    def __init__(self, portrait: MotionCode) -> None:
+        """Set up for a portrait with this motion of its own."""
+        own = read_expression(portrait)
+        self._calm = absolute_expression(portrait, own, own, expression_gains(_NO_EXPRESSION))
+
+    def __call__(self, target: MotionCode, mix: PresetMix) -> MotionCode:
+        """Return the target with the presets; its pose stays."""
+        calm, share = self._calm, np.float32(mix.calm)
+        shapes = target.expression + share * (calm.expression - target.expression)
+        expression = np.clip(shapes + mix.added, 0.0, 1.0).astype(np.float32)
+        shape = target.shape + share * (calm.shape - target.shape) + shape_change(expression - shapes)
+        return replace(target, expression=expression, shape=shape)

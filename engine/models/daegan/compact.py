@@ -1,0 +1,240 @@
+"""DAE-GAN's compact preset: 25 frames/s on two CPU cores at 256 pixels, and few enough values to train
+on one.
+
+Its equations are the paper's. It differs from the networks of ``engine.models.daegan.network`` in:
+
+- Size. Encoders fold the picture to 64 pixels (space to depth), displacements have 32 pixels a side.
+  So a model of 64 pixels grows to 128 and 256 without a change of its outputs; see `grown`.
+- Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
+  are most of a head's movement, and the decoder alone takes thousands of steps to find them.
+- Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
+  displacement. The back end draws what the warp lacks, and an opacity per pixel blends both. The
+  paper's generator has to draw the whole picture from a bottleneck, which takes far more training.
+
+Shape letters: N pictures, C channels, S side of the picture, P pose code.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimicam.engine.models.daegan.compact_config import BACK, FIELD, TRUNK, CompactDaeGanConfig
+from mimicam.engine.models.daegan.layers import (
+    ATTENTION_FLOOR,
+    ConvNorm,
+    DownBlock,
+    PosedBlock,
+    SelfAttention,
+    affine_field,
+    double,
+    quiet,
+    resized,
+    sample,
+)
+from mimicam.engine.models.daegan.network import (
+    DaeGanNetworks,
+    FaceEmbedder,
+    FrameEmbedding,
+    PoseEmbedder,
+    PoseEmbedding,
+)
+
+_WIDTHS = (16, 32, 64, 96, 128)
+"""Channels of the encoders at 64, 32, 16, 8 and 4 pixels."""
+_FRONT = (48, 96)
+"""Channels of the generator at 32 and 16 pixels."""
+_MOST_FACE = 2.0
+"""Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
+
+
+class Prepared(NamedTuple):
+    """All that the generator reads of a portrait."""
+
+    prepared: Tensor
+    """Front end's map, ``[N, 96, 16, 16]``."""
+    skip: Tensor
+    """Front end's finer map, ``[N, 48, 32, 32]``."""
+    embedded_face: Tensor
+    """``[N, 3, S, S]``"""
+
+
+def prepared_shapes(config: CompactDaeGanConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `Prepared` for one portrait, by name."""
+    skip, most = _FRONT
+    return {
+        "prepared": (1, most, FIELD // 2, FIELD // 2),
+        "skip": (1, skip, FIELD, FIELD),
+        "embedded_face": (1, 3, config.size, config.size),
+    }
+
+
+class FoldedEncoder(nn.Module):
+    """Maps a picture, folded to 64 pixels, to a code.
+
+    Batch normalisation gives each value of the code zero mean and unit deviation. Without it, the code
+    becomes one large constant within 60 steps, and decoders lose what differs between frames
+    (measured, 2026-11). It also makes cosine similarity of codes meaningful.
+    """
+
+    def __init__(self, size: int, code: int) -> None:
+        super().__init__()
+        self._fold = size // TRUNK
+        self.stem = ConvNorm(3 * self._fold**2, _WIDTHS[0])
+        self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in itertools.pairwise(_WIDTHS))
+        self.code = nn.Linear(_WIDTHS[-1] * 16, code)
+        self.normalise = nn.BatchNorm1d(code, affine=False)
+
+    def forward(self, image_N3SS: Tensor) -> Tensor:
+        x = self.stem(F.pixel_unshuffle(image_N3SS, self._fold))
+        for layer in self.down:
+            x = layer(x)
+        out: Tensor = self.normalise(self.code(x.flatten(1)))
+        return out
+
+
+class CodeDecoder(nn.Module):
+    """Maps a code to feature maps of 32 pixels, ``[N, 32, 32, 32]``."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        widths = _WIDTHS[:0:-1]
+        self.first = nn.Linear(code, widths[0] * 16)
+        self.up = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(self, code_NP: Tensor) -> Tensor:
+        x = F.leaky_relu(self.first(code_NP), 0.2).reshape(code_NP.shape[0], -1, 4, 4)
+        for layer in self.up:
+            x = layer(double(x))
+        return x
+
+
+class CompactFaceEmbedder(FaceEmbedder):
+    """Fuses several frames into one face (equation 1); fields are upsampled from 32 pixels."""
+
+    def __init__(self, config: CompactDaeGanConfig) -> None:
+        nn.Module.__init__(self)
+        self.encoder = FoldedEncoder(config.size, config.face_code)
+        self.decoder = CodeDecoder(config.face_code)
+        self.head = quiet(nn.Conv2d(_WIDTHS[1], 3, 3, padding=1))
+        self.affine = quiet(nn.Linear(config.face_code, 6))
+
+    def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
+        """Return one frame's terms of equation 1."""
+        code, side = self.encoder(image_N3SS), image_N3SS.shape[-1]
+        fields = resized(self.head(self.decoder(code)), side)
+        displacement = torch.tanh(fields[:, :2]) + affine_field(self.affine(code), side)
+        weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
+        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
+
+
+class CompactPoseEmbedder(PoseEmbedder):
+    """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
+
+    def __init__(self, config: CompactDaeGanConfig) -> None:
+        nn.Module.__init__(self)
+        self._size = config.size
+        self.encoder, self.decoder = FoldedEncoder(config.size, config.code), CodeDecoder(config.code)
+        self.fine = ConvNorm(_WIDTHS[1], _WIDTHS[0])
+        self.displacement = quiet(nn.Conv2d(_WIDTHS[1], 2, 3, padding=1))
+        self.affine = quiet(nn.Linear(config.code, 6))
+        self.residual_low = quiet(nn.Conv2d(_WIDTHS[1], 3, 3, padding=1))
+        self.residual_high = quiet(nn.Conv2d(_WIDTHS[0], 3, 3, padding=1))
+
+    def encode(self, image_N3SS: Tensor) -> Tensor:
+        """Return the pose code, ``[N, P]``."""
+        code: Tensor = self.encoder(image_N3SS)
+        return code
+
+    def field(self, code_NP: Tensor) -> Tensor:
+        """Return the displacement of a code, ``[N, 2, 32, 32]``."""
+        return self._field(code_NP, self.decoder(code_NP))
+
+    def _field(self, code_NP: Tensor, maps_NCHW: Tensor) -> Tensor:
+        local = torch.tanh(self.displacement(maps_NCHW))
+        return local + affine_field(self.affine(code_NP), FIELD)
+
+    def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
+        code, size = self.encode(image_N3SS), self._size
+        maps = self.decoder(code)
+        field = self._field(code, maps)
+        return PoseEmbedding(
+            code,
+            resized(field, max(size // 4, FIELD)),
+            resized(self.residual_low(maps), size // 2),
+            resized(self.residual_high(self.fine(double(maps))), size),
+        )
+
+
+class CompactGenerator(nn.Module):
+    """Draws a picture from the warped face: front, middle, back end (section 3.2)."""
+
+    def __init__(self, config: CompactDaeGanConfig) -> None:
+        super().__init__()
+        self._fold = config.size // FIELD
+        skip, most = _FRONT
+        self.stem = nn.Conv2d(3 * self._fold**2, skip, 3, padding=1)
+        self.front = DownBlock(skip, most)
+        self.middle = nn.ModuleList(PosedBlock(most, most, config.code) for _ in range(config.blocks))
+        self.attention = SelfAttention(most)
+        widths = (most, skip, *(width for side, width in BACK.items() if side <= config.size))
+        pairs = list(itertools.pairwise(widths))
+        self.back = nn.ModuleList(PosedBlock(a, b, config.code, up=True) for a, b in pairs)
+        # Each level adds to the picture of the level before: a new one starts at zero.
+        self.heads = nn.ModuleList(quiet(nn.Conv2d(b, 4, 3, padding=1)) for _, b in pairs)
+
+    def prepare(self, face_N3SS: Tensor) -> Prepared:
+        """Return what a portrait gives to every frame."""
+        skip = self.stem(F.pixel_unshuffle(face_N3SS, self._fold))
+        return Prepared(self.front(skip), skip, face_N3SS)
+
+    def draw(self, code_NP: Tensor, field_N2HW: Tensor, portrait: Prepared) -> Tensor:
+        """Return the picture of a prepared face, warped by ``field``, with a pose code."""
+        x = sample(portrait.prepared, F.avg_pool2d(field_N2HW, 2))
+        for block in self.middle:
+            x = block(x, code_NP)
+        layer = x.new_zeros(())
+        x = self.attention(x)
+        for level, (block, head) in enumerate(zip(self.back, self.heads, strict=True)):
+            x = block(x, code_NP)
+            if level == 0:
+                x = x + sample(portrait.skip, field_N2HW)
+                layer = head(F.relu(x))
+            else:
+                layer = double(layer) + head(F.relu(x))
+        return _over(
+            sample(portrait.embedded_face, resized(field_N2HW, portrait.embedded_face.shape[-1])), layer
+        )
+
+
+class CompactDaeGan(DaeGanNetworks):
+    """The three networks of the compact preset."""
+
+    pose_embedder: CompactPoseEmbedder
+    generator: CompactGenerator
+
+    def __init__(self, config: CompactDaeGanConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.face_embedder = CompactFaceEmbedder(config)
+        self.pose_embedder = CompactPoseEmbedder(config)
+        self.generator = CompactGenerator(config)
+
+    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+        """See `DaeGanNetworks.prepare`; the tensors of `Prepared`."""
+        return self.generator.prepare(face_N3SS)
+
+    def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
+        """See `DaeGanNetworks.draw`."""
+        field = self.pose_embedder.field(code_NP)
+        return self.generator.draw(code_NP, field, Prepared(*portrait))
+
+
+def _over(warped_N3SS: Tensor, layer_N4SS: Tensor) -> Tensor:
+    """Blend the drawn picture over the warped face by its opacity."""
+    keep = torch.sigmoid(layer_N4SS[:, 3:] + _MOST_FACE)
+    return keep * warped_N3SS + (1 - keep) * torch.tanh(layer_N4SS[:, :3])

@@ -1,0 +1,44 @@
+"""Sizes of DAE-GAN's compact preset; its networks are in ``engine.models.daegan.compact``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mimicam.engine.checked_files import integer
+
+TRUNK = 64
+"""Side to which encoders fold the picture."""
+FIELD = 32
+"""Side of displacements, attention maps and the generator's first maps."""
+BACK = {64: 24, 128: 16, 256: 8}
+"""Channels of the generator's back end by side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactDaeGanConfig:
+    """Size of the compact preset."""
+
+    name: str = "daegan-compact"
+    size: int = 256
+    """Side of the picture: 64, 128 or 256."""
+    code: int = 64
+    """Values of the pose code. Few, so that little of a driver's looks fits in."""
+    face_code: int = 128
+    """Values between the face embedder's encoder and decoder."""
+    blocks: int = 3
+    """Residual blocks in the middle of the generator."""
+    width: int = 32
+    """Channels of the discriminator's first layer."""
+    most: int = 128
+    """Most channels of the discriminator."""
+
+    def __post_init__(self) -> None:
+        for value in (self.code, self.face_code, self.blocks, self.width, self.most):
+            integer(value, 1, 1 << 12)
+        if self.size not in BACK:
+            raise ValueError(f"size must be one of {', '.join(map(str, BACK))}, got {self.size}")
+
+
+DAEGAN_COMPACT = CompactDaeGanConfig()
+DAEGAN_COMPACT_128 = CompactDaeGanConfig(name="daegan-compact-128", size=128)
+DAEGAN_COMPACT_64 = CompactDaeGanConfig(name="daegan-compact-64", size=64)

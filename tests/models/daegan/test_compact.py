@@ -1,0 +1,161 @@
+"""The compact preset: its equations, what it costs, its specs, and that it grows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from mimicam.engine.models.daegan.compact import CompactDaeGan, Prepared
+from mimicam.engine.models.daegan.compact_config import (
+    DAEGAN_COMPACT,
+    DAEGAN_COMPACT_64,
+    DAEGAN_COMPACT_128,
+    FIELD,
+    CompactDaeGanConfig,
+)
+from mimicam.engine.models.daegan.inference import DaeGanParts
+from mimicam.engine.models.daegan.layers import sample
+from mimicam.engine.models.daegan.network import reconstruct
+from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
+
+S = DAEGAN_COMPACT_64.size
+
+
+@pytest.fixture(scope="module")
+def model() -> CompactDaeGan:
+    """Networks with visible effects: fresh ones do not warp and draw nothing."""
+    torch.manual_seed(0)
+    model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 4 and weight.std() < 2e-3:
+                torch.nn.init.normal_(weight, std=0.05)
+            if name.endswith("strength"):
+                weight.fill_(0.5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def frames() -> Tensor:
+    """Two videos of three frames, ``[2, 3, 3, S, S]``, soft."""
+    small = torch.rand(6, 3, 5, 5, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    return F.interpolate(small, size=(S, S), mode="bilinear").reshape(2, 3, 3, S, S)
+
+
+def test_equation_1_by_a_plain_loop(model: CompactDaeGan, frames: Tensor) -> None:
+    with torch.no_grad():
+        got = model.embed(frames)
+        parts = [model.face_embedder.frame(frames[:, k]) for k in range(3)]
+    want = sum(part.weight * sample(frames[:, k], part.displacement) for k, part in enumerate(parts))
+    torch.testing.assert_close(got.face, want / sum(part.weight for part in parts))
+    torch.testing.assert_close(got.attention.sum(1), torch.ones(2, 1, S, S))
+    assert got.displacement.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("config", [DAEGAN_COMPACT_64, DAEGAN_COMPACT_128, DAEGAN_COMPACT])
+def test_equation_2_warps_at_a_quarter_but_at_32_pixels_at_least(config: CompactDaeGanConfig) -> None:
+    torch.manual_seed(0)
+    model = CompactDaeGan(config).eval()
+    face = torch.rand(1, 3, config.size, config.size)
+    with torch.no_grad():
+        embedding = model.pose_embedder(face)
+        got = reconstruct(face, embedding)
+    side = max(config.size // 4, FIELD)
+    assert embedding.displacement.shape[-1] == side
+    assert embedding.residual_low.shape[-1] == config.size // 2
+    want = sample(F.avg_pool2d(face, config.size // side), embedding.displacement)
+    if side < config.size // 2:
+        want = F.interpolate(want, scale_factor=2.0, mode="bilinear", align_corners=False)
+    want = F.interpolate(
+        want + embedding.residual_low, scale_factor=2.0, mode="bilinear", align_corners=False
+    )
+    torch.testing.assert_close(got, want + embedding.residual_high)
+
+
+def test_a_fresh_generator_shows_the_warped_face(frames: Tensor) -> None:
+    torch.manual_seed(0)
+    model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
+    face = frames[:, 0]
+    with torch.no_grad():
+        code = model.pose_embedder.encode(frames[:, 1])
+        got = model.picture(face, code)
+        full = F.interpolate(model.pose_embedder.field(code), size=(S, S), mode="bilinear")
+    assert (got - sample(face, full)).abs().mean() < 0.2 * face.abs().mean()
+
+
+def test_a_picture_follows_code_and_face(model: CompactDaeGan, frames: Tensor) -> None:
+    with torch.no_grad():
+        codes = model.pose_embedder.encode(frames[:1, :2].flatten(0, 1))
+        pictures = [model.picture(frames[k, None, 2], code[None]) for k in (0, 1) for code in codes]
+    for a, b in ((0, 1), (2, 3), (0, 2), (1, 3)):
+        assert (pictures[a] - pictures[b]).abs().mean() > 1e-3
+
+
+def test_every_weight_gets_a_gradient(model: CompactDaeGan, frames: Tensor) -> None:
+    trained = CompactDaeGan(DAEGAN_COMPACT_64)
+    trained.load_state_dict(model.state_dict())
+    face = trained.embed(frames).face
+    embedding = trained.pose_embedder(frames[:, 0])
+    (reconstruct(face, embedding) + trained.reenact(face, frames[:, 1])).square().mean().backward()
+    without = {name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    # A bias before a normalisation, or of the attention's key, changes nothing.
+    no_effect = ("attention.key.bias", "conv_1.bias", "encoder.code.bias")
+    assert {name for name in without if not name.endswith(no_effect)} == set()
+
+
+def test_a_frame_costs_less_than_half_of_the_compact_dpes(model: CompactDaeGan) -> None:
+    assert model.config.size == S
+    with torch.device("meta"):
+        parts = DaeGanParts(CompactDaeGan(DAEGAN_COMPACT))
+        inputs = {spec.name: [torch.zeros(t.shape) for t in spec.inputs] for spec in parts.specs.values()}
+        with FlopCounterMode(display=False) as count:
+            for name in ("pose_encoder", "generator"):
+                parts.get_submodule(name)(*inputs[name])
+    # Multiplications and additions; the compact DPE's generator has 5.3e9.
+    assert count.get_total_flops() < 1.3e9
+    assert 2 * sum(p.numel() for p in parts.parameters()) < 15e6, "bytes in half precision"
+
+
+@pytest.mark.parametrize("config", [DAEGAN_COMPACT_64, DAEGAN_COMPACT])
+def test_networks_have_the_shapes_of_their_specs(config: CompactDaeGanConfig) -> None:
+    parts = DaeGanParts(CompactDaeGan(config))
+    side = (1, 3, config.size, config.size)
+    examples = parts.examples(torch.rand(side), torch.rand(side))
+    for name, spec in parts.specs.items():
+        outputs = parts.reference(name, examples[name])
+        assert {n: tuple(v.shape) for n, v in examples[name].items()} == {
+            t.name: t.shape for t in spec.inputs
+        }
+        assert {n: tuple(v.shape) for n, v in outputs.items()} == {t.name: t.shape for t in spec.outputs}
+
+
+def test_the_portraits_tensors_are_named_as_the_generator_reads_them(model: CompactDaeGan) -> None:
+    assert DaeGanParts(model).specs["front"].output_names == Prepared._fields
+
+
+def test_a_file_comes_back_as_a_compact_model(model: CompactDaeGan, frames: Tensor, tmp_path: Path) -> None:
+    save_daegan(model, tmp_path / "m.safetensors")
+    loaded = load_daegan(tmp_path / "m.safetensors")
+    assert loaded.config == DAEGAN_COMPACT_64
+    with torch.no_grad():
+        assert torch.equal(loaded(frames, frames[:, 0]), model(frames, frames[:, 0]))
+
+
+def test_codes_are_normalised_over_the_training_batches(frames: Tensor) -> None:
+    torch.manual_seed(0)
+    embedder = CompactDaeGan(DAEGAN_COMPACT_64).pose_embedder
+    with torch.no_grad():
+        embedder.encoder.code.bias += 5.0
+        codes = embedder.encode(frames.flatten(0, 1))
+    torch.testing.assert_close(codes.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(codes.std(0, correction=0), torch.ones(64), atol=0.05, rtol=0)
+
+
+def test_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="size must be one of 64, 128, 256, got 96"):
+        CompactDaeGanConfig(size=96)

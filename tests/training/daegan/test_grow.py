@@ -1,0 +1,60 @@
+"""A grown model computes what the smaller one did on pictures that have no finer detail."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mimicam.engine.models.daegan.compact import CompactDaeGan
+from mimicam.engine.models.daegan.compact_config import (
+    DAEGAN_COMPACT,
+    DAEGAN_COMPACT_64,
+    DAEGAN_COMPACT_128,
+    CompactDaeGanConfig,
+)
+from mimicam.training.daegan.grow import grown
+
+
+def _built(config: CompactDaeGanConfig, seed: int) -> CompactDaeGan:
+    torch.manual_seed(seed)
+    return CompactDaeGan(config).eval()
+
+
+@pytest.mark.parametrize("config", [DAEGAN_COMPACT_128, DAEGAN_COMPACT])
+def test_codes_are_those_of_the_smaller_model(config: CompactDaeGanConfig) -> None:
+    small, large = _built(DAEGAN_COMPACT_64, 0), _built(config, 1)
+    large.load_state_dict(grown(small.state_dict(), large.state_dict()))
+    fine = torch.rand(2, 3, config.size, config.size) * 2 - 1
+    coarse = F.avg_pool2d(fine, config.size // 64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            large.pose_embedder.encode(fine), small.pose_embedder.encode(coarse), atol=1e-5, rtol=1e-4
+        )
+        torch.testing.assert_close(
+            large.face_embedder.encoder(fine), small.face_embedder.encoder(coarse), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_grown_generator_draws_the_same_picture_finer() -> None:
+    small, large = _built(DAEGAN_COMPACT_64, 0), _built(DAEGAN_COMPACT_128, 1)
+    for head in small.generator.heads:
+        torch.nn.init.normal_(head.weight, std=0.05)
+    large.load_state_dict(grown(small.state_dict(), large.state_dict()))
+    soft = torch.rand(1, 3, 5, 5) * 2 - 1
+    faces = [F.interpolate(soft, size=(side, side), mode="bilinear") for side in (64, 128)]
+    with torch.no_grad():
+        code = small.pose_embedder.encode(F.avg_pool2d(faces[1], 2).flip(-1))
+        coarse, fine = (model.picture(face, code) for model, face in zip((small, large), faces, strict=True))
+    assert (F.avg_pool2d(fine, 2) - coarse).abs().mean() < 0.05 * coarse.std()
+
+
+def test_the_same_size_is_returned_as_it_is() -> None:
+    small, other = (_built(DAEGAN_COMPACT_64, seed).state_dict() for seed in (0, 1))
+    assert all(torch.equal(value, small[name]) for name, value in grown(small, other).items())
+
+
+def test_a_larger_model_does_not_shrink() -> None:
+    large, small = _built(DAEGAN_COMPACT_128, 0).state_dict(), _built(DAEGAN_COMPACT_64, 1).state_dict()
+    with pytest.raises(ValueError, match="smaller compact model"):
+        grown(large, small)

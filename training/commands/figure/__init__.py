@@ -1,0 +1,1 @@
+"""``mimicam figure``: figures of the papers."""
