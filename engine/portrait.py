@@ -227,7 +227,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 
 
 def load_portrait(path: Path, *, model: Model) -> Portrait:
-    """Load a picture, or a folder written by `save_portrait`.
+    """Load a picture, a video (see `enroll`), or a folder written by `save_portrait`.
 
     A folder enrolled with other weights is enrolled again from the picture it holds.
 

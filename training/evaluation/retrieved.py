@@ -1,4 +1,4 @@
-"""How close the pictures that a search finds are to the query in head pose and expression."""
+"""Closeness of found pictures to the query, in head pose and expression."""
 
 from __future__ import annotations
 
