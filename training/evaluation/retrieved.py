@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.retrieval.index import code_scores, tracker_scores
@@ -46,7 +47,9 @@ def evaluate_retrieval(clips: list[Clip], model: ImageDrivenModel | None) -> dic
     return {name: _differences(each, others, angles, shapes) for name, each in scores.items()}
 
 
-def _differences(scores: Float, others: Float, angles: Float, shapes: Float) -> dict[str, float]:
+def _differences(
+    scores: Float, others: npt.NDArray[np.bool_], angles: Float, shapes: Float
+) -> dict[str, float]:
     """Average over queries and their best pictures of other people; equal scores count alike."""
     turned, formed = [], []
     for row, allowed, own_angles, own_shapes in zip(scores, others, angles, shapes, strict=True):
@@ -65,4 +68,4 @@ def _pixels(image: Image) -> Float:
 
 def _code(model: ImageDrivenModel, image: Image) -> Float:
     codes = model.read_motion(cut(image, whole_box(image), model.size))
-    return np.concatenate([codes.expression, codes.pose])
+    return np.concatenate([codes.expression, codes.pose]).astype(np.float32)
