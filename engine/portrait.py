@@ -139,8 +139,10 @@ def enroll(
     """
     if more and not isinstance(model, SeveralFramesModel):
         raise EngineError(f"{model.name} reads one picture of a portrait: give one, or --model of a DAE-GAN")
-    label = name or (picture.stem if isinstance(picture, Path) else "portrait")
+    label = name or _label_of(picture)
     if isinstance(picture, Path) and is_clip(picture):
+        if aligned:
+            raise EngineError(f"{picture} is a video, in which a face must be found: leave out --aligned")
         first, *others = _seen_in_clip(picture, label)
     else:
         first, others = _seen(picture, label, model=model, aligned=aligned), []
@@ -243,7 +245,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 
 
 def load_portrait(path: Path, *, model: Model) -> Portrait:
-    """Load a picture, or a folder written by `save_portrait`.
+    """Load a picture, a video (see `enroll`), or a folder written by `save_portrait`.
 
     A folder enrolled with other weights is enrolled again from its picture. A missing response is measured.
 

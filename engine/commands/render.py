@@ -26,7 +26,7 @@ class Render:
     """
 
     portrait: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PORTRAIT")]
-    """Picture, folder written by enroll, or name of a bundled portrait."""
+    """Picture, video, folder written by enroll, or name of a bundled portrait."""
     driving: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DRIVING")]
     """Video or picture of the driver."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT")]

@@ -35,8 +35,9 @@ class Run:
 
     source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
-    """Pictures, folders written by enroll, or names of bundled portraits, on the keys 1 to 9. By
-    default all bundled ones. The word camera shows your own picture, edited by presets."""
+    """Pictures, videos, folders written by enroll, or names of bundled portraits, on the keys 1 to 9.
+    Of a video, the calmest frame is shown. By default all bundled ones. The word camera shows your
+    own picture, edited by presets."""
     sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
         "virtual-camera",
     )

@@ -1,4 +1,4 @@
-"""What is kept of a picture's face: a pose code, and the tracker's expression and head pose."""
+"""Readings of a picture's face: a pose code, and the tracker's expression and head pose."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ReadPicture(Protocol):
     """Reads the face of a picture file."""
 
     key: str
-    """What the codes depend on: the weights' hash; empty without codes."""
+    """Hash of the weights that make the codes; empty without codes."""
 
     def __call__(self, path: Path) -> Reading:
         """Read it.

@@ -88,3 +88,5 @@ def test_a_clip_without_a_face_is_refused(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "grey.mp4", [np.full((64, 64, 3), 90, np.uint8)] * 2)
     with pytest.raises(EngineError, match="shows no face: give a video of one person"):
         enroll(clip, model=Several())
+    with pytest.raises(EngineError, match="leave out --aligned"):
+        enroll(clip, model=Several(), aligned=True)

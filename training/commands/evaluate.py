@@ -12,7 +12,7 @@ import tyro
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.engine.models.base import Model
+from mimicam.engine.models.base import ImageDrivenModel, Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.types import EditSettings, Mode, Response
 from mimicam.training.data.pack_folder import check_pack
@@ -26,6 +26,7 @@ from mimicam.training.evaluation.methods import Method, baselines, model_method
 from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
 from mimicam.training.evaluation.papers import PROTOCOLS
+from mimicam.training.evaluation.retrieved import evaluate_retrieval
 from mimicam.training.evaluation.show import draw_grid, show
 from mimicam.training.evaluation.still import evaluate_still
 from mimicam.training.evaluation.synthetic import evaluate_synthetic, load_quadruples
@@ -78,6 +79,9 @@ class Evaluate:
     """Number of consecutive frames of each driver of the lively set."""
     response: Literal["measured", "none"] = "measured"
     """Whether the lively set makes up for the portraits' own response, as with 'mimicam run'."""
+    retrieval: bool = False
+    """Also search with every frame among those of other people, by the pose code of --model, and
+    print how close the ten found are."""
     floors: bool = True
     """Also measure the two baselines: copying the source and copying the driver."""
     arcface: Path | None = None
@@ -113,6 +117,10 @@ class Evaluate:
         counts = self._add_synthetic(figures, columns)
         counts |= self._add_lively(figures, models, lively) if lively else {}
         show(figures)
+        if self.retrieval:
+            found = _retrieval(clips, models[MODEL])
+            show(found)
+            figures |= found
         if self.json is not None:
             facts = _facts(models) | {"people": len(clips), **counts, "not_measured": ["FID", "LPIPS"]}
             self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
@@ -121,7 +129,12 @@ class Evaluate:
 
     def _run_paper(self, paper: str) -> None:
         """Measure by the protocol of a paper, and print its tables."""
-        only_ours = {"--synthetic": self.synthetic, "--lively": self.lively, "--grid": self.grid}
+        only_ours = {
+            "--synthetic": self.synthetic,
+            "--retrieval": self.retrieval,
+            "--lively": self.lively,
+            "--grid": self.grid,
+        }
         if unused := [name for name, value in only_ours.items() if value]:
             raise EngineError(f"--paper does not use {', '.join(unused)}: leave it out")
         check_pack(self.pack)
@@ -226,6 +239,12 @@ def measure(
     if Mode.BOTH in method.modes:
         figures["still driver"] = evaluate_still(clips, method, pairs=min(pairs, _STILL_PAIRS))
     return figures
+
+
+def _retrieval(clips: list[Clip], model: Model) -> Figures:
+    """Return a column for each way of searching."""
+    found = evaluate_retrieval(clips, model if isinstance(model, ImageDrivenModel) else None)
+    return {f"found by {name}": {"retrieval": values} for name, values in found.items()}
 
 
 def _facts(models: dict[str, Model]) -> dict[str, object]:

@@ -34,7 +34,7 @@ def test_a_model_on_a_gpu_draws_what_the_reference_draws(weights: Path, aligned:
         a, b = (
             m.generate(features, expression=code, pose=None).astype(int).copy() for m in (half, reference)
         )
-        assert np.abs(a - b).max() <= 4  # measured 1 in float16 on a CPU, torch 2.13, 2026-11
+        assert np.abs(a - b).max() <= 2  # measured 1 in float16 on a CPU, torch 2.13, 2026-11
         drawn.append(a)
     assert np.abs(drawn[0] - drawn[1]).max() > 10, "pictures that do not follow the driver"
 
