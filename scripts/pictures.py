@@ -23,20 +23,21 @@ from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from scripts.moments import moments_picture, write_moments
 
-DEMO_FRAMES = (50, 152, 210, 262, 324, 450)
-"""Frames of the clip, one per portrait: grief, looks to both sides, a smile, a laugh, laughter with
+DEMO_FRAMES = (50, 152, 233, 262, 324, 450)
+"""Frames of the clip, one per portrait: grief, a look aside, relief, a smile, a laugh, laughter with
 closed eyes."""
 DEMO_WIDTH = 960
 MOVING_FRAMES = range(264, 390)
 """Frames of the clip: smile, surprise, blink, laugh, turn."""
 BEFORE = 48
 """Number of frames drawn before those, 2 s, so that the driver's neutral is found."""
-DRAWN, SIDE, COLUMNS, ROWS = 448, 224, 4, 2
+DRAWN, SIDE, COLUMNS, ROWS = 400, 200, 4, 2
 """Side of a cell, pixels, when drawn and when shown; number of columns and rows."""
 FADE_FRAMES = 8
 """Number of frames over which the end fades into the beginning."""
-QUALITY = 60
-"""Quality of WebP, 0 to 100: gives 2 MB without visible blocks."""
+QUALITY = 78
+"""Quality of WebP, 0 to 100: gives 2.5 MB. With 60 the encoder keeps blocks of earlier pictures, which
+show as squares on faces (looked at, 2026-11)."""
 
 
 def clip_frames(video: VideoFile) -> Iterator[Frame]:
