@@ -23,7 +23,7 @@ from mimicam.engine.models.base import Features, Model, SeveralFramesModel
 from mimicam.engine.network_spec import Shapes, TensorSpec, named
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
-from mimicam.engine.portrait_face import find_face, with_response
+from mimicam.engine.portrait_face import appearance_warning, find_face, with_response
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Float, HeadPose, Image, MotionCode
 
@@ -60,11 +60,6 @@ _BOX_MAX = 8.0
 fills its picture needs 3."""
 _OTHERS_MAX, _CROP_MAX = 256, 2048
 """Limits of an enrolled folder: further crops, and their side in pixels."""
-_SIDEWAYS_DEG = 25.0
-"""Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
-turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
-_TIGHT_SHARE = 0.15
-"""Share of the crop that may lie outside of the picture, per side: the bundled portraits reach 0.11."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +178,9 @@ def _seen(picture: Path | Image, label: str, *, model: Model, aligned: bool) -> 
     image, face, notes = find_face(image, str(picture) if isinstance(picture, Path) else "the picture")
     box = whole_box(image) if aligned else portrait_box(face)
     motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
-    return _Seen(picture=image, box=box, motion=motion, notes=(*notes, *_warning(label, image, box, motion)))
+    return _Seen(
+        picture=image, box=box, motion=motion, notes=(*notes, *appearance_warning(label, image, box, motion))
+    )
 
 
 def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
@@ -196,7 +193,7 @@ def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
             continue  # the next frame may show it
         box = portrait_box(face)
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
-        notes = tuple(_warning(label, image, box, motion))
+        notes = tuple(appearance_warning(label, image, box, motion))
         found.append(_Seen(picture=image, box=box, motion=motion, notes=notes))
     if not found:
         raise EngineError(f"{path} shows no face: give a video of one person, from the front and well lit")
@@ -288,35 +285,6 @@ def _others(facts: dict[str, Any]) -> tuple[TensorSpec, ...]:
     return (TensorSpec(name=_OTHERS, shape=(count, side, side, 3), dtype="uint8"),)
 
 
-def _tight_sides(image: Image, box: CropBox) -> list[str]:
-    """Name the sides on which the picture ends well inside the crop."""
-    height, width = image.shape[:2]
-    missing_px = {
-        "left": -box.x_px,
-        "top": -box.y_px,
-        "right": box.x_px + box.size_px - width,
-        "bottom": box.y_px + box.size_px - height,
-    }
-    return [side for side, px in missing_px.items() if px > _TIGHT_SHARE * box.size_px]
-
-
-def _warning(name: str, image: Image, box: CropBox, motion: MotionCode) -> list[str]:
-    """Return at most one line: what will look wrong with a profile or a tight crop."""
-    reasons, degrees = [], abs(math.degrees(motion.pose.angles_rad()[0]))
-    if degrees > _SIDEWAYS_DEG:
-        reasons.append(
-            f"the face in {name} is turned by {degrees:.0f} degrees: its hidden side is made up when it turns back; use "
-            "--mode exp, or a picture from the front"
-        )
-    sides = _tight_sides(image, box)
-    if sides:
-        reasons.append(
-            f"{name} is cropped tightly ({', '.join(sides)}): smeared edges show there when the head moves; use a "
-            "picture with more around the head"
-        )
-    return ["; ".join(reasons)] if reasons else []
-
-
 def _write(portrait: Portrait, folder: Path) -> None:
     ok, png = cv2.imencode(".png", portrait.picture[:, :, ::-1])
     assert ok, "OpenCV encodes every RGB picture as PNG"
@@ -383,7 +351,7 @@ def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, mo
         motion=motion,
         features=Features(arrays=maps, model=model.sha256, response=data.get(_RESPONSE)),
         others=tuple(data.get(_OTHERS, ())),
-        notes=() if motion is None else tuple(_warning(name, picture, box, motion)),
+        notes=() if motion is None else tuple(appearance_warning(name, picture, box, motion)),
     )
 
 
