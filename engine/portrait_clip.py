@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Image, MotionCode
 
 SUFFIXES = frozenset(".avi .m4v .mkv .mov .mp4 .mpg .webm".split())
@@ -28,6 +27,8 @@ def spread_frames(path: Path, count: int = _COUNT) -> list[Image]:
     Raises:
         EngineError: the file is no video that can be read.
     """
+    from mimicam.engine.sources.video import VideoFile  # PyAV is not needed for pictures
+
     file, kept, step = VideoFile(path), list[Image](), 1
     try:
         for number, timed in enumerate(file):

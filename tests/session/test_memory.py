@@ -19,10 +19,10 @@ from tests.session.fakes import ListSink, ScriptedSource
 from tests.session.test_live_path import FlatModel
 
 # After the 1,024th call of each function, when Python 3.10 allocates a cache for it. Far enough
-# apart, since NumPy itself keeps some hundred small numbers for a while (10 KB, measured).
+# apart, since NumPy itself keeps some hundred small numbers for a while (10 to 20 KB, measured).
 _FIRST, _LAST, _WEIGHINGS = 1100, 2300, 10
-_ROOM_BYTES = 16 * (_LAST - _FIRST)
-"""Bytes. Less than one number for each frame in between."""
+_ROOM_BYTES = 32 * (_LAST - _FIRST)
+"""Bytes. Less than a list with one number for each frame in between."""
 
 
 class Weighed:
