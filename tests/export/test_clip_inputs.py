@@ -43,7 +43,7 @@ def test_every_network_is_fed_what_it_takes(model: str, daegan: Path) -> None:
             assert all(np.isfinite(v).all() for v in inputs.values())
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("fp16", marks=pytest.mark.slow), "int8"])
 def test_the_bundled_model_is_exported_as_a_user_does(precision: str, tmp_path: Path) -> None:
     command = Export(model="compact", out=tmp_path, target="onnx", precision=precision)  # type: ignore[arg-type]
     assert not command.run()
