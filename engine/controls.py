@@ -8,6 +8,7 @@ the rows that only a studio has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -146,6 +147,18 @@ STUDIO_EDIT = EditSettings(mirror=True)
 """Defaults for a person in front of their own camera, who expects to see a mirror image."""
 
 
-def changed_regions(settings: EditSettings) -> list[str]:
-    """Name the gains of regions that are not 1, as the command line spells them."""
-    return [name.replace("_", "-") for name in REGION_CONTROLS if getattr(settings, name) != 1.0]
+def refusal(settings: EditSettings, *, modes: Sequence[Mode], has_blendshapes: bool) -> str | None:
+    """Return why a model cannot follow these settings, after its name; None if it can.
+
+    Args:
+        settings: what is asked for.
+        modes: those that the model has.
+        has_blendshapes: see `engine.models.base.LiveModel`.
+    """
+    if settings.mode not in modes:
+        able = " or ".join(mode.value for mode in modes)
+        return f"cannot be driven in mode {settings.mode.value}: use {able}"
+    changed = [name.replace("_", "-") for name in REGION_CONTROLS if getattr(settings, name) != 1.0]
+    if changed and not has_blendshapes:
+        return f"moves the whole expression at once: leave {', '.join(changed)} at 1, and use expression-gain"
+    return None

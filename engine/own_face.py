@@ -23,7 +23,7 @@ from mimicam.engine.editing.face_generator import FaceGenerator, SteadyAppearanc
 from mimicam.engine.editing.paste import edit_window, paste_face
 from mimicam.engine.editing.person import Moment
 from mimicam.engine.face.geometry import place
-from mimicam.engine.face.motion import read_motion, shape_change
+from mimicam.engine.face.motion import read_motion, with_added
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.models.base import Model
@@ -94,7 +94,7 @@ class OwnFacePath:
         self._fitted, self._results = BufferPool(shape, np.uint8), BufferPool(shape, np.uint8)
         self._calibrates = threading.Event()
         self._person = self.track.person
-        self._warp: tuple[CropBox, EyeWarp] | None = None
+        self._warp = EyeWarp(left=0, top=0, side=0)
         self._since_ns: int | None = None
         self._begin()
 
@@ -197,9 +197,7 @@ class OwnFacePath:
         settings = replace(self._edit, expression_gain=self._edit.expression_gain * (1 - mix.calm))
         resting = self._identity.resting
         target = edit_expression(source, own, None, resting=resting, settings=settings, changes=NO_CHANGES)
-        expression = np.clip(target.expression + mix.added, 0.0, 1.0).astype(np.float32)
-        moved = shape_change(expression - target.expression)
-        return replace(target, expression=expression, shape=target.shape + moved)
+        return with_added(target, mix.added)
 
     def _pasted(self, image: Image, moment: Moment) -> Image:
         """Return the frame with the edited face, or the frame itself where nothing changes."""
@@ -222,20 +220,16 @@ class OwnFacePath:
             self._contact.calibrate()
         with self.timings.stage("eyes"):
             eyes = self._contact(moment.target, captured_ns, amount * moment.share)
-            if amount == 0.0:
+            if not eyes:
                 return image
             out = image
             if image is own:
                 out = self._results.take()
                 np.copyto(out, own)
-            self._warp_for(moment.box)(out, eyes)
+            box = moment.box
+            self._warp.move_to(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))
+            self._warp(out, eyes)
             return out
-
-    def _warp_for(self, box: CropBox) -> EyeWarp:
-        if self._warp is None or self._warp[0] != box:
-            warp = EyeWarp(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))
-            self._warp = box, warp
-        return self._warp[1]
 
 
 def fit(image: Image, pool: BufferPool[np.uint8]) -> Image:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mimicam.engine.concurrency.timings import Timings
-from mimicam.engine.controls import changed_regions
+from mimicam.engine.controls import refusal
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
@@ -282,7 +282,7 @@ class Pipeline:
         Raises:
             EngineError: the model takes none.
         """
-        if presets.presets and not self._model.takes_presets:
+        if presets.presets and not self._model.has_blendshapes:
             raise EngineError(f"{self._model.name} takes no expression presets: use --model compact")
         self._later(lambda: setattr(self, "_presets", presets))
 
@@ -295,17 +295,8 @@ class Pipeline:
             self._pending.append(change)
 
     def _allowed(self, edit: EditSettings) -> EditSettings:
-        if edit.mode not in self.modes:
-            able = " or ".join(mode.value for mode in self.modes)
-            raise EngineError(
-                f"{self._model.name} moves expression and pose together, not {edit.mode.value} alone: use mode {able}"
-            )
-        changed = changed_regions(edit)
-        if changed and not self._model.has_regions:
-            raise EngineError(
-                f"{self._model.name} moves the whole expression at once: leave {', '.join(changed)} at 1, and use "
-                "expression-gain"
-            )
+        if reason := refusal(edit, modes=self.modes, has_blendshapes=self._model.has_blendshapes):
+            raise EngineError(f"{self._model.name} {reason}")
         return edit
 
     def _apply_pending_changes(self) -> None:

@@ -45,8 +45,7 @@ class _Recorder:
     name, backend, sha256 = "recorder", "none", "recorder"
     modes = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
-    has_regions = True
-    takes_presets = True
+    has_blendshapes = True
 
     def __init__(self, encoder: Network) -> None:
         self._encoder = encoder

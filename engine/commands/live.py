@@ -213,11 +213,11 @@ def make_presets(amounts: Mapping[str, float], model: Model, *, own_face: bool =
     Raises:
         EngineError: one shall start that cannot be used here.
     """
-    if amounts and not model.takes_presets:
+    if amounts and not model.has_blendshapes:
         raise EngineError(
             f"{model.name} takes no expression presets: leave --preset out, or use --model compact"
         )
-    known = load_presets(tell_note) if model.takes_presets else ()
+    known = load_presets(tell_note) if model.has_blendshapes else ()
     mixer = PresetMixer(preset for preset in known if own_face or not preset.eye_contact)
     if needing := [name for name in amounts if name not in mixer.presets]:
         raise EngineError(f"{needing[0]} turns your own eyes: use it with --portrait {OWN_FACE}")

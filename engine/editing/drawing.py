@@ -103,7 +103,7 @@ class _Person:
         """Add the turned eyes to a frame that shows ``image`` now; None: they stay."""
         amount, box = moment.eye_contact * moment.share, moment.box
         eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount)
-        if amount == 0.0:
+        if not eyes:
             return None
         turned = image.copy()
         EyeWarp(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))(turned, eyes)

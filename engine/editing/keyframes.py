@@ -94,7 +94,7 @@ def read_keyframes(path: Path) -> Keyframes:
 def _rows_of_json(text: str, path: Path) -> list[Any]:
     try:
         rows = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{path} is not JSON ({error}): correct it, or give a CSV file") from error
     if not isinstance(rows, list):
         raise EngineError(f'{path} must hold a list of keyframes: [{{"time": 1, "channel": "smile", ...}}]')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mimicam.engine.face.geometry import canonical_shape, face_geometry, head_pose, scaled_rotation
@@ -18,6 +20,13 @@ def shape_change(expression_change: Float) -> Float:
     """Return how a blendshape change ``[52]`` displaces the mean face, canonical ``[478, 3]``."""
     change: Float = np.tensordot(expression_change, face_geometry().shape_from_expression, axes=(0, 0))
     return change
+
+
+def with_added(motion: MotionCode, added: Float) -> MotionCode:
+    """Return the motion with blendshapes ``[52]`` added, within 0..1, in its landmarks too."""
+    expression = np.clip(motion.expression + added, 0.0, 1.0).astype(np.float32)
+    shape = motion.shape + shape_change(expression - motion.expression)
+    return replace(motion, expression=expression, shape=shape)
 
 
 def pose_vector(pose: HeadPose) -> Float:

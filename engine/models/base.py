@@ -61,12 +61,10 @@ class LiveModel(Protocol):
     portrait."""
     smooth_recordings: bool
     """Whether motion in recordings is filtered, as a camera's is."""
-    has_regions: bool
-    """Whether regions of the face have gains of their own (`engine.face.regions`). Otherwise one
-    code moves the whole expression."""
-
-    takes_presets: bool
-    """Whether expression presets can be added: its motion has blendshapes."""
+    has_blendshapes: bool
+    """Whether its motion has blendshapes: regions of the face have gains of their own
+    (`engine.face.regions`), and expression presets can be added. Otherwise one code moves the whole
+    expression."""
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
         """Make the steps of one session.

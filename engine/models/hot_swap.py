@@ -42,8 +42,7 @@ class HotSwapModel:
         self._lock = threading.Lock()
         self.name, self.sha256, self.size, self.modes = now.name, now.sha256, now.size, now.modes
         self.native_size, self.smooth_recordings = now.native_size, now.smooth_recordings
-        self.needs_face, self.has_regions = now.needs_face, now.has_regions
-        self.takes_presets = now.takes_presets
+        self.needs_face, self.has_blendshapes = now.needs_face, now.has_blendshapes
         self._note = "; a TensorRT plan is being built"
         self._waiting: list[OnReady] = []
         self.finished = threading.Event()

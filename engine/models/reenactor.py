@@ -98,7 +98,7 @@ class PortraitStages(Generic[M, N, T]):
     may keep it."""
     with_presets: Callable[[M, N | None, EditSettings, PresetMix], T] | None = None
     """Does what ``edit`` does, and adds presets. None: the motion has no blendshapes, see
-    `engine.models.base.LiveModel.takes_presets`."""
+    `engine.models.base.LiveModel.has_blendshapes`."""
 
 
 class Reenactor(Protocol[M, N, T]):

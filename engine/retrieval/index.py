@@ -246,7 +246,16 @@ def _load(file: Path, key: str) -> tuple[str, dict[str, Entry]]:
                 return key, {}
             entries = dict(_entries(facts["entries"], data["codes"], data["tracked"]))
             return str(facts["key"]) or key, entries
-    except (KeyError, ValueError, TypeError, OSError, EOFError, StopIteration, zipfile.BadZipFile) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        OSError,
+        EOFError,
+        RecursionError,
+        StopIteration,
+        zipfile.BadZipFile,
+    ) as error:
         raise EngineError(
             f"{file} is no index of pictures, or is damaged ({error}): remove it, or give another --index"
         ) from error

@@ -35,13 +35,17 @@ _NEAREST = 0.15
 
 
 class EyeWarp:
-    """Warps the eyes of pictures of one size, in place. Not thread-safe."""
+    """Warps the eyes of pictures in place. Not thread-safe."""
 
     def __init__(self, *, left: int, top: int, side: int) -> None:
         """``left``, ``top``, ``side``: the crop's place in the pictures, pixels."""
-        self._left, self._top, self._half = left, top, side / 2
+        self.move_to(left=left, top=top, side=side)
         self._source = np.empty((0, 0, 3), np.uint8)
         self._offsets = np.empty((0, 0, 2), np.float32)
+
+    def move_to(self, *, left: int, top: int, side: int) -> None:
+        """Take another crop; buffers are kept."""
+        self._left, self._top, self._half = left, top, side / 2
 
     def __call__(self, picture: Image, eyes: tuple[EyeShift, ...]) -> None:
         """Move the irises of ``picture``, uint8 ``[H, W, 3]``."""

@@ -133,7 +133,7 @@ class Call:
         """
         pool = self._services.pool
         settings = changed(self.settings, changes).require(
-            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+            pool.modes, has_blendshapes=pool.has_blendshapes, own_face=pool.edits_own_face
         )
         portrait = self._state.portrait
         if (settings.portrait, settings.background) != (self.settings.portrait, self.settings.background):

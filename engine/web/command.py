@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mimicam.engine.backends.registry import BackendName
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.control_options import edit_of, with_edit_options
-from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, changed_regions
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, refusal
 from mimicam.engine.errors import EngineError
 from mimicam.engine.process_switches import switch_threads_often
 from mimicam.engine.web import log
@@ -126,7 +126,7 @@ class Serve:
 
         options = self.options()
         pool = self._pool(options.limits.calls)
-        _require(options.edit, modes=pool.modes, has_regions=pool.has_regions)
+        _require(options.edit, modes=pool.modes, has_blendshapes=pool.has_blendshapes)
         library = PortraitLibrary(pool, folder=self.portraits, uploads=options.limits.uploads_kept)
         library.portrait(library.default)  # so that the first call starts without delay
         return Server(options, pool, library, tls=self._tls(options), on_ready=self._say_ready)
@@ -171,14 +171,10 @@ class Serve:
             threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
 
 
-def _require(edit: EditSettings, *, modes: Sequence[Mode], has_regions: bool) -> None:
+def _require(edit: EditSettings, *, modes: Sequence[Mode], has_blendshapes: bool) -> None:
     """Refuse settings that the model lacks, before a call is refused for them."""
-    if edit.mode not in modes:
-        able = " or ".join(each.value for each in modes)
-        raise EngineError(f"this model cannot be driven in mode {edit.mode.value}: use --mode {able}")
-    if not has_regions and (changed := changed_regions(edit)):
-        options = ", ".join(f"--{name}" for name in changed)
-        raise EngineError(f"this model moves the whole expression at once: leave out {options}")
+    if reason := refusal(edit, modes=modes, has_blendshapes=has_blendshapes):
+        raise EngineError(f"this model {reason}")
 
 
 def _has_screen() -> bool:

@@ -44,7 +44,7 @@ class FramePathPool(Protocol):
     """Whether results are the driver's own picture, which only the driver may see."""
     modes: tuple[Mode, ...]
     """Modes of its model."""
-    has_regions: bool
+    has_blendshapes: bool
     """See `engine.models.base.LiveModel`."""
     presets: tuple[Preset, ...]
     """Presets that its frame paths take."""
@@ -119,8 +119,8 @@ class PipelinePool:
         self._shared = shared
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
-        self.modes, self.has_regions = first.modes, first.has_regions
-        self.presets = load_presets(_log.warning) if first.takes_presets else ()
+        self.modes, self.has_blendshapes = first.modes, first.has_blendshapes
+        self.presets = load_presets(_log.warning) if first.has_blendshapes else ()
         self.edits_own_face = isinstance(first, TrackerDrivenModel)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
@@ -195,7 +195,7 @@ def spare_threads(cores: int) -> int:
 class EchoPool:
     """Lends paths that return the driver's picture, to measure the connection alone."""
 
-    shows_driver = has_regions = True
+    shows_driver = has_blendshapes = True
     modes = tuple(Mode)
     presets: tuple[Preset, ...] = ()
     edits_own_face = False

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mimicam.engine.control_row import Control, Value, control, controls_of, values_of, with_values
-from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, changed_regions
+from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, refusal
 from mimicam.engine.web.backdrop import Background
 
 Badge = Literal["bottom-right", "bottom-left", "top-left", "top-right", "off"]
@@ -87,12 +87,12 @@ class Settings:
         """All values by name, as messages have them."""
         return {"portrait": self.portrait, **values_of(self.edit), **values_of(self)}
 
-    def require(self, modes: Sequence[Mode], *, has_regions: bool, own_face: bool) -> Settings:
+    def require(self, modes: Sequence[Mode], *, has_blendshapes: bool, own_face: bool) -> Settings:
         """Return these settings if the model can follow them.
 
         Args:
             modes: those that it has.
-            has_regions: whether regions may have gains of their own.
+            has_blendshapes: see `engine.models.base.LiveModel`.
             own_face: whether it can edit the camera's own picture.
 
         Raises:
@@ -100,11 +100,8 @@ class Settings:
         """
         if self.own_face and not own_face:
             raise MessageError("this model cannot edit your own face: start the server with --model compact")
-        if self.edit.mode not in modes:
-            able = " or ".join(mode.value for mode in modes)
-            raise MessageError(f"this model cannot be driven in mode {self.edit.mode.value}: use {able}")
-        if not has_regions and changed_regions(self.edit):
-            raise MessageError("this model moves the whole expression: leave eyes, brows, mouth and jaw at 1")
+        if reason := refusal(self.edit, modes=modes, has_blendshapes=has_blendshapes):
+            raise MessageError(f"this model {reason}")
         return self
 
 

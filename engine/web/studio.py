@@ -256,7 +256,7 @@ class Studio:
         first = Settings(portrait=services.library.default, edit=self._options.edit)
         pool = services.pool
         settings = changed(first, changes).require(
-            pool.modes, has_regions=pool.has_regions, own_face=pool.edits_own_face
+            pool.modes, has_blendshapes=pool.has_blendshapes, own_face=pool.edits_own_face
         )
         return CallState(settings=settings, portrait=await load(services, settings))
 

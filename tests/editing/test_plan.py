@@ -77,6 +77,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(start_s: float, end_s: fl
     ("name", "text", "message"),
     [
         ("k.json", "{", "is not JSON"),
+        ("k.json", "[" * 100_000, "is not JSON"),
         ("k.json", "{}", "must hold a list of keyframes"),
         ("k.json", "[]", "holds no keyframes"),
         ("k.json", '[{"time": 1}]', "keyframe 1 of k.json lacks one of time, channel, value"),

@@ -15,8 +15,7 @@ class TrackerDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = False, True, True
-    has_regions = True
-    takes_presets = True
+    has_blendshapes = True
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> CompactReenactor:
         return CompactReenactor(self, smooth=smooth, previous=previous)  # type: ignore[arg-type]
@@ -27,8 +26,7 @@ class ImageDriven:
 
     modes: tuple[Mode, ...] = tuple(Mode)
     native_size, needs_face, smooth_recordings = True, False, False
-    has_regions = False
-    takes_presets = False
+    has_blendshapes = False
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Any:
         neutral = None if previous is None else previous.neutral

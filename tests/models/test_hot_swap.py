@@ -21,8 +21,7 @@ class Fake:
 
     name, size, modes = "m", 4, (Mode.EXP,)
     native_size, needs_face, smooth_recordings = True, False, False
-    has_regions = False
-    takes_presets = False
+    has_blendshapes = False
 
     def __init__(self, backend: str, sha256: str = "same") -> None:
         self.backend, self.sha256 = backend, sha256

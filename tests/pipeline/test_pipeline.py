@@ -129,7 +129,7 @@ def test_a_family_without_blendshapes_refuses_presets(
     make: Make, model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = make()
-    monkeypatch.setattr(model, "takes_presets", False, raising=False)
+    monkeypatch.setattr(model, "has_blendshapes", False, raising=False)
     pipeline.use_presets(PresetMixer())
     with pytest.raises(EngineError, match="fake takes no expression presets: use --model compact"):
         pipeline.use_presets(PresetMixer([Preset(name="a")]))

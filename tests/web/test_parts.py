@@ -253,20 +253,20 @@ def test_a_refusal_is_one_line_whatever_it_quotes() -> None:
 
 def test_a_mode_that_the_model_lacks_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"mode": "exp"})
-    assert asked.require(tuple(Mode), has_regions=False, own_face=False) is asked
+    assert asked.require(tuple(Mode), has_blendshapes=False, own_face=False) is asked
     with pytest.raises(MessageError, match="cannot be driven in mode exp: use both"):
-        asked.require((Mode.BOTH,), has_regions=True, own_face=False)
+        asked.require((Mode.BOTH,), has_blendshapes=True, own_face=False)
     own = changed(Settings(portrait="x"), {"own_face": True})
-    assert own.require(tuple(Mode), has_regions=True, own_face=True) is own
+    assert own.require(tuple(Mode), has_blendshapes=True, own_face=True) is own
     with pytest.raises(MessageError, match="this model cannot edit your own face"):
-        own.require(tuple(Mode), has_regions=True, own_face=False)
+        own.require(tuple(Mode), has_blendshapes=True, own_face=False)
 
 
 def test_a_region_that_the_model_cannot_move_alone_is_refused_in_words() -> None:
     asked = changed(Settings(portrait="x"), {"brows_gain": 0.5})
-    assert asked.require(tuple(Mode), has_regions=True, own_face=False) is asked
-    with pytest.raises(MessageError, match="leave eyes, brows, mouth and jaw at 1"):
-        asked.require(tuple(Mode), has_regions=False, own_face=False)
+    assert asked.require(tuple(Mode), has_blendshapes=True, own_face=False) is asked
+    with pytest.raises(MessageError, match="leave brows-gain at 1"):
+        asked.require(tuple(Mode), has_blendshapes=False, own_face=False)
 
 
 @settings(deadline=None)
@@ -322,10 +322,10 @@ def test_serve_starts_with_the_settings_of_its_options(drawn_portraits: Path) ->
 
 
 def test_a_mode_that_the_model_lacks_ends_serve_at_its_start() -> None:
-    with pytest.raises(EngineError, match="use --mode both"):
-        command._require(EditSettings(mode=Mode.EXP), modes=(Mode.BOTH,), has_regions=True)
-    with pytest.raises(EngineError, match="leave out --jaw-gain"):
-        command._require(EditSettings(jaw_gain=2.0), modes=tuple(Mode), has_regions=False)
+    with pytest.raises(EngineError, match="use both"):
+        command._require(EditSettings(mode=Mode.EXP), modes=(Mode.BOTH,), has_blendshapes=True)
+    with pytest.raises(EngineError, match="leave jaw-gain at 1"):
+        command._require(EditSettings(jaw_gain=2.0), modes=tuple(Mode), has_blendshapes=False)
 
 
 def test_a_short_token_is_refused(

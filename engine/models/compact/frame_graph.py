@@ -36,8 +36,7 @@ class GpuCompact:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
-    has_regions = True
-    takes_presets = True
+    has_blendshapes = True
 
     def __init__(self, networks: Mapping[str, BoundNetwork], gpu: Gpu, info: ModelInfo) -> None:
         """Allocate uploads and downloads.

@@ -28,8 +28,7 @@ class CompactModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = False, True, True
-    has_regions = True
-    takes_presets = True
+    has_blendshapes = True
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks.

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.face.motion import shape_change
+from mimicam.engine.face.motion import with_added
 from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.compact.edit import absolute_expression
 from mimicam.engine.presets.mix import PresetMix
@@ -27,7 +27,9 @@ class PresetEdit:
     def __call__(self, target: MotionCode, mix: PresetMix) -> MotionCode:
         """Return the target with the presets; its pose stays."""
         calm, share = self._calm, np.float32(mix.calm)
-        shapes = target.expression + share * (calm.expression - target.expression)
-        expression = np.clip(shapes + mix.added, 0.0, 1.0).astype(np.float32)
-        shape = target.shape + share * (calm.shape - target.shape) + shape_change(expression - shapes)
-        return replace(target, expression=expression, shape=shape)
+        calmed = replace(
+            target,
+            expression=target.expression + share * (calm.expression - target.expression),
+            shape=target.shape + share * (calm.shape - target.shape),
+        )
+        return with_added(calmed, mix.added)

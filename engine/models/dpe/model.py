@@ -30,8 +30,7 @@ class DpeModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, needs_face, smooth_recordings = True, False, False
-    has_regions = False
-    takes_presets = False
+    has_blendshapes = False
 
     def __init__(self, networks: Networks, info: ModelInfo) -> None:
         """Wrap opened networks, which have the weights that ``info`` names."""

@@ -153,11 +153,11 @@ def test_one_code_cannot_be_split_into_expression_and_pose(
     command = ["render", picture, picture, "-o", str(out), "--aligned", "--model", str(weights)]
     assert main([*command, "--mode", mode]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"not {mode} alone: use mode both" in said
+    assert f"cannot be driven in mode {mode}: use both" in said
     assert not out.exists()
     model = _open(weights, "torch")
     path = Pipeline(model=model, portrait=enroll(aligned[0], model=model, aligned=True), edit=EditSettings())
-    with pytest.raises(EngineError, match="use mode both"):
+    with pytest.raises(EngineError, match="use both"):
         path.set_edit(EditSettings(mode=Mode(mode)))
 
 

@@ -86,8 +86,7 @@ class SlotModel:
 
     modes: tuple[Mode, ...] = (Mode.EXP, Mode.POSE, Mode.BOTH)
     native_size, smooth_recordings = True, False
-    has_regions = False
-    takes_presets = False
+    has_blendshapes = False
 
     def __init__(self, batcher: Batcher[SlotRequest, Image], slot: int, shared: SharedModel) -> None:
         info = shared.info
