@@ -1,6 +1,7 @@
 # make demo    the main job on the bundled clip: writes demo.mp4, shows a window where there is a display
 # make test    all set-up for the tests, and the tests          make test-slow   those that take minutes
 # make test-camera   the virtual camera against the real kernel module, in a guest of QEMU (root on Debian; 20 s)
+# make test-ray      batches on a Ray cluster of two nodes here: downloads 140 MB, takes minutes
 # make check   format, lint, types, import directions           make clean       take everything away again
 # make fuzz    each fuzz target for FUZZ_SECONDS (60): files, offers, packets and messages of others
 # make check-wheel   build sdist and wheel, install the wheel into a fresh environment, run the demo from there
@@ -17,12 +18,14 @@ endif
 TORCH ?= torch==2.13.0
 # TensorRT for RTX builds plans without a GPU: 95 MB, for Linux on x86-64. Tests that want it are skipped without it.
 RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
+# Ray with PyArrow and pandas: 140 MB to download, 480 MB on disk. Tests that want it are skipped without it.
+RAY ?= ray[data]==2.60.0
 # Which files or folders of slow tests: all of them where nothing is given.
 TESTS ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
 PRETTIER := npx --yes prettier@3.10.1
-PAGE := 'engine/web/static/*.{js,css,html}'
+PAGE := 'engine/web/static/*.{js,css,html}' 'engine/results_page/static/*.{js,css}'
 # Versions with which the tests were green. To take the newest ones: make test CONSTRAINTS=
 CONSTRAINTS ?= --constraint constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(CONSTRAINTS)
@@ -30,7 +33,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(CONSTR
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-camera fuzz check check-wheel format-page check-page clean
+.PHONY: demo test test-slow test-camera test-ray fuzz check check-wheel format-page check-page clean
 
 demo: .venv/.core
 	$(BIN)/python -m mimicam demo --out demo.mp4
@@ -43,6 +46,10 @@ test-slow: .venv/.dev
 
 test-camera: .venv/.dev
 	$(BIN)/python -m pytest -m slow tests/sinks/test_real_v4l2loopback.py
+
+test-ray: .venv/.dev
+	$(PIP) "$(RAY)"
+	$(BIN)/python -m pytest tests/batch/test_ray.py tests/batch/test_ray_cluster.py
 
 fuzz: .venv/.dev
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)

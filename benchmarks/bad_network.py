@@ -48,7 +48,7 @@ class _Side(asyncio.DatagramProtocol):
 
     relay: BadNetwork
     peer: _Address | None = None
-    """Where to send; the newest address that this peer spoke from."""
+    """Address to send to: the newest that this peer sent from."""
     other: _Side | None = None
     socket: Any = None
     port: int = 0

@@ -67,7 +67,7 @@ def _words(worse_by: float) -> str:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EngineError(f"{path} is no report ({error}): give two JSON files of a benchmark") from error
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ if importlib.util.find_spec("openvino") is None:  # the pipeline's tracker wants
 
 from mimicam.benchmarks.gpu_steps import FORMS, Scale, percentiles
 from mimicam.engine.backends.cuda.device import Gpu
-from mimicam.engine.backends.cuda.networks import GpuNetworks
+from mimicam.engine.backends.cuda.networks import BoundNetwork, GpuNetworks
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.concurrency.clock import MonotonicClock
 from mimicam.engine.concurrency.timings import Timings
@@ -152,20 +152,26 @@ def measure_live(
     networks = torch_networks(
         folded, form, gpu, engine="compile" if form.fused else "eager", compiler=scale.compiler
     )
-    info = ModelInfo(name="random", sha256="random", size=folded.config.size, backend=variant)
-    model = GpuDpeModel(GpuNetworks(networks, gpu), info)
+    model = open_model(networks, gpu, folded.config.size, variant)
     rows: dict[str, Any] = {}
     report = {
         "variant": variant, "preset": scale.preset, "not_included": "camera, tracking, sinks", "live": rows,
     }  # fmt: skip
     for scenario in _FPS:
         for mode in Mode:
-            rows[f"{scenario} {mode.value}"] = _session(model, mode, scenario, scale)
+            rows[f"{scenario} {mode.value}"] = measure_session(model, mode, scenario, scale)
             keep(report)
     return report
 
 
-def _session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dict[str, Any]:
+def open_model(networks: Mapping[str, BoundNetwork], gpu: Gpu, size: int, variant: str) -> GpuDpeModel:
+    """Make a model that a session can run of networks with random weights."""
+    info = ModelInfo(name="random", sha256="random", size=size, backend=variant)
+    return GpuDpeModel(GpuNetworks(networks, gpu), info)
+
+
+def measure_session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dict[str, Any]:
+    """Run one session of drawn pictures; return its figures."""
     crop = np.random.default_rng(1).integers(0, 256, (model.size, model.size, 3), np.uint8)
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(model.size))
     portrait = Portrait(
@@ -191,7 +197,11 @@ def _session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale) -> dic
     }
 
 
+class _NeverAsked:
+    """A tracker of which only the person's number is read: frames are face crops already."""
+
+    person = 0
+
+
 def _nobody() -> Any:
-    """A tracker that is never asked."""
-    never: Callable[[], None] = lambda: None  # noqa: E731
-    return never
+    return _NeverAsked()

@@ -1,4 +1,4 @@
-"""Which GPU kernels take the time: a profile of frames, by PyTorch's own profiler."""
+"""Profile frames by GPU kernel, with PyTorch's profiler."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def measure_profile(
 
 
 def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
-    """The 30 kernels that take most GPU time (on a CPU: operators, processor time), microseconds of
-    one call."""
+    """The 30 kernels that take most GPU time (on a CPU: operators, processor time) and the 30
+    operators that take most time on the host, microseconds of one call."""
     on_gpu = torch.cuda.is_available()
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as found:
@@ -54,16 +54,21 @@ def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
             work()
         if on_gpu:
             torch.cuda.synchronize()
-    rows = [
-        {"name": row.key[:120], "us": _own_us(row, on_gpu) / calls, "calls": row.count / calls}
-        for row in found.key_averages()
-    ]
-    rows.sort(key=lambda row: -row["us"])
+    averages = found.key_averages()
+    rows = _slowest([(row, _own_us(row, on_gpu)) for row in averages], calls)
+    host = [(row, float(row.self_cpu_time_total)) for row in averages if "CUDA" not in str(row.device_type)]
     return {
         "top": rows[:_TOP],
+        "host_top": _slowest(host, calls)[:_TOP],
+        "host_calls": sum(row.count for row, _ in host) / calls,
         "all_us": sum(row["us"] for row in rows),
-        "launches": sum(r["calls"] for r in rows),
+        "launches": sum(row["calls"] for row in rows if row["us"] > 0),
     }
+
+
+def _slowest(measured: list[tuple[Any, float]], calls: int) -> list[dict[str, Any]]:
+    rows = [{"name": row.key[:120], "us": us / calls, "calls": row.count / calls} for row, us in measured]
+    return sorted(rows, key=lambda row: -row["us"])
 
 
 def _own_us(row: Any, on_gpu: bool) -> float:

@@ -14,13 +14,15 @@ _LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
 """``warp_blend``'s three largest maps."""
 _STEPS, _SESSIONS, _SMOKE = "frame steps, ", "several sessions, ", "training smoke run"
 _TOP = 15
+_FAILURES = 12
+"""Lines of a failed run of tests that the page shows."""
 """Rows of a profile on the page; the JSON has 30."""
 REFERENCE, _EAGER = "eager-fp32", ("eager-fp32", "eager-half")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One target."""
+    """A target and whether it is met."""
 
     name: str
     want: str
@@ -200,8 +202,17 @@ def _training_lines(parts: Mapping[str, Any]) -> list[str]:
     return [
         f"Training: {found['steps_per_s']:.2f} steps/s of {found['batch']} samples"
         f" ({found['samples_per_s']:.0f} samples/s), {100 * found['waiting_share']:.0f} % of the time waiting for data.",
+        *_busy(found),
         "",
     ]
+
+
+def _busy(found: Mapping[str, Any]) -> list[str]:
+    """State how long the GPU works in a step; the rest it waits for the host."""
+    if "all_us" not in found:
+        return []
+    step_ms, gpu_ms = 1e3 / found["steps_per_s"], found["all_us"] / 1e3
+    return [f"A step takes {step_ms:.0f} ms; its kernels take {gpu_ms:.0f} ms of it."]
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
@@ -212,4 +223,5 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> list[str]:
 def _outcome(part: Mapping[str, Any]) -> str:
     seconds = f", {part['seconds']} s" if "seconds" in part else ""
     missing = f": {part['missing']}" if "missing" in part else ""
-    return f"{part['outcome']}{missing}{seconds}"
+    failures = "".join(f"\n  - `{line}`" for line in part.get("failures", ())[:_FAILURES])
+    return f"{part['outcome']}{missing}{seconds}{failures}"

@@ -27,6 +27,8 @@ NOT_INSTALLED = 77
 _TAIL = 4000
 _LEFT_OUT = "no time left"
 _AGAIN = (_LEFT_OUT, "out of time")
+_FAILURE = re.compile(r"^(?:FAILED|ERROR) .*|^E  .*", re.M)
+"""Lines of pytest that name a failed test and its reason."""
 _PATIENCE = 5
 _GRACE_S = 5.0
 """Between the request to end and the kill: time in which a process writes what it has."""
@@ -93,6 +95,8 @@ def run_part(part: Part) -> dict[str, Any]:
         outcome |= _figures(part.result)
     if code != 0 or part.result is None:
         outcome["output"] = text[-_TAIL:]
+    if part.tests and code != 0:
+        outcome["failures"] = _FAILURE.findall(text)
     return outcome
 
 
@@ -113,7 +117,8 @@ def _run_group(part: Part) -> tuple[int | None, str]:
     What a killed tool started would go on using the GPU and disturb every later figure.
     """
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    # Wide, or pytest cuts the reasons of failures off.
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "240"}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
             part.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True

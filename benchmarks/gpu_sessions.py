@@ -46,7 +46,8 @@ def measure_sessions(
     }  # fmt: skip
     for batch in scale.compiled_batches if compiled else scale.batches:
         if compiled:
-            # Otherwise the ninth size of one function would silently run uncompiled (recompile_limit).
+            # Otherwise the ninth size of one function would silently run uncompiled
+            # (recompile_limit).
             torch._dynamo.reset()
         networks = open_variant(name, folded, gpu, scale, batch=batch)
         rows.append(_measure_batch(networks, gpu, batch, scale))

@@ -49,8 +49,8 @@ _ENOUGH = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured. ``REHEARSAL`` is for a machine without a GPU: it shows that everything
-    runs."""
+    """Numbers of repetitions and sizes. ``REHEARSAL`` is for a machine without a GPU: it shows that
+    everything runs."""
 
     preset: str = "published"
     frames: int = 800

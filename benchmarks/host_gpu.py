@@ -8,7 +8,8 @@ import torch
 
 
 class HostGpu:
-    """The machine's own processor in a GPU's place, for rehearsals: work is done when it is queued."""
+    """The machine's own processor in a GPU's place, for rehearsals: work is done when it is
+    queued."""
 
     name, compute_capability, driver, stream = "rehearsal on the CPU", "0.0", "none", 0
 

@@ -35,20 +35,22 @@ if TYPE_CHECKING:
 Scenario = Literal["paced", "burst"]
 NOT_INCLUDED = "the camera's exposure and transfer, decoding, a sink's encoding and the display"
 _FRAMES_MAX = 150
-"""Frames decoded before the start and played forwards and backwards: decoding is the camera's work."""
+"""Frames decoded before the start and played forwards and backwards: decoding is the camera's
+work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 @with_edit_options(EditSettings())
 class Bench:
-    """Measure frame age, rate, drops, stages and memory; print a table, and write JSON if asked to."""
+    """Measure frame age, rate, drops, stages and memory; print a table, and write JSON if asked
+    to."""
 
     scenario: Scenario = "paced"
     """paced: at a fixed rate, as from a camera; burst: as fast as they are taken."""
     fps: Annotated[float, tyro.conf.arg(metavar="N")] = 30.0
     """Arrivals a second, when paced."""
     seconds: Annotated[float, tyro.conf.arg(metavar="N")] = 20.0
-    """How long it counts."""
+    """Seconds that are measured, after the warm-up."""
     warm_up: Annotated[float, tyro.conf.arg(metavar="N")] = 3.0
     """Seconds before it counts."""
     source: str = "demo"

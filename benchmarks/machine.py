@@ -120,7 +120,8 @@ def gpu_memory_mb() -> dict[str, float] | None:
 
 
 def commit() -> str | None:
-    """Commit of the checkout, with a plus sign when it has changes; None for an installed package."""
+    """Commit of the checkout, with a plus sign when it has changes; None for an installed
+    package."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return None

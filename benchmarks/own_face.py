@@ -45,7 +45,7 @@ class OwnFaceBench:
     source: Path | None = None
     """A clip of a person; by default the bundled one."""
     frames: int = 60
-    """How many of its frames."""
+    """Number of its frames."""
     size: tuple[int, int] = (640, 480)
     model: str = "compact"
     out: Path | None = None
@@ -128,7 +128,7 @@ def _counted(model: Model) -> Iterator[list[int]]:
 
 
 class _Quality:
-    """What using features again costs: in the edited pixels, and from frame to frame."""
+    """Cost of using features again: in the edited pixels, and from frame to frame."""
 
     def __init__(self) -> None:
         self._errors: list[float] = []

@@ -84,7 +84,7 @@ class WebLoopback:
     model: str = "compact"
     """As for ``mimicam serve``; ``null`` measures transport alone."""
     seconds: float = 60.0
-    """How long, after the warm-up."""
+    """Seconds that are measured, after the warm-up."""
     warm_up_s: float = 8.0
     threads: int | None = None
     """Threads of the model."""

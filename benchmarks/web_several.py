@@ -44,7 +44,7 @@ class WebSeveral:
     """Measure one, two, three callers at once."""
 
     callers: tuple[int, ...] = (1, 2, 3)
-    """How many at once; each joins those that are there."""
+    """Numbers of callers at once; each joins those that are there."""
     model: str = "compact"
     """As for ``mimicam serve``."""
     seconds: float = 12.0

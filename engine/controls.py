@@ -41,6 +41,15 @@ class Response(str, Enum):
     """The driver's values are asked for as they are."""
 
 
+class Covered(str, Enum):
+    """What a mouth or an eye does that a hand or a microphone covers."""
+
+    KEEP = "keep"
+    """It stays as it was seen last."""
+    IGNORE = "ignore"
+    """It does what the tracker reads there, which is invented."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditSettings:
     """How much of the driver's motion is applied, and which part."""
@@ -124,6 +133,14 @@ class EditSettings:
         choices={MotionReference.RELATIVE: "Turns only", MotionReference.ABSOLUTE: "Your exact pose"},
         help="absolute gives the head the driver's pose. "
         "relative adds the driver's turns from their neutral to the portrait's own pose.",
+    )
+    covered: Covered = control(
+        Covered.KEEP,
+        label="Behind a hand",
+        section="motion",
+        choices={Covered.KEEP: "Keep as before", Covered.IGNORE: "As it is read"},
+        help="keep leaves a mouth or an eye as it was while a hand, a microphone or a cup covers it. "
+        "ignore animates what the tracker reads there.",
     )
     mirror: bool = control(
         False,

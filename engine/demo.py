@@ -56,6 +56,7 @@ class Wall:
         self._current = 0
         self._first_ns: int | None = None
         self._view = DriverView(CELL_PX)
+        # Shared: three pipelines draw from one observation, so one tracker runs.
         track = FaceTracker()
         self._pipelines = [
             Pipeline(
@@ -107,6 +108,7 @@ class DriverView:
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2
         last = target if self._centre_px is None else self._centre_px
         self._centre_px = last + _FOLLOW * (target - last)
+        # Whole pixels: resampling would blur the driver's picture.
         left = round(min(max(self._centre_px - square / 2, 0), width - square))
         return _cell(image[:square, left : left + square], self._side)
 

@@ -12,8 +12,8 @@ def upright(image: Image, display_matrix: tuple[int, int, int, int]) -> Image:
 
     Args:
         image: as it is stored.
-        display_matrix: a, b, c, d, where shown_x = a x + c y and shown_y = b x + d y; y points down.
-            Only quarter turns are applied, others are rounded to them.
+        display_matrix: a, b, c, d, where shown_x = a x + c y and shown_y = b x + d y; y points
+            down. Only quarter turns are applied, others are rounded to them.
     """
     a, b, c, d = display_matrix
     if abs(a) + abs(d) < abs(b) + abs(c):

@@ -242,6 +242,7 @@ def self_test() -> bool | None:
 
     camera = open_camera(_TEST_SIZE, 30)
     stop = threading.Event()
+    # Sends while this thread reads: a reader gets nothing from a camera without a writer.
     sender = threading.Thread(target=_send_until, args=(camera, make_test_picture(), stop), daemon=True)
     try:
         if not str(camera.device).startswith("/dev/"):

@@ -13,6 +13,8 @@ from pathlib import Path
 from mimicam.engine.errors import EngineError
 
 PART_SUFFIX = ".part"
+VIDEO_SUFFIXES = frozenset(".avi .m4v .mkv .mov .mp4 .mpeg .mpg .ts .webm".split())
+"""Suffixes of videos. A GIF is a picture in some places and a video in others."""
 _BLOCK = 1 << 20
 _unfinished: set[Path] = set()
 """Temporary files of this process. At exit, those that are left belong to threads that hang while
@@ -26,6 +28,27 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files in a folder and its subfolders, sorted. Links to folders are not followed.
+
+    What vanishes meanwhile, or may not be listed, is left out.
+    """
+    found = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in found if path.is_file())
+
+
+def hash_of_input(path: Path) -> str:
+    """Return the SHA-256 of a file that a user named.
+
+    Raises:
+        EngineError: it cannot be read.
+    """
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read ({error.strerror}): check the path") from error
 
 
 class Aside:

@@ -70,6 +70,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
         self._on_drained, self._on_fail = on_drained, on_fail
         self._waiting: LatestSlot[Item] = LatestSlot(drops, REPLACED)
         self._observed: LatestSlot[Observation] = LatestSlot(drops, STOPPED)
+        # Never released: whoever acquires it first reports.
         self._first_failure = threading.Lock()
         self._observer = Worker("observing", self._observe, on_end=lambda: self._report(self._observer))
         self._drawer = Worker("drawing", self._draw, on_end=lambda: self._report(self._drawer))
@@ -93,6 +94,7 @@ class FrameLoop(Generic[Item, Observation, Result]):
 
     def close(self) -> None:
         """Drop waiting items; both threads end after their current one."""
+        # Before the slots close, so that a thread that wakes sees why.
         self._stop.set()
         self._waiting.close()
         self._observed.close()

@@ -74,6 +74,7 @@ def _item(meta: _Meta, item: int, max_pixels: int) -> Image:
         return _tile(meta, item, max_pixels)
     head = _Bytes(meta.content(item))
     _, flags, rows, columns = (head.number(1) for _ in range(4))
+    # Sizes have 16 or 32 bits (ISO 23008-12, 6.6.2.3).
     wide = 4 if flags & 1 else 2
     width, height = head.number(wide), head.number(wide)
     tiles = meta.references.get((b"dimg", item), [])
@@ -81,6 +82,7 @@ def _item(meta: _Meta, item: int, max_pixels: int) -> Image:
     if len(tiles) != rows * columns or len(tiles) > _TILES_MAX or width * height > max_pixels:
         raise ValueError("its grid is damaged")
     first = _tile(meta, tiles[0], max_pixels)
+    # All tiles have one size (the same section), so the first one is enough.
     side_y, side_x = first.shape[:2]
     if side_y * rows < height or side_x * columns < width:
         raise ValueError("its tiles do not cover it")
@@ -101,6 +103,7 @@ def _tile(meta: _Meta, item: int, max_pixels: int) -> Image:
 
     codec, box = _CODECS[meta.types[item]]
     context: Any = av.CodecContext.create(codec, "r")  # a decoder of pictures, which has `decode`
+    # The decoder refuses before it allocates.
     context.options = {"max_pixels": str(max_pixels)}
     context.extradata = meta.property(item, box)
     frames = [*context.decode(av.Packet(meta.content(item))), *context.decode(None)]
@@ -154,6 +157,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while reader.at + 8 <= len(data):
         size, kind = reader.number(4), reader.take(4)
         head = 8
+        # 64-bit size behind the type (ISO 14496-12, 4.2).
         if size == 1:
             size, head = reader.number(8), 16
         rest = len(data) - reader.at
@@ -162,7 +166,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 @dataclass
 class _Place:
-    """Where an item's bytes are."""
+    """Position of an item's bytes in the file."""
 
     in_idat: bool
     extents: list[tuple[int, int]] = field(default_factory=list)
@@ -217,6 +221,7 @@ class _Meta:
                 for _ in range(content[0] % _FULL_TURN):
                     matrix = np.array([[0, 1], [-1, 0]]) @ matrix
             elif kind == b"imir":
+                # Axis 0 mirrors top and bottom, axis 1 left and right.
                 flip = [[1, 0], [0, -1]] if content[0] & 1 == 0 else [[-1, 0], [0, 1]]
                 matrix = np.array(flip) @ matrix
         (a, c), (b, d) = matrix.tolist()

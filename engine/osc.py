@@ -1,4 +1,5 @@
-"""Control of presets by Open Sound Control 1.0 over UDP, which Stream Decks, OBS plugins and scripts send.
+"""Control of presets by Open Sound Control 1.0 over UDP, which Stream Decks, OBS plugins and
+scripts send.
 
 ``/mimicam/preset/NAME VALUE`` eases a preset to an amount; ``/mimicam/press/NAME`` is its hotkey.
 """
@@ -173,7 +174,8 @@ def _message(packet: bytes) -> OscMessage:
 
 
 def _text(packet: bytes, at: int) -> tuple[str, int]:
-    """Return a text that ends with a zero byte, and where the next argument begins: a multiple of four."""
+    """Return a text that ends with a zero byte, and where the next argument begins: a multiple of
+    four."""
     end = packet.find(b"\0", at)
     if end < 0:
         raise ValueError("a text has no end")

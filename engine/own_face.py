@@ -57,7 +57,8 @@ class OwnObservation:
 class OwnFacePath:
     """Edits the person in the camera's own picture; see `engine.pipeline.LivePath`.
 
-    Without presets, and with an expression gain of 1, the frame passes unchanged. So it does where no face is seen.
+    Without presets, and with an expression gain of 1, the frame passes unchanged. So it does where
+    no face is seen.
     """
 
     modes: tuple[Mode, ...] = (Mode.EXP,)
@@ -143,6 +144,7 @@ class OwnFacePath:
         with self.timings.stage("track"):
             image = fit(frame.image, self._fitted)
             face = None if self._standby else self.track(image, frame.captured_ns)
+            # A face that is not finite counts as none: filters would keep its values for ever.
             seen = face if face is not None and face.is_finite() else None
             return OwnObservation(frame=replace(frame, image=image), face=seen, person=self.track.person)
 
@@ -150,6 +152,7 @@ class OwnFacePath:
         """Return the edited frame."""
         frame = observation.frame
         if self._standby:
+            # From the pool, as every result: an output may still hold the one before.
             card = self._results.take()
             card[:] = 0
             LostFace.draw_card(card)
@@ -182,6 +185,7 @@ class OwnFacePath:
     def _edited(self, image: Image, face: Face, captured_ns: int, mix: PresetMix) -> Image:
         if self._since_ns is None:
             self._since_ns = captured_ns
+        # Eased in: the first frames after a loss have no filter history.
         share = smoothstep((captured_ns - self._since_ns) * 1e-9 / _FADE_S)
         with self.timings.stage("edit"):
             box = whole_pixels(self._box(face, captured_ns))
@@ -193,7 +197,8 @@ class OwnFacePath:
 
     def _target(self, source: MotionCode, captured_ns: int, mix: PresetMix) -> MotionCode:
         own = self._identity(source, captured_ns)
-        # Without a driver the gain scales the person's own expression; `calm` takes it back to rest.
+        # Without a driver the gain scales the person's own expression; `calm` takes it back to
+        # rest.
         settings = replace(self._edit, expression_gain=self._edit.expression_gain * (1 - mix.calm))
         resting = self._identity.resting
         target = edit_expression(source, own, None, resting=resting, settings=settings, changes=NO_CHANGES)
@@ -215,6 +220,7 @@ class OwnFacePath:
         self, image: Image, own: Image, moment: Moment, captured_ns: int, amount: float
     ) -> Image:
         """Turn the eyes; ``own`` is the camera's frame, which stays as it is."""
+        # On the drawing thread, which owns the contact's filter.
         if self._calibrates.is_set():
             self._calibrates.clear()
             self._contact.calibrate()
@@ -242,12 +248,14 @@ def fit(image: Image, pool: BufferPool[np.uint8]) -> Image:
         slice((side - kept) // 2, (side - kept) // 2 + kept)
         for side, kept in zip(image.shape[:2], (round(height / scale), round(width / scale)), strict=True)
     )
+    # Averaging when it shrinks, since bilinear sampling would flicker on fine patterns.
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(image[rows, columns], (width, height), dst=pool.take(), interpolation=how)
 
 
 def whole_pixels(box: CropBox) -> CropBox:
     """Return the box on whole pixels, so that what does not move stays identical."""
+    # Even, so that the middle stays on whole pixels as well.
     side = 2 * max(round(box.size_px / 2), 8)
     x_px, y_px = (round(corner + (box.size_px - side) / 2) for corner in (box.x_px, box.y_px))
     return CropBox(x_px=float(x_px), y_px=float(y_px), size_px=float(side))

@@ -121,6 +121,7 @@ def _by_opencv(data: bytes) -> np.ndarray | None:
     """Return BGR of 8 bits, or BGRA of 8 or 16 bits, as it is stored."""
     array = np.frombuffer(data, np.uint8)
     try:
+        # Orientation is applied later, together with HEIF's, by one function.
         decoded = cv2.imdecode(array, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 4:
             return decoded
@@ -172,7 +173,9 @@ def _over_grey(decoded: np.ndarray) -> Image:
     for top in range(0, decoded.shape[0], _STRIP_ROWS):
         strip = decoded[top : top + _STRIP_ROWS]
         if strip.dtype == np.uint16:
+            # 65,535 / 257 = 255: the exact scale from 16 to 8 bits.
             strip = strip // 257
+        # Strip by strip: as floats, 50 megapixels would take a gigabyte.
         alpha = strip[:, :, 3:].astype(np.float32) / 255
         out[top : top + _STRIP_ROWS] = (strip[:, :, :3] * alpha + 128 * (1 - alpha)).round()
     return out

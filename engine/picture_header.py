@@ -66,14 +66,14 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Return the size in the frame header, which may follow megabytes of other data."""
-    for marker, at in _jpeg_segments(data):
+    for marker, at in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
     return 0, 0
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield marker and start of each segment's content, its length included."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
@@ -89,18 +89,18 @@ def _exif(data: bytes) -> bytes:
     if data[:2] == b"\xff\xd8":
         contents = (
             data[at + 2 : at + struct.unpack_from(">H", data, at)[0]]
-            for marker, at in _jpeg_segments(data)
+            for marker, at in jpeg_segments(data)
             if marker == 0xE1
         )
         return next((content for content in contents if content.startswith(b"Exif\0\0")), b"")
     if data[:8] == PNG:
-        return next((content for kind, content in _chunks(data, 8, ">") if kind == b"eXIf"), b"")
+        return next((content for kind, content in picture_chunks(data, 8, ">") if kind == b"eXIf"), b"")
     if data[:4] == b"RIFF":
-        return next((content for kind, content in _chunks(data, 12, "<") if kind == b"EXIF"), b"")
+        return next((content for kind, content in picture_chunks(data, 12, "<") if kind == b"EXIF"), b"")
     return b""
 
 
-def _chunks(data: bytes, at: int, order: str) -> Iterator[tuple[bytes, bytes]]:
+def picture_chunks(data: bytes, at: int, order: str) -> Iterator[tuple[bytes, bytes]]:
     """Yield the chunks of a PNG (``>``: length, type, content, checksum) or of a RIFF (``<``)."""
     while at + 8 <= len(data):
         if order == ">":

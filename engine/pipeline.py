@@ -23,9 +23,10 @@ from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.presets.mix import NO_MIX, PresetMixer
 from mimicam.engine.stages.composite import Composite
+from mimicam.engine.stages.cover import CoveredFrames, CoverStage
 from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace
-from mimicam.engine.types import EditSettings, Face, Frame, Mode
+from mimicam.engine.types import Covered, EditSettings, Face, Frame, Mode
 
 FaceState = Literal["tracking", "holding", "easing", "standby"]
 
@@ -120,6 +121,8 @@ class _ObserveSettings:
     mirror: bool
     tracks: bool
     """Whether the tracker runs. It does not for aligned frames if no neutral is used."""
+    keeps_covered: bool
+    """Whether parts of the face that are covered stay as they were."""
 
 
 class Pipeline:
@@ -140,6 +143,7 @@ class Pipeline:
         smooth: bool = True,
         aligned: bool = False,
         track: FaceTracker | None = None,
+        covered: CoveredFrames | None = None,
     ) -> None:
         """Set up for one portrait.
 
@@ -153,6 +157,7 @@ class Pipeline:
             smooth: filter the driver's motion; False for single pictures and tests.
             aligned: frames are square face crops already, so the driver's box is the whole frame.
             track: tracker for the observing thread alone; None loads one.
+            covered: counts frames in which a part of the driver's face is covered.
 
         Raises:
             EngineError: the model cannot be driven in this mode or by region, or the portrait was
@@ -163,6 +168,8 @@ class Pipeline:
         # The tracker has one thread: meanwhile, the generator draws the previous frame on all
         # cores.
         self.track = track or FaceTracker()
+        self.covered = covered or CoveredFrames()
+        self._keep_covered = CoverStage(self.covered)
         self._box = DriverBox()
         # Any: each family has its own types of motion and target, which are only passed on here.
         self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)
@@ -273,6 +280,8 @@ class Pipeline:
         self._reenactor.encode.reset()
         self.track.reset()
         self._person = self.track.person
+        self._keep_covered.reset()
+        self.covered.clear()
         self._box.reset()
         self._reenactor.neutral.end_study()
 
@@ -304,6 +313,7 @@ class Pipeline:
         if not self._pending:
             return
         with self._lock:
+            # Taken out under the lock, applied outside of it: a change may take a second.
             changes, self._pending = self._pending, []
         for change in changes:
             change()
@@ -312,7 +322,11 @@ class Pipeline:
 
     def _observe_settings(self) -> _ObserveSettings:
         tracks = not self._aligned or self._reenactor.needs_neutral(self._edit)
-        return _ObserveSettings(standby=self._standby, mirror=self._edit.mirror, tracks=tracks)
+        # An encoder that reads the picture sees the hand itself.
+        keeps = self._edit.covered is Covered.KEEP and self._model.has_blendshapes
+        return _ObserveSettings(
+            standby=self._standby, mirror=self._edit.mirror, tracks=tracks, keeps_covered=keeps
+        )
 
     def _use_model(self, model: LiveModel) -> None:
         """Go on with another backend of the same weights."""
@@ -321,7 +335,9 @@ class Pipeline:
 
     def _use(self, portrait: Portrait) -> None:
         around = Composite(portrait.picture, portrait.box, self._size, matte=portrait.person_matte)
-        self._stages = self._reenactor.for_portrait(portrait.motion, portrait.features, around)
+        self._stages = self._reenactor.for_portrait(
+            portrait.motion, portrait.features, around, response=portrait.response
+        )
         self._portrait = portrait
         self._lost.portrait_changed()
 
@@ -333,7 +349,11 @@ class Pipeline:
             return self._crop(frame, None, settings)
         face = self.track(frame.image, frame.captured_ns)
         # Filters would keep a value that is not finite for ever, so such a face does not count.
-        return self._crop(frame, face, settings) if face is not None and face.is_finite() else None
+        if face is None or not face.is_finite():
+            return None
+        if settings.keeps_covered:
+            face = self._keep_covered(frame, face, self.track.person)
+        return self._crop(frame, face, settings)
 
     def _crop(self, frame: Frame, face: Face | None, settings: _ObserveSettings) -> Crop:
         box = whole_box(frame.image) if self._aligned or face is None else self._box(face, frame.captured_ns)
@@ -369,6 +389,7 @@ class Pipeline:
     def _draw_without_face(self, frame: Frame) -> Frame:
         """Hold, ease to rest, then show the standby card; never the driver's own picture."""
         self._reenactor.encode.reset()
+        # The portrait's rest, so that nothing of the driver is left after the easing.
         rest = self._stages.edit.rest(self._edit)
         target = self._lost.missing(rest, frame.captured_ns, at_once=self._standby)
         result = self._generate(frame, target)

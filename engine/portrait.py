@@ -19,11 +19,13 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.face.person_matte import person_matte
+from mimicam.engine.files import hash_of_input
 from mimicam.engine.models.base import Features, Model, SeveralFramesModel
 from mimicam.engine.network_spec import Shapes, TensorSpec, named
 from mimicam.engine.picture_file import MAX_PIXELS, decode_picture, read_picture
 from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
-from mimicam.engine.portrait_face import appearance_warning, find_face, with_response
+from mimicam.engine.portrait_face import appearance_warning, find_face, portrait_response
+from mimicam.engine.provenance import is_sha256
 from mimicam.engine.stages.crop import cut, portrait_box, whole_box
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Float, HeadPose, Image, MotionCode
 
@@ -77,10 +79,16 @@ class Portrait:
     """Pose and expression of the portrait in its crop, as the tracker reads them. None for an
     aligned picture, if the model reads motion from the picture itself."""
     features: Features
+    response: Float | None = None
+    """How strongly the portrait shows expressions, see `engine.models.base.CalibratedModel`. None:
+    it was not measured."""
     others: tuple[Image, ...] = ()
     """Crops of the other pictures that the features come from, uint8 ``[S, S, 3]``."""
     notes: tuple[str, ...] = ()
     """Lines for a person: that the picture was turned, and what will look wrong."""
+    source_sha256: str = ""
+    """SHA-256 of the picture's or video's file; empty where it did not come from a file, or is not
+    known."""
 
     def person_matte(self) -> Float | None:
         """Return the person's opacity in the picture, ``[H, W]``. None: no matte is usable.
@@ -89,6 +97,7 @@ class Portrait:
         """
         if self.motion is None:
             return None
+        # From crop units to the picture's pixels: the crop's sides are at -1 and 1.
         points = place(self.motion.shape, self.motion.pose)[:, :2]
         scale = np.float32(self.box.size_px / 2)
         matte = person_matte(self.picture, (points + 1) * scale + (self.box.x_px, self.box.y_px))
@@ -146,7 +155,8 @@ def enroll(
     else:
         others = []
     crops = tuple(cut(each.picture, each.box, model.size) for each in others)
-    return _encoded(first, crops, model=model, name=label)
+    enrolled = _encoded(first, crops, model=model, name=label)
+    return replace(enrolled, source_sha256=hash_of_input(picture)) if isinstance(picture, Path) else enrolled
 
 
 def _label_of(picture: Path | Image) -> str:
@@ -165,7 +175,8 @@ def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str)
         box=seen.box,
         crop=crop,
         motion=seen.motion,
-        features=with_response(features, model, seen.picture, crop, seen.motion),
+        features=features,
+        response=portrait_response(features, model, seen.picture, crop, seen.motion),
         others=others,
         notes=seen.notes,
     )
@@ -217,6 +228,7 @@ def save_portrait(portrait: Portrait, folder: Path) -> None:
         raise EngineError(f"{folder} holds other files beside the portrait: choose another folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, hence on the same file system: a folder is put in place by renaming.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".enroll-") as aside:
             new = Path(aside) / "new"
             new.mkdir()
@@ -244,7 +256,8 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
 def load_portrait(path: Path, *, model: Model) -> Portrait:
     """Load a picture, a video (see `enroll`), or a folder written by `save_portrait`.
 
-    A folder enrolled with other weights is enrolled again from its picture. A missing response is measured.
+    A folder enrolled with other weights is enrolled again from its picture. A missing response is
+    measured.
 
     Raises:
         EngineError: see `enroll`; or the folder is damaged.
@@ -263,8 +276,10 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
         found = _assemble(name, facts, path / "portrait.npz", picture, model)
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
-    known = found.features
-    return replace(found, features=with_response(known, model, picture, found.crop, found.motion))
+    if found.response is not None:
+        return found
+    measured = portrait_response(found.features, model, picture, found.crop, found.motion)
+    return replace(found, response=measured)
 
 
 def _enrolled_again(folder: Path, facts: dict[str, Any], picture: Image, model: Model) -> Portrait:
@@ -273,11 +288,18 @@ def _enrolled_again(folder: Path, facts: dict[str, Any], picture: Image, model: 
     seen = _seen(picture, name, model=model, aligned=False)
     others = read_arrays(folder / "portrait.npz", _others(facts) if several else ())
     crops = tuple(cut(crop, whole_box(crop), model.size) for crop in others.get(_OTHERS, ()))
-    return _encoded(seen, crops, model=model, name=name)
+    return replace(_encoded(seen, crops, model=model, name=name), source_sha256=_source_of(facts))
+
+
+def _source_of(facts: dict[str, Any]) -> str:
+    """Return the hash of a folder's source; folders before 2026-11-27 have none."""
+    stated = one_line(facts.get("source_sha256", ""))
+    return stated if is_sha256(stated) else ""
 
 
 def _others(facts: dict[str, Any]) -> tuple[TensorSpec, ...]:
-    """Specify the further crops that a folder claims to hold; folders before 2026-11-26 have none."""
+    """Specify the further crops that a folder claims to hold; folders before 2026-11-26 have
+    none."""
     count = integer(facts.get("others", 0), 0, _OTHERS_MAX)
     if count == 0:
         return ()
@@ -290,9 +312,8 @@ def _write(portrait: Portrait, folder: Path) -> None:
     assert ok, "OpenCV encodes every RGB picture as PNG"
     (folder / "picture.png").write_bytes(png.tobytes())
     arrays = {f"{_FEATURE}{name}": array for name, array in portrait.features.arrays.items()}
-    response = portrait.features.response
-    if response is not None:
-        arrays[_RESPONSE] = response
+    if portrait.response is not None:
+        arrays[_RESPONSE] = portrait.response
     with (folder / "portrait.npz").open("wb") as file:
         if portrait.others:
             arrays[_OTHERS] = np.stack(portrait.others)
@@ -303,8 +324,9 @@ def _write(portrait: Portrait, folder: Path) -> None:
         "model": portrait.features.model,
         "scale": None if portrait.motion is None else portrait.motion.pose.scale,
         "others": len(portrait.others),
-        "response": response is not None,
+        "response": portrait.response is not None,
         "size": len(portrait.crop),
+        "source_sha256": portrait.source_sha256,
         "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
     }
     (folder / "portrait.json").write_text(json.dumps(facts, indent=1))
@@ -325,7 +347,8 @@ def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, mo
     """Build a portrait from a folder's content, after each value was checked.
 
     Raises:
-        KeyError, TypeError, ValueError, OverflowError, OSError: it is not what `save_portrait` wrote.
+        KeyError, TypeError, ValueError, OverflowError, OSError: it is not what `save_portrait`
+            wrote.
     """
     box, scale, shapes = _checked_box(facts["box"], picture), facts["scale"], model.feature_shapes()
     if scale is None and model.needs_face:
@@ -349,8 +372,10 @@ def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, mo
         box=box,
         crop=data["crop"],
         motion=motion,
-        features=Features(arrays=maps, model=model.sha256, response=data.get(_RESPONSE)),
+        features=Features(arrays=maps, model=model.sha256),
+        response=data.get(_RESPONSE),
         others=tuple(data.get(_OTHERS, ())),
+        source_sha256=_source_of(facts),
         notes=() if motion is None else tuple(appearance_warning(name, picture, box, motion)),
     )
 

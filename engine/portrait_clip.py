@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.files import VIDEO_SUFFIXES
 from mimicam.engine.types import Image, MotionCode
 
-SUFFIXES = frozenset(".avi .m4v .mkv .mov .mp4 .mpg .webm".split())
-"""Suffixes of videos; anything else is read as a picture."""
 _COUNT = 8
 """Frames that are chosen, as many as DAE-GAN is evaluated on in the middle (table 1: 1, 8, 32)."""
 _MOST_S = 60.0
@@ -17,8 +16,8 @@ _MOVING = tuple(BLENDSHAPE_NAMES.index(name) for name in ("jawOpen", "eyeBlinkLe
 
 
 def is_clip(path: Path) -> bool:
-    """Whether the suffix is that of a video."""
-    return path.suffix.lower() in SUFFIXES
+    """Whether the suffix is that of a video. Anything else is read as a picture."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def spread_frames(path: Path, count: int = _COUNT) -> list[Image]:

@@ -1,11 +1,10 @@
-"""Find the one face of a still picture, set the picture upright, and read what is drawn of the face."""
+"""Find the one face of a still picture, set the picture upright, and read what is drawn of the
+face."""
 
 from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
-from functools import cache
 
 import numpy as np
 
@@ -21,9 +20,10 @@ _SIDEWAYS_DEG = 25.0
 """Yaw of a portrait, degrees, from which head turns reveal its hidden side. At 20 a painting still
 turns well, at 35 it breaks (20 portraits by 8 turns, judged by eye, 2026-11)."""
 _TIGHT_SHARE = 0.15
-"""Share of the crop that may lie outside of the picture, per side: the bundled portraits reach 0.11."""
+"""Share of the crop that may lie outside of the picture, per side: the bundled portraits reach
+0.11."""
 _FINDING = threading.Lock()
-"""Serialises calls, since all callers share one detector and one landmark network."""
+"""Serialises calls, so that callers on several threads need one set of networks."""
 _TURNED = {
     1: "{} lay on its side and was turned by 90 degrees to the left",
     2: "{} stood on its head and was turned by 180 degrees",
@@ -49,7 +49,7 @@ def find_face(image: Image, label: str) -> tuple[Image, Face, list[str]]:
             f"{label} is {width}x{height} pixels: give one where the face is {_MIN_FACE_PX} or more"
         )
     with _FINDING:
-        found = _finder()(image, smallest_px=_MIN_FACE_PX)
+        found = StillFaceFinder()(image, smallest_px=_MIN_FACE_PX)
     if found is None:
         raise EngineError(
             f"{label} shows no face, or one in profile: give a picture of one with human proportions (painted or drawn "
@@ -68,27 +68,22 @@ def find_face(image: Image, label: str) -> tuple[Image, Face, list[str]]:
     return upright, face, notes
 
 
-def with_response(
+def portrait_response(
     features: Features, model: Model, picture: Image, crop: Image, motion: MotionCode | None
-) -> Features:
-    """Return the features with the portrait's response, if they lack it and the model measures one."""
-    if features.response is not None or motion is None or not isinstance(model, CalibratedModel):
-        return features
-    response = known_response(picture, model.sha256)
-    if response is None:
-        response = model.measure_response(crop, motion, features, _read_near)
-    return replace(features, response=response)
+) -> Float | None:
+    """Return the portrait's response, known or measured; None if the model measures none."""
+    if motion is None or not isinstance(model, CalibratedModel):
+        return None
+    # Bundled portraits come measured, by the hash of their pixels.
+    known = known_response(picture, model.sha256)
+    if known is not None:
+        return known
+    return model.measure_response(crop, motion, features, _read_near)
 
 
 def _read_near(image: Image, landmarks: Float) -> Face | None:
     with _FINDING:
-        return _finder().near(image, landmarks)
-
-
-@cache
-def _finder() -> StillFaceFinder:
-    """Load the networks, once, since that takes half a second."""
-    return StillFaceFinder()
+        return StillFaceFinder().near(image, landmarks)
 
 
 def _tight_sides(image: Image, box: CropBox) -> list[str]:

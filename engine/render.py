@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import cv2
 
+from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import OFFLINE_EDIT
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import is_same, write_atomically
+from mimicam.engine.files import hash_of_input, is_same, write_atomically
 from mimicam.engine.models.base import Model
 from mimicam.engine.pipeline import FramePath, Pipeline
 from mimicam.engine.portrait import Portrait, read_picture
-from mimicam.engine.sinks.video_writer import CONTAINERS, SYNTHETIC, VideoWriter, container_format
+from mimicam.engine.provenance import ANIMATED, Provenance
+from mimicam.engine.sinks.video_writer import CONTAINERS, VideoWriter, container_format
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import is_picture
-from mimicam.engine.sources.video import Timed, VideoFile
+from mimicam.engine.sources.video import Timed, VideoFile, check_readable
 from mimicam.engine.types import EditSettings, Frame, Image
+from mimicam.engine.xmp import with_xmp
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
 """Rate at which a driver is studied, and the largest number of frames: three seconds of one
@@ -48,6 +51,14 @@ Followed = Callable[[], bool]
 """Returns after each frame whether the driver's face was found in it."""
 
 
+class _Marking(TypedDict):
+    """Options that videos and pictures share."""
+
+    followed: Followed
+    provenance: Provenance
+    badge: CornerBadge | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """Result of rendering a video."""
@@ -56,6 +67,8 @@ class Rendered:
     """Number of frames, in and out."""
     without_face: int
     """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
+    covered: Mapping[str, int] = field(default_factory=dict)
+    """Number of frames in which something covered a part of the driver's face, by part."""
     fault: str = ""
     """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
@@ -69,6 +82,7 @@ def render(
     edit: EditSettings = OFFLINE_EDIT,
     size: tuple[int, int] | None = None,
     aligned: bool = False,
+    badge: CornerBadge | None = None,
     progress: Progress = lambda _: None,
     tell: Callable[[str], None] = print,
 ) -> Rendered:
@@ -86,9 +100,9 @@ def render(
         size: width, height of the result. None: the portrait's crop, as large as its pixels allow,
             up to 1024.
         aligned: the driving frames are square face crops already, so they are only resized.
+        badge: shown in every frame, see `engine.badge.corner_badge`.
         progress: called after each frame.
-        tell: receives one line if the sound cannot be copied as it is, and one if the driver is
-            truncated or damaged. The result then holds all that could be decoded.
+        tell: receives one line if the sound cannot be copied, and one if the driver is damaged.
 
     Raises:
         EngineError: a file cannot be read or written, the names do not fit, or no frame shows a
@@ -107,23 +121,31 @@ def render(
         aligned=aligned,
     )
 
-    def followed() -> bool:
-        return pipeline.status.face == "tracking"
-
+    shared: _Marking = {
+        "followed": lambda: pipeline.status.face == "tracking",
+        "provenance": _animated_from(portrait, driving, model),
+        "badge": badge,
+    }
     if still:
-        render_picture(read_picture(driving), pipeline, out, followed=followed)
+        render_picture(read_picture(driving), pipeline, out, **shared)
         return Rendered(frames=1, without_face=0)
     video = VideoFile(driving)
     study_video(driving, pipeline)
-    return render_video(
-        video, pipeline, out, size=pipeline.size, progress=progress, followed=followed, tell=tell
-    )
+    done = render_video(video, pipeline, out, size=pipeline.size, progress=progress, tell=tell, **shared)
+    return replace(done, covered=pipeline.covered.by_part())
+
+
+def _animated_from(portrait: Portrait, driving: Path, model: Model) -> Provenance:
+    check_readable(driving)  # its reasons are better than those of a hash
+    hashes = (hash_of_input(driving),)
+    return replace(ANIMATED, source=portrait.source_sha256, drivers=hashes, model=model.sha256)
 
 
 def portrait_size(portrait: Portrait, model: Model) -> tuple[int, int] | None:
     """Return width and height as large as the portrait's pixels allow; None: the model's size."""
     if model.native_size:
         return None
+    # Even, since H.264's chroma has half the size.
     side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST_PX)
     return side, side
 
@@ -147,7 +169,13 @@ def check_names(driving: Path, out: Path) -> None:
 
 
 def render_picture(
-    image: Image, pipeline: FramePath, out: Path, *, followed: Followed = lambda: True
+    image: Image,
+    pipeline: FramePath,
+    out: Path,
+    *,
+    followed: Followed = lambda: True,
+    provenance: Provenance = ANIMATED,
+    badge: CornerBadge | None = None,
 ) -> None:
     """Animate the portrait by one picture.
 
@@ -156,6 +184,8 @@ def render_picture(
         pipeline: its motion is absolute, not relative to a first frame.
         out: path with the suffix of a picture.
         followed: see `Followed`.
+        provenance: marks of the result.
+        badge: drawn into it.
 
     Raises:
         EngineError: the driving picture shows no face, or the result cannot be written.
@@ -165,11 +195,18 @@ def render_picture(
         raise EngineError(
             "the driving picture shows no face: give one of a face, seen from the front and well lit"
         )
-    write_picture(out, result)
+    if badge is not None:
+        badge(result)
+    write_picture(out, result, provenance)
 
 
-def write_picture(path: Path, image: Image) -> None:
+def write_picture(path: Path, image: Image, provenance: Provenance | None = None) -> None:
     """Write an RGB picture in the format of the suffix, completely or not at all.
+
+    Args:
+        path: its suffix is one that `check_names` takes.
+        image: uint8 ``[H, W, 3]``.
+        provenance: marks of the picture. BMP has no place for them.
 
     Raises:
         EngineError: the folder is missing, the disk is full.
@@ -178,7 +215,8 @@ def write_picture(path: Path, image: Image) -> None:
     if not ok:
         raise EngineError(f"this OpenCV does not write {path.suffix}; choose .png")
     with write_atomically(path) as part:
-        part.write_bytes(data.tobytes())
+        written = data.tobytes()
+        part.write_bytes(written if provenance is None else with_xmp(written, provenance.xmp))
 
 
 def render_video(
@@ -190,6 +228,8 @@ def render_video(
     progress: Progress = lambda _: None,
     followed: Followed = lambda: True,
     tell: Callable[[str], None] = lambda _: None,
+    provenance: Provenance = ANIMATED,
+    badge: CornerBadge | None = None,
 ) -> Rendered:
     """Animate the portrait by a video.
 
@@ -202,18 +242,24 @@ def render_video(
         followed: see `Followed`.
         tell: receives one line if the sound is not copied as it is, and one if the driver is
             truncated or damaged. The result then holds all that could be decoded.
+        provenance: marks of the result.
+        badge: drawn into every frame.
 
     Raises:
         EngineError: the driver has no picture or never shows a face, or the result cannot be
             written. ``out`` is left as it was.
     """
-    writer = VideoWriter(out, size=size, fps=video.fps, tags=SYNTHETIC)
+    writer = VideoWriter(out, size=size, fps=video.fps, provenance=provenance)
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
         done = missed = 0
+        # Observed on another thread, one frame ahead; all frames are drawn, none is dropped.
         with closing(prefetch(_observations(video, pipeline))) as ahead:
             for time_s, observation in ahead:
-                writer.write(pipeline.draw(observation).image, time_s)
+                image = pipeline.draw(observation).image
+                if badge is not None:
+                    badge(image)
+                writer.write(image, time_s)
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
@@ -240,6 +286,7 @@ def study_video(path: Path, pipeline: Pipeline) -> None:
     if not pipeline.needs_neutral:
         return
     video = VideoFile(path)
+    # Long videos are studied more sparsely, for a bounded time.
     step_s = max(1 / _STUDY_FPS, video.duration_s / _STUDY_FRAMES)
     try:
         with suppress(EngineError):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from mimicam.engine.concurrency.timings import Histogram, Percentiles
+from mimicam.engine.stages.cover import describe_covered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Report:
     """Whether Ctrl-C ended the session."""
     stuck: tuple[str, ...]
     """Names of threads that did not end within the limit, as when a driver hangs."""
+    covered: Mapping[str, int] = field(default_factory=dict)
+    """Number of frames in which something covered a part of the driver's face, by part."""
     lost: tuple[str, ...] = ()
     """Reasons of sinks that broke while the others went on."""
 
@@ -63,6 +66,8 @@ def render_report(report: Report, backend: str = "") -> RenderableType:
     lines: list[RenderableType] = [Text(f"{backend}  {head}" if backend else head), _sinks(report)]
     if report.stages:
         lines.append(_stages(report))
+    if covered := describe_covered(report.covered, report.frames_in):
+        lines.append(Text(covered))
     lines += [Text(f"{name} did not stop in time", style="red") for name in report.stuck]
     lines += [Text(f"lost: {reason}", style="red") for reason in report.lost]
     return Group(*lines)

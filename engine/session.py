@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mimicam.engine.concurrency.clock import Clock, MonotonicClock
-from mimicam.engine.concurrency.interrupts import interrupts_noted
+from mimicam.engine.concurrency.interrupts import Interrupts, interrupts_noted
 from mimicam.engine.concurrency.lookahead import Lookahead
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.concurrency.threads import Worker
@@ -27,6 +27,7 @@ from mimicam.engine.report import Report
 from mimicam.engine.sink_worker import SinkWorker, reason_of
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
+from mimicam.engine.stages.cover import CoveredFrames
 from mimicam.engine.types import Frame
 
 _SOURCE = "source"
@@ -60,6 +61,7 @@ class Session:
         clock: Clock | None = None,
         timings: Timings | None = None,
         drops: Drops | None = None,
+        covered: CoveredFrames | None = None,
         on_lost: Callable[[str], None] = lambda _: None,
         on_slow: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -70,6 +72,7 @@ class Session:
             clock: the one that stamped the source's frames.
             timings: the pipeline's, for the report.
             drops: counter of drops; the source's own, if it has one.
+            covered: the pipeline's counter of covered parts of the face, for the report.
             on_lost: receives at once, on any thread, why a sink broke while others go on.
             on_slow: receives at the end the names of sinks that take longer than usual.
 
@@ -81,8 +84,9 @@ class Session:
         self._parts = parts
         self._clock = clock or MonotonicClock()
         self._timings = timings or Timings()
-        self._drops = drops or Drops()
+        self._drops, self._covered = drops or Drops(), covered or CoveredFrames()
         self._sink_workers = [SinkWorker(sink, self._clock, self._drops) for sink in parts.sinks]
+        # Two events: `_stop` asks the threads to end, `_ended` tells the main thread that they do.
         self._stop = threading.Event()
         self._loop = FrameLoop(
             parts.pipeline.observe,
@@ -131,21 +135,24 @@ class Session:
                 reported.
         """
         interrupted = False
-        try:
-            self._start_sinks()
-            self._reset()
-            self._workers += self._loop.workers
-            self._loop.start()
-            self._start(self._read, _SOURCE)
-            if warm_up_s:
-                self._supervise(warm_up_s)
+        with interrupts_noted() as interrupts:
+            try:
+                self._start_sinks(interrupts)
                 self._reset()
-            on_counting()
-            self._supervise(seconds)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            stuck = self._shut_down()
+                self._workers += self._loop.workers
+                self._loop.start()
+                self._start(self._read, _SOURCE)
+                if warm_up_s:
+                    self._supervise(warm_up_s, interrupts)
+                    self._reset()
+                on_counting()
+                self._supervise(seconds, interrupts)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                # During the shutdown, Ctrl-C only ends the wait for slow sinks.
+                interrupts.forget()
+                stuck = self._shut_down(interrupts)
         for worker in self._workers:
             worker.raise_error()
         return self._report(interrupted, stuck)
@@ -157,7 +164,7 @@ class Session:
         line = f"{worker.fps_now:.1f} fps  age {worker.age.last_ms:.0f} ms  drops: {drops or 'none'}"
         return [line, *([self._parts.source.status] if self._parts.source.status else [])]
 
-    def _start_sinks(self) -> None:
+    def _start_sinks(self, interrupts: Interrupts) -> None:
         size, fps = self._parts.size, self._parts.source.fps
         for worker in self._sink_workers:
             if worker is self._main_sink:
@@ -167,9 +174,12 @@ class Session:
                 self._start(partial(self._run_sink, worker, size, fps), worker.sink.name)
         # Sinks open in parallel; the source starts when all of them are open.
         for worker in self._sink_workers:
-            if not worker.opened.wait(OPEN_LIMIT_S):
-                name = worker.sink.name
-                raise EngineError(f"{name} did not open within {OPEN_LIMIT_S:g} s: restart its driver")
+            limit_s = time.monotonic() + OPEN_LIMIT_S
+            while not worker.opened.wait(_WAIT_S):
+                interrupts.raise_if_asked()
+                if time.monotonic() > limit_s:
+                    name = worker.sink.name
+                    raise EngineError(f"{name} did not open within {OPEN_LIMIT_S:g} s: restart its driver")
             if isinstance(worker.failure, Exception):
                 raise reason_of(worker.sink, worker.failure) from worker.failure
             if worker.failure is not None:
@@ -205,11 +215,13 @@ class Session:
     def _one_lane_less(self) -> None:
         with self._lock:
             self._sinks_left -= 1
+        # Outside the lock: an event may be set twice without harm.
         if not self._sinks_left:
             self._ended.set()
 
     def _start(self, work: Callable[[], None], name: str) -> None:
         worker = Worker(name, work, on_end=self._stop_on_error)
+        # Listed before it starts: its end may be reported at once, and looks through the list.
         self._workers.append(worker)
         worker.start()
 
@@ -239,10 +251,16 @@ class Session:
         for worker in self._sink_workers:
             worker.slot.close()
 
-    def _supervise(self, seconds: float | None) -> None:
-        """Wait until the end or for ``seconds``; pump the window, which needs this thread."""
+    def _supervise(self, seconds: float | None, interrupts: Interrupts) -> None:
+        """Wait until the end or for ``seconds``; pump the window, which needs this thread.
+
+        Raises:
+            KeyboardInterrupt: a signal asked for the end.
+        """
+        # Real time: the session's clock may be a fake one.
         deadline_s = math.inf if seconds is None else time.monotonic() + seconds
         while not self._ended.is_set():
+            interrupts.raise_if_asked()
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return
@@ -265,39 +283,39 @@ class Session:
         """Start counting from here."""
         self._timings.clear()
         self._drops.clear()
+        self._covered.clear()
         self._frames_in = self._frames_out = 0
         for worker in self._sink_workers:
             worker.reset()
         self._start_ns = self._clock.now_ns()
 
-    def _shut_down(self) -> tuple[str, ...]:
+    def _shut_down(self, interrupts: Interrupts) -> tuple[str, ...]:
         """Stop source, loop and sinks, each within its limit; return the names that still run."""
         self._end_ns = self._clock.now_ns()
         self.stop()
         self._loop.close()
-        # During the shutdown, Ctrl-C only ends the wait for slow sinks.
-        with interrupts_noted() as hurry:
-            before = [worker for worker in self._workers if worker.name in self._names_before_sinks]
-            stuck = _join(before, STOP_LIMIT_S / 2)
-            # Closed after the drawing thread has ended, so that sinks still write its last frame.
-            self._close_slots()
-            self._close_main_lane()
-            stuck += self._finish_sinks([worker for worker in self._workers if worker not in before], hurry)
-            self._parts.source.close()
+        before = [worker for worker in self._workers if worker.name in self._names_before_sinks]
+        stuck = _join(before, STOP_LIMIT_S / 2)
+        # Closed after the drawing thread has ended, so that sinks still write its last frame.
+        self._close_slots()
+        self._close_main_lane()
+        stuck += self._finish_sinks([worker for worker in self._workers if worker not in before], interrupts)
+        self._parts.source.close()
         self._count_abandoned(stuck)
         return tuple(stuck)
 
-    def _finish_sinks(self, workers: list[Worker], hurry: threading.Event) -> list[str]:
+    def _finish_sinks(self, workers: list[Worker], interrupts: Interrupts) -> list[str]:
         """Wait for the sinks' threads; those that write to a disk may take longer, until Ctrl-C."""
         stuck = _join(workers, STOP_LIMIT_S / 2)
+        # Names are unique: `open_sinks` refuses the same sink twice.
         limits = {worker.sink.name: worker.sink.stop_limit_s for worker in self._sink_workers}
         # Sinks that complete a file have a longer limit of their own.
         patient = [
             worker for worker in workers if worker.name in stuck and limits[worker.name] > STOP_LIMIT_S / 2
         ]
-        if patient and not hurry.is_set():
+        if patient and not interrupts.urgent:
             self._on_slow(", ".join(worker.name for worker in patient))
-            _join(patient, max(limits[worker.name] for worker in patient), hurry)
+            _join(patient, max(limits[worker.name] for worker in patient), interrupts)
         return [worker.name for worker in workers if worker.name in stuck and not worker.join(0.0)]
 
     def _count_abandoned(self, stuck: list[str]) -> None:
@@ -307,6 +325,7 @@ class Session:
                 worker.give_up()
         if set(stuck) & self._names_before_sinks:
             drops = self._drops.by_reason()
+            # What was neither drawn nor counted is held by the thread that hangs.
             counted = self._frames_out + drops.get(REPLACED, 0) + drops.get(STOPPED, 0)
             for _ in range(self._frames_in - counted):
                 self._drops.count(STOPPED)
@@ -328,18 +347,19 @@ class Session:
             drops=self._drops.by_reason(),
             sinks=tuple(worker.report() for worker in self._sink_workers),
             stages=self._timings.summary(),
+            covered=self._covered.by_part(),
             interrupted=interrupted,
             stuck=stuck,
             lost=tuple(self._lost),
         )
 
 
-def _join(workers: list[Worker], limit_s: float, hurry: threading.Event | None = None) -> list[str]:
-    """Join workers within the limit or until ``hurry``; return the names that still run."""
+def _join(workers: list[Worker], limit_s: float, interrupts: Interrupts | None = None) -> list[str]:
+    """Join workers within the limit or until an urgent signal; return the names that still run."""
     end_s = time.monotonic() + limit_s
     for worker in workers:
-        # Short waits, so that `hurry` is noticed.
+        # Short waits, so that a signal is noticed.
         while (left_s := end_s - time.monotonic()) > 0 and not worker.join(min(left_s, _WAIT_S)):
-            if hurry is not None and hurry.is_set():
+            if interrupts is not None and interrupts.urgent:
                 break
     return [worker.name for worker in workers if not worker.join(0.0)]

@@ -56,6 +56,7 @@ class SinkWorker:
         try:
             self.sink.open(size, fps)
         except BaseException as error:
+            # Kept here as well: the thread that opened the sink is not the one that reports.
             self.failure = error
             self.sink.close()
             raise
@@ -84,6 +85,7 @@ class SinkWorker:
 
     def give_up(self) -> None:
         """Count the frames that a broken or hanging sink took and will not write."""
+        # First: frames that arrive from now on are counted by the slot itself.
         self.slot.close()
         with suppress(Closed):
             while self.slot.take(0.0) is not None:

@@ -184,7 +184,8 @@ class _Track:
 
 
 class _WithoutPauses:
-    """Refuses a packet behind a pause that AVI cannot hold: FFmpeg fails when the file is closed."""
+    """Refuses a packet behind a pause that AVI cannot hold: FFmpeg fails when the file is
+    closed."""
 
     def __init__(self, mux: Mux) -> None:
         self._mux = mux

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.engine.controls import Covered as Covered
 from mimicam.engine.controls import EditSettings as EditSettings
 from mimicam.engine.controls import Mode as Mode
 from mimicam.engine.controls import MotionReference as MotionReference

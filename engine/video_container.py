@@ -1,4 +1,4 @@
-"""What a video file states about itself: which of its streams to show, and what its pixels mean."""
+"""Read what a video file declares: the stream to show, and the meaning of its pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mimicam.engine.display_matrix import upright
 from mimicam.engine.types import Image
 
 _HD_LINES, _HD_COLUMNS = 576, 1280
-"""Pixels. Players decode larger pictures without a tag as BT.709, others as BT.601 (mpv, browsers)."""
+"""Pixels. Players decode larger pictures without a tag as BT.709, others as BT.601 (mpv,
+browsers)."""
 _ASPECT_MAX = 4.0
 """Pixels that are more than four times as wide as high, or the reverse, are a wrong entry."""
 _NOT_THE_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -82,6 +83,8 @@ class PictureReader:
         self._aspect = _pixel_aspect(stream)
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()
+        self._display_matrix = (1, 0, 0, 1)
+        self._rotation: int | None = None
 
     def __call__(self, frame: VideoFrame) -> Image:
         """Convert a frame; later ones get the size of the first."""
@@ -94,7 +97,11 @@ class PictureReader:
             usual=usual_matrix(frame.width, frame.height).swscale,
             full_range=frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"),
         )
-        return upright(image, _display_matrix(frame))
+        # Only where it changes: PyAV's side data and their frame refer to each other, and would
+        # stay until Python collects cycles, 163 MB for 19 seconds of 640x360 (2026-11).
+        if frame.rotation != self._rotation:
+            self._rotation, self._display_matrix = frame.rotation, _display_matrix(frame)
+        return upright(image, self._display_matrix)
 
 
 def to_rgb(
@@ -144,5 +151,6 @@ def _pixel_aspect(stream: VideoStream) -> float:
 
 
 def _square(width: int, height: int, aspect: float) -> tuple[int, int]:
-    """Return the size with square pixels; the shorter side of a pixel grows, so no detail is lost."""
+    """Return the size with square pixels; the shorter side of a pixel grows, so no detail is
+    lost."""
     return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))

@@ -82,6 +82,7 @@ class WindowKeys:
         ranges = {row.name: (row.minimum, row.maximum) for row in controls_of(EditSettings)}
 
         def moved(name: str) -> float:
+            # Rounded, or steps of 0.1 would add up to 0.30000000000000004.
             return round(float(np.clip(getattr(self._edit, name) + step, *ranges[name])), 3)
 
         gains = {"expression_gain": moved("expression_gain"), "pose_gain": moved("pose_gain")}

@@ -32,7 +32,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class BundleOptions:
-    """How to export."""
+    """Options of one export."""
 
     precision: str = "fp32"
     target: str = "onnx"
@@ -75,8 +75,9 @@ def write_bundle(model: str, folder: Path, options: BundleOptions, report: Repor
         ) from error
     if not model.startswith(RANDOM):
         refuse_to_overwrite_inputs(_written(folder, networks), [model_path(model)])
+    # First: a folder whose export was interrupted must not look complete.
     (folder / export_folder.FILE).unlink(missing_ok=True)
-    clip = _clip_inputs(networks, options)
+    clip = _clip_inputs(networks, options, trained=not model.startswith(RANDOM))
     losses: dict[str, list[Sensitivity]] = {}
     if options.sensitivity is not None:
         report(f"measuring what each layer loses in fp16, on {options.frames} frames of a clip")
@@ -109,11 +110,16 @@ def _written(folder: Path, networks: list[Network]) -> list[Path]:
     return [folder / name for name in (*names, "sensitivity.json", export_folder.FILE)]
 
 
-def _clip_inputs(networks: list[Network], options: BundleOptions) -> dict[str, list[Arrays]]:
-    """Inputs from a clip for calibration and sensitivity; none where neither is asked for."""
+def _clip_inputs(
+    networks: list[Network], options: BundleOptions, *, trained: bool
+) -> dict[str, list[Arrays]]:
+    """Inputs from a clip for calibration, sensitivity, and the comparison of rounded networks that
+    were trained; otherwise none."""
     if options.precision == "int8":
         return clip_inputs(networks, 4 * options.frames)
-    return {} if options.sensitivity is None else clip_inputs(networks, options.frames)
+    if options.sensitivity is not None:
+        return clip_inputs(networks, options.frames)
+    return clip_inputs(networks, 1) if trained and options.precision != "fp32" else {}
 
 
 def _measured(network: Network, inputs: list[Arrays], report: Report) -> list[Sensitivity]:
@@ -132,6 +138,10 @@ def _write_network(
     layers: frozenset[str],
     clip: list[Arrays],
 ) -> NetworkFile:
+    if clip:
+        # Noise is no fair input for a rounded network that was trained on faces: its masks are
+        # undecided there.
+        network = network.with_inputs(clip[len(clip) // 2])
     path = folder / f"{network.name}.onnx"
     plugged = options.warp == "plugin" and network.warps
     if plugged:
@@ -177,7 +187,8 @@ def _compare(entry: NetworkFile, folder: Path, options: BundleOptions, limit: fl
     inputs, reference = export_folder.read_check(folder, entry)
     runners = onnx_files.installed_runners()
     if options.precision == "int8" and activations_for(options.target) == "signed":
-        # Not meant for OpenVINO, which is wrong about this form on most CPUs: see `export.quantise`.
+        # Not meant for OpenVINO, which is wrong about this form on most CPUs: see
+        # `export.quantise`.
         runners.pop("openvino", None)
     for name, run in runners.items():
         got = run(export_folder.onnx_path(folder, entry), inputs)

@@ -35,6 +35,7 @@ def clip_inputs(networks: list[Network], count: int, clip: Path | None = None) -
     """
     frames = _frames(clip or demo_clip(), count)
     by_name = {network.name: network for network in networks}
+    # By a network that only this family has. `generator` comes last: DAE-GAN has one as well.
     readers = {"motion_encoder": _dpe, "face_embedder": _daegan, "generator": _compact}
     return next(read for name, read in readers.items() if name in by_name)(by_name, frames)
 
@@ -67,6 +68,7 @@ class _Recorder:
 
     def generate(self, features: Features, conditioning: Mapping[str, Float]) -> WarpFields:
         frame = {name: np.array(value[None], np.float32) for name, value in conditioning.items()}
+        # Copies: conditionings come from pools, whose buffers the next frame overwrites.
         self.generated.append({**features.arrays, **frame})
         side, cells = self.size, self.size // 2
         return WarpFields(
@@ -80,6 +82,7 @@ def _compact(networks: dict[str, Network], frames: list[Image]) -> dict[str, lis
     """Every bundled portrait in turn, driven by the clip as ``mimicam run`` drives it."""
     recorder = _Recorder(networks["encoder"])
     portraits = [enroll(path, model=recorder) for path in bundled_portraits()]
+    # Unsmoothed: the frames lie far apart in time, and a filter would hold back their extremes.
     pipeline = Pipeline(model=recorder, portrait=portraits[0], edit=EditSettings(), smooth=False)
     for index, image in enumerate(frames):
         pipeline.set_portrait(portraits[index % len(portraits)])
@@ -103,6 +106,7 @@ def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Ar
         found["motion_encoder"].append(driver)
         for branch in ("expression", "pose"):
             generator = networks[f"{branch}_generator"]
+            # Equations 3 and 4: the driver's code is added to the portrait's latent.
             edited = encoded | {"latent": encoded["latent"] + codes[f"{branch}_code"]}
             found[generator.name].append({name: edited[name] for name in generator.inputs})
     return found
@@ -113,6 +117,7 @@ def _daegan(networks: dict[str, Network], frames: list[Image]) -> dict[str, list
     """The clip's face drives a bundled portrait's, which is embedded from one picture."""
     size = int(networks["face_embedder"].inputs["image"].shape[-1])
     source = {"image": _network_input(_face(read_picture(bundled_portraits()[0]), size))}
+    # With one picture the attention of equation 1 has one weight, so `warped` is the face.
     face = {"face": networks["face_embedder"].with_inputs(source).reference_arrays()["warped"]}
     prepared = networks["front"].with_inputs(face).reference_arrays()
     found: dict[str, list[Arrays]] = {"face_embedder": [source], "front": [face]}
@@ -133,6 +138,7 @@ def _face(image: Image, size: int) -> Image:
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
+    # Nearest pixels are enough: these inputs set ranges, nobody looks at them.
     rows = np.linspace(top, top + side - 1, size).round().astype(int)
     columns = np.linspace(left, left + side - 1, size).round().astype(int)
     return np.ascontiguousarray(image[rows][:, columns])

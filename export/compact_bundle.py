@@ -80,6 +80,7 @@ def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     model = load_weights(weights)
+    # Half precision halves the download; the loss is below that of bf16 at run time.
     state = {k: v.to(torch.float16).contiguous() for k, v in model.state_dict().items()}
     with write_atomically(out / "weights.safetensors") as part:
         save_file(state, part)
@@ -114,6 +115,7 @@ def keep_precise(path: Path) -> int:
     for edge in tree.getroot().iter("edge"):
         to = int(edge.attrib["to-layer"])
         feeds.setdefault(to, []).append((int(edge.attrib["to-port"]), int(edge.attrib["from-layer"])))
+    # From the outputs and from every sampling grid, back to the last convolution.
     starts = [i for i, layer in layers.items() if layer.attrib["type"] == "Result"]
     marked = set(starts)
     for number, layer in layers.items():

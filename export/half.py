@@ -33,12 +33,14 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str 
             capability 7.5).
         keep: names of further nodes that stay in float32, from a sensitivity measurement.
     """
+    # A node's rank decides its type, and only shape inference knows that of inner tensors.
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     ranks = _ranks(graph)
     single = grid_makers(graph) | set(keep)
     half = {
         node.name
         for node in graph.node
+        # Rank 4 is a map or a picture. Vectors stay in float32; see the module.
         if node.op_type in _HALF_OPS and node.name not in single and ranks.get(node.output[0]) == 4
     }
     if products == "half":
@@ -46,6 +48,7 @@ def to_mixed(model: onnx.ModelProto, *, keep: Iterable[str] = (), products: str 
     out = onnx.ModelProto()
     out.CopyFrom(model)
     _Rewriter(out.graph, half, ranks).run()
+    # The recorded types are those before the rewrite; the checker infers new ones.
     del out.graph.value_info[:]
     onnx.checker.check_model(out)
     return out
@@ -65,6 +68,7 @@ def grid_makers(graph: onnx.GraphProto) -> set[str]:
     """Names of the nodes behind the grids, up to and with the convolution that reads the flow."""
     producers = {output: node for node in graph.node for output in node.output}
     found: set[str] = set()
+    # Upwards from each sampler's second input, the grid.
     waiting = [node.input[1] for node in graph.node if node.op_type == "GridSample"]
     while waiting:
         node = producers.get(waiting.pop())
@@ -95,6 +99,7 @@ class _Rewriter:
         self._cast: dict[tuple[str, int], str] = {}
 
     def run(self) -> None:
+        # First: constants must be known as such before a node's inputs are typed.
         nodes = self._inline_constants()
         self._narrow(self._graph.input)  # pictures and maps; vectors stay float32
         for node in nodes:
@@ -125,6 +130,7 @@ class _Rewriter:
     def _constant_of(self, node: onnx.NodeProto) -> onnx.TensorProto | None:
         copy = onnx.TensorProto()
         if node.op_type == "Constant" and node.attribute[0].name == "value":
+            # A copy, since the tensor is renamed and the node belongs to the caller's model.
             copy.CopyFrom(node.attribute[0].t)
         elif node.op_type == "Identity" and node.input[0] in self._constants:
             copy.CopyFrom(self._constants[node.input[0]])

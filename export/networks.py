@@ -94,8 +94,9 @@ class Network:
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam models bundle``, a DPE or
-    DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or ``random:<preset>``.
+    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam models
+    bundle``, a DPE or DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or
+    ``random:<preset>``.
 
     Raises:
         EngineError: the file is missing, or no model that this version supports.
@@ -122,8 +123,10 @@ def model_path(model: str) -> Path:
 @torch.no_grad()
 def dpe_networks(model: Dpe) -> list[Network]:
     """Encoder, motion encoder and both generators of a DPE, in the folded form."""
+    # Folded: what depends on weights alone is computed now, so that no runtime has to.
     folded, specs = FoldedDpe(model), onnx_form.dpe_specs(model.config)
     source, driver = smooth_pictures(model.config.size)
+    # Real features and codes: random ones would be far from what the generators meet in use.
     known = specs["encoder"].named_outputs(folded.encoder(source)) | {"image": driver}
     expression, pose = folded.motion_encoder(driver)
     latents = {"expression_generator": known["latent"] + expression, "pose_generator": known["latent"] + pose}
@@ -184,6 +187,7 @@ def compact_networks(model: Compact) -> list[Network]:
 def smooth_pictures(size: int) -> tuple[Tensor, Tensor]:
     """Two different pictures in -1..1, ``[1, 3, size, size]``: soft blobs, the same on every
     machine."""
+    # Smooth: on noise, half a pixel of a sampling grid would dominate every comparison.
     blobs = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(11)) * 2 - 1
     pictures = F.interpolate(blobs, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
     return pictures[:1], pictures[1:]

@@ -31,6 +31,7 @@ def _warp_blend(graph: Any, feature: Any, activation: Any, flow: Any) -> Any:
     named = {"plugin_version_s": "1", "plugin_namespace_s": "mimicam"}
     warped, blended = graph.op("mimicam::warp_blend", feature, activation, flow, **named, outputs=2)
     for output in (warped, blended):
+        # The exporter cannot infer a foreign operator's outputs; both have the activation's type.
         output.setType(activation.type())
     return warped, blended
 
@@ -44,7 +45,8 @@ def write(network: Network, path: Path, *, opset: int) -> None:
     names = [*network.inputs, *network.outputs]
     with write_atomically(path) as part:
         with warnings.catch_warnings():
-            # Of tracing: shapes become constants (they are), and the exporter prefers its newer self.
+            # Of tracing: shapes become constants (they are), and the exporter prefers its newer
+            # self.
             warnings.simplefilter("ignore")
             torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)  # type: ignore[attr-defined]
             torch.onnx.export(
@@ -72,6 +74,7 @@ def run_onnxruntime(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
     """Run a file in ONNX Runtime on the CPU."""
     runtime = silent_imports.onnxruntime()
     options = runtime.SessionOptions()
+    # Errors only: its warnings are advice on the model's form.
     options.log_severity_level = 3
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
@@ -85,6 +88,7 @@ def run_openvino(path: Path, inputs: Arrays) -> dict[str, npt.NDArray[Any]]:
         EngineError: OpenVINO does not compile it for this CPU.
     """
     try:
+        # On CPUs with bf16 OpenVINO would round by default, and the comparison would measure that.
         compiled = ov.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise EngineError(

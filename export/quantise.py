@@ -72,6 +72,7 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
                 activation_type=tools.QuantType.QUInt8 if unsigned else tools.QuantType.QInt8,
                 weight_type=tools.QuantType.QInt8, reduce_range=unsigned,
                 op_types_to_quantize=["Conv"], nodes_to_exclude=sorted(_precise(model.graph)),
+                # A percentile: one outlier pixel would otherwise stretch the range of a whole map.
                 calibrate_method=tools.CalibrationMethod.Percentile,
                 extra_options={
                     "ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False,
@@ -85,6 +86,7 @@ def quantise(path: Path, inputs: Sequence[Arrays], activations: Activations) -> 
 def _precise(graph: onnx.GraphProto) -> set[str]:
     """Convolutions that stay: they make grids, or the outputs, or are first."""
     producers = {output: node for node in graph.node for output in node.output}
+    # Half a pixel in a grid is visible, and 8 bits have steps of about that size.
     found = grid_makers(graph)
     waiting, seen = [value.name for value in graph.output], set[str]()
     while waiting:
@@ -96,5 +98,6 @@ def _precise(graph: onnx.GraphProto) -> set[str]:
             found.add(node.name)
         if not ends_search(node):
             waiting.extend(node.input)
+    # First layers read pictures and codes, whose rounding all later layers would inherit.
     consumers = {value.name for value in graph.input}
     return found | {n.name for n in graph.node if n.op_type == "Conv" and n.input[0] in consumers}

@@ -31,7 +31,8 @@ class Sensitivity:
 
     layer: str
     worst: float
-    """Largest error of any output over all frames, as a share of that output's largest magnitude."""
+    """Largest error of any output over all frames, as a share of that output's largest
+    magnitude."""
     mean: float
     """Mean absolute error, same unit: what is seen as noise, where ``worst`` may be one pixel at an
     edge."""
@@ -66,6 +67,7 @@ def measure(
 
 def kept(found: Sequence[Sensitivity], threshold: float) -> frozenset[str]:
     """Layers that stay in float32."""
+    # Negated, so that a NaN is kept in float32 too.
     return frozenset(each.layer for each in found if not each.worst <= threshold)
 
 
@@ -74,6 +76,7 @@ def node_prefix(layer: str) -> str:
     ``/levels.0/up/``."""
     parts: list[str] = []
     for part in layer.split("."):
+        # The exporter joins a list's index to its name with a dot, and modules with slashes.
         if part.isdecimal() and parts:
             parts[-1] += f".{part}"
         else:
@@ -93,6 +96,7 @@ def rounded(layer: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         return tuple(_as(r, dtype) for r in result) if isinstance(result, tuple) else _as(result, dtype)
 
     handles = [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]
+    # Scalars (rank 0) are counters, such as a normalisation's, not weights.
     tensors = [t for t in (*layer.parameters(recurse=False), *layer.buffers(recurse=False)) if t.dim()]
     # Kept and restored bit for bit: rounding back would not undo rounding.
     whole = [tensor.detach().clone() for tensor in tensors]
@@ -126,6 +130,7 @@ def _loss(
     worst = mean = 0.0
     for before, after in zip(want, got, strict=True):
         for output, value in before.items():
+            # Of the whole output: a relative error per value would explode near zero.
             size = max(float(np.abs(value).max()), 1e-12)
             error = np.abs(after[output].astype(np.float64) - value) / size
             # An overflow to infinity is the worst loss, and comparisons with NaN would hide it.

@@ -61,6 +61,7 @@ def build(network: Network, package: Any, api: TensorRt, compute_capability: str
     module = network.module.cuda()
     inputs = [value.cuda() for value in network.inputs.values()]
     try:
+        # From PyTorch directly: the ONNX parser would need the plug-in's name and attributes.
         program = torch.export.export(module, tuple(inputs))
         convert = package.dynamo.convert_exported_program_to_serialized_trt_engine
         return bytes(convert(program, inputs=inputs))
@@ -93,6 +94,7 @@ def register(package: Any, api: TensorRt, compute_capability: str) -> None:
         EngineError: this TensorRT takes no plug-ins from Python.
     """
     api.take_plugins(compute_capability)
+    # A second registration would be used beside the first, not instead of it.
     if id(package) in _converters:
         return
     conversion = package.dynamo.conversion
@@ -102,6 +104,7 @@ def register(package: Any, api: TensorRt, compute_capability: str) -> None:
 
     def convert(ctx: Any, _target: Any, args: tuple[Any, ...], _kwargs: Any, name: str) -> tuple[Any, Any]:
         tensor_of = conversion.converter_utils.get_trt_tensor
+        # Constants among the arguments become tensors of the network first.
         tensors = [tensor_of(ctx, value, f"{name}_input_{index}") for index, value in enumerate(args[:3])]
         layer = ctx.net.add_plugin(plugin.op.mimicam.warp_blend(*tensors), aot=ahead)
         layer.name = name

@@ -40,6 +40,7 @@ def check(
         ValueError: it does not fit.
     """
     allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
+    # Kernels compute addresses from shapes alone, so strides must be the contiguous ones.
     if not _fits(tensor.shape, shape) or tensor.dtype not in allowed or not tensor.is_contiguous():
         types = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
         sizes = ", ".join(map(str, shape))
@@ -66,6 +67,7 @@ def check_limits(name: str, *, blocks: int = 1, values: int) -> None:
 def _fits(sizes: torch.Size, shape: Shape) -> bool:
     bound: dict[int | str, int] = {}
     wanted = (
+        # A word is bound by its first use; a later size that differs does not fit.
         bound.setdefault(one, size) if isinstance(one, str) else one
         for one, size in zip(shape, sizes, strict=False)
     )

@@ -53,6 +53,7 @@ def load(source: str, device: int, *, name: str) -> Any:
     """
     package = cupy()
     with _told(name, package), package.cuda.Device(device):
+        # CuPy caches machine code on disk by source, options and architecture.
         module = package.RawModule(code=source, options=OPTIONS)
         module.compile()
         return module
@@ -94,6 +95,7 @@ def compile_for(source: str, arch: str, *, name: str = "kernel.cu", form: str = 
     package = cupy()
     nvrtc = package.cuda.nvrtc
     with _told(name, package, arch):
+        # NVRTC compiles without a GPU, so a build machine can check every architecture.
         program = nvrtc.createProgram(source, name, (), ())
         try:
             nvrtc.compileProgram(program, (*OPTIONS, *_CUPYS_OWN, f"--gpu-architecture={arch}"))
@@ -130,9 +132,11 @@ class _Address:
         self._stream = stream
 
     def __cuda_stream__(self) -> tuple[int, int]:
+        # Version of the protocol, then the stream's address.
         return 0, self._stream
 
 
 @lru_cache(maxsize=64)
 def _stream(address: int) -> Any:
+    # Cached by address: making the wrapper takes longer than a launch.
     return cupy().cuda.Stream.from_external(_Address(address))

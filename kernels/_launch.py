@@ -23,11 +23,21 @@ Impl = Literal["auto", "reference", "cuda"]
 
 Value = Tensor | int | float | None
 
-OPS = ("warp_blend", "crop_normalize", "paste_back", "warp_composite", "upsample_blur", "edit_codes")
+OPS = (
+    "warp_blend",
+    "crop_normalize",
+    "paste_back",
+    "warp_composite",
+    "upsample_blur",
+    "edit_codes",
+    "blur",
+)
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 """Turing to Blackwell: every RTX card, and the data-centre cards of the same years."""
 
 _FOLDER = Path(__file__).parent / "cuda"
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
+"""The head of a kernel, with its name."""
 _INCLUDE = re.compile(r'#include "([^"]+)"')
 
 
@@ -49,6 +59,8 @@ def _expanded(name: str, done: set[str]) -> str:
     for number, line in enumerate(lines, start=1):
         included = _INCLUDE.fullmatch(line)
         if included and included[1] not in done:
+            # Line directives, so that compiler messages name the file and line that a reader can
+            # open.
             parts += [_expanded(included[1], done), f'#line {number + 1} "{name}"']
         else:
             parts.append("" if included or line == "#pragma once" else line)
@@ -57,7 +69,7 @@ def _expanded(name: str, done: set[str]) -> str:
 
 def names(op: str) -> tuple[str, ...]:
     """List the kernels of one op."""
-    return tuple(re.findall(r'extern "C" __global__ void (\w+)\(', source(op)))
+    return tuple(KERNEL.findall(source(op)))
 
 
 def launch(
@@ -124,6 +136,7 @@ def _packed(value: Value) -> np.generic:
 
 def _place(values: tuple[Value, ...]) -> tuple[int, int]:
     """Device number and stream address of a call."""
+    # The first tensor decides; `_check` has made sure that all lie on its device.
     first = next(value for value in values if isinstance(value, Tensor))
     stream = torch.cuda.current_stream(first.device)
     return stream.device_index, stream.cuda_stream

@@ -27,12 +27,15 @@ def tap_counts(source_from_target_23: Tensor) -> tuple[int, int]:
 
 
 def positions(source_from_target_23: Tensor, size: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield source x and y ``[H, W]`` of every target pixel, once for each sample of its footprint."""
+    """Yield source x and y ``[H, W]`` of every target pixel, once for each sample of its
+    footprint."""
     matrix = source_from_target_23.float()
     nx, ny = tap_counts(matrix)
     ys, xs = (torch.arange(n, device=matrix.device, dtype=torch.float32) for n in size)
     for j in range(ny):
         for i in range(nx):
+            # Samples at the centres of equal parts of the target's pixel, which average to a box
+            # filter.
             x = (xs + ((i + 0.5) / nx - 0.5))[None, :]
             y = (ys + ((j + 0.5) / ny - 0.5))[:, None]
             yield (
@@ -46,6 +49,7 @@ def bilinear(planes_CHW: Tensor, x: Tensor, y: Tensor) -> Tensor:
     pixel repeats."""
     planes = planes_CHW.float()
     H, W = planes.shape[1:]
+    # Clamped positions repeat the edge, and keep the integer conversion below in range.
     x, y = x.clamp(0, W - 1), y.clamp(0, H - 1)
     x0, y0 = x.floor().long(), y.floor().long()
     x1, y1 = (x0 + 1).clamp(max=W - 1), (y0 + 1).clamp(max=H - 1)

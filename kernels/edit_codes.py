@@ -94,6 +94,7 @@ def reference(
     """Compute in PyTorch what the kernel computes, without a branch on a value, so that it can be
     captured too."""
     n = {name: numbers_NF[:, i : i + 1] for i, name in enumerate(FIELDS)}
+    # Flags come as floats, since one block of numbers is one upload.
     on = {name: n[name] != 0 for name in ("active", "follow", "fresh", "take_neutral", "keep")}
     value, speed, neutral, held, shown = past_N5D.unbind(1)
     codes = torch.cat((expression_NL, pose_NL), dim=1)
@@ -136,6 +137,7 @@ def _smoothed(
 
 
 def _share(cutoff_hz: Tensor, seconds: Tensor) -> Tensor:
+    # Exact for any interval; the paper's alpha is its approximation for short ones.
     return 1 - torch.exp(-2 * math.pi * cutoff_hz * seconds)
 
 

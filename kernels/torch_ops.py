@@ -1,7 +1,7 @@
 """Our kernels as torch operators, for torch.compile, torch.export and converters to other runtimes.
 
-``mimicam::warp_blend`` has gradients; ``mimicam::upsample_blur`` is for inference. Importing this
-module registers them.
+``mimicam::warp_blend`` has gradients; ``mimicam::upsample_blur`` and ``mimicam::blur`` are for
+inference. Importing this module registers them.
 
 An operator is opaque to a tracer, where the function itself is not. An exported graph shows one
 node, which a runtime with a plug-in of that name can replace by our kernel.
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mimicam.kernels import blur as blurring
 from mimicam.kernels import upsample_blur as upsampling
 from mimicam.kernels import warp_blend as op
 
@@ -65,6 +66,24 @@ def upsample_blur_op(image: Tensor, add: Tensor) -> Tensor:
 def _upsampled_shape(image: Tensor, add: Tensor) -> Tensor:
     del image
     return torch.empty_like(add)
+
+
+@torch.library.custom_op("mimicam::blur", mutates_args=())
+def blur_op(image: Tensor, padding: int, gain: float, stride: int) -> Tensor:
+    """See ``kernels.blur.blur``. A map in another layout is copied."""
+    if not image.is_contiguous(memory_format=torch.channels_last):
+        image = image.contiguous()
+    out = blurring.empty(image, padding=padding, stride=stride)
+    with torch.no_grad():
+        return blurring.blur(image, padding=padding, gain=gain, stride=stride, out=out)
+
+
+@blur_op.register_fake
+def _blurred_shape(image: Tensor, padding: int, gain: float, stride: int) -> Tensor:
+    del gain
+    if not image.is_contiguous(memory_format=torch.channels_last):
+        image = image.contiguous()
+    return blurring.empty(image, padding=padding, stride=stride)
 
 
 def _laid_out_as(activation: Tensor, feature: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ NUMBERS = (
 def warp_composite(
     texture_NKL4: Tensor,
     background_NHW3: Tensor,
-    painted_N3SS: Tensor,
-    mask_N1SS: Tensor,
+    inpaint_N3SS: Tensor,
+    visibility_N1SS: Tensor,
     flow_N2hh: Tensor,
     numbers_NP: Tensor,
     *,
@@ -45,16 +45,17 @@ def warp_composite(
 ) -> Tensor:
     """Compute the last warp and blend of DPE's equation 5 at the canvas's size, not the networks'.
 
-    A canvas pixel shows the portrait's pixel that the flow points to, over the background. Paint is
-    blended over it by the mask, as far as the pixel is the person's. Beyond the crop nothing is
-    painted, and the motion at its edge fades. Every map is sampled bilinearly, with pixel centres
-    between its edges; edges repeat. Values round to the nearest, halves to even.
+    A canvas pixel shows the portrait's pixel that the flow points to, over the background. The
+    inpainted picture is blended over it where visibility is low, as far as the pixel is the
+    person's. Beyond the crop nothing is inpainted, and the motion at its edge fades. Every map is
+    sampled bilinearly, with pixel centres between its edges; edges repeat. Values round to the
+    nearest, halves to even.
 
     Args:
         texture_NKL4: the person, RGBA premultiplied, uint8, contiguous. Opaque: everything moves.
         background_NHW3: what shows where the person is not, uint8, contiguous.
-        painted_N3SS: -1..1, float32 or float16, contiguous.
-        mask_N1SS: visibility of the portrait, float32 in 0..1, contiguous.
+        inpaint_N3SS: -1..1, float32 or float16, contiguous.
+        visibility_N1SS: opacity of the portrait over it, float32 in 0..1, contiguous.
         flow_N2hh: displacement to the source pixel, crop units, float32, contiguous.
         numbers_NP: float32, see ``NUMBERS``. The GPU reads them when the kernel runs.
         out: receives the result, uint8 ``[N, H, W, 3]``, contiguous.
@@ -67,7 +68,7 @@ def warp_composite(
         ValueError: a shape, type, layout or device does not fit.
         KernelBuildError: the CUDA source does not compile on this machine.
     """
-    inputs = (texture_NKL4, background_NHW3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP)
+    inputs = (texture_NKL4, background_NHW3, inpaint_N3SS, visibility_N1SS, flow_N2hh, numbers_NP)
     _check(*inputs, out)
     if _launch.wants_cuda(impl, texture_NKL4):
         return forward_cuda(*inputs, out)
@@ -76,7 +77,7 @@ def warp_composite(
 
 
 def _reference_rgb(
-    texture: Tensor, background: Tensor, painted: Tensor, mask: Tensor, flow: Tensor, numbers: Tensor
+    texture: Tensor, background: Tensor, inpaint: Tensor, visibility: Tensor, flow: Tensor, numbers: Tensor
 ) -> Tensor:
     """Compute one picture ``[3, H, W]`` in 0..255, not rounded."""
     n = dict(zip(NUMBERS, numbers.float(), strict=True))
@@ -89,8 +90,9 @@ def _reference_rgb(
     left = torch.where(far > 0, _smooth(1 - n["fade"] * far), torch.ones_like(far))
     moved = _sample(flow, x, y) * left
     from_x, from_y = x + moved[0], y + moved[1]
-    shown = torch.where(far > 0, torch.ones_like(far), _sample(mask, x, y)[0])
-    # Pixels that come from outside the crop show the portrait where it has any: the generator never saw it.
+    shown = torch.where(far > 0, torch.ones_like(far), _sample(visibility, x, y)[0])
+    # Pixels that come from outside the crop show the portrait where it has any: the generator never
+    # saw it.
     outside = torch.maximum(from_x.abs(), from_y.abs()) - 1
     inside_x = torch.minimum(from_x - n["left"], n["right"] - from_x)
     inside = torch.minimum(inside_x, torch.minimum(from_y - n["top"], n["bottom"] - from_y))
@@ -105,7 +107,7 @@ def _reference_rgb(
     portrait = person[:3] + (1 - opacity) * background.permute(2, 0, 1).float()
     # Paint belongs to the person: the background behind it is known.
     shown = 1 - (1 - shown) * opacity
-    paint = (_sample(painted, x, y) * 127.5 + 127.5).clamp(0, 255)
+    paint = (_sample(inpaint, x, y) * 127.5 + 127.5).clamp(0, 255)
     return shown * portrait + (1 - shown) * paint
 
 
@@ -124,18 +126,18 @@ def _smooth(x: Tensor) -> Tensor:
 def forward_cuda(
     texture_NKL4: Tensor,
     background_NHW3: Tensor,
-    painted_N3SS: Tensor,
-    mask_N1SS: Tensor,
+    inpaint_N3SS: Tensor,
+    visibility_N1SS: Tensor,
     flow_N2hh: Tensor,
     numbers_NP: Tensor,
     out: Tensor,
 ) -> Tensor:
     """Queue the kernel. The tensors were checked."""
-    (_, K, L, _), S, h = texture_NKL4.shape, mask_N1SS.shape[-1], flow_N2hh.shape[-1]
+    (_, K, L, _), S, h = texture_NKL4.shape, visibility_N1SS.shape[-1], flow_N2hh.shape[-1]
     N, H, W, _ = out.shape
     grid = (_launch.blocks(W, _BLOCK[0]), _launch.blocks(H, _BLOCK[1]), N)
-    kernel = f"warp_composite_{_launch.suffix(painted_N3SS.dtype)}"
-    tensors = (texture_NKL4, background_NHW3, painted_N3SS, mask_N1SS, flow_N2hh, numbers_NP, out)
+    kernel = f"warp_composite_{_launch.suffix(inpaint_N3SS.dtype)}"
+    tensors = (texture_NKL4, background_NHW3, inpaint_N3SS, visibility_N1SS, flow_N2hh, numbers_NP, out)
     _launch.launch("warp_composite", kernel, grid, _BLOCK, *tensors, H, W, K, L, S, h)
     return out
 
@@ -143,19 +145,19 @@ def forward_cuda(
 def _check(
     texture: Tensor,
     background: Tensor,
-    painted: Tensor,
-    mask: Tensor,
+    inpaint: Tensor,
+    visibility: Tensor,
     flow: Tensor,
     numbers: Tensor,
     out: Tensor,
 ) -> None:
     check("texture_NKL4", texture, ("N", "K", "L", 4), torch.uint8)
     N, device = len(texture), texture.device
-    check("painted_N3SS", painted, (N, 3, "S", "S"), FLOATS, device=device)
-    check("mask_N1SS", mask, (N, 1, *painted.shape[2:]), torch.float32, device=device)
+    check("inpaint_N3SS", inpaint, (N, 3, "S", "S"), FLOATS, device=device)
+    check("visibility_N1SS", visibility, (N, 1, *inpaint.shape[2:]), torch.float32, device=device)
     check("flow_N2hh", flow, (N, 2, "h", "h"), torch.float32, device=device)
     check("numbers_NP", numbers, (N, len(NUMBERS)), torch.float32, device=device)
     check("out", out, (N, "H", "W", 3), torch.uint8, device=device)
     check("background_NHW3", background, tuple(out.shape), torch.uint8, device=device)
-    most = max(texture.numel(), painted.numel(), out.numel())
-    check_limits("texture_NKL4, painted_N3SS or out", blocks=N, values=most)
+    most = max(texture.numel(), inpaint.numel(), out.numel())
+    check_limits("texture_NKL4, inpaint_N3SS or out", blocks=N, values=most)

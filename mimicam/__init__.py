@@ -28,6 +28,11 @@ Pictures with the expression and head pose of another one are found in a folder:
     found = mimicam.retrieve(Path("me.jpg"), Path("photos"), by="tracker")
     print([match.path for match in found.matches])
 
+Results carry marks: what made them, the digital source type, and hashes of source, driver and
+model. They can be removed or forged, so they are not signatures::
+
+    print(mimicam.verify(Path("out.mp4"), source=Path("talk.mp4")).comparisons)
+
 Every failure that a user can act on is an `EngineError`: one line with its remedy. Names that are
 not listed in ``mimicam.__all__`` are internal and may change with any release.
 """
@@ -40,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mimicam.engine.assets_manifest import portrait_path
+    from mimicam.engine.badge import corner_badge
     from mimicam.engine.editing.channels import Changes
     from mimicam.engine.editing.plan import Plan
     from mimicam.engine.editing.video import EditedVideo, edit_video
@@ -51,10 +57,12 @@ if TYPE_CHECKING:
     from mimicam.engine.render import Rendered, render
     from mimicam.engine.retrieval.index import Match
     from mimicam.engine.retrieval.retrieve import Retrieved, retrieve
-    from mimicam.engine.types import EditSettings, Frame, Mode, MotionReference, Response
+    from mimicam.engine.types import Covered, EditSettings, Frame, Mode, MotionReference, Response
+    from mimicam.engine.verify import Verified, verify
 
 __all__ = [
     "Changes",
+    "Covered",
     "EditSettings",
     "EditedVideo",
     "EngineError",
@@ -69,6 +77,8 @@ __all__ = [
     "Rendered",
     "Response",
     "Retrieved",
+    "Verified",
+    "corner_badge",
     "edit_video",
     "enroll",
     "load_model",
@@ -77,10 +87,12 @@ __all__ = [
     "render",
     "retrieve",
     "save_portrait",
+    "verify",
 ]
 
 _MODULES = {
     "Changes": "editing.channels",
+    "Covered": "types",
     "EditSettings": "types",
     "EditedVideo": "editing.video",
     "EngineError": "errors",
@@ -95,6 +107,8 @@ _MODULES = {
     "Rendered": "render",
     "Response": "types",
     "Retrieved": "retrieval.retrieve",
+    "Verified": "verify",
+    "corner_badge": "badge",
     "edit_video": "editing.video",
     "enroll": "portrait",
     "load_model": "models.load",
@@ -103,6 +117,7 @@ _MODULES = {
     "render": "render",
     "retrieve": "retrieval.retrieve",
     "save_portrait": "portrait",
+    "verify": "verify",
 }
 """Module of each public name, below ``mimicam.engine``. Loaded on first use, so that ``import
 mimicam`` is instant."""

@@ -56,7 +56,7 @@ def line(name: str) -> str:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the pinned versions to the file."""
     names = sorted(installed("mimicam", EXTRAS) - set(_OWN))
     FILE.write_text(_HEAD.format(_OLDEST) + "".join(f"{line(name)}\n" for name in names))
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch  # noqa: E402
 
 from mimicam.benchmarks.gpu_parts import SMOKE_S  # noqa: E402
-from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.training.compact.recipe import CompactOptions  # noqa: E402
+from scripts.remote_training.command import run_on  # noqa: E402
 from scripts.remote_training.session import Deadline, RemoteTraining, SessionOptions  # noqa: E402
 from scripts.remote_training.smoke import run_smoke  # noqa: E402
 from scripts.remote_training.step_count import find_step_count  # noqa: E402
@@ -54,17 +54,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="gpu_check.json with the smoke run that gives the number of steps",
     )
-    add("--batch", type=int, default=96, help="pairs per step")
+    add("--batch", type=int, default=256, help="pairs per step; 12 GiB of GPU memory for each 96")
     add("--size", type=int, default=256, help="side of the pictures, pixels")
     add(
         "--cross-identity",
         "--strangers",  # the name of before version 0.2
         type=int,
-        default=8,
+        default=24,
         metavar="N",
         help="portraits per batch that another person drives as well",
     )
-    add("--other-share", type=float, default=0.125, help="share of each batch, for each pack after the first")
+    add(
+        "--other-share",
+        type=float,
+        nargs="+",
+        default=[0.125],
+        metavar="SHARE",
+        help="share of each batch, for each pack after the first; one number counts for all of them",
+    )
     add("--snapshot-s", type=float, default=_SNAPSHOT_S, help="seconds between writing the files, at most 60")
     add("--seed", type=int, default=0, help="seed of the batches; use another one to continue from weights")
     add("--device", default="cuda", help="PyTorch device that trains")
@@ -73,9 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--warmup", type=int, default=200, help="steps over which the learning rate rises")
     add("--perceptual-weight", type=float, default=0.15, help="weight of the perceptual loss")
     add("--landmark-weight", type=float, default=6.0, help="weight of the landmark loss")
-    add("--landmark-samples", type=int, default=32, help="pictures per batch with landmark loss")
+    add("--landmark-samples", type=int, default=80, help="pictures per batch with landmark loss")
     add("--gan", type=float, default=0.0, help="weight of the adversarial loss, for a last stage")
     add("--gan-parts", type=float, default=0.0, help="weight of the adversarial losses of mouth and eyes")
+    add("--gan-features", type=float, default=1.0, help="weight of feature matching, with a discriminator")
     add(
         "--smoke",
         type=Path,
@@ -103,26 +111,26 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
 def _training(options: argparse.Namespace, deadline: Deadline, steps: int) -> RemoteTraining:
     o = options
     session = SessionOptions(
-        pack=o.pack, batch=o.batch, size=o.size, other_share=o.other_share, cross_identity=o.cross_identity, seed=o.seed,
-        device=o.device,
+        pack=o.pack, batch=o.batch, size=o.size, other_shares=tuple(o.other_share),
+        cross_identity=o.cross_identity, seed=o.seed, device=o.device,
     )  # fmt: skip
     compact = CompactOptions(
         lr=o.lr, lr_final=o.lr_final, warmup=o.warmup, steps=steps, perceptual=o.perceptual_weight,
         landmark=o.landmark_weight, landmark_samples=o.landmark_samples, gan=o.gan, gan_parts=o.gan_parts,
+        gan_features=o.gan_features,
     )  # fmt: skip
     return RemoteTraining(session, compact, deadline)
 
 
-def _smoke(options: argparse.Namespace) -> int:
+def _smoke(options: argparse.Namespace) -> None:
     seconds = _REHEARSED_SMOKE_S if options.rehearse else float(SMOKE_S)
     training = _training(options, Deadline(time.monotonic() + 3600), steps=100_000)
     few = {"profiled_steps": 1} if options.rehearse else {}
     found = run_smoke(training, seconds, options.smoke, **few)
     print(f"{found['steps_per_s']:.2f} steps/s, {found['samples_per_s']:.0f} samples/s")
-    return 0
 
 
-def _train(options: argparse.Namespace, started_s: float) -> int:
+def _train(options: argparse.Namespace, started_s: float) -> None:
     o = options
     deadline = Deadline(started_s + 60 * o.minutes)
     device = torch.cuda.get_device_name() if o.device.startswith("cuda") else "cpu"
@@ -136,7 +144,6 @@ def _train(options: argparse.Namespace, started_s: float) -> int:
     last = _REHEARSED_STEPS if o.rehearse and o.steps is None else o.steps
     reached = training.train(o.out, steps=last, every_s=o.snapshot_s, curve_steps=steps, curve_from=source)
     print(f"stopped at step {reached}; the files are in {o.out}")
-    return 0
 
 
 def main(arguments: Sequence[str], *, started_s: float | None = None) -> int:
@@ -147,14 +154,9 @@ def main(arguments: Sequence[str], *, started_s: float | None = None) -> int:
     """
     started_s = time.monotonic() if started_s is None else started_s
     options = _arguments(arguments)
-    if options.device.startswith("cuda") and not torch.cuda.is_available():
-        print("no GPU that PyTorch can use: nothing was run; --rehearse trains on the CPU", file=sys.stderr)
-        return 2
-    try:
-        return _train(options, started_s) if options.smoke is None else _smoke(options)
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.smoke is not None:
+        return run_on(options.device, lambda: _smoke(options))
+    return run_on(options.device, lambda: _train(options, started_s))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Twelve bundled portraits in eight lively moments, in one picture.
 
-A synthetic driver shows them: the mean face of the tracker's statistics, with blendshapes and head pose
-set by hand. It goes the way of every driver, from the tracker's output on.
+A synthetic driver shows them: the mean face of the tracker's statistics, with blendshapes and head
+pose set by hand. It goes the way of every driver, from the tracker's output on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MOMENT_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What the driver shows."""
+    """Expression that the driver shows."""
 
     caption: str
     shapes: Mapping[str, float]

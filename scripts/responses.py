@@ -22,7 +22,7 @@ def main() -> None:
     pictures = {}
     for file in bundled_portraits():
         portrait = enroll(file, model=model)
-        response = portrait.features.response
+        response = portrait.response
         assert response is not None, "the bundled model measures responses"
         pictures[pixel_hash(portrait.picture)] = [round(float(value), 3) for value in response]
         print(file.stem, " ".join(f"{value:.2f}" for value in response))

@@ -16,7 +16,15 @@ from mimicam.engine.assets_manifest import bundled_portraits
 from mimicam.engine.commands import main
 from mimicam.engine.commands.live import make_sinks
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import Aside, is_same, refuse_to_overwrite_inputs, sha256_of, write_atomically
+from mimicam.engine.files import (
+    Aside,
+    files_below,
+    is_same,
+    refuse_to_overwrite_inputs,
+    sha256_of,
+    write_atomically,
+)
+from mimicam.engine.provenance import Provenance
 from mimicam.engine.sinks.video_writer import VideoWriter
 from tests.videos import grey, levels, write_video
 
@@ -200,7 +208,7 @@ def test_enrolled_folders_are_inputs_too(folder: Path, capsys: pytest.CaptureFix
 def test_two_sinks_do_not_share_a_file(tmp_path: Path) -> None:
     first, second = tmp_path / "a.mp4", tmp_path / "." / "b" / ".." / "a.mp4"
     with pytest.raises(EngineError, match="are one file: give them different names"):
-        make_sinks([f"file:{first}", f"file:{second}"], on_key=lambda _: None, figures=list)
+        make_sinks([f"file:{first}", f"file:{second}"], on_key=lambda _: None, figures=list, marks=Provenance)
 
 
 def test_a_folder_stands_for_its_files_without_subfolders(folder: Path) -> None:
@@ -259,6 +267,15 @@ def test_parallel_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
         thread.join(30)
     assert path.read_text() in ("a" * 1000, "b" * 1000)
     assert _names(tmp_path) == ["a.txt"]
+
+
+def test_files_that_are_gone_are_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    for name in ("b/c/2", "a", "b/1"):
+        (tmp_path / name).touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert files_below(tmp_path) == [tmp_path / name for name in ("a", "b/1", "b/c/2")]
+    assert files_below(tmp_path / "nowhere") == []
 
 
 def test_a_hash_is_that_of_the_content(tmp_path: Path) -> None:

@@ -103,6 +103,10 @@ def test_commands_send_and_store_nothing(home: Path) -> None:
         ["run", "--source", "pattern", "--seconds", "1", "--portrait", str(out / "me"), "--sink", f"file:{out}/a.mp4"],
         ["edit", f"{out}/a.mp4", "-o", f"{out}/b.mp4", "--preset", "smile=1", "--end", "0.1"],
         ["render", portrait, portrait, "-o", str(out / "a.png")],
+        ["verify", f"{out}/a.mp4", "--source", portrait, "--model", "compact"],
+        ["verify", f"{out}/b.mp4", "--source", f"{out}/a.mp4", "--model", "compact"],
+        ["verify", f"{out}/a.png", "--source", portrait, "--driver", portrait, "--model", "compact"],
+        ["report", str(out)],
         ["models", "verify"],
     ]  # fmt: skip
     codes, seen = _watched(_COMMAND, commands, home)
@@ -133,7 +137,7 @@ def test_libraries_with_telemetry_are_imported_in_one_place() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if path != allowed
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if _imports(node) & {"openvino", "onnxruntime"} and not _is_part_of_a_silenced_one(node)
+        if _imports(node) & {"openvino", "onnxruntime", "ray"} and not _is_part_of_a_silenced_one(node)
     ]
     assert not found, "import these from mimicam.engine.silent_imports"
 
@@ -147,13 +151,11 @@ def _imports(node: ast.AST) -> set[str]:
 
 
 def _is_part_of_a_silenced_one(node: ast.AST) -> bool:
-    """Whether an import takes a part of onnxruntime, such as ``quantization``.
+    """Whether an import takes a part, such as ``quantization`` of onnxruntime.
 
     A part has no telemetry switch; its caller silences the whole package.
-
-    Its caller silences the whole package.
     """
-    return isinstance(node, ast.ImportFrom) and node.module == "onnxruntime"
+    return isinstance(node, ast.ImportFrom) and node.module in ("onnxruntime", "ray.experimental")
 
 
 def test_the_watcher_notices_look_ups_connections_and_programs(home: Path) -> None:

@@ -59,6 +59,7 @@ class Settings:
             EngineError: they differ.
         """
         before = self.former if recorded is None else recorded
+        # Options that this version no longer has are left alone.
         wrong = {name: value for name, value in before.items() if self.now.get(name, value) != value}
         if wrong:
             options = " ".join(f"{name} {value}" for name, value in wrong.items())
@@ -120,6 +121,8 @@ class Trainer:
         self._recipe, self._options, self._agree = recipe, options, agree
         self._stop = False
         self._curve = _CurveState()
+        self.added: frozenset[str] = frozenset()
+        """Modules that the resumed checkpoint lacks."""
         self.step = 0
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "samples").mkdir(exist_ok=True)
@@ -147,12 +150,14 @@ class Trainer:
         if settings is not None:
             settings.check(state.get("settings"), self.checkpoint)
         new = set(getattr(self._recipe, "optional_modules", ())) - state["modules"].keys()
+        self.added = frozenset(new & self._recipe.modules().keys())
         for name, module in self._recipe.modules().items():
             if name not in new:
                 module.load_state_dict(state["modules"][name])
         for name, optimiser in self._recipe.optimisers().items():
             if name not in new:
                 optimiser.load_state_dict(state["optimisers"][name])
+        # After the modules were made: making them has drawn random weights.
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["rng_cuda"]:
             torch.cuda.set_rng_state_all(state["rng_cuda"])
@@ -226,6 +231,7 @@ class Trainer:
         grid = self._recipe.sample_grid(samples)
         pixels = ((grid.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         path = self._options.out / "samples" / f"{self.step:07d}.jpg"
+        # OpenCV wants blue first.
         cv2.imwrite(str(path), np.ascontiguousarray(pixels[:, :, ::-1]))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mimicam.benchmarks.kernels import (
+    bench_blur,
     bench_crop_normalize,
     bench_paste_back,
     bench_upsample_blur,
@@ -28,6 +29,7 @@ BENCHES = (
     bench_paste_back,
     bench_warp_composite,
     bench_upsample_blur,
+    bench_blur,
 )
 
 

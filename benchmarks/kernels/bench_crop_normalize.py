@@ -14,7 +14,8 @@ from mimicam.kernels.crop_normalize import crop_normalize
 
 
 def cases(device: str = "cuda") -> Iterator[Case]:
-    """A face of half the picture's height out of 720p and 1080p, to 256 pixels in half precision."""
+    """A face of half the picture's height out of 720p and 1080p, to 256 pixels in half
+    precision."""
     for height, width in ((720, 1280), (1080, 1920)):
         yield _case(height, width, device)
 

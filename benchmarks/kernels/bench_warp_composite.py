@@ -27,8 +27,8 @@ def _case(height: int, width: int, device: str) -> Case:
     shape = (1, height + 2 * margin, width + 2 * margin, 4)
     texture = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     background = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=device)
-    painted = 2 * torch.rand(1, 3, _SIZE, _SIZE, device=device) - 1
-    mask = torch.rand(1, 1, _SIZE, _SIZE, device=device)
+    inpaint = 2 * torch.rand(1, 3, _SIZE, _SIZE, device=device) - 1
+    visibility = torch.rand(1, 1, _SIZE, _SIZE, device=device)
     coarse = 0.1 * torch.randn(1, 2, 8, 8, device=device)
     flow = F.interpolate(coarse, size=(_SIZE // 2, _SIZE // 2), mode="bicubic").contiguous()
     scale, half, left = 2 / height, height / 2, (width - height) // 2
@@ -39,11 +39,11 @@ def _case(height: int, width: int, device: str) -> Case:
     ]  # fmt: skip
     numbers = torch.tensor([row], device=device)
     out = torch.empty((1, height, width, 3), dtype=torch.uint8, device=device)
-    inputs = (texture, background, painted, mask, flow, numbers)
+    inputs = (texture, background, inpaint, visibility, flow, numbers)
     extent = torch.tensor(
         [shape[2], shape[1]], device=device
     )  # here: a captured call may not copy from the host
-    maps = 4 * (painted.numel() + mask.numel() + flow.numel())
+    maps = 4 * (inpaint.numel() + visibility.numel() + flow.numel())
     return Case(
         name=f"{_SIZE} onto {width}x{height}",
         bytes_moved=7 * height * width + maps + out.numel(),
@@ -56,8 +56,8 @@ def _case(height: int, width: int, device: str) -> Case:
 def _eager(
     texture: Tensor,
     background: Tensor,
-    painted: Tensor,
-    mask: Tensor,
+    inpaint: Tensor,
+    visibility: Tensor,
     flow: Tensor,
     numbers: Tensor,
     extent: Tensor,
@@ -78,8 +78,10 @@ def _eager(
     )
     opacity = person[:, 3:] / 255
     portrait = person[:, :3] + (1 - opacity) * background.permute(0, 3, 1, 2)
-    shown = torch.where(inside, F.grid_sample(mask, own, padding_mode="border", align_corners=False), 1.0)
+    shown = torch.where(
+        inside, F.grid_sample(visibility, own, padding_mode="border", align_corners=False), 1.0
+    )
     shown = 1 - (1 - shown) * opacity
-    paint = F.grid_sample(painted * 127.5 + 127.5, own, padding_mode="border", align_corners=False)
+    paint = F.grid_sample(inpaint * 127.5 + 127.5, own, padding_mode="border", align_corners=False)
     blended = shown * portrait + (1 - shown) * paint.clamp(0, 255)
     return blended.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()

@@ -1,4 +1,4 @@
-"""How a kernel is timed on a GPU, and what its time is held against."""
+"""Time a kernel on a GPU, and compare its time with the memory's bandwidth."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def copy_bandwidth() -> float:
 
 
 def sets_needed(bytes_moved: int) -> int:
-    """How many sets of buffers push each other out of the cache."""
+    """Return the number of sets of buffers that evict each other from the cache."""
     return min(max(math.ceil(_COLD_BYTES / bytes_moved), 2), _MOST_SETS)
 
 

@@ -46,11 +46,13 @@ def cached(path: Path, kind: str, make: Callable[[Path, str], None], *, cache: P
         EngineError: ``make`` failed, or the cache cannot be written.
     """
     sha256 = sha256_of(path)
+    # The name holds the weights' hash: other weights under the same path get a folder of their own.
     folder = (cache or default_folder().with_name("networks")) / f"{kind}-{sha256[:24]}"
     if (folder / export_folder.FILE).is_file():
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the final folder, hence on its file system: files can be moved by renaming.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
             make(Path(part), sha256)
             _move(Path(part), folder)
@@ -123,6 +125,7 @@ def _move(part: Path, folder: Path) -> None:
 def soft_picture(size: int) -> Array:
     """Draw a picture to compare networks on, float32 ``[1, 3, size, size]`` in -1..1, the same
     everywhere."""
+    # Smooth waves: networks were trained on smooth pictures, and noise would exaggerate errors.
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     channels = [np.sin(5 * x + y), np.cos(4 * y - x), np.sin(3 * x * y + 1)]
     return np.stack(channels)[None].astype(np.float32)

@@ -29,8 +29,9 @@ FILE = "manifest.json"
 LIMITS = {"fp32": 1e-3, "fp16": 1e-2, "fp16-turing": 1e-2, "int8": 0.1}
 """Largest error as a share of an output's largest magnitude; in int8 the mean error.
 
-Measured on x86-64, 2026-11, in ONNX Runtime and OpenVINO: 1e-5 in fp32; 1e-3 in fp16, and 5e-3 in
-masks, which are steep. In int8 it is 4e-2, because single pixels of a mask change sides. A wrong
+Measured on x86-64, 2026-11, in ONNX Runtime and OpenVINO. Trained networks on a frame of the
+bundled clip: 2e-3 in fp16, 5e-3 in int8. Untrained ones on noise: 1e-5 in fp32; 1e-3 in fp16, and
+5e-3 in masks, which are steep; 4e-2 in int8, because single pixels of a mask change sides. A wrong
 sampling convention gives 1e-1 and more.
 """
 
@@ -90,7 +91,8 @@ class Difference:
 
     output: str
     worst: float
-    """Largest absolute difference over the reference's largest magnitude; infinite when not finite."""
+    """Largest absolute difference over the reference's largest magnitude; infinite when not
+    finite."""
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -163,6 +165,7 @@ def compare(sampled_reference: Arrays, got: Arrays, precision: str) -> list[Diff
     Raises:
         EngineError: an output is missing or has another size.
     """
+    # In int8 single pixels change sides of a mask; see `LIMITS`.
     measure = np.mean if precision == "int8" else np.max
     return [_difference(name, want, got, measure) for name, want in sampled_reference.items()]
 
@@ -174,6 +177,7 @@ def require(differences: list[Difference], limit: float, subject: str) -> float:
         EngineError: naming the worst output, when it lies above ``limit``.
     """
     worst = max(differences, key=lambda difference: difference.worst)
+    # Negated, so that a NaN is refused too.
     if not worst.worst <= limit:
         raise EngineError(
             f"{subject} differs from PyTorch by {worst.worst:.2g} at '{worst.output}' (limit {limit:g}):"
@@ -188,6 +192,7 @@ def _difference(name: str, want: Array, got: Arrays, measure: Callable[[Array], 
     want64, got64 = want.astype(np.float64), _sampled(got[name]).astype(np.float64)
     if not np.isfinite(got64).all():
         return Difference(output=name, worst=float("inf"))
+    # Of the output's largest value: relative errors of values near 0 mean nothing.
     size = max(float(np.abs(want64).max()), 1e-12)
     return Difference(output=name, worst=float(measure(np.abs(got64 - want64))) / size)
 

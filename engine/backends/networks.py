@@ -62,6 +62,7 @@ class Resident:
     def __call__(self, key: object, arrays: Mapping[str, Float]) -> dict[str, Value]:
         """Return the arrays as values. A ``key`` other than the last one, by identity, loads them
         again."""
+        # By identity: comparing the arrays would cost more than loading them.
         if self._key is not key:
             self._values = {name: self._networks.load(array) for name, array in arrays.items()}
             self._key = key

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,29 +37,20 @@ def has_bf16() -> bool:
     return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-class OpenVinoNetwork:
-    """A compiled network with named inputs, run synchronously on one infer request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledNetwork:
+    """A network compiled for the CPU. It runs one inference at a time and keeps nothing from one to
+    the next."""
 
-    Not thread-safe: one thread per instance. Output arrays are views that the next call overwrites.
-    """
+    model: ov.CompiledModel
+    inputs: tuple[str, ...]
+    """Names of the inputs, in order."""
 
-    def __init__(
-        self,
-        model: ov.Model | Path,
-        *,
-        threads: int = 1,
-        precision: str = "f32",
-        name: str = "network",
-        outputs: tuple[str, ...] = (),
-    ) -> None:
-        """Compile for the CPU.
-
-        Args:
-            model: an OpenVINO model, or a file it can read (IR, ONNX, TFLite).
-            threads: inference threads.
-            precision: ``f32`` or ``bf16``; parts the model marks as precise stay in f32.
-            name: what errors call it.
-            outputs: names of the outputs, in order, for `run_named`.
+    @classmethod
+    def of(
+        cls, model: ov.Model | Path, *, threads: int = 1, precision: str = "f32", name: str = "network"
+    ) -> CompiledNetwork:
+        """Compile; see `OpenVinoNetwork`.
 
         Raises:
             EngineError: the file cannot be read or compiled.
@@ -64,7 +58,7 @@ class OpenVinoNetwork:
         try:
             graph = core().read_model(model) if isinstance(model, Path) else model
             # Compiling may give an input the name of an output that is its copy.
-            self.inputs = [port.get_any_name() for port in graph.inputs]
+            inputs = tuple(port.get_any_name() for port in graph.inputs)
             compiled = core().compile_model(
                 graph,
                 "CPU",
@@ -73,8 +67,9 @@ class OpenVinoNetwork:
                     "INFERENCE_PRECISION_HINT": precision,
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
-                    # A network that takes all cores is steadier pinned (p95 of frame age: 24 instead of 26 ms).
-                    # Of those that take fewer, every one would be pinned to the first cores and share them.
+                    # A network that takes all cores is steadier pinned (p95 of frame age: 24
+                    # instead of 26 ms). Of those that take fewer, every one would be pinned to the
+                    # first cores and share them.
                     "ENABLE_CPU_PINNING": 1 < threads == os.cpu_count(),
                 },
             )
@@ -83,7 +78,42 @@ class OpenVinoNetwork:
             raise EngineError(
                 f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'"
             ) from error
+        return cls(model=compiled, inputs=inputs)
+
+
+class OpenVinoNetwork:
+    """A compiled network with named inputs, run synchronously on one infer request.
+
+    Not thread-safe: one thread per instance. Output arrays are views that the next call overwrites.
+    """
+
+    def __init__(
+        self,
+        model: ov.Model | Path | CompiledNetwork,
+        *,
+        threads: int = 1,
+        precision: str = "f32",
+        name: str = "network",
+        outputs: tuple[str, ...] = (),
+    ) -> None:
+        """Compile for the CPU, unless it is compiled.
+
+        Args:
+            model: an OpenVINO model, a file it can read (IR, ONNX, TFLite), or a compiled network,
+                to which ``threads`` and ``precision`` do not apply.
+            threads: inference threads.
+            precision: ``f32`` or ``bf16``; parts the model marks as precise stay in f32.
+            name: what errors call it.
+            outputs: names of the outputs, in order, for `run_named`.
+
+        Raises:
+            EngineError: the file cannot be read or compiled.
+        """
+        if not isinstance(model, CompiledNetwork):
+            model = CompiledNetwork.of(model, threads=threads, precision=precision, name=name)
+        self.inputs, compiled = list(model.inputs), model.model
         self._request = compiled.create_infer_request()
+        # Read once, not for each frame.
         self._dtypes = [port.get_element_type().to_dtype() for port in compiled.inputs]
         self._given: list[Array | None] = [None] * len(self.inputs)
         self._sources: list[Array | None] = [None] * len(self.inputs)
@@ -105,7 +135,8 @@ class OpenVinoNetwork:
         return dict(zip(self._output_names, shapes, strict=True))
 
     def __call__(self, *arrays: Array) -> list[Array]:
-        """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their order."""
+        """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their
+        order."""
         self.give(0, *arrays)
         return self.run()
 
@@ -136,6 +167,48 @@ class OpenVinoNetwork:
         """Run on what was given; views of the outputs in their order."""
         self._request.infer(share_outputs=True)  # or it copies them, for a result that is not used
         return [self._request.get_output_tensor(i).data for i in range(self._outputs)]
+
+
+class NetworksInTurn:
+    """Opens networks, and lets a new one take over what was compiled for one that is no longer
+    used.
+
+    Those in use at the same time have a compiled network each, since it runs one inference at a
+    time. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        # Appended to by finalizers, which may run inside any statement: no lock may be needed.
+        self._free: dict[tuple[Path, int], deque[CompiledNetwork]] = {}
+
+    def open(
+        self,
+        file: Path,
+        *,
+        threads: int,
+        name: str,
+        read: Callable[[Path], ov.Model | Path] = lambda path: path,
+    ) -> OpenVinoNetwork:
+        """Open a file's network for the caller alone.
+
+        Args:
+            file: is not changed while the process runs.
+            threads: inference threads.
+            name: what errors call it.
+            read: reads the file, always in the same way; by default OpenVINO does.
+
+        Raises:
+            EngineError: the file cannot be read or compiled.
+        """
+        free = self._free.setdefault((file, threads), deque())
+        try:
+            compiled = free.pop()
+        except IndexError:
+            compiled = CompiledNetwork.of(read(file), threads=threads, name=name)
+        network = OpenVinoNetwork(compiled, name=name)
+        # Not at exit: the interpreter may have taken OpenVINO down by then.
+        weakref.finalize(network, free.append, compiled).atexit = False
+        return network
 
 
 class OpenVinoNetworks:

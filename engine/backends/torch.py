@@ -1,4 +1,5 @@
-"""Networks in eager PyTorch, in fp32: the reference, and the way on a CUDA device without TensorRT."""
+"""Networks in eager PyTorch, in fp32: the reference, and the way on a CUDA device without
+TensorRT."""
 
 from __future__ import annotations
 
@@ -51,6 +52,7 @@ class TorchNetworks:
         import torch
 
         spec = self._specs[network]
+        # Stronger than no_grad: tensors get no version counters either.
         with torch.inference_mode():
             result = self._module.get_submodule(network)(*spec.in_order(inputs))
         return spec.named_outputs((result,) if isinstance(result, torch.Tensor) else result)

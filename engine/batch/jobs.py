@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from mimicam.engine.badge import Corner, corner_badge
 from mimicam.engine.controls import EditSettings, Mode, MotionReference
 from mimicam.engine.editing.channels import parse_changes, parse_value
 from mimicam.engine.editing.driver import DriverLength
@@ -40,11 +41,14 @@ class Job:
     expression_gain: float = 1.0
     expression_motion: MotionReference = MotionReference.ABSOLUTE
     mirror: bool = False
+    badge: Corner = "off"
+    badge_picture: Path | None = None
 
     @property
     def inputs(self) -> list[Path]:
         """Files that the job reads."""
-        return [path for path in (self.source, self.driver, self.keyframes) if path is not None]
+        read = (self.source, self.driver, self.keyframes, self.badge_picture)
+        return [path for path in read if path is not None]
 
     def plan(self) -> Plan:
         """Return what is changed over time.
@@ -88,6 +92,7 @@ class Job:
                 f"{self.out.name}: segments cannot be joined in AVI: name it .mp4, .mov or .mkv"
             )
         check_paths(self.source, self.out, self.driver)
+        corner_badge(self.badge, self.badge_picture)
         self.plan()
         self.settings()
 
@@ -163,7 +168,7 @@ def _job(given: Mapping[str, Any], folder: Path) -> Job:
         raise EngineError(f"it has no {missing[0]}: add it")
     values = dict(given)
     try:
-        for name in ("source", "out", "driver", "keyframes"):
+        for name in ("source", "out", "driver", "keyframes", "badge_picture"):
             if name in values:
                 values[name] = folder / str(values[name])
         for name in ("start", "end"):
@@ -175,6 +180,8 @@ def _job(given: Mapping[str, Any], folder: Path) -> Job:
             values["expression_motion"] = MotionReference(str(values["expression_motion"]))
         if "expression_gain" in values:
             values["expression_gain"] = parse_value(str(values["expression_gain"]))
+        if "badge" in values:
+            values["badge"] = _corner(str(values["badge"]))
         if "mirror" in values:
             values["mirror"] = _switch(str(values["mirror"]))
     except ValueError as error:
@@ -183,6 +190,13 @@ def _job(given: Mapping[str, Any], folder: Path) -> Job:
         if name in values:
             values[name] = str(values[name])
     return Job(**values)
+
+
+def _corner(text: str) -> Corner:
+    known: dict[str, Corner] = {corner: corner for corner in get_args(Corner)}
+    if text not in known:
+        raise ValueError(f"badge must be one of {', '.join(known)}, not {text}")
+    return known[text]
 
 
 def _switch(text: str) -> bool:

@@ -15,12 +15,19 @@ from av.video.stream import VideoStream
 from mimicam.engine.batch.units import Segment, SegmentFigures
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.sinks.video_writer import EDITED, container_format
+from mimicam.engine.provenance import EDITED, Provenance
+from mimicam.engine.sinks.video_writer import WITH_XMP_BOX, container_format
 from mimicam.engine.sound import open_sound
+from mimicam.engine.xmp import append_xmp
 
 
 def join_segments(
-    segments: Sequence[Segment], out: Path, *, end_s: float, tell: Callable[[str], None] = lambda _: None
+    segments: Sequence[Segment],
+    out: Path,
+    *,
+    end_s: float,
+    provenance: Provenance = EDITED,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[SegmentFigures]:
     """Write the result of a job, which appears when it is complete; return its segments' figures.
 
@@ -28,6 +35,7 @@ def join_segments(
         segments: all of them, finished, in order.
         out: video to write.
         end_s: time at which the sound ends; infinite for the source's own end.
+        provenance: marks of the result.
         tell: receives one line if the sound cannot be copied as it is.
 
     Raises:
@@ -38,8 +46,13 @@ def join_segments(
     if len(figures) < len(segments):
         raise EngineError("a segment vanished meanwhile: run the batch again")
     try:
-        with write_atomically(out) as part, av.open(str(part), "w", format=container_format(out)) as result:
-            _write(segments, figures, result, end_s=end_s, tell=tell)
+        with write_atomically(out) as part:
+            with av.open(str(part), "w", format=container_format(out)) as result:
+                result.metadata.update(provenance.tags)
+                _write(segments, figures, result, end_s=end_s, tell=tell)
+            if container_format(out) in WITH_XMP_BOX:
+                with part.open("r+b") as file:
+                    append_xmp(file, provenance.xmp)
     except av.error.FFmpegError as error:
         raise EngineError(f"{out} cannot be joined ({error.strerror}): remove its segments") from error
     return figures
@@ -53,7 +66,6 @@ def _write(
     end_s: float,
     tell: Callable[[str], None],
 ) -> None:
-    result.metadata.update(EDITED)
     with av.open(str(segments[0].path)) as first:
         stream = result.add_stream_from_template(first.streams.video[0])
         head = first.streams.video[0].codec_context.extradata

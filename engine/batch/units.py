@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from mimicam.engine.badge import corner_badge
 from mimicam.engine.batch.jobs import Job
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.editing.channels import SHAPES
@@ -176,7 +177,8 @@ def write_segment(segment: Segment, model: Model, beat: Callable[[], None] = lam
     if segment.figures is not None:
         return
     motion = _motion(segment.job, segment.folder)
-    work = PasteDrawing(model, [motion])
+    badge = corner_badge(segment.job.badge, segment.job.badge_picture)
+    work = PasteDrawing(model, [motion], badge=badge)
     video = VideoFile(segment.job.source)
     writer: VideoWriter | None = None
     frames = changed = 0
@@ -230,5 +232,5 @@ def _presets_of(job: Job) -> list[str]:
 def _figures(path: Path) -> SegmentFigures | None:
     try:
         return SegmentFigures(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None  # not there, or cut off: the segment is written again

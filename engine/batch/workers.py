@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import platform
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from mimicam.engine.batch.units import Segment, follow, write_segment
+from mimicam.engine.batch.units import Segment, follow, job_key, write_segment
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
@@ -37,12 +38,16 @@ def open_pool(model: str, backend: str, workers: int, stop: Event) -> ProcessPoo
         stop: once set, they give up after their present frame.
     """
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
-    return ProcessPoolExecutor(workers, context, initializer=begin, initargs=(model, backend, stop))
+    return ProcessPoolExecutor(workers, context, initializer=_begin_in_pool, initargs=(model, backend, stop))
+
+
+def _begin_in_pool(model: str, backend: str, stop: Event) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sets ``stop``
+    begin(model, backend, stop)
 
 
 def begin(model: str, backend: str, stop: Event | None = None) -> None:
     """Set this process up. The model is loaded with the first unit that needs it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and sets ``stop``
     _Worker.stop, _Worker.model = stop, None
     _Worker.load = lambda: load_model(model, backend, threads=_THREADS)
 
@@ -61,10 +66,24 @@ def follow_in_worker(source: Path, folder: Path) -> float:
 
 
 def write_in_worker(segment: Segment) -> float:
-    """Write a segment; return the seconds that it took."""
+    """Write a segment; return the seconds that it took.
+
+    Raises:
+        EngineError: see `write_segment`; or this machine would write it differently from the one that named it.
+    """
     start_s = time.monotonic()
+    if job_key(segment.job, model_in_worker()) != segment.key:
+        raise EngineError(
+            f"{platform.node()} has another model, backend, preset or version of mimicam than the machine"
+            " that started the batch: make them alike, and name the --backend"
+        )
     write_segment(segment, _model(), _beat)
     return time.monotonic() - start_s
+
+
+def deaths(count: int) -> EngineError:
+    """Return the error of a unit at which workers died."""
+    return EngineError(f"workers died {count} times while they were at it: try it with --workers 1")
 
 
 def _model() -> Model:

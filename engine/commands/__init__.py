@@ -13,6 +13,7 @@ from mimicam.engine.commands.output import make_output_safe
 from mimicam.engine.commands.registry import Registry
 from mimicam.engine.concurrency.interrupts import end_like_ctrl_c
 from mimicam.engine.errors import EngineError, KernelBuildError
+from mimicam.engine.process_switches import limit_heaps
 
 DONE, REFUSED, INTERRUPTED = 0, 1, 130
 
@@ -43,6 +44,7 @@ def _dispatch(arguments: list[str]) -> int:
         return DONE
     command = _parse(with_new_names(arguments))
     end_like_ctrl_c()
+    limit_heaps()
     return command.run() or DONE
 
 
@@ -58,7 +60,7 @@ def _parse(arguments: list[str]) -> Any:
     )
 
 
-_REPEATED = ("--sink", "--portrait", "--preset", "--strength")
+_REPEATED = ("--sink", "--portrait", "--preset", "--strength", "--inputs")
 """Options that may be given several times."""
 
 

@@ -1,14 +1,17 @@
-"""``mimicam batch``: edit many videos in several processes."""
+"""``mimicam batch``: edit many videos in several processes, on one machine or with Ray on several."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from mimicam.engine.backends.registry import BackendName
+
+if TYPE_CHECKING:
+    from mimicam.engine.batch.states import Workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +21,10 @@ class RunBatch:
     jobs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="JOBS")]
     """CSV with a header, or JSON: source, out, and options of edit such as driver or preset."""
     workers: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Processes. By default one per core."""
+    """Processes. By default one per core, with --ray one per core or GPU of the cluster."""
+    ray: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Work on a Ray cluster: local (started here), auto (runs on this machine) or HOST:PORT. All machines
+    must share the folders of the jobs."""
     segment: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 60.0
     """Length of the pieces that workers write. The same jobs with another length start anew."""
     results: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -34,32 +40,22 @@ class RunBatch:
         Raises:
             EngineError: the file of jobs cannot be used, or the model does not load.
         """
-        import multiprocessing
-
         from mimicam.engine.batch.jobs import read_jobs
-        from mimicam.engine.batch.runner import FAILED, Batch
-        from mimicam.engine.batch.workers import open_pool
-        from mimicam.engine.concurrency.cores import usable_cores
+        from mimicam.engine.batch.runner import Batch
+        from mimicam.engine.batch.states import FAILED
         from mimicam.engine.errors import EngineError
         from mimicam.engine.files import refuse_to_overwrite_inputs
 
-        workers = self.workers or usable_cores()
-        if workers < 1 or not 1.0 <= self.segment <= 3600.0:
+        if (self.workers is not None and self.workers < 1) or not 1.0 <= self.segment <= 3600.0:
             raise EngineError("--workers must be at least 1, and --segment 1 to 3600 seconds")
         rows = read_jobs(self.jobs)
         results = self.results or self.jobs.with_suffix(".results.json")
         jobs = [row.job for row in rows if row.job is not None]
         read = [self.jobs, *(path for job in jobs for path in job.inputs)]
         refuse_to_overwrite_inputs([results, *(job.out for job in jobs)], read)
-        stop = multiprocessing.get_context("spawn").Event()
+        folder = self.jobs.resolve().with_suffix(".segments")
         batch = Batch(
-            rows,
-            folder=self.jobs.resolve().with_suffix(".segments"),
-            results=results,
-            workers=workers,
-            segment_s=self.segment,
-            open_pool=lambda: open_pool(self.model, self.backend, workers, stop),
-            stop=stop.set,
+            rows, folder=folder, results=results, workers=self._workers(folder), segment_s=self.segment
         )
         try:
             batch.run()
@@ -69,3 +65,15 @@ class RunBatch:
         failed = sum(state.state == FAILED for state in batch.states)
         print(f"{len(rows) - failed} of {len(rows)} jobs are done; see {results}")
         return 1 if failed else 0
+
+    def _workers(self, folder: Path) -> Workers:
+        from mimicam.engine.batch.process_pool import process_workers
+        from mimicam.engine.batch.ray_workers import RayWorkers
+        from mimicam.engine.concurrency.cores import usable_cores
+
+        cores = usable_cores()
+        if self.ray is None:
+            return process_workers(self.model, self.backend, self.workers or cores)
+        return RayWorkers(
+            self.ray, model=self.model, backend=self.backend, count=self.workers, cores=cores, folder=folder
+        )

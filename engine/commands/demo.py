@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import EditSettings
 from mimicam.engine.sinks import Sink
+
+if TYPE_CHECKING:
+    from mimicam.engine.provenance import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class Demo:
         from mimicam.engine.concurrency.mailbox import Drops
         from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.demo import PORTRAITS_SHOWN, SIZE, Wall
-        from mimicam.engine.files import refuse_to_overwrite_inputs
+        from mimicam.engine.files import hash_of_input, refuse_to_overwrite_inputs
+        from mimicam.engine.provenance import ANIMATED
         from mimicam.engine.report import render_report
         from mimicam.engine.session import Session, SessionParts
         from mimicam.engine.sources.video import VideoFile
@@ -49,7 +53,8 @@ class Demo:
         wall = Wall(model, portraits, seconds=VideoFile(clip).duration_s, edit=edit, timings=timings)
         source = open_source(str(clip), clock=clock, drops=drops, fps=None)
         ends: list[Session] = []
-        sinks = _sinks(self.out, lambda key: ends[0].stop() if key == "q" else None)
+        marks = replace(ANIMATED, drivers=(hash_of_input(clip),), model=model.sha256)
+        sinks = _sinks(self.out, marks, lambda key: ends[0].stop() if key == "q" else None)
         console.print(
             f"{source.name} -> {model.backend} -> {', '.join(s.name for s in sinks)}", highlight=False
         )
@@ -64,11 +69,11 @@ class Demo:
         return exit_code(report)
 
 
-def _sinks(out: Path, on_key: Callable[[str], None]) -> list[Sink]:
+def _sinks(out: Path, marks: Provenance, on_key: Callable[[str], None]) -> list[Sink]:
     from mimicam.engine.sinks.file import FileSink
     from mimicam.engine.sinks.window import WindowSink, has_display
 
-    sinks: list[Sink] = [FileSink(out)]
+    sinks: list[Sink] = [FileSink(out, marks=lambda: marks)]
     if has_display():
         sinks.append(WindowSink(on_key=on_key, figures=list))
     return sinks

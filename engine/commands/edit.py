@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from mimicam.engine.backends.registry import BackendName
+from mimicam.engine.badge import Corner
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import REGION_CONTROLS, VIDEO_EDIT
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-# Each frame is its own portrait, so no response is known.
-@with_edit_options(VIDEO_EDIT, without=(*REGION_CONTROLS, "response"))
+# Each frame is its own portrait, so no response is known. A covered face is edited as it is read.
+@with_edit_options(VIDEO_EDIT, without=(*REGION_CONTROLS, "response", "covered"))
 class Edit:
     """Edit the expression of a person in a video; only the face changes.
 
@@ -37,8 +38,8 @@ class Edit:
     preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Expressions to add, such as smile=0.6, awake=1, blink=off, or blendshapes: jawOpen=0.3."""
     strength: Annotated[tuple[str, ...], tyro.conf.arg(metavar="REGION=VALUE")] = ()
-    """Strength of eyes, brows, mouth or jaw, such as eyes=0,mouth=1. With a driver 0 keeps the source's
-    own, without one it scales the source's own expression."""
+    """Strength of eyes, brows, mouth or jaw, such as eyes=0,mouth=1. With a driver 0 keeps the
+    source's own, without one it scales the source's own expression."""
     keyframes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON or CSV with time, channel, value and easing; a channel is a preset, blendshape or
     region."""
@@ -56,6 +57,12 @@ class Edit:
     by the driver."""
     lossless: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Keep every sample that no edit changes: FFV1, in a .mkv file."""
+    badge: Annotated[Corner, tyro.conf.arg(metavar="CORNER")] = "off"
+    """Corner of a visible badge, the word synthetic: bottom-right, bottom-left, top-left or
+    top-right."""
+    badge_picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """PNG or WebP to show as the badge instead of the word, such as one of the EU's icons for AI
+    content."""
     list_faces: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """List the people of SOURCE with their numbers, and write nothing."""
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -67,11 +74,11 @@ class Edit:
 
     def run(self) -> int:
         """Edit, and print progress and the written file."""
+        from mimicam.engine.badge import corner_badge
         from mimicam.engine.editing.video import (
             check_choice,
             check_crop,
             check_form,
-            check_mode,
             check_paths,
             track_people,
         )
@@ -81,9 +88,7 @@ class Edit:
         drivers = self._drivers()
         for path in (self.source, *drivers.values(), *([] if self.driver is None else [self.driver])):
             check_readable(path)
-        check_crop(self.crop)
-        if self.crop is None:
-            check_mode(edit_of(self))
+        check_crop(self.crop, edit_of(self))
         plan = self._plan()
         if self.list_faces:
             from mimicam.engine.editing.selection import describe_people
@@ -94,7 +99,8 @@ class Edit:
             raise EngineError("no file to write was given: add -o OUT, for example -o edited.mp4")
         check_form(self.out, plan, crop_px=self.crop, lossless=self.lossless)
         check_choice(self.driver, self.face, drivers, crop_px=self.crop)
-        check_paths(self.source, self.out, self.driver, *drivers.values())
+        check_paths(self.source, self.out, self.driver, *drivers.values(), self.badge_picture)
+        corner_badge(self.badge, self.badge_picture)
         if self.dry_run:
             print("\n".join(self._describe(plan)))
             return 0
@@ -140,9 +146,11 @@ class Edit:
             f"{self.source}: {video.duration_s:.2f} s at {video.fps:.2f} frames/s -> {self.out}",
             *(drivers or ["the source's own expression"]),
             *plan.describe(),
+            *([] if self.badge == "off" else [f"badge: {self.badge}"]),
         ]
 
     def _edit(self, out: Path, plan: Plan) -> None:
+        from mimicam.engine.badge import corner_badge
         from mimicam.engine.commands.frame_progress import FrameProgress
         from mimicam.engine.editing.driver import DriverLength
         from mimicam.engine.editing.video import edit_video
@@ -162,6 +170,7 @@ class Edit:
                 drivers=self._drivers(),
                 lossless=self.lossless,
                 crop_px=self.crop,
+                badge=corner_badge(self.badge, self.badge_picture),
                 progress=bar.advance_step,
                 tell=bar.tell,
             )

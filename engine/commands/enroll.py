@@ -14,9 +14,9 @@ class Enroll:
     """Find the face in a picture, encode it, and keep the result in a folder for run and render."""
 
     portrait: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PORTRAIT")]
-    """A picture (JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP) of one face, the name of a bundled portrait, or a
-    video, whose calmest frame is taken. A DAE-GAN takes several pictures of one person, the first of which
-    is shown at rest, or several frames of the video."""
+    """A picture (JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP) of one face, the name of a bundled
+    portrait, or a video, whose calmest frame is taken. A DAE-GAN takes several pictures of one
+    person, the first of which is shown at rest, or several frames of the video."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from mimicam.engine.concurrency.clock import Clock
 from mimicam.engine.concurrency.mailbox import Drops
 from mimicam.engine.editing.channels import parse_assignments
 from mimicam.engine.errors import EngineError
+from mimicam.engine.files import hash_of_input
 from mimicam.engine.gallery import Gallery
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.portrait import Portrait, load_portrait, read_picture
 from mimicam.engine.presets.library import find_preset, load_presets
 from mimicam.engine.presets.mix import PresetMixer
+from mimicam.engine.provenance import ANIMATED, EDITED, Provenance
 from mimicam.engine.report import Report
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sinks.registry import (
@@ -85,13 +88,39 @@ def make_sinks(
     on_key: Callable[[str], None],
     figures: Callable[[], list[str]],
     banner: str = "",
+    marks: Callable[[], Provenance],
 ) -> list[Sink]:
     """Open some of `engine.web.sink_kind.ALL_SINKS`.
 
     Raises:
         EngineError: a sink is unknown, given twice, or cannot work here.
     """
-    return open_sinks(specs, ALL_SINKS, SinkContext(on_key=on_key, figures=figures, banner=banner))
+    context = SinkContext(on_key=on_key, figures=figures, banner=banner, marks=marks)
+    return open_sinks(specs, ALL_SINKS, context)
+
+
+def recording_marks(source: str, model: Model, portrait: Portrait | None) -> Provenance:
+    """Return the marks of a recording. A file that drives is hashed; a camera is named as live.
+
+    Args:
+        source: option's text.
+        model: loaded.
+        portrait: shown at the start; None where the driver's own picture is edited.
+
+    Raises:
+        EngineError: the file cannot be read.
+    """
+    kind = sources.find_kind(source)
+    driving = hash_of_input(Path(source)) if kind.reads_file else ""
+    if portrait is None:
+        return replace(EDITED, source=driving, model=model.sha256, live="source" if kind.live else "")
+    return replace(
+        ANIMATED,
+        source=portrait.source_sha256,
+        drivers=(driving,) if driving else (),
+        model=model.sha256,
+        live="driver" if kind.live else "",
+    )
 
 
 def file_outputs(specs: Sequence[str]) -> list[Path]:
@@ -127,7 +156,8 @@ def exit_code(report: Report) -> int:
 
 
 def is_own_face(portraits: Sequence[Path]) -> bool:
-    """Return whether ``--portrait`` asks for the camera's own picture. A file of that name comes first.
+    """Return whether ``--portrait`` asks for the camera's own picture. A file of that name comes
+    first.
 
     Raises:
         EngineError: other portraits are named too.
@@ -232,7 +262,8 @@ def tell_note(reason: str) -> None:
 
 
 def print_notes(portrait: Portrait) -> None:
-    """Print what a person should know of a portrait: it was turned, is a profile, is cropped tightly."""
+    """Print what a person should know of a portrait: it was turned, is a profile, is cropped
+    tightly."""
     for note in portrait.notes:
         print(f"note: {note}", file=sys.stderr, flush=True)
 

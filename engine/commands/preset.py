@@ -20,7 +20,8 @@ class RecordPreset:
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")]
     """Small letters, digits and hyphens."""
     origin: Annotated[str, tyro.conf.arg(name="from", metavar="VIDEO@TIME|PICTURE")]
-    """Where the expression is seen, such as talk.mp4@2.5, talk.mp4@1:02 or laugh.jpg."""
+    """Picture or moment of a video that shows the expression, such as talk.mp4@2.5, talk.mp4@1:02
+    or laugh.jpg."""
     face: Annotated[str | None, tyro.conf.arg(metavar="N|X,Y")] = None
     """The person where several are seen: a number from the left, or a pixel of their face."""
     key: Annotated[str, tyro.conf.arg(metavar="LETTER")] = ""

@@ -33,6 +33,8 @@ _OWN = {
     "render": "render:Render",
     "edit": "edit:Edit",
     "batch": "batch:RunBatch",
+    "report": "report:WriteReport",
+    "verify": "verify:Verify",
     "enroll": "enroll:Enroll",
     "retrieve": "retrieve:Retrieve",
     "devices": "devices:Devices",

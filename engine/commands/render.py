@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from mimicam.engine.backends.registry import BackendName
+from mimicam.engine.badge import Corner
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import OFFLINE_EDIT
 
@@ -40,10 +41,17 @@ class Render:
     to 1024."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Both inputs are square face crops already: resize them, without looking for a face box."""
+    badge: Annotated[Corner, tyro.conf.arg(metavar="CORNER")] = "off"
+    """Corner of a visible badge, the word synthetic: bottom-right, bottom-left, top-left or
+    top-right."""
+    badge_picture: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """PNG or WebP to show as the badge instead of the word, such as one of the EU's icons for AI
+    content."""
 
     def run(self) -> int:
         """Render, and print progress and the written file."""
         from mimicam.engine.assets_manifest import portrait_path
+        from mimicam.engine.badge import corner_badge
         from mimicam.engine.commands.live import parse_size
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.models.load import load_model
@@ -52,8 +60,12 @@ class Render:
 
         parse_size(self.size)
         edit_of(self)
+        corner_badge(self.badge, self.badge_picture)
         check_readable(self.driving)
-        refuse_to_overwrite_inputs([self.out], [self.driving, portrait_path(self.portrait), Path(self.model)])
+        picture = [] if self.badge_picture is None else [self.badge_picture]
+        refuse_to_overwrite_inputs(
+            [self.out], [self.driving, portrait_path(self.portrait), Path(self.model), *picture]
+        )
         check_names(self.driving, self.out)
         model = load_model(self.model, self.backend)
         self._render(model, self._portrait(model))
@@ -72,9 +84,11 @@ class Render:
         return portrait
 
     def _render(self, model: Model, portrait: Portrait) -> None:
+        from mimicam.engine.badge import corner_badge
         from mimicam.engine.commands.frame_progress import FrameProgress
         from mimicam.engine.commands.live import parse_size
         from mimicam.engine.render import render
+        from mimicam.engine.stages.cover import describe_covered
 
         with FrameProgress(model.backend, self.driving) as bar:
             done = render(
@@ -85,6 +99,7 @@ class Render:
                 edit=edit_of(self),
                 size=parse_size(self.size),
                 aligned=self.aligned,
+                badge=corner_badge(self.badge, self.badge_picture),
                 progress=bar.advance,
                 tell=bar.tell,
             )
@@ -93,3 +108,5 @@ class Render:
             print(
                 f"no face was seen in {done.without_face} of {done.frames} frames: there the portrait rests"
             )
+        if covered := describe_covered(done.covered, done.frames):
+            print(covered)

@@ -116,7 +116,7 @@ class _Progress:
         self._bar.stop()
 
     def show(self, done: int, of: int) -> None:
-        """Move the bar."""
+        """Show how many pictures are done."""
         self._bar.update(self._task, completed=done, total=of, visible=True)
 
     def tell(self, line: str) -> None:

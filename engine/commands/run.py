@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mimicam.engine.osc import OscControl
     from mimicam.engine.own_face import OwnFacePath
     from mimicam.engine.pipeline import Pipeline
+    from mimicam.engine.stages.cover import CoveredFrames
 
     _Opened = tuple[Model, Pipeline | OwnFacePath, Gallery]
     """Model, frame path, and portraits to choose from."""
@@ -35,8 +37,9 @@ class Run:
 
     source: Annotated[str, tyro.conf.arg(help=f"{source_usages()}.")] = "camera"
     portrait: tuple[Path, ...] = ()
-    """Pictures, videos, folders written by enroll, or names of bundled portraits, on the keys 1 to 9.
-    Of a video, the calmest frame is shown. By default all bundled ones. The word camera shows your
+    """Pictures, videos, folders written by enroll, or names of bundled portraits, on the keys 1 to
+    9. A video is shown by its calmest frame. By default all bundled ones. The word camera shows
+       your
     own picture, edited by presets."""
     sink: Annotated[tuple[str, ...], tyro.conf.arg(help=f"One or more of {usages(ALL_SINKS)}.")] = (
         "virtual-camera",
@@ -54,7 +57,8 @@ class Run:
     preset: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Expressions to start with, such as smile=0.4. Their hotkeys are in 'mimicam preset list'."""
     osc: Annotated[str | None, tyro.conf.arg(metavar="[HOST:]PORT")] = None
-    """Listen for OSC messages that control presets: /mimicam/preset/smile 0.5, /mimicam/press/wink."""
+    """Listen for OSC messages that control presets: /mimicam/preset/smile 0.5,
+    /mimicam/press/wink."""
     loop: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Restart a video at its end."""
 
@@ -93,6 +97,7 @@ class _Live:
             make_sinks,
             open_source,
             parse_presets,
+            recording_marks,
             tell_lost,
             tell_slow,
         )
@@ -101,26 +106,43 @@ class _Live:
         from mimicam.engine.concurrency.timings import Timings
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.session import Session, SessionParts
+        from mimicam.engine.stages.cover import CoveredFrames
         from mimicam.engine.window_keys import WindowKeys
 
         own_face, edit, amounts = (
             is_own_face(options.portrait), edit_of(options), parse_presets(options.preset)
         )  # fmt: skip
         self._banner = OWN_FACE_BANNER if own_face else ""
-        sinks = make_sinks(options.sink, on_key=self._key, figures=self._figures, banner=self._banner)
+        sinks = make_sinks(
+            options.sink,
+            on_key=self._key,
+            figures=self._figures,
+            banner=self._banner,
+            marks=lambda: self._marks,
+        )
         refuse_to_overwrite_inputs(
             file_outputs(options.sink), inputs_of(options.source, options.portrait, options.model)
         )
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
-        open_path = _open_own_face if own_face else _open_portrait
+        covered = CoveredFrames()
+        open_path = _open_own_face if own_face else partial(_open_portrait, covered=covered)
         self._model, self._pipeline, gallery = open_path(options, edit, size, timings)
+        if file_outputs(options.sink):
+            portrait = None if own_face else gallery.first
+            self._marks = recording_marks(options.source, self._model, portrait)
         self._presets = presets = make_presets(amounts, self._model, own_face=own_face)
         self._pipeline.use_presets(presets)
         parts = SessionParts(source=source, pipeline=self._pipeline, sinks=sinks, size=self._pipeline.size)
         self._parts = parts
         self.session = Session(
-            parts, clock=clock, timings=timings, drops=drops, on_lost=tell_lost, on_slow=tell_slow
+            parts,
+            clock=clock,
+            timings=timings,
+            drops=drops,
+            covered=covered,
+            on_lost=tell_lost,
+            on_slow=tell_slow,
         )
         self._keys = WindowKeys(self._pipeline, gallery, presets=presets, stop=self.session.stop)
 
@@ -157,14 +179,21 @@ class _Live:
 
 
 def _open_portrait(
-    options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
+    options: Run,
+    edit: EditSettings,
+    size: tuple[int, int] | None,
+    timings: Timings,
+    *,
+    covered: CoveredFrames,
 ) -> _Opened:
     from mimicam.engine.commands.live import load_gallery, result_size
     from mimicam.engine.pipeline import Pipeline
 
     model, gallery = load_gallery(options.model, options.backend, options.portrait)
     size = result_size(size, options.sink, model)
-    path = Pipeline(model=model, portrait=gallery.first, edit=edit, size=size, timings=timings)
+    path = Pipeline(
+        model=model, portrait=gallery.first, edit=edit, size=size, timings=timings, covered=covered
+    )
     return model, path, gallery
 
 

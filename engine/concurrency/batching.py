@@ -128,7 +128,9 @@ class Batcher(Generic[In, Out]):
         self._work, self._clock = work, clock or MonotonicClock()
         self._gather: Gather[In, Out] = Gather(most=most, wait_ns=round(wait_s * 1e9))
         self._drops = drops or Drops()
+        # Guards `_gather` and the fields below. Sessions' threads and the batch thread take it.
         self._lock = threading.Lock()
+        # `_some`: a request waits. `_go`: the batch may start before its deadline.
         self._some, self._go = threading.Event(), threading.Event()
         self._closed = False
         self._failure: BaseException | None = None
@@ -159,6 +161,7 @@ class Batcher(Generic[In, Out]):
                 self._go.set()
         if older is not None:
             self._drops.count("superseded")
+            # Outside the lock: the session that waits for it may wake at once and submit again.
             older.fail(Superseded())
         return ticket
 
@@ -171,7 +174,8 @@ class Batcher(Generic[In, Out]):
         if due_ns is not None:
             # `_go` ends the wait early: the batch is full, or the batcher is closed.
             self._clock.wait_until(due_ns, self._go)
-        # Taken only now, under the lock: requests may have arrived, or been replaced, during the wait.
+        # Taken only now, under the lock: requests may have arrived, or been replaced, during the
+        # wait.
         with self._lock:
             batch = self._gather.take(self._clock.now_ns())
             self._settle()

@@ -34,10 +34,12 @@ class BufferPool(Generic[S]):
     def take(self) -> npt.NDArray[S]:
         """Take a free buffer, with old content. When all are in use the pool grows by one."""
         for step in range(len(self._buffers)):
+            # Round robin: the buffer that was handed out longest ago is the likeliest to be free.
             index = (self._next + step) % len(self._buffers)
             if self._references(index) == self._free_count:
                 self._next = index + 1
                 return self._buffers[index]
+        # Growing is safe; waiting for a slow reader would stop the frame path.
         self._buffers.append(np.zeros(self.shape, self._dtype))
         return self._buffers[-1]
 

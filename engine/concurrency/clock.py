@@ -26,6 +26,7 @@ class MonotonicClock:
         return time.monotonic_ns()
 
     def wait_until(self, due_ns: int, stop: threading.Event) -> bool:
+        # A past time still reports a stop, so that a late loop ends as well.
         left_ns = due_ns - time.monotonic_ns()
         if left_ns <= 0:
             return stop.is_set()

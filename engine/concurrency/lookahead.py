@@ -70,6 +70,7 @@ class Lookahead:
         """Nanoseconds by which an observation that begins with a drawing would be too early; 0
         before both were measured."""
         drawings, observations = tuple(self.drawing.lasted_ns), tuple(self.observing.lasted_ns)
+        # Fastest drawing against slowest observation: drawing shall not wait.
         return max(0, min(drawings) - max(observations) - _EARLY_NS) if drawings and observations else 0
 
 
@@ -89,4 +90,5 @@ class LateLookahead(Lookahead):
         drawings, observations = sorted(self.drawing.lasted_ns), sorted(self.observing.lasted_ns)
         if not drawings or not observations:
             return 0
+        # Medians: every second drawing may wait a little, and each observation is younger.
         return max(0, drawings[len(drawings) // 2] - observations[len(observations) // 2])

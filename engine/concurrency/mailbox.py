@@ -96,6 +96,8 @@ class LatestSlot(Generic[T]):
             Closed: the slot was closed.
         """
         with self._change:
+            # A condition, since the item may be replaced between the wake-up and this thread's
+            # turn.
             self._change.wait_for(lambda: self._item is None or self._closed)
             if self._closed:
                 raise Closed

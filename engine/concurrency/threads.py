@@ -17,6 +17,7 @@ class Worker:
         self.error: BaseException | None = None
         self._target = target
         self._on_end = on_end
+        # A daemon: a sink that hangs in a driver must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:

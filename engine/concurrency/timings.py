@@ -1,4 +1,4 @@
-"""How long each stage takes, in memory that does not grow however long it runs."""
+"""Durations of stages, in memory that does not grow however long it runs."""
 
 from __future__ import annotations
 
@@ -92,6 +92,7 @@ class Histogram:
     def add(self, ms: float) -> None:
         """Count one sample, milliseconds."""
         # Equal ratios get equal bins: the error is relative, 0.25 per cent at every duration.
+        # Clock steps may give 0 or less, of which there is no logarithm.
         bounded = min(max(ms, _LEAST_MS), _MOST_MS)
         self._bins[round(math.log(bounded / _LEAST_MS) / _STEP)] += 1
         self.count += 1
@@ -103,7 +104,7 @@ class Histogram:
         self.count, self._max_ms = 0, 0.0
 
     def share_above(self, limit_ms: float) -> float:
-        """Which part of the samples, 0..1, is above a limit; 0 when there is none."""
+        """Return the share of samples above a limit, 0..1; 0 without samples."""
         total = int(self._bins.sum())
         return float(self._bins[_centres_ms() > limit_ms].sum() / total) if total else 0.0
 
@@ -138,6 +139,7 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Blocks that raised would count as short ones.
         if kind is None:
             self.seen.add((time.perf_counter_ns() - self._start_ns) / 1e6)
 

@@ -1,4 +1,4 @@
-"""What can be changed besides the driver: presets, named blendshapes and strengths of regions.
+"""Changes beside those by a driver: presets, named blendshapes and strengths of regions.
 
 The presets are those of the library, see `engine.presets.library`.
 """
@@ -80,10 +80,13 @@ def shape_amounts(changes: Changes, shapes: Float, resting: Float) -> Float:
             continue
         weights = channel_weights(name)
         if name in changes.replaced:
+            # What the channel moves is cleared first: `replace` sets a value instead of adding to
+            # it.
             out[weights != 0] = 0.0
         out += np.float32(value) * weights
     if BLINK in changes.presets:
         lids = _lids()
+        # Only what lies beyond the person's own resting lids is a blink.
         shut = np.maximum(out[lids] - resting[lids], 0.0)
         out[lids] -= np.float32(1.0 - changes.presets[BLINK]) * shut
     return np.clip(out, 0.0, 1.0)

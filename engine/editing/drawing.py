@@ -10,6 +10,7 @@ from typing import Protocol
 
 from av import VideoFrame
 
+from mimicam.engine.badge import CornerBadge
 from mimicam.engine.editing.face_generator import FaceGenerator
 from mimicam.engine.editing.native import NativeFrame, NativeFrames, look_of
 from mimicam.engine.editing.paste import Edited, edit_window, paste_face
@@ -19,7 +20,8 @@ from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import between
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact.eye_contact import EyeContact
-from mimicam.engine.sinks.video_writer import EDITED, LOSSLESS, OFFLINE, VideoWriter, h264_encoder
+from mimicam.engine.provenance import EDITED, Provenance
+from mimicam.engine.sinks.video_writer import LOSSLESS, OFFLINE, VideoWriter, h264_encoder
 from mimicam.engine.sources.video import VideoFile, to_picture
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import cut
@@ -105,6 +107,7 @@ class _Person:
         eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount)
         if not eyes:
             return None
+        # A copy: the difference between before and after is what goes into the source's samples.
         turned = image.copy()
         EyeWarp(left=round(box.x_px), top=round(box.y_px), side=round(box.size_px))(turned, eyes)
         rows, columns = (
@@ -118,16 +121,27 @@ class _Person:
 class PasteDrawing:
     """Pastes edited faces into the source's frames; see `Drawing`."""
 
-    def __init__(self, model: Model, motions: Sequence[PersonMotion], encoder: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        motions: Sequence[PersonMotion],
+        encoder: str | None = None,
+        *,
+        provenance: Provenance = EDITED,
+        badge: CornerBadge | None = None,
+    ) -> None:
         """Set up for one or several people.
 
         Args:
             model: edits faces.
             motions: what each of them does.
             encoder: FFmpeg's name of an encoder; None takes H.264, else MPEG-4.
+            provenance: marks of the result.
+            badge: shown in every frame.
         """
         self._people = [_Person(model, motion) for motion in motions]
         self._motions, self._encoder = motions, encoder or h264_encoder() or "mpeg4"
+        self._provenance, self._badge = provenance, badge
         self._frames: NativeFrames | None = None
         self.end_s = min(motion.end_s for motion in motions)
 
@@ -152,13 +166,14 @@ class PasteDrawing:
             raise EngineError(
                 f"pixels in the format {first.format.name} cannot be kept as they are: leave out --lossless"
             )
+        # The result declares the source's colours, since unedited samples are copied.
         look = look_of(video, first, self._frames.pix_fmt)
         return VideoWriter(
             out,
             size=self._frames.size,
             fps=video.fps,
             encoder=self._encoder,
-            tags=EDITED,
+            provenance=self._provenance,
             look=look,
             x264={**OFFLINE, **x264},
         )
@@ -170,32 +185,52 @@ class PasteDrawing:
         for person in self._people:
             edited = person.add(index, image, frame)
             image = image if edited is None else edited
+        if self._badge is not None:
+            # Through the same difference as the edits, so that all other samples stay.
+            badged = image.copy()
+            self._badge(badged)
+            frame.add(image, badged, *self._badge.window(image))
         return frame.finish(), image is not decoded.image
 
 
 class CropDrawing:
     """Draws the face's steady crop, in which the head may move; see `Drawing`."""
 
-    def __init__(self, model: Model, motion: PersonMotion, *, side_px: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        motion: PersonMotion,
+        *,
+        side_px: int,
+        provenance: Provenance = EDITED,
+        badge: CornerBadge | None = None,
+    ) -> None:
+        self._provenance, self._badge = provenance, badge
         self._generate, self._motion, self._side_px = FaceGenerator(model), motion, side_px
         self._crop_px = model.size
         self.end_s, self.without_face = motion.end_s, motion.without_face
 
     def open(self, out: Path, video: VideoFile, first: VideoFrame) -> VideoWriter:  # noqa: ARG002 - pixels are new
         """See `Drawing.open`."""
-        return VideoWriter(out, size=(self._side_px, self._side_px), fps=video.fps, tags=EDITED, x264=OFFLINE)
+        size = (self._side_px, self._side_px)
+        return VideoWriter(out, size=size, fps=video.fps, provenance=self._provenance, x264=OFFLINE)
 
     def draw(self, index: int, decoded: Decoded) -> tuple[VideoFrame, bool]:
         """See `Drawing.draw`; frames without the face show its last place."""
         moment = self._motion(index)
         if moment is None:
-            picture = cut(decoded.image, self._motion.nearest_box(index), self._side_px)
-            return VideoFrame.from_ndarray(picture, format="rgb24"), False
+            return self._frame(cut(decoded.image, self._motion.nearest_box(index), self._side_px)), False
         around = Composite(decoded.image, moment.box, (self._side_px, self._side_px))
         compose = WarpComposite(around.texture(self._crop_px), self._crop_px)
+        # The crop has new pixels everywhere: it eases by the motion, not by a mask.
         eased = replace(moment, target=between(moment.source, moment.target, moment.share))
         fields = self._generate(decoded.image, eased)
-        return VideoFrame.from_ndarray(compose(fields), format="rgb24"), moment.share > 0
+        return self._frame(compose(fields)), moment.share > 0
+
+    def _frame(self, picture: Image) -> VideoFrame:
+        if self._badge is not None:
+            self._badge(picture)
+        return VideoFrame.from_ndarray(picture, format="rgb24")
 
 
 def decode(video: VideoFile) -> Iterator[Decoded]:

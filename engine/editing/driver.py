@@ -1,4 +1,5 @@
-"""The driver's expression at any time of the source, whatever the two frame rates and lengths are."""
+"""The driver's expression at any time of the source, whatever the two frame rates and lengths
+are."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _FADE_S = 0.3
 
 
 class DriverLength(str, Enum):
-    """What happens where the driver is shorter than the source."""
+    """Choices for the rest of the source where the driver is shorter."""
 
     HOLD = "hold"
     """The driver's last expression stays."""
@@ -53,7 +54,8 @@ class Driver:
         Args:
             track: the driver's face; at least one frame shows it.
             length: what happens after the driver's end.
-            duration_s: seconds from the driver's first to the end of their last frame; 0 for a picture.
+            duration_s: seconds from the driver's first to the end of their last frame; 0 for a
+                picture.
             mirror: take the mirror image.
         """
         self._face, self._length = StudiedFace(track, mirror=mirror), length
@@ -101,9 +103,11 @@ class Driver:
         ):
             return time_s, 0.0
         if self._length is DriverLength.PING_PONG:
+            # Forwards in the first half of a period, backwards in the second.
             back = time_s % (2 * whole_s)
             return min(back, 2 * whole_s - back), 0.0
         at_s = time_s % whole_s
+        # At most half of a very short driver, or the blend would begin before its start.
         join_s = min(_JOIN_S, whole_s / 2)
         return at_s, smoothstep((at_s - whole_s + join_s) / join_s)
 
@@ -119,6 +123,7 @@ def fade_around_losses(track: FaceTrack, fade_s: float) -> np.ndarray:
     lost_s = track.times_s[~seen]
     if not lost_s.size:
         return np.ones(len(seen))
+    # Nearest lost frame before and after each one; both are needed for the minimum.
     after = np.searchsorted(lost_s, track.times_s)
     distances = [np.abs(track.times_s - lost_s[np.clip(after - n, 0, len(lost_s) - 1)]) for n in (0, 1)]
     return np.where(seen, smoothstep(np.minimum(*distances) / fade_s), 0.0)

@@ -14,7 +14,8 @@ from mimicam.engine.stages.neutral import Expression, rest_unmapped, resting_fac
 from mimicam.engine.types import EditSettings, Float, MotionCode, MotionReference
 
 _DISPLACEMENT_LIMIT = 0.6
-"""Head units, about 35 mm: more than a jaw opens. A larger change means that the tracker slipped."""
+"""Head units, about 35 mm: more than a jaw opens. A larger change means that the tracker
+slipped."""
 
 
 def edit_expression(
@@ -47,6 +48,7 @@ def edit_expression(
     before = np.clip(source.expression + shift, 0.0, 1.0).astype(np.float32)
     after = shape_amounts(changes, before, resting) if changes.presets else before
     moved = wanted.displacement - own.displacement + shape_change(after - before)
+    # Clipped, not refused: one bad frame of the tracker must not end an edit.
     limited = np.clip(moved, -_DISPLACEMENT_LIMIT, _DISPLACEMENT_LIMIT).astype(np.float32)
     return replace(source, expression=after, shape=source.shape + limited)
 
@@ -76,7 +78,8 @@ def _wanted(
 
 
 def _scaled(expression: Expression, shapes: Float, landmarks: Float) -> Expression:
-    """Scale the distance from the resting face, by blendshape ``[52]`` and landmark ``[478, 1]``."""
+    """Scale the distance from the resting face, by blendshape ``[52]`` and landmark ``[478,
+    1]``."""
     rest = resting_face()
     away = expression.blendshapes - rest.expression
     unexplained = expression.displacement - rest.displacement - shape_change(away)

@@ -17,7 +17,8 @@ from mimicam.engine.stages.crop import Cutter
 from mimicam.engine.types import Image, WarpFields
 
 _STEADY = 0.02
-"""Crop units. Mean distance of the landmarks from the last encoding, up to which it is used again."""
+"""Crop units. Mean distance of the landmarks from the last encoding, up to which it is used
+again."""
 _STALE_S = 0.5
 """Seconds after which a face is encoded again: its light changes too."""
 _COLOUR_S = 0.5
@@ -26,7 +27,7 @@ _COLOUR_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Appearance:
-    """What a face looks like, whatever it does next."""
+    """Appearance of a face, which stays the same whatever it does next."""
 
     features: Features
     colours: MouthColours
@@ -104,6 +105,7 @@ class FaceGenerator:
         crop = self._cut(frame, moment.box)
         seen = self._appearance(crop, moment)
         colours = self._smooth(seen.colours, moment.time_s)
+        # A builder per frame: the source's own motion changes with each one, unlike a portrait's.
         build = ConditioningBuilder(moment.source, map_px=self._model.size // 2, colours=colours)
         target = build(moment.target)
         fields = self._model.generate(seen.features, target.tensors())
@@ -116,6 +118,7 @@ class FaceGenerator:
         self._smooth(read_mouth_colours(moment.source, crop), moment.time_s)
 
     def _smooth(self, colours: MouthColours, time_s: float) -> MouthColours:
+        # Linear in time and capped at 1: after a pause the new colours count in full.
         share = min(max(time_s - self._last_s, 0.0) / _COLOUR_S, 1.0)
         self._last_s = time_s
         old = self._colours

@@ -30,6 +30,7 @@ class HeadPath:
         for run in track.runs():
             motions = [_motion(track, boxes, index, mirror=mirror) for index in run]
             costs += [calmness_cost(motion) for motion in motions]
+            # Smoothed run by run: across a gap there is nothing to average.
             rows = np.stack([_row(motion.pose) for motion in motions])
             smooth = gaussian(rows, track.times_s[run], _STILL_S)
             self._motions += [_with_pose(motion, row) for motion, row in zip(motions, smooth, strict=True)]
@@ -38,7 +39,8 @@ class HeadPath:
         """Pose in the calmest frame."""
 
     def at(self, time_s: float) -> HeadPose:
-        """Return the pose at a time, interpolated; where the head is lost, between its neighbours."""
+        """Return the pose at a time, interpolated; where the head is lost, between its
+        neighbours."""
         after = bisect_right(self._times_s, time_s)
         if after in (0, len(self._times_s)):
             return self._motions[max(after - 1, 0)].pose

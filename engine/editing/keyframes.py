@@ -22,7 +22,7 @@ EASINGS: dict[str, Callable[[float], float]] = {
     "ease-out": lambda part: part * (2 - part),
     "hold": lambda _: 0.0,
 }
-"""How a value goes on from one keyframe to the next, as a share of the way."""
+"""Share of the way from one keyframe to the next, as a function of time in 0..1."""
 _ADD, _REPLACE = "add", "replace"
 _FIELDS = ("time", "channel", "value", "easing", "apply")
 
@@ -78,6 +78,7 @@ def read_keyframes(path: Path) -> Keyframes:
         EngineError: the file cannot be read, or a keyframe is not complete; it names the line.
     """
     try:
+        # Spreadsheets write a byte order mark.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(f"{path} cannot be read ({error}): give a JSON or CSV file of keyframes") from error
@@ -94,6 +95,7 @@ def read_keyframes(path: Path) -> Keyframes:
 def _rows_of_json(text: str, path: Path) -> list[Any]:
     try:
         rows = json.loads(text)
+    # Deeply nested JSON ends in a RecursionError.
     except (ValueError, RecursionError) as error:
         raise EngineError(f"{path} is not JSON ({error}): correct it, or give a CSV file") from error
     if not isinstance(rows, list):

@@ -79,6 +79,7 @@ class NativeFrame:
         """
         # Whole chroma samples.
         rows, columns = (slice(part.start & ~1, part.stop + (part.stop & 1)) for part in (rows, columns))
+        # Only the difference is converted: unedited samples never pass through RGB, which rounds.
         change = after[rows, columns].astype(np.float32) - before[rows, columns]
         for plane, part in zip(self._planes, self._as_yuv(change), strict=True):
             down, across = (round(len(self._planes[0]) / len(plane)),
@@ -99,6 +100,7 @@ class NativeFrame:
         height, width = (side & ~1 for side in self._planes[0].shape)
         out = VideoFrame(width, height, self._pix_fmt)
         for plane, samples in zip(out.planes, self._planes, strict=True):
+            # FFmpeg's rows are padded to its alignment; the padding is not part of the picture.
             padded = np.zeros((plane.height, plane.line_size // samples.itemsize), samples.dtype)
             padded[:, : plane.width] = samples[: plane.height, : plane.width]
             plane.update(padded.tobytes())
@@ -109,6 +111,7 @@ class NativeFrame:
         """Convert a difference of RGB to differences of luma and chroma samples."""
         red, blue = _LUMA.get(int(self._stored.colorspace), _LUMA_601)
         full = _range_of(self._stored) == _FULL_RANGE
+        # 10 bits hold the same range in steps of a quarter.
         deep = (1 << self._depth) / 256
         luma_range, chroma_range = (1.0, 1.0) if full else (219 / 255, 224 / 255)
         luma = change @ np.array([red, 1 - red - blue, blue], np.float32)

@@ -21,8 +21,8 @@ from mimicam.engine.types import CropBox, Float, Image, WarpFields
 _CELLS = 64
 """Side of the window's map over the crop, cells."""
 _MARGIN, _PER_MOTION = 0.02, 1.5
-"""Crop units that the window reaches beyond the outline, and more per crop unit by which the outline
-itself moves. Less than 1 would fold what lies beside a chin that opens."""
+"""Crop units that the window reaches beyond the outline, and more per crop unit by which the
+outline itself moves. Less than 1 would fold what lies beside a chin that opens."""
 _FEATHER = 0.12
 """Crop units. Width of the window's ramp inside its edge."""
 _LEAST, _FULL = 0.003, 0.01
@@ -41,7 +41,7 @@ _OPENINGS = [[82, 87], [13, 14], [312, 317], [159, 145], [386, 374]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """Where an edit may change a frame."""
+    """Part of a frame that an edit may change."""
 
     opacity: Float
     """``[C, C]`` over the crop in 0..1: share of the edit that is applied."""
@@ -63,6 +63,7 @@ def edit_window(
     moved = np.linalg.norm((after - before)[:, :2], axis=1)
     opacity = np.float32(share) * _outline(before, after, moved)
     for other in others:
+        # Another person's face in front keeps its pixels, with a soft border.
         opacity *= 1 - smoothstep(_distance(other) / np.float32(_FEATHER) + 1)
     inside = opacity > 0
     opacity[inside] *= _activity(_cells()[inside], after, moved)
@@ -71,7 +72,7 @@ def edit_window(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edited:
-    """An edited frame."""
+    """A frame with an edited part."""
 
     image: Image
     """uint8 ``[H, W, 3]``; outside of the part it equals the source's."""
@@ -100,6 +101,7 @@ def paste_face(frame: Image, fields: WarpFields, window: Window, out: Image | No
     picture = _moved(frame, fields, opacity, place)
     visible = 1.0 - (1.0 - place.enlarge(fields.visibility)) * opacity
     painted = place.enlarge(fields.inpaint, cv2.INTER_CUBIC)
+    # OpenCV's blend runs in C over three channels; NumPy would allocate three more pictures.
     blended = cv2.blendLinear(picture, painted, np.ascontiguousarray(visible), 1.0 - visible)
     rows, columns = part
     keep = opacity <= _NOTHING
@@ -154,6 +156,7 @@ def _part(window: Window, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     if not found[0].size:
         return None
     cell = window.box.size_px / len(covered)
+    # One cell more on each side below, since enlarging interpolates between cells.
     corners = (window.box.y_px, window.box.x_px)
     part = []
     for cells, corner, size in zip(found, corners, shape[:2], strict=True):
@@ -183,6 +186,7 @@ def _distance(points: Float) -> Float:
     along = np.roll(hull, -1, axis=0) - hull
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1)
     inward /= np.maximum(np.linalg.norm(inward, axis=1, keepdims=True), 1e-6)
+    # OpenCV's hull may run either way round.
     if float(((hull.mean(axis=0) - hull) * inward).sum()) < 0:
         inward = -inward
     distance: Float = (_cells() @ inward.T - (hull * inward).sum(axis=1)).min(axis=1)
@@ -196,6 +200,7 @@ def _activity(cells: Float, after: Float, moved: Float) -> Float:
     points = np.concatenate([after[CONTROL, :2], np.array(between, np.float32)])
     gates = np.concatenate([gate[CONTROL], [gate[pair].max() for pair in _OPENINGS]]).astype(np.float32)
     points, gates = points[gates > 0], gates[gates > 0]
+    # |a - b|^2 expanded: one matrix product instead of an array of all differences.
     square = (cells**2).sum(axis=1)[:, None] - 2 * cells @ points.T + (points**2).sum(axis=1)
     # The gate comes before the distance, so that the border is equally soft around all motion.
     near = smoothstep((_NEAR[1] - np.sqrt(np.maximum(square, 0))) / np.float32(_NEAR[1] - _NEAR[0]))

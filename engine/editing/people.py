@@ -23,8 +23,8 @@ _PRESENCE_MIN = 0.5
 _DETECT_S = 0.2
 """Seconds between two searches of the whole picture for further faces."""
 _SAME, _TOO_NEAR = 0.3, 0.45
-"""Distance of two regions' centres in sides: below the first, a detection is a face that is followed
-already. Below the second, two followed faces cannot be told apart, so both pieces end."""
+"""Distance of two regions' centres in sides: below the first, a detection is a face that is
+followed already. Below the second, two followed faces cannot be told apart, so both pieces end."""
 _LEAST_FRAMES = 3
 """Shorter pieces are false detections."""
 _LOOKS = 24
@@ -63,6 +63,7 @@ class _Piece:
     def looks(self) -> tuple[Float, Float]:
         """Return colours of the skin, and landmarks without expression ``[478, 2]``."""
         chosen = list(self.faces.values())[:: max(len(self.faces) // _LOOKS, 1)]
+        # The median over frames: a few mouths wide open or turned heads do not count.
         shapes = np.median([_identity(face) for face in chosen], axis=0)
         return np.median(list(self.colours.values()), axis=0), shapes
 
@@ -103,6 +104,7 @@ class PeopleTracker:
 
     def _follow(self, index: int, image: Image) -> None:
         found = [(piece, self._face(image, piece.region)) for piece in self._open]
+        # All regions are read first: whether two meet depends on both.
         near = _too_near([face for _, face in found])
         self._open = []
         for (piece, face), doubtful in zip(found, near, strict=True):
@@ -163,6 +165,7 @@ def _joined(pieces: list[_Piece]) -> list[dict[int, Face]]:
             for j, b in enumerate(groups[:i])
             if not _overlap(a, b)
         ]
+        # Greedy by likeness: the surest join first, and a wrong one later cannot undo it.
         best = min(pairs, default=(np.inf, 0, 0))
         if best[0] >= _STRANGER:
             return [{i: f for piece in group for i, f in piece.faces.items()} for group in groups]

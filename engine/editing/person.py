@@ -94,6 +94,7 @@ class PersonMotion:
     def __call__(self, index: int) -> Moment | None:
         """Return the moment of a frame; None: the face is not seen in it."""
         time_s = float(self._track.times_s[index])
+        # All three are None in the same frames.
         face, box, own = self._track.faces[index], self._boxes[index], self._face.expression(index)
         if face is None or box is None or own is None:
             return None
@@ -122,6 +123,7 @@ class PersonMotion:
                 settings=settings,
                 changes=self._plan.at(time_s),
             )
+        # Without a driver there is no pose to follow, whatever the mode.
         if settings.mode is Mode.EXP or self._driver is None:
             return target
         relative = settings.pose_motion is MotionReference.RELATIVE

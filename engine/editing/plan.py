@@ -1,4 +1,4 @@
-"""What an edit does at which time: constant changes, keyframes, and the range that is edited."""
+"""Plan of an edit over time: constant changes, keyframes, and the range that is edited."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Plan:
 
     def share(self, time_s: float) -> float:
         """Return how far the range is edited at a time: 1 inside, 0 outside, with soft ends."""
+        # A range from the very start has no ramp: the first frame must be edited in full.
         rise = 1.0 if self.start_s == 0 else (time_s - self.start_s) / _FADE_S
         fall = (self.end_s - time_s) / _FADE_S
         return smoothstep(float(min(rise, fall, 1.0)))

@@ -34,7 +34,7 @@ _GAZE = "eyeLook"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a preset is recorded from."""
+    """Picture or moment of a video that a preset is recorded from."""
 
     path: Path
     time_s: float

@@ -64,6 +64,7 @@ def main_person(people: Sequence[FaceTrack], *, name: str) -> FaceTrack:
 
 
 def _prominence(track: FaceTrack) -> float:
+    # Heights summed over time: near and long count alike.
     return float(sum(np.ptp(face.landmarks[:, 1]) for face in track.faces if face is not None))
 
 

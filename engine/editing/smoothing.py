@@ -27,6 +27,7 @@ def gaussian(values: Float, times_s: Times, sigma_s: float) -> Float:
         mean_s = float(weights @ times_s[near])
         lever = weights * (times_s[near] - mean_s)
         spread = float(lever @ (times_s[near] - mean_s))
+        # A local line instead of a mean: at the ends of a run a mean would lag by half a kernel.
         slope = lever @ (values[near] - mean) / max(spread, 1e-9)
         out[index] = mean + slope * (times_s[index] - mean_s)
     return out

@@ -68,6 +68,7 @@ def _centre_and_scale(face: Face | None) -> tuple[float, float, float]:
     """Return centre x and y in pixels, and the logarithm of the side."""
     assert face is not None, "a run has a face in each frame"
     box = portrait_box(face)
+    # The logarithm: smoothing then treats growing and shrinking alike.
     return box.x_px + box.size_px / 2, box.y_px + box.size_px / 2, float(np.log(box.size_px))
 
 
@@ -79,6 +80,7 @@ def _bounded(smooth: Float, wanted: Float) -> Float:
 
 
 def _on_pixels(row: Float) -> CropBox:
+    # Even and on whole pixels: a crop at fractions would be resampled, and flicker.
     size = 2 * max(round(float(np.exp(row[2])) / 2), 8)
     x_px, y_px = (round(float(centre) - size / 2) for centre in row[:2])
     return CropBox(x_px=float(x_px), y_px=float(y_px), size_px=float(size))
@@ -86,6 +88,7 @@ def _on_pixels(row: Float) -> CropBox:
 
 def _is_near(before: CropBox, box: CropBox) -> bool:
     half = before.size_px / 2
+    # Centres are compared, not corners, since the size may differ.
     shift = box.size_px / 2 - half
     distance = np.hypot(box.x_px + shift - before.x_px, box.y_px + shift - before.y_px)
     return bool(distance < _JUMP * half) and 0.7 < box.size_px / before.size_px < 1.4

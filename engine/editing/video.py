@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 
+from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import VIDEO_EDIT
 from mimicam.engine.editing.drawing import CropDrawing, Drawing, PasteDrawing, decode
@@ -19,9 +20,10 @@ from mimicam.engine.editing.plan import Plan
 from mimicam.engine.editing.selection import choose_person, main_person
 from mimicam.engine.editing.track import FaceTrack
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import refuse_to_overwrite_inputs
+from mimicam.engine.files import hash_of_input, refuse_to_overwrite_inputs
 from mimicam.engine.models.base import Model
 from mimicam.engine.picture_file import read_picture
+from mimicam.engine.provenance import EDITED, Provenance
 from mimicam.engine.sinks.video_writer import LOSSLESS, VideoWriter, container_format
 from mimicam.engine.sound import Sound, open_sound
 from mimicam.engine.sources.file import is_picture
@@ -41,7 +43,7 @@ class EditedVideo:
     frames: int
     """Number of frames written."""
     changed: int
-    """Number of frames that differ from the source's."""
+    """Number of frames in which a person was edited. A badge does not count."""
     without_face: int
     """Number of frames where an edited person is not seen; there they are kept as they are."""
 
@@ -59,6 +61,7 @@ def edit_video(
     drivers: Mapping[int, Path] = _NO_DRIVERS,
     crop_px: int | None = None,
     lossless: bool = False,
+    badge: CornerBadge | None = None,
     progress: Progress = lambda _step, _done: None,
     tell: Callable[[str], None] = print,
 ) -> EditedVideo:
@@ -82,6 +85,7 @@ def edit_video(
         crop_px: write only the face's crop, of this side in pixels. Then the head may follow the
             driver too, in the modes ``pose`` and ``both``.
         lossless: keep every sample that no edit changes, in a Matroska file with FFV1.
+        badge: shown in every frame, see `engine.badge.corner_badge`.
         progress: called after each frame of each step.
         tell: receives one line if the sound cannot be copied as it is.
 
@@ -89,23 +93,54 @@ def edit_video(
         EngineError: a file cannot be read or written, nobody or several people are seen, or the
             mode moves the head without ``crop_px``. ``out`` is left as it was.
     """
-    check_crop(crop_px)
-    if crop_px is None:
-        check_mode(edit)
     plan = plan or Plan()
+    check_crop(crop_px, edit)
     check_form(out, plan, crop_px=crop_px, lossless=lossless)
     check_choice(driver, face, drivers, crop_px=crop_px)
     check_paths(source, out, driver, *drivers.values())
     people = track_people(source, lambda done: progress("track", done))
+    chosen = _choose(people, driver, face, drivers, name=source.name)
+    motions = _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
+    marks = edited_from(source, [driver, *drivers.values()], model=model.sha256)
+    if crop_px is None:
+        encoder = LOSSLESS if lossless else None
+        work: Drawing = PasteDrawing(model, motions, encoder, provenance=marks, badge=badge)
+    else:
+        work = CropDrawing(model, motions[0], side_px=crop_px, provenance=marks, badge=badge)
+    return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
+
+
+def _motions(
+    people: list[FaceTrack],
+    chosen: list[tuple[FaceTrack, Path | None]],
+    *,
+    edit: EditSettings,
+    plan: Plan,
+    driver_length: DriverLength,
+) -> list[PersonMotion]:
+    """Return what each chosen person does."""
     motions = []
-    for person, path in _choose(people, driver, face, drivers, name=source.name):
+    for person, path in chosen:
         moves = None if path is None else open_driver(path, length=driver_length, mirror=edit.mirror)
         others = [each for each in people if each is not person]
         motions.append(PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others))
-    work: Drawing = PasteDrawing(model, motions, LOSSLESS if lossless else None)
-    if crop_px is not None:
-        work = CropDrawing(model, motions[0], side_px=crop_px)
-    return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
+    return motions
+
+
+def edited_from(
+    source: Path,
+    drivers: Sequence[Path | None],
+    *,
+    model: str,
+    hash_of: Callable[[Path], str] = hash_of_input,
+) -> Provenance:
+    """Return the marks of an edit.
+
+    ``model``: hash of its weights. ``hash_of``: hashes a file.
+    """
+    # Each driver once, in order, also if several people have the same one.
+    hashes = tuple(dict.fromkeys(hash_of(path) for path in drivers if path is not None))
+    return replace(EDITED, source=hash_of(source), drivers=hashes, model=model)
 
 
 def check_mode(edit: EditSettings) -> None:
@@ -121,12 +156,14 @@ def check_mode(edit: EditSettings) -> None:
         )
 
 
-def check_crop(side_px: int | None) -> None:
-    """Check the side of a crop.
+def check_crop(side_px: int | None, edit: EditSettings) -> None:
+    """Check the side of a crop, and that without one the head keeps its pose.
 
     Raises:
-        EngineError: it is odd, too small or too large.
+        EngineError: the side is odd, too small or too large, or the head would move.
     """
+    if side_px is None:
+        check_mode(edit)
     if side_px is not None and (side_px % 2 or not _CROP_PX[0] <= side_px <= _CROP_PX[1]):
         raise EngineError(f"--crop must be even and {_CROP_PX[0]} to {_CROP_PX[1]} pixels, not {side_px}")
 
@@ -159,8 +196,10 @@ def check_choice(
         raise EngineError("--crop shows one face: give one --driver-for, or write a crop for each person")
 
 
-def check_paths(source: Path, out: Path, *drivers: Path | None) -> None:
+def check_paths(source: Path, out: Path, *others: Path | None) -> None:
     """Check that a video gives a video, and that no input would be overwritten.
+
+    ``others``: further files that are read.
 
     Raises:
         EngineError: the names do not fit.
@@ -170,7 +209,7 @@ def check_paths(source: Path, out: Path, *drivers: Path | None) -> None:
     container_format(out)
     if not out.resolve().parent.is_dir():
         raise EngineError(f"there is no folder {out.parent}; make it first, or choose another")
-    refuse_to_overwrite_inputs([out], [source, *(path for path in drivers if path is not None)])
+    refuse_to_overwrite_inputs([out], [source, *(path for path in others if path is not None)])
 
 
 def _choose(
@@ -228,6 +267,7 @@ def open_driver(
     else:
         track = main_person(people(path), name=path.name)
         video = VideoFile(path)
+        # By the last frame's time: durations that files state are often wrong.
         duration_s = float(track.times_s[-1]) + 1 / video.fps
         video.close()
     return Driver(track, length=length, duration_s=duration_s, mirror=mirror)
@@ -242,6 +282,7 @@ def _write(
     frames = changed = 0
     try:
         with closing(prefetch(decode(video))) as ahead:
+            # Frames are decoded one ahead, on another thread.
             for decoded in takewhile(lambda each: each.time_s < work.end_s, ahead):
                 if writer is None or sound is None:
                     writer = work.open(out, video, decoded.raw)

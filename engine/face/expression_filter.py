@@ -65,6 +65,7 @@ def displacement_of_one_person(now: MotionCode, before: MotionCode) -> Float:
     maps = expression_filter()
     moved, view = now.shape - before.shape, _view_change(now, before)
     displacement = _displacement(moved, now.expression - before.expression, view)
+    # A turn changes the tracked shape of the same face; that part is no expression.
     by_view = ((view @ maps.view_bias) @ maps.modes).reshape(-1, 3)
     # x and y only, since the tracker's depth is mostly noise.
     displacement[:, :2] += _LANDMARK_WEIGHT * (moved - by_view - displacement)[:, :2]

@@ -66,6 +66,7 @@ def fit_similarity(source: Float, target: Float) -> tuple[Float, Float, Float]:
         target: ``[..., N, 3]``.
     """
     centre = target.mean(axis=-2)
+    # Umeyama, "Least-squares estimation of transformation parameters", PAMI 1991.
     covariance = np.swapaxes(target - centre[..., None, :], -1, -2) @ source
     u, d, vt = np.linalg.svd(covariance)
     # Flip the weakest axis where the product would be a reflection (Umeyama's S).
@@ -90,6 +91,7 @@ def canonical_shape(landmarks: Float, pose: HeadPose) -> Float:
     """Return the landmarks in the head's own frame, ``[478, 3]``: the inverse of `place`."""
     centred = landmarks.astype(np.float32, copy=True)
     centred[:, :2] -= pose.translation
+    # The tracker's depth has no absolute origin, so the rigid points' mean is taken as one.
     centred[:, 2] -= landmarks[RIGID, 2].mean()
     return (centred @ pose.rotation) / np.float32(pose.scale)
 

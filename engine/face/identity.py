@@ -15,8 +15,8 @@ _INNER = slice(48, 208)
 _LEARN = 0.05
 """Share of the newest frame in the driver's mean patch."""
 SAME_MIN = 0.5
-"""Smallest likeness of one person's patches. Measured on the bundled clip: 0.59 and more to the mean
-of its first second; between two people the median is 0.37 (171 pairs, 2026-11)."""
+"""Smallest likeness of one person's patches. Measured on the bundled clip: 0.59 and more to the
+mean of its first second; between two people the median is 0.37 (171 pairs, 2026-11)."""
 CONTINUOUS_MIN = 0.6
 """Likeness to the frame before below which another face is there. A moving face keeps 0.9."""
 _BYSTANDERS_MAX = 8
@@ -34,6 +34,7 @@ def face_patch(cut: Image) -> Float:
     """
     small = cv2.resize(cut[_INNER, _INNER], (_PATCH_PX, _PATCH_PX), interpolation=cv2.INTER_AREA)
     patch = small.astype(np.float32).ravel()
+    # Zero mean and unit length: light and contrast cancel, and a dot product is the correlation.
     patch -= patch.mean()
     patch /= max(float(np.linalg.norm(patch)), 1e-3)
     return patch
@@ -66,6 +67,7 @@ class DriverMemory:
         if self.driver is None:
             self.start(patch)
         else:
+            # Not normalised: `like_driver` divides by its length.
             self.driver += _LEARN * (patch - self.driver)
             self._last = patch
 
@@ -108,6 +110,7 @@ class CutDetector:
     def __call__(self, image: Image) -> bool:
         """Return whether this picture has nothing in common with the last one."""
         height, width = image.shape[:2]
+        # A sparse grid of green values: a cut changes all of them, and reading them is free.
         step_y, step_x = max(height // _GRID, 1), max(width // _GRID, 1)
         points = image[step_y // 2 :: step_y, step_x // 2 :: step_x, 1].astype(np.int16)
         last, self._last = self._last, points

@@ -37,6 +37,7 @@ def pose_vector(pose: HeadPose) -> Float:
     out = np.empty(12, np.float32)
     out[:9] = pose.rotation.ravel()
     out[9:11] = pose.translation
+    # The log makes equal ratios equal; plus 1, since heads fill about 1/e of the crop.
     out[11] = np.log(pose.scale) + 1.0
     return out
 

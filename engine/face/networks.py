@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mimicam.engine.backends.openvino import OpenVinoNetwork, core
+from mimicam.engine.backends.openvino import NetworksInTurn, core
 from mimicam.engine.face.identity import face_patch
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, BLENDSHAPE_NAMES
 from mimicam.engine.silent_imports import ov
@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 TRACKER_DIR = Path(__file__).parents[1] / "assets" / "tracker"
+_NETWORKS = NetworksInTurn()
+"""Compiling them takes seconds: a call's tracker takes over those of the call before."""
 
 _MESH_PX = 256
 _ROI_SCALE = 1.5
@@ -97,7 +99,7 @@ class FaceDetector:
     """Detects faces with one of `NEAR` and `FAR`."""
 
     def __init__(self, threads: int = 1, kind: _DetectorKind = NEAR) -> None:
-        self._net = OpenVinoNetwork(TRACKER_DIR / kind.file, threads=threads, name="the face detector")
+        self._net = _NETWORKS.open(TRACKER_DIR / kind.file, threads=threads, name="the face detector")
         self._px = kind.input_px
         self._anchors = _anchors(kind.cells)
         self._cut = np.empty((self._px, self._px, 3), np.uint8)
@@ -108,6 +110,7 @@ class FaceDetector:
         height, width = image.shape[:2]
         side = float(max(height, width))
         whole = Region(x_px=width / 2, y_px=height / 2, size_px=side, roll_rad=0.0)
+        # Into memory that the network reads in place: no array is allocated per frame.
         np.copyto(self._input[0], whole.cut(image, self._px, self._cut))
         self._input /= 127.5
         self._input -= 1.0
@@ -115,6 +118,7 @@ class FaceDetector:
         # Clipped, so that exp does not overflow.
         scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
         keep = np.flatnonzero(scores > _DETECTION_MIN)
+        # Best first, so that the loop below keeps the best of overlapping ones.
         keep = keep[np.argsort(-scores[keep])]
         points = boxes[0, keep].reshape(-1, 8, 2) / self._px
         # Row 1 is the box's size. All other rows are positions relative to the cell's anchor.
@@ -133,10 +137,9 @@ class FaceReader:
     """Reads landmarks and blendshapes of the face in a region."""
 
     def __init__(self, threads: int = 1) -> None:
-        mesh = core().read_model(TRACKER_DIR / "face_landmarks_detector.tflite")
-        mesh.reshape(ov.PartialShape([1, _MESH_PX, _MESH_PX, 3]))
-        self._mesh = OpenVinoNetwork(mesh, threads=threads, name="the landmark network")
-        self._shapes = OpenVinoNetwork(
+        mesh = TRACKER_DIR / "face_landmarks_detector.tflite"
+        self._mesh = _NETWORKS.open(mesh, threads=threads, name="the landmark network", read=_read_mesh)
+        self._shapes = _NETWORKS.open(
             TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
         )
         self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)
@@ -163,6 +166,12 @@ class FaceReader:
             blendshapes=np.array(shapes, np.float32).reshape(BLENDSHAPES),
             presence=float(1.0 / (1.0 + np.exp(-np.clip(presence.item(), -50, 50)))),
         )
+
+
+def _read_mesh(file: Path) -> ov.Model:
+    mesh = core().read_model(file)
+    mesh.reshape(ov.PartialShape([1, _MESH_PX, _MESH_PX, 3]))
+    return mesh
 
 
 def region_of_landmarks(landmarks: Float) -> Region:

@@ -1,7 +1,7 @@
 """Separate a person from the background of a still picture.
 
-MediaPipe's selfie segmentation (Apache-2.0) gives the silhouette at 256 pixels. A guided filter (He,
-Sun and Tang, "Guided image filtering", ECCV 2010) moves its edge to the picture's own edges.
+MediaPipe's selfie segmentation (Apache-2.0) gives the silhouette at 256 pixels. A guided filter
+(He, Sun and Tang, "Guided image filtering", ECCV 2010) moves its edge to the picture's own edges.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _RADIUS = 0.012
 _SMOOTHNESS = 2e-4
 """Variance of a colour, 0..1 squared, below which the filter treats an area as flat."""
 _RIM = 0.02
-"""Distance from the network's silhouette within which the filter decides, in sides of the region."""
+"""Distance from the network's silhouette within which the filter decides, in sides of the
+region."""
 _LOW, _HIGH = 0.2, 0.75
 """Opacities that become 0 and 1. What the network is unsure of is rather background than person."""
 _HOLE = 2e-4
@@ -39,7 +40,8 @@ _HOLE = 2e-4
 _MIN_FACE = 0.9
 """Least share of the face inside a usable matte."""
 _MAX_UNSURE = 0.25
-"""Largest area of a usable matte that is neither person nor background, as a share of the person's."""
+"""Largest area of a usable matte that is neither person nor background, as a share of the
+person's."""
 _MIN_BACKGROUND = 0.03
 """Least share of background in the region. With less, nothing could be held still."""
 _LOCK = threading.Lock()
@@ -96,6 +98,7 @@ def _segment(part: Image) -> Float:
     """Return the network's opacity at the size of the part."""
     small = cv2.resize(part, (_NET_PX, _NET_PX), interpolation=cv2.INTER_AREA)
     with _LOCK:
+        # Copied inside the lock: the output is a view that the next caller overwrites.
         found = _network()(small[None] * np.float32(1 / 255))[0][0, :, :, 0].copy()
     wide = cv2.resize(found, part.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return np.clip(wide, 0.0, 1.0, out=wide)
@@ -125,6 +128,7 @@ def _refined(rough: Float, guide: Image) -> Float:
     reach = 2 * max(round(_RIM * side), 1) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     person = (rough > 0.5).astype(np.uint8)
+    # Beyond the rim the network decides: the filter would follow patterns of cloth and walls.
     opacity[cv2.dilate(person, disc) == 0] = 0.0
     opacity[cv2.erode(person, disc) == 1] = 1.0
     result: Float = smoothstep(opacity.astype(np.float32))
@@ -149,6 +153,7 @@ def _guided(guide: Image, values: Float, *, radius: float) -> Float:
     for i, j in pairs:
         spread[..., i, j] = mean(colours[..., i] * colours[..., j]) - centre[..., i] * centre[..., j]
         spread[..., j, i] = spread[..., i, j]
+    # Regularises flat areas, whose covariance is singular (He et al., "Guided image filtering").
     spread += _SMOOTHNESS * np.eye(3, dtype=np.float32)
     along = mean(colours * small[..., None]) - centre * level[..., None]
     slope = np.linalg.solve(spread, along[..., None])[..., 0].astype(np.float32)
@@ -166,6 +171,7 @@ def _one_piece(opacity: Float, hull: np.ndarray) -> Float:
     cv2.fillConvexPoly(face, hull, 1)
     solid |= face
     pieces = cv2.connectedComponents(solid)[1]
+    # The piece that holds most of the face: the hull itself may touch others.
     own = (pieces == np.bincount(pieces[face == 1]).argmax()).astype(np.uint8)
     _, holes, facts, _ = cv2.connectedComponentsWithStats(1 - own)
     small = np.flatnonzero(facts[:, cv2.CC_STAT_AREA] < _HOLE * own.size)

@@ -31,8 +31,10 @@ def landmark_weights(region: str) -> Float:
 
     The shares of all regions sum to 1. A landmark belongs to the regions whose blendshapes move it.
     """
+    # By energy: a landmark belongs to regions as strongly as their blendshapes move it.
     square = (face_geometry().shape_from_expression ** 2).sum(axis=-1)
     energy = {name: blendshape_weights(name) @ square for name in REGIONS}
+    # Landmarks that nothing moves would divide by zero.
     total = np.maximum(sum(energy.values(), np.zeros(LANDMARKS, np.float32)), 1e-9)
     return (energy[region] / total).astype(np.float32)[:, None]
 

@@ -60,6 +60,7 @@ class StillFaceFinder:
             image: RGB.
             smallest_px: size of the smallest face that is searched for.
         """
+        # The whole picture first; parts only if nothing is found there, since they take many runs.
         for tiles in ((1,), (2, 4)):
             found = [
                 (self._faces(np.ascontiguousarray(np.rot90(image, turns)), tiles, smallest_px), turns)
@@ -101,13 +102,14 @@ class StillFaceFinder:
     def _settled(self, image: Image, region: Region, passes: int = 2) -> Face | None:
         """Read a face as tracking does, from the landmarks' own square; None: it is none.
 
-        The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits), and
-        what only resembles a face loses its presence when it is read again.
+        The detector's square is coarse (blendshapes off by up to 0.26 on the bundled portraits),
+        and what only resembles a face loses its presence when it is read again.
         """
         face = self._read(image, region)
         for _ in range(passes):
             if not face.is_finite():
                 return None
+            # From the landmarks' own square, as tracking does: the detector's is coarse.
             face = self._read(image, region_of_landmarks(face.landmarks))
         if not face.is_finite() or face.presence < PRESENCE_MIN:
             return None

@@ -40,8 +40,12 @@ _USUAL_STEP_NS = 40_000_000
 _FIRST_LOOK_NS, _LOOK_NS = 200_000_000, 160_000_000
 """Times between looks for bystanders while the driver is followed. Each look runs one detector."""
 _STRANGER_NS = 2_000_000_000
-"""For how long the driver must be away, and a stranger be seen and move, before they are followed."""
+"""For how long the driver must be away, and a stranger be seen and move, before they are
+followed."""
 _STRANGER_GAP_NS = 500_000_000
+_CONTINUOUS_NS = 250_000_000
+"""Longest time between two frames after which appearance tells another person. Below, the bundled
+clip's driver keeps a likeness of 0.5 to the frame before; at 0.7 s it falls to -0.1 (2026-11)."""
 _ALIVE = 0.03
 """Displacement of landmarks, in face sizes, that a poster does not reach."""
 _READ_MOST = 4
@@ -68,6 +72,7 @@ class FaceTracker:
     """
 
     def __init__(self, threads: int = 1) -> None:
+        # Two detectors: the short range misses small faces, the full range large ones.
         self._near, self._far = FaceDetector(threads), FaceDetector(threads, FAR)
         self._read = FaceReader(threads)
         self._cut = CutDetector()
@@ -82,7 +87,7 @@ class FaceTracker:
         self._last: Region | None = None
         self._memory = DriverMemory()
         self._cut.reset()
-        self._now_ns = self._look_ns = self._tile = self._turn = 0
+        self._now_ns = self._followed_ns = self._look_ns = self._tile = self._turn = 0
         self._stranger: _Candidate | None = None
         self._stranger_since_ns = self._stranger_ns = 0
         self._stranger_moved = False
@@ -92,7 +97,8 @@ class FaceTracker:
         self._region = self._last = region
 
     def select_next(self) -> None:
-        """Follow another face from the next frame on: the next one to the right, then the leftmost."""
+        """Follow another face from the next frame on: the next one to the right, then the
+        leftmost."""
         self._select = True
 
     def __call__(self, image: Image, captured_ns: int | None = None) -> Face | None:
@@ -103,6 +109,7 @@ class FaceTracker:
             captured_ns: time of the frame; None counts 25 frames a second.
         """
         self._now_ns = self._now_ns + _USUAL_STEP_NS if captured_ns is None else captured_ns
+        # In each frame, also while nobody is followed: it compares with the picture before.
         cut = self._cut(image)
         if self._select:
             self._select = False
@@ -117,16 +124,19 @@ class FaceTracker:
     def _goes_on(self, face: Face) -> bool:
         """Follow the face that was just read, unless it is a bystander's; note another person."""
         patch, memory = self._read.patch(), self._memory
+        # Someone known walked in front; 0.1 keeps noise from deciding.
         if memory.like_bystander(patch) > memory.like_driver(patch) + 0.1:
             return False
-        if memory.is_another(patch):
+        # After a longer gap, a head that turned differs as much as another face does.
+        continuous = self._now_ns - self._followed_ns <= _CONTINUOUS_NS
+        if continuous and memory.is_another(patch):
             self._follow_new(patch)
         self._follow(face, patch)
         return True
 
     def _follow(self, face: Face, patch: Float) -> Face:
         self._memory.learn(patch)
-        self._stranger = None
+        self._stranger, self._followed_ns = None, self._now_ns
         if not face.is_finite():
             return face  # its landmarks give no region: the last one stays
         self._region = self._last = region_of_landmarks(face.landmarks)
@@ -140,6 +150,7 @@ class FaceTracker:
     def _found_again(self, image: Image, cut: bool) -> Face | None:
         self._region = None
         if cut:
+            # After a cut the bystanders' places mean nothing.
             self._memory.bystanders.clear()
         found = self._candidates(image, self._detected(image))
         first = self._memory.driver is None
@@ -161,6 +172,7 @@ class FaceTracker:
             return max(found, key=lambda c: c.region.size_px, default=None)
         own = [c for c in found if memory.is_driver(c.patch)]
         best = max((memory.like_driver(c.patch) for c in own), default=0.0)
+        # Likeness within 0.1 is noise; then the place decides.
         equal = [c for c in own if memory.like_driver(c.patch) > best - 0.1]
         return min(equal, key=lambda c: self._distance(c.region), default=None)
 
@@ -178,6 +190,7 @@ class FaceTracker:
             self._stranger, self._stranger_since_ns, self._stranger_moved = one, self._now_ns, False
         self._stranger_ns = self._now_ns
         moved = np.abs(one.face.landmarks[:, :2] - self._stranger.face.landmarks[:, :2]).mean()
+        # A poster or a picture on the wall is found too, but does not move.
         self._stranger_moved |= bool(moved > _ALIVE * one.region.size_px)
         if not self._stranger_moved or self._now_ns - self._stranger_since_ns < _STRANGER_NS:
             return None
@@ -198,7 +211,8 @@ class FaceTracker:
         return self._follow(chosen.face, chosen.patch)
 
     def _look_around(self, image: Image) -> None:
-        """Remember who else is seen, now and then: one detector at a time, to delay no frame by three."""
+        """Remember who else is seen, now and then: one detector at a time, to delay no frame by
+        three."""
         if self._now_ns < self._look_ns:
             return
         self._look_ns = self._now_ns + _LOOK_NS
@@ -229,7 +243,8 @@ class FaceTracker:
         kept: list[_Candidate] = []
         for one in found[:_READ_MOST]:
             face = self._read(image, one.region)
-            # The detector's box is coarse. Read again from the landmarks' own region, as tracking does.
+            # The detector's box is coarse. Read again from the landmarks' own region, as tracking
+            # does.
             if face.presence >= PRESENCE_MIN and face.is_finite():
                 face = self._read(image, region_of_landmarks(face.landmarks))
             if face.presence < PRESENCE_MIN or not face.is_finite():
@@ -241,6 +256,7 @@ class FaceTracker:
 
     def _detected_in_turn(self, image: Image) -> list[Detection]:
         """Detect with the next of the three passes of `_detected`."""
+        # One pass a look: three in one frame would delay it by their sum.
         self._turn = (self._turn + 1) % 3
         if self._turn < 2:
             return (self._far, self._near)[self._turn](image)

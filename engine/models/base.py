@@ -29,8 +29,6 @@ class Features:
     """Arrays by the names that the model's networks give them."""
     model: str
     """SHA-256 of the weights that encoded the portrait."""
-    response: Float | None = None
-    """How strongly the portrait shows expressions, see `CalibratedModel`. None: it was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +115,8 @@ class CalibratedModel(Model, Protocol):
     ) -> Float | None:
         """Return the factor by which each blendshape has to be asked for, ``[52]``.
 
-        Takes a second on one core: call it once, when a portrait is enrolled. The factors are 1 where the
-        tracker does not read the portrait's drawn faces. None: the model measures none.
+        Takes a second on one core: call it once, when a portrait is enrolled. The factors are 1
+        where the tracker does not read the portrait's drawn faces. None: the model measures none.
 
         Args:
             crop: uint8 ``[S, S, 3]``.
@@ -187,6 +185,7 @@ def as_network_input(crop: Image) -> Float:
 
 def as_picture(output: npt.NDArray[Any], out: Image) -> Image:
     """Round a picture ``[1, 3, S, S]`` in -1..1 into ``out``, uint8 ``[S, S, 3]``; return it."""
+    # Rounded, not cut off: the same byte on every backend that is within half a level.
     grey = (np.clip(output[0].astype(np.float32), -1.0, 1.0) + 1.0) * 127.5
     np.copyto(out, np.rint(grey).transpose(1, 2, 0), casting="unsafe")
     return out
@@ -197,11 +196,12 @@ def as_warp_fields(outputs: Mapping[str, Float]) -> WarpFields:
 
     ``outputs``: see `engine.models.compact.spec.generator_spec`.
     """
-    painted, flow = outputs["painted"], outputs["flow"]
-    _, _, height, width = painted.shape
-    picture = as_picture(painted, np.empty((height, width, 3), np.uint8))
+    inpaint, flow = outputs["inpaint"], outputs["flow"]
+    _, _, height, width = inpaint.shape
+    # A new picture: the outputs lie in memory that the next frame overwrites.
+    picture = as_picture(inpaint, np.empty((height, width, 3), np.uint8))
     return WarpFields(
         inpaint=picture,
-        visibility=outputs["mask"][0, 0],
+        visibility=outputs["visibility"][0, 0],
         flow=np.ascontiguousarray(flow[0].transpose(1, 2, 0)),
     )

@@ -1,8 +1,8 @@
 """Contracts of frame graphs, which draw a whole frame where the networks run.
 
 The host decides from the tracker and the frames' times what a frame needs. It sends that as a
-control block (`CodeUpdate`). Codes, their history and the picture stay on the device. Importing this
-needs no PyTorch.
+control block (`CodeUpdate`). Codes, their history and the picture stay on the device. Importing
+this needs no PyTorch.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ class HotSwapModel:
     def measure_response(
         self, crop: Image, motion: MotionCode, features: Features, read: ReadFace
     ) -> Float | None:
-        """See `engine.models.base.CalibratedModel.measure_response`; None: the model measures none."""
+        """See `engine.models.base.CalibratedModel.measure_response`; None: the model measures
+        none."""
         model = self._current()
         if not isinstance(model, CalibratedModel):
             return None

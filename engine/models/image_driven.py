@@ -106,6 +106,7 @@ class ImageEncoder:
     def _smoothed(self, codes: LatentCodes, captured_ns: int) -> LatentCodes:
         if self._smoother is None:
             return codes
+        # One filter for both branches, so that they have one unit and one lag.
         both = np.concatenate([codes.expression, codes.pose])
         if self._fresh:
             # Speed is measured in units of the codes' own magnitude, which differs between weights.
@@ -222,6 +223,8 @@ class ImageDrivenReenactor:
         motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
         features: Features,
         around: Composite,
+        *,
+        response: Float | None = None,  # noqa: ARG002 - codes move the whole expression at once
     ) -> PortraitStages[ImageMotion, CodeNeutral, BranchCodes]:
         """See `engine.models.reenactor.Reenactor.for_portrait`."""
         edit = self._edit(self._model.own_codes(features))
@@ -247,6 +250,7 @@ def uses_neutral(settings: EditSettings, modes: tuple[Mode, ...]) -> bool:
     expression, pose = relative_branches(settings)
     if modes == (Mode.BOTH,):  # one code moves both: see `engine.models.daegan.edit`
         return expression and pose
+    # A branch that is not drawn needs no neutral.
     return (expression and settings.mode is not Mode.POSE) or (pose and settings.mode is not Mode.EXP)
 
 

@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
+from mimicam.engine.files import hash_of_input
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact import family as compact
-from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.daegan import family as daegan
 from mimicam.engine.models.dpe import family as dpe
 from mimicam.engine.models.family import Family, Form
@@ -42,10 +43,10 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     A family that reads motion from the driver's picture returns an `ImageDrivenModel`.
 
     Args:
-        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or
-            a ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
-        backend: one of `backend_names()`. ``auto`` lets the family choose: PyTorch for weights where it
-            finds a GPU, TensorRT for an exported compact model, else OpenVINO, which every
+        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export``
+            wrote, or a ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
+        backend: one of `backend_names()`. ``auto`` lets the family choose: PyTorch for weights
+            where it finds a GPU, TensorRT for an exported compact model, else OpenVINO, which every
             supported machine has.
         threads: inference threads of OpenVINO; None lets the backend choose.
 
@@ -57,6 +58,7 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     found = identify(name_or_path)
     chosen = found.family.automatic(found.form) if backend == "auto" else backend
     opener = found.family.openers.get((found.form, chosen))
+    # Before any other reason: without a GPU, a hint to export the model would mislead.
     if chosen == "tensorrt" or (opener is not None and find_backend(chosen).needs_gpu):
         _require_gpu()
     if opener is None:
@@ -108,6 +110,21 @@ def identify(name_or_path: str) -> ModelFile:
             " published DPE checkpoint, 'mimicam models bundle' a compact one"
         )
     return ModelFile(family=_family_of_weights(path), form=Form.WEIGHTS, path=path)
+
+
+def model_hash(name_or_path: str) -> str:
+    """Return the SHA-256 of a model's weights, which results carry. Nothing is loaded.
+
+    Raises:
+        EngineError: there is no such model.
+    """
+    path = Path(name_or_path)
+    if name_or_path != "compact" and path.is_file():
+        return hash_of_input(path)
+    found = identify(name_or_path)
+    if found.form is Form.EXPORT:
+        return export_folder.read_manifest(found.path).model_sha256
+    return read_info(found.path).sha256
 
 
 def _family_of_export(folder: Path) -> Family:

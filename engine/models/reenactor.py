@@ -17,7 +17,7 @@ from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop
 from mimicam.engine.stages.lost import Target
-from mimicam.engine.types import EditSettings, Image, MotionCode
+from mimicam.engine.types import EditSettings, Float, Image, MotionCode
 
 M = TypeVar("M")
 """A driver's motion."""
@@ -119,7 +119,12 @@ class Reenactor(Protocol[M, N, T]):
         """Whether an edit with these settings uses the neutral, and with it the tracker."""
 
     def for_portrait(
-        self, motion: MotionCode | None, features: Features, around: Composite
+        self,
+        motion: MotionCode | None,
+        features: Features,
+        around: Composite,
+        *,
+        response: Float | None = None,
     ) -> PortraitStages[M, N, T]:
         """Make the steps of one portrait.
 
@@ -127,6 +132,7 @@ class Reenactor(Protocol[M, N, T]):
             motion: the portrait's own motion, where the tracker read it.
             features: as the model encoded the portrait.
             around: puts a generated face into the portrait's picture.
+            response: see `engine.portrait.Portrait.response`.
 
         Raises:
             EngineError: the portrait was enrolled with another model.

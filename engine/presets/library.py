@@ -94,6 +94,7 @@ def save_preset(preset: Preset, *, replace: bool = False) -> Path:
     path = folder / f"{preset.name}{_SUFFIX}"
     with write_atomically(path) as part:
         part.write_text(preset.to_json(), encoding="utf-8")
+    # The cache would give the preset as it was before.
     _found.cache_clear()
     return path
 
@@ -131,6 +132,7 @@ def _found(folder: Path, name: str) -> Preset:
 def _read(path: Path, name: str) -> Preset:
     try:
         with path.open(encoding="utf-8") as file:
+            # One byte more than allowed tells a larger file without reading all of it.
             text = file.read(_LARGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(f"{path} cannot be read ({error}): correct it, or remove it") from error

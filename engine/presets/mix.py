@@ -16,7 +16,7 @@ from mimicam.engine.types import BLENDSHAPES, Float
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PresetMix:
-    """What all presets do together in one moment."""
+    """Sum of all presets in one moment."""
 
     added: Float
     """Added to each blendshape, ``[52]``."""
@@ -42,6 +42,7 @@ def mix_presets(amounts: Iterable[tuple[Preset, float]]) -> PresetMix:
         added += np.float32(amount) * preset.weights
         contact += amount * preset.eye_contact
         if preset.replaces:
+            # Two presets that replace leave the product of what each leaves.
             kept *= 1.0 - min(max(amount, 0.0), 1.0)
     return PresetMix(added=added, calm=1.0 - kept, eye_contact=min(max(contact, 0.0), 1.0))
 
@@ -59,6 +60,7 @@ class _Way:
 
     def at(self, now_ns: int) -> float:
         passed_s = (now_ns - self.since_ns) * 1e-9
+        # Also for a span of 0, by which the ratio below could not be computed.
         if passed_s >= self.span_s:
             return self.goal
         return self.start + smoothstep(max(passed_s, 0.0) / self.span_s) * (self.goal - self.start)
@@ -74,6 +76,7 @@ class PresetMixer:
         """Offer these presets; all start at 0."""
         self.presets: Mapping[str, Preset] = {preset.name: preset for preset in presets}
         self._ways = {name: _Way() for name in self.presets}
+        # Filled by any thread, emptied by the drawing thread: a deque's ends are thread-safe.
         self._asked: deque[tuple[str, float | None]] = deque(maxlen=_WAITING)
         self.active: tuple[str, ...] = ()
         """Presets that show now or are on their way in, for display."""
@@ -105,6 +108,7 @@ class PresetMixer:
             hold_s = self.presets[name].hold_s or 0.0
             if way.ends and (now_ns - way.since_ns) * 1e-9 >= way.span_s + hold_s:
                 self._turn(name, 0.0, now_ns)
+        # Replaced as a whole, since other threads read it for display.
         self.active = tuple(name for name, way in self._ways.items() if way.goal)
         return mix_presets((self.presets[name], way.at(now_ns)) for name, way in self._ways.items())
 
@@ -119,6 +123,8 @@ class PresetMixer:
         preset, way = self.presets[name], self._ways[name]
         goal = (0.0 if way.goal else 1.0) if amount is None else amount
         now = way.at(now_ns)
+        # Away from rest is an attack, towards it a release, for negative amounts too.
         span_s = preset.attack_s if abs(goal) > abs(now) else preset.release_s
+        # Only a hotkey leaves by itself; an amount was set on purpose.
         ends = amount is None and goal != 0.0 and preset.hold_s is not None
         self._ways[name] = _Way(start=now, goal=goal, since_ns=now_ns, span_s=span_s, ends=ends)

@@ -70,12 +70,13 @@ class Preset:
 
     @cached_property
     def weights(self) -> Float:
-        """What an amount of 1 adds to each blendshape, ``[52]``."""
+        """Return what an amount of 1 adds to each blendshape, ``[52]``."""
         return blendshape_vector(self.blendshapes)
 
     def to_json(self) -> str:
         """Return the text of its file."""
         described = {"format": FORMAT, **{name: getattr(self, name) for name in _FIELDS}}
+        # Three digits are finer than the tracker reads.
         described["blendshapes"] = {name: round(value, 3) for name, value in self.blendshapes.items()}
         return json.dumps(described, indent=2) + "\n"
 

@@ -53,9 +53,11 @@ class FaceReading:
     def __call__(self, path: Path) -> Reading:
         """See `ReadPicture`."""
         image, face, _ = find_face(read_picture(path), str(path))
+        # The box of enrolment, so that codes are comparable with a portrait's.
         box = portrait_box(face)
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
         tracked = np.concatenate([motion.expression, motion.pose.angles_rad()]).astype(np.float32)
+        # Empty without a model: the tracker's reading serves alone.
         code = _code(self._model, cut(image, box, self._model.size)) if self._model else tracked[:0]
         return Reading(code=code, tracked=tracked)
 

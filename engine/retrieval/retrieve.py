@@ -72,6 +72,7 @@ def retrieve(
     reading = FaceReading(_coded(model, by))
     file = default_index(gallery) if index is None else index
     refuse_to_overwrite_inputs([file], [query, *gallery_index.pictures_of(gallery)])
+    # Read first: a query without a face must not cost the reading of a whole folder.
     asked = reading(query)
     found = gallery_index.update(gallery, file, reading, progress=progress, tell=tell)
     matches = found.search(gallery, asked, by, count, leave_out=query)
@@ -94,6 +95,7 @@ def write_sheet(query: Path, found: Retrieved, out: Path) -> None:
     tiles = [_tile(query, "query")]
     tiles += [_tile(match.path, f"{match.score:.3f}") for match in found.matches]
     blank = np.full_like(tiles[0], 255)
+    # The last row is filled up, since rows are joined as one array.
     tiles += [blank] * (-len(tiles) % _COLUMNS)
     rows = [np.hstack(tiles[k : k + _COLUMNS]) for k in range(0, len(tiles), _COLUMNS)]
     ok, png = cv2.imencode(".png", np.vstack(rows)[:, :, ::-1])

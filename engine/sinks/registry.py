@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import is_same
+from mimicam.engine.provenance import ANIMATED, Provenance
 from mimicam.engine.sinks import Sink
 
 
@@ -26,6 +27,8 @@ class SinkContext:
     """Lines that a window shows over the picture."""
     banner: str = ""
     """Line that a window always shows."""
+    marks: Callable[[], Provenance] = lambda: ANIMATED
+    """Returns the marks of a file, once the session starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +76,10 @@ def _window(_value: str, context: SinkContext) -> Sink:
     return WindowSink(on_key=context.on_key, figures=context.figures, banner=context.banner)
 
 
-def _file(path: str, _context: SinkContext) -> Sink:
+def _file(path: str, context: SinkContext) -> Sink:
     from mimicam.engine.sinks.file import FileSink
 
-    return FileSink(Path(path))
+    return FileSink(Path(path), marks=context.marks)
 
 
 def _null(_value: str, _context: SinkContext) -> Sink:
@@ -120,6 +123,7 @@ def open_sinks(specs: Sequence[str], kinds: Sequence[SinkKind], context: SinkCon
     """
     if not specs or len(set(specs)) != len(specs):
         raise EngineError(f"--sink takes one or more different sinks: {usages(kinds)}")
+    # By file, not by name: two paths may lead to one file.
     for first, second in combinations(output_files(specs, kinds), 2):
         if is_same(first, second):
             raise EngineError(

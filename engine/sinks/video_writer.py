@@ -17,34 +17,24 @@ from av.video.stream import VideoStream
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import Aside
+from mimicam.engine.provenance import Provenance
 from mimicam.engine.types import Image
 from mimicam.engine.video_container import Matrix, usual_matrix
+from mimicam.engine.xmp import append_xmp
 
 TIME_BASE = Fraction(1, 60_000)
 """Ticks of the written times: fine enough for every usual rate, and the most that MPEG-4 takes is
 65,535."""
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
 _H264 = ("libx264", "h264_videotoolbox", "libopenh264")
+WITH_XMP_BOX = ("mp4", "mov")
+"""Containers at whose end XMP is written."""
 _MPEG4_BITS_PER_PIXEL = 0.2
-_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-SYNTHETIC = {
-    "comment": f"Synthetic: a portrait animated by mimicam. DigitalSourceType={_SOURCE_TYPE}",
-    "DIGITAL_SOURCE_TYPE": _SOURCE_TYPE,
-}
-"""IPTC's word for pictures that a trained network moved and completed; the studio's page writes the
-same.
-
-Matroska keeps both, MP4 and AVI the comment."""
-EDITED = {
-    **SYNTHETIC,
-    "comment": f"Edited: an expression changed by mimicam. DigitalSourceType={_SOURCE_TYPE}",
-}
-"""The same for a video in which a face was edited."""
 LIVE = {"preset": "veryfast", "crf": "18", "tune": "zerolatency"}
 """Options of libx264 for recordings, which may take little time."""
 OFFLINE = {"preset": "veryfast", "crf": "12"}
-"""Options of libx264 for edited videos, most of which is to stay as it was: 45.3 dB on the bundled clip
-(2026-11)."""
+"""Options of libx264 for edited videos, most of which is to stay as it was: 45.3 dB on the bundled
+clip (2026-11)."""
 LOSSLESS = "ffv1"
 """Encoder that keeps every sample; it needs Matroska."""
 _FFV1 = {"level": "3", "slicecrc": "1"}
@@ -59,7 +49,7 @@ OpenFile = Callable[[Path], IO[bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How a video's pixels are stored and shown, as its file declares it."""
+    """Storage and colours of a video's pixels, as its file declares them."""
 
     pix_fmt: str = "yuv420p"
     """FFmpeg's name of the pixel format; the encoder has to support it."""
@@ -113,7 +103,7 @@ class VideoWriter:
         size: tuple[int, int],
         fps: float,
         encoder: str | None = None,
-        tags: Mapping[str, str] | None = None,
+        provenance: Provenance | None = None,
         look: Look = PLAIN,
         x264: Mapping[str, str] = LIVE,
         open_file: OpenFile = open_plain,
@@ -125,7 +115,8 @@ class VideoWriter:
             size: width, height of the pictures; odd ones are written one pixel smaller.
             fps: nominal rate; each picture still carries its own time.
             encoder: FFmpeg's name of an encoder; by default H.264 if there is one, else MPEG-4.
-            tags: metadata of the file, as `SYNTHETIC`.
+            provenance: marks of the file: its metadata, and XMP where the container has a place for
+                it.
             look: shape of the pixels and coding of the colours.
             x264: options of libx264, as `LIVE` or `OFFLINE`; other encoders have a bit rate.
             open_file: opens the temporary file; for tests.
@@ -136,6 +127,7 @@ class VideoWriter:
         self.path = path
         kind = container_format(path)
         try:
+            # The temporary file lies in the same folder, so that `finish` can rename it.
             self._aside = Aside(path)
             self._file = open_file(self._aside.part)
         except OSError as error:
@@ -143,7 +135,8 @@ class VideoWriter:
                 f"cannot write {path} ({error.strerror}); choose a folder that exists and may be written to"
             ) from error
         self.container = av.open(self._file, "w", format=kind)
-        self.container.metadata.update(tags or {})
+        self._packet = provenance.xmp if provenance is not None and kind in WITH_XMP_BOX else b""
+        self.container.metadata.update({} if provenance is None else provenance.tags)
         self.encoder = encoder or h264_encoder() or "mpeg4"
         # AVI has a constant rate, which is that of the ticks.
         rate = Fraction(fps).limit_denominator(1001)
@@ -182,6 +175,7 @@ class VideoWriter:
     def write_frame(self, frame: av.VideoFrame, time_s: float) -> None:
         """Encode one frame in any pixel format; its own times are replaced. See `write`."""
         frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
+        # Times must increase by at least a tick, or the muxer refuses the frame.
         frame.pts = self._last_pts = max(round(time_s / self._tick_s), self._last_pts + 1)
         frame.time_base = self._tick_s
         self._guarded(lambda: self.container.mux(self._stream.encode(frame)))
@@ -211,6 +205,8 @@ class VideoWriter:
         def complete() -> None:
             self.container.mux(self._stream.encode(None))
             self.container.close()
+            if self._packet:
+                append_xmp(self._file, self._packet)
             self._file.close()
             self.path = self._aside.commit_beside_others()
 
@@ -249,6 +245,7 @@ class VideoWriter:
         elif self.encoder == LOSSLESS:
             stream.options = dict(_FFV1)
         else:
+            # Encoders other than x264 have no constant quality here, so the rate follows the size.
             stream.bit_rate = round(_MPEG4_BITS_PER_PIXEL * size[0] * size[1] * rate)
         return stream
 

@@ -50,6 +50,8 @@ def open_camera(size: tuple[int, int], fps: float, device: str | None = None) ->
     reasons = []
     for name in drivers():
         try:
+            # Only opening tells whether a driver works: pyvirtualcam lists those that it was built
+            # with.
             return library.Camera(size[0], size[1], fps, device=device, backend=name)
         except RuntimeError as error:
             reason = _one_line(error).removeprefix(f"'{name}' backend: ")
@@ -85,6 +87,7 @@ class VirtualCameraSink:
 
     def write(self, frame: Frame) -> None:
         try:
+            # Without `sleep_until_next_frame`: the session's frames set the pace.
             self._camera.send(frame.image)
         except RuntimeError as error:
             raise EngineError(

@@ -50,7 +50,7 @@ class Screen(Protocol):
 
 
 class OpenCVScreen:
-    """HighGUI."""
+    """Shows pictures with OpenCV's HighGUI."""
 
     def __init__(self) -> None:
         self._made = False
@@ -111,9 +111,11 @@ def has_display() -> bool:
 
 def _x_server_answers(display: str) -> bool:
     host, _, number = display.rpartition(":")
+    # DISPLAY is HOST:NUMBER.SCREEN; only the number selects the server.
     screen = number.split(".")[0]
     if not screen.isdecimal():
         return Path(display).exists()  # macOS' launchd gives a path
+    # Python on Windows may lack Unix sockets.
     family = socket.AF_INET if host else getattr(socket, "AF_UNIX", socket.AF_INET)
     address = (host, 6000 + int(screen)) if host else f"/tmp/.X11-unix/X{screen}"
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -164,6 +166,7 @@ class WindowSink:
         scale = -(-_WINDOW_PX // max(height, width))
         shape = (height * scale, width * scale, 3)
         if self._drawn is None or self._drawn.shape != shape:
+            # Kept: a frame draws into it instead of allocating a picture.
             self._drawn = np.empty(shape, np.uint8)
         cv2.resize(frame.image, shape[1::-1], dst=self._drawn, interpolation=cv2.INTER_LINEAR)
         cv2.cvtColor(self._drawn, cv2.COLOR_RGB2BGR, dst=self._drawn)
@@ -200,6 +203,7 @@ def draw_lines(image: Image, lines: list[str]) -> None:
     step = round(34 * scale) + 2
     for row, line in enumerate(reversed(lines)):
         x, y = 8, height - 8 - row * step
+        # The shadow first, so that the text is legible on any picture.
         for shift, colour in ((1, _BLACK), (0, _WHITE)):
             where = (x + shift, y + shift)
             cv2.putText(image, line, where, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Where frames come from: camera, file, pattern."""
+"""Sources of frames: camera, file, pattern."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from mimicam.engine.types import Frame
 
 
 class Source(Protocol):
-    """Gives frames, one by one, to one thread. Opened by its constructor, which raises EngineError."""
+    """Gives frames, one by one, to one thread. Opened by its constructor, which raises
+    EngineError."""
 
     name: str
     """For people: what it is and how large its pictures are."""

@@ -47,10 +47,12 @@ def open_capture(index: int, size: tuple[int, int], fps: float) -> Capture | Non
     for backend in _backends():
         capture = cv2.VideoCapture(index, backend)
         if capture.isOpened():
+            # Motion JPEG first: at 30 Hz, USB 2 carries little more than 640x480 uncompressed.
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
             capture.set(cv2.CAP_PROP_FPS, fps)
+            # One picture: a driver that queues would add its queue to the frame age.
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
             return capture
         capture.release()
@@ -184,6 +186,7 @@ class CameraSource:
         return True
 
     def _publish(self, image_bgr: Image) -> None:
+        # First of all, so that converting does not count as younger.
         captured_ns = self._clock.now_ns()
         height, width = image_bgr.shape[:2]
         if self._pool is None or self._pool.shape != (height, width, 3):
@@ -201,6 +204,7 @@ class CameraSource:
         self.status = f"{self._camera.name} is gone: plug it in again"
         while not self._stop.wait(self._reopen_every_s):
             try:
+                # Resolved again: a camera that was plugged in again may have another index.
                 self._camera = resolve_camera(self._selector, self._cameras)
             except EngineError:
                 continue  # chosen by name and still unplugged

@@ -1,4 +1,4 @@
-"""Which cameras the machine has, by index and name."""
+"""List the machine's cameras by index and name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMMAND_LIMIT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraInfo:
-    """One camera."""
+    """A camera of this machine."""
 
     index: int
     """Index that OpenCV opens and ``--source camera:N`` takes."""
@@ -51,7 +51,8 @@ def list_linux(sysfs: Path) -> list[CameraInfo]:
 
 
 def parse_macos(text: str) -> list[CameraInfo]:
-    """Cameras in the answer of ``system_profiler -json SPCameraDataType``, in AVFoundation's order."""
+    """Cameras in the answer of ``system_profiler -json SPCameraDataType``, in AVFoundation's
+    order."""
     answer = _parsed(text)
     entries = answer.get("SPCameraDataType", []) if isinstance(answer, dict) else []
     return [CameraInfo(index=i, name=str(entry.get("_name", ""))) for i, entry in enumerate(entries)]

@@ -15,7 +15,8 @@ from mimicam.engine.types import Frame, Image
 
 _PICTURE_FPS = 30.0
 _SLIP_NS = 500_000_000
-"""Nanoseconds. A source that is later than this (slow, or the machine slept) restarts its schedule."""
+"""Nanoseconds. A source that is later than this (slow, or the machine slept) restarts its
+schedule."""
 
 
 def is_picture(path: Path) -> bool:
@@ -109,6 +110,7 @@ class _Player:
         self.fps = fps or self._video.fps
         self._speed = self.fps / self._video.fps
         self._round = iter(self._video)
+        # Decoded now, so that a broken file fails when it is opened, not in the session.
         self._first = next(self._round)
         self.name = _name(path, self._first.image)
 
@@ -126,6 +128,7 @@ class _Player:
                 if self._video.fault:
                     raise EngineError(self._video.fault)
                 return
+            # The next round begins one frame after the last picture, so that times keep increasing.
             start_s = last_s + 1.0 / self.fps
             self._video = VideoFile(self._path)
             self._round = iter(self._video)

@@ -40,6 +40,7 @@ def paint_code(image: Image, value: int) -> None:
         value: its lowest 40 bits are written, with 8 bits of CRC-32 behind them.
     """
     value %= 1 << _VALUE_BITS
+    # 8 check bits: a wrong number would be a wrong frame age, a missing one is only left out.
     bits = (value << 8) | _check(value)
     cells = np.array([(bits >> (CODE_BITS - 1 - i)) & 1 for i in range(CODE_BITS)], np.uint8) * 255
     image[:_CODE_HEIGHT_PX, :_CODE_WIDTH_PX] = 128
@@ -59,6 +60,7 @@ def read_code(image: Image) -> int | None:
         row, column = divmod(index, _CELLS_PER_ROW)
         y = _CELL_PX * (row + _MARGIN_CELLS) + 3
         x = _CELL_PX * (column + _MARGIN_CELLS) + 3
+        # The middle 4x4 pixels of a cell: its edges are blurred by compression.
         bits = bits << 1 | int(image[y : y + 4, x : x + 4].mean() > 127)
     value = bits >> 8
     return value if _check(value) == bits & 0xFF else None
@@ -69,7 +71,8 @@ def _check(value: int) -> int:
 
 
 def draw_face(image: Image, phase: float) -> None:
-    """Draw a frontal face that sways, blinks and opens its mouth, in place. ``phase`` in seconds."""
+    """Draw a frontal face that sways, blinks and opens its mouth, in place. ``phase`` in
+    seconds."""
     height, width = image.shape[:2]
     unit = height / 480
     x = width / 2 + 40 * unit * math.sin(phase)
@@ -113,6 +116,7 @@ class PatternSource:
     def read(self, stop: threading.Event) -> Frame | None:
         if self._start_ns is None:
             self._start_ns = self._clock.now_ns()
+        # From the start, not from the frame before: rounding must not add up.
         due_ns = self._start_ns + round(self._seq * 1e9 / self.fps)
         image = self._pool.take()
         draw_face(image, self._seq / self.fps)

@@ -43,6 +43,10 @@ class SourceKind:
     """Whether an option's text names this source."""
     open: Callable[[str, SourceContext], Source]
     """Takes the option's text."""
+    live: bool = False
+    """It shows what happens now."""
+    reads_file: bool = False
+    """The option's text is a path."""
 
 
 def _camera(spec: str, context: SourceContext) -> Source:
@@ -75,9 +79,12 @@ SOURCES = (
         usage="camera, camera:N or camera:NAME",
         accepts=lambda spec: spec == "camera" or spec.startswith("camera:"),
         open=_camera,
+        live=True,
     ),
     SourceKind(usage="pattern (a drawn face)", accepts=lambda spec: spec == "pattern", open=_pattern),
-    SourceKind(usage="the path of a video or picture", accepts=lambda _spec: True, open=_file),
+    SourceKind(
+        usage="the path of a video or picture", accepts=lambda _spec: True, open=_file, reads_file=True
+    ),
 )
 """Asked in order. The last one accepts every text, as a path."""
 
@@ -88,8 +95,12 @@ def open_source(spec: str, context: SourceContext) -> Source:
     Raises:
         EngineError: it cannot be opened.
     """
-    kind = next(kind for kind in SOURCES if kind.accepts(spec))
-    return kind.open(spec, context)
+    return find_kind(spec).open(spec, context)
+
+
+def find_kind(spec: str) -> SourceKind:
+    """Return the kind of source that ``spec`` names."""
+    return next(kind for kind in SOURCES if kind.accepts(spec))
 
 
 def source_usages() -> str:

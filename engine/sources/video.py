@@ -48,7 +48,8 @@ class RawTimed:
 
 
 class VideoFile:
-    """An open video. Iterating decodes it once, from the start, at the size of the first picture."""
+    """An open video. Iterating decodes it once, from the start, at the size of the first
+    picture."""
 
     def __init__(self, path: Path) -> None:
         """Open the file and read its properties.
@@ -58,6 +59,7 @@ class VideoFile:
         """
         self.path = path
         self._container, self._stream = _open(path)
+        # Decoding by frames and slices: 4K needs more than one core.
         self._stream.thread_type = "AUTO"
         self.fps = _rate(self._stream)
         self.duration_s = _duration_s(self._container, self._stream)
@@ -148,6 +150,7 @@ class _Packets:
             except av.error.FFmpegError as error:
                 self._note(error)
                 continue
+            # A packet without a frame proves nothing: decoders hold frames back.
             self._in_a_row = 0 if frames else self._in_a_row
             yield from frames
 
@@ -191,6 +194,7 @@ class _Times:
         if self.count:
             nominal_s = self.last_s + self._period_s
             first_s = self._first_s
+            # Times that stand still or go back come from edits and broken muxers.
             usable = stated_s is not None and first_s is not None and stated_s - first_s > self.last_s
             self.last_s = stated_s - first_s if usable else nominal_s  # type: ignore[operator]
         else:
@@ -240,6 +244,7 @@ def check_readable(path: Path) -> None:
 
 def _rate(stream: VideoStream) -> float:
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        # Files state rates such as 90,000, the ticks of their clock.
         if rate and 0 < float(rate) <= _RATE_MAX:
             return float(rate)
     return NOMINAL_FPS

@@ -124,7 +124,8 @@ class Composite:
         )  # fmt: skip
 
     def _layers(self, size: tuple[int, int], side: int) -> tuple[Image, Image, Image | None]:
-        """Return picture, person and background around the box; see `_surroundings` for the size."""
+        """Return picture, person and background around the box; see `_surroundings` for the
+        size."""
         whole, matte = _surroundings(self._picture, self._box, size, side), self._matte()
         if matte is None:
             return whole, cv2.cvtColor(whole, cv2.COLOR_RGB2RGBA), None

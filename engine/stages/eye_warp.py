@@ -1,8 +1,9 @@
 """Move the irises of a finished picture sideways, within the opening of the lids.
 
-A generator that warps a portrait leaves its irises where they were between the lids. Here the disc of
-the iris shifts as a whole. The white of the eye stretches on one side of it and shrinks on the other. So an iris
-keeps its texture, its size and the style of a painting, at the result's full size.
+A generator that warps a portrait leaves its irises where they were between the lids. Here the disc
+of the iris shifts as a whole. The white of the eye stretches on one side of it and shrinks on the
+other. So an iris keeps its texture, its size and the style of a painting, at the result's full
+size.
 
 Eye coordinates: origin between the eye's corners, u along the line between them (to larger x), v
 across it (down), both in half eye widths.
@@ -23,15 +24,18 @@ _REACH_U, _REACH_V = 1.05, 0.75
 _LEAST = 0.01
 """Half eye widths. A smaller shift is a tenth of a pixel, and is left out."""
 _LID = 0.15
-"""Share of the opening's height over which the shift fades at the lids, so that lashes stay in place."""
+"""Share of the opening's height over which the shift fades at the lids, so that lashes stay in
+place."""
 _INSET = 0.06
-"""Share of the opening's height that sources keep from the lids: skin is never pulled into an eye."""
+"""Share of the opening's height that sources keep from the lids: skin is never pulled into an
+eye."""
 _LIFT_ROOM = 0.3
 """Half eye widths. Least height over which a rise fades above the opening, and height below it."""
 _ROOM = 16
 """Pixels to which the sides of buffers are rounded up."""
 _NEAREST = 0.15
-"""Half eye widths. Least width over which the shift fades towards a corner that the iris nearly touches."""
+"""Half eye widths. Least width over which the shift fades towards a corner that the iris nearly
+touches."""
 
 
 class EyeWarp:
@@ -69,7 +73,8 @@ class EyeWarp:
         cv2.remap(source, offsets, None, flags, dst=patch, borderMode=cv2.BORDER_REPLICATE)
 
     def _grow(self, height: int, width: int) -> None:
-        """Make room for a larger patch, with some to spare: an eye's size varies with the head's pose."""
+        """Make room for a larger patch, with some to spare: an eye's size varies with the head's
+        pose."""
         rows, columns = self._source.shape[:2]
         shape = tuple(-(-max(a, b) // _ROOM) * _ROOM for a, b in ((rows, height), (columns, width)))
         self._source = np.empty((*shape, 3), np.uint8)

@@ -17,15 +17,16 @@ _BLEED = 0.1
 """Crop sides beside a head that is cut off, above the picture's top, which the blur of the top edge
 reaches (`engine.stages.composite`)."""
 _GROW = 0.014
-"""Distance around the person that is inpainted too, in crop sides: hair is wider than it is found to
-be, and what is left of it would stay as an outline."""
+"""Distance around the person that is inpainted too, in crop sides: hair is wider than it is found
+to be, and what is left of it would stay as an outline."""
 _LEAST_GROW_PX = 2
 _DIFFERENT = 40.0
 """Grey levels, over three channels, between person and background below which a fringe fades."""
 _SURE = 240
 """Opacity from which a pixel shows the person alone."""
 _CAP = 0.6
-"""Largest height of the cap on a head that the picture's top cuts off, in half widths of the cut."""
+"""Largest height of the cap on a head that the picture's top cuts off, in half widths of the
+cut."""
 _LEAN_SHARE, _MOST_LEAN = 0.1, 4.0
 """Widths of the cut below which the outline's lean is measured, and its limit, pixels per row."""
 _MIRRORED = 0.4
@@ -138,8 +139,8 @@ def _inpainted(picture: Image, hidden: Image, grow: int) -> Image:
 def _filled_in(colours: Float, known: Float) -> Float:
     """Fill unknown pixels from known ones around them, coarse to fine, ``[H, W, 3]``.
 
-    Pull-push interpolation (Gortler et al., "The Lumigraph", SIGGRAPH 1996) has no seam where fronts
-    from both sides of a person would meet.
+    Pull-push interpolation (Gortler et al., "The Lumigraph", SIGGRAPH 1996) has no seam where
+    fronts from both sides of a person would meet.
     """
     return _pull_push(colours * known[..., None], known)
 
@@ -238,7 +239,8 @@ def _runs(row: Image) -> np.ndarray:
 
 
 def _capped(matte: Image, top: int) -> Image:
-    """Round off the head above the picture's top, where the matte's edge would continue for ever."""
+    """Round off the head above the picture's top, where the matte's edge would continue for
+    ever."""
     if top <= 0:
         return matte
     height = _cap_heights(matte, top)

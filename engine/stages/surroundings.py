@@ -38,13 +38,13 @@ class PortraitTexture:
     """A portrait's pixels as one canvas needs them."""
 
     texture: Image
-    """What moves, RGBA uint8 ``[H + 2 m, W + 2 m, 4]``, premultiplied: the person on the canvas with
-    `REACH` around it. Without a matte the whole picture, opaque."""
+    """Pixels that move, RGBA uint8 ``[H + 2 m, W + 2 m, 4]``, premultiplied: the person on the
+    canvas with `REACH` around it. Without a matte the whole picture, opaque."""
     canvas: Image
     """Result while nothing moves, ``[H, W, 3]``. Beyond the picture's end, its blurred edge
     continues."""
     background: Image | None
-    """What stays still behind the person, ``[H, W, 3]``. None: everything moves."""
+    """Picture that stays still behind the person, ``[H, W, 3]``. None: everything moves."""
     margin: int
     """Width m of the margin, pixels."""
     left: int
@@ -59,7 +59,8 @@ class PortraitTexture:
     """Left, top, right and bottom of the picture, crop units."""
 
     def numbers(self) -> Float:
-        """Return the geometry for a kernel, float32, in the order of `kernels.warp_composite.NUMBERS`."""
+        """Return the geometry for a kernel, float32, in the order of
+        `kernels.warp_composite.NUMBERS`."""
         width, height = self.size
         scale, half = 2 / self.side, self.side / 2
         # Scale and offset in x and y, from canvas pixels to crop units and on to texture pixels.

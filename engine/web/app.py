@@ -61,6 +61,7 @@ def make_app(
         handlers.metrics.requests[(resource.canonical if resource else "other", response.status)] += 1
         return response
 
+    # The limit of aiohttp itself, behind those of the single routes.
     app = web.Application(middlewares=[counted], client_max_size=options.limits.upload_bytes)
     app.on_startup.append(handlers.start)
     app.on_cleanup.append(handlers.stop)
@@ -80,6 +81,7 @@ class Handlers:
         self._options, self._limits, self._pool, self._library = options, options.limits, pool, library
         self.metrics = Metrics()
         self._studio: Studio | None = None
+        # As many as threads enrol; more would only wait in memory.
         self._uploading = asyncio.Semaphore(2)
         self._room = request_body.Room(_UPLOADS_IN_MEMORY * self._limits.upload_bytes)
 
@@ -172,6 +174,7 @@ class Handlers:
         title = request.query.get("title", "").strip() or "My picture"
         if len(title) > _MAX_TITLE:
             raise HttpRefusal(400, "title", f"a title may have {_MAX_TITLE} characters")
+        # Counted while it is read: the stated length may be wrong or missing.
         with self._room.share() as take:
             # Read first: a body that trickles in must not hold the place of another.
             data = await request_body.read(
@@ -295,6 +298,7 @@ class Handlers:
             HttpRefusal: it carries neither.
         """
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        # WHEP players send the key as a bearer token.
         if scheme.lower() == "bearer" and self.studio.is_view_key(bearer.strip()):
             return bearer.strip()
         if "view" in request.query:

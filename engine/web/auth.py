@@ -109,8 +109,8 @@ class Auth:
         given = self._given(request)
         if given is None or self._by_cookie(request):
             return self._by_cookie(request)
-        # In constant time: its duration must not reveal a prefix of the token. Before the failures are
-        # counted: wrong tokens of another program on this machine must not lock the owner out.
+        # In constant time: its duration must not reveal a prefix of the token. Before the failures
+        # are counted: wrong tokens of another program on this machine must not lock the owner out.
         if hmac.compare_digest(_octets(given), _octets(self._options.token)):
             return True
         if (wait_s := self._failures.take(request.remote or "")) > 0:

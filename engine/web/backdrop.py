@@ -1,8 +1,8 @@
 """Replaces a portrait's background by a plain colour, before the portrait is enrolled.
 
-The mask is the person's matte (`engine.face.person_matte`). Where none is usable, as on some drawings,
-it comes from GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004), initialised with an
-ellipse for the head and a trapezium for the shoulders.
+The mask is the person's matte (`engine.face.person_matte`). Where none is usable, as on some
+drawings, it comes from GrabCut (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004),
+initialised with an ellipse for the head and a trapezium for the shoulders.
 """
 
 from __future__ import annotations

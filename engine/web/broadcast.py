@@ -43,6 +43,7 @@ class ResultBroadcast:
     def publish(self, result: Result) -> None:
         """Send a result, from any thread. It is not copied, so the caller must not change it."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all viewers
+            # Viewers' tracks belong to the event loop, and asyncio is not thread-safe.
             self._loop.call_soon_threadsafe(self._show, result)
 
     def viewer(self) -> ResultTrack:
@@ -65,6 +66,7 @@ class ResultBroadcast:
 
     def _show(self, result: Result) -> None:
         self._newest = result
+        # Each viewer keeps the newest only: a slow one skips results instead of queuing them.
         for viewer in self._viewers:
             viewer.show(result)
 

@@ -88,6 +88,7 @@ class Call:
         )
         self.worker = CallWorker(services.pool, state, publish=broadcast.publish, on_fail=self._worker_failed)
         self._channel: RTCDataChannel | None = None
+        # Bounded: a page that floods the channel must not fill the memory.
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
         self._tasks: list[asyncio.Task[None]] = []
         self.ended = ""
@@ -108,6 +109,7 @@ class Call:
         Raises:
             OfferError: see `Peer.answer`. Also raised when the call was closed meanwhile.
         """
+        # `_prepare` runs between the offer and the answer, in which the track must stand.
         answer = await self.peer.answer(sdp, self._prepare)
         # Another offer with the same key may have closed this call while it was answered.
         if self.ended:
@@ -120,7 +122,13 @@ class Call:
     async def close(self, reason: str) -> None:
         """End the call. Wait for its connection and threads."""
         self.send({"type": "bye", "reason": reason if reason in ("drain", "taken") else "failed"})
-        await self.peer.close(reason)
+        self.peer.begin_close(reason)
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait for the connection and threads of a call that ends."""
+        # The connection first: it is what feeds the threads below.
+        await self.peer.close(self.ended)
         # Joining blocks, and the event loop also serves the other calls.
         await self._loop.run_in_executor(self._services.executor, self.worker.join, 2.0)
 
@@ -280,6 +288,7 @@ class Call:
     def _closed(self, reason: str) -> None:
         # Runs once, from the peer, whichever side ended the call.
         self.ended = reason
+        # Only asks: joining would block the event loop; see `wait_closed`.
         self.worker.close()
         for task in self._tasks:
             task.cancel()

@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mimicam.engine.badge import Badge
 from mimicam.engine.concurrency.clock import MonotonicClock
 from mimicam.engine.concurrency.lookahead import LateLookahead
 from mimicam.engine.concurrency.mailbox import Drops
@@ -29,7 +30,6 @@ from mimicam.engine.web import timecode
 from mimicam.engine.web.broadcast import Result
 from mimicam.engine.web.pipeline_pool import FramePathPool
 from mimicam.engine.web.settings import Settings
-from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 _JOIN_S = 2.0
 _RATE_FRAMES = 256
@@ -80,6 +80,7 @@ class RateMeter:
             return 0.0
         # Sorted, since the oldest time may be anywhere in the ring.
         now_ns = time.monotonic_ns()
+        # A copy: the other thread may write while this one sorts.
         times = np.sort(self._times[: min(self.count, _RATE_FRAMES)])
         seen = max(2, int(np.count_nonzero(times > now_ns - _RATE_SPAN_NS)))
         return (seen - 1) * 1e9 / max(now_ns - int(times[-seen]), 1)
@@ -94,13 +95,14 @@ class _CallPath:
 
     def __init__(self, pool: FramePathPool, wanted: CallState) -> None:
         self.wanted = wanted
+        # Events, since the event loop sets them and the drawing thread clears them.
         self.calibrate = threading.Event()
         self.select_face = threading.Event()
         self.driver_size = (0, 0)
         self.status: PipelineStatus | None = None
         self._pool, self._in_use = pool, wanted
         self.presets = PresetMixer(pool.presets)
-        self._label = SyntheticLabel()
+        self._label = Badge()
         self._seq = self._opened = 0
         self._was_own_face = False
 
@@ -141,7 +143,8 @@ class _CallPath:
         return Result(yuv=_to_i420(result.image), captured_ns=result.captured_ns)
 
     def _is_foreign(self, seen: _Seen) -> bool:
-        """Whether another kind of path observed it: one that shows the driver, or one that never does."""
+        """Whether another kind of path observed it: one that shows the driver, or one that never
+        does."""
         return seen.opened != self._opened and (self._in_use.settings.own_face or self._was_own_face)
 
     def _blank(self, seen: _Seen) -> Frame:

@@ -1,7 +1,7 @@
 """Choose the ICE candidates of an offer to which the server sends packets.
 
-ICE sends six STUN checks to each candidate. An offer could therefore make the server send packets to
-addresses and ports of the caller's choice.
+ICE sends six STUN checks to each candidate. An offer could therefore make the server send packets
+to addresses and ports of the caller's choice.
 
 Connections do not depend on the offer's candidates. The peer checks ours, and its address becomes a
 peer-reflexive candidate (RFC 8445, section 7.3.1.3).
@@ -38,8 +38,8 @@ def on_this_machine(sdp: str) -> str:
 def on_a_network(sdp: str) -> str:
     """Keep candidates that a peer on a network may have.
 
-    Names under ``.local`` are kept: browsers hide their address in them, and aioice looks them up on
-    the local network.
+    Names under ``.local`` are kept: browsers hide their address in them, and aioice looks them up
+    on the local network.
     """
     return _reduced(sdp, _is_a_peers)
 
@@ -76,14 +76,15 @@ def _reduced(sdp: str, allows: Callable[[str], bool]) -> str:
     if kept == given:
         return sdp
     dropped = {n for n in given if n not in kept}
-    # Without the mark of the end, ICE waits for the peer's checks. With it, ICE would fail at once where
-    # no candidate is left.
+    # Without the mark of the end, ICE waits for the peer's checks. With it, ICE would fail at once
+    # where no candidate is left.
     dropped |= {n for n, line in enumerate(lines) if line.startswith(_END)}
     return "".join(f"{line}\r\n" for n, line in enumerate(lines) if n not in dropped)
 
 
 def _is_allowed(line: str, allows: Callable[[str], bool]) -> bool:
-    """Check a line ``a=candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ TYPE``."""
+    """Check a line ``a=candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ
+    TYPE``."""
     parts = line[len(_LINE) :].split()
     if len(parts) < 8 or not parts[5].isdecimal():
         return False

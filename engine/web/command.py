@@ -18,7 +18,7 @@ from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.control_options import edit_of, with_edit_options
 from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, refusal
 from mimicam.engine.errors import EngineError
-from mimicam.engine.process_switches import switch_threads_often
+from mimicam.engine.process_switches import keep_what_is_loaded, switch_threads_often
 from mimicam.engine.web import log
 from mimicam.engine.web.options import LOOPBACK_NAMES, Limits, Options, calls_for, is_loopback
 
@@ -101,7 +101,9 @@ class Serve:
         require_webrtc()
         log.to_stderr()
         switch_threads_often()
-        self._server().run()
+        server = self._server()
+        keep_what_is_loaded()
+        server.run()
 
     def options(self) -> Options:
         """Convert to the options of the server.

@@ -74,12 +74,12 @@ class Throttle(logging.Filter):
         return True
 
 
-def to_stderr() -> None:
-    """Write this process's log to stderr."""
+def to_stderr(level: int = logging.INFO) -> None:
+    """Write this process's log to stderr, from a level on."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
     handler.addFilter(Throttle())
     logging.getLogger("aiohttp.server").addFilter(without_request)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level, handlers=[handler])
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -75,5 +75,6 @@ class Options:
 
     @property
     def for_this_machine_only(self) -> bool:
-        """Whether only this machine can reach the server: it listens on loopback, and no proxy is named."""
+        """Whether only this machine can reach the server: it listens on loopback, and no proxy is
+        named."""
         return is_loopback(self.host) and self.names <= LOOPBACK_NAMES

@@ -117,6 +117,7 @@ class PipelinePool:
         self._lock = threading.Lock()
         self._enrolling = threading.Lock()
         self._shared = shared
+        # Models are kept for the next call: loading one takes seconds.
         self._free: list[LiveModel] = [self._load()]
         first = self._free[0]
         self.modes, self.has_blendshapes = first.modes, first.has_blendshapes
@@ -124,6 +125,7 @@ class PipelinePool:
         self.edits_own_face = isinstance(first, TrackerDrivenModel)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
+        # By id, which is unique while the path is lent.
         self._lent: dict[int, LiveModel] = {}
 
     def enroll(self, picture: Image, name: str) -> Portrait:

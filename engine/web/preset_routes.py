@@ -19,7 +19,7 @@ class PresetRoutes:
         self._presets, self._calls = {preset.name: preset for preset in presets}, calls
 
     def routes(self) -> list[web.RouteDef]:
-        """List the routes."""
+        """List the routes to add to a server."""
         return [web.get("/presets", self.listed), web.post("/presets/{preset}", self.change)]
 
     async def listed(self, _: web.Request) -> web.Response:

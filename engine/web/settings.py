@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mimicam.engine.badge import Corner
 from mimicam.engine.control_row import Control, Value, control, controls_of, values_of, with_values
 from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode, refusal
 from mimicam.engine.web.backdrop import Background
 
-Badge = Literal["bottom-right", "bottom-left", "top-left", "top-right", "off"]
 Framing = Literal["wide", "square", "tall"]
 
 
@@ -47,7 +47,7 @@ class Settings:
         choices={"kept": "Original", "plain": "Plain", "green": "Green screen"},
         help="Background of the portrait: its own, a plain grey, or green for a chroma key.",
     )
-    badge: Badge = control(
+    badge: Corner = control(
         "bottom-right",
         label="“synthetic” label",
         section="picture",

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import cv2
 
+from mimicam.engine.badge import Badge, Corner
 from mimicam.engine.errors import EngineError
 from mimicam.engine.sinks import STOP_LIMIT_S
 from mimicam.engine.types import Frame
 from mimicam.engine.web.command import require_webrtc
 from mimicam.engine.web.options import Options
-from mimicam.engine.web.settings import Badge
-from mimicam.engine.web.synthetic_label import SyntheticLabel
 
 
 class WebRtcSink:
@@ -22,7 +21,7 @@ class WebRtcSink:
         self,
         *,
         port: int = 8443,
-        badge: Badge = "bottom-right",
+        badge: Corner = "bottom-right",
         token: str | None = None,
         on_url: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -41,7 +40,7 @@ class WebRtcSink:
         from mimicam.engine.web.server import Server
 
         self.name, self.main_thread, self.stop_limit_s = "webrtc", False, STOP_LIMIT_S
-        self._label, self._where = SyntheticLabel(), badge
+        self._label, self._where = Badge(), badge
         options = Options(port=port) if token is None else Options(port=port, token=token)
         self._server = Server(options, None, None)
         self._on_url = on_url

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from mimicam.engine.process_switches import return_free_memory
 from mimicam.engine.web import candidates
 from mimicam.engine.web.broadcast import ResultBroadcast
 from mimicam.engine.web.call import Call, CallServices, load
@@ -25,6 +27,8 @@ from mimicam.engine.web.view_keys import ViewKeys
 
 _FORGET_AFTER_S = 600.0
 _MAX_BROADCASTS = 256
+_TIDY_AFTER_S = (0.0, 0.1, 1.0, 10.0)
+"""Waits before each attempt to free a connection. Its last callbacks may run during the first."""
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +70,7 @@ class Studio:
         self._choose = (
             candidates.on_this_machine if options.for_this_machine_only else candidates.on_a_network
         )
+        # Two threads: one slow enrolment does not hold up everything else.
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="studio")
         self._services: CallServices | None = None
         if pool is not None and library is not None:
@@ -83,6 +88,7 @@ class Studio:
         """Identity of the last WHIP call or program. WHEP shows it if no key is given."""
         self.draining = False
         self._drained_by_s = 0.0
+        self._tidying: set[asyncio.Task[None]] = set()
         self.ended: Counter[str] = Counter()
         """Number of ended calls by reason."""
 
@@ -100,6 +106,11 @@ class Studio:
     def viewers(self) -> int:
         """Number of result-only connections."""
         return len(self._viewers)
+
+    @property
+    def tidying(self) -> int:
+        """Number of ended connections whose memory is not yet returned."""
+        return len(self._tidying)
 
     @property
     def shows_driver(self) -> bool:
@@ -138,6 +149,7 @@ class Studio:
         # A set of identities: an offer that replaces a call needs no further place.
         if len({*self._calls, *self._pending, identity}) > self._options.limits.calls:
             raise TooManyCalls
+        # Counted before the first await: two offers at once must not both take the last place.
         self._pending[identity] += 1
         try:
             state = await self._initial_state(services, settings or {})
@@ -182,11 +194,13 @@ class Studio:
         if len(self._viewers) >= self._options.limits.viewers:
             raise TooManyViewers
         name = self._keys.new_identity()
+        # Joined before the answer, so that the first picture waits when the connection stands.
         track = self.broadcast(identity).viewer()
 
         def closed(reason: str) -> None:
             self._viewers.pop(name, None)
             track.stop()
+            self._tidy_after(peer.close(reason), peer.pc)
             _log.info("event=viewer_left reason=%s viewers=%d", reason, len(self._viewers))
 
         limits = self._options.limits
@@ -249,7 +263,10 @@ class Studio:
         """Close all connections and threads."""
         self.draining = True
         peers = list(self._viewers.values())
+        # All at once: each may take seconds.
         await asyncio.gather(*(c.close("drain") for c in self.calls), *(p.close("drain") for p in peers))
+        for task in self._tidying:
+            task.cancel()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _initial_state(self, services: CallServices, changes: Mapping[str, Any]) -> CallState:
@@ -281,10 +298,27 @@ class Studio:
             if self._calls.get(identity) is call:
                 del self._calls[identity]
             self.ended[reason] += 1
+            self._tidy_after(call.wait_closed(), call, call.peer.pc)
             seconds = time.monotonic() - call.began_s
             _log.info("event=call_ended reason=%s seconds=%.1f calls=%d", reason, seconds, len(self._calls))
 
         return Call(services, self.broadcast(identity), state, sends=sends, on_close=closed)
+
+    def _tidy_after(self, end: Coroutine[Any, Any, None], *parts: object) -> None:
+        """Return the memory of a connection and its parts to the system, once it and its threads
+        have ended."""
+        # Weak references: a strong one would keep alive what is to be freed.
+        task = asyncio.get_running_loop().create_task(self._tidy(end, [weakref.ref(part) for part in parts]))
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+
+    async def _tidy(self, end: Coroutine[Any, Any, None], parts: list[weakref.ref[Any]]) -> None:
+        await end
+        for wait_s in _TIDY_AFTER_S:
+            await asyncio.sleep(wait_s)
+            await asyncio.get_running_loop().run_in_executor(self._executor, return_free_memory)
+            if all(part() is None for part in parts):
+                return
 
     def _forget_broadcasts(self) -> None:
         """Drop old broadcasts without call and viewers, or all such if there are too many."""

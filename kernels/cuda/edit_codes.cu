@@ -64,10 +64,12 @@ extern "C" __global__ void edit_codes_f32(const float* __restrict__ expression, 
       }
       value[i] = v;
       speed[i] = s;
-      float code = v * size;
-      if (number[TAKE_NEUTRAL] != 0.f) neutral[i] = code;
-      float base = number[EXPRESSION_RELATIVE + branch] != 0.f ? neutral[i] : own[i];
-      target = own[i] + number[EXPRESSION_GAIN + branch] * (code - base);
+      float code = v * size, rest = neutral[i];
+      if (number[TAKE_NEUTRAL] != 0.f) neutral[i] = rest = code;
+      // Selects between two values, not two addresses. Of `relative ? neutral[i] : own[i]` NVRTC 13 makes one load
+      // for constant memory, since `own` is one, and the assembler moves that load before the store above.
+      float base = number[EXPRESSION_RELATIVE + branch] != 0.f ? rest : target;
+      target += number[EXPRESSION_GAIN + branch] * (code - base);
     }
     float from = number[KEEP] != 0.f ? shown[i] : held[i], part = number[EXPRESSION_SHARE + branch];
     held[i] = from;

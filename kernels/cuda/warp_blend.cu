@@ -12,22 +12,26 @@ struct Tap {
   float tanh_x, tanh_y, mask;
 };
 
+// Distance of the values of torch.linspace(-1, 1, count).
+__device__ __forceinline__ float linspace_step(int count) { return count == 1 ? 0.f : 2.f / (float)(count - 1); }
+
 // torch.linspace(-1, 1, count)[i]: counted from the nearer end, so both ends are exact.
-__device__ __forceinline__ float linspace(int i, int count) {
-  if (count == 1) return -1.f;
-  float step = 2.f / (float)(count - 1);
-  return i < count / 2 ? -1.f + step * (float)i : 1.f - step * (float)(count - 1 - i);
+__device__ __forceinline__ float linspace(int i, int count, float step) {
+  return i < max(count / 2, 1) ? -1.f + step * (float)i : 1.f - step * (float)(count - 1 - i);
 }
 
-__device__ __forceinline__ Tap read_flow(const float* flow, int pixel, int h, int w, int H, int W) {
+__device__ __forceinline__ Tap read_flow(const float* __restrict__ flow, int px, int py, float step_x,
+                                         float step_y, int h, int w, int H, int W) {
   Tap tap;
-  int plane = H * W;
-  tap.tanh_x = tanhf(flow[pixel]);
-  tap.tanh_y = tanhf(flow[plane + pixel]);
-  tap.mask = 1.f / (1.f + expf(-flow[2 * plane + pixel]));
+  int plane = H * W, pixel = py * W + px;
+  float flow_x = flow[pixel], flow_y = flow[plane + pixel], flow_mask = flow[2 * plane + pixel];
+  float grid_x = linspace(px, W, step_x), grid_y = linspace(py, H, step_y);
+  tap.tanh_x = tanhf(flow_x);
+  tap.tanh_y = tanhf(flow_y);
+  tap.mask = __fdividef(1.f, 1.f + expf(-flow_mask));
   // align_corners=False, although the grid was laid out as if corners were aligned: see the contract.
-  float x = ((linspace(pixel % W, W) + tap.tanh_x + 1.f) * (float)w - 1.f) * .5f;
-  float y = ((linspace(pixel / W, H) + tap.tanh_y + 1.f) * (float)h - 1.f) * .5f;
+  float x = ((grid_x + tap.tanh_x + 1.f) * (float)w - 1.f) * .5f;
+  float y = ((grid_y + tap.tanh_y + 1.f) * (float)h - 1.f) * .5f;
   int x0 = __float2int_rd(x), y0 = __float2int_rd(y);
   tap.wx = x - (float)x0;
   tap.wy = y - (float)y0;
@@ -40,6 +44,10 @@ __device__ __forceinline__ Tap read_flow(const float* flow, int pixel, int h, in
     tap.weight[k] = tap.inside[k] * ((k & 1) ? tap.wx : 1.f - tap.wx) * ((k >> 1) ? tap.wy : 1.f - tap.wy);
   }
   return tap;
+}
+
+__device__ __forceinline__ Tap read_flow(const float* __restrict__ flow, int pixel, int h, int w, int H, int W) {
+  return read_flow(flow, pixel % W, pixel / W, linspace_step(W), linspace_step(H), h, w, H, W);
 }
 
 // One thread: one pixel, `chunk` channels. Strides say the layout: (h * w, 1) is NCHW, (1, C) is NHWC.
@@ -70,35 +78,46 @@ __device__ __forceinline__ void forward(const T* __restrict__ feature, const T* 
   }
 }
 
-// NHWC, C a multiple of K: one thread moves K channels of a pixel in one 16-byte access per corner.
-template <class T, int K>
+const int BLOCK = 128;  // of the packed kernels; kernels/warp_blend.py launches these
+// Their launch bounds grant 64 registers a thread: without them the compiler saves registers, and reads the next
+// corner only when the last one has arrived.
+
+// NHWC, C a multiple of K * SHARE: one thread moves SHARE packs of K channels of a pixel, each in one 16-byte
+// access per corner. The grid's y counts rows. All that does not depend on the flow is read before it is used.
+template <class T, int K, int SHARE>
 __device__ __forceinline__ void forward_packed(const T* __restrict__ feature, const T* __restrict__ activation,
                                                const float* __restrict__ flow, T* __restrict__ warped,
-                                               T* __restrict__ blended, int C, int h, int w, int H, int W) {
-  int packs = C / K;
+                                               T* __restrict__ blended, int C, int h, int w, int H, int W,
+                                               float step_x, float step_y) {
+  int packs = C / K, groups = packs / SHARE;
   int item = blockIdx.x * blockDim.x + threadIdx.x;
-  if (item >= H * W * packs) return;
-  int pixel = item / packs, pack = item % packs;
-  size_t n = blockIdx.z;
-  Tap tap = read_flow(flow + n * 3 * H * W, pixel, h, w, H, W);
-  const Pack<T, K>* map = (const Pack<T, K>*)(feature + n * C * h * w) + pack;
-  float sample[K] = {};
+  if (item >= W * groups) return;
+  int x = item / groups, y = blockIdx.y, pack = item - x * groups;
+  size_t n = blockIdx.z, at = ((n * H + y) * W + x) * packs + pack;
+  const Source<T, K>* map = (const Source<T, K>*)feature + n * h * w * packs + pack;
+  Source<T, K> kept[SHARE], corner[SHARE][4];
 #pragma unroll
-  for (int k = 0; k < 4; k++) {
-    Pack<T, K> corner = map[(size_t)tap.offset[k] * packs];
+  for (int s = 0; s < SHARE; s++) kept[s] = ((const Source<T, K>*)activation)[at + s * groups];
+  Tap tap = read_flow(flow + n * 3 * H * W, x, y, step_x, step_y, h, w, H, W);
 #pragma unroll
-    for (int i = 0; i < K; i++) sample[i] += tap.weight[k] * to_float(corner.lane[i]);
+  for (int s = 0; s < SHARE; s++)
+#pragma unroll
+    for (int k = 0; k < 4; k++) corner[s][k] = map[(size_t)tap.offset[k] * packs + s * groups];
+#pragma unroll
+  for (int s = 0; s < SHARE; s++) {
+    Pack<T, K> warp, blend;
+#pragma unroll
+    for (int i = 0; i < K; i++) {
+      float sample = 0.f;
+#pragma unroll
+      for (int k = 0; k < 4; k++) sample += tap.weight[k] * corner[s][k].at(i);
+      float value = sample * tap.mask;
+      warp.lane[i] = from_float<T>(value);
+      blend.lane[i] = from_float<T>(value + kept[s].at(i) * (1.f - tap.mask));
+    }
+    ((Pack<T, K>*)warped)[at + s * groups] = warp;
+    ((Pack<T, K>*)blended)[at + s * groups] = blend;
   }
-  size_t at = n * H * W * packs + item;
-  Pack<T, K> kept = ((const Pack<T, K>*)activation)[at], warp, blend;
-#pragma unroll
-  for (int i = 0; i < K; i++) {
-    float value = sample[i] * tap.mask;
-    warp.lane[i] = from_float<T>(value);
-    blend.lane[i] = from_float<T>(value + to_float(kept.lane[i]) * (1.f - tap.mask));
-  }
-  ((Pack<T, K>*)warped)[at] = warp;
-  ((Pack<T, K>*)blended)[at] = blend;
 }
 
 const int PLUGIN_CHUNK = 8;
@@ -166,15 +185,25 @@ extern "C" __global__ void warp_blend_f16(const half_t* feature, const half_t* a
                                           int packed_layout, int chunk) {
   forward<half_t>(feature, activation, flow, warped, blended, C, h, w, H, W, packed_layout, chunk);
 }
-extern "C" __global__ void warp_blend_packed_f32(const float* feature, const float* activation,
-                                                 const float* flow, float* warped, float* blended, int C, int h,
-                                                 int w, int H, int W) {
-  forward_packed<float, 4>(feature, activation, flow, warped, blended, C, h, w, H, W);
+extern "C" __global__ void __launch_bounds__(BLOCK, 8) warp_blend_packed_f32(const float* feature,
+    const float* activation, const float* flow, float* warped, float* blended, int C, int h, int w, int H,
+    int W, float step_x, float step_y) {
+  forward_packed<float, 4, 1>(feature, activation, flow, warped, blended, C, h, w, H, W, step_x, step_y);
 }
-extern "C" __global__ void warp_blend_packed_f16(const half_t* feature, const half_t* activation,
-                                                 const float* flow, half_t* warped, half_t* blended, int C, int h,
-                                                 int w, int H, int W) {
-  forward_packed<half_t, 8>(feature, activation, flow, warped, blended, C, h, w, H, W);
+extern "C" __global__ void __launch_bounds__(BLOCK, 8) warp_blend_packed_f16(const half_t* feature,
+    const half_t* activation, const float* flow, half_t* warped, half_t* blended, int C, int h, int w, int H,
+    int W, float step_x, float step_y) {
+  forward_packed<half_t, 8, 1>(feature, activation, flow, warped, blended, C, h, w, H, W, step_x, step_y);
+}
+extern "C" __global__ void __launch_bounds__(BLOCK, 8) warp_blend_paired_f32(const float* feature,
+    const float* activation, const float* flow, float* warped, float* blended, int C, int h, int w, int H,
+    int W, float step_x, float step_y) {
+  forward_packed<float, 4, 2>(feature, activation, flow, warped, blended, C, h, w, H, W, step_x, step_y);
+}
+extern "C" __global__ void __launch_bounds__(BLOCK, 8) warp_blend_paired_f16(const half_t* feature,
+    const half_t* activation, const float* flow, half_t* warped, half_t* blended, int C, int h, int w, int H,
+    int W, float step_x, float step_y) {
+  forward_packed<half_t, 8, 2>(feature, activation, flow, warped, blended, C, h, w, H, W, step_x, step_y);
 }
 // TensorRT's order for plug-ins: inputs, numbers, outputs. kernels/warp_blend.py: PLUGIN_CHUNK.
 extern "C" __global__ void warp_blend_plugin_f32(const float* feature, const float* activation, const float* flow,
@@ -187,10 +216,11 @@ extern "C" __global__ void warp_blend_plugin_f16(const half_t* feature, const ha
                                                  int packed_layout, half_t* warped, half_t* blended) {
   forward<half_t>(feature, activation, flow, warped, blended, C, h, w, H, W, packed_layout, PLUGIN_CHUNK);
 }
-extern "C" __global__ void warp_blend_plugin_packed_f16(const half_t* feature, const half_t* activation,
-                                                        const float* flow, int C, int h, int w, int H, int W,
-                                                        int packed_layout, half_t* warped, half_t* blended) {
-  forward_packed<half_t, 8>(feature, activation, flow, warped, blended, C, h, w, H, W);
+extern "C" __global__ void __launch_bounds__(BLOCK, 8) warp_blend_plugin_packed_f16(const half_t* feature,
+    const half_t* activation, const float* flow, int C, int h, int w, int H, int W, int packed_layout,
+    half_t* warped, half_t* blended) {
+  forward_packed<half_t, 8, 1>(feature, activation, flow, warped, blended, C, h, w, H, W, linspace_step(W),
+                               linspace_step(H));
 }
 extern "C" __global__ void warp_blend_backward_f32(const float* feature, const float* activation,
                                                    const float* flow, const float* grad_warped,

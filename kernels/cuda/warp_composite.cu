@@ -20,8 +20,8 @@ __device__ __forceinline__ float cell(float u, int side) { return (u + 1.f) * .5
 
 template <class T> struct WarpComposite {
   const unsigned char *texture, *background;
-  const T* painted;
-  const float *mask, *flow;
+  const T* inpaint;
+  const float *visibility, *flow;
   const float* numbers;
   int H, W, K, L, S, h;
 
@@ -36,7 +36,7 @@ template <class T> struct WarpComposite {
     float sx = ux + left * bilinear(flow, place, h, 1), sy = uy + left * bilinear(flow + (size_t)h * h, place, h, 1);
     Corner from = corner_at(at.texel * sx + at.texel_x0, at.texel * sy + at.texel_y0, L, K);
     Corner over = corner_at(cell(ux, S), cell(uy, S), S, S);
-    float shown = far > 0.f ? 1.f : bilinear(mask, over, S, 1);
+    float shown = far > 0.f ? 1.f : bilinear(visibility, over, S, 1);
     // Pixels that come from outside the crop show the portrait where it has any: the generator never saw it.
     float outside = fmaxf(fabsf(sx), fabsf(sy)) - 1.f;
     float inside = fminf(fminf(sx - at.left, at.right - sx), fminf(sy - at.top, at.bottom - sy));
@@ -52,7 +52,7 @@ template <class T> struct WarpComposite {
     for (int c = 0; c < 3; c++) {
       float value = bilinear(texture + c, from, 4 * L, 4) + (1.f - opacity) * to_float(behind[c]);
       if (shown < 1.f) {
-        float paint = bilinear(painted + (size_t)c * S * S, over, S, 1) * 127.5f + 127.5f;
+        float paint = bilinear(inpaint + (size_t)c * S * S, over, S, 1) * 127.5f + 127.5f;
         value = shown * value + (1.f - shown) * fminf(fmaxf(paint, 0.f), 255.f);
       }
       rgb[c] = value;
@@ -62,24 +62,24 @@ template <class T> struct WarpComposite {
 
 template <class T>
 __device__ __forceinline__ WarpComposite<T> picture(const unsigned char* texture, const unsigned char* background,
-                                                    const T* painted, const float* mask, const float* flow,
+                                                    const T* inpaint, const float* visibility, const float* flow,
                                                     const float* numbers, int H, int W, int K, int L, int S, int h) {
   size_t n = blockIdx.z;
-  return {texture + n * K * L * 4, background + n * H * W * 3, painted + n * 3 * S * S, mask + n * S * S,
+  return {texture + n * K * L * 4, background + n * H * W * 3, inpaint + n * 3 * S * S, visibility + n * S * S,
           flow + n * 2 * h * h, numbers + n * (sizeof(Place) / sizeof(float)), H, W, K, L, S, h};
 }
 
 }  // namespace
 
 extern "C" __global__ void warp_composite_f32(const unsigned char* texture, const unsigned char* background,
-                                              const float* painted, const float* mask, const float* flow,
+                                              const float* inpaint, const float* visibility, const float* flow,
                                               const float* numbers, unsigned char* out, int H, int W, int K, int L,
                                               int S, int h) {
-  write_rgb(picture(texture, background, painted, mask, flow, numbers, H, W, K, L, S, h), out);
+  write_rgb(picture(texture, background, inpaint, visibility, flow, numbers, H, W, K, L, S, h), out);
 }
 extern "C" __global__ void warp_composite_f16(const unsigned char* texture, const unsigned char* background,
-                                              const half_t* painted, const float* mask, const float* flow,
+                                              const half_t* inpaint, const float* visibility, const float* flow,
                                               const float* numbers, unsigned char* out, int H, int W, int K, int L,
                                               int S, int h) {
-  write_rgb(picture(texture, background, painted, mask, flow, numbers, H, W, K, L, S, h), out);
+  write_rgb(picture(texture, background, inpaint, visibility, flow, numbers, H, W, K, L, S, h), out);
 }

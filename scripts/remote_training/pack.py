@@ -21,6 +21,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
 from mimicam.training.compact.weights import load_average, save_half
 from mimicam.training.losses.perceptual import MobileNetDistance
+from mimicam.training.trainer import read_checkpoint
 from scripts.remote_training.portable import write_packs
 
 _WRITTEN = {".webp", ".xz", ".pt", ".onnx", ".json"}
@@ -39,10 +40,14 @@ class PackOptions:
     """Folder to write; an older one is replaced."""
     weights: Path | None = None
     """Checkpoint of a run to continue from."""
+    daegan: Path | None = None
+    """Checkpoint of a DAE-GAN run of the compact preset to start from."""
     perceptual: Path | None = None
     """torchvision's mobilenet_v2 weights."""
     landmarks: Path | None = None
     """The tracker's landmark network as ONNX."""
+    shares: tuple[float, ...] = ()
+    """Part of the pictures' bytes for each pack after the first; empty gives each a fifth."""
     limit_mib: float = _LIMIT_MIB
     """Size limit of everything together."""
     quality: int = 80
@@ -65,6 +70,8 @@ def write_folder(options: PackOptions) -> None:
     _clear(o)
     if o.weights is not None:
         save_half(load_average(o.weights), out / "weights.pt")
+    if o.daegan is not None:
+        _write_daegan(o.daegan, out / "daegan.pt")
     if o.perceptual is not None:
         _write_perceptual(o.perceptual, out / "perceptual.pt")
     if o.landmarks is not None:
@@ -72,7 +79,7 @@ def write_folder(options: PackOptions) -> None:
     room = int(o.limit_mib * 2**20) - _size(out)
     if room < 2**20:
         raise EngineError(f"the networks alone leave {room / 2**20:.1f} MiB: raise --limit-mib")
-    write_packs(o.packs, out, limit_bytes=room, quality=o.quality, size_px=o.size, say=print)
+    write_packs(o.packs, out, limit_bytes=room, quality=o.quality, size_px=o.size, say=print, shares=o.shares)
     print(f"{out}: {_size(out) / 2**20:.1f} MiB")
 
 
@@ -81,7 +88,7 @@ def _clear(options: PackOptions) -> None:
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     old = [path for path in out.iterdir() if path.suffix in _WRITTEN]
-    read = (*options.packs, options.weights, options.perceptual, options.landmarks)
+    read = (*options.packs, options.weights, options.daegan, options.perceptual, options.landmarks)
     refuse_to_overwrite_inputs(old, (path for path in read if path is not None))
     if old and not (out / "pack.json").is_file():
         raise EngineError(
@@ -89,6 +96,15 @@ def _clear(options: PackOptions) -> None:
         )
     for path in old:
         path.unlink()
+
+
+def _write_daegan(checkpoint: Path, out: Path) -> None:
+    """Write the networks that run live, in fp16."""
+    state = read_checkpoint(checkpoint)
+    if state["recipe"] != "daegan":
+        raise EngineError(f"{checkpoint} is of recipe '{state['recipe']}': give a run of 'train daegan'")
+    model = {n: v.half() if v.is_floating_point() else v for n, v in state["modules"]["model"].items()}
+    torch.save({"recipe": "daegan", "step": state["step"], "modules": {"model": model}}, out)
 
 
 def _write_perceptual(weights: Path, out: Path) -> None:
@@ -121,8 +137,17 @@ def _parse(given: Sequence[str]) -> PackOptions:
     )
     add("--out", type=Path, required=True, help="folder to write; an older one is replaced")
     add("--weights", type=Path, help="checkpoint of a run to continue from")
+    add("--daegan", type=Path, help="checkpoint of a DAE-GAN run of the compact preset to start from")
     add("--perceptual", type=Path, help="torchvision's mobilenet_v2 weights")
     add("--landmarks", type=Path, help="the tracker's landmark network as ONNX")
+    add(
+        "--shares",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="SHARE",
+        help="part of the pictures' bytes for each pack after the first (default: a fifth each)",
+    )
     add(
         "--limit-mib",
         type=float,
@@ -132,7 +157,7 @@ def _parse(given: Sequence[str]) -> PackOptions:
     add("--quality", type=int, default=80, help="quality of WebP, 1..100 (default: %(default)s)")
     add("--size", type=int, default=256, help="side of the pictures, pixels (default: %(default)s)")
     found = vars(parser.parse_args(given))
-    return PackOptions(**found | {"packs": tuple(found["packs"])})
+    return PackOptions(**found | {name: tuple(found[name]) for name in ("packs", "shares")})
 
 
 def main(arguments: Sequence[str]) -> int:

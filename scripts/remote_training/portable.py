@@ -17,7 +17,7 @@ import io
 import json
 import lzma
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ _SHORT = 8
 """Longest segment, frames, that is taken whole or not at all: rendered heads and single
 pictures."""
 _PROBE = 200
+_OTHER_SHARE = 0.2
+"""Share of the bytes for each pack after the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,17 +217,34 @@ def write_packs(
     quality: int,
     size_px: int,
     say: Callable[[str], None],
+    shares: Sequence[float] = (),
 ) -> None:
-    """Share the bytes among the packs: the first takes what the others leave, each of those a
-    fifth."""
+    """Write packs that share the bytes.
+
+    Args:
+        shares: part of the bytes for each pack after the first, which takes the rest. Empty gives
+            each a fifth.
+
+    Raises:
+        EngineError: names repeat, or the shares do not fit the packs.
+    """
     folders = list(folders)
     if len({f.name for f in folders}) != len(folders):
         raise EngineError("two packs have the same folder name: rename one")
-    other = limit_bytes // 5 if len(folders) > 1 else 0
+    parts = [int(limit_bytes * share) for share in _all_shares(shares, len(folders))]
     entries = []
-    for number, folder in enumerate(folders):
-        part = limit_bytes - other * (len(folders) - 1) if number == 0 else other
+    for folder, part in zip(folders, parts, strict=True):
         entry = PackWriter(folder, out=out, quality=quality, size_px=size_px).write(part)
         entries.append(entry)
         say(f"{entry['name']}: {entry['frames']} of {entry['of']} frames")
     (out / "pack.json").write_text(json.dumps({"packs": entries}, indent=1))
+
+
+def _all_shares(others: Sequence[float], count: int) -> list[float]:
+    others = list(others) or [_OTHER_SHARE] * (count - 1)
+    first = 1 - sum(others)
+    if len(others) != count - 1 or min(others, default=0.5) <= 0 or first <= 0:
+        raise EngineError(
+            f"--shares needs {count - 1} numbers above 0, one for each pack after the first, and a sum below 1"
+        )
+    return [first, *others]

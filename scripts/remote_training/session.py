@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import torch
 from mimicam.engine.errors import EngineError
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.compact.weights import load_average
-from mimicam.training.data.device_pairs import DevicePack, DeviceSampler, device_stream
+from mimicam.training.data.device_batches import BatchDrawer, device_stream
+from mimicam.training.data.device_pairs import DevicePack, DeviceSampler
 from mimicam.training.data.pairs import Batch
 from mimicam.training.trainer import Losses, Trainer, TrainerOptions
 from scripts.remote_training.drawn import drawn_pack
@@ -41,8 +42,8 @@ class SessionOptions:
     """Folder written by `scripts.remote_training.pack`; None is drawn noise."""
     batch: int
     size: int
-    other_share: float
-    """Share of each batch, for each pack after the first."""
+    other_shares: tuple[float, ...]
+    """Share of each batch for each pack after the first; one number counts for all of them."""
     cross_identity: int
     """Portraits per batch that another person drives as well; see
     `training.data.pairs.cross_identity_drives`."""
@@ -78,7 +79,7 @@ class RemoteTraining:
         """Read and decode the data, and move it to the device."""
         self.options, self.deadline = options, deadline
         self.device = torch.device(options.device)
-        _set_switches(options.seed)
+        set_switches(options.seed)
         self._packs = [drawn_pack(options.size)] if options.pack is None else read_packs(options.pack)
         self.recipe = CompactRecipe(
             compact,
@@ -101,11 +102,9 @@ class RemoteTraining:
 
     def _samplers(self) -> list[DeviceSampler]:
         o = self.options
-        # The first pack takes what the others leave.
-        other = round(o.batch * o.other_share)
+        counts = batch_counts(o.batch, o.other_shares, len(self._packs))
         samplers = []
-        for number, pack in enumerate(self._packs):
-            count = o.batch - other * (len(self._packs) - 1) if number == 0 else other
+        for number, (pack, count) in enumerate(zip(self._packs, counts, strict=True)):
             cross_identity = min(o.cross_identity, count) if number == 0 else 0
             if count > 0:
                 loaded = self._to_device(pack, validation=False)
@@ -125,7 +124,8 @@ class RemoteTraining:
         if len(main.rows(validation=True)) < 2:
             return None
         loaded = self._to_device(main, validation=True)
-        return DeviceSampler(loaded, size=self.options.size, batch=self.options.batch, seed=1).batch(0)
+        sampler = DeviceSampler(loaded, size=self.options.size, batch=self.options.batch, seed=1)
+        return BatchDrawer([sampler]).batch(0)
 
     def _to_device(self, pack: PortablePack, *, validation: bool) -> DevicePack:
         rows = pack.rows(validation=validation)
@@ -176,6 +176,21 @@ class RemoteTraining:
             yield step
 
 
+def batch_counts(batch: int, other_shares: Sequence[float], packs: int) -> list[int]:
+    """Return the pairs of a batch that each pack gives; the first gives what the others leave.
+
+    Raises:
+        EngineError: the shares do not fit the packs, or leave nothing for the first.
+    """
+    shares = list(other_shares) * (packs - 1) if len(other_shares) == 1 else list(other_shares)
+    others = [round(batch * share) for share in shares]
+    if len(others) != packs - 1 or min(others, default=0) < 0 or batch - sum(others) < 1:
+        raise EngineError(
+            f"--other-share needs one number, or {packs - 1}: none below 0, and their sum below 1"
+        )
+    return [batch - sum(others), *others]
+
+
 class _Writing:
     """A recipe that also writes the small files regularly; see `training.trainer.Recipe`."""
 
@@ -195,8 +210,10 @@ class _Writing:
         return losses
 
 
-def _set_switches(seed: int) -> None:
-    # Not TF32: distances between landmarks and pixels are differences of products (LandmarkFlow).
+def set_switches(seed: int) -> None:
+    """Set PyTorch's switches for a session on a GPU, and the seed of fresh weights."""
+    # Not TF32 in products: distances between landmarks and pixels are differences of products
+    # (LandmarkFlow). Convolutions keep PyTorch's TF32.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, _ALGORITHMS
     torch.manual_seed(seed)

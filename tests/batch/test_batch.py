@@ -15,93 +15,38 @@ import av
 import numpy as np
 import pytest
 
-from mimicam.engine.batch import runner, units, workers
+from mimicam.engine.batch import process_pool, runner, units, workers
 from mimicam.engine.batch.jobs import Job, Row, read_jobs
-from mimicam.engine.batch.runner import DONE, FAILED, Batch
-from mimicam.engine.batch.units import content_hash, job_key, plan_segments, read_people
-from mimicam.engine.editing.track import FaceTrack
+from mimicam.engine.batch.process_pool import ProcessWorkers
+from mimicam.engine.batch.runner import Batch
+from mimicam.engine.batch.states import DONE, FAILED
+from mimicam.engine.batch.units import job_key, plan_segments, read_people
 from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
+from mimicam.engine.provenance import EDITED, this_program
 from mimicam.engine.sources.video import VideoFile
-from tests.editing.material import face, track
+from mimicam.engine.verify import read_marks
+from tests.batch.material import FPS, FRAMES, Inline, results, rows
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import write_video
 
-FRAMES, FPS = 13, 5
-
-
-class Inline(Executor):
-    """Runs each call at once, or fails as a test decides."""
-
-    def __init__(self, fail: Callable[[str], BaseException | None] = lambda _: None) -> None:
-        self.fail, self.calls = fail, list[str]()
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self.calls.append(fn.__name__)
-        error = self.fail(fn.__name__)
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        if error is not None:
-            future.set_exception(error)
-            return future
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as raised:
-            future.set_exception(raised)
-        return future
-
-
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
-    """The model of this process, as if it were a worker."""
-    made = FakeModel()
-    monkeypatch.setattr(workers._Worker, "model", made)
-    return made
-
-
-@pytest.fixture(autouse=True)
-def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Pretend that one person is seen, but not in the last frame; lists the videos that were followed."""
-    seen: list[Path] = []
-
-    def find(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
-        seen.append(path)
-        progress(1)
-        faces = [face(160 + index, 160, scale_px=45.0) for index in range(FRAMES - 1)]
-        return [track([*faces, None], fps=FPS)]
-
-    monkeypatch.setattr(units, "track_people", find)
-    content_hash.cache_clear()
-    return seen
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rng = np.random.default_rng(4)
-    images = [rng.integers(0, 200, (20, 20, 3), np.uint8).repeat(16, 0).repeat(16, 1) for _ in range(FRAMES)]
-    return write_video(tmp_path_factory.mktemp("batch") / "clip.mp4", images, fps=FPS, sound=True)
-
-
-def rows(folder: Path, clip: Path, *names: str) -> list[Row]:
-    given = [{"source": str(clip), "out": f"{name}.mp4", "preset": "smile=1"} for name in names]
-    (folder / "jobs.json").write_text(json.dumps(given))
-    return read_jobs(folder / "jobs.json")
+pytestmark = pytest.mark.usefixtures("followed")
 
 
 def batch(folder: Path, jobs: list[Row], pool: Executor | None = None, **options: Any) -> Batch:
-    settings = {"workers": 2, "segment_s": 1.0, **options}
+    settings = {"segment_s": 1.0, **options}
+    count, stop = settings.pop("workers", 2), settings.pop("stop", lambda: None)
     return Batch(
         jobs,
         folder=folder / "segments",
         results=folder / "results.json",
-        open_pool=lambda: pool or Inline(),
+        workers=ProcessWorkers(lambda: pool or Inline(), count=count, stop=stop),
         **settings,
     )
 
 
-def results(folder: Path) -> list[dict[str, Any]]:
-    read: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())
-    return read
+def key_of(job: Job) -> str:
+    return job_key(job, workers.model_in_worker())
 
 
 def times_of(path: Path) -> list[float]:
@@ -138,6 +83,27 @@ def test_any_number_of_workers_gives_identical_files(clip: Path, tmp_path: Path)
     assert written[0] == written[1] == written[2]
 
 
+def test_the_joined_result_names_what_it_comes_from(clip: Path, tmp_path: Path, model: FakeModel) -> None:
+    assert batch(tmp_path, rows(tmp_path, clip, "a")).run()
+    marks = read_marks(tmp_path / "a.mp4")
+    assert marks == replace(EDITED, tool=this_program(), source=sha256_of(clip), model=model.sha256)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_job_may_have_a_badge(clip: Path, tmp_path: Path) -> None:
+    given = [
+        {"source": str(clip), "out": f"{badge}.mp4", "badge": badge} for badge in ("off", "top-left", "up")
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(given))
+    jobs = read_jobs(tmp_path / "jobs.json")
+    assert jobs[2].error.startswith("badge must be one of bottom-right, bottom-left")
+    batch(tmp_path, jobs[:2]).run()
+    plain, badged = ([timed.image for timed in VideoFile(tmp_path / f"{n}.mp4")] for n in ("off", "top-left"))
+    changes = [np.abs(a.astype(int) - b).mean(axis=2) for a, b in zip(plain, badged, strict=True)]
+    assert min(change[4:24, 4:70].mean() for change in changes) > 25
+    assert max(change[100:].mean() for change in changes) < 4, "all else is only encoded anew"
+
+
 class Late(Inline):
     """Runs calls only when their results are waited for, the last one first."""
 
@@ -164,7 +130,7 @@ def test_a_video_of_several_jobs_is_followed_once_and_any_order_gives_the_same(
     clip: Path, tmp_path: Path, followed: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = Late()
-    monkeypatch.setattr(runner, "wait", pool.wait)
+    monkeypatch.setattr(process_pool, "wait", pool.wait)
     assert batch(tmp_path, rows(tmp_path, clip, "a", "b"), pool, workers=3).run()
     assert followed == [clip]
     assert pool.most == 3
@@ -199,7 +165,7 @@ def test_workers_give_up_at_the_next_frame_of_any_unit(
     (row,) = rows(tmp_path, clip, "a")
     assert row.job is not None
     units.follow(clip, tmp_path)
-    segment, *_ = plan_segments(row.job, "key", tmp_path, seconds=1.0)
+    segment, *_ = plan_segments(row.job, key_of(row.job), tmp_path, seconds=1.0)
     stop = threading.Event()
     stop.set()
     monkeypatch.setattr(workers._Worker, "stop", stop)
@@ -212,6 +178,18 @@ def test_workers_give_up_at_the_next_frame_of_any_unit(
         workers.follow_in_worker(clip, tmp_path / "other")
 
 
+def test_a_worker_that_would_write_other_pictures_refuses(
+    clip: Path, tmp_path: Path, model: FakeModel
+) -> None:
+    (row,) = rows(tmp_path, clip, "a")
+    assert row.job is not None
+    units.follow(clip, tmp_path)
+    segment, *_ = plan_segments(row.job, job_key(row.job, "weights backend"), tmp_path, seconds=1.0)
+    with pytest.raises(EngineError, match="has another model, backend, preset or version"):
+        workers.write_in_worker(segment)
+    assert model.drawn == []
+
+
 def test_a_finished_job_is_not_done_again(clip: Path, tmp_path: Path, model: FakeModel) -> None:
     jobs, told = rows(tmp_path, clip, "a"), list[str]()
     assert batch(tmp_path, jobs).run()
@@ -219,12 +197,21 @@ def test_a_finished_job_is_not_done_again(clip: Path, tmp_path: Path, model: Fak
     assert batch(tmp_path, jobs, tell=told.append).run()
     assert (len(model.drawn), (tmp_path / "a.mp4").stat().st_mtime_ns) == (drawn, stamp)
     assert told == [f"job 1: {tmp_path / 'a.mp4'} was done before"]
+    (found,) = results(tmp_path)
+    assert (found["frames"], found["changed"], found["segments"]) == (FRAMES, FRAMES - 1, 3)
     (tmp_path / "a.mp4").unlink()
     assert batch(tmp_path, jobs).run()
     assert len(model.drawn) == 2 * drawn, "a result that was removed is made again"
 
 
 @pytest.mark.usefixtures("model")
+def test_records_that_are_nested_too_deeply_count_as_none(tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    record.write_text("[" * 100_000)
+    assert runner._read_results(record) == {}
+    assert units._figures(record) is None
+
+
 def test_a_segment_without_its_figures_is_written_again(clip: Path, tmp_path: Path) -> None:
     (row,) = rows(tmp_path, clip, "a")
     assert row.job is not None
@@ -277,8 +264,11 @@ def test_a_worker_that_dies_costs_nothing(clip: Path, tmp_path: Path) -> None:
     def once(name: str) -> BaseException | None:
         return dies.pop(0) if name == "write_in_worker" and dies else None
 
+    (tmp_path / "segments").mkdir()
+    (tmp_path / "segments" / ".0123456789abcdef.part").touch()  # as a killed worker leaves it
     assert batch(tmp_path, rows(tmp_path, clip, "a"), Inline(once)).run()
     assert times_of(tmp_path / "a.mp4") == pytest.approx(times_of(clip), abs=1e-3)
+    assert [path.suffix for path in (tmp_path / "segments").iterdir()] == [".npz"]
 
 
 @pytest.mark.usefixtures("model")

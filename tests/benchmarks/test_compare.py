@@ -63,7 +63,7 @@ def test_a_wider_tolerance_lets_more_pass(tmp_path: Path) -> None:
     assert command.main([*arguments, "--tolerance", "0.2"]) == 0
 
 
-@pytest.mark.parametrize("content", ["not json", "{}"])
+@pytest.mark.parametrize("content", ["not json", "{}", "[" * 100_000])
 def test_what_cannot_be_compared_is_an_error(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_first_figures_stand_in_the_line_that_is_printed() -> None:
     assert gpu_runner._headline({}) == ""
 
 
+@pytest.mark.slow
 def test_parts_rehearse_with_little_more_than_pytorch(tmp_path: Path) -> None:
     """The quick ones; all of them, at length, below."""
     pytest.importorskip("torch")

@@ -10,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from mimicam.benchmarks import gpu_sessions, gpu_steps  # noqa: E402
+from mimicam.benchmarks import gpu_live, gpu_sessions, gpu_steps  # noqa: E402
 from mimicam.benchmarks.gpu_steps import REHEARSAL  # noqa: E402
 from mimicam.benchmarks.host_gpu import HostGpu  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.types import Mode  # noqa: E402
 
 QUICK = replace(REHEARSAL, frames=3, stage_frames=2, paced_s=0.1)
 
@@ -39,6 +40,16 @@ def test_a_variant_is_measured_in_every_mode_and_stage(variant: str) -> None:
             "paced_frame_host_ms",
         ):
             assert 0 < found[name]["p50"] <= found[name]["p99"] <= found[name]["max"]
+
+
+def test_the_live_path_is_measured_without_a_tracker() -> None:
+    scale = replace(QUICK, paced_s=1.0)
+    folded = gpu_live.FoldedDpe(gpu_live.random_dpe(scale.preset))
+    networks = gpu_live.torch_networks(folded, gpu_live.FORMS["half"], HostGpu(), engine="eager")
+    model = gpu_live.open_model(networks, HostGpu(), folded.config.size, "half")
+    found = gpu_live.measure_session(model, Mode.EXP, "burst", scale)
+    assert found["frames_counted"] > 1
+    assert found["fps"] > 0
 
 
 def test_variants_draw_the_same_pictures() -> None:

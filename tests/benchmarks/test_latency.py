@@ -16,7 +16,7 @@ from tests.videos import grey, write_video
 
 FACTS = {
     "scenario", "mode", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
-    "expression_motion", "response", "pose_motion", "mirror",
+    "expression_motion", "response", "pose_motion", "covered", "mirror",
     "source", "input_size", "size", "fps", "seconds", "warm_up_s", "frames_in", "frames_out", "drops",
     "delivered_fps", "late_ms", "late_percent", "frame_age_ms", "stages_ms", "model", "backend", "weights_sha256",
     "machine", "memory_mb", "model_size_px", "backend_asked", "cold_start_s", "not_included", "gpu_before", "gpu_after",
@@ -87,7 +87,7 @@ def test_a_wrong_rate_is_refused() -> None:
 def test_the_options_are_the_contract() -> None:
     assert {f.name for f in dataclasses.fields(Bench)} == {
         "scenario", "mode", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
-    "expression_motion", "response", "pose_motion", "mirror",
+    "expression_motion", "response", "pose_motion", "covered", "mirror",
         "fps", "seconds", "warm_up", "source", "input_size", "size", "portrait", "model", "backend",
         "late_ms", "json",
     }  # fmt: skip

@@ -19,23 +19,25 @@ OPTIONS = {
     "run": {
         "source", "portrait", "mode", "sink", "backend", "model", "fps", "seconds", "size",
         "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
-        "response", "pose_motion", "mirror", "loop", "preset", "osc",
+        "response", "pose_motion", "covered", "mirror", "loop", "preset", "osc",
     },
     "render": {
         "portrait", "driving", "out", "mode", "backend", "model", "size", "expression_gain", "eyes_gain",
-        "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion", "response", "pose_motion", "mirror",
-        "aligned",
+        "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion", "response", "pose_motion", "covered",
+        "mirror", "aligned", "badge", "badge_picture",
     },
     "edit": {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
-        "driver_for", "lossless",
+        "driver_for", "lossless", "badge", "badge_picture",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
         "pose_motion", "mirror",
     },
-    "batch": {"jobs", "workers", "segment", "results", "backend", "model"},
+    "batch": {"jobs", "workers", "ray", "segment", "results", "backend", "model"},
+    "report": {"folder", "out", "inputs"},
+    "verify": {"files", "source", "driver", "model", "json"},
     "demo": {
         "out", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain",
-        "expression_motion", "response", "pose_motion", "mirror",
+        "expression_motion", "response", "pose_motion", "covered", "mirror",
     },
     "enroll": {"portrait", "out", "model"},
     "retrieve": {"query", "gallery", "count", "by", "model", "backend", "index", "json", "sheet"},
@@ -96,6 +98,11 @@ def test_a_wrong_command_line_is_refused(arguments: list[str]) -> None:
         (["run", "--sink", "null", "--osc", "x"], "--osc must be PORT or HOST:PORT"),
         (["run", "--sink", "null", "--preset", "grn=1"], "there is no preset 'grn'"),
         (["render", "a.png", "nowhere.mp4", "-o", "b.mp4"], "there is no file nowhere.mp4; check the path"),
+        (
+            ["render", "a.png", "b.mp4", "-o", "c.mp4", "--badge-picture", "i.png"],
+            "needs a corner: add --badge",
+        ),
+        (["report", "nowhere"], "there is no folder nowhere"),
     ],
 )
 def test_a_refusal_is_one_line_on_stderr_and_code_1(
@@ -129,6 +136,13 @@ def test_repeated_options_are_gathered() -> None:
     asked = ["run", "--sink", "null", "--mode", "exp", "--sink=window", "--portrait", "a", "b", "--loop"]
     want = ["run", "--mode", "exp", "--loop", "--sink", "null", "window", "--portrait", "a", "b"]
     assert gather_repeats(asked) == want
+    assert gather_repeats(["report", "--inputs", "a", "--inputs=b", "d"]) == [
+        "report",
+        "--inputs",
+        "a",
+        "b",
+        "d",
+    ]
 
 
 def test_a_command_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from mimicam.engine.controls import (
     REGION_CONTROLS,
     STUDIO_EDIT,
     VIDEO_EDIT,
+    Covered,
     EditSettings,
     Mode,
     MotionReference,
@@ -32,12 +33,12 @@ from mimicam.engine.web.command import Serve
 
 NAMES = [
     "mode", "expression_gain", "eyes_gain", "brows_gain", "mouth_gain", "jaw_gain", "pose_gain", "expression_motion",
-    "response", "pose_motion", "mirror",
+    "response", "pose_motion", "covered", "mirror",
 ]  # fmt: skip
 CHANGED = {
     "mode": "exp", "expression_gain": 1.2, "eyes_gain": 0.9, "brows_gain": 1.5, "mouth_gain": 0.8, "jaw_gain": 0.0,
     "pose_gain": 0.5, "expression_motion": "relative", "response": "none",
-    "pose_motion": "absolute", "mirror": True,
+    "pose_motion": "absolute", "covered": "ignore", "mirror": True,
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_the_table_lists_these_controls() -> None:
         (Run, EditSettings(), ()),
         (Bench, EditSettings(), ()),
         (Render, OFFLINE_EDIT, ()),
-        (Edit, VIDEO_EDIT, (*REGION_CONTROLS, "response")),  # --strength sets them there
+        (Edit, VIDEO_EDIT, (*REGION_CONTROLS, "response", "covered")),  # --strength sets them there
         (Serve, STUDIO_EDIT, ()),
         (Demo, EditSettings(), ("mode",)),  # it shows all of them
     ],
@@ -82,11 +83,13 @@ class Command:
 
 def test_options_are_read_back_as_settings() -> None:
     words = ["--mode", "exp", "--expression-gain", "1.2", "--brows-gain", "1.5", "--pose-gain", "0.5",
-             "--expression-motion", "relative", "--response", "none", "--pose-motion", "absolute", "--mirror"]  # fmt: skip
+             "--expression-motion", "relative", "--response", "none", "--pose-motion", "absolute",
+             "--covered", "ignore", "--mirror"]  # fmt: skip
     edit = edit_of(tyro.cli(Command, args=words))
     assert edit == EditSettings(
         mode=Mode.EXP, expression_gain=1.2, brows_gain=1.5, pose_gain=0.5, expression_motion=MotionReference.RELATIVE,
-        response=Response.NONE, pose_motion=MotionReference.ABSOLUTE, mirror=True,
+        response=Response.NONE, pose_motion=MotionReference.ABSOLUTE, covered=Covered.IGNORE,
+        mirror=True,
     )  # fmt: skip
     assert edit_of(tyro.cli(Command, args=[])) == EditSettings()
 

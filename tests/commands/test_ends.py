@@ -79,6 +79,32 @@ def test_a_recording_is_complete_after_every_signal_that_ends_it(tmp_path: Path,
     assert levels(out)
 
 
+_SIGNAL_WHILE_A_LOCK_IS_TAKEN = """
+import os, pathlib, threading
+import mimicam.engine.session as session, mimicam.engine.concurrency.mailbox as mailbox
+def interrupted(lock, acquire=threading.Condition.__enter__):
+    taken = acquire(lock)
+    if threading.current_thread() is threading.main_thread() and not sent and {armed}:
+        sent.append(True)
+        signal.raise_signal(signal.SIGTERM)
+    return taken
+sent = []
+threading.Condition.__enter__ = interrupted
+"""
+"""The worst moment for KeyboardInterrupt: the lock is taken, and no `with` block will release it."""
+
+
+def test_a_signal_leaves_no_lock_taken_that_the_recording_needs_to_end(tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    armed = f"any(part.stat().st_size for part in pathlib.Path({str(tmp_path)!r}).glob('*.part'))"
+    before = _SIGNAL_WHILE_A_LOCK_IS_TAKEN.format(armed=armed)
+    command = _command("run", "--source", "pattern", "--sink", f"file:{out}", before=before)
+    with _running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        _report, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert levels(out)
+
+
 def test_nohup_keeps_a_recording_running(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     code = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"

@@ -20,8 +20,10 @@ from mimicam.engine.editing.track import FaceTrack
 from mimicam.engine.editing.video import edit_video
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.files import sha256_of
 from mimicam.engine.sinks.video_writer import LOSSLESS
 from mimicam.engine.types import EyeShift
+from mimicam.engine.verify import read_marks
 from tests.editing.material import face, track
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import write_video
@@ -77,12 +79,17 @@ def amount(conditioning: dict[str, np.ndarray], name: str) -> float:
 @pytest.mark.usefixtures("people")
 def test_each_person_follows_their_own_driver(source: Path, tmp_path: Path) -> None:
     model, out = FakeModel(), tmp_path / "out.mp4"
-    drivers = {2: Path("mouthPucker.mp4"), 1: Path("jawOpen.mp4")}
+    drivers = {2: tmp_path / "mouthPucker.mp4", 1: tmp_path / "jawOpen.mp4"}
+    for path in drivers.values():
+        path.write_text(path.name)  # only hashed
     done = edit_video(source, out, model=model, drivers=drivers)
     assert (done.frames, done.changed, done.without_face) == (FRAMES, FRAMES, 0)
     first, second = model.conditionings[-2:]
     assert amount(first, "mouthPucker") > 0.5 > amount(first, "jawOpen")
     assert amount(second, "jawOpen") > 0.5 > amount(second, "mouthPucker")
+    marks = read_marks(out)
+    assert marks is not None
+    assert marks.drivers == tuple(map(sha256_of, drivers.values()))
 
 
 @pytest.mark.usefixtures("people")

@@ -14,6 +14,7 @@ import pytest
 
 import mimicam
 from mimicam.engine.assets_manifest import ASSETS
+from mimicam.engine.badge import corner_badge
 from mimicam.engine.controls import EditSettings, Mode, MotionReference
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
@@ -22,11 +23,13 @@ from mimicam.engine.editing.native import NativeFrame
 from mimicam.engine.editing.plan import Plan
 from mimicam.engine.editing.video import edit_video
 from mimicam.engine.errors import EngineError
+from mimicam.engine.files import sha256_of
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.sinks.video_writer import Look, VideoWriter
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Image
+from mimicam.engine.verify import read_marks
 from tests.pipeline.fake_model import FakeModel
 from tests.videos import grey, write_video
 
@@ -95,6 +98,23 @@ def test_a_smile_changes_the_face_and_nothing_else(
         assert right < 560
         assert top > 80, "so is what is above her brows"
         assert bottom <= 360
+
+
+def test_a_badge_covers_its_corner_and_nothing_else(
+    source: Path, tmp_path: Path, written: list[list[np.ndarray]]
+) -> None:
+    badge = corner_badge("top-left")
+    assert badge is not None
+    edit_video(source, tmp_path / "out.mp4", model=FakeModel(), badge=badge)
+    rows, columns = badge.window(grey(0, (640, 360)))
+    for before, after in zip(planes_of(source), written, strict=True):
+        changed = np.argwhere(before[0] != after[0])
+        assert len(changed) > 200
+        assert changed.min(axis=0).tolist() >= [rows.start & ~1, columns.start & ~1]
+        assert (changed.max(axis=0) < (rows.stop + 1, columns.stop + 1)).all()
+    marks = read_marks(tmp_path / "out.mp4")
+    assert marks is not None
+    assert (marks.source, marks.drivers, marks.model) == (sha256_of(source), (), FakeModel().sha256)
 
 
 def test_an_edit_without_changes_gives_the_source_s_own_samples(

@@ -43,7 +43,7 @@ def test_a_training_checkpoint_gives_the_compact_networks(tmp_path: Path) -> Non
     inputs = generator.inputs
     with torch.no_grad():
         want = model(encoder.inputs["image"], **{name: inputs[name] for name in CONDITIONING})
-    assert tuple(generator.reference()) == ("painted", "mask", "flow")
+    assert tuple(generator.reference()) == ("inpaint", "visibility", "flow")
     for name, got in generator.reference().items():
         assert torch.allclose(got, want[name], atol=1e-5), name
 

@@ -1,9 +1,11 @@
 """Whom the tracker follows: after a loss, beside a poster, beside a second person, after a cut."""
 
+import av
 import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import Face, Image
 from tests.stages.material import bundled, driver_clip
@@ -164,6 +166,19 @@ def test_the_bundled_clip_has_one_person(tracker: FaceTracker) -> None:
     person = tracker.person
     got = [tracker(image) for image in driver_clip()]
     assert all(face is not None for face in got)
+    assert tracker.person == person
+
+
+@pytest.mark.parametrize("each", [10, 17, 31])
+def test_a_slow_machine_sees_one_person_too(tracker: FaceTracker, each: int) -> None:
+    """At 1 to 2.5 frames a second the head turns far between two frames."""
+    with av.open(str(ASSETS / "demo" / "driver.mp4")) as container:
+        frames = list(enumerate(container.decode(video=0)))[::each]
+        images = [(number, frame.to_ndarray(format="rgb24")) for number, frame in frames]
+    tracker.reset()
+    person = tracker.person
+    for number, image in images:
+        assert tracker(image, number * _STEP_NS) is not None
     assert tracker.person == person
 
 

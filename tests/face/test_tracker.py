@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.backends.openvino import CompiledNetwork
 from mimicam.engine.face.geometry import face_geometry, head_pose
 from mimicam.engine.face.tracker import FaceDetector, FaceTracker, region_of_landmarks
 from mimicam.engine.types import Face, Image
@@ -152,3 +153,9 @@ def test_the_followed_region_holds_every_landmark_upright() -> None:
     assert net[:, :2].min() > 0
     assert net[:, :2].max() < 256
     assert net[33, 1] == pytest.approx(net[263, 1], abs=0.1), "the eyes are level"
+
+
+def test_a_tracker_takes_over_the_networks_of_one_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    FaceTracker()
+    monkeypatch.setattr(CompiledNetwork, "of", lambda *_, **__: pytest.fail("compiled again"))
+    FaceTracker()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from aiortc.codecs import vpx
 from aiortc.rtp import RtpPacket
 
 from mimicam.engine.portrait import Portrait, save_portrait
+from mimicam.engine.provenance import EDITED
+from mimicam.engine.render import write_picture
+from mimicam.engine.sinks.video_writer import VideoWriter
 from mimicam.engine.types import CropBox, HeadPose, Image, MotionCode
 from tests.fuzz.mutate import CORPUS
 from tests.fuzz.pictures import SmallModel
@@ -87,6 +91,16 @@ def _portraits(folder: Path) -> None:
     (folder / "a.gif").write_bytes((CORPUS / "video" / "gif.gif").read_bytes())
 
 
+def _marks(folder: Path) -> None:
+    marks = replace(EDITED, source="a" * 64, drivers=("b" * 64,), model="c" * 64)
+    for suffix in ("png", "jpg", "webp"):
+        write_picture(folder / f"marked.{suffix}", _picture(), marks)
+    for suffix in ("mp4", "mkv", "avi"):
+        writer = VideoWriter(folder / f"marked.{suffix}", size=(_SIDE, _SIDE), fps=25, provenance=marks)
+        writer.write(_picture(), 0.0)
+        writer.finish()
+
+
 def _enrolled(folder: Path) -> None:
     model, zeros = SmallModel(), np.zeros
     pose = HeadPose(rotation=np.eye(3, dtype=np.float32), translation=zeros(2, np.float32), scale=0.4)
@@ -145,7 +159,9 @@ def _messages(folder: Path) -> None:
 
 def main() -> None:
     """Write all folders of the corpus."""
-    folders = {name: CORPUS / name for name in ("video", "sound", "portraits", "offers", "rtp", "messages")}
+    folders = {
+        name: CORPUS / name for name in ("video", "sound", "portraits", "marks", "offers", "rtp", "messages")
+    }
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     for name, codec in _VIDEOS.items():
@@ -154,6 +170,7 @@ def main() -> None:
         _video(folders["sound"] / name, "mpeg4", codec)
     _portraits(folders["portraits"])
     _enrolled(CORPUS / "enrolled")
+    _marks(folders["marks"])
     asyncio.run(_offers(folders["offers"]))
     _rtp(folders["rtp"])
     _messages(folders["messages"])

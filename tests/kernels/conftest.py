@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="kernels need torch")
 
+from mimicam.kernels import KernelBuildError, _cupy  # noqa: E402
 from tests.kernels import emulation  # noqa: E402
 
 
@@ -16,6 +17,16 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if reason := emulation.missing():
         pytest.skip(reason)
     return emulation.build_once(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def compiler() -> tuple[int, int]:
+    """The version of CuPy's compiler, which needs no GPU."""
+    try:
+        found: tuple[int, int] = _cupy.cupy().cuda.nvrtc.getVersion()
+        return found
+    except (KernelBuildError, RuntimeError, OSError, ImportError) as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(params=list(emulation.ORDERS))

@@ -12,6 +12,7 @@ import torch
 
 from mimicam.kernels import (
     _launch,
+    blur,
     crop_normalize,
     edit_codes,
     paste_back,
@@ -19,7 +20,7 @@ from mimicam.kernels import (
     warp_blend,
     warp_composite,
 )
-from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
+from tests.kernels.cases import BLURS, WARPS, affine, apart, frames, layered, soft_mask
 
 LIMIT = 2e-3
 NOT_HERE = 77
@@ -105,10 +106,19 @@ def code_edits(device: str) -> float:
     return worst
 
 
+def blurs(device: str) -> float:
+    """Both layouts, both types."""
+    worst = 0.0
+    for case in BLURS:
+        image = case.tensor(device)
+        worst = max(worst, apart(blur.blur(image, **case.options), blur.reference(image, **case.options)))
+    return worst
+
+
 CHECKS: dict[str, Callable[[str], float]] = dict(
     zip(
         _launch.OPS,
-        (warp_blends, crop_normalizes, paste_backs, warp_composites, upsample_blurs, code_edits),
+        (warp_blends, crop_normalizes, paste_backs, warp_composites, upsample_blurs, code_edits, blurs),
         strict=True,
     )
 )

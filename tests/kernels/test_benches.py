@@ -29,6 +29,14 @@ def test_both_sides_of_a_benchmark_run(case: Case) -> None:
         assert all(apart(a, b) <= 1e-6 for a, b in zip(got, eager, strict=True))
 
 
+@pytest.mark.parametrize("case", [case for op, case in CASES if op == "bench_blur"], ids=lambda c: c.name)
+def test_the_eager_blur_is_the_kernels_map(case: Case) -> None:
+    got, eager = case.kernel(), case.eager()
+    assert isinstance(got, torch.Tensor)
+    assert isinstance(eager, torch.Tensor)
+    assert apart(got, eager) <= 1e-3
+
+
 def test_the_eager_paste_is_the_kernels_picture() -> None:
     case = next(case for op, case in CASES if op == "bench_paste_back" and case.name.endswith("720"))
     got, eager = case.kernel(), case.eager()

@@ -18,16 +18,6 @@ import torch
 
 from mimicam.kernels import KernelBuildError, _cupy, _launch
 
-
-@pytest.fixture(scope="module")
-def compiler() -> tuple[int, int]:
-    try:
-        found: tuple[int, int] = _cupy.cupy().cuda.nvrtc.getVersion()
-        return found
-    except (KernelBuildError, RuntimeError, OSError, ImportError) as error:
-        pytest.skip(str(error))
-
-
 _OLDEST, *_BETWEEN, _NEWEST = _launch.ARCHITECTURES
 
 
@@ -41,6 +31,27 @@ def test_kernel_compiles(op: str, arch: str) -> None:
     assert cubin.startswith(b"\x7fELF")
     for kernel in _launch.names(op):
         assert f".text.{kernel}\0".encode() in cubin
+
+
+@pytest.mark.parametrize(
+    ("kernel", "loads"),
+    [
+        ("warp_blend_packed_f16", 5),
+        ("warp_blend_paired_f16", 10),
+        ("blur_packed_f16", 16),
+        ("blur_packed_f32", 16),
+    ],
+)
+@pytest.mark.usefixtures("compiler")
+def test_packed_kernels_move_16_bytes_at_a_time(kernel: str, loads: int) -> None:
+    op = re.split("_packed|_paired", kernel)[0]
+    ptx = _cupy.compile_for(_launch.source(op), "compute_90", name=f"{op}.cu", form="ptx").decode()
+    (body,) = re.findall(rf"\.entry {kernel}\(.*?\n}}", ptx, re.DOTALL)
+    wide = re.findall(r"ld\.global\.nc\.v4\.\w+", body)
+    assert len(wide) == loads
+    stores = re.findall(r"st\.global\.\S+", body)
+    assert stores
+    assert all(".v4." in store for store in stores), stores
 
 
 @pytest.mark.parametrize("path", sorted(_launch._FOLDER.iterdir()), ids=lambda path: path.name)

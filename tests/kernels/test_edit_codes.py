@@ -151,13 +151,19 @@ def _worst(size: tuple[int, int], run: Any, device: str) -> float:
     N, L = size
     sides = [Session(N, L, run, device), Session(N, L, edit_codes, "cpu")]
     rng, worst = generator(3), 0.0
+    names = ("value", "speed", "neutral", "held", "shown")
     codes = torch.randn(N, 2 * L, generator=rng)
     for index in range(FRAMES):
         codes = codes + 0.2 * torch.randn(N, 2 * L, generator=rng)
         dice = torch.rand(N, 7, generator=rng)
         rows = [_row(index, dice[n].tolist()) for n in range(N)]
         got, want = (side.step(codes, *rows) for side in sides)
-        worst = max(worst, apart(got, want), apart(sides[0].past, sides[1].past))
+        differences = {"out": apart(got, want)}
+        for number, name in enumerate(names):
+            # By name: a card that disagrees is not at hand when the report is read.
+            differences[name] = apart(sides[0].past[:, number], sides[1].past[:, number])
+        worst = max(worst, *differences.values())
+        assert worst <= LIMIT, f"frame {index}: {differences}"
     return worst
 
 

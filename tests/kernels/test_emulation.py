@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from mimicam.kernels import _launch, crop_normalize, upsample_blur, warp_blend
+from mimicam.kernels import _launch, blur, crop_normalize, upsample_blur, warp_blend
 from tests.kernels import emulation
-from tests.kernels.cases import Warp, affine, apart, frames
+from tests.kernels.cases import BLURS, Warp, affine, apart, frames
 
 _ROOT = Path(__file__).parents[2]
 _RUNTIMES = ("libasan.so", "libubsan.so")
@@ -38,6 +38,7 @@ def test_no_kernel_leaves_its_buffers_or_its_types(sanitized: Path) -> None:
     [
         ("warp_blend", "cx >= 0 && cx < w", "cx >= 0 && cx <= w"),
         ("upsample_blur", "if (x >= w || y >= h) return;", "if (x > w || y > h) return;"),
+        ("blur", "left == 0", "left < 0"),
     ],
 )
 def test_a_planted_off_by_one_is_caught(tmp_path: Path, op: str, right: str, wrong: str) -> None:
@@ -83,6 +84,14 @@ def test_a_wrong_sampling_convention_is_caught(tmp_path: Path) -> None:
     with emulation.on_cpu(_build(tmp_path, ops=("warp_blend",), edit=aligned)):
         got = warp_blend.forward_cuda(*inputs, (torch.zeros_like(inputs[1]), torch.zeros_like(inputs[1])))
     assert apart(got[0], warp_blend.reference(*inputs)[0]) > 0.01
+
+
+def test_a_window_that_does_not_slide_is_caught(tmp_path: Path) -> None:
+    case, edit = BLURS[2], partial(_swap, "blur", "before[k] = sum;", "before[k] = above;")
+    image = case.tensor()
+    with emulation.on_cpu(_build(tmp_path, ops=("blur",), edit=edit)):
+        got = blur.forward_cuda(image, **case.options, out=case.unwritten(image))
+    assert apart(got, blur.reference(image, **case.options)) > 0.01
 
 
 def test_arguments_in_the_wrong_order_are_caught(emulator: Path, monkeypatch: pytest.MonkeyPatch) -> None:

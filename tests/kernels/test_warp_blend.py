@@ -13,6 +13,10 @@ from tests.kernels.cases import WARPS, Warp, apart, share_apart
 # three orders: forward 2e-6 in float32 and 4e-6 in float16, backward 2e-6 and 4.5e-4. A GPU may round a half
 # the other way (4.9e-4) and its tanh and exp differ by two units in the last place. No GPU has run these yet.
 LIMIT = {torch.float32: 2e-5, torch.float16: 1e-3}
+LARGE = [
+    Warp(N=1, C=64, map_size=(256, 256), size=(256, 256)),
+    Warp(N=1, C=64, map_size=(256, 256), size=(256, 256), dtype=torch.float16, packed=True),
+]
 BACKWARD_LIMIT = {torch.float32: 1e-4, torch.float16: 1e-3}
 
 
@@ -52,6 +56,24 @@ def test_emulated_kernel_agrees_with_the_reference(case: Warp) -> None:
     out = tuple(torch.full_like(inputs[1], torch.nan) for _ in range(2))
     for got, want in zip(op.forward_cuda(*inputs, out), op.reference(*inputs), strict=True):
         assert apart(got, want) <= LIMIT[case.dtype]
+
+
+@pytest.mark.parametrize("case", [case for case in WARPS if case.packed], ids=str)
+@pytest.mark.usefixtures("on_cpu")
+def test_emulated_kernel_agrees_where_threads_take_two_packs(
+    case: Warp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(op, "_WAVE", 1)
+    inputs = case.tensors()
+    out = tuple(torch.full_like(inputs[1], torch.nan) for _ in range(2))
+    for got, want in zip(op.forward_cuda(*inputs, out), op.reference(*inputs), strict=True):
+        assert apart(got, want) <= LIMIT[case.dtype]
+
+
+def test_threads_take_two_packs_on_large_maps_with_an_even_number() -> None:
+    levels = ((8, 512), (16, 512), (32, 512), (64, 256), (128, 128), (256, 64))
+    assert [op._packs_per_thread(C // 8, side * side) for side, C in levels] == [1, 1, 1, 2, 2, 2]
+    assert op._packs_per_thread(3, 256 * 256) == 1
 
 
 @pytest.mark.parametrize("case", WARPS, ids=str)
@@ -115,7 +137,7 @@ def test_out_with_gradients_wanted_is_refused() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("case", [*WARPS, Warp(N=1, C=64, map_size=(256, 256), size=(256, 256))], ids=str)
+@pytest.mark.parametrize("case", [*WARPS, *LARGE], ids=str)
 def test_kernel_agrees_with_the_reference(case: Warp, gpu: str) -> None:
     inputs = case.tensors(gpu)
     upstream = tuple(torch.randn_like(inputs[1]) for _ in range(2))

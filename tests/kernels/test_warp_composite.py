@@ -12,29 +12,30 @@ LIMIT = 1
 
 
 def test_at_rest_it_is_the_portraits_picture() -> None:
-    inputs = layered(size=(24, 40), still=True, mask=1.0)
+    inputs = layered(size=(24, 40), still=True, visibility=1.0)
     out = warp_composite(*inputs, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8))
     margin = (inputs[0].shape[1] - 24) // 2
     assert torch.equal(out, inputs[0][:, margin : margin + 24, margin : margin + 40, :3])
 
 
 def test_a_flow_of_one_pixel_moves_the_portrait_by_one() -> None:
-    texture, background, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=1.0)
-    flow[:, 0] = 2 / 24  # one pixel of a crop of 24
-    out = warp_composite(
-        texture, background, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    texture, background, inpaint, visibility, flow, numbers = layered(
+        size=(24, 24), still=True, visibility=1.0
     )
+    flow[:, 0] = 2 / 24  # one pixel of a crop of 24
+    blank = torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    out = warp_composite(texture, background, inpaint, visibility, flow, numbers, out=blank)
     margin = (texture.shape[1] - 24) // 2
     want = texture[:, margin : margin + 24, margin + 1 : margin + 25, :3].int()
     assert (out.int() - want).abs().max() <= 1
 
 
 def test_paint_shows_through_the_mask_and_never_beside_the_crop() -> None:
-    texture, background, painted, _, flow, numbers = layered(size=(24, 40), still=True, mask=0.0)
-    painted[:] = 1.0
+    texture, background, inpaint, _, flow, numbers = layered(size=(24, 40), still=True, visibility=0.0)
+    inpaint[:] = 1.0
     closed = torch.zeros(2, 1, 12, 12)
     out = warp_composite(
-        texture, background, painted, closed, flow, numbers, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8)
+        texture, background, inpaint, closed, flow, numbers, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8)
     )
     margin = (texture.shape[1] - 24) // 2
     assert (out[:, :, 14:26] == 255).all(), "the middle of the crop"
@@ -45,26 +46,35 @@ def test_paint_shows_through_the_mask_and_never_beside_the_crop() -> None:
 
 
 def test_pixels_from_outside_the_crop_show_the_portrait() -> None:
-    texture, background, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=0.0)
-    flow[:, 1] = -0.5  # everything comes from a quarter of the crop further up
-    painted[:], mask[:] = -1.0, 0.0
-    out = warp_composite(
-        texture, background, painted, mask, flow, numbers, out=torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    texture, background, inpaint, visibility, flow, numbers = layered(
+        size=(24, 24), still=True, visibility=0.0
     )
+    flow[:, 1] = -0.5  # everything comes from a quarter of the crop further up
+    inpaint[:], visibility[:] = -1.0, 0.0
+    blank = torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
+    out = warp_composite(texture, background, inpaint, visibility, flow, numbers, out=blank)
     margin = (texture.shape[1] - 24) // 2
     want = texture[:, margin - 6 : margin - 2, margin : margin + 24, :3].int()
     assert (out[:, :4].int() - want).abs().max() <= 1
     assert not out[:, 8:].any(), "and where it comes from inside, what the networks say"
     numbers[:, NUMBERS.index("top")] = -1.0  # the portrait ends where the crop does
-    out = warp_composite(texture, background, painted, mask, flow, numbers, out=out)
+    out = warp_composite(texture, background, inpaint, visibility, flow, numbers, out=out)
     assert not out.any()
 
 
 def test_motion_fades_beside_the_crop() -> None:
-    texture, background, painted, mask, flow, numbers = layered(size=(24, 60), still=True, mask=1.0)
+    texture, background, inpaint, visibility, flow, numbers = layered(
+        size=(24, 60), still=True, visibility=1.0
+    )
     flow[:, 0] = 2 / 24 * 3
     out = warp_composite(
-        texture, background, painted, mask, flow, numbers, out=torch.zeros(2, 24, 60, 3, dtype=torch.uint8)
+        texture,
+        background,
+        inpaint,
+        visibility,
+        flow,
+        numbers,
+        out=torch.zeros(2, 24, 60, 3, dtype=torch.uint8),
     )
     margin = (texture.shape[1] - 24) // 2
     rest = texture[:, margin : margin + 24, margin : margin + 60, :3]
@@ -73,20 +83,28 @@ def test_motion_fades_beside_the_crop() -> None:
 
 
 def test_the_background_stays_still_and_is_not_painted_over() -> None:
-    texture, background, painted, mask, flow, numbers = layered(size=(24, 40))
-    texture[:], mask[:], painted[:] = 0, 0.0, 1.0
+    texture, background, inpaint, visibility, flow, numbers = layered(size=(24, 40))
+    texture[:], visibility[:], inpaint[:] = 0, 0.0, 1.0
     out = warp_composite(
-        texture, background, painted, mask, flow, numbers, out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8)
+        texture,
+        background,
+        inpaint,
+        visibility,
+        flow,
+        numbers,
+        out=torch.zeros(2, 24, 40, 3, dtype=torch.uint8),
     )
     assert torch.equal(out, background)
 
 
 def test_a_half_opaque_person_mixes_with_the_background() -> None:
-    texture, background, painted, mask, flow, numbers = layered(size=(24, 24), still=True, mask=1.0)
+    texture, background, inpaint, visibility, flow, numbers = layered(
+        size=(24, 24), still=True, visibility=1.0
+    )
     texture[:] = torch.tensor([51, 0, 102, 102], dtype=torch.uint8)  # premultiplied, 40 % opaque
     background[:] = torch.tensor([100, 200, 250], dtype=torch.uint8)
     out = torch.zeros(2, 24, 24, 3, dtype=torch.uint8)
-    warp_composite(texture, background, painted, mask, flow, numbers, out=out)
+    warp_composite(texture, background, inpaint, visibility, flow, numbers, out=out)
     assert (out == torch.tensor([51 + 60, 120, 102 + 150], dtype=torch.uint8)).all()
 
 
@@ -117,13 +135,13 @@ def test_kernel_agrees_with_the_reference(dtype: torch.dtype, gpu: str) -> None:
         ({"texture": torch.zeros(1, 8, 8, 4)}, "texture_NKL4 must be contiguous uint8"),
         ({"texture": frames(1, 9, 9)}, "texture_NKL4 must be"),
         ({"background": frames(1, 8, 9)}, "background_NHW3 must be"),
-        ({"painted": torch.zeros(1, 3, 8, 8, dtype=torch.float64)}, "painted_N3SS must be"),
-        ({"painted": torch.zeros(2, 3, 8, 8)}, "painted_N3SS must be"),
-        ({"mask": torch.zeros(1, 1, 4, 8)}, "mask_N1SS must be"),
+        ({"inpaint": torch.zeros(1, 3, 8, 8, dtype=torch.float64)}, "inpaint_N3SS must be"),
+        ({"inpaint": torch.zeros(2, 3, 8, 8)}, "inpaint_N3SS must be"),
+        ({"visibility": torch.zeros(1, 1, 4, 8)}, "visibility_N1SS must be"),
         ({"flow": torch.zeros(1, 3, 4, 4)}, "flow_N2hh must be"),
         ({"flow": torch.zeros(1, 4, 4, 2).permute(0, 3, 1, 2)}, "flow_N2hh must be"),
         ({"numbers": torch.zeros(1, 4)}, "numbers_NP must be"),
-        ({"painted": torch.zeros(1, 3, 8, 7)}, r"painted_N3SS must be .*\[1, 3, S, S\]"),
+        ({"inpaint": torch.zeros(1, 3, 8, 7)}, r"inpaint_N3SS must be .*\[1, 3, S, S\]"),
         ({"out": frames(2, 8, 8)}, r"out must be contiguous uint8 \[1, H, W, 3\]"),
         ({"impl": "cuda"}, "needs CUDA tensors"),
     ],
@@ -131,11 +149,13 @@ def test_kernel_agrees_with_the_reference(dtype: torch.dtype, gpu: str) -> None:
 def test_a_misfit_is_refused_by_name(change: dict[str, object], words: str) -> None:
     call: dict[str, object] = {
         "texture": torch.zeros(1, 9, 9, 4, dtype=torch.uint8), "background": frames(1, 8, 8),
-        "painted": torch.zeros(1, 3, 8, 8), "mask": torch.zeros(1, 1, 8, 8),
+        "inpaint": torch.zeros(1, 3, 8, 8), "visibility": torch.zeros(1, 1, 8, 8),
         "flow": torch.zeros(1, 2, 4, 4), "numbers": torch.zeros(1, len(NUMBERS)), "out": frames(1, 8, 8),
     }  # fmt: skip
     call |= change
-    inputs = [call.pop(name) for name in ("texture", "background", "painted", "mask", "flow", "numbers")]
+    inputs = [
+        call.pop(name) for name in ("texture", "background", "inpaint", "visibility", "flow", "numbers")
+    ]
     with pytest.raises(ValueError, match=words):
         warp_composite(*inputs, **call)  # type: ignore[arg-type]
 

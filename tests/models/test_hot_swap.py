@@ -118,6 +118,7 @@ def test_other_weights_never_take_over() -> None:
 def test_an_export_starts_at_once_where_something_else_can_draw(
     built: bool, bundled: bool, meanwhile: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(plans, "_read_export", lambda _folder: None)
     monkeypatch.setattr(plans, "is_built", lambda *_folder, **_options: built)
     monkeypatch.setattr(plans, "_is_bundled", lambda _folder: bundled)
     monkeypatch.setattr(plans, "open_bundle_openvino", lambda: Fake("openvino"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from mimicam.engine.portrait import Portrait, enroll
 from mimicam.engine.presets.mix import PresetMixer
 from mimicam.engine.presets.preset import Preset
 from mimicam.engine.stages.lost import CARD_S, HOLD_S
-from mimicam.engine.types import EditSettings, Face, Frame, Image, Mode
+from mimicam.engine.types import Covered, EditSettings, Face, Frame, Image, Mode
 from tests.fake_tracker import FakeTracker
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import NAMES, SECOND_NS, bundled, driver_clip, face_at, shapes
@@ -289,7 +290,7 @@ def test_standby_after_observing_hides_the_driver_at_once(
 
 def test_the_maps_of_openings_have_the_models_own_size(make: Make, model: FakeModel) -> None:
     make().step(frame(0))
-    assert model.conditionings[-1]["openings"].shape == (6, model.size // 2, model.size // 2)
+    assert model.conditionings[-1]["opening_masks"].shape == (6, model.size // 2, model.size // 2)
 
 
 def test_status_names_the_backend_and_times_the_stages(make: Make) -> None:
@@ -373,3 +374,26 @@ def test_the_real_tracker_drives_the_bundled_clip(model: FakeModel, rosa: Portra
         yaws.append(model.conditionings[-1]["pose"][1])
     assert np.ptp(yaws, axis=0).max() > 0.05, "the clip moves, the pose did not"
     assert all(np.isfinite(a).all() for conditioning in model.conditionings for a in conditioning.values())
+
+
+@pytest.mark.parametrize("choice", [Covered.KEEP, Covered.IGNORE])
+def test_a_covered_mouth_is_kept_and_counted_unless_told_otherwise(rosa: Portrait, choice: Covered) -> None:
+    model, track = FakeModel(), ScriptedTracker()
+    edit = EditSettings(mode=Mode.EXP, covered=choice)
+    pipeline = Pipeline(model=model, portrait=rosa, edit=edit, smooth=False, track=track)  # type: ignore[arg-type]
+    track.face = seen(jaw=0.6)
+    plain = np.full((480, 640, 3), 150, np.uint8)
+    for seq in range(60):
+        pipeline.step(frame(seq, seq / 25, plain))
+    track.face, cup = seen(jaw=0.0), plain.copy()
+    middle = track.face.landmarks[[13, 14, 61, 291], :2].mean(axis=0)
+    cv2.circle(cup, (round(float(middle[0])), round(float(middle[1]))), 50, (20, 30, 140), -1)
+    for seq in range(60, 70):
+        pipeline.step(frame(seq, seq / 25, cup))
+    jaw = model.conditionings[-1]["expression"].reshape(2, -1)[1, JAW]
+    if choice is Covered.KEEP:
+        assert pipeline.covered.by_part() == {"mouth": 9}
+        assert jaw == pytest.approx(model.conditionings[59]["expression"].reshape(2, -1)[1, JAW], abs=0.02)
+    else:
+        assert not pipeline.covered.by_part()
+        assert jaw < 0.1

@@ -2,6 +2,7 @@
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,19 +10,23 @@ import numpy as np
 import pytest
 
 import mimicam.engine.portrait
+from mimicam.engine.assets_manifest import portrait_path
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.tracker import FaceReader, FaceTracker, region_of_landmarks
+from mimicam.engine.files import sha256_of
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
 from mimicam.engine.types import Image
 from tests.pipeline.fake_model import FakeModel
 from tests.stages.material import bundled
 
+SOURCE = "5" * 64
+
 
 @pytest.fixture(scope="module")
 def enrolled() -> Portrait:
-    return enroll(bundled("rosa.jpg"), model=FakeModel(), name="rosa")
+    return replace(enroll(bundled("rosa.jpg"), model=FakeModel(), name="rosa"), source_sha256=SOURCE)
 
 
 @pytest.fixture
@@ -187,8 +192,25 @@ def test_another_models_folder_is_enrolled_again(folder: Path, enrolled: Portrai
     again = load_portrait(folder, model=other)
     assert other.encoded == 1
     assert again.features.model == other.sha256
+    assert again.source_sha256 == SOURCE
     assert again.name == enrolled.name
     assert (again.motion.expression == enrolled.motion.expression).all()
+
+
+def test_the_hash_of_the_source_is_kept(folder: Path) -> None:
+    picture = portrait_path(Path("rosa"))
+    assert enroll(picture, model=FakeModel()).source_sha256 == sha256_of(picture)
+    assert load_portrait(folder, model=FakeModel()).source_sha256 == SOURCE
+
+
+@pytest.mark.parametrize("stated", [None, "", "no hash", "<b>"])
+def test_a_folder_without_a_usable_hash_states_none(folder: Path, stated: str | None) -> None:
+    facts = json.loads((folder / "portrait.json").read_text())
+    facts.pop("source_sha256")
+    (folder / "portrait.json").write_text(
+        json.dumps(facts if stated is None else {**facts, "source_sha256": stated})
+    )
+    assert load_portrait(folder, model=FakeModel()).source_sha256 == ""
 
 
 def test_enrolling_into_the_same_folder_again_replaces_it(folder: Path) -> None:

@@ -240,24 +240,23 @@ def test_the_response_is_measured_once_and_kept(tmp_path: Path) -> None:
     again = load_portrait(tmp_path / "a", model=model)
     assert model.measured == 1
     for each in (portrait, again):
-        assert each.features.response is not None
-        assert (each.features.response == 1.25).all()
+        assert each.response is not None
+        assert (each.response == 1.25).all()
 
 
 def test_a_folder_of_an_earlier_version_is_measured_when_it_is_loaded(
     tmp_path: Path, enrolled: Portrait
 ) -> None:
     save_portrait(enrolled, tmp_path / "a")
-    assert load_portrait(tmp_path / "a", model=FakeModel()).features.response is None
+    assert load_portrait(tmp_path / "a", model=FakeModel()).response is None
     model = Calibrated()
     loaded = load_portrait(tmp_path / "a", model=model)
     assert model.measured == 1
     assert model.encoded == 0
-    assert loaded.features.response is not None
+    assert loaded.response is not None
 
 
 def test_a_response_out_of_range_is_refused(tmp_path: Path, enrolled: Portrait) -> None:
-    features = replace(enrolled.features, response=np.full(52, 9, np.float32))
-    save_portrait(replace(enrolled, features=features), tmp_path / "a")
+    save_portrait(replace(enrolled, response=np.full(52, 9, np.float32)), tmp_path / "a")
     with pytest.raises(EngineError, match="its response is outside of its range"):
         load_portrait(tmp_path / "a", model=FakeModel())

@@ -64,6 +64,15 @@ def test_only_new_and_changed_pictures_are_read_again(gallery: Path) -> None:
     assert untouched.read == []
 
 
+def test_a_picture_that_vanishes_after_the_listing_is_left_out(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = index.pictures_of(gallery)
+    (gallery / "a.jpg").unlink()
+    monkeypatch.setattr(index, "pictures_of", lambda _: listed)
+    assert len(_updated(gallery, Fake())) == 2
+
+
 def test_a_new_time_counts_as_a_change(gallery: Path) -> None:
     _updated(gallery, Fake())
     os.utime(gallery / "a.jpg", ns=(1, 1))

@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
+from mimicam.engine.errors import EngineError
 from mimicam.engine.models.compact.spec import CompactConfig
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.compact.weights import load_average
+from mimicam.training.data.device_batches import BatchDrawer
 from mimicam.training.data.pairs import FramePack, PairSampler
 from scripts.gpu_train import main
 from scripts.remote_training.pack import PackOptions, write_folder
-from scripts.remote_training.session import Deadline
+from scripts.remote_training.session import Deadline, batch_counts
 from scripts.remote_training.snapshots import FILES, Progress, Snapshots
 from scripts.remote_training.step_count import find_step_count
 from tests import bare
@@ -225,18 +229,55 @@ def test_the_host_waits_for_nothing_inside_a_step() -> None:
     from scripts.remote_training.session import RemoteTraining, SessionOptions
 
     options = SessionOptions(
-        pack=None, batch=4, size=32, other_share=0.125, cross_identity=1, seed=0, device="cpu"
+        pack=None, batch=4, size=32, other_shares=(0.125,), cross_identity=1, seed=0, device="cpu"
     )  # fmt: skip
     compact = CompactOptions(warmup=1, gan=0.01, gan_parts=0.01, gan_warmup=0)
     training = RemoteTraining(options, compact, Deadline(math.inf))
     steps = training.steps(Progress(4))
     next(steps)
+    reads = _Reads()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
-        next(steps)
-        training.samplers[0].batch(5)  # as the sampler's thread does, which the profiler does not see
+        with reads:
+            next(steps)
+        BatchDrawer(training.samplers).batch(
+            5
+        )  # as the sampler's thread does, which the profiler does not see
     bad = {event.name for event in found.events() if _waits(event.name) and not _in_fused_adam(event)}
     assert not bad
+    assert not reads.found
     assert np.isfinite(float(training.recipe.skipped))
+
+
+def test_reads_of_a_tensor_are_noticed() -> None:
+    value = torch.tensor([1.0])
+    for read in (Tensor.tolist, Tensor.item, Tensor.numpy, Tensor.cpu, float, bool):
+        with _Reads() as reads:
+            read(value)
+        assert reads.found, read
+
+
+class _Reads(TorchFunctionMode):
+    """Collects what copies a tensor to the host. The profiler of a CPU sees no ``.tolist()``, nor copies to a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.__name__
+        if name in (
+            "tolist",
+            "item",
+            "numpy",
+            "cpu",
+            "__array__",
+            "__bool__",
+            "__float__",
+            "__int__",
+            "__index__",
+        ):
+            self.found.add(name)
+        return function(*args, **(kwargs or {}))
 
 
 def _waits(name: str) -> bool:
@@ -263,3 +304,15 @@ def _in_fused_adam(event: Any) -> bool:
     """Adam's fused kernel for the processor reads its step counts one by one; the GPU's reads them on the device."""
     parent = event.cpu_parent
     return parent is not None and (parent.name == "aten::_fused_adam_" or _in_fused_adam(parent))
+
+
+def test_batches_are_shared_among_packs() -> None:
+    assert batch_counts(96, (0.125,), 3) == [72, 12, 12]
+    assert batch_counts(96, (0.25, 0.125), 3) == [60, 24, 12]
+    assert batch_counts(8, (0.125,), 1) == [8]
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.1, 0.1), (0.6, 0.4), (-0.1, 0.1)])
+def test_shares_of_a_batch_that_do_not_fit_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(EngineError, match="--other-share needs"):
+        batch_counts(96, shares, 3)

@@ -107,3 +107,24 @@ def test_wrong_files_are_refused_with_their_remedy(tmp_path: Path) -> None:
 def test_checkout_and_default_pack_stay_under_64_mib() -> None:
     """What a remote machine takes in: the tracked files came to 29.0 MiB, 2026-11."""
     assert PackOptions(packs=(Path("a"),), out=Path("b")).limit_mib + 29.0 < 64
+
+
+def test_shares_of_the_bytes_are_followed(tmp_path: Path) -> None:
+    packs = [
+        write_pack(tmp_path / name, people=3, frames=60, validation=())
+        for name in ("clips", "faces", "heads")
+    ]
+    out = tmp_path / "small"
+    out.mkdir()
+    write_packs(
+        packs, out, limit_bytes=300_000, quality=90, size_px=64, say=lambda _: None, shares=(0.5, 0.2)
+    )
+    clips, faces, heads = (len(pack.frames) for pack in read_packs(out))
+    assert faces > clips > heads
+
+
+@pytest.mark.parametrize("shares", [(0.5,), (0.6, 0.4), (-0.1, 0.2)])
+def test_shares_that_do_not_fit_are_refused(tmp_path: Path, shares: tuple[float, ...]) -> None:
+    folders = [tmp_path / name for name in ("clips", "faces", "heads")]
+    with pytest.raises(EngineError, match="--shares needs 2 numbers"):
+        write_packs(folders, tmp_path, limit_bytes=1, quality=90, size_px=64, say=print, shares=shares)

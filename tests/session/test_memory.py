@@ -66,6 +66,7 @@ def _frames() -> Iterator[Frame]:
         yield Frame(image=image, seq=seq, captured_ns=seq * 33_000_000)
 
 
+@pytest.mark.slow  # a minute: tracemalloc slows every frame
 @pytest.mark.timeout(300)
 def test_a_session_keeps_nothing_for_a_frame_that_was_shown() -> None:
     model = FlatModel()

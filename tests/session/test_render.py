@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.badge import corner_badge
 from mimicam.engine.errors import EngineError
+from mimicam.engine.provenance import ANIMATED, this_program
 from mimicam.engine.render import (
     Rendered,
     check_names,
@@ -19,6 +21,7 @@ from mimicam.engine.render import (
 )
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Frame
+from mimicam.engine.verify import read_marks
 from tests.videos import grey, levels, write_video
 
 
@@ -132,6 +135,28 @@ def test_a_picture_gives_a_picture(tmp_path: Path) -> None:
     render_picture(grey(70), Brighter(), tmp_path / "out.png")
     assert int(cv2.imread(str(tmp_path / "out.png"))[0, 0, 0]) == 100
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp"])
+def test_a_picture_has_its_badge_and_marks(tmp_path: Path, name: str) -> None:
+    badge = corner_badge("top-left")
+    marks = replace(ANIMATED, source="a" * 64, drivers=("b" * 64,), model="c" * 64)
+    render_picture(grey(70, (320, 240)), Brighter(), tmp_path / name, provenance=marks, badge=badge)
+    assert read_marks(tmp_path / name) == replace(marks, tool=this_program())
+    image = cv2.imread(str(tmp_path / name), cv2.IMREAD_GRAYSCALE).astype(int)
+    assert abs(image[120:] - 100).max() <= 2
+    assert (abs(image[:40, :80] - 100) > 20).mean() > 0.2
+
+
+def test_a_video_has_its_badge_and_marks(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(70, (320, 240))] * 2)
+    out, marks = tmp_path / "out.mp4", replace(ANIMATED, source="a" * 64, model="c" * 64)
+    badge = corner_badge("bottom-right")
+    render_video(VideoFile(driving), Brighter(), out, size=(320, 240), provenance=marks, badge=badge)
+    assert read_marks(out) == replace(marks, tool=this_program())
+    for timed in VideoFile(out):
+        assert (abs(timed.image[-40:, -80:].astype(int) - 100) > 20).mean() > 0.2
+        assert (abs(timed.image[:120].astype(int) - 100) <= 4).all()
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.pipeline import FramePath
-from mimicam.engine.report import Report
+from mimicam.engine.report import Report, render_report
 from mimicam.engine.session import STOP_LIMIT_S, Session, SessionParts
 from mimicam.engine.sinks import Sink
 from mimicam.engine.sources import Source
+from mimicam.engine.stages.cover import CoveredFrames
 from mimicam.engine.types import Frame
 from tests.fake_clock import FakeClock
 from tests.session.fakes import (
@@ -191,6 +193,19 @@ def test_frame_age_counts_from_capture_to_written() -> None:
     report = Session(parts, clock=clock).run()
     assert report.sinks[0].age_ms is not None
     assert report.sinks[0].age_ms.max == pytest.approx(40.0)
+
+
+def test_the_report_has_a_line_on_covered_parts_of_the_face() -> None:
+    covered = CoveredFrames()
+    covered.count("mouth")  # before counting starts
+    path = PassThrough(lambda _: covered.count("mouth"))
+    parts = SessionParts(source=ScriptedSource([frame(0)]), pipeline=path, sinks=[ListSink()], size=(64, 48))
+    report = Session(parts, clock=FakeClock(), covered=covered).run()
+    assert report.covered == {"mouth": 1}
+    console = Console(width=120)
+    with console.capture() as printed:
+        console.print(render_report(report))
+    assert "covered, and kept as before: mouth in 1 of 1 frames" in printed.get()
 
 
 def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:

@@ -1,5 +1,6 @@
 """What a container says about its pixels: which stream, what shape, what colours."""
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,19 @@ def test_a_pause_stays_a_pause_in_an_avi(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         ticks = [packet.dts for packet in container.demux(video=0) if packet.dts is not None]
     assert ticks == [0, 1, 26, 27, 28], "25 ticks a second"
+
+
+def test_frames_leave_no_cycles_behind(tmp_path: Path) -> None:
+    left = []
+    for count in (2, 30):
+        with av.open(str(tmp_path / f"{count}.mp4"), "w") as out:
+            _put(out, _stream(out, (96, 64)), _patches(96, 64), count)
+        video = VideoFile(tmp_path / f"{count}.mp4")
+        gc.collect()
+        gc.disable()
+        try:
+            assert len(list(video)) == count
+            left.append(gc.collect())
+        finally:
+            gc.enable()
+    assert left[0] == left[1], "every frame stays in memory until Python collects cycles"

@@ -9,12 +9,12 @@ from aioice.ice import StunProtocol
 from aiortc import rtcrtpreceiver, rtcrtpsender, rtp
 from aiortc.codecs import get_decoder, h264, vpx
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate
+from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCCertificate, RtpRouter
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from OpenSSL import SSL
 
 from mimicam.engine.web import aiortc_patches
-from mimicam.engine.web.aiortc_patches import jitter_buffer, nack, playout_delay, rsa, udp_drain
+from mimicam.engine.web.aiortc_patches import jitter_buffer, nack, playout_delay, rsa, ssrc_limit, udp_drain
 from mimicam.engine.web.aiortc_patches.jitter_buffer import VideoJitterBuffer
 
 _AIORTC_NACK = "the generator that aiortc would have used"
@@ -29,6 +29,7 @@ _PATCHED = (
     (h264, "MIN_BITRATE", 500_000),
     (rtp, "HeaderExtensionsMap", playout_delay.ZeroPlayoutDelay.__base__),
     (RTCCertificate, "_create_ssl_context", rsa._create_ssl_context),
+    (RtpRouter, "route_rtp", ssrc_limit._route_rtp),
 )
 """Patched attributes with their original values. The first five belong to the receiver."""
 

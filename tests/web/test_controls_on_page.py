@@ -53,7 +53,7 @@ def test_the_page_starts_with_the_servers_values() -> None:
     assert [one["value"] for one in inputs.of("mode") if "checked" in one] == ["exp"]
     assert inputs.of("expression_gain")[0]["value"] == "1.2"
     assert "checked" not in inputs.of("mirror")[0]
-    assert set(inputs.options) == {"absolute", "relative", "measured", "480", "kept", "bottom-right"}
+    assert set(inputs.options) == {"absolute", "relative", "measured", "keep", "480", "kept", "bottom-right"}
 
 
 def test_each_preset_has_a_button_with_its_key_and_a_slider() -> None:

@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
+from mimicam.engine.sinks.registry import SinkContext
 from mimicam.engine.web.log import LINES_PER_MINUTE, KeyValueFormatter, Throttle, without_request
+from mimicam.engine.web.sink_kind import WEBRTC
 from tests.web.conftest import TOKEN, Run, studio_running
 from tests.web.packets import Clock
 
@@ -86,3 +88,13 @@ def test_a_body_that_breaks_off_leaves_no_traceback(
     finally:
         logging.getLogger("aiohttp.server").removeFilter(without_request)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_sink_of_run_writes_its_log_as_the_studio_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.Logger("root")
+    monkeypatch.setattr(logging, "root", root)
+    WEBRTC.open("0", SinkContext(on_key=lambda _: None, figures=list))
+    (handler,) = root.handlers
+    assert isinstance(handler.formatter, KeyValueFormatter)
+    assert any(isinstance(one, Throttle) for one in handler.filters)
+    assert root.level == logging.WARNING, "a call that ends is no news beside a terminal's own lines"

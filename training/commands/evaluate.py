@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,8 +58,8 @@ class Evaluate:
     backend: str = "auto"
     """Backend that runs the models; auto chooses by what the machine has."""
     paper: Literal["dpe", "daegan"] | None = None
-    """Measure by the protocol of a paper instead, and print its tables with our rows beside: dpe (tables 1
-    to 3) or daegan (table 1)."""
+    """Measure by the protocol of a paper instead, and print its tables with our rows beside: dpe
+    (tables 1 to 3) or daegan (table 1)."""
     pairs: int | None = None
     """Number of cross-identity pairs: 24, or with --paper as many as it has."""
     frames: int | None = None
@@ -149,12 +151,15 @@ class Evaluate:
             lpips=open_network(self.lpips, "LPIPS"),
             inception=open_network(self.inception, "FID"),
         )
-        figures = {name: protocol.measure(each, meters, networks) for name, each in columns.items()}
+        facts = _facts(models) | {"paper": paper, **protocol.facts(), "substitutes": SUBSTITUTES}
+        figures: Figures = {}
+        for name, each in columns.items():
+            figures[name] = protocol.measure(each, meters, networks, partial(_print_progress, name))
+            # After each column: a whole table takes hours on a processor.
+            if self.json is not None:
+                self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
         show_paper(paper, figures)
         print(", ".join(f"{name} {count}" for name, count in protocol.facts().items()))
-        if self.json is not None:
-            facts = _facts(models) | {"paper": paper, **protocol.facts(), "substitutes": SUBSTITUTES}
-            self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")
 
     def _clips(self) -> list[Clip]:
         check_pack(self.pack)
@@ -239,6 +244,10 @@ def measure(
     if Mode.BOTH in method.modes:
         figures["still driver"] = evaluate_still(clips, method, pairs=min(pairs, _STILL_PAIRS))
     return figures
+
+
+def _print_progress(column: str, setting: str, done: int, of: int) -> None:
+    print(f"{column}, {setting}: {done} of {of} videos", file=sys.stderr)
 
 
 def _retrieval(clips: list[Clip], model: Model) -> Figures:

@@ -195,12 +195,12 @@ class CompactRecipe:
 
     @torch.no_grad()
     def sample_grid(self, batch: Batch) -> Tensor:
-        """Draw rows: source, target, result, warped picture, mask."""
+        """Draw rows: source, target, result, warped picture, visibility."""
         batch = self._prepare(batch)
         with torch.autocast(self._device.type, torch.bfloat16):
             out = self._forward(self.average, batch)
-        mask = out["mask"].expand(-1, 3, -1, -1) * 2 - 1
-        rows = [batch["source"], batch["target"], out["image"], out["warped"], mask]
+        visibility = out["visibility"].expand(-1, 3, -1, -1) * 2 - 1
+        rows = [batch["source"], batch["target"], out["image"], out["warped"], visibility]
         return torch.cat([torch.cat(list(row.float()), dim=2) for row in rows], dim=1)
 
     def _prepare(self, batch: Batch) -> Batch:
@@ -217,7 +217,9 @@ class CompactRecipe:
 
     def _losses(self, out: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         o, target = self._options, batch["target"]
-        weight = attention_map(batch["target_points"], batch["head"], batch["openings"], target.shape[-1])
+        weight = attention_map(
+            batch["target_points"], batch["head"], batch["opening_masks"], target.shape[-1]
+        )
         losses = {
             "l1": pyramid_l1(out["image"], target, weight),
             "gradient": o.gradient * gradient_l1(out["image"], target, weight),

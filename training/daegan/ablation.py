@@ -84,6 +84,7 @@ def measure(
     fakes, reals = list[Image](), list[Image]()
     for batch in batches:
         given = one_frame(batch) if variant.single_frame else batch
+        # Rows without a generator are judged by what the embedders reconstruct, as in the paper.
         drawn = recipe.generated(given) if variant.generated else recipe.reconstructed(given)
         fakes += _pictures(drawn)
         reals += _pictures(batch["target"])
@@ -94,5 +95,6 @@ def measure(
 
 def _pictures(images_N3SS: Tensor) -> list[Image]:
     if images_N3SS.is_floating_point():
+        # Rounded to bytes, as a viewer and the other methods' pictures are.
         images_N3SS = ((images_N3SS.clamp(-1, 1) + 1) * 127.5).round().byte()
     return [np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()) for image in images_N3SS]

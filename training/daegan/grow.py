@@ -28,6 +28,7 @@ def grown(small: State, fresh: State) -> State:
     out: State = {}
     for name, value in fresh.items():
         if name not in small:
+            # New heads add to the picture of the smaller level, so zeros leave that unchanged.
             out[name] = torch.zeros_like(value) if name.startswith(_HEADS) else value
         elif small[name].shape == value.shape:
             out[name] = small[name]

@@ -19,11 +19,12 @@ def smoothness_loss(*fields: Tensor) -> Tensor:
     equation 4.
 
     The paper does not state the fields' unit. Here it is half a side, in which the picture spans
-    -1..1: a field whose u grows by one pixel per pixel costs 1 / W. That is 0.0039 at 256 pixels and
-    0.0156 for the pose embedder's field of 64.
+    -1..1: a field whose u grows by one pixel per pixel costs 1 / W. That is 0.0039 at 256 pixels
+    and 0.0156 for the pose embedder's field of 64.
     """
     total = fields[0].new_zeros(())
     for field in fields:
+        # Differences in cells, not pixels: the loss is the same at each size of the field.
         along_u = (field[..., :, 1:] - field[..., :, :-1]).abs().mean()
         along_v = (field[..., 1:, :] - field[..., :-1, :]).abs().mean()
         total = total + along_u + along_v

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, PoseEmbedding, reconstruct
+from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks, PoseEmbedding, reconstruct
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
+from mimicam.training.daegan.average import Average
+from mimicam.training.daegan.following import following
+from mimicam.training.daegan.guidance import Guidance, Points
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
-from mimicam.training.trainer import Settings, channels_last
+from mimicam.training.losses.perceptual import MobileNetDistance
+from mimicam.training.optimiser import guarded_adam, step_if_finite
+from mimicam.training.trainer import Losses, Settings, channels_last
 
 Batch = dict[str, Tensor]
 _SCALES = 3
@@ -33,11 +41,29 @@ class DaeGanOptions:
     """Learning rate of the embedders."""
     beta_1: float = 0.0
     """Adam's first beta for the embedders; the others have the paper's 0."""
+    last_share: float = 0.0
+    """Share of each learning rate that is left at the last step."""
     lr_generator: float = 1e-4
     lr_discriminator: float = 4e-4
     smoothness: float = 1.0
+    guidance: float = 0.0
+    """Weight with which landmarks guide the displacements; see `training.daegan.guidance`. Not in
+    the paper."""
     content: float = 1.0
     feature_matching: float = 1.0
+    adversarial: float = 1.0
+    """Weight of the generator's adversarial loss."""
+    adversarial_steps: int = 0
+    """Steps of stage 2 over which that weight rises from 0, while the discriminator learns."""
+    perceptual: float = 0.0
+    """Weight of the perceptual distance between the generator's picture and the target. Not in the
+    paper."""
+    perceptual_embedders: float = 0.0
+    """Weight of that distance for the embedders' reconstruction. Not in the paper."""
+    ema: float = 0.0
+    """Decay of the running average of the weights, per step; 0 keeps none, as in the paper."""
+    clip: float = math.inf
+    """Largest norm of a network's gradient. The paper clips none."""
     reconstruct: Callable[[Tensor, PoseEmbedding], Tensor] = reconstruct
     """Reconstruction of a frame from an embedded face; equation 2."""
     embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
@@ -54,28 +80,54 @@ class DaeGanRecipe:
     """
 
     name = "daegan"
+    optional_modules = frozenset({"average", "guidance"})
+    """Runs without ``ema`` or ``guidance`` lack them."""
 
     def __init__(
-        self, options: DaeGanOptions | None = None, *, config: AnyConfig = DAEGAN, device: str = "cpu"
+        self,
+        options: DaeGanOptions | None = None,
+        *,
+        config: AnyConfig = DAEGAN,
+        device: str = "cpu",
+        perceptual: Path | None = None,
+        time_share: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Args:
+        perceptual: torchvision's mobilenet_v2 weights, for the two weights of that name.
+        time_share: share of the available time that has passed, 0..1. Learning rates follow the
+        steps
+            or the time, whichever is further.
+        """
         self.options = options or DaeGanOptions()
         self.settings = Settings(now={"--preset": config.name}, former={})
-        self._device = torch.device(device)
+        self._device, self._time_share = torch.device(device), time_share
         self.model = build(config).to(self._device)
-        for embedder in (self.model.face_embedder, self.model.pose_embedder):
-            # A sixth faster on a core; the generator is not (2026-11).
-            channels_last(embedder, self._device)
+        if self._device.type == "cpu":
+            for embedder in (self.model.face_embedder, self.model.pose_embedder):
+                # A sixth faster on a core; the generator is not (2026-11). A GPU's group
+                # normalisation would copy each map back.
+                channels_last(embedder, self._device)
         self.discriminator = MultiScaleDiscriminator(config.width, config.most, _SCALES).to(self._device)
+        self.average = Average(self.model, self.options.ema) if self.options.ema else None
+        self.skipped = torch.zeros((), device=self._device)
+        """Number of updates skipped because their gradients were not finite."""
+        self._distance = (
+            None if perceptual is None else channels_last(MobileNetDistance(perceptual), self._device)
+        )
         o = self.options
+        face_code = config.face_code if isinstance(config, CompactDaeGanConfig) else config.code
+        self.guidance = Guidance(face_code, config.code).to(self._device) if o.guidance else None
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
             "generator": self.model.generator,
             "discriminator": self.discriminator,
         }
+        if self.guidance is not None:
+            self._networks["guidance"] = self.guidance
         rates = {"generator": o.lr_generator, "discriminator": o.lr_discriminator}
         self._optimisers = {
-            name: torch.optim.Adam(
+            name: guarded_adam(
                 network.parameters(),
                 lr=rates.get(name, o.lr),
                 betas=(0.0 if name in rates else o.beta_1, 0.9),
@@ -84,28 +136,63 @@ class DaeGanRecipe:
         }
 
     def modules(self) -> dict[str, nn.Module]:
-        """Return the model and the discriminator."""
-        return {"model": self.model, "discriminator": self.discriminator}
+        """Return model and discriminator; average and guidance where there are any."""
+        modules: dict[str, nn.Module] = {"model": self.model, "discriminator": self.discriminator}
+        if self.average is not None:
+            modules["average"] = self.average.model
+        if self.guidance is not None:
+            modules["guidance"] = self.guidance
+        return modules
+
+    def start_from(self, model: dict[str, Tensor], discriminator: dict[str, Tensor] | None = None) -> None:
+        """Load weights, the running average's too. The optimisers start anew."""
+        self.model.load_state_dict(model)
+        if discriminator is not None:
+            self.discriminator.load_state_dict(discriminator)
+        if self.average is not None:
+            self.average.restart(self.model)
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return one optimiser per network."""
         return dict(self._optimisers)
 
-    def step(self, step: int, batch: Batch) -> dict[str, float]:
+    @property
+    def result(self) -> DaeGanNetworks:
+        """Return the networks to show and to write: the running average if there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def step(self, step: int, batch: Batch) -> Losses:
         """Update both embedders in stage 1; in stage 2 each of the four networks in turn, the
-        others frozen."""
+        others frozen.
+
+        The losses stay on the device: reading them would make the host wait for the step.
+        """
+        figures = self._step(step, batch)
+        if self.average is not None:
+            self.average.follow(self.model, step)
+        return figures
+
+    def _step(self, step: int, batch: Batch) -> dict[str, float | Tensor]:
         frames, target, driver = self._prepare(batch)
         # All names in every step: the curve has one column per name.
-        figures = dict.fromkeys(("embedders", "adversarial", "content", "matching", "discriminator"), 0.0)
+        names = ("embedders", "guidance", "adversarial", "content", "matching", "discriminator")
+        figures: dict[str, float | Tensor] = dict.fromkeys(names, 0.0)
+        points = self._points(batch)
+
+        def embed() -> Tensor:
+            loss, figures["guidance"] = self._embed(frames, target, driver, points)
+            return loss
+
+        guided = () if self.guidance is None else ("guidance",)
         if step < self.options.stage_one_steps:
-            figures["embedders"] = self._update(
-                step, ("face", "pose"), lambda: self._embed(frames, target, driver)
-            )
+            figures["embedders"] = self._update(step, ("face", "pose", *guided), embed)
             return figures
         turns = self.options.embedder_turns
         for name in turns[step % len(turns)]:
-            figures["embedders"] = self._update(step, (name,), lambda: self._embed(frames, target, driver))
+            figures["embedders"] = self._update(step, (name, *guided), embed)
         with torch.no_grad():
+            # Embedded once without gradients: generator and discriminator only read the frozen
+            # embedders' results, and both see the same face.
             face = self.model.embed(frames).face
             code = self.model.pose_embedder.encode(driver)
         figures |= self._update_generator(step, face, code, target)
@@ -118,18 +205,19 @@ class DaeGanRecipe:
     def sample_grid(self, batch: Batch) -> Tensor:
         """Draw rows: a frame, the target, the embedded face, the warped reconstruction, the
         generator's picture."""
-        with _evaluating(self.model):
+        with _evaluating(self.result):
             return self._sample_grid(batch)
 
     def _sample_grid(self, batch: Batch) -> Tensor:
         frames, target, driver = self._prepare(batch)
-        face, reading = self.model.embed(frames).face, self.model.pose_embedder(driver)
+        model = self.result
+        face, reading = model.embed(frames).face, model.pose_embedder(driver)
         rows = [
             frames[:, 0],
             target,
             face,
             self.options.reconstruct(face, reading),
-            self.model.picture(face, reading.code),
+            model.picture(face, reading.code),
         ]
         return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
 
@@ -137,60 +225,107 @@ class DaeGanRecipe:
     def reconstructed(self, batch: Batch) -> Tensor:
         """Return the embedders' reconstruction of the targets, ``[N, 3, S, S]``."""
         frames, _, driver = self._prepare(batch)
-        with _evaluating(self.model):
-            return self.options.reconstruct(self.model.embed(frames).face, self.model.pose_embedder(driver))
+        with _evaluating(self.result) as model:
+            return self.options.reconstruct(model.embed(frames).face, model.pose_embedder(driver))
 
     @torch.no_grad()
     def generated(self, batch: Batch) -> Tensor:
         """Return the generator's pictures of the targets, ``[N, 3, S, S]``."""
         frames, _, driver = self._prepare(batch)
-        with _evaluating(self.model):
-            picture: Tensor = self.model(frames, driver)
+        with _evaluating(self.result) as model:
+            picture: Tensor = model(frames, driver)
         return picture
 
+    def followed(self, batch: Batch) -> Tensor:
+        """Measure `following` on a batch that has landmarks, ``[3]``."""
+        _, _, driver = self._prepare(batch)
+        points = (batch[name].to(self._device) for name in ("target_points", "resting"))
+        with _evaluating(self.result) as model:
+            return following(model, driver, *points)
+
     def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        # Pairs from other samplers are videos of one frame.
         frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
         target = batch["target"]
         given = (frames, target, batch.get("driver", target))
         moved = (x.to(self._device, non_blocking=True) for x in given)
+        # Packs hold bytes, a quarter of the transfer; samplers on the device give floats already.
         frames, target, driver = (x if x.is_floating_point() else x.float() / 127.5 - 1 for x in moved)
         return frames, target, driver
 
-    def _embed(self, frames: Tensor, target: Tensor, driver: Tensor) -> Tensor:
+    def _points(self, batch: Batch) -> Points | None:
+        """Return the landmarks of a batch on the device; None without guidance."""
+        if self.guidance is None:
+            return None
+        names = ("resting", "frame_points", "target_points")
+        resting, frames, target = (batch[name].to(self._device, non_blocking=True) for name in names)
+        return resting, frames, target
+
+    def _embed(
+        self, frames: Tensor, target: Tensor, driver: Tensor, points: Points | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the embedders' objective, and the guidance loss in it."""
         embedding = self.model.embed(frames)
         reading = self.model.pose_embedder(driver)
         # The embedded face, warped by the target's displacement, must be the target.
         image = self.options.reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
-        return losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
+        loss = losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
+        if weight := self.options.perceptual_embedders:
+            loss = loss + weight * self._distances(image, target)
+        if self.guidance is None or points is None:
+            return loss, loss.new_zeros(())
+        guidance = self.guidance(embedding, reading, points)
+        return loss + self.options.guidance * guidance, guidance.detach()
 
-    def _update_generator(self, step: int, face: Tensor, code: Tensor, target: Tensor) -> dict[str, float]:
-        figures: dict[str, float] = {}
+    def _distances(self, image: Tensor, target: Tensor) -> Tensor:
+        """Compute the perceptual distance, in half precision: the network is frozen."""
+        assert self._distance is not None, "a perceptual weight needs the network"
+        with torch.autocast(self._device.type, torch.bfloat16):
+            distance: Tensor = self._distance(image, target)
+        return distance.float()
+
+    def _update_generator(
+        self, step: int, face: Tensor, code: Tensor, target: Tensor
+    ) -> dict[str, float | Tensor]:
+        figures: dict[str, float | Tensor] = {}
 
         def objective() -> Tensor:
-            """Compute the generator's objective: equation 6."""
+            """Compute the generator's objective: equation 6, and the perceptual distance if it has
+            a weight."""
             image = self.model.picture(face, code)
+            # The discriminator is frozen here, but gradients pass through it to the picture.
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
                 "adversarial": adversarial.generator_loss(fake),
                 "content": losses.reconstruction_loss(image, target),
                 "matching": adversarial.feature_matching_loss(real, fake),
             }
-            figures.update({name: value.item() for name, value in terms.items()})
             o = self.options
-            return (
-                terms["adversarial"] + o.content * terms["content"] + o.feature_matching * terms["matching"]
-            )
+            loss = self._adversarial(step) * terms["adversarial"] + o.content * terms["content"]
+            loss = loss + o.feature_matching * terms["matching"]
+            if o.perceptual:
+                terms["perceptual"] = self._distances(image, target)
+                loss = loss + o.perceptual * terms["perceptual"]
+            figures.update({name: value.detach() for name, value in terms.items()})
+            return loss
 
         self._update(step, ("generator",), objective)
         return figures
+
+    def _adversarial(self, step: int) -> float:
+        o = self.options
+        if not o.adversarial_steps:
+            return o.adversarial
+        # Rises with the discriminator's knowledge: at first its gradients would only be noise.
+        return o.adversarial * min((step - o.stage_one_steps) / o.adversarial_steps, 1.0)
 
     def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
         with torch.no_grad():
             image = self.model.picture(face, code)
         return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
 
-    def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
+    def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> Tensor:
         for name, network in self._networks.items():
             # Frozen networks still pass gradients on to those that are trained.
             network.requires_grad_(name in names)
@@ -200,8 +335,11 @@ class DaeGanRecipe:
         loss = objective()
         torch.autograd.backward(loss)
         for name in names:
-            self._optimisers[name].step()
-        return loss.item()
+            norm = nn.utils.clip_grad_norm_(self._networks[name].parameters(), self.options.clip)
+            # Check norm and loss: the gradient of an absolute value is finite even where the value
+            # is not.
+            self.skipped += step_if_finite(self._optimisers[name], norm + loss.detach())
+        return loss.detach()
 
     def rate(self, step: int, network: str) -> float:
         """Return a network's learning rate.
@@ -209,7 +347,8 @@ class DaeGanRecipe:
         It falls linearly; the embedders' drops to a tenth when stage 2 starts the others.
         """
         o = self.options
-        if network in ("face", "pose"):
+        if network in ("face", "pose", "guidance"):
+            # Trained from the first step on, so their rate falls over the whole run.
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
         else:
             start, begin = (
@@ -217,15 +356,15 @@ class DaeGanRecipe:
                 o.stage_one_steps,
             )
         # Each network's rate falls over the steps in which it is trained.
-        done = (step - begin) / max(o.steps - begin, 1)
-        return start * max(1.0 - done, 0.0)
+        done = max((step - begin) / max(o.steps - begin, 1), self._time_share())
+        return start * max(1.0 - done * (1 - o.last_share), o.last_share)
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def _evaluating(model: DaeGanNetworks) -> Iterator[DaeGanNetworks]:
     """Normalise by what was learned, and learn nothing from the pictures within."""
     model.eval()
     try:
-        yield
+        yield model
     finally:
         model.train()

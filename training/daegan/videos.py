@@ -13,11 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mimicam.training.daegan.guidance import FacePoints
 from mimicam.training.data.augmentation import Augmentation, warped
 
 Batch = dict[str, Tensor]
 Pictures = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
+_STILL: Matrix = np.eye(2, 3, dtype=np.float32)
 JITTER = Augmentation(roll_deg=10.0, scale=(0.88, 1.12), shift=0.06)
 """Movement of each frame alone, as far as a head moves in its box without turning."""
 
@@ -57,29 +60,36 @@ class VideoSampler:
         fewest: int | None = None,
         augmentation: Augmentation | None = None,
         jitter: Augmentation | None = None,
+        points: FacePoints | None = None,
     ) -> None:
         """Args:
         frames: K.
         fewest: K is drawn for each batch from ``fewest`` to ``frames``. None is always ``frames``.
-        augmentation: one similarity and one change of light for all frames of a sample. Then a batch
+        augmentation: one similarity and one change of light for all frames of a sample. Then a
+        batch
             also has ``driver``: the target in another light, for the pose embedder, whose code
             would otherwise carry the target's colours.
         jitter: beside ``augmentation``, one more similarity for each frame alone: movement of the
             head in the picture's plane, of which clips have little.
+        points: landmarks of all frames. Then a batch also has ``frame_points`` ``[N, K, L, 2]``,
+            ``target_points`` and ``resting`` ``[N, L, 2]``; see `training.daegan.guidance`.
         """
         self._videos, self._size, self._most, self._batch, self._seed = videos, size, frames, batch, seed
         self._fewest = frames if fewest is None else fewest
-        self._augmentation, self._jitter = augmentation, jitter
+        self._augmentation, self._jitter, self._points = augmentation, jitter, points
         of_segment = videos.segment[videos.indices]
         self._segments = [videos.indices[of_segment == s] for s in np.unique(of_segment)]
         if not self._segments:
             raise ValueError("videos must hold at least one frame that may be drawn")
+        # The square root: a long clip of one person must not outweigh many short ones.
         weights = np.sqrt([len(segment) for segment in self._segments])
         self._weights = weights / weights.sum()
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step."""
+        # Seeded by the step, so that a resumed run draws what an uninterrupted one would have.
         rng = np.random.default_rng((self._seed, step))
+        # One count a batch: pictures of different counts could not be stacked.
         count = int(rng.integers(self._fewest, self._most + 1))
         drawn = [self._sample(rng, count) for _ in range(self._batch)]
         return {name: torch.from_numpy(np.stack([each[name] for each in drawn])) for name in drawn[0]}
@@ -94,22 +104,37 @@ class VideoSampler:
                 ready, waiting = waiting.result(), pool.submit(self.batch, step)
                 yield ready
 
-    def _sample(self, rng: np.random.Generator, count: int) -> dict[str, Pictures]:
+    def _sample(self, rng: np.random.Generator, count: int) -> Arrays:
         segment = self._segments[rng.choice(len(self._segments), p=self._weights)]
         wanted = count + 1
         # Short segments repeat frames rather than being left out.
-        chosen = rng.choice(segment, wanted, replace=len(segment) < wanted)
+        chosen = [int(index) for index in rng.choice(segment, wanted, replace=len(segment) < wanted)]
+        # All frames of a sample alike: a person's two sides differ.
         mirror = bool(rng.random() < 0.5)
-        pictures = [self._picture(int(index), mirror=mirror) for index in chosen]
+        pictures = [self._picture(index, mirror=mirror) for index in chosen]
         if self._augmentation is None:
-            return _named(pictures)
+            return _named(pictures) | self._landmarks(chosen, [_STILL] * wanted, mirror=mirror)
+        # Shared by all pictures of a sample; jitter then moves each of them alone.
         shared = self._augmentation.matrix(rng)
         matrices = [
             shared if self._jitter is None else _after(self._jitter.matrix(rng), shared) for _ in pictures
         ]
         pictures = [warped(p, matrix, self._size) for p, matrix in zip(pictures, matrices, strict=True)]
+        # In a light of its own, or the pose code would carry the target's colours.
         (driver,) = self._augmentation.recolour(rng, pictures[-1])
-        return {**_named(self._augmentation.recolour(rng, *pictures)), "driver": _channels_first(driver)}
+        shown = _named(self._augmentation.recolour(rng, *pictures))
+        return shown | {"driver": _channels_first(driver)} | self._landmarks(chosen, matrices, mirror=mirror)
+
+    def _landmarks(self, chosen: Sequence[int], matrices: Sequence[Matrix], *, mirror: bool) -> Arrays:
+        """Return the landmarks, moved as the pictures are; nothing without points."""
+        if self._points is None:
+            return {}
+        *frames, target = (
+            self._points.of(index, matrix, mirror=mirror)
+            for index, matrix in zip(chosen, matrices, strict=True)
+        )
+        resting = self._points.resting_of(chosen[-1], mirror=mirror)
+        return {"frame_points": np.stack(frames), "target_points": target, "resting": resting}
 
     def _picture(self, index: int, *, mirror: bool) -> Pictures:
         image: Pictures = np.ascontiguousarray(self._videos.frames[index])
@@ -124,7 +149,7 @@ def _after(second: Matrix, first: Matrix) -> Matrix:
     return joined
 
 
-def _named(pictures: Sequence[Pictures]) -> dict[str, Pictures]:
+def _named(pictures: Sequence[Pictures]) -> Arrays:
     *frames, target = map(_channels_first, pictures)
     return {"frames": np.stack(frames), "target": target}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mimicam.engine.face.expression_filter import displacements
 from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
-from mimicam.engine.types import Float, HeadPose, MotionCode
+from mimicam.engine.types import BLENDSHAPES, Float
 from mimicam.training.data.geometry import mirrored_blendshapes
 
 
@@ -32,9 +33,21 @@ class Motions:
     """``[..., 478, 3]``: what expression did to the shape; only differences mean anything. See
     `engine.face.expression_filter`."""
 
-    def at(self, *index: Tensor) -> Motions:
-        """Return the motions at these indices."""
-        return Motions(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+    def part(self, faces: slice) -> Motions:
+        """Return the motions of some faces; no copy."""
+        return Motions(**{f.name: getattr(self, f.name)[faces] for f in fields(self)})
+
+    def joined(self, other: Motions) -> Motions:
+        """Return the motions of these faces, then of the other ones."""
+        return Motions(
+            **{f.name: torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)}
+        )
+
+    def after(self, count: int) -> Motions:
+        """Return the motions that follow the first ``count``; after the last comes the first."""
+        if count < len(self.scale):
+            return self.part(slice(1, count + 1))
+        return Motions(**{f.name: getattr(self, f.name).roll(-1, 0)[:count] for f in fields(self)})
 
     def moved(self, matrix_B23: Tensor) -> Motions:
         """Apply a similarity of the picture's plane: crop space after from crop space before."""
@@ -58,18 +71,17 @@ class Motions:
         points = self.shape @ (self.rotation.transpose(-1, -2) * self.scale[:, None, None])
         return torch.cat([points[..., :2] + self.translation[:, None], points[..., 2:]], dim=-1)
 
-    def codes(self) -> list[MotionCode]:
-        """Copy the motions to the CPU, in the form of the live path."""
-        parts = (
-            self.rotation.flatten(1),
-            self.translation,
-            self.scale[:, None],
-            self.shape.flatten(1),
-            self.expression,
-        )
-        rows = torch.cat(parts, dim=1).cpu().numpy()  # one copy, one wait
-        ends = np.cumsum([part.shape[1] for part in parts])[:-1]
-        return [_code(*np.split(row, ends)) for row in rows]
+    def packed(self) -> Tensor:
+        """Return one row of numbers per face, ``[..., D]``."""
+        rows = [getattr(self, name).reshape(*self.scale.shape, -1) for name in _SHAPES]
+        return torch.cat(rows, dim=-1)
+
+    @classmethod
+    def unpacked(cls, rows_BD: Tensor) -> Motions:
+        """Return the motions in rows of `packed`; no copy."""
+        parts = rows_BD.split([math.prod(shape) for shape in _SHAPES.values()], dim=1)
+        shaped = zip(_SHAPES.items(), parts, strict=True)
+        return cls(**{name: part.view(-1, *shape) for (name, shape), part in shaped})
 
     def pose_vector(self) -> Tensor:
         """Compute ``[B, 12]``; see `engine.face.motion.pose_vector`."""
@@ -77,9 +89,15 @@ class Motions:
         return torch.cat([self.rotation.flatten(1), self.translation, size], dim=1)
 
 
-def _code(rotation: Float, translation: Float, scale: Float, shape: Float, expression: Float) -> MotionCode:
-    pose = HeadPose(rotation=rotation.reshape(3, 3), translation=translation, scale=float(scale[0]))
-    return MotionCode(expression=expression, pose=pose, shape=shape.reshape(-1, 3))
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "rotation": (3, 3),
+    "translation": (2,),
+    "scale": (),
+    "shape": (478, 3),
+    "expression": (BLENDSHAPES,),
+    "displacement": (478, 3),
+}
+"""Shapes of one face's motion, in the order of `Motions.packed`."""
 
 
 def read_motions(landmarks_NL3: np.ndarray, blendshapes: np.ndarray, pose_row: np.ndarray) -> Motions:

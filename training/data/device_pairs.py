@@ -1,47 +1,31 @@
-"""Draw the batches of `training.data.pairs` on a GPU: frames stay there as bytes, and are warped
-and coloured there.
+"""Draw pairs of `training.data.pairs` on a GPU, where the frames stay as bytes;
+`training.data.device_batches` makes batches of them.
 
 Every augmentation is a similarity of the picture's plane. It changes the head pose but not the
-canonical shape. So all frames are fitted once, plain and mirrored, and a batch needs no fitting.
-Only the opening masks are drawn on the CPU, by the functions of the live path, in threads and three
-steps ahead. The same pair with the same augmentation gives the same arrays as `PairSampler`
-(tested).
+canonical shape. So all frames are fitted once, plain and mirrored, and a batch needs no fitting. The
+same pair with the same augmentation gives the same arrays as `PairSampler` (tested).
 
-On a GPU, batches are drawn on a stream of their own. On the stream of the training step, each copy
-to the host would wait for the end of that step. For the same reason nothing here reads results or
-errors from the device: no checked linear algebra, no ``.item()``, no index that lies on the host.
-
-Shape letters: N frames of the pack, B batch, L = 478 landmarks.
+Shape letters: N frames of the pack, B pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.face.geometry import RIGID
-from mimicam.engine.models.compact.conditioning import CONTROL
-from mimicam.engine.models.compact.edit import edit_pose
-from mimicam.engine.models.compact.landmark_flow import pixel_grid
 from mimicam.training.data.augmentation import Augmentation
-from mimicam.training.data.device_motions import Motions, determinant, read_motions
+from mimicam.training.data.device_motions import read_motions
 from mimicam.training.data.geometry import pose_rows
-from mimicam.training.data.openings import OpeningsPainter
 from mimicam.training.data.pairs import (
-    CROSS,
     EXPRESSION_ONLY_PROBABILITY,
     FAR_PAIR_PROBABILITY,
     PAIR_WEIGHTS,
     SAME_POSE_BONUS,
     SAME_POSE_PROBABILITY,
-    Batch,
-    read_ahead,
     target_rows,
 )
 
@@ -50,8 +34,6 @@ _TRIES = 5
 _BY_EXPRESSION_SHARE = 0.5
 """Probability of moving the source's own shape by the expression that was read, as live use
 does."""
-_AHEAD = 3
-"""Number of batches drawn ahead on a GPU."""
 
 
 class DevicePack:
@@ -80,8 +62,7 @@ class DevicePack:
         pose_row = pose_rows(same_pose_group)
         tables = (pose_row, target_rows(segment, is_synthetic))
         self.pose_row, self.target_row = (torch.from_numpy(table).to(device) for table in tables)
-        motions = read_motions(landmarks_NL3, blendshapes, pose_row)
-        self.motions = Motions(**{f.name: getattr(motions, f.name).to(device) for f in fields(motions)})
+        self._motions = read_motions(landmarks_NL3, blendshapes, pose_row).packed().to(device)
         # Blendshapes by their weights, and every 20th landmark, as in `PairSampler`.
         weights = np.concatenate(
             [blendshapes * PAIR_WEIGHTS, landmarks_NL3[:, ::20].reshape(len(segment), -1)], axis=1
@@ -92,12 +73,37 @@ class DevicePack:
         _, starts, lengths = np.unique(segment, return_index=True, return_counts=True)
         self.starts = torch.from_numpy(starts).to(device)
         self.lengths = torch.from_numpy(lengths).to(device)
-        self.control, self.rigid = (torch.from_numpy(rows).to(device) for rows in (CONTROL, RIGID))
+
+    def motions(self, frame: Tensor, mirror: Tensor) -> Tensor:
+        """Gather the motions of frames, mirrored where ``mirror`` is 1; rows of `Motions.packed`."""
+        return self._motions[mirror, frame]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Pairs of one pack, gathered from it, and how they are augmented."""
+
+    frames: Tensor
+    """uint8 ``[B, 2, S, S, 3]``"""
+    motions: Tensor
+    """``[B, 2, D]``: rows of `Motions.packed`."""
+    matrix: Tensor
+    """``[B, 2, 3]``: similarity of the picture's plane."""
+    mirror: Tensor
+    """int64 ``[B]``, 0 or 1."""
+    by_expression: Tensor
+    """bool ``[B]``: the sources whose own shape is moved."""
+    gain: Tensor
+    """``[B, 3]``: factors of the colours."""
+    gamma: Tensor
+    """``[B, 1]``"""
+    still: Tensor
+    """bool ``[C]``, for the first pairs, whose portraits another person drives too: expression only, not
+    head pose."""
 
 
 class DeviceSampler:
-    """Draws batches on the device; the batch of a step is always the same for the same seed and
-    device."""
+    """Draws pairs of one pack; those of a step are always the same for the same seed and device."""
 
     def __init__(
         self,
@@ -110,11 +116,12 @@ class DeviceSampler:
         cross_identity: int = 0,
     ) -> None:
         """Args:
+        size: side of the batches' pictures, pixels.
         cross_identity: number of portraits per batch that also get another person's motion; see
-            `cross_identity_drives`.
+            `training.data.device_batches`.
         """
-        self._pack, self._size, self._batch, self._seed = pack, size, batch, seed
-        self._cross_identity = cross_identity
+        self.size, self.batch_size, self.cross_identity = size, batch, cross_identity
+        self._pack, self._seed = pack, seed
         self._augmentation = augmentation or Augmentation()
         weights = pack.lengths.sqrt() * (pack.lengths > 1)
         if not bool(weights.any()):
@@ -125,103 +132,48 @@ class DeviceSampler:
             :, None, None
         ]
         self._row = torch.arange(batch, device=pack.device)
-        self._openings = OpeningsPainter(batch, size // 2, pack.device)
-        self._cross_openings = OpeningsPainter(max(cross_identity, 1), size // 2, pack.device)
+
+    @property
+    def frame_px(self) -> int:
+        """Return the side of the pack's pictures."""
+        return self._pack.frames.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Return the device that holds the batches."""
+        """Return the device that holds the pairs."""
         return self._pack.device
 
-    def batch(self, step: int) -> Batch:
-        """Draw the batch of a step; see `PairSampler.batch`."""
+    def pairs(self, step: int) -> Pairs:
+        """Draw the pairs of a step; see `PairSampler.batch`."""
         random = torch.Generator(self._pack.device).manual_seed(self._seed * 1_000_003 + step)
         pair_B2 = self._far_pairs(random)
         matrix_B23 = self._matrices(random)
-        mirror_B = (self._uniform(random, self._batch) < 0.5).long()
-        by_expression_B = self._uniform(random, self._batch) < _BY_EXPRESSION_SHARE
-        images = self.pictures(pair_B2, matrix_B23, mirror_B)
-        images = self._recoloured(random, images)
-        batch = {
-            "source": images[:, 0],
-            "target": images[:, 1],
-            **self.drive(pair_B2, matrix_B23, mirror_B, by_expression_B),
-        }
-        if self._cross_identity:
-            still_S = self._uniform(random, self._cross_identity) < EXPRESSION_ONLY_PROBABILITY
-            batch |= self.cross_identity_drives(*self._motions(pair_B2, matrix_B23, mirror_B), still_S)
-        return batch
-
-    def pictures(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> Tensor:
-        """Warp the pairs' pictures, ``[B, 2, 3, size, size]``, 0..255, resampled once."""
-        frames = self._pack.frames[pair_B2.flatten()].permute(0, 3, 1, 2).float()
-        linear_B22 = matrix_B23[:, :, :2]
-        at = pixel_grid(self._size, matrix_B23)[None] - matrix_B23[:, None, :, 2]
-        # Row vectors times a scaled rotation, over its determinant, apply the inverse.
-        at = at @ linear_B22 / determinant(linear_B22)[:, None, None]
-        flip = torch.stack([1.0 - 2.0 * mirror_B, torch.ones_like(matrix_B23[:, 0, 0])], dim=-1)
-        grid = (at * flip[:, None]).view(-1, self._size, self._size, 2).repeat_interleave(2, dim=0)
-        moved = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
-        return moved.view(-1, 2, *moved.shape[1:])
-
-    def drive(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor, by_expression_B: Tensor) -> Batch:
-        """Compute the arrays of `engine.models.compact.conditioning.Conditioning`, and ``target_landmarks``."""
-        source, target = self._motions(pair_B2, matrix_B23, mirror_B)
-        # Live use moves the source's own shape by the change of expression.
-        change = target.displacement - source.displacement
-        shape = torch.where(by_expression_B[:, None, None], source.shape + change, target.shape)
-        arrays = self._arrays(source, replace(target, shape=shape), self._openings)
-        return {**arrays, "target_landmarks": target.placed()}
-
-    def cross_identity_drives(self, source: Motions, target: Motions, still_S: Tensor) -> Batch:
-        """Drive the first sources by the next pair's target; see
-        `training.data.pairs.cross_identity_drives`.
-
-        ``still_S``: the drivers that lend their expression only, not their head pose.
-        """
-        count = len(still_S)
-        rows = torch.arange(count, device=self._pack.device)
-        portrait, driver = source.at(rows), target.at((rows + 1) % len(target.scale))
-        moved = replace(
-            driver,
-            shape=portrait.shape + driver.displacement - portrait.displacement,
-            **_edited_poses(portrait, driver, still_S.cpu().numpy()),
+        mirror_B = (self._uniform(random, self.batch_size) < 0.5).long()
+        by_expression_B = self._uniform(random, self.batch_size) < _BY_EXPRESSION_SHARE
+        gain_B3, gamma_B1 = self._colours(random)
+        return Pairs(
+            frames=self._pack.frames[pair_B2],
+            motions=self._pack.motions(pair_B2, mirror_B[:, None]),
+            matrix=matrix_B23,
+            mirror=mirror_B,
+            by_expression=by_expression_B,
+            gain=gain_B3,
+            gamma=gamma_B1,
+            still=self._uniform(random, self.cross_identity) < EXPRESSION_ONLY_PROBABILITY,
         )
-        arrays = self._arrays(portrait, moved, self._cross_openings) | {"landmarks": moved.placed()}
-        return {CROSS + name: value for name, value in arrays.items()}
-
-    def _motions(self, pair_B2: Tensor, matrix_B23: Tensor, mirror_B: Tensor) -> tuple[Motions, Motions]:
-        """Return the motions of the pairs' sources and targets, after augmentation."""
-        source, target = (self._pack.motions.at(mirror_B, pair_B2[:, i]).moved(matrix_B23) for i in (0, 1))
-        return source, target
-
-    def _arrays(self, source: Motions, drawn: Motions, paint: OpeningsPainter) -> Batch:
-        points, own = drawn.placed(), source.placed()
-        # The head motion alone: the source's shape at the driven pose.
-        carried = replace(drawn, shape=source.shape).placed()
-        rigid = self._pack.rigid
-        return {
-            "source_points": own[:, self._pack.control],
-            "target_points": points[:, self._pack.control],
-            "affine": fit_affine(carried[:, rigid, :2], own[:, rigid, :2]),
-            "head": torch.cat([drawn.translation, drawn.scale[:, None]], dim=1),
-            "expression": torch.stack([source.expression, drawn.expression], dim=1),
-            "pose": torch.stack([source.pose_vector(), drawn.pose_vector()], dim=1),
-            "openings": paint(source.codes(), drawn.codes()),
-        }
 
     def _far_pairs(self, random: torch.Generator) -> Tensor:
         pack = self._pack
-        chance = self._uniform(random, self._batch)
+        chance = self._uniform(random, self.batch_size)
         # Rounding may leave the last cumulative probability below 1.
         segment = torch.searchsorted(self._chances, chance, right=True).clamp(max=len(self._chances) - 1)
         # Candidates of all pairs at once; the best of each wins below.
-        share = self._uniform(random, self._batch, _TRIES, 2)
+        share = self._uniform(random, self.batch_size, _TRIES, 2)
         draws = pack.starts[segment, None, None] + (share * pack.lengths[segment, None, None]).long()
         distance = (pack.places[draws[..., 0]] - pack.places[draws[..., 1]]).abs().sum(-1)
         pose = pack.pose_row[draws]
         alike = (draws[..., 0] != draws[..., 1]) & (pose[..., 0] == pose[..., 1])
-        wish = (self._uniform(random, 2, self._batch, 1) < self._shares).float()
+        wish = (self._uniform(random, 2, self.batch_size, 1) < self._shares).float()
         far = (wish[0] * distance + wish[1] * SAME_POSE_BONUS * alike).argmax(dim=1)
         source, target = draws[self._row, far].unbind(1)
         target_row = pack.target_row[target]
@@ -229,78 +181,17 @@ class DeviceSampler:
 
     def _matrices(self, random: torch.Generator) -> Tensor:
         a = self._augmentation
-        roll = np.deg2rad(a.roll_deg) * (2 * self._uniform(random, self._batch) - 1)
-        scale = a.scale[0] + (a.scale[1] - a.scale[0]) * self._uniform(random, self._batch)
-        shift = 2 * a.shift * (2 * self._uniform(random, self._batch, 2) - 1)
+        roll = np.deg2rad(a.roll_deg) * (2 * self._uniform(random, self.batch_size) - 1)
+        scale = a.scale[0] + (a.scale[1] - a.scale[0]) * self._uniform(random, self.batch_size)
+        shift = 2 * a.shift * (2 * self._uniform(random, self.batch_size, 2) - 1)
         cos, sin = scale * roll.cos(), scale * roll.sin()
         rows = [torch.stack([cos, -sin, shift[:, 0]], dim=1), torch.stack([sin, cos, shift[:, 1]], dim=1)]
         return torch.stack(rows, dim=1)
 
-    def _recoloured(self, random: torch.Generator, images: Tensor) -> Tensor:
-        """Change colour and gamma, alike in the two pictures of a pair; returns uint8."""
+    def _colours(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
         a = self._augmentation
-        shared, channel, gamma = (2 * self._uniform(random, self._batch, n) - 1 for n in (1, 3, 1))
-        gain = 1 + a.colour * (shared + channel / 3)
-        gamma = 1 + a.gamma * gamma
-        light = (images.clamp(0, 255) / 255) ** gamma[:, :, None, None, None] * gain[:, None, :, None, None]
-        return (light.clamp(0, 1) * 255).round().to(torch.uint8)
+        shared, channel, gamma = (2 * self._uniform(random, self.batch_size, n) - 1 for n in (1, 3, 1))
+        return 1 + a.colour * (shared + channel / 3), 1 + a.gamma * gamma
 
     def _uniform(self, random: torch.Generator, *shape: int) -> Tensor:
         return torch.rand(shape, generator=random, device=self._pack.device)
-
-
-def _edited_poses(portrait: Motions, driver: Motions, still: np.ndarray) -> dict[str, Tensor]:
-    """Compute each portrait's pose: turned as in live use, or unchanged where ``still``."""
-    device = portrait.scale.device
-    own, other = ([code.pose for code in motions.codes()] for motions in (portrait, driver))
-    poses = [a if keep else edit_pose(a, b, None, 1.0) for a, b, keep in zip(own, other, still, strict=True)]
-    return {
-        "rotation": torch.from_numpy(np.stack([pose.rotation for pose in poses])).to(device),
-        "translation": torch.from_numpy(np.stack([pose.translation for pose in poses])).to(device),
-        "scale": torch.tensor([pose.scale for pose in poses]).to(device),
-    }
-
-
-def device_stream(samplers: Sequence[DeviceSampler], first_step: int) -> Iterator[Batch]:
-    """Yield batches from ``first_step`` on, the first sampler's pairs first; on a GPU, ready for
-    the current stream."""
-    device = samplers[0].device
-    if device.type != "cuda":
-        yield from read_ahead(lambda step: _together(samplers, step), first_step)
-        return
-    own, main = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-    own.wait_stream(main)  # the copies of the packs may not have finished
-
-    def draw(step: int) -> tuple[Batch, torch.cuda.Event]:
-        with torch.cuda.stream(own):
-            return _together(samplers, step), own.record_event()
-
-    for batch, ready in read_ahead(draw, first_step, ahead=_AHEAD):
-        main.wait_event(ready)
-        for value in batch.values():
-            # Otherwise a later batch could be given its memory while this step still reads it.
-            value.record_stream(main)
-        yield batch
-
-
-def _together(samplers: Sequence[DeviceSampler], step: int) -> Batch:
-    parts = [sampler.batch(step) for sampler in samplers]
-    if len(parts) == 1:
-        return parts[0]
-    return {key: torch.cat([part[key] for part in parts if key in part]) for key in parts[0]}
-
-
-def fit_affine(source_BK2: Tensor, target_BK2: Tensor) -> Tensor:
-    """Fit ``[B, 2, 3]`` about the points' means, which leaves two unknowns; see
-    `engine.models.compact.conditioning.fit_affine`."""
-    mean_B12, to_B12 = source_BK2.mean(1, keepdim=True), target_BK2.mean(1, keepdim=True)
-    centred = source_BK2 - mean_B12
-    turned = centred.transpose(-1, -2)
-    # Normal equations, solved by the adjugate: a checked solver would wait for the device.
-    normal_B22 = turned @ centred + 1e-6 * torch.eye(2, device=source_BK2.device)
-    (a, b), (c, d) = (row.unbind(-1) for row in normal_B22.unbind(-2))
-    adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
-    inverse_B22 = adjugate / determinant(normal_B22)[:, None, None]
-    linear_B22 = (inverse_B22 @ (turned @ (target_BK2 - to_B12))).transpose(-1, -2)
-    shift_B21 = to_B12.transpose(-1, -2) - linear_B22 @ mean_B12.transpose(-1, -2)
-    return torch.cat([linear_B22, shift_B21], dim=-1)

@@ -1,5 +1,5 @@
-"""Fit the maps of `engine.face.expression_filter`, which separate expression from identity, to packs of
-tracked frames.
+"""Fit the maps of `engine.face.expression_filter`, which separate expression from identity, to
+packs of tracked frames.
 
 A frame's features are its blendshapes and the modes of its canonical shape. Within one person the
 shape changes by expression only, so a regression of its change on the features' change gives the

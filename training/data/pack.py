@@ -25,7 +25,7 @@ import numpy as np
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceTracker
-from mimicam.engine.files import Aside
+from mimicam.engine.files import Aside, files_below
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS, CropBox, Image
 from mimicam.training.data.split import identity_of
 
@@ -88,9 +88,7 @@ def read_clip_folder(folder: Path, validation: frozenset[str]) -> list[Segment]:
     Raises:
         EngineError: there is none.
     """
-    found = [
-        p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix.lower() in _CLIPS | PICTURES
-    ]
+    found = [p.relative_to(folder) for p in files_below(folder) if p.suffix.lower() in _CLIPS | PICTURES]
     if not found:
         raise EngineError(f"{folder} holds no clips and no pictures: give another folder, or --index")
     named = ((p, identity_of(p)) for p in found)

@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 Motions = tuple[MotionCode, MotionCode]
 """Motion of a pair's source, and of its target."""
 
-TRAINED = tuple(name for name in CONDITIONING if name != "own_teeth")
+TRAINED = tuple(name for name in CONDITIONING if name != "source_shows_teeth")
 """Inputs of the generator that a batch holds. The mouth is drawn after the networks, so it is not
 trained."""
 CROSS = "cross_"
@@ -67,6 +67,7 @@ class FramePack:
     """A pack: memory-mapped frames, and what the tracker read of them."""
 
     def __init__(self, folder: Path, *, validation: bool) -> None:
+        # Mapped: packs are larger than the memory of a small machine.
         self.frames = np.load(folder / "frames.npy", mmap_mode="r")
         self.segments = json.loads((folder / "segments.json").read_text())
         with np.load(folder / "track.npz") as track:
@@ -156,6 +157,7 @@ class PairSampler:
         drawn = motion_d if rng.random() < 0.5 else _by_expression(motion_s, motion_d)
         drive = build_conditioning(motion_s, drawn, map_px=self._size // 2)
         arrays = _trained(drive)
+        # The target's own landmarks in any case: the loss compares with what the picture shows.
         truth = place(motion_d.shape, motion_d.pose)
         pictures = {"source": pair.source, "target": pair.target}
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
@@ -168,6 +170,7 @@ class PairSampler:
         """
         draws = rng.integers(low, high, (5, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
+        # Every 20th landmark: the choice of a pair needs no more, and is made in each sample.
         distance = np.array(
             [
                 (np.abs(b[i] - b[j]) * PAIR_WEIGHTS).sum()
@@ -222,7 +225,8 @@ def cross_identity_drives(
     There is no true picture, but it is known where the landmarks must be found.
 
     Returns:
-        The arrays of `engine.models.compact.conditioning.Conditioning`, their names prefixed with `CROSS`, and
+        The arrays of `engine.models.compact.conditioning.Conditioning`, their names prefixed with
+        `CROSS`, and
             ``cross_landmarks``
         ``[count, 478, 3]``.
     """

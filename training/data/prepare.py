@@ -21,7 +21,7 @@ import numpy as np
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.tracker import FaceTracker
-from mimicam.engine.files import write_atomically
+from mimicam.engine.files import files_below, write_atomically
 from mimicam.engine.sinks.video_writer import VideoWriter, h264_encoder
 from mimicam.engine.stages.crop import cut, portrait_box
 from mimicam.engine.types import CropBox, Face, Image
@@ -108,7 +108,7 @@ class Shot:
 
 def find_videos(root: Path) -> list[Path]:
     """List all videos under a folder, relative to it, in order."""
-    found = (p.relative_to(root) for p in sorted(root.rglob("*")) if p.suffix.lower() in VIDEOS)
+    found = (p.relative_to(root) for p in files_below(root) if p.suffix.lower() in VIDEOS)
     return [p for p in found if not any(part.startswith(".") for part in p.parts)]
 
 

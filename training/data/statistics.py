@@ -79,6 +79,7 @@ class Statistics:
         """Fit the mean face and the maps; see `engine.face.geometry` and
         `engine.face.expression_filter`."""
         landmarks = track["landmarks"]
+        # 4,000 faces spread over all people are enough for a mean.
         mean = mean_face(landmarks[:: max(1, len(landmarks) // 4000)])
         mirror = mirror_map(mean)
         weights = regress_shape(canonical_shapes(landmarks, mean), track["blendshapes"], track["segment"])

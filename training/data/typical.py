@@ -29,8 +29,8 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "oh": {"mouthFunnel": 0.3},
     "mouth aside, frown": {"mouthLeft": 0.3, "browDown": 0.7},
 }
-"""Blendshapes of each expression and their strengths, about those of the clips' strongest hundredth of
-frames. A name without side means the mean of both sides."""
+"""Blendshapes of each expression and their strengths, about those of the clips' strongest hundredth
+of frames. A name without side means the mean of both sides."""
 
 
 def typical_expressions(
@@ -44,8 +44,8 @@ def typical_expressions(
         resting: what `training.data.resting.resting_statistics` returns.
 
     Returns:
-        ``typical_expression`` ``[K, 52]``: blendshapes, with resting values mapped to the average ones.
-        ``typical_displacement`` ``[K, 478, 3]``: as in `engine.stages.neutral.Expression`.
+        ``typical_expression`` ``[K, 52]``: blendshapes, with resting values mapped to the average
+        ones. ``typical_displacement`` ``[K, 478, 3]``: as in `engine.stages.neutral.Expression`.
     """
     rest, still = resting["rest_expression"], resting["rest_displacement"].astype(np.float32)
     blendshapes, displaced, weight = _expressions(frames, maps, rest, resting["rest_spread"])

@@ -111,6 +111,7 @@ def exchange(model: Dpe) -> None:
 
 def _centred(readings: list[Tensor]) -> Tensor:
     """Flatten all values of all pairs, each minus its mean over the pairs."""
+    # Centred per value: a person's constant looks must not count as following.
     values = torch.cat(readings).double()
     return (values - values.mean(0)).flatten()
 

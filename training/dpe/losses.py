@@ -19,8 +19,8 @@ from mimicam.training.dpe.cyclic import Cycle
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Maps two batches of pictures to a scalar; gradients go to the first."""
 FaceFeatures = Callable[[Tensor, Tensor], Tensor]
-"""Maps pictures, and landmarks ``[N, 478, 3]`` that place the faces in them (crop space), to expression
-features ``[N, E]``."""
+"""Maps pictures, and landmarks ``[N, 478, 3]`` that place the faces in them (crop space), to
+expression features ``[N, E]``."""
 
 
 @dataclass(frozen=True, kw_only=True)

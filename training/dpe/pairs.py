@@ -13,8 +13,8 @@ from mimicam.engine.face.geometry import place
 from mimicam.training.data.pairs import Arrays, FramePack, PairSampler, read_ahead, stacked
 
 Batch = dict[str, torch.Tensor]
-"""``source`` and ``target``, uint8 ``[N, 3, S, S]``; ``source_landmarks`` and ``target_landmarks``, float
-``[N, 478, 3]`` in crop space."""
+"""``source`` and ``target``, uint8 ``[N, 3, S, S]``; ``source_landmarks`` and ``target_landmarks``,
+float ``[N, 478, 3]`` in crop space."""
 
 
 Draw = Callable[[np.random.Generator], Arrays]
@@ -31,6 +31,7 @@ class PairBatches:
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step."""
+        # By step: a resumed run draws the batches of an uninterrupted one.
         rng = np.random.default_rng((self._seed, step))
         return stacked([self._draw(rng) for _ in range(self._batch)])
 
@@ -49,6 +50,7 @@ class RandomPairs:
         self._pack, self._size = pack, size
         lengths = np.diff(pack.starts)
         present = np.unique(pack.segment[pack.indices])
+        # A clip of one frame has no pair.
         self._clips = present[lengths[present] > 1]
         if not len(self._clips):
             raise EngineError(
@@ -69,6 +71,7 @@ class RandomPairs:
     def _picture(self, row: int) -> np.ndarray:
         image = np.asarray(self._pack.frames[row])
         if len(image) != self._size:
+            # Averaging when it shrinks: bilinear sampling would alias.
             how = cv2.INTER_AREA if self._size < len(image) else cv2.INTER_LINEAR
             image = np.asarray(cv2.resize(image, (self._size, self._size), interpolation=how))
         return np.ascontiguousarray(image.transpose(2, 0, 1))

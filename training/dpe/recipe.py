@@ -89,8 +89,8 @@ def corrected_rate(lr: float, every: int) -> float:
 class DpeRecipe:
     """Trains DPE; implements ``training.trainer.Recipe``.
 
-    Batches hold ``source`` and ``target``, two frames of one clip each, and the landmarks of both; see
-    `training.dpe.pairs.Batch`. Pictures may also be float in -1..1.
+    Batches hold ``source`` and ``target``, two frames of one clip each, and the landmarks of both;
+    see `training.dpe.pairs.Batch`. Pictures may also be float in -1..1.
     """
 
     name = "published"  # as in the checkpoints of earlier versions

@@ -34,6 +34,7 @@ def load_clips(pack: FramePack, frames: int) -> list[Clip]:
         low, high = pack.starts[segment], pack.starts[segment + 1]
         if high - low < frames:
             continue
+        # The liveliest segment: a still face would measure nothing.
         motion = float(pack.blendshapes[low:high].std(axis=0).sum())
         identity = pack.segments[segment]["identity"]
         if identity in LIVELY:
@@ -84,5 +85,6 @@ def to_pixels(landmarks: Float, size: int) -> Float:
     """Convert landmarks ``[..., 3]`` from crop space to pixels of a picture of this side."""
     out = landmarks.copy()
     out[..., :2] = (landmarks[..., :2] + 1) * (size / 2)
+    # Depth has the scale of x and y, and no origin.
     out[..., 2] *= size / 2
     return out

@@ -49,6 +49,7 @@ class Tally:
     def add(self, name: str, value: float) -> None:
         """Add a figure. One that is not finite is left out, and counted as ``missing``."""
         key = name if np.isfinite(value) else "missing"
+        # 1 per missing value: their sum is the count.
         self.values.setdefault(key, []).append(value if np.isfinite(value) else 1.0)
 
     def add_following(self, name: str, driver: Float, result: Float) -> float | None:
@@ -184,6 +185,7 @@ def _tally_leak(tally: Tally, mode: Mode, gains: dict[str, float]) -> None:
 
 
 def _tally_looks(tally: Tally, one: Reenactment, identity: IdentityDistance | None) -> None:
+    # Relative to the portrait: a soft portrait makes soft results.
     picture, landmarks = one.portrait.images[one.at], one.portrait.landmarks[one.at]
     base = metrics.sharpness(picture, landmarks)
     own = None if identity is None else identity.embed(picture, landmarks)
@@ -200,6 +202,7 @@ def tally_truth(tally: Tally, one: Reenactment, meters: Meters) -> None:
     """Compare with the driver's frames, except the one that is the portrait."""
     distance = None if meters.pictures is None else meters.pictures.distance
     for i, (result, face) in enumerate(zip(one.results, one.faces, strict=True)):
+        # That frame is the portrait itself, which a model could copy.
         if one.portrait is one.driver and i == one.at:
             continue
         truth, landmarks = one.driver.images[i], one.driver.landmarks[i]

@@ -36,6 +36,7 @@ class IdentityDistance:
             self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks_px[_FIVE_POINTS, :2]
         ]
         low, high = landmarks_px[:, :2].min(axis=0), landmarks_px[:, :2].max(axis=0)
+        # Only the five points align the face; dlib wants a box all the same.
         box = self._dlib.rectangle(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
         shape = self._dlib.full_object_detection(box, points)
         return np.array(self._net.compute_face_descriptor(np.ascontiguousarray(image), shape), np.float32)

@@ -95,6 +95,7 @@ def lively_drivers(pack: FramePack, frames: int) -> list[Driver]:
     found: dict[str, tuple[float, int]] = {}
     for segment in np.unique(pack.segment[pack.indices]):
         low, high = int(pack.starts[segment]), int(pack.starts[segment + 1])
+        # Windows overlap by half: a burst of expression is whole in at least one of them.
         for start in range(low, high - frames + 1, max(1, frames // 2)):
             spread = float(pack.blendshapes[start : start + frames].std(axis=0).sum())
             identity = pack.segments[segment]["identity"]
@@ -179,6 +180,7 @@ def evaluate_lively(
         except EngineError:
             tally.add("not_enrolled", 1.0)
             continue
+        # The whole product, its filter and neutral too, unlike `evaluate_cross`.
         results = run_pipeline(model, portrait, driver, settings)
         # The face starts where enrolment found it, in the result's crop.
         start = portrait.box.from_image(source.landmarks)
@@ -197,6 +199,7 @@ def _tally_pair(
 ) -> None:
     seen = [i for i, face in enumerate(faces) if face is not None]
     tally.add("lost_share", 1 - len(seen) / len(faces))
+    # Fewer faces give no correlation; `lost_share` has counted them.
     if len(seen) < 4:
         return
     found: list[Any] = [faces[i] for i in seen]
@@ -236,6 +239,7 @@ def _tally_dlib(
             tally.add_following(name, theirs[:, column], ours[:, column])
     if meters.identity is not None:
         own = meters.identity.embed(source.image, source.landmarks)
+        # Every sixth frame: dlib's network takes 0.1 s.
         for number in range(0, len(seen), 6):
             there = meters.identity.embed(results[seen[number]], landmarks[number])
             tally.add("identity_distance", float(np.linalg.norm(there - own)))

@@ -75,6 +75,8 @@ def copy_nearest(frames: Clip) -> Generate:
 
     def distance(a: MotionCode, b: MotionCode) -> float:
         angles = np.subtract(a.pose.angles_rad(), b.pose.angles_rad())
+        # Angles in radians count double: half a radian of turn weighs as much as a whole
+        # blendshape.
         return float(np.linalg.norm(np.concatenate([a.expression - b.expression, 2 * angles])))
 
     def generate(_: Image, __: MotionCode, ___: Image, driver: MotionCode, ____: Mode) -> Image:
@@ -95,7 +97,8 @@ def copy_driver(_: Image, __: MotionCode, driver: Image, *___: object) -> Image:
 
 
 class TrackerGenerator:
-    """Draws with a model that is driven by the tracker's motion; see `Generate`. A portrait is encoded once."""
+    """Draws with a model that is driven by the tracker's motion; see `Generate`. A portrait is
+    encoded once."""
 
     def __init__(self, model: TrackerDrivenModel) -> None:
         self._model = model
@@ -113,7 +116,8 @@ class TrackerGenerator:
 
 
 class ImageGenerator:
-    """Draws with a model that reads motion from the driver's picture; see `Generate`. A portrait is encoded once."""
+    """Draws with a model that reads motion from the driver's picture; see `Generate`. A portrait is
+    encoded once."""
 
     def __init__(self, model: ImageDrivenModel, *, smooth: bool) -> None:
         self._model = model
@@ -136,6 +140,7 @@ class ImageGenerator:
         around = Composite(portrait, whole_box(portrait), None)
         stages = self._reenactor.for_portrait(None, features, around)
         self._last = portrait, stages
+        # Another portrait comes with another driver: the filter must not ease between them.
         self._reenactor.encode.reset()
         return stages
 

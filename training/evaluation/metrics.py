@@ -72,6 +72,7 @@ def _gaze(landmarks: Float) -> Float:
         width = np.linalg.norm(along, axis=1, keepdims=True)
         along = along / np.maximum(width, 1e-6)
         down = np.stack([-along[:, 1], along[:, 0]], axis=1)
+        # In the eye's own axes, so that a rolled or turned head does not count as a look.
         from_middle = landmarks[:, iris, :2] - (landmarks[:, left, :2] + landmarks[:, right, :2]) / 2
         eyes.append(np.stack([(from_middle * axis).sum(axis=1) for axis in (along, down)], axis=1) / width)
     mean: Float = np.mean(eyes, axis=0)
@@ -91,6 +92,7 @@ def follow_all(driver: Float, result: Float) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     centred, ours = driver - driver.mean(axis=0), result - result.mean(axis=0)
     covariance = (centred * ours).mean(axis=0)[live]
+    # By the driver's spread: blendshapes that hardly move would add their noise in full.
     weight = spread[live]
     correlation = covariance / (weight * np.maximum(result.std(axis=0)[live], 1e-6))
     gain = covariance / weight**2
@@ -151,6 +153,7 @@ def ssim(image: Image, target: Image) -> float:
 
     ma, mb = blur(a), blur(b)
     va, vb, cov = blur(a * a) - ma**2, blur(b * b) - mb**2, blur(a * b) - ma * mb
+    # Constants of the paper for a range of 255; they keep flat windows defined.
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     value = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
     return float(value.mean())
@@ -161,6 +164,7 @@ def sharpness(image: Image, landmarks: Float) -> float:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     low = np.clip(landmarks[:, :2].min(axis=0), 0, None).astype(int)
     high = landmarks[:, :2].max(axis=0).astype(int)
+    # Only the face: a composite keeps the portrait's sharp background.
     face = grey[low[1] : high[1], low[0] : high[0]]
     return float(np.abs(cv2.Laplacian(face, cv2.CV_32F)).mean()) if face.size > 64 else float("nan")
 

@@ -23,7 +23,7 @@ _POINTS = (468, 473, 1, 61, 291)
 _TEMPLATE_PX = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where ArcFace (Deng et al., CVPR 2019) wants these points, in 112 pixels."""
+"""Positions of these points in ArcFace's crop of 112 pixels (Deng et al., CVPR 2019)."""
 _ARCFACE_PX, _INCEPTION_PX = 112, 299
 
 
@@ -42,6 +42,7 @@ class PaperNetworks:
         """Add CSIM: cosine of the embeddings of result and portrait."""
         if self.arcface is None:
             return
+        # Embedded once per pair: the network takes longer than drawing a frame.
         own = self._embed(one.portrait.images[one.at], one.portrait.landmarks[one.at])
         for image, face in zip(one.results, one.faces, strict=True):
             if face is not None:
@@ -79,6 +80,7 @@ def aligned_face(image: Image, landmarks_px: Float) -> Image:
     # Least squares over all five points; the default would leave out those that fit badly.
     rows = landmarks_px[list(_POINTS), :2].astype(np.float64)
     centre, target = rows.mean(0), _TEMPLATE_PX.mean(0)
+    # As complex numbers a rotation with scale is one factor, which least squares give directly.
     a, b = (rows - centre) @ (1, 1j), (_TEMPLATE_PX - target) @ (1, 1j)
     turn = (b * a.conj()).sum() / (a * a.conj()).sum().real
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])

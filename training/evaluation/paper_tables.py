@@ -14,7 +14,7 @@ SUBSTITUTES = {
     "LPIPS": "mobilenet_distance",
     "FID": "mobilenet_frechet",
 }
-"""What is measured beside a metric whose network no package ships.
+"""Substitutes for metrics whose networks no package ships.
 
 CSIM: cosine of dlib's embeddings, not ArcFace's. AED, APD: distances of the tracker's blendshapes
 and head angles, not of 3DMM coefficients. LPIPS, FID: on MobileNetV2's features. Their values
@@ -156,6 +156,7 @@ def _printed(table: PaperTable, figures: dict[str, dict[str, dict[str, float]]])
     for method, settings in figures.items():
         for setting in (table.setting, *(name for name in table.more if name in settings)):
             ours = settings.get(setting, {})
+            # Our substitutes stand in columns of their own, so that nobody compares across methods.
             names = [_SAME.get(name, name) for name in table.metrics] + substitutes
             label = method if setting == table.setting else f"{method} ({setting.split(', ')[1]})"
             printed.add_row(label, *(f"{ours[name]:.4f}" if name in ours else "-" for name in names))

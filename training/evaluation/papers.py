@@ -6,7 +6,7 @@ Metrics that need a network which no package ships have a substitute with a name
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,12 @@ _FRECHET_EVERY = 3
 PORTRAIT_FRAMES = (1, 8, 32)
 """Frames of a portrait, as table 1 of DAE-GAN has frames of fine-tuning."""
 NO_NETWORKS = PaperNetworks()
+Progress = Callable[[str, int, int], None]
+"""Receives the setting, the number of videos done, and that of all."""
+
+
+def _no_progress(_setting: str, _done: int, _of: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,7 @@ class DpeProtocol:
         count = frames or 400
         self._pack = pack
         self._same = [Task(portrait=v[0], drivers=v[1:][-count:], rest=v[:1]) for v in videos]
+        # Shifted by one: every person is portrait and driver once, never both in one pair.
         others = [videos[-1], *videos[:-1]]
         self._cross = [
             Task(portrait=o[0], drivers=v[:count], rest=o[:1]) for o, v in zip(others, videos, strict=True)
@@ -79,13 +86,20 @@ class DpeProtocol:
             "frames_cross": sum(len(task.drivers) for task in self._cross),
         }
 
-    def measure(self, method: Method, meters: Meters, networks: PaperNetworks = NO_NETWORKS) -> Figures:
+    def measure(
+        self,
+        method: Method,
+        meters: Meters,
+        networks: PaperNetworks = NO_NETWORKS,
+        progress: Progress = _no_progress,
+    ) -> Figures:
         """Measure a method in each of its modes (tables 1 to 3)."""
         figures: Figures = {}
         for mode in method.modes:
             for name, tasks in (("same", self._same), ("cross", self._cross)):
                 tally = Tally()
-                for portrait, driver in _clips(self._pack, tasks):
+                for done, (portrait, driver) in enumerate(_clips(self._pack, tasks)):
+                    progress(f"{mode.value} {name}", done, len(tasks))
                     one = reenact(portrait, 0, driver, method.generate, mode)
                     tally_pair(tally, one, meters)
                     networks.tally(tally, one)
@@ -108,6 +122,7 @@ class DaeGanProtocol:
         pairs: number of videos, by default the paper's 50.
         frames: held-out frames of each, by default the paper's 32.
         """
+        # A constant seed: every model is measured on the same videos and frames.
         rng = np.random.default_rng(0)
         videos = [rows for rows in _videos(pack) if len(rows) > 1]
         if not videos:
@@ -120,19 +135,27 @@ class DaeGanProtocol:
         """Count what is measured."""
         return {"videos": len(self._tasks), "frames": sum(len(task.drivers) for task in self._tasks)}
 
-    def measure(self, method: Method, meters: Meters, networks: PaperNetworks = NO_NETWORKS) -> Figures:
+    def measure(
+        self,
+        method: Method,
+        meters: Meters,
+        networks: PaperNetworks = NO_NETWORKS,
+        progress: Progress = _no_progress,
+    ) -> Figures:
         """Measure a method in mode ``both``; nothing if it lacks this mode."""
         if Mode.BOTH not in method.modes:
             return {}
         counts = PORTRAIT_FRAMES if method.with_frames is not None else PORTRAIT_FRAMES[:1]
-        return {held_out(count): self._measure(method, count, meters, networks) for count in counts}
+        return {held_out(count): self._measure(method, count, meters, networks, progress) for count in counts}
 
     def _measure(
-        self, method: Method, count: int, meters: Meters, networks: PaperNetworks
+        self, method: Method, count: int, meters: Meters, networks: PaperNetworks, progress: Progress
     ) -> dict[str, float]:
         tally, fakes, reals = Tally(), list[Image](), list[Image]()
-        for task in self._tasks:
+        for done, task in enumerate(self._tasks):
+            progress(held_out(count), done, len(self._tasks))
             portrait, driver = read_clip(self._pack, task.frames(count)), read_clip(self._pack, task.drivers)
+            # One frame takes the plain path, as every other method does.
             several = count > 1 and method.with_frames is not None
             generate = method.with_frames(portrait) if several else method.generate  # type: ignore[misc]
             one = reenact(portrait, 0, driver, generate, Mode.BOTH)
@@ -159,6 +182,7 @@ PROTOCOLS: dict[str, type[DpeProtocol | DaeGanProtocol]] = {"dpe": DpeProtocol, 
 
 def _held_out(rows: Rows, count: int, rng: np.random.Generator) -> Task:
     """Hold out frames; the first of the others is the portrait."""
+    # Sorted, so that tracking sees them in the video's order.
     held = np.sort(rng.permutation(len(rows))[: min(count, len(rows) - 1)])
     rest = np.delete(rows, held)
     return Task(portrait=rest[0], drivers=rows[held], rest=rest)

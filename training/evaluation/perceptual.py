@@ -26,6 +26,7 @@ class PictureFeatures:
             EngineError: the weights are missing.
         """
         self._net = MobileNetDistance(weights)
+        # One depth more than the distance: sets are compared by what pictures show, not by texture.
         self._deep = MobileNetDistance(weights, depth=4)
 
     @torch.inference_mode()

@@ -54,6 +54,7 @@ def _differences(
     turned, formed = [], []
     for row, allowed, own_angles, own_shapes in zip(scores, others, angles, shapes, strict=True):
         candidates = np.flatnonzero(allowed)
+        # Equal scores (chance) count all candidates: taking the first ten would favour one person.
         if np.ptp(row[candidates]) > 0:
             candidates = candidates[np.argsort(-row[candidates], kind="stable")[:FOUND]]
         turned.append(np.abs(angles[candidates] - own_angles).mean())

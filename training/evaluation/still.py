@@ -38,12 +38,14 @@ def evaluate_still(clips: list[Clip], method: Method, pairs: int = 4, frames: in
 def noisy(image: Image, frames: int, seed: int) -> list[Image]:
     """Repeat a picture with fresh Gaussian noise in every frame."""
     rng = np.random.default_rng(seed)
+    # Added before rounding to levels, as a sensor's noise is.
     noise = rng.normal(0.0, NOISE_LEVELS, (frames, *image.shape))
     return list((image + noise).round().clip(0, 255).astype(np.uint8))
 
 
 def _read(images: list[Image], landmarks: Float, *, smooth: bool) -> list[MotionCode]:
     tracker, encoder = the_tracker(), TrackerEncoder(smooth=smooth)
+    # Sequences of different people follow one another.
     tracker.reset()
     tracker.start(region_of_landmarks(landmarks))
     box = CropBox(x_px=0.0, y_px=0.0, size_px=float(images[0].shape[0]))

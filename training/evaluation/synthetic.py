@@ -59,6 +59,7 @@ def load_quadruples(file: Path, count: int) -> tuple[list[Quadruple], int]:
 
 
 def _read(tracker: FaceTracker, image: Image) -> Face | None:
+    # Each picture alone: consecutive pictures show another expression or pose.
     tracker.reset()
     return tracker(image)
 
@@ -88,6 +89,7 @@ def evaluate_synthetic(quadruples: list[Quadruple], generate: Generate, mode: Mo
 def face_region(landmarks_px: Float, size: int) -> np.ndarray:
     """Mask the convex hull of the landmarks, bool ``[size, size]``."""
     mask = np.zeros((size, size), np.uint8)
+    # The tracker's own outline, so that the region is the same for every method.
     hull = cv2.convexHull(landmarks_px[:, :2].round().astype(np.int32))
     cv2.fillConvexPoly(mask, hull, (1,))
     return mask.astype(bool)

@@ -50,5 +50,6 @@ class MultiScaleDiscriminator(nn.Module):
         judgements = []
         for scale in self.scales:
             judgements.append(scale(image_N3SS))
+            # Averaged, not subsampled, which would alias.
             image_N3SS = F.avg_pool2d(image_N3SS, 2)
         return judgements

@@ -61,11 +61,13 @@ def face_square(landmarks_NL3: Tensor) -> FaceSquare:
     """Place the square around landmarks ``[N, 478, 2 or 3]`` in crop space."""
     right, left = (landmarks_NL3[:, i, :2] for i in _EYE_CORNERS)
     x_N2 = F.normalize(left - right, dim=-1)
+    # A quarter turn of the eyes' line, downwards in the picture.
     y_N2 = torch.stack([-x_N2[:, 1], x_N2[:, 0]], dim=-1)
     turn_N22 = torch.stack([x_N2, y_N2], dim=1)
     # The tracker's square is upright to the eyes' line, not to the picture.
     upright = landmarks_NL3[..., :2] @ turn_N22.transpose(-1, -2)
     low, high = upright.amin(1), upright.amax(1)
+    # Square by the longer side, as MediaPipe's region.
     half_N = (high - low).amax(-1) / 2 * _SCALE
     centre_N2 = torch.einsum("nk,nkd->nd", (low + high) / 2, turn_N22)
     return FaceSquare(centre=centre_N2, axes=turn_N22 * half_N[:, None, None])

@@ -45,8 +45,10 @@ class LandmarkLoss(nn.Module):
             image_N3SS: results, -1..1.
             landmarks_NL3: the 478 points of the true picture, crop space.
         """
+        # Cut around the true landmarks: a square from the result's would move with its errors.
         square = face_square(landmarks_NL3)
         points = self._net(square.cut(image_N3SS))[0].reshape(-1, 478, 3)
+        # Depth is left out: the crop's depth is the tracker's own guess.
         found_NL2 = points[..., :2].float() * (2 / SIDE_PX) - 1
         wanted_NL2 = square.from_crop(landmarks_NL3[..., :2])
         return ((found_NL2 - wanted_NL2).abs().mean(-1) * self._weight).mean()

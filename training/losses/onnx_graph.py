@@ -33,8 +33,10 @@ class OnnxGraph(nn.Module):
             raise EngineError(f"{path.name} uses {', '.join(unknown)}, which this loss cannot run")
         constants = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes = [_Node(node, constants, path.name) for node in graph.node]
+        # Numbered names: ONNX allows dots and slashes, which a buffer's name may not have.
         self._index = {t.name: f"constant_{k}" for k, t in enumerate(graph.initializer)}
         for tensor in graph.initializer:
+            # Copied: ONNX's arrays are read-only views of the file's bytes.
             value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
             self.register_buffer(self._index[tensor.name], value)
         self._inputs = [i.name for i in graph.input if i.name not in self._index]
@@ -42,6 +44,7 @@ class OnnxGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         values: dict[str, Tensor] = {name: getattr(self, at) for name, at in self._index.items()}
+        # Every value by its name; nodes are in topological order (ONNX requires it).
         values |= dict(zip(self._inputs, inputs, strict=True))
         for node in self._nodes:
             values[node.output] = node.run(values)
@@ -88,6 +91,7 @@ _NUMBERS = {
 
 
 def _convolution(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    # ONNX pads top, left, bottom, right, possibly unevenly; PyTorch's own padding is symmetric.
     top, left, bottom, right = a.get("pads", (0, 0, 0, 0))
     x = F.pad(x, (left, right, top, bottom))
     return F.conv2d(x, weight, bias, stride=a.get("strides", 1), groups=a.get("group", 1))
@@ -101,11 +105,13 @@ def _max_pool(a: Attributes, x: Tensor) -> Tensor:
 
 def _pad(_: Attributes, x: Tensor, pads: list[int], *__: Tensor | None) -> Tensor:
     rank = x.dim()
+    # ONNX lists all beginnings, then all ends; PyTorch wants pairs from the last axis on.
     sides = [(pads[k], pads[k + rank]) for k in reversed(range(rank))]
     return F.pad(x, [n for side in sides for n in side])
 
 
 def _reshape(_: Attributes, x: Tensor, shape: list[int]) -> Tensor:
+    # A 0 keeps the axis (ONNX, "Reshape").
     return x.reshape([x.shape[k] if n == 0 else n for k, n in enumerate(shape)])
 
 

@@ -84,6 +84,7 @@ def _eyes(rng: np.random.Generator, tone: float) -> Eyes:
 
 
 def _hair(rng: np.random.Generator, tone: float) -> Hair:
+    # Dark skin has dark hair here; light skin any colour. Tones above 4.5 are the darker half.
     natural = rng.integers(0, 4) if tone > 4.5 else rng.integers(0, len(HAIR_SRGB))
     colour = linear(HAIR_SRGB[natural] * rng.normal(1, 0.1) * rng.normal(1, 0.03, 3))
     kind = rng.choice(["none", "buzz", "short", "full", "long"], p=[0.06, 0.12, 0.3, 0.22, 0.3])
@@ -127,6 +128,7 @@ def _light(rng: np.random.Generator) -> Light:
     around = (level - key) * 0.75 + 0.12
     return Light(
         key_direction=(side, float(np.clip(height, -0.25, 1.2)), 1.0), key=_tuple(key * tint * cast),
+        # From the other side than the key light, as a second lamp or a wall would.
         fill_direction=(-np.sign(side) * rng.uniform(0.5, 2.0), rng.normal(0, 0.4), rng.uniform(0.1, 1.0)),
         fill=_tuple(rng.uniform(0, 0.4) * np.array([1 - warm, 1, 1 + warm]) * cast * (1 + rng.normal(0, 0.08, 3))),
         sky=_tuple(around * cast * (1 + rng.normal(0, 0.03, 3))),
@@ -141,7 +143,9 @@ def _tuple(values: npt.ArrayLike) -> Colour:
 
 def _lens(rng: np.random.Generator) -> Lens:
     return Lens(
-        distance_cm=float(np.exp(rng.uniform(np.log(48), np.log(220)))), face_to_box=rng.uniform(0.48, 0.63)
+        # Evenly in the logarithm: perspective changes by ratios of distance.
+        distance_cm=float(np.exp(rng.uniform(np.log(48), np.log(220)))),
+        face_to_box=rng.uniform(0.48, 0.63),
     )
 
 

@@ -109,6 +109,7 @@ class Lens:
     def clip_from_camera(self) -> Float:
         """Compute the perspective ``[4, 4]`` whose square shows FACE_HEIGHT_CM / face_to_box at the
         face's distance."""
+        # In half sides of the picture: at this distance the face's height fills its share.
         focal = 2 * self.distance_cm * self.face_to_box / FACE_HEIGHT_CM
         near, far = max(self.distance_cm - 35.0, 5.0), self.distance_cm + 60.0
         out = np.zeros((4, 4), np.float32)
@@ -145,6 +146,7 @@ class Pose:
 def _place(rotation: Float, translation: Float, lens: Lens) -> Float:
     out = np.eye(4, dtype=np.float32)
     out[:3, :3] = rotation
+    # The head turns about the neck's pivot, not about the origin of the model.
     out[:3, 3] = PIVOT - rotation @ PIVOT - FACE_CENTRE + translation
     out[2, 3] -= lens.distance_cm
     return out
@@ -159,6 +161,7 @@ def head_rotation(yaw_rad: float, pitch_rad: float, roll_rad: float) -> Float:
     yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     roll = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
+    # Roll last: it turns the picture, whatever the head does.
     return np.asarray((roll @ yaw @ pitch).astype(np.float32))
 
 

@@ -85,13 +85,15 @@ class CudaGpu:
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """See ``Gpu``."""
-        # On our own stream: nothing orders it after the default stream, on which the zeros might come late.
+        # On our own stream: nothing orders it after the default stream, on which the zeros might
+        # come late.
         with self._torch.cuda.stream(self._stream):
             tensor: Tensor = self._torch.zeros(shape, dtype=dtype, device=self._device)
         return tensor
 
     def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """See ``Gpu``."""
+        # Page-locked: only from such memory do copies run beside kernels, and within a graph.
         tensor: Tensor = self._torch.zeros(shape, dtype=dtype, pin_memory=True)
         return tensor
 
@@ -100,6 +102,7 @@ class CudaGpu:
         with self._torch.cuda.stream(self._stream):
             for _ in range(_WARM_UPS):
                 work()
+        # Before the capture, which may not contain work that began outside of it.
         self._stream.synchronize()
         graph = self._torch.cuda.CUDAGraph()
         # thread_local: the camera thread may allocate while we capture.
@@ -120,6 +123,7 @@ class CudaGpu:
     def record_event(self) -> Callable[[], None]:
         """See ``Gpu``. The waiting thread polls for 2 ms, then sleeps. Waking takes an interrupt:
         tens of microseconds in a virtual machine."""
+        # Blocking, so that a wait beyond the polling below costs no core.
         event = self._torch.cuda.Event(blocking=True)
         event.record(self._stream)
         return partial(_wait, event)
@@ -177,6 +181,7 @@ class CapturedGraph:
 def no_collection() -> Iterator[None]:
     """Prevent garbage collection within. It might free pinned memory or another graph, which a
     capture does not allow."""
+    # Now, so that little is left to collect while it is off.
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()

@@ -133,7 +133,9 @@ class GpuNetworks:
         self.inputs = InputCache(networks, gpu)
         """Shared by all code that runs these networks."""
         inputs = (value for network in networks.values() for value in network.inputs.values())
+        # Any map: all maps of a model have one type and layout.
         self._map_like = next(value for value in inputs if value.dim() == 4)
+        # Captured one by one: a portrait runs the encoder alone, a frame the others.
         self._start = {name: gpu.capture(network.enqueue) for name, network in networks.items()}
 
     def load(self, array: Float) -> Tensor:

@@ -104,6 +104,7 @@ class TensorRt:
         builder = self.module.Builder(self._logger)
         network = self._parse(builder, request)
         config = builder.create_builder_config()
+        # Without a limit TensorRT may take all of the GPU, which the session already uses.
         config.set_memory_pool_limit(self.module.MemoryPoolType.WORKSPACE, _WORKSPACE_BYTES)
         self._fix_shapes(builder, config, network, request)
         self._set_precision(config, request)
@@ -117,6 +118,7 @@ class TensorRt:
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError(f"{self.name} cannot build {request.onnx.name}: {self._log.last()}")
+        # Measurements of layers, which make the next build of a similar network shorter.
         kept = config.get_timing_cache() if self.flavour == "tensorrt" else None
         return Built(plan=bytes(plan), timing_cache=None if kept is None else bytes(kept.serialize()))
 
@@ -174,6 +176,7 @@ class TensorRt:
     def _network_flags(self) -> int:
         flags, names = 0, self.module.NetworkDefinitionCreationFlag
         if self._major() < 10 and self.flavour == "tensorrt":
+            # 8.6 still has the implicit batch of older versions, which the ONNX parser refuses.
             flags |= 1 << int(names.EXPLICIT_BATCH)
         elif hasattr(names, "STRONGLY_TYPED"):
             flags |= 1 << int(names.STRONGLY_TYPED)
@@ -181,6 +184,7 @@ class TensorRt:
 
     def _fix_shapes(self, builder: Any, config: Any, network: Any, request: BuildRequest) -> None:
         profile = builder.create_optimization_profile()
+        # Refused here by name; TensorRT would only report an invalid profile.
         names = {network.get_input(i).name for i in range(network.num_inputs)}
         if names != set(request.shapes):
             raise EngineError(
@@ -198,6 +202,7 @@ class TensorRt:
             config.set_flag(self.module.BuilderFlag.INT8)
         if request.half and self._major() < 10 and self.flavour == "tensorrt":
             config.set_flag(self.module.BuilderFlag.FP16)
+            # Or the builder could compute grids in float16 because that is faster.
             config.set_flag(self.module.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
 
     def _set_targets(self, config: Any, request: BuildRequest) -> None:
@@ -286,6 +291,7 @@ def _monitor(module: Any, progress: Progress) -> Any:
 
         def step_complete(self, phase: str, step: int) -> bool:
             progress(phase, step + 1, self._steps.get(phase, step + 1))
+            # False would cancel the build.
             return True
 
         def phase_finish(self, phase: str) -> None:

@@ -94,6 +94,7 @@ class TensorRtNetwork:
 
     def _own_names(self, names: list[str], network: NetworkFile | None) -> dict[str, str]:
         """Map each tensor's name to the plan's own: the same, or by order."""
+        # Both in the plan's order, which torch-tensorrt keeps although it changes the names.
         inputs, outputs = ([n for n in names if self._is_input[n] is side] for side in (True, False))
         if network is None:
             return {name: name for name in names}
@@ -121,6 +122,7 @@ class TensorRtNetwork:
         tensor = self._gpu.empty(shape, _dtype(self._engine.get_tensor_dtype(name)))
         shown = next(shown for shown, own in self._own.items() if own == name)
         (self.inputs if is_input else self.outputs)[shown] = tensor
+        # Once and for all: a captured graph replays with these addresses.
         self._context.set_tensor_address(name, tensor.data_ptr())
 
 

@@ -13,7 +13,8 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,6 +101,7 @@ class PlanCache:
         """
         content = _read_own_file(self.path(key))
         header, plan = _split(content)
+        # The name holds part of the digest only; the header decides.
         if header.get("key") != key.as_header():
             raise PlanRefused("it was built for something else")
         if header.get("sha256") != hashlib.sha256(plan).hexdigest() or header.get("bytes") != len(plan):
@@ -167,13 +169,19 @@ class PlanCache:
             return None
 
     def _prune(self, keep: Path) -> None:
-        plans = sorted(self.folder.glob("*.plan"), key=lambda path: path.stat().st_mtime, reverse=True)
-        plans.sort(key=lambda path: path != keep)
+        plans = [(path != keep, -facts.st_mtime, path, facts.st_size) for path, facts in self._plans()]
         total = 0
-        for path in plans:
-            total += path.stat().st_size
+        # The plan just stored first, then the newest: the oldest are removed beyond the limit.
+        for _, _, path, size in sorted(plans):
+            total += size
             if total > self._limit_bytes and path != keep:
                 path.unlink(missing_ok=True)
+
+    def _plans(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield the plans that are there. Another process may prune the same folder."""
+        for path in self.folder.glob("*.plan"):
+            with suppress(FileNotFoundError):
+                yield path, path.stat()
 
 
 def default_folder() -> Path:
@@ -194,6 +202,7 @@ def write_private(path: Path, content: bytes) -> None:
     with write_atomically(path) as part, os.fdopen(os.open(part, flags, 0o600), "wb") as file:
         file.write(content)
         file.flush()
+        # The rename must not reach the disk before the content.
         os.fsync(file.fileno())
 
 
@@ -211,6 +220,7 @@ def _read_own_file(path: Path) -> bytes:
     except OSError as error:
         raise PlanRefused(f"it cannot be opened ({error.strerror})") from None
     try:
+        # The open file, not its path: another process could exchange it in between.
         _check_own(os.fstat(descriptor))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()

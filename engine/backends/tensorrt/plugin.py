@@ -73,12 +73,14 @@ def _described(plugin: Any) -> None:
 
     def describe(feature: Any, activation: Any, flow: Any) -> Any:
         del feature, flow
+        # Both outputs have the activation's shape and type; the feature map may have another size.
         return activation.like(), activation.like()
 
     def combinations(feature: Any, activation: Any, flow: Any, outputs: Any) -> Any:
         del feature, flow, outputs
         half = [_LINEAR]
         channels = activation.shape_expr[1]
+        # Packed accesses need whole groups of eight channels, known when the plan is built.
         if hasattr(plugin, "aot_impl") and channels.is_constant and channels.constant_value() % 8 == 0:
             half.append(_HWC8)
         layouts = [(TYPES[0], layout) for layout in half] + [(TYPES[1], _LINEAR)]
@@ -94,6 +96,7 @@ def _compiled_ahead(module: Any, plugin: Any, compute_capability: str) -> None:
 
     Desc = plugin.TensorDesc
     target = f"compute_{compute_capability.replace('.', '')}"
+    # PTX is what this interface of plug-ins takes.
     ptx = _cupy.compile_for(_launch.source("warp_blend"), target, name="warp_blend.cu", form="ptx")
 
     def implement(feature: Any, activation: Any, flow: Any, outputs: Any, tactic: Any) -> Any:
@@ -104,6 +107,7 @@ def _compiled_ahead(module: Any, plugin: Any, compute_capability: str) -> None:
         N, C, H, W = (activation.shape_expr[i] for i in range(4))
         del N
         h, w = feature.shape_expr[2], feature.shape_expr[3]
+        # Symbolic: sizes may be expressions of the inputs' shapes until the plan is built.
         numbers = plugin.SymIntExprs(6)
         for index, value in enumerate((C, h, w, H, W, int(packed))):
             numbers[index] = plugin.SymInt32(value)
@@ -120,9 +124,11 @@ def _launch_of(plugin: Any, shape: Any, *, half: bool, packed: bool) -> tuple[st
 
     N, C, H, W = (shape[i] for i in range(4))
     launch = plugin.KernelLaunchParams()
+    # The grid is that of `kernels.warp_blend.forward_cuda`, in TensorRT's words.
     launch.block_x, launch.grid_z = op.PLUGIN_BLOCK, N
     if packed:
-        launch.grid_x = plugin.cdiv(H * W * (C // op.PLUGIN_PACK), op.PLUGIN_BLOCK)
+        launch.grid_x = plugin.cdiv(W * (C // op.PLUGIN_PACK), op.PLUGIN_BLOCK)
+        launch.grid_y = H
         return "warp_blend_plugin_packed_f16", launch
     launch.grid_x = plugin.cdiv(H * W, op.PLUGIN_BLOCK)
     launch.grid_y = plugin.cdiv(C, op.PLUGIN_CHUNK)
@@ -140,6 +146,7 @@ def _called_back(plugin: Any) -> None:
         from mimicam.kernels.warp_blend import warp_blend
 
         tensors = [torch.as_tensor(value, device="cuda") for value in (feature, activation, flow, *outputs)]
+        # TensorRT's own stream: work on another one would not be ordered with the network's.
         queue = torch.cuda.ExternalStream(stream)
         with torch.cuda.stream(queue), torch.no_grad():
             warp_blend(*tensors[:3], out=(tensors[3], tensors[4]))

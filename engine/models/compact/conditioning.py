@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
@@ -16,7 +15,7 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
 from mimicam.engine.face.motion import pose_vector
 from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
-from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser
+from mimicam.engine.models.compact.rasterise import MaskRasteriser
 from mimicam.engine.models.compact.rigid_hair import CELLS, HairMotion, RigidHair
 from mimicam.engine.models.compact.spec import CONDITIONING
 from mimicam.engine.models.compact.teeth import paint_teeth
@@ -40,7 +39,7 @@ CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
 class Buffers:
     """Buffer pools of one portrait's conditionings."""
 
-    openings: BufferPool[np.float32]
+    opening_masks: BufferPool[np.float32]
     mouths: BufferPool[np.float32]
     hair: BufferPool[np.float32]
 
@@ -62,11 +61,11 @@ class Conditioning:
     """``[2, 52]``: blendshapes of the portrait, then of the target."""
     pose: Float
     """``[2, 12]``: pose vector of the portrait, then of the target."""
-    openings: Float
+    opening_masks: Float
     """``[6, S/2, S/2]`` in 0..1. Inside of the lips and between the lids, of the target and then of
     the portrait. Last, the upper and lower teeth in the target's mouth. What opens there is not in
     the portrait, so it has to be inpainted, not stretched."""
-    own_teeth: Float
+    source_shows_teeth: Float
     """``[1]``: confidence that the portrait's own open mouth shows teeth, 0..1."""
     mouth: Mouth = field(compare=False)
     """Painted inside of the mouth; not an input of the generator."""
@@ -88,12 +87,12 @@ class Conditioning:
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
             for name in ("target_points", "affine", "head", "expression", "pose")
         }
-        openings = _between(self.openings, other.openings, share, self.maps.openings)
+        opening_masks = _between(self.opening_masks, other.opening_masks, share, self.maps.opening_masks)
         mouth = self.mouth.between(other.mouth, share, self.maps.mouths.take())
         eyes, hair = between(self.eyes, other.eyes, share), other.hair
         if self.hair is not None and hair is not None:
             hair = self.hair.between(hair, share, self.maps.hair.take())
-        return replace(other, openings=openings, mouth=mouth, eyes=eyes, hair=hair, **mixed)
+        return replace(other, opening_masks=opening_masks, mouth=mouth, eyes=eyes, hair=hair, **mixed)
 
 
 def build_conditioning(source: MotionCode, target: MotionCode, *, map_px: int = 128) -> Conditioning:
@@ -134,9 +133,9 @@ class ConditioningBuilder:
         self._canvas = MaskRasteriser(map_px)
         self._mouth = MouthPainter(source, 2 * map_px, colours)
         self._hair = hair
-        self._own_teeth = np.array([self._mouth.shows_teeth], np.float32)
+        self._shows_teeth = np.array([self._mouth.shows_teeth], np.float32)
         self._maps = Buffers(
-            openings=BufferPool((6, map_px, map_px), np.float32, buffers),
+            opening_masks=BufferPool((6, map_px, map_px), np.float32, buffers),
             mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
             hair=BufferPool((CELLS, CELLS), np.float32, buffers),
         )
@@ -154,8 +153,8 @@ class ConditioningBuilder:
             head=np.array([*target.pose.translation, target.pose.scale], np.float32),
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
-            openings=self._draw(target, landmarks),
-            own_teeth=self._own_teeth,
+            opening_masks=self._draw(target, landmarks),
+            source_shows_teeth=self._shows_teeth,
             mouth=mouth,
             hair=None if self._hair is None else self._hair(target, landmarks, self._maps.hair.take()),
             maps=self._maps,
@@ -163,7 +162,7 @@ class ConditioningBuilder:
 
     def _draw(self, target: MotionCode, landmarks: Float) -> Float:
         # Two openings of the target, two of the source, two rows of the target's teeth.
-        out = self._maps.openings.take()
+        out = self._maps.opening_masks.take()
         paint_opening_masks(landmarks, canvas=self._canvas, out=out[:2])
         out[2:4] = self._openings
         paint_teeth(target, out[0], canvas=self._canvas, out=out[4:])
@@ -184,7 +183,8 @@ def paint_opening_masks(landmarks: Float, *, canvas: MaskRasteriser, out: Float)
     """Draw the masks of `draw_opening_masks` into ``out``; ``canvas`` has the masks' size."""
     points = canvas.points(landmarks)
     for layer, loops in zip(out, ((INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
-        cv2.fillPoly(canvas.blank(), [points[loop] for loop in loops], 255, shift=SHIFT)
+        canvas.clear()
+        canvas.fill([points[loop] for loop in loops])
         canvas.average(layer)
 
 

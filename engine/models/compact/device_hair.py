@@ -49,7 +49,7 @@ class DeviceHair:
         from torch.nn.functional import interpolate
 
         self._upload.enqueue()
-        flow, mask, places = outputs["flow"].float(), outputs["mask"].float(), self._places
+        flow, visible, places = outputs["flow"].float(), outputs["visibility"].float(), self._places
         matrix, (row, rate) = self._numbers[:6].view(1, 2, 3), self._numbers[6:].unbind()
         wide = interpolate(self._weight, size=flow.shape[-2:], mode="bilinear", align_corners=False)
         above = (row - (places[:, 1:] + flow[:, 1:])) * rate
@@ -57,6 +57,6 @@ class DeviceHair:
         # In full float32: as a product of matrices it would run in TF32.
         terms = matrix[:, :, :2, None, None] * places[:, None]
         moved = terms.sum(dim=2) + matrix[:, :, 2, None, None]
-        shown = interpolate(weight, size=mask.shape[-2:], mode="bilinear", align_corners=False)
+        shown = interpolate(weight, size=visible.shape[-2:], mode="bilinear", align_corners=False)
         flow = flow + weight * (moved - places - flow)
-        return {**outputs, "flow": flow, "mask": torch.maximum(mask, shown)}
+        return {**outputs, "flow": flow, "visibility": torch.maximum(visible, shown)}

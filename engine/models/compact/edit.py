@@ -68,6 +68,7 @@ class MotionEdit:
             settings: mode, gains and references.
         """
         if settings.mirror:
+            # Both: a neutral of the other side would turn the head the wrong way.
             driver, neutral = mirrored(driver), None if neutral is None else mirrored_neutral(neutral)
         target = self._portrait
         if settings.mode is not Mode.POSE:
@@ -131,6 +132,7 @@ def relative_expression(
     extremes. So a closed eye closes, whatever the two faces' resting lids are.
     """
     own, now, (shapes, landmarks) = portrait.expression, driver.expression, gains
+    # A neutral taken from a smiling face must not hide later smiles.
     rest = np.minimum(neutral.expression, CALM)
     # Range left to 1 or to 0 on the portrait, relative to the driver's.
     room = np.where(now > rest, (1 - own) / np.maximum(1 - rest, 0.2), own / np.maximum(rest, 0.2))
@@ -162,6 +164,7 @@ def edit_pose(portrait: HeadPose, driver: HeadPose, neutral: HeadPose | None, ga
     # A neutral that is turned further than the limit counts only up to it.
     rest = base.rotation if neutral is None else scaled_rotation(base.rotation, 1.0, _CALM_TURN_RAD)
     turn = scaled_rotation(driver.rotation @ rest.T, gain, _MAX_TURN_RAD)
+    # A power, so that a gain acts alike on coming nearer and on moving away.
     ratio = float(np.clip((driver.scale / base.scale) ** gain, *_SCALE_LIMITS))
     shift = gain * (driver.translation - base.translation) * (portrait.scale / base.scale)
     place = portrait.translation + np.clip(shift, -_SHIFT_LIMIT, _SHIFT_LIMIT)

@@ -17,13 +17,15 @@ from mimicam.engine.models.compact.gaze import eye_shifts, iris_position, openin
 from mimicam.engine.types import EyeShift, Float, MotionCode
 
 _LEVER = 0.8
-"""Half eye widths. Distance of an iris from the eye's centre of rotation: 12 mm of 15 mm (mean adult)."""
+"""Half eye widths. Distance of an iris from the eye's centre of rotation: 12 mm of 15 mm (mean
+adult)."""
 _NEAR_RAD, _FAR_RAD = np.deg2rad(14.0), np.deg2rad(24.0)
 """Angles from the camera up to which a gaze is turned to it, and from which it is left alone. A
 screen's middle lies 10 to 17 degrees below its camera, a second screen 25 and more beside it."""
 _ZERO_RAD = np.deg2rad([0.0, 5.8]).astype(np.float32)
 """Yaw and pitch that are read of people who look into the camera: the median of 14 clips (2026-11),
-with a standard deviation of 4.6 degrees in pitch. `EyeContact.calibrate` measures the person's own."""
+with a standard deviation of 4.6 degrees in pitch. `EyeContact.calibrate` measures the person's
+own."""
 _KEPT = 0.1
 """Share of the gaze's own movement that stays, so that eyes do not look frozen."""
 _EASE_S = 0.12
@@ -85,7 +87,8 @@ def gaze_rad(motion: MotionCode) -> Float:
 
 
 def eyes_rad(motion: MotionCode) -> Float:
-    """Return yaw and pitch of the eyes in the head, ``[2]``: the mean of both, so they may converge."""
+    """Return yaw and pitch of the eyes in the head, ``[2]``: the mean of both, so they may
+    converge."""
     away = iris_position(motion.shape) - iris_position(face_geometry().mean)
     angles: Float = np.arcsin(np.clip(away / _LEVER, -0.9, 0.9)).astype(np.float32)
     return angles

@@ -51,13 +51,14 @@ class PixelGenerator(nn.Module):
         self.generator = CompactGenerator(model)
 
     def forward(self, *values: Tensor) -> tuple[Tensor, ...]:
-        painted, mask, flow = self.generator(*values)
-        pixels = ((painted.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
-        return pixels, mask, flow.permute(0, 2, 3, 1)
+        inpaint, visibility, flow = self.generator(*values)
+        pixels = ((inpaint.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8)
+        return pixels, visibility, flow.permute(0, 2, 3, 1)
 
 
 class HalfCompactGenerator(nn.Module):
-    """`CompactGenerator` with convolutions in half precision; codes, flow and mask stay float32.
+    """`CompactGenerator` with convolutions in half precision; codes, flow and visibility stay
+    float32.
 
     The network itself excludes what must not be rounded
     (`engine.models.compact.landmark_flow.warp`), as in training under autocast.

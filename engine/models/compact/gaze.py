@@ -1,8 +1,8 @@
-"""Where a face looks, and how far its irises have to move for that.
+"""Gaze of a face, and how far its irises have to move for it.
 
 The generator does not follow the irises' landmarks: sent three times as far, they change nothing
-(2026-11). So it draws the portrait's own horizontal gaze, and `engine.stages.eye_warp` moves the irises
-of the finished picture. The generator follows vertical gaze together with the lids.
+(2026-11). So it draws the portrait's own horizontal gaze, and `engine.stages.eye_warp` moves the
+irises of the finished picture. The generator follows vertical gaze together with the lids.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.types import EyeShift, Float, MotionCode
 
 _RESPONSE = 1.35
-"""Shift of the drawn iris over the driver's. In results the tracker reads 0.75 of a shift (six lively
-pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
+"""Shift of the drawn iris over the driver's. In results the tracker reads 0.75 of a shift (six
+lively pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
 _OPEN, _CLOSED = 0.22, 0.12
-"""Half eye widths. Height of the opening from which an iris moves in full, and below which it rests."""
+"""Half eye widths. Height of the opening from which an iris moves in full, and below which it
+rests."""
 _FARTHEST = 0.5
-"""Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its centre,
-goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
+"""Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its
+centre, goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
 _ARCH_END, _SKEW_MAX = 0.9, 0.6
-"""Half eye widths, and share of the height: limits of a lid's fit against landmarks that slipped."""
+"""Half eye widths, and share of the height: limits of a lid's fit against landmarks that
+slipped."""
 _SIDEWAYS = np.array([name.startswith(("eyeLookIn", "eyeLookOut")) for name in BLENDSHAPE_NAMES])
 
 
@@ -48,7 +50,8 @@ def with_horizontal_gaze(motion: MotionCode, other: MotionCode) -> MotionCode:
 
 
 def iris_position(shape: Float) -> Float:
-    """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u, v."""
+    """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u,
+    v."""
     position: Float = np.stack(_positions(shape, _IRISES)).mean(axis=(1, 2)).astype(np.float32)
     return position
 
@@ -96,7 +99,8 @@ def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
 
 
 def _axes(points: Float) -> tuple[Float, Float, Float]:
-    """Origin ``[2, 2]``, first axis ``[2, 2]`` and its squared length ``[2, 1]`` of both eyes' coordinates."""
+    """Origin ``[2, 2]``, first axis ``[2, 2]`` and its squared length ``[2, 1]`` of both eyes'
+    coordinates."""
     left, right = points[_LEFT, :2], points[_RIGHT, :2]
     along = (right - left) / 2
     scale = np.maximum(np.square(along).sum(axis=1, keepdims=True), 1e-12)
@@ -116,7 +120,8 @@ def _positions(points: Float, rows: np.ndarray) -> tuple[Float, Float]:
 
 
 def _arches(points: Float, lids: np.ndarray) -> tuple[Float, Float]:
-    """Height and skew, ``[2]`` each, of both eyes' arches: least squares over three middle points."""
+    """Height and skew, ``[2]`` each, of both eyes' arches: least squares over three middle
+    points."""
     u, v = (each.astype(np.float64) for each in _positions(points, lids))
     u = np.clip(u, -_ARCH_END, _ARCH_END)
     arch = 1 - np.square(u)

@@ -53,8 +53,10 @@ class LayeredSurface:
         """
         from mimicam.kernels.warp_composite import warp_composite
 
-        painted, mask, flow = (outputs[name].float().contiguous() for name in ("painted", "mask", "flow"))
+        inpaint, visibility, flow = (
+            outputs[name].float().contiguous() for name in ("inpaint", "visibility", "flow")
+        )
         # The mouth's colours are premultiplied by its opacity, the fourth channel.
-        covered = painted * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
-        inputs = (self._texture, self._background, covered, mask, flow, self._numbers)
+        covered = inpaint * (1 - mouth_14SS[:, 3:]) + mouth_14SS[:, :3]
+        inputs = (self._texture, self._background, covered, visibility, flow, self._numbers)
         warp_composite(*inputs, out=self.result.source)

@@ -64,8 +64,10 @@ class CompactModel:
         portrait = self._resident(features, features.arrays)
         frame = {name: self._networks.load(array[None]) for name, array in conditioning.items()}
         outputs = self._networks.run("generator", **portrait, **frame)
-        painted, mask, flow = (self._networks.view(outputs[n])[0] for n in ("painted", "mask", "flow"))
-        return WarpFields(inpaint=painted, visibility=mask[0], flow=flow)
+        inpaint, visibility, flow = (
+            self._networks.view(outputs[name])[0] for name in ("inpaint", "visibility", "flow")
+        )
+        return WarpFields(inpaint=inpaint, visibility=visibility[0], flow=flow)
 
 
 def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = None) -> CompactModel:

@@ -178,8 +178,8 @@ class Generator(nn.Module):
         Adds ``image``, in -1..1 but not clamped, and ``warped``.
         """
         out = self.layers(latent_NZ, maps, **conditioning)
-        mask, warped = out["mask"], warp(image_N3SS, _double(out["flow"]))
-        return {**out, "image": mask * warped + (1 - mask) * out["painted"], "warped": warped}
+        visibility, warped = out["visibility"], warp(image_N3SS, _double(out["flow"]))
+        return {**out, "image": visibility * warped + (1 - visibility) * out["inpaint"], "warped": warped}
 
     def layers(
         self,
@@ -190,15 +190,15 @@ class Generator(nn.Module):
         target_points: Tensor,
         affine: Tensor,
         head: Tensor,
-        openings: Tensor,
-        own_teeth: Tensor | None = None,
+        opening_masks: Tensor,
+        source_shows_teeth: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return warp fields, named and shaped as in `engine.models.compact.spec.generator_spec`.
 
-        ``own_teeth`` is None in training: there the mask alone decides.
+        ``source_shows_teeth`` is None in training: there the mask alone decides.
         """
         source_NK3, target_NK3, affine_N23, head_N3 = source_points, target_points, affine, head
-        openings_NOhh, teeth_N1 = openings, own_teeth
+        openings_NOhh, teeth_N1 = opening_masks, source_shows_teeth
         map2, map4, map8, map16 = maps
         size = map4.shape[-1]
         # Positions need float32; see `warp`.
@@ -236,10 +236,10 @@ class Generator(nn.Module):
         if not self.training:
             skin = 1 - openings_NOhh[:, :4].float().amax(dim=1, keepdim=True)
             logits, known = _DECIDED * logits, _DECIDED * known + _WARPED_FIRST * skin * (1 - still_N111)
-        painted = torch.tanh(F.pixel_shuffle(picture[:, :12], 2))
+        inpaint = torch.tanh(F.pixel_shuffle(picture[:, :12], 2))
         # The logits' four channels are 2x2 pixels of the mask, so `known` takes that layout.
         logit = F.pixel_shuffle(logits + _phases(known, self._phase_kernels), 2)
-        return {"painted": painted, "mask": torch.sigmoid(logit), "flow": flow2}
+        return {"inpaint": inpaint, "visibility": torch.sigmoid(logit), "flow": flow2}
 
     def _body(
         self, latent_NZ: Tensor, map4: Tensor, map8: Tensor, map16: Tensor, flow4: Tensor, splat: Tensor

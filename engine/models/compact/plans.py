@@ -7,6 +7,7 @@ from typing import cast
 
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
+from mimicam.engine.backends.export_folder import Manifest
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
 from mimicam.engine.backends.tensorrt.network import is_built, open_network
@@ -16,7 +17,11 @@ from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.compact.frame_graph import GpuCompact
 from mimicam.engine.models.compact.model import open_bundle_openvino
+from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, generator_spec
 from mimicam.engine.models.hot_swap import HotSwapModel
+
+_SPECS = {spec.name: spec for spec in (encoder_spec(CompactConfig()), generator_spec(CompactConfig()))}
+"""Specs by name. Only their names count here: shapes depend on the export's size."""
 
 
 class TensorRtCompact(GpuCompact):
@@ -41,16 +46,14 @@ class TensorRtCompact(GpuCompact):
             progress: called while a plan is built.
 
         Raises:
-            EngineError: no GPU, no TensorRT, or no export of a compact model.
+            EngineError: no GPU, no TensorRT, or no export of a compact model by this version.
         """
-        manifest = export_folder.read_manifest(folder)
-        if {network.name for network in manifest.networks} != {"encoder", "generator"}:
-            raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
+        manifest = _read_export(folder)
         gpu = gpu or CudaGpu()
         api, cache = api or find_tensorrt(gpu), cache or PlanCache()
         networks = {
             name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
-            for name in ("encoder", "generator")
+            for name in _SPECS
         }
         info = ModelInfo(
             name=manifest.model,
@@ -70,6 +73,7 @@ def start_compact(
         EngineError: no GPU, no TensorRT, or a damaged export. Without another backend of the same
             weights, also a plan whose outputs differ from the reference.
     """
+    _read_export(folder)  # an export that cannot run is refused now, not once its plans are built
     gpu = gpu or CudaGpu()
     api, cache = api or find_tensorrt(gpu), cache or PlanCache()
     if is_built(folder, api=api, gpu=gpu, cache=cache) or not _is_bundled(folder):
@@ -79,6 +83,19 @@ def start_compact(
         lambda progress: TensorRtCompact(folder, gpu=gpu, api=api, cache=cache, progress=progress),
     )
     return cast("Model", waiting)  # its backend changes: to mypy, no attribute
+
+
+def _read_export(folder: Path) -> Manifest:
+    """Read the manifest of a compact export, and compare its tensors' names with the specs."""
+    manifest = export_folder.read_manifest(folder)
+    if {network.name for network in manifest.networks} != _SPECS.keys():
+        raise EngineError(f"{folder} is no export of a compact model: run 'mimicam export' on one")
+    for network in manifest.networks:
+        spec = _SPECS[network.name]
+        names = tuple(t.name for t in network.inputs), tuple(t.name for t in network.outputs)
+        if names != (spec.input_names, spec.output_names):
+            raise EngineError(f"{folder} was exported by another version of mimicam: export the model again")
+    return manifest
 
 
 def _is_bundled(folder: Path) -> bool:

@@ -108,7 +108,8 @@ class TrackerEdit:
         return self._rest
 
     def _target(self, wanted: MotionCode) -> Conditioning:
-        # The generator draws the portrait's horizontal gaze; the eye warp moves the irises from there.
+        # The generator draws the portrait's horizontal gaze; the eye warp moves the irises from
+        # there.
         drawn = with_horizontal_gaze(wanted, self._portrait)
         eyes = eye_shifts(*(place(each.shape, each.pose) for each in (drawn, wanted)))
         return replace(self._build(drawn), eyes=eyes)
@@ -196,7 +197,12 @@ class CompactReenactor:
         return True
 
     def for_portrait(
-        self, motion: MotionCode | None, features: Features, around: Composite
+        self,
+        motion: MotionCode | None,
+        features: Features,
+        around: Composite,
+        *,
+        response: Float | None = None,
     ) -> PortraitStages[MotionCode, Neutral, Conditioning]:
         """See `engine.models.reenactor.Reenactor.for_portrait`.
 
@@ -210,7 +216,7 @@ class CompactReenactor:
         texture = around.texture(size)
         # Without a matte, what is around the face may as well be background.
         hair = None if texture.background is None else RigidHair(motion)
-        edit = TrackerEdit(motion, map_px=size // 2, colours=colours, hair=hair, response=features.response)
+        edit = TrackerEdit(motion, map_px=size // 2, colours=colours, hair=hair, response=response)
         if self._graph is None:
             generate: Any = CompactGenerate(self._model, features)
             composite = GazeComposite(WarpComposite(texture, size), texture)

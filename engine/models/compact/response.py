@@ -40,11 +40,12 @@ _CLEAR = 0.5
 """Share of a channel's strongest request from which an expression counts for the channel."""
 _LEAST_SHARE = 0.05
 _POWER = 0.7
-"""Exponent of the inverse. With 1, six lively pairs gained more amplitude, but smiles lost correlation:
-0.92 to 0.84 (2026-11)."""
+"""Exponent of the inverse. With 1, six lively pairs gained more amplitude, but smiles lost
+correlation: 0.92 to 0.84 (2026-11)."""
 _LEAST, _MOST = 0.8, 1.6
-"""Limits of the response. Jaws and smiles that are asked for less lose their small motions: with 0.85,
-smiles fall from 0.96 to 0.95 in what is asked for, with 1.2, jaws rise from 0.94 to 0.95 (the same)."""
+"""Limits of the response. Jaws and smiles that are asked for less lose their small motions: with
+0.85, smiles fall from 0.96 to 0.95 in what is asked for, with 1.2, jaws rise from 0.94 to 0.95 (the
+same)."""
 _LEAST_LIKENESS = 0.75
 """Cosine of what is asked for and what is read, below which the tracker does not read this face.
 Photographs and paintings reach 0.85 to 0.92, four cartoons 0.52, 0.69, 0.89 and 0.90 (2026-11)."""
@@ -101,12 +102,14 @@ def fit_response(asked: Float, arrived: Float) -> Float:
         return response
     for channel in channels:
         size = np.abs(asked[:, channel])
+        # Weak requests would add the tracker's noise to the quotient.
         rows = size >= _CLEAR * size.max()
         request = (asked[:, channel] * rows).ravel()
         share = float(request @ arrived[:, channel].ravel()) / float(request @ request)
         response[channel] = np.clip(max(share, _LEAST_SHARE) ** -_POWER, _LEAST, _MOST)
-    # A blink that is softened would leave the eyes open. Smiles are read from lips that others raise
-    # as well: strengthened, they came out 1.8 times too strong on one of eight pairs (2026-11).
+    # A blink that is softened would leave the eyes open. Smiles are read from lips that others
+    # raise as well: strengthened, they came out 1.8 times too strong on one of eight pairs
+    # (2026-11).
     response[_BLINK] = np.maximum(response[_BLINK], 1)
     response[_SMILE] = np.minimum(response[_SMILE], 1)
     return response
@@ -122,6 +125,7 @@ class _Drawing:
         self._own, self._gains = read_expression(motion), expression_gains(EditSettings())
         colours = read_mouth_colours(motion, crop)
         self._build = ConditioningBuilder(motion, map_px=model.size // 2, colours=colours)
+        # At the networks' size: the tracker reads 256 pixels anyway.
         texture = Composite(crop, whole_box(crop), None).texture(model.size)
         self._composite = WarpComposite(texture, model.size)
 

@@ -1,9 +1,9 @@
 """Move hair, hats and the back of the head with the skull, as one rigid piece.
 
-The generator's flow is right near the face, where its control points are. Further out it fades to the
-background's rest, as in its training clips. A head that leaves its place would then pull out its hair,
-and leave some of it behind. With a matte the background is a layer of its own, so nothing but the head
-is around the face: there the flow is replaced by the skull's own motion.
+The generator's flow is right near the face, where its control points are. Further out it fades to
+the background's rest, as in its training clips. A head that leaves its place would then pull out
+its hair, and leave some of it behind. With a matte the background is a layer of its own, so nothing
+but the head is around the face: there the flow is replaced by the skull's own motion.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ NUMBERS = 8
 _SKULL = np.array([[0.0, 0.3, 1.1]], np.float32)
 """Centre of the skull, head units: the outline of a head stays around it when the head turns."""
 _NEAR = 1.0
-"""Head units around the face over which the skull's motion takes over. With 0.35 a nodding head shows
-two hairlines, with 1.0 none, and no hair stays behind with either (16 portraits, 14 poses, 2026-11)."""
+"""Head units around the face over which the skull's motion takes over. With 0.35 a nodding head
+shows two hairlines, with 1.0 none, and no hair stays behind with either (16 portraits, 14 poses,
+2026-11)."""
 _CHIN = 152
 _BAND = 0.8
 """Head units above the chin over which it ends: neck and shoulders follow the generator."""
@@ -111,7 +112,8 @@ class RigidHair:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Oval:
-    """A face's outline, as an ellipse: it moves with the face without steps, unlike a drawn mask."""
+    """A face's outline, as an ellipse: it moves with the face without steps, unlike a drawn
+    mask."""
 
     unit_from_crop: Float
     """``[2, 3]``: crop units to a circle of radius 1."""
@@ -178,7 +180,8 @@ def _places(cells: int) -> Float:
 
 
 def skull_motion(source: HeadPose, target: HeadPose) -> Float:
-    """Return source_from_target ``[2, 3]`` of the skull in the picture plane: roll, scale and place.
+    """Return source_from_target ``[2, 3]`` of the skull in the picture plane: roll, scale and
+    place.
 
     It is exactly the identity while the head keeps its pose.
     """

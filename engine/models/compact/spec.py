@@ -69,12 +69,12 @@ def generator_spec(config: CompactConfig) -> NetworkSpec:
         affine: source_from_target, of the rigid head.
         head: centre x, y and scale of the target's head.
         expression, pose: the portrait's own values, then the target's.
-        openings: see `CompactConfig.openings`.
-        own_teeth: confidence that the portrait's open mouth shows teeth, 0..1.
+        opening_masks: see `CompactConfig.openings`.
+        source_shows_teeth: confidence that the portrait's open mouth shows teeth, 0..1.
 
     Outputs:
-        painted: inpainted picture, -1..1.
-        mask: opacity of the warped portrait over it, 0..1 (an occlusion mask).
+        inpaint: inpainted picture, -1..1.
+        visibility: opacity of the warped portrait over it, 0..1 (an occlusion mask).
         flow: source position minus target position, crop units.
     """
     c, half = config, config.size // 2
@@ -85,14 +85,18 @@ def generator_spec(config: CompactConfig) -> NetworkSpec:
         "head": (1, 3),
         "expression": (1, 2, c.expression),
         "pose": (1, 2, c.pose),
-        "openings": (1, c.openings, half, half),
-        "own_teeth": (1, 1),
+        "opening_masks": (1, c.openings, half, half),
+        "source_shows_teeth": (1, 1),
     }
     return NetworkSpec(
         name="generator",
         inputs=encoder_spec(config).outputs + named(conditioning),
         outputs=named(
-            {"painted": (1, 3, c.size, c.size), "mask": (1, 1, c.size, c.size), "flow": (1, 2, half, half)}
+            {
+                "inpaint": (1, 3, c.size, c.size),
+                "visibility": (1, 1, c.size, c.size),
+                "flow": (1, 2, half, half),
+            }
         ),
     )
 
@@ -104,8 +108,8 @@ def pixel_generator_spec(config: CompactConfig) -> NetworkSpec:
         name="generator",
         inputs=generator_spec(config).inputs,
         outputs=(
-            TensorSpec(name="painted", shape=(1, side, side, 3), dtype="uint8"),
-            TensorSpec(name="mask", shape=(1, 1, side, side)),
+            TensorSpec(name="inpaint", shape=(1, side, side, 3), dtype="uint8"),
+            TensorSpec(name="visibility", shape=(1, 1, side, side)),
             TensorSpec(name="flow", shape=(1, half, half, 2)),
         ),
     )

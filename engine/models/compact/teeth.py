@@ -14,11 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-import cv2
 import numpy as np
 
 from mimicam.engine.face.geometry import face_geometry, place
-from mimicam.engine.models.compact.rasterise import SHIFT, MaskRasteriser, Part
+from mimicam.engine.models.compact.rasterise import MaskRasteriser, Part
 from mimicam.engine.types import Float, HeadPose, MotionCode
 
 _IRISES = (468, 473)
@@ -85,12 +84,23 @@ def paint_teeth(target: MotionCode, lips_hh: Float, *, canvas: MaskRasteriser, o
 
 def teeth_points(face: MotionCode) -> tuple[Float, Float]:
     """Return outlines of upper and lower teeth in the head's own frame, ``[T, P, 3]`` each."""
+    upper, lower = batch_teeth_points(face.shape[None, UPPER_LIP], face.expression[None])
+    return upper[0], lower[0]
+
+
+def batch_teeth_points(lip_N3: Float, expression_NE: Float) -> tuple[Float, Float]:
+    """Return the outlines of `teeth_points` of several faces, ``[N, T, P, 3]`` each.
+
+    ``lip_N3``: their landmark `UPPER_LIP`, in the heads' own frames.
+    """
     upper, lower = rows(Row())
     # The upper row stays with the skull, so remove the expression from the lip it hangs on.
-    moved = np.tensordot(face.expression, lip_and_chin_moves(), axes=(0, 0))
-    lip = face.shape[UPPER_LIP] - moved[0]
-    jaw = moved[1:].mean(axis=0)
-    return upper + lip, lower + (lip + jaw)
+    # A product for each face: one for all of them would round otherwise.
+    moves = lip_and_chin_moves()
+    moved = (expression_NE[:, None] @ moves.reshape(len(moves), -1)).reshape(-1, *moves.shape[1:])
+    lip = lip_N3 - moved[:, 0]
+    jaw = moved[:, 1:].mean(axis=1)
+    return upper + lip[:, None, None], lower + (lip + jaw)[:, None, None]
 
 
 def _filled(map_hh: Float) -> Part | None:
@@ -103,9 +113,9 @@ def _filled(map_hh: Float) -> Part | None:
 
 def _paint_row(points_TP3: Float, pose: HeadPose, canvas: MaskRasteriser) -> None:
     placed = place(points_TP3.reshape(-1, 3), pose).reshape(points_TP3.shape)
-    drawing = canvas.blank()
+    canvas.clear()
     for tooth in canvas.points(placed):
-        cv2.fillConvexPoly(drawing, tooth, (255,), shift=SHIFT)
+        canvas.fill_convex(tooth)
 
 
 @cache

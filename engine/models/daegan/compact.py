@@ -1,10 +1,10 @@
-"""DAE-GAN's compact preset: 25 frames/s on two CPU cores at 256 pixels, and few enough values to train
-on one.
+"""DAE-GAN's compact preset: 25 frames/s on two CPU cores at 256 pixels, and few enough values to
+train on one.
 
 Its equations are the paper's. It differs from the networks of ``engine.models.daegan.network`` in:
 
-- Size. Encoders fold the picture to 64 pixels (space to depth), displacements have 32 pixels a side.
-  So a model of 64 pixels grows to 128 and 256 without a change of its outputs; see `grown`.
+- Size. Encoders fold the picture to 64 pixels (space to depth), displacements have 32 pixels a
+  side. So a model of 64 pixels grows to 128 and 256 without a change of its outputs; see `grown`.
 - Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
   are most of a head's movement, and the decoder alone takes thousands of steps to find them.
 - Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from mimicam.engine.models.daegan.compact_config import BACK, FIELD, TRUNK, CompactDaeGanConfig
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
+    BatchRenorm,
     ConvNorm,
     DownBlock,
     PosedBlock,
@@ -76,8 +77,8 @@ def prepared_shapes(config: CompactDaeGanConfig) -> dict[str, tuple[int, ...]]:
 class FoldedEncoder(nn.Module):
     """Maps a picture, folded to 64 pixels, to a code.
 
-    Batch normalisation gives each value of the code zero mean and unit deviation. Without it, the code
-    becomes one large constant within 60 steps, and decoders lose what differs between frames
+    Batch normalisation gives each value of the code zero mean and unit deviation. Without it, the
+    code becomes one large constant within 60 steps, and decoders lose what differs between frames
     (measured, 2026-11). It also makes cosine similarity of codes meaningful.
     """
 
@@ -87,9 +88,11 @@ class FoldedEncoder(nn.Module):
         self.stem = ConvNorm(3 * self._fold**2, _WIDTHS[0])
         self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in itertools.pairwise(_WIDTHS))
         self.code = nn.Linear(_WIDTHS[-1] * 16, code)
-        self.normalise = nn.BatchNorm1d(code, affine=False)
+        self.normalise = BatchRenorm(code, affine=False)
 
     def forward(self, image_N3SS: Tensor) -> Tensor:
+        # Folding loses no pixel and costs nothing; a strided convolution at full size would cost
+        # most.
         x = self.stem(F.pixel_unshuffle(image_N3SS, self._fold))
         for layer in self.down:
             x = layer(x)
@@ -102,6 +105,7 @@ class CodeDecoder(nn.Module):
 
     def __init__(self, code: int) -> None:
         super().__init__()
+        # The encoder's widths backwards, without its first level: fields end at 32 pixels.
         widths = _WIDTHS[:0:-1]
         self.first = nn.Linear(code, widths[0] * 16)
         self.up = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
@@ -127,9 +131,11 @@ class CompactFaceEmbedder(FaceEmbedder):
         """Return one frame's terms of equation 1."""
         code, side = self.encoder(image_N3SS), image_N3SS.shape[-1]
         fields = resized(self.head(self.decoder(code)), side)
+        # The affine part carries the head's motion, so that the local one may stay small.
         displacement = torch.tanh(fields[:, :2]) + affine_field(self.affine(code), side)
+        # The floor keeps equation 1's division defined where no frame is attended to.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
-        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
+        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
 
 
 class CompactPoseEmbedder(PoseEmbedder):
@@ -194,6 +200,8 @@ class CompactGenerator(nn.Module):
 
     def draw(self, code_NP: Tensor, field_N2HW: Tensor, portrait: Prepared) -> Tensor:
         """Return the picture of a prepared face, warped by ``field``, with a pose code."""
+        # The field has 32 pixels, the prepared map 16; displacements are relative, so a mean is
+        # enough.
         x = sample(portrait.prepared, F.avg_pool2d(field_N2HW, 2))
         for block in self.middle:
             x = block(x, code_NP)
@@ -202,6 +210,7 @@ class CompactGenerator(nn.Module):
         for level, (block, head) in enumerate(zip(self.back, self.heads, strict=True)):
             x = block(x, code_NP)
             if level == 0:
+                # The finer map enters at its own size, warped by the same field.
                 x = x + sample(portrait.skip, field_N2HW)
                 layer = head(F.relu(x))
             else:
@@ -230,6 +239,7 @@ class CompactDaeGan(DaeGanNetworks):
 
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
         """See `DaeGanNetworks.draw`."""
+        # Recomputed from the code: then a frame transmits the code alone.
         field = self.pose_embedder.field(code_NP)
         return self.generator.draw(code_NP, field, Prepared(*portrait))
 

@@ -27,6 +27,7 @@ class JointEdit:
         self, driver: ImageMotion, neutral: CodeNeutral | None, settings: EditSettings
     ) -> BranchCodes:
         """See `engine.models.reenactor.Edit`."""
+        # One code moves both, so it cannot be relative in one part only.
         relative = neutral is not None and all(relative_branches(settings))
         base = neutral.codes.expression if neutral is not None and relative else None
         gain = (settings.expression_gain + settings.pose_gain) / 2

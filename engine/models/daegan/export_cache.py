@@ -39,6 +39,7 @@ def exported(path: Path, *, cache: Path | None = None) -> Path:
         from mimicam.engine.backends.export_cache import OPSET
 
         picture = export_cache.soft_picture(parts.config.size)
+        # Another picture for the driver: equal ones would hide exchanged inputs.
         other = np.ascontiguousarray(-picture[..., ::-1])
         examples = parts.examples(torch.from_numpy(picture), torch.from_numpy(other))
         entries = (_entry(parts, name, examples[name], folder) for name in NETWORKS)

@@ -38,6 +38,7 @@ def _portrait_shapes(config: AnyConfig) -> Shapes:
     """Return what the generator reads of a portrait; see `network.DaeGanNetworks.prepare`."""
     if isinstance(config, CompactDaeGanConfig):
         return prepared_shapes(config)
+    # Channels double with each halving, up to the limit (see `DaeGanConfig.most`).
     middle = config.size // config.reduction
     return {"prepared": (1, min(config.width * config.reduction, config.most), middle, middle)}
 

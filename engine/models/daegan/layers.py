@@ -1,4 +1,5 @@
-"""Layers of DAE-GAN's networks: sampling, convolution blocks, adaptive normalisation, self-attention.
+"""Layers of DAE-GAN's networks: sampling, convolution blocks, adaptive normalisation,
+self-attention.
 
 Shape letters: N pictures, C channels, S side, P pose code.
 """
@@ -20,6 +21,7 @@ ATTENTION_FLOOR = 1e-3
 
 def sample(image_NCSS: Tensor, displacement_N2HW: Tensor) -> Tensor:
     """Sample the picture at each pixel's position plus its displacement; bilinear, edges repeat."""
+    # Computed, not stored: the size follows the field's, and a trace makes it a constant.
     grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
     return F.grid_sample(image_NCSS, grid_NHW2, padding_mode="border", align_corners=False)
 
@@ -34,6 +36,29 @@ class ConvNorm(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return F.leaky_relu(self.norm(self.conv(x_NCHW)), 0.2)
+
+
+class BatchRenorm(nn.BatchNorm1d):
+    """Batch renormalisation (Ioffe, NeurIPS 2017): in training too, outputs are those of the
+    running statistics, while gradients are those of batch normalisation.
+
+    With the statistics of 8 pictures, a code would depend on the other seven by a third of its
+    deviation, so that no displacement could be read from it exactly.
+    """
+
+    def forward(self, x_NC: Tensor) -> Tensor:
+        """Normalise; in training, update the running statistics."""
+        if not self.training:
+            return super().forward(x_NC)
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            deviation = (self.running_var + self.eps).sqrt()
+            batch_deviation = (x_NC.var(0, correction=0) + self.eps).sqrt()
+            # The limits are the paper's last ones; they only matter in the first steps.
+            scale = (batch_deviation / deviation).clamp(1 / 3, 3)
+            shift = ((x_NC.mean(0) - self.running_mean) / deviation).clamp(-5, 5)
+        return super().forward(x_NC) * scale + shift
 
 
 class AdaptiveNorm(nn.Module):
@@ -91,6 +116,7 @@ class DownBlock(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor:
         y = self.conv_1(F.relu(F.instance_norm(x_NCHW)))
         y = self.conv_2(F.relu(F.instance_norm(y)))
+        # Pooled once, after the sum, instead of once per path.
         return F.avg_pool2d(y + self.skip(x_NCHW), 2)
 
 
@@ -99,6 +125,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # An eighth of the channels for query and key, as in SAGAN.
         inner = max(channels // 8, 1)
         self.query, self.key = nn.Conv2d(channels, inner, 1), nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, channels, 1)
@@ -115,7 +142,8 @@ class SelfAttention(nn.Module):
 
 
 def affine_field(terms_N6: Tensor, side: int) -> Tensor:
-    """Return the displacement ``[N, 2, side, side]`` whose u and v are each linear in x, y and 1."""
+    """Return the displacement ``[N, 2, side, side]`` whose u and v are each linear in x, y and
+    1."""
     N = terms_N6.shape[0]
     grid = _centres(terms_N6.new_zeros(1, 2, side, side))[0]
     xy1 = torch.cat([grid, torch.ones_like(grid[..., :1])], -1).reshape(-1, 3)

@@ -58,6 +58,7 @@ class DaeGanModel:
         if not crops:
             raise ValueError("crops must hold at least one picture")
         run, load, fetch = self._networks.run, self._networks.load, self._networks.fetch
+        # The front end reads the fused face once; its maps are what each frame needs.
         face = self._fuse(crops)
         prepared = {name: fetch(value) for name, value in run("front", face=load(face)).items()}
         return Features(arrays={**prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
@@ -96,6 +97,7 @@ class DaeGanModel:
 
     def _fuse(self, crops: Sequence[Image]) -> Float:
         """Return the mean of the warped frames by attention (equation 1), ``[1, 3, S, S]``."""
+        # Summed frame by frame: the memory does not grow with their number.
         total: Float = np.zeros((1, 3, self.size, self.size), np.float32)
         weights: Float = np.zeros((1, 1, self.size, self.size), np.float32)
         for crop in crops:

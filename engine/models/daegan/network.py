@@ -86,6 +86,8 @@ class Embedding(NamedTuple):
     """``[N, K, 2, S, S]``: sampling displacement of each frame."""
     attention: Tensor
     """``[N, K, 1, S, S]``: weight of each frame; sums to 1 over the frames."""
+    code: Tensor
+    """``[N, K, P]``: values between the face embedder's encoder and decoder, for each frame."""
 
 
 class FrameEmbedding(NamedTuple):
@@ -97,6 +99,8 @@ class FrameEmbedding(NamedTuple):
     """``[N, 1, S, S]``, above 0."""
     displacement: Tensor
     """``[N, 2, S, S]``"""
+    code: Tensor
+    """``[N, P]``"""
 
 
 class PoseEmbedding(NamedTuple):
@@ -165,19 +169,20 @@ class FaceEmbedder(nn.Module):
 
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
-        fields = self.head(self.decoder(self.code(self.encoder(image_N3SS).flatten(1)))[-1])
+        code = self.code(self.encoder(image_N3SS).flatten(1))
+        fields = self.head(self.decoder(code)[-1])
         # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
-        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement)
+        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
 
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
         N, K = frames_NK3SS.shape[:2]
         # All frames of all videos run as one batch.
         parts = (part.reshape(N, K, *part.shape[1:]) for part in self.frame(frames_NK3SS.flatten(0, 1)))
-        warped, weight, displacement = parts
+        warped, weight, displacement, code = parts
         attention = weight / weight.sum(1, keepdim=True)
-        return Embedding((attention * warped).sum(1), displacement, attention)
+        return Embedding((attention * warped).sum(1), displacement, attention, code)
 
 
 class PoseEmbedder(nn.Module):

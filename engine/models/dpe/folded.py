@@ -39,6 +39,7 @@ class FoldedMotion(nn.Module):
         identity = torch.eye(L, dtype=torch.float64), torch.zeros(L, dtype=torch.float64)
         # The whole trunk is linear: apply it to the identity to get its matrix and bias.
         matrix, bias = fold_affine(list(motion.trunk), *identity)  # type: ignore[arg-type]
+        # Orthogonal motion directions. 1e-8 is the published code's, kept for equal results.
         basis = torch.linalg.qr((motion.directions + 1e-8).double()).Q
         shared = basis @ matrix, basis @ bias
         self.expression = _linear(*fold_affine(list(motion.expression), *shared))  # type: ignore[arg-type]
@@ -82,6 +83,7 @@ class FoldedResidualBlock(nn.Module):
         self.first = FoldedConv(block.first)
         self.second = FoldedConv(block.second, gain=_HALF)
         self.skip_blur = block.skip_blur
+        # The block divides its sum by sqrt(2): both terms carry the factor in their weights.
         self.register_buffer("skip", block.skip.scaled_weight() * _HALF)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -108,6 +110,7 @@ class FoldedEncoder(nn.Module):
 
     def maps(self, image_NCHW: Tensor) -> list[Tensor]:
         """Return feature maps from ``size`` pixels down to 4."""
+        # Each map feeds the next block and, at the end, the generator's level of its size.
         maps = [self.stem(image_NCHW)]
         for block in self.blocks:
             maps.append(block(maps[-1]))
@@ -229,6 +232,7 @@ class FoldedLevel(nn.Module):
     ) -> dpe.GeneratorState:
         x = self.refine(self.up(state.activation, latent_NL), latent_NL)
         flow = self.flow(x, latent_NL, state.flow)
+        # tanh limits offsets to half the picture's side, in the grid's units of -1..1.
         grid_NHW2 = self.grid + torch.tanh(flow[:, :2]).permute(0, 2, 3, 1)
         mask = torch.sigmoid(flow[:, 2:])
         warped = layers.warp(feature_NCHW, grid_NHW2) * mask

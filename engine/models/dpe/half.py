@@ -25,7 +25,7 @@ from mimicam.engine.models.dpe.folded import (
     FoldedResidualBlock,
     FoldedStyledConv,
 )
-from mimicam.engine.models.dpe.half_parts import Double, Form, as_phases, blur, narrow, with_blur
+from mimicam.engine.models.dpe.half_parts import Blur, Double, Form, as_phases, narrow, with_blur
 from mimicam.engine.models.dpe.stylegan2 import DEMODULATION_EPSILON, GAIN, SLOPE
 
 
@@ -34,25 +34,24 @@ class MixedConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
-    kernel: Tensor
 
     def __init__(self, conv: FoldedConv, form: Form) -> None:
         super().__init__()
-        self._dtype, self._fused = form.dtype, form.fused
-        self._stride, self._padding = conv.stride, conv.padding
-        self._blur_padding = None if conv.blur is None else conv.blur.padding
+        self._dtype, self._stride, self._padding = form.dtype, conv.stride, conv.padding
+        self.blur: Blur | None = None
         weight = conv.weight
-        # The merged 6x6 kernel takes over the blur's padding.
         if conv.blur is not None and form.fold:
-            weight, self._padding, self._blur_padding = with_blur(weight), conv.blur.padding, None
+            # The merged 6x6 kernel takes over the blur's padding.
+            weight, self._padding = with_blur(weight), conv.blur.padding
+        elif conv.blur is not None:
+            self.blur = Blur(conv.blur, form)
         self.register_buffer("weight", weight.to(form.dtype))
         self.register_buffer("bias", conv.bias.to(form.dtype))
-        self.register_buffer("kernel", None if conv.blur is None else conv.blur.kernel.to(form.dtype))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         x_NCHW = x_NCHW.to(self._dtype)
-        if self._blur_padding is not None:
-            x_NCHW = blur(x_NCHW, self.kernel, self._blur_padding, fused=self._fused)
+        if self.blur is not None:
+            x_NCHW = self.blur(x_NCHW)
         x_NCHW = F.conv2d(x_NCHW, self.weight, self.bias, stride=self._stride, padding=self._padding)
         return F.leaky_relu(x_NCHW, SLOPE)
 
@@ -61,19 +60,17 @@ class MixedResidualBlock(nn.Module):
     """``FoldedResidualBlock`` whose skip blurs only the pixels that the stride keeps."""
 
     skip: Tensor
-    kernel: Tensor
 
     def __init__(self, block: FoldedResidualBlock, form: Form, name: str) -> None:
         super().__init__()
         self.first = MixedConv(block.first, form.at(f"{name}.first"))
         self.second = MixedConv(block.second, form.at(f"{name}.second"))
         skip = form.at(f"{name}.skip")
-        self._dtype, self._fused, self._padding = skip.dtype, form.fused, block.skip_blur.padding
+        self._dtype, self.skip_blur = skip.dtype, Blur(block.skip_blur, skip, stride=2)
         self.register_buffer("skip", block.skip.to(skip.dtype))
-        self.register_buffer("kernel", block.skip_blur.kernel.to(skip.dtype))
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        kept = blur(x_NCHW.to(self._dtype), self.kernel, self._padding, stride=2, fused=self._fused)
+        kept = self.skip_blur(x_NCHW.to(self._dtype))
         return self.second(self.first(x_NCHW)) + F.conv2d(kept, self.skip)
 
 
@@ -90,6 +87,7 @@ class MixedEncoder(nn.Module):
             MixedResidualBlock(block, form, f"blocks.{i}")  # type: ignore[arg-type]
             for i, block in enumerate(encoder.blocks)
         )
+        # As a matrix, for the product in `forward`.
         self.register_buffer("head", encoder.head.flatten(1).float())
         self.motion = encoder.motion
 
@@ -120,34 +118,30 @@ class MixedStyledConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
-    kernel: Tensor
 
     def __init__(self, styled: FoldedStyledConv, form: Form) -> None:
         super().__init__()
-        self._dtype, self._fused, self._up, self._phases = (
-            form.dtype,
-            form.fused,
-            styled.blur is not None,
-            False,
-        )
+        self._dtype, self._phases = form.dtype, styled.blur is not None and form.fold
+        self.blur: Blur | None = None
         weight = styled.weight
-        if self._up and form.fold:
-            weight, self._phases = as_phases(with_blur(weight, gain=4.0)), True
+        if styled.blur is not None and form.fold:
+            # One plain convolution whose output channels are the four pixels of each doubled one.
+            weight = as_phases(with_blur(weight, gain=styled.blur.gain))
+        elif styled.blur is not None:
+            self.blur = Blur(styled.blur, form)
         self.register_buffer("weight", weight.to(form.dtype))
         self.register_buffer("bias", styled.bias.to(form.dtype))
-        self.register_buffer("kernel", None if styled.blur is None else styled.blur.kernel.to(form.dtype))
 
     def forward(self, x_NCHW: Tensor, style_NI: Tensor, scale_NO: Tensor) -> Tensor:
         # Modulate the input channels, convolve with constant weights, demodulate the output
         # channels.
         x_NCHW = x_NCHW.to(self._dtype) * style_NI.to(self._dtype)[:, :, None, None]
-        if not self._up:
-            x_NCHW = F.conv2d(x_NCHW, self.weight, padding=1)
-        elif self._phases:
-            x_NCHW = F.pixel_shuffle(F.conv2d(x_NCHW, self.weight, padding=1), 2)
+        if self.blur is not None:
+            x_NCHW = self.blur(F.conv_transpose2d(x_NCHW, self.weight, stride=2))
         else:
-            x_NCHW = F.conv_transpose2d(x_NCHW, self.weight, stride=2)
-            x_NCHW = blur(x_NCHW, self.kernel, 1, gain=4.0, fused=self._fused)
+            x_NCHW = F.conv2d(x_NCHW, self.weight, padding=1)
+            if self._phases:
+                x_NCHW = F.pixel_shuffle(x_NCHW, 2)
         return F.leaky_relu(x_NCHW * scale_NO.to(self._dtype)[:, :, None, None] + self.bias, SLOPE)
 
 
@@ -246,6 +240,7 @@ class _Scales(nn.Module):
         super().__init__()
         modulations: list[FoldedModulation] = [m.modulation for m in (*styled, *flows)]  # type: ignore[misc]
         powers: list[Tensor] = [layer.power for layer in styled]
+        # Real widths, by which `forward` cuts the padding off again.
         self._inputs = [int(m.weight.shape[0]) for m in modulations]
         self._outputs = [int(power.shape[1]) for power in powers]
         self._widest = widest = max(*self._inputs, *self._outputs)

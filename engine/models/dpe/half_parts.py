@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mimicam.kernels.torch_ops  # noqa: F401 - registers the operators
+from mimicam.engine.models.dpe import stylegan2 as layers
 from mimicam.engine.models.dpe.stylegan2 import blur_kernel
-
-_BLUR = (0.125, 0.375, 0.375, 0.125)
-"""Blur kernel [1, 3, 3, 1] / 8 along one axis."""
+from mimicam.kernels.blur import LINE, reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,25 +39,25 @@ class Form:
         return replace(self, dtype=torch.float32) if name in self.keep else self
 
 
-def blur(
-    x_NCHW: Tensor,
-    kernel_C144: Tensor,
-    padding: int,
-    *,
-    gain: float = 1.0,
-    stride: int = 1,
-    fused: bool = False,
-) -> Tensor:
-    """Apply ``layers.Blur`` of that gain, keeping every ``stride``-th pixel of both axes."""
-    if not fused:
-        return F.conv2d(x_NCHW, kernel_C144, stride=stride, padding=padding, groups=x_NCHW.shape[1])
-    padded = F.pad(x_NCHW.float(), (padding,) * 4)
-    H, W = (n - 3 for n in padded.shape[2:])
-    # Separable: four shifted rows, then four shifted columns.
-    rows = [_BLUR[i] * padded[:, :, i : i + H : stride] for i in range(4)]
-    tall = rows[0] + rows[1] + rows[2] + rows[3]
-    columns = [gain * _BLUR[i] * tall[:, :, :, i : i + W : stride] for i in range(4)]
-    return (columns[0] + columns[1] + columns[2] + columns[3]).to(x_NCHW.dtype)
+class Blur(nn.Module):
+    """``layers.Blur``, keeping every ``stride``-th pixel of both axes."""
+
+    kernel: Tensor
+
+    def __init__(self, published: layers.Blur, form: Form, *, stride: int = 1) -> None:
+        super().__init__()
+        self._fused, self._portable = form.fused, form.portable
+        self._padding, self._gain, self._stride = published.padding, published.gain, stride
+        self.register_buffer("kernel", published.kernel.to(form.dtype))
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        if self._fused:
+            return reference(x_NCHW, padding=self._padding, gain=self._gain, stride=self._stride)
+        if self._portable:
+            groups = x_NCHW.shape[1]
+            return F.conv2d(x_NCHW, self.kernel, stride=self._stride, padding=self._padding, groups=groups)
+        out: Tensor = torch.ops.mimicam.blur(x_NCHW, self._padding, self._gain, self._stride)
+        return out
 
 
 class Double(nn.Module):
@@ -76,6 +75,7 @@ class Double(nn.Module):
             return add_N3HW + _doubled(_doubled(x_N3hw, 2), 3)
         if self._portable:
             return add_N3HW + F.conv_transpose2d(x_N3hw, self.kernel, stride=2, padding=1, groups=3)
+        # One kernel: zero insertion, blur and sum without the map in between.
         out: Tensor = torch.ops.mimicam.upsample_blur(x_N3hw.contiguous(), add_N3HW.contiguous())
         return out
 
@@ -109,9 +109,11 @@ def with_blur(weight: Tensor, *, gain: float = 1.0) -> Tensor:
 
     The blur is symmetric, so the order does not matter.
     """
-    line = torch.tensor(_BLUR, dtype=torch.float64) * gain**0.5
+    # The gain's root on each axis: the outer product then has the gain itself.
+    line = torch.tensor(LINE, dtype=torch.float64) * gain**0.5
     kernel = torch.outer(line, line)[None, None]
     A, B, h, w = weight.shape
+    # In float64, rounded once: this runs when a model is loaded, not in a frame.
     full = F.conv2d(weight.double().reshape(A * B, 1, h, w), kernel, padding=3)
     return full.reshape(A, B, h + 3, w + 3).float()
 

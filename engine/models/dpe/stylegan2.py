@@ -21,6 +21,7 @@ DEMODULATION_EPSILON = 1e-8
 
 def blur_kernel(gain: float = 1.0) -> Tensor:
     """Return the [1, 3, 3, 1] smoothing kernel as ``[1, 1, 4, 4]``, summing to ``gain``."""
+    # A binomial filter: no frequency at half the sampling rate passes, hence no checkerboards.
     line = torch.tensor([1.0, 3.0, 3.0, 1.0])
     square = torch.outer(line, line)
     return (square * (gain / square.sum()))[None, None]
@@ -83,7 +84,7 @@ class Blur(nn.Module):
 
     def __init__(self, channels: int, *, padding: int, gain: float = 1.0) -> None:
         super().__init__()
-        self.channels, self.padding = channels, padding
+        self.channels, self.padding, self.gain = channels, padding, gain
         self.register_buffer("kernel", blur_kernel(gain).repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from mimicam.engine.web.aiortc_patches import (
     picture_limits,
     playout_delay,
     rsa,
+    ssrc_limit,
     udp_drain,
 )
 
@@ -26,7 +27,7 @@ _PRIVATE = ("jitter_buffer", "nack_generator", "decoder_queue", "timestamp_mappe
 """Private attributes of aiortc's receiver that the patches of the receiver use."""
 _RECEIVER = (jitter_buffer, nack, picture_limits)
 """Patches that replace parts of the receiver, and therefore need a known version of it."""
-_ALWAYS = (udp_drain, playout_delay, bitrate, rsa)
+_ALWAYS = (udp_drain, playout_delay, bitrate, rsa, ssrc_limit)
 """Patches of what every version has. A missing name raises an error."""
 _log = logging.getLogger(__name__)
 

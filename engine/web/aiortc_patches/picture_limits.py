@@ -1,11 +1,11 @@
 """Decode no picture that is larger than a camera's.
 
-aiortc decodes pictures of any size. A VP8 key frame of 8192x8192 has 112 kB, and took 916 MB at once
-(2026-11).
+aiortc decodes pictures of any size. A VP8 key frame of 8192x8192 has 112 kB, and took 916 MB at
+once (2026-11).
 
 Here the size of a VP8 picture is read from its header, and `TooLarge` takes the picture's place in
-the track. FFmpeg refuses H.264 pictures above `MAX_DECODED_PIXELS`; smaller ones are decoded, and the
-track's reader compares them with `MAX_PIXELS`.
+the track. FFmpeg refuses H.264 pictures above `MAX_DECODED_PIXELS`; smaller ones are decoded, and
+the track's reader compares them with `MAX_PIXELS`.
 """
 
 from __future__ import annotations

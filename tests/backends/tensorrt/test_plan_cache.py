@@ -206,6 +206,13 @@ def test_the_plans_used_longest_ago_make_room(tmp_path: Path) -> None:
     assert [cache.path(key).exists() for key in keys] == [False, True, True]
 
 
+@posix
+def test_a_plan_that_another_process_removes_is_passed_over(cache: PlanCache) -> None:
+    cache.store(KEY, PLAN)
+    (cache.folder / "gone.plan").symlink_to(cache.folder / "nowhere")
+    assert cache.store(dataclasses.replace(KEY, driver="another"), PLAN).exists()
+
+
 def test_one_timing_cache_serves_all_networks_of_a_gpu(cache: PlanCache) -> None:
     assert cache.read(cache.timing_cache(KEY)) is None
     plan_cache.write_private(cache.timing_cache(KEY), b"measured")

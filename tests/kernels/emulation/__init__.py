@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g")
-_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
 
 # A block's shared memory is a static here, since one block runs at a time; the library must know it, to spoil
 # it.
@@ -48,7 +47,9 @@ def build(
         text = _SHARED.sub(
             r"static \1; static bool \2_known = emulation::shared(\2);", edit(_launch.source(op))
         )
-        binds = (f'static bool bound_{n} = emulation::bind("{n}", {n});' for n in _KERNEL.findall(text))
+        binds = (
+            f'static bool bound_{n} = emulation::bind("{n}", {n});' for n in _launch.KERNEL.findall(text)
+        )
         path = folder / f"{op}.cpp"
         path.write_text('#include "cuda_on_cpu.h"\n' + text + "\n".join(binds), encoding="utf-8")
         sources.append(path)

@@ -5,12 +5,15 @@ LD_PRELOAD=$(g++ -print-file-name=libasan.so) python -m tests.kernels.emulation 
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from mimicam.kernels import (
+    blur,
     crop_normalize,
     edit_codes,
     paste_back,
@@ -18,7 +21,7 @@ from mimicam.kernels import (
     warp_blend,
     warp_composite,
 )
-from tests.kernels.cases import WARPS, affine, apart, frames, layered, soft_mask
+from tests.kernels.cases import BLURS, WARPS, affine, apart, frames, layered, soft_mask
 from tests.kernels.emulation import on_cpu
 
 _LIMIT = 1e-3
@@ -26,10 +29,12 @@ _LIMIT = 1e-3
 
 def _warp_blend() -> float:
     worst = 0.0
-    for case in WARPS:
+    for case, share in itertools.product(WARPS, (1, 2)):
         inputs = case.tensors()
         out = tuple(torch.full_like(inputs[1], torch.nan) for _ in range(2))
-        pairs = zip(warp_blend.forward_cuda(*inputs, out), warp_blend.reference(*inputs), strict=True)
+        with mock.patch.object(warp_blend, "_WAVE", warp_blend._WAVE if share == 1 else 1):
+            got = warp_blend.forward_cuda(*inputs, out)
+        pairs = zip(got, warp_blend.reference(*inputs), strict=True)
         worst = max(worst, *(apart(got, want) for got, want in pairs))
         warp_blend.backward_cuda(*inputs, *out)
     return worst
@@ -90,10 +95,21 @@ def _edit_codes() -> float:
     return worst
 
 
+def _blur() -> float:
+    worst = 0.0
+    for case, rows in itertools.product(BLURS, (1, 5, 9)):
+        image = case.tensor()
+        want = blur.reference(image, **case.options)
+        with mock.patch.object(blur, "_rows", return_value=rows):
+            got = blur.forward_cuda(image, **case.options, out=case.unwritten(image))
+        worst = max(worst, apart(got, want))
+    return worst
+
+
 def main(library: str, orders: str, *ops: str) -> int:
     """0 when every kernel agrees with its reference; a sanitizer ends the process before that."""
     limits = {_warp_blend: _LIMIT, _upsample_blur: _LIMIT, _crop_normalize: _LIMIT, _paste_back: 1 / 255}
-    limits |= {_warp_composite: 1 / 255, _edit_codes: _LIMIT}
+    limits |= {_warp_composite: 1 / 255, _edit_codes: _LIMIT, _blur: _LIMIT}
     wanted = [check for check in limits if not ops or check.__name__[1:] in ops]
     wrong = 0
     for order in orders.split(","):

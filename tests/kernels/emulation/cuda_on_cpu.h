@@ -95,6 +95,7 @@ inline float atomicAdd(float* at, float value) {
   *at = before + value;
   return before;
 }
+inline float __fdividef(float a, float b) { return a / b; }  // within two units in the last place
 // The GPU's conversions saturate, and turn NaN into 0; C++ leaves both undefined.
 inline int saturated(double value) {
   if (value != value) return 0;

@@ -82,8 +82,8 @@ def _want(model: Compact, crop: Image, drive: dict[str, Float]) -> dict[str, np.
     image = torch.from_numpy(crop).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         out = model(image, **tensors)
-    out["painted"] = (out["painted"].clamp(-1, 1) + 1) * 127.5
-    return {name: out[name][0].permute(1, 2, 0).numpy() for name in ("painted", "mask", "flow")}
+    out["inpaint"] = (out["inpaint"].clamp(-1, 1) + 1) * 127.5
+    return {name: out[name][0].permute(1, 2, 0).numpy() for name in ("inpaint", "visibility", "flow")}
 
 
 def test_features_are_the_encoders_own(backend: CompactModel, model: Compact, crop: Image) -> None:
@@ -105,8 +105,8 @@ def test_layers_are_the_networks_own_to_half_a_grey_level(
     layers = backend.generate(backend.encode(crop), _drive())
     want = _want(model, crop, _drive())
     assert (layers.inpaint.dtype, layers.inpaint.shape) == (np.uint8, (64, 64, 3))
-    assert np.abs(layers.inpaint - want["painted"]).max() <= 0.5 + 1e-3 * 255
-    assert np.abs(layers.visibility - want["mask"][..., 0]).max() <= 2e-3
+    assert np.abs(layers.inpaint - want["inpaint"]).max() <= 0.5 + 1e-3 * 255
+    assert np.abs(layers.visibility - want["visibility"][..., 0]).max() <= 2e-3
     assert np.abs(layers.flow - want["flow"]).max() <= 1e-3
     assert np.abs(layers.flow).max() > 0.05, "a model that does nothing would pass"
     assert np.ptp(layers.visibility) > 0.02
@@ -213,7 +213,7 @@ def test_in_bf16_the_picture_stays_close_because_of_the_marks(
     inputs = pixel_generator_spec(SMALL).in_order(known)
     exact = [part.copy() for part in OpenVinoNetwork(bundle / "generator.xml", threads=1)(*inputs)]
     marked, plain = (_apart(path, inputs, exact) for path in (bundle, folder))
-    assert marked["painted"].mean() < 0.5
+    assert marked["inpaint"].mean() < 0.5
     assert marked["flow"].max() < 0.01, "crop units: a pixel of 256"
     assert plain["flow"].mean() > 1.2 * marked["flow"].mean()
 
@@ -221,7 +221,7 @@ def test_in_bf16_the_picture_stays_close_because_of_the_marks(
 def _apart(folder: Path, inputs: tuple[Float, ...], exact: list[np.ndarray]) -> dict[str, np.ndarray]:
     """How far bf16 lies from fp32, by layer."""
     found = OpenVinoNetwork(folder / "generator.xml", threads=1, precision="bf16")(*inputs)
-    names = ("painted", "mask", "flow")
+    names = ("inpaint", "visibility", "flow")
     return {n: np.abs(a - b.astype(np.float32)) for n, a, b in zip(names, found, exact, strict=True)}
 
 
@@ -248,6 +248,14 @@ def test_damaged_facts_give_one_line(
     (folder / "model.json").write_text(content)
     with pytest.raises(EngineError, match=r"model\.json is damaged: reinstall"):
         load(folder)
+
+
+def test_a_bundle_with_other_tensor_names_is_refused(bundle: Path, tmp_path: Path) -> None:
+    folder = _copy(bundle, tmp_path)
+    older = (folder / "generator.xml").read_text().replace("opening_masks", "openings")
+    (folder / "generator.xml").write_text(older)
+    with pytest.raises(EngineError, match="another version of mimicam: make the bundle again"):
+        open_bundle_openvino(folder, threads=1)
 
 
 def test_a_damaged_network_gives_one_line(bundle: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_an_open_jaw_moves_the_lower_lip_and_hardly_the_forehead() -> None:
 def test_an_opening_mouth_is_drawn_where_it_opens() -> None:
     shut, mouth = motion(), motion()
     wide = replace(mouth, shape=mouth.shape + shape_change(shapes(jawOpen=1.0)))
-    lips, lids, own_lips, *_ = build_conditioning(shut, wide, map_px=64).openings
+    lips, lids, own_lips, *_ = build_conditioning(shut, wide, map_px=64).opening_masks
     assert lips.sum() > own_lips.sum() + 10
     assert lips.max() <= 1.0
     rows, columns = np.nonzero(lips > 0.5)

@@ -48,10 +48,10 @@ def _mask(net: Compact) -> torch.Tensor:
         motion(pose(scale=0.3)), motion(pose(scale=0.3, yaw=15)), map_px=SIZE // 2
     )
     tensors = _tensors(conditioning)
-    tensors.pop("own_teeth")
+    tensors.pop("source_shows_teeth")
     latent, maps = net.encoder(image)
     latent = net.codes(latent, tensors.pop("expression"), tensors.pop("pose"))
-    mask: torch.Tensor = net.generator.layers(latent, maps, **tensors)["mask"]
+    mask: torch.Tensor = net.generator.layers(latent, maps, **tensors)["visibility"]
     return mask
 
 

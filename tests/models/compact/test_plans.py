@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,12 +15,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the TensorRT backend needs torch")
 pytest.importorskip("onnx", reason="the model is exported first")
 
+from mimicam.engine.backends import export_folder  # noqa: E402
 from mimicam.engine.backends.tensorrt import api as tensorrt_api  # noqa: E402
 from mimicam.engine.backends.tensorrt.api import BuildRequest  # noqa: E402
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
 from mimicam.engine.models.base import Features  # noqa: E402
-from mimicam.engine.models.compact.plans import TensorRtCompact  # noqa: E402
+from mimicam.engine.models.compact.plans import TensorRtCompact, start_compact  # noqa: E402
 from mimicam.engine.models.compact.spec import CONDITIONING, FEATURES  # noqa: E402
 from mimicam.engine.pipeline import Pipeline  # noqa: E402
 from mimicam.engine.portrait import enroll  # noqa: E402
@@ -122,8 +124,8 @@ def test_layers_are_the_networks_own(model: TensorRtCompact, networks: list[Netw
     layers = model.generate(_portrait(model, generator), _drive(generator))
     want = {name: array[0].transpose(1, 2, 0) for name, array in generator.reference_arrays().items()}
     assert layers.inpaint.dtype == np.uint8
-    assert np.abs(layers.inpaint - (want["painted"].clip(-1, 1) + 1) * 127.5).max() <= 0.5 + 1e-2
-    assert np.abs(layers.visibility - want["mask"][..., 0]).max() <= 1e-5
+    assert np.abs(layers.inpaint - (want["inpaint"].clip(-1, 1) + 1) * 127.5).max() <= 0.5 + 1e-2
+    assert np.abs(layers.visibility - want["visibility"][..., 0]).max() <= 1e-5
     assert np.abs(layers.flow - want["flow"]).max() <= 1e-5
 
 
@@ -214,6 +216,17 @@ def test_an_export_of_another_model_is_refused(tmp_path: Path, monkeypatch: pyte
     write_bundle("random:debug", tmp_path, BundleOptions(), lambda _line: None)
     with pytest.raises(EngineError, match="no export of a compact model"):
         TensorRtCompact(tmp_path, gpu=FakeGpu())
+
+
+def test_an_export_with_other_tensor_names_is_refused(exported: Path, tmp_path: Path) -> None:
+    manifest = export_folder.read_manifest(exported)
+    encoder, generator = manifest.networks
+    older = replace(
+        generator, outputs=(replace(generator.outputs[0], name="painted"), *generator.outputs[1:])
+    )
+    export_folder.write_manifest(tmp_path, replace(manifest, networks=(encoder, older)))
+    with pytest.raises(EngineError, match="another version of mimicam: export the model again"):
+        start_compact(tmp_path, gpu=FakeGpu())
 
 
 @pytest.mark.parametrize(

@@ -138,10 +138,10 @@ def test_a_device_moves_hair_as_the_host_does() -> None:
         given, hair = _noise(seed), hair_of(target)
         on_device.write(hair.packed())
         flow, mask = (torch.from_numpy(given.flow).permute(2, 0, 1)[None], torch.from_numpy(given.visibility))
-        got = on_device.enqueue({"flow": flow, "mask": mask[None, None]})
+        got = on_device.enqueue({"flow": flow, "visibility": mask[None, None]})
         want = on_host(given, hair)
         # OpenCV divides a blend by the sum of its weights and 1e-5.
         np.testing.assert_allclose(got["flow"][0].permute(1, 2, 0).numpy(), want.flow, atol=2e-5)
-        np.testing.assert_allclose(got["mask"][0, 0].numpy(), want.visibility, atol=2e-6)
+        np.testing.assert_allclose(got["visibility"][0, 0].numpy(), want.visibility, atol=2e-6)
     on_device.write(None)
-    assert torch.equal(on_device.enqueue({"flow": flow, "mask": mask[None, None]})["flow"], flow)
+    assert torch.equal(on_device.enqueue({"flow": flow, "visibility": mask[None, None]})["flow"], flow)

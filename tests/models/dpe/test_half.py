@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from mimicam.engine.models.dpe import half as mixed  # noqa: E402
 from mimicam.engine.models.dpe import half_parts as mixed_parts  # noqa: E402
@@ -92,20 +94,44 @@ def test_a_network_of_another_kind_is_refused() -> None:
         mixed.mixed(nn.Linear(1, 1), Form())
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("structure", [{}, {"fused": True}, {"portable": True}], ids=str)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_blur_is_the_published_one(fused: bool, stride: int) -> None:
-    x = torch.randn(2, 3, 9, 12)
+def test_the_blur_is_the_published_one(structure: dict[str, bool], stride: int) -> None:
+    x, form = torch.randn(2, 3, 9, 12), Form(dtype=torch.float32, **structure)
     published = layers.Blur(3, padding=2, gain=4.0)
-    want = published(x)[:, :, ::stride, ::stride]
-    got = mixed_parts.blur(x, published.kernel, 2, gain=4.0, stride=stride, fused=fused)
-    assert torch.allclose(got, want, atol=1e-5)
+    got = mixed_parts.Blur(published, form, stride=stride)(x)
+    assert torch.allclose(got, published(x)[:, :, ::stride, ::stride], atol=1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("form", "own"), [(Form(), True), (Form(fused=True), False), (Form(portable=True), False)], ids=str
+)
+def test_the_blurs_kernel_runs_only_where_nothing_else_fuses_it(
+    network: str, form: Form, own: bool, folded: FoldedDpe, inputs: dict[str, tuple[Tensor, ...]]
+) -> None:
+    module = mixed.mixed(folded.get_submodule(network), form)
+    with torch.no_grad(), _Calls() as calls:
+        module(*inputs[network])
+    assert ("mimicam::blur" in calls.seen) == own
 
 
 @pytest.mark.parametrize("form", [Form(), Form(fused=True), Form(portable=True)], ids=str)
 def test_doubling_is_the_published_one(form: Form) -> None:
     x, add = torch.randn(2, 3, 5, 7), torch.randn(2, 3, 10, 14)
     assert torch.allclose(mixed_parts.Double(form)(x, add), add + layers.Upsample(3)(x), atol=1e-5)
+
+
+class _Calls(TorchDispatchMode):
+    """Names of the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.add(func.name())
+        return func(*args, **(kwargs or {}))
 
 
 def _worst(folded: FoldedDpe, model: MixedDpe, network: str, inputs: dict[str, tuple[Tensor, ...]]) -> float:

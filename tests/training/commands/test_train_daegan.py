@@ -15,6 +15,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.training.commands.train.daegan import TrainDaeGan
 from tests.training.dpe.conftest import blob
+from tests.training.packs import write_pack
 
 
 @pytest.fixture
@@ -140,3 +141,41 @@ def test_what_is_no_pack_or_preset_is_refused(pack: Path, tmp_path: Path) -> Non
         command(pack, preset="huge").run()
     with pytest.raises(EngineError, match="normalises over the batch: give --batch 2"):
         command(pack, preset="daegan-compact-64", batch=1).run()
+
+
+def test_a_guided_run_goes_on_and_writes_the_average(tmp_path: Path) -> None:
+    clips = write_pack(tmp_path / "clips", people=2, frames=3)
+    command(clips, steps=1).run()
+    # A run may get guidance and an average later.
+    options = {"guidance": 2.0, "average": 0.9, "adversarial": 0.2, "adversarial_steps": 5, "clip": 10.0}
+    command(clips, steps=2, lr_discriminator=2e-4, **options).run()
+    written = load_daegan(tmp_path / "run" / "model.safetensors").state_dict()
+    modules = torch.load(tmp_path / "run" / "checkpoint.pt")["modules"]
+    name = "face_embedder.head.weight"
+    torch.testing.assert_close(written[name], modules["average"][name])
+    assert not torch.equal(modules["average"][name], modules["model"][name])
+    # It started from the weights of the run, not from fresh ones.
+    torch.testing.assert_close(modules["average"][name], modules["model"][name], atol=1e-3, rtol=0)
+    assert "guidance" in modules
+    # Another run may start from it without either.
+    command(clips, out=tmp_path / "tuned", weights=tmp_path / "run" / "checkpoint.pt", steps=1, lr=0.0).run()
+    tuned = load_daegan(tmp_path / "tuned" / "model.safetensors").state_dict()
+    assert torch.equal(tuned[name], modules["model"][name])
+
+
+def test_an_average_starts_from_given_weights(tmp_path: Path) -> None:
+    clips = write_pack(tmp_path / "clips", people=2, frames=3)
+    command(clips, steps=1).run()
+    given = load_daegan(tmp_path / "run" / "model.safetensors").state_dict()
+    weights = tmp_path / "run" / "model.safetensors"
+    command(clips, out=tmp_path / "tuned", weights=weights, steps=1, lr=0.0, average=0.9).run()
+    tuned = load_daegan(tmp_path / "tuned" / "model.safetensors").state_dict()
+    assert all(torch.allclose(tuned[name], value) for name, value in given.items())
+
+
+def test_weights_of_losses_are_the_papers_unless_given(pack: Path) -> None:
+    options = command(pack)._options()
+    assert (options.guidance, options.adversarial, options.perceptual) == (0.0, 1.0, 0.0)
+    assert options.lr_discriminator == pytest.approx(4 * options.lr_generator)
+    given = command(pack, perceptual=Path("mobilenet_v2.pth"), lr_discriminator=1e-4)._options()
+    assert (given.perceptual, given.perceptual_embedders, given.lr_discriminator) == (1.5, 0.1, 1e-4)

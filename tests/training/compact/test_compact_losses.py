@@ -17,7 +17,7 @@ ONES = torch.ones(1, 1, 32, 32)
 
 def _drive(**values: float) -> list[torch.Tensor]:
     drive = build_conditioning(motion(), motion(pose(at=(0.1, -0.2)), **values), map_px=16)
-    return [torch.from_numpy(a)[None] for a in (drive.target_points, drive.head, drive.openings)]
+    return [torch.from_numpy(a)[None] for a in (drive.target_points, drive.head, drive.opening_masks)]
 
 
 def test_equal_pictures_cost_nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,12 +89,13 @@ def test_equation_6_weighs_content_and_feature_matching(batch: Batch) -> None:
     totals: dict[str, float] = {}
     update = made._update
 
-    def noted(step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> float:
-        totals[names[0]] = update(step, names, objective)
-        return totals[names[0]]
+    def noted(step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> Tensor:
+        loss = update(step, names, objective)
+        totals[names[0]] = float(loss)
+        return loss
 
     made._update = noted
-    terms = made.step(0, batch)
+    terms = {name: float(value) for name, value in made.step(0, batch).items()}
     want = terms["adversarial"] + 3.0 * terms["content"] + 0.5 * terms["matching"]
     assert totals["generator"] == pytest.approx(want, rel=1e-5)
     assert min(terms["content"], terms["matching"]) > 0
@@ -240,3 +242,48 @@ def test_a_resumed_run_is_bit_equal_across_the_stages(tmp_path: Path, batch: Bat
     resumed = state(train(tmp_path / "resumed", 4))
     assert all(torch.equal(resumed[name], value) for name, value in straight.items())
     assert (tmp_path / "straight" / "samples" / "0000003.jpg").is_file()
+
+
+def test_an_update_that_is_not_finite_is_skipped(batch: Batch) -> None:
+    made = recipe(stage_one_steps=0, content=torch.inf)
+    before = state(made)
+    made.step(0, batch)
+    assert changed(made, before) == {"face_embedder", "pose_embedder", "discriminator"}
+    assert int(made.skipped) == 1
+
+
+def test_the_adversarial_weight_rises_and_rates_follow_the_time() -> None:
+    torch.manual_seed(0)
+    options = DaeGanOptions(
+        stage_one_steps=10, steps=30, adversarial=0.4, adversarial_steps=8, last_share=0.5
+    )  # fmt: skip
+    made = DaeGanRecipe(options, config=DAEGAN_DEBUG, time_share=iter([0.0, 0.5, 1.0]).__next__)
+    assert [made._adversarial(step) for step in (10, 14, 40)] == pytest.approx([0.0, 0.2, 0.4])
+    assert made.rate(10, "generator") == pytest.approx(1e-4)
+    assert made.rate(10, "generator") == pytest.approx(0.75e-4)
+    assert made.rate(10, "generator") == pytest.approx(0.5e-4)
+
+
+def test_the_average_follows_the_weights(batch: Batch) -> None:
+    made = recipe(ema=0.9)
+    before = made.model.state_dict()["face_embedder.head.weight"].clone()
+    made.step(0, batch)
+    after, average = (model.state_dict()["face_embedder.head.weight"] for model in (made.model, made.result))
+    torch.testing.assert_close(average, before + 0.9 * (after - before))
+    assert set(made.modules()) == {"model", "discriminator", "average"}
+    assert not any(parameter.requires_grad for parameter in made.result.parameters())
+
+
+def test_the_host_waits_for_nothing_inside_a_step(batch: Batch) -> None:
+    made = recipe(stage_one_steps=0, ema=0.9)
+    made.step(0, batch)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+        made.step(1, batch)
+    bad = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero"}
+    assert not {event.name for event in found.events() if event.name in bad and not in_fused_adam(event)}
+
+
+def in_fused_adam(event: Any) -> bool:
+    """Adam's fused kernel for the processor reads its step counts; the GPU's reads them on the device."""
+    parent = event.cpu_parent
+    return parent is not None and (parent.name == "aten::_fused_adam_" or in_fused_adam(parent))

@@ -141,7 +141,7 @@ def test_a_batch_has_the_shapes_that_the_recipe_reads(faces: Path) -> None:
     assert {k: tuple(v.shape) for k, v in batch.items()} == {
         "source": (3, 3, 64, 64), "target": (3, 3, 64, 64), "target_landmarks": (3, 478, 3),
         "source_points": (3, 176, 3), "target_points": (3, 176, 3), "affine": (3, 2, 3), "head": (3, 3),
-        "expression": (3, 2, 52), "pose": (3, 2, 12), "openings": (3, 6, 32, 32),
+        "expression": (3, 2, 52), "pose": (3, 2, 12), "opening_masks": (3, 6, 32, 32),
     }  # fmt: skip
     assert batch["source"].dtype == torch.uint8
     assert {v.dtype for k, v in batch.items() if k not in ("source", "target")} == {torch.float32}

@@ -147,9 +147,10 @@ def test_the_command_prints_the_papers_rows_and_ours(
 ) -> None:
     out = tmp_path / "figures.json"
     Evaluate(pack=pack_folder, paper=paper, frames=5, threads=1, floors=False, json=out).run()
-    shown = capsys.readouterr().out
+    shown, progress = capsys.readouterr()
     facts = json.loads(out.read_text())
     assert facts["paper"] == paper
+    assert f"model, {TABLES[paper][0].setting}: 1 of " in progress
     assert facts["substitutes"] == SUBSTITUTES
     for table in TABLES[paper]:
         figures = facts["figures"]["model"][table.setting]

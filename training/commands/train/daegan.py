@@ -15,6 +15,7 @@ from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 from mimicam.training.daegan.grow import grown
+from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
@@ -39,20 +40,20 @@ class TrainDaeGan:
     out: Path
     """Folder of the run: checkpoint, loss curve, sample grids, model.safetensors."""
     weights: Path | None = None
-    """model.safetensors or checkpoint.pt of a former run to start from, as the paper fine-tunes on RaFD; a
-    checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at once. A run of
-    daegan-compact-64 grows to daegan-compact-128, and that to daegan-compact."""
+    """model.safetensors or checkpoint.pt of a former run to start from, as the paper fine-tunes on
+    RaFD; a checkpoint also gives the discriminator. --stage-one-steps 0 trains all networks at
+    once. A run of daegan-compact-64 grows to daegan-compact-128, and that to daegan-compact."""
     preset: str = "daegan"
-    """Size of the networks: daegan (256 pixels), daegan-small (64 pixels), daegan-debug, or the compact
-    daegan-compact-64, daegan-compact-128 and daegan-compact (256 pixels)."""
+    """Size of the networks: daegan (256 pixels), daegan-small (64 pixels), daegan-debug, or the
+    compact daegan-compact-64, daegan-compact-128 and daegan-compact (256 pixels)."""
     frames: int = 8
     """Frames of one video that the embedder fuses into one face."""
     fewest_frames: int | None = None
     """Draw the number of frames for each batch, from this one to --frames. Not given, it is always
     --frames."""
     augment: bool = False
-    """Turn, scale, shift and recolour the frames of a video alike, then move each frame a little; the
-    pose embedder reads the target in another light."""
+    """Turn, scale, shift and recolour the frames of a video alike, then move each frame a little;
+    the pose embedder reads the target in another light."""
     batch: int = 8
     """Videos per step."""
     steps: int = 100_000
@@ -60,20 +61,42 @@ class TrainDaeGan:
     stage_one_steps: int = 30_000
     """Steps of the first stage, which trains the embedders only."""
     stage_one_epochs: float | None = None
-    """Length of the first stage in passes over the frames, in the place of --stage-one-steps. The paper has
-    30."""
+    """Length of the first stage in passes over the frames, in the place of --stage-one-steps. The
+    paper has 30."""
     lr: float = 1e-4
     """Learning rate of the embedders, and of the generator without --lr-generator (section 4)."""
     beta_1: float = 0.0
     """Adam's first beta for the embedders."""
     lr_generator: float | None = None
-    """Learning rate of the generator. The discriminator's is four times as high."""
+    """Learning rate of the generator."""
+    lr_discriminator: float | None = None
+    """Learning rate of the discriminator. Not given, it is four times the generator's, as in the
+    paper."""
     content: float = 1.0
     """Weight of the content loss in equation 6."""
     feature_matching: float = 1.0
     """Weight of feature matching in equation 6."""
     alternate_embedders: bool = False
     """In stage 2, update one embedder in a step, in turn, instead of both."""
+    guidance: float = 0.0
+    """Weight with which the tracker's landmarks guide both displacements. Not in the paper."""
+    adversarial: float = 1.0
+    """Weight of the generator's adversarial loss in equation 6."""
+    adversarial_steps: int = 0
+    """Steps of stage 2 over which that weight rises from 0."""
+    perceptual: Path | None = None
+    """torchvision's mobilenet_v2 weights, for a perceptual loss. Not in the paper."""
+    perceptual_weight: float = 1.5
+    """Weight of --perceptual for the generator's picture."""
+    perceptual_embedders: float = 0.1
+    """Weight of --perceptual for the embedders' reconstruction."""
+    average: float = 0.0
+    """Decay per step of a running average of the weights, which model.safetensors then holds; 0
+    keeps none."""
+    clip: float = math.inf
+    """Largest norm of a network's gradient."""
+    last_share: float = 0.0
+    """Share of each learning rate that is left at the last step."""
     minutes: float | None = None
     """Stop after this many minutes."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -95,14 +118,18 @@ class TrainDaeGan:
         cv2.setNumThreads(1)
         torch.manual_seed(self.seed)
         videos, shown = self._videos(), self._sampler(self.pack, self.batch, validation=True)
-        recipe = DaeGanRecipe(self._options(), config=PRESETS[self.preset], device=self.device)
+        recipe = DaeGanRecipe(
+            self._options(), config=PRESETS[self.preset], device=self.device, perceptual=self.perceptual
+        )
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"continuing at step {trainer.step}")
+            if recipe.average is not None and "average" in trainer.added:
+                recipe.average.restart(recipe.model)
         elif self.weights is not None:
             start_from(recipe, self.weights)
         reached = trainer.run(videos.stream, shown.batch(0))
-        save_daegan(recipe.model, self.out / "model.safetensors")
+        save_daegan(recipe.result, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
 
     def _options(self) -> DaeGanOptions:
@@ -113,14 +140,23 @@ class TrainDaeGan:
             lr=self.lr,
             beta_1=self.beta_1,
             lr_generator=lr,
-            lr_discriminator=4 * lr,
+            lr_discriminator=4 * lr if self.lr_discriminator is None else self.lr_discriminator,
+            last_share=self.last_share,
+            guidance=self.guidance,
             content=self.content,
             feature_matching=self.feature_matching,
+            adversarial=self.adversarial,
+            adversarial_steps=self.adversarial_steps,
+            perceptual=0.0 if self.perceptual is None else self.perceptual_weight,
+            perceptual_embedders=0.0 if self.perceptual is None else self.perceptual_embedders,
+            ema=self.average,
+            clip=self.clip,
             embedder_turns=(("face",), ("pose",)) if self.alternate_embedders else (("face", "pose"),),
         )
 
     def _stage_one_steps(self) -> int:
-        """Return the first stage's steps. In an epoch as many targets are drawn as there are frames."""
+        """Return the first stage's steps. In an epoch as many targets are drawn as there are
+        frames."""
         if self.stage_one_epochs is None:
             return self.stage_one_steps
         frames = len(FramePack(self.pack, validation=False).indices)
@@ -136,8 +172,12 @@ class TrainDaeGan:
         return Mixture(samplers)
 
     def _sampler(self, pack: Path, batch: int, *, validation: bool) -> VideoSampler:
+        videos = FramePack(pack, validation=validation)
+        points = None
+        if self.guidance and not validation:
+            points = face_points(videos.landmarks, videos.blendshapes, videos.segment)
         return VideoSampler(
-            FramePack(pack, validation=validation),
+            videos,
             size=PRESETS[self.preset].size,
             frames=self.frames,
             batch=batch,
@@ -145,6 +185,7 @@ class TrainDaeGan:
             fewest=None if validation else self.fewest_frames,
             augmentation=Augmentation() if self.augment and not validation else None,
             jitter=JITTER if self.augment and not validation else None,
+            points=points,
         )
 
 
@@ -166,8 +207,8 @@ def start_from(recipe: DaeGanRecipe, path: Path) -> None:
             )
         states = state["modules"]
     modules = recipe.modules()
-    for name, values in states.items():
-        own = modules[name].state_dict()
+    for name in modules.keys() & states.keys():
+        values, own = states[name], modules[name].state_dict()
         if isinstance(modules[name], CompactDaeGan):
             try:
                 values = grown(values, own)
@@ -176,3 +217,5 @@ def start_from(recipe: DaeGanRecipe, path: Path) -> None:
         if own.keys() != values.keys() or any(own[k].shape != v.shape for k, v in values.items()):
             raise EngineError(f"{path} has networks of another size: give its --preset")
         modules[name].load_state_dict(values)
+    if recipe.average is not None and "average" not in states:
+        recipe.average.restart(recipe.model)

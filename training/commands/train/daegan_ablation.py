@@ -134,7 +134,8 @@ class TrainDaeGanAblation:
 
 
 def _show(figures: Figures) -> None:
-    """Print SSIM and Frechet distance of each row, the paper's beside; theirs is FID at 256 pixels."""
+    """Print SSIM and Frechet distance of each row, the paper's beside; theirs is FID at 256
+    pixels."""
     names = list(next(iter(figures.values())))
     table = Table("added", *names, "SSIM (paper)", "FID (paper)", title="DAE-GAN, table 1: ablation")
     for name, values in figures.items():

@@ -51,8 +51,8 @@ class TrainDpe:
     preset: str = "published"
     """Size of the networks: published (256 pixels), small (64 pixels) or debug."""
     pairs: str = "random"
-    """random: two frames of a clip, as in the paper. mined: frames that differ, with scale, shift, roll,
-    colour and mirror, as 'mimicam train compact' draws them."""
+    """random: two frames of a clip, as in the paper. mined: frames that differ, with scale, shift,
+    roll, colour and mirror, as 'mimicam train compact' draws them."""
     batch: int = 32
     """Pairs per step, of all processes together."""
     steps: int = 150_000
@@ -62,8 +62,8 @@ class TrainDpe:
     r1: float = 0.0
     """Weight of a gradient penalty on the discriminator. The paper has none; StyleGAN2 has 10."""
     ema: float = 0.0
-    """Decay of a running average of the weights, which is then what is written. The paper has none; 0.999
-    smooths over 1000 steps."""
+    """Decay of a running average of the weights, which is then what is written. The paper has none;
+    0.999 smooths over 1000 steps."""
     minutes: float | None = None
     """Stop after this many minutes."""
     accumulate: int = 1

@@ -47,9 +47,11 @@ class SharedModel:
         """
         self.slots, self.info = step.slots, info
         self._batcher: Batcher[SlotRequest, Image] = Batcher(step, most=step.slots, wait_s=wait_s)
+        # No session yet: a batch waits for as many frames as sessions are expected.
         self._batcher.expect(0)
         self._free = list(range(step.slots))
         self._lock = threading.Lock()
+        # One thread owns the GPU's stream. Sessions only wait for its results.
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
 
@@ -133,6 +135,7 @@ class SlotFrames:
         request = SlotRequest(
             crop=frame.image, features=self._features, mode=frame.mode, edit=frame.edit, neutral=self._neutral
         )
+        # Sent once: the slot keeps it on the device.
         self._neutral = None
         try:
             return self._batcher.submit(self._slot, request).result(_ANSWER_S)
@@ -156,6 +159,7 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
 
     gpu = CudaGpu()
     prepare_kernels(gpu)
+    # The batch is part of the networks' shapes: slots without a frame compute and are ignored.
     folded = load_folded(path)
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
     info = ModelInfo(

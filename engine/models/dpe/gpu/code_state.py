@@ -38,6 +38,7 @@ class CodeState:
         self._gpu, self._slots, self._fields = gpu, slots, len(FIELDS)
         self._names = FIELDS[1:]  # without ``active``, which belongs to the slot
         D = 2 * latent
+        # Numbers and matrices (2 x 3 = 6) in one block: one copy a frame instead of two.
         self._numbers = Upload(gpu, gpu.empty((slots * (self._fields + 6),), torch.float32))
         self._numbers.host[:] = 0
         self._past = gpu.empty((slots, PAST, D), torch.float32)
@@ -50,6 +51,7 @@ class CodeState:
         """``image_from_crop`` of each slot, ``[N, 2, 3]``."""
         self._matrices = self._numbers.host[slots * self._fields :].reshape(slots, 2, 3)
         self._matrices[:] = IDENTITY
+        # A unit of 1, not 0: the kernel divides by it also in slots that have seen no frame.
         self._set((self._past, np.zeros(1, np.float32)), (self._unit, np.ones(1, np.float32)))
 
     def enter(self, slot: int, features: Features) -> None:
@@ -101,6 +103,7 @@ class CodeState:
             for target, value in pairs:
                 target.copy_(torch.from_numpy(np.ascontiguousarray(value)).expand_as(target))
 
+        # Outside of the graph and waited for: the arrays may be freed when this returns.
         self._gpu.on_stream(work)
         self._gpu.record_event()()
 

@@ -64,7 +64,7 @@ class BlendKey:
     number: int
     """Unique in a session."""
     mode: Mode
-    """Which branches they have."""
+    """Mode, which selects the branches that have codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +106,7 @@ class DeviceEncoder:
             self._mirror = crop.mirror
             self.reset()
         fresh = self._fresh or not self._smooth
+        # Never negative: a source that starts again must not run the filter backwards.
         seconds = 0.0 if fresh else max((crop.captured_ns - self._last_ns) * 1e-9, 0.0)
         if fresh or seconds > 0:
             self._last_ns = crop.captured_ns
@@ -137,6 +138,7 @@ class DeviceNeutralEstimator:
 
     def __call__(self, motion: DeviceMotion, captured_ns: int) -> DeviceNeutral:
         """See `engine.models.reenactor.NeutralEstimator`."""
+        # Without any neutral so far, this frame serves as one; see `LatentNeutral`.
         chosen = self._moment.is_next(motion.tracked, motion.mirror, captured_ns)
         known = DeviceNeutral(is_this_frame=chosen or not self._found, jumped=chosen and self._found)
         self._found = True
@@ -187,7 +189,8 @@ class DeviceEdit:
 
 
 class BlendHistory:
-    """Mirrors which codes the GPU remembers: those shown last, and those that easing starts from."""
+    """Mirrors which codes the GPU remembers: those shown last, and those that easing starts
+    from."""
 
     def __init__(self) -> None:
         self._last: BlendKey | None = None
@@ -199,12 +202,14 @@ class BlendHistory:
         Raises:
             ValueError: it eases from codes that the GPU no longer has.
         """
-        # A target that was shown before is eased from itself with a share of 0: its codes are not computed again.
+        # A target that was shown before is eased from itself with a share of 0: its codes are not
+        # computed again.
         again = target.key in (self._last, self._held)
         past = target.key if again else target.past
         keep = past is not None and past != self._held
         if keep and past != self._last:
             raise ValueError("target.past must be what was shown last, or what was eased from before")
+        # The same update that the kernel makes, so that both agree on what can be eased from.
         self._held, self._last = past if keep else self._held, target.key
         motion = None if again else target.motion
         edit = replace(
@@ -233,6 +238,8 @@ class DeviceGenerate:
 
     def __call__(self, target: DeviceTarget) -> Image:
         """See `engine.models.reenactor.Generate`."""
+        # In each frame: several portraits share the graph, and entering again costs two
+        # comparisons.
         self._graph.enter(self._features, self._canvas)
         return self._graph(self._history.next(target))
 
@@ -266,6 +273,8 @@ class DeviceReenactor:
         motion: MotionCode | None,  # noqa: ARG002 - the codes are in the features
         features: Features,
         around: Composite,
+        *,
+        response: Float | None = None,  # noqa: ARG002 - codes move the whole expression at once
     ) -> PortraitStages[DeviceMotion, DeviceNeutral, DeviceTarget]:
         """See `engine.models.reenactor.Reenactor.for_portrait`."""
         self._model.own_codes(features)  # refuses a portrait of another model

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MOST_PORTRAITS = 9
-"""Portraits on the device. As many as there are keys for them; each takes 15 MB in half precision."""
+"""Portraits on the device. As many as there are keys for them; each takes 15 MB in half
+precision."""
 
 
 class ResidentPortraits:
@@ -32,6 +33,8 @@ class ResidentPortraits:
         """``generator``: any of the model's. Its inputs define the maps' shapes and types."""
         self._like = {name: value for name, value in generator.inputs.items() if name != "latent"}
         self._gpu = gpu
+        # By identity, with the features kept alive beside it, so that no other object gets the same
+        # id.
         self._kept: dict[int, tuple[Features, dict[str, Tensor]]] = {}
 
     def maps(self, features: Features) -> dict[str, Tensor]:
@@ -118,6 +121,7 @@ class DpeFrameGraph:
         assert self._shown is not None, "enter a portrait first"
         step = self._step(frame)
         first = f"{FIRST[frame.mode]}_generator"
+        # Before the graph starts: these copies are not part of it, since they are rare.
         self._inputs.give(first, self._portraits.maps(self._shown[0]))
         # Queued now, waited for in `finish`: the host notes what the graph overwrites meanwhile.
         finish = step(frame.image, frame.edit, frame.image_from_crop)

@@ -1,6 +1,7 @@
 """One frame of DPE as one CUDA graph: camera picture in, result as RGB bytes out.
 
-    upload -> crop -> motion encoder -> edit -> generator (both: encoder and generator again) -> paste -> download
+    upload -> crop -> motion encoder -> edit -> generator (both: encoder and generator again) ->
+    paste -> download
 
 The host writes one picture and one block of numbers, replays the graph, and waits for that frame's
 own event.
@@ -176,6 +177,7 @@ class ModeGraph:
     def _stages(self) -> dict[str, Callable[[], None]]:
         """List the GPU's stages of a frame, in order. ``both`` encodes and generates again within
         ``generate``."""
+        # Insertion order is the order of execution within the graph.
         found: dict[str, Callable[[], None]] = {"upload": self._upload}
         if self._camera is not None:
             found |= {"crop": self._crop, "encode": self._networks["motion_encoder"].enqueue}
@@ -206,6 +208,7 @@ class ModeGraph:
             run_pose_pass(self._networks, self._codes)
 
     def _paste_back(self) -> None:
+        # In `both` the pose pass draws last; otherwise the only branch does.
         last = self._networks["pose_generator"] if self._mode is Mode.BOTH else self._first
         self._surface.paste(last.outputs["image"])
 

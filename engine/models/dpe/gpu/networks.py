@@ -1,7 +1,9 @@
-"""DPE's networks on one GPU stream: TensorRT plans, or PyTorch in half precision with our kernels."""
+"""DPE's networks on one GPU stream: TensorRT plans, or PyTorch in half precision with our
+kernels."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +51,10 @@ def torch_networks(
     from mimicam.engine.models.dpe.half import MixedDpe
     from mimicam.engine.models.dpe.spec import dpe_specs, example_inputs
 
+    # cuDNN times its algorithms once: shapes never change here.
     time_convolutions()
-    model = MixedDpe(folded, form)
+    # A copy: the given networks stay where they are, while these move to the GPU.
+    model = MixedDpe(copy.deepcopy(folded), form)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     networks: dict[str, BoundNetwork] = {}
     for name, spec in dpe_specs(folded.config).items():
@@ -83,7 +87,8 @@ def plan_networks(
 
 
 class GpuDpeModel(DpeModel):
-    """See `engine.models.base.ImageDrivenModel`. It draws finished frames where its networks run."""
+    """See `engine.models.base.ImageDrivenModel`. It draws finished frames where its networks
+    run."""
 
     def __init__(self, networks: GpuNetworks, info: ModelInfo) -> None:
         """``networks`` are of the weights that ``info`` names."""

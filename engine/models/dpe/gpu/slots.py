@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotRequest:
-    """One session's frame."""
+    """Input of one session's frame."""
 
     crop: Image | None
     """Crop of the driver's face, RGB uint8 ``[S, S, 3]``; None where no face is tracked."""

@@ -55,6 +55,12 @@ def test_a_torch_network_runs_on_memory_of_its_own() -> None:
     assert torch.allclose(network.outputs["y"], network._module(torch.full((1, 3), 2.0)))
 
 
+def test_networks_for_a_gpu_leave_the_given_ones_where_they_are(folded: FoldedDpe) -> None:
+    given = {value.data_ptr() for value in folded.state_dict().values()}
+    for network in torch_networks(folded, Form(dtype=torch.float32), FakeGpu()).values():
+        assert given.isdisjoint(value.data_ptr() for value in network._module.state_dict().values())
+
+
 @pytest.mark.parametrize("drive", ["exp", "pose", "both"])
 def test_a_model_on_fixed_networks_draws_what_the_reference_draws(
     drive: str, folded: FoldedDpe, reference: DpeModel

@@ -1,0 +1,1 @@
+"""One page that shows results beside what they come from."""

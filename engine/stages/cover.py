@@ -1,0 +1,73 @@
+"""Keep what is covered of the driver's face, and count the frames in which something was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from mimicam.engine.face.covered_parts import PARTS, KeepCovered
+from mimicam.engine.face.covers import CoverFinder
+from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.skin_colours import face_colours, face_cut
+from mimicam.engine.types import Face, Frame
+
+
+class CoveredFrames:
+    """Number of frames in which each part of the face was covered. One thread counts."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def count(self, part: str) -> None:
+        """Count a frame in which a part is covered."""
+        self._counts[part] += 1
+
+    def clear(self) -> None:
+        """Start again from none."""
+        self._counts = Counter()
+
+    def by_part(self) -> dict[str, int]:
+        """Return the counts of parts that were covered."""
+        counts = self._counts
+        return {part: counts[part] for part in PARTS if counts[part]}
+
+
+class CoverStage:
+    """Replaces covered parts of the driver's faces by what they were before."""
+
+    def __init__(self, counts: CoveredFrames) -> None:
+        """Start without a driver; ``counts`` receives the covered parts."""
+        self._counts, self._find, self._keep = counts, CoverFinder(), KeepCovered()
+        self._person: int | None = None
+        self._cut = face_cut()
+
+    def reset(self) -> None:
+        """Forget everything about the driver."""
+        self._find.reset()
+        self._keep.reset()
+
+    def __call__(self, frame: Frame, face: Face, person: int) -> Face:
+        """Return the face to animate from.
+
+        Args:
+            frame: shows the face.
+            face: as tracked.
+            person: number of the person, which changes with the person.
+        """
+        if person != self._person:
+            self.reset()
+            self._person = person
+        pose = head_pose(face.landmarks)
+        yaw, _, _ = pose.angles_rad()
+        found = self._find(face_colours(frame.image, face.landmarks, self._cut), yaw, frame.captured_ns)
+        for part in found.parts:
+            self._counts.count(part)
+        return self._keep(face, pose, found.parts, frame.captured_ns)
+
+
+def describe_covered(covered: Mapping[str, int], frames: int) -> str:
+    """Return one line on covered parts; empty if there were none."""
+    if not covered:
+        return ""
+    parts = ", ".join(f"{part} in {count}" for part, count in covered.items())
+    return f"covered, and kept as before: {parts} of {frames} frames"

@@ -1,0 +1,67 @@
+"""Nothing of an ended call or viewer stays."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+from mimicam.engine.web.broadcast import ResultTrack
+from tests.web.clients import Driver
+from tests.web.conftest import Hidden, Live, Run, studio_running
+
+_CALLS = 3
+
+
+_POOLS = ("studio", "asyncio")
+"""Threads of pools, which start when they are first needed. Their number is limited."""
+
+
+def _threads() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if not thread.name.startswith(_POOLS))
+
+
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
+async def _call(live: Live) -> list[weakref.ref[Any]]:
+    """Call, hang up, and return what belonged to it."""
+    driver = Driver(live.http, live.url)
+    assert await driver.call() == 200
+    await driver.frame()
+    (call,) = live.studio.calls
+    track = call.own_view
+    assert isinstance(track, ResultTrack)
+    parts = call, call.worker, call.worker._path, call.peer, call.peer.pc, track
+    found = [weakref.ref(part) for part in (*parts, *call.peer.pc.getSenders(), *call.peer.pc.getReceivers())]
+    await driver.hang_up()
+    return found
+
+
+async def _gone(live: Live, parts: list[weakref.ref[Any]]) -> None:
+    """Wait until the studio has ended a call and returned its memory."""
+    while live.studio.calls or live.studio.tidying or any(part() is not None for part in parts):
+        await asyncio.sleep(0.01)
+
+
+def test_nothing_of_earlier_calls_stays(run: Run, drawn_portraits: Path) -> None:
+    async def work() -> None:
+        async with studio_running(drawn_portraits, pool=Hidden()) as live:
+            await _gone(live, await _call(live))  # loads and starts what all calls share
+            tasks, threads, files = len(asyncio.all_tasks()), _threads(), _files()
+            for _ in range(_CALLS):
+                await _gone(live, await _call(live))
+            assert (len(asyncio.all_tasks()), _threads(), _files()) == (tasks, threads, files)
+
+    gc.collect()
+    gc.disable()  # only the studio itself collects
+    try:
+        run(work())
+    finally:
+        gc.enable()

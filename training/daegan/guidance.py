@@ -1,0 +1,236 @@
+"""Guide DAE-GAN's displacements by the tracker's landmarks. Not in the paper.
+
+The paper finds warps from pictures alone, which takes far more training than one core or a few
+minutes of a GPU give. Here each landmark has a resting place: the person's own face without
+expression, from the front, where boxes place heads. Both warps must connect it with the landmark.
+
+Points are ``(x, y)`` in crop space, -1..1 over the picture, which is also the displacements' unit.
+Shape letters: F frames, G segments, N samples, K frames of a sample, L = 478 landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.engine.models.daegan.network import Embedding, PoseEmbedding
+from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
+from mimicam.engine.types import LANDMARKS
+
+Points = tuple[Tensor, Tensor, Tensor]
+"""Resting places ``[N, L, 2]``, landmarks of the frames ``[N, K, L, 2]`` and of the target ``[N, L,
+2]``."""
+Floats = npt.NDArray[np.float32]
+LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
+"""Upper and lower lids, in turn."""
+_IRISES = slice(468, 478)
+_EXPRESSIVE, _OF_LIDS = 4.0, 8.0
+"""Weights of what the blendshape network reads and of lids, relative to the other points."""
+PAIRS = (
+    (13, 14), (0, 17), (81, 178), (311, 402), (61, 291), (78, 308), (0, 1), (17, 1), (61, 1), (291, 1),
+    (159, 145), (386, 374), (160, 144), (385, 380), (158, 153), (387, 373), (52, 159), (282, 386), (65, 295),
+)  # fmt: skip
+"""Points whose distance shows an expression: lips, mouth corners and nose, lids, brows and lids,
+brows."""
+_OF_PAIRS = 4.0
+"""Weight of their distances. Errors of the head's place would hide them: lips part by a fifth of
+that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacePoints:
+    """Landmarks of a pack's frames, and the resting places of its people."""
+
+    landmarks: Floats
+    """``[F, L, 2]``"""
+    resting: Floats
+    """``[G, L, 2]``"""
+    row: npt.NDArray[np.int64]
+    """Row of ``resting`` for each frame, ``[F]``."""
+
+    def of(self, frame: int, matrix_23: Floats, *, mirror: bool) -> Floats:
+        """Return a frame's landmarks after mirroring, then a similarity of the picture, ``[L,
+        2]``."""
+        points = mirrored(self.landmarks[frame]) if mirror else self.landmarks[frame]
+        # Row vectors: the transpose applies the similarity to each landmark.
+        moved: Floats = points @ matrix_23[:, :2].T + matrix_23[:, 2]
+        return moved.astype(np.float32, copy=False)
+
+    def resting_of(self, frame: int, *, mirror: bool) -> Floats:
+        """Return the resting places of a frame's landmarks, ``[L, 2]``. No augmentation moves
+        them."""
+        points = self.resting[self.row[frame]]
+        return mirrored(points) if mirror else points
+
+
+def face_points(landmarks_FL3: Floats, blendshapes: Floats, segment: npt.NDArray[np.int_]) -> FacePoints:
+    """Compute the resting places of each segment: the mean of its faces in the head's own frame,
+    without what their blendshapes moved.
+
+    A person's own face instead of the mean of all: so the face's shape stays with the embedded
+    face, and a driver's does not travel with the pose code.
+    """
+    geometry = face_geometry()
+    numbers, row = np.unique(segment, return_inverse=True)
+    resting = np.empty((len(numbers), *geometry.mean[:, :2].shape), np.float32)
+    for number in range(len(numbers)):
+        own = landmarks_FL3[row == number]
+        # Rigid points only: a similarity of all would absorb part of the expression.
+        rotation, scale, centre = fit_similarity(geometry.mean[RIGID], own[:, RIGID])
+        shapes = (own - centre[:, None]) @ rotation / scale[:, None, None]
+        # What the mean blendshapes add is taken away, so a person filmed smiling also rests
+        # neutral.
+        moved = np.tensordot(blendshapes[row == number].mean(0), geometry.shape_from_expression, 1)
+        resting[number] = (shapes.mean(0) - moved)[:, :2] * HEAD_SCALE + (0.0, HEAD_Y)
+    return FacePoints(landmarks=landmarks_FL3[..., :2].astype(np.float32), resting=resting, row=row)
+
+
+def mirrored(points_L2: Floats) -> Floats:
+    """Mirror the picture: left and right landmarks change places, and x its sign."""
+    return points_L2[..., face_geometry().mirror, :] * np.array([-1, 1], np.float32)
+
+
+def guidance_loss(
+    face_NK2HW: Tensor,
+    pose_N2HW: Tensor,
+    resting_NL2: Tensor,
+    frames_NKL2: Tensor,
+    target_NL2: Tensor,
+    *,
+    weight_L: Tensor,
+    pairs_PL: Tensor,
+) -> Tensor:
+    """Compare both displacements with the landmarks: mean weighted distance along both axes, and
+    `pairs_loss`.
+
+    Args:
+        face_NK2HW: displacement of equation 1. The embedded face at a resting place must show the
+            frame's landmark.
+        pose_N2HW: displacement of equation 2. The picture at a landmark must show its resting
+            place.
+        resting_NL2: resting places, which all frames of a sample share.
+        frames_NKL2: landmarks of the frames.
+        target_NL2: landmarks of the target. Those beyond the picture do not count.
+        weight_L: see `landmark_weights`.
+        pairs_PL: see `pair_matrix`.
+    """
+    K = frames_NKL2.shape[1]
+    resting = resting_NL2[:, None].expand(-1, K, -1, -1).flatten(0, 1)
+    frames = frames_NKL2.flatten(0, 1)
+    # Face embedder: its field, read at a resting place, leads to the frame's landmark.
+    to_frames = (resting + field_at(face_NK2HW.flatten(0, 1), resting) - frames).abs().mean(-1) * weight_L
+    # Pose embedder: its field, read at the target's landmark, leads back to the resting place.
+    to_rest = (target_NL2 + field_at(pose_N2HW, target_NL2) - resting_NL2).abs().mean(-1) * weight_L
+    # Landmarks beyond the crop would read the field's repeated edge.
+    inside = (target_NL2.abs().amax(-1) < 1).float()
+    places = to_frames.mean() + (to_rest * inside).sum() / (weight_L * inside).sum().clamp_min(1.0)
+    in_face = pairs_loss(resting + field_at(face_NK2HW.flatten(0, 1), resting) - frames, pairs_PL)
+    shown = target_NL2 + field_at(pose_N2HW, target_NL2) - resting_NL2
+    in_pose = pairs_loss(shown, pairs_PL, inside)
+    return places + in_face + in_pose
+
+
+def pairs_loss(error_NL2: Tensor, pairs_PL: Tensor, inside_NL: Tensor | None = None) -> Tensor:
+    """Compute the error of the distances within `PAIRS`: weighted mean along both axes.
+
+    Args:
+        error_NL2: places found, less the true ones.
+        pairs_PL: see `pair_matrix`.
+        inside_NL: 0 for points that do not count, nor their pairs; 1 otherwise.
+    """
+    apart = (pairs_PL @ error_NL2).abs().mean(-1)
+    if inside_NL is not None:
+        apart = apart * (pairs_PL.abs() @ inside_NL[..., None] > 1.5)[..., 0]
+    return _OF_PAIRS * apart.mean()
+
+
+class Readout(nn.Linear):
+    """Maps a code to the landmarks' distances from their resting places. Only training uses it.
+
+    An encoder learns pose several times sooner from it than through a decoder and a field.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code, 2 * LANDMARKS)
+        # Small, so that it starts by returning the resting places.
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
+
+    def loss(
+        self, code_NP: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, weight_L: Tensor, pairs_PL: Tensor
+    ) -> Tensor:
+        """Compare with the landmarks: mean weighted distance along both axes, and `pairs_loss`."""
+        moved = landmarks_NL2 - resting_NL2
+        error = self(code_NP).view_as(moved) - moved
+        return (error.abs().mean(-1) * weight_L).mean() + pairs_loss(error, pairs_PL)
+
+
+class Guidance(nn.Module):
+    """Guides both embedders: their displacements, and by a `Readout` each the codes. Not in the
+    paper."""
+
+    weight: Tensor
+    pairs: Tensor
+
+    def __init__(self, face_code: int, pose_code: int) -> None:
+        super().__init__()
+        self.face, self.pose = Readout(face_code), Readout(pose_code)
+        self.register_buffer("weight", landmark_weights(), persistent=False)
+        self.register_buffer("pairs", pair_matrix(), persistent=False)
+
+    def forward(self, embedding: Embedding, reading: PoseEmbedding, points: Points) -> Tensor:
+        """Compute the loss, a scalar."""
+        resting, frames, target = points
+        weights = {"weight_L": self.weight, "pairs_PL": self.pairs}
+        fields = guidance_loss(embedding.displacement, reading.displacement, *points, **weights)
+        # A frame's code must tell its own landmarks; every frame has the person's resting places.
+        own = resting[:, None].expand_as(frames).flatten(0, 1)
+        face = self.face.loss(embedding.code.flatten(0, 1), own, frames.flatten(0, 1), **weights)
+        return fields + face + self.pose.loss(reading.code, resting, target, **weights)
+
+
+def field_at(field_N2HW: Tensor, points_NL2: Tensor) -> Tensor:
+    """Read a displacement at points, ``[N, L, 2]``; bilinear, edges repeat."""
+    read = F.grid_sample(field_N2HW, points_NL2[:, None], padding_mode="border", align_corners=False)
+    return read[:, :, 0].transpose(1, 2)
+
+
+def shown_at(pose_N2HW: Tensor, resting_NL2: Tensor, rounds: int = 30) -> Tensor:
+    """Return where a picture warped by equation 2 shows the resting places, ``[N, L, 2]``.
+
+    It inverts the displacement by a damped fixed-point iteration that starts at the resting places,
+    so it depends on no landmark of the picture.
+    """
+    points = resting_NL2
+    for _ in range(rounds):
+        # Fixed point of p + field(p) = rest. Half steps converge where the field changes quickly.
+        points = points + 0.5 * (resting_NL2 - points - field_at(pose_N2HW, points))
+    return points
+
+
+def landmark_weights() -> Tensor:
+    """Return the weight of each landmark, 1 in the mean, ``[L]``.
+
+    Irises have none: fields of 32 pixels cannot move them inside of the lids.
+    """
+    weight = np.ones(LANDMARKS, np.float32)
+    weight[BLENDSHAPE_LANDMARKS] = _EXPRESSIVE
+    weight[list(LIDS)] = _OF_LIDS
+    # The fields move skin; irises move within the eye and have no resting place on it.
+    weight[_IRISES] = 0.0
+    return torch.from_numpy(weight / weight.mean())
+
+
+def pair_matrix() -> Tensor:
+    """Return the matrix that maps points to the differences within `PAIRS`, ``[P, L]``."""
+    matrix = torch.zeros(len(PAIRS), LANDMARKS)
+    for row, (first, second) in enumerate(PAIRS):
+        matrix[row, first], matrix[row, second] = 1.0, -1.0
+    return matrix
