@@ -84,7 +84,8 @@ import os, pathlib, threading
 import mimicam.engine.session as session, mimicam.engine.concurrency.mailbox as mailbox
 def interrupted(lock, acquire=threading.Condition.__enter__):
     taken = acquire(lock)
-    if threading.current_thread() is threading.main_thread() and not sent and {armed}:
+    # Not current_thread(): a thread that is starting would get a second object.
+    if threading.get_ident() == threading.main_thread().ident and not sent and {armed}:
         sent.append(True)
         signal.raise_signal(signal.SIGTERM)
     return taken
