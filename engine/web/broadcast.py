@@ -31,7 +31,7 @@ class Result:
 
 
 class ResultBroadcast:
-    """Sends results to viewers. Belongs to the event loop. Only `publish` is thread-safe."""
+    """Sends results to viewers. Belongs to the event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -40,11 +40,9 @@ class ResultBroadcast:
         self.used_s = time.monotonic()
         """Time at which a viewer last joined or left."""
 
-    def publish(self, result: Result) -> None:
-        """Send a result, from any thread. It is not copied, so the caller must not change it."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all viewers
-            # Viewers' tracks belong to the event loop, and asyncio is not thread-safe.
-            self._loop.call_soon_threadsafe(self._show, result)
+    def source(self) -> ResultSource:
+        """Make a source of results, for one call or program. End it before the next one begins."""
+        return ResultSource(self._loop, self._show)
 
     def viewer(self) -> ResultTrack:
         """Add a viewer. Its track starts with the newest result."""
@@ -60,12 +58,12 @@ class ResultBroadcast:
         """Number of viewers, the driver's own page among them."""
         return len(self._viewers)
 
-    def clear(self) -> None:
-        """Forget the newest result, so that the next viewer does not begin with an old picture."""
-        self._newest = None
-
-    def _show(self, result: Result) -> None:
+    def _show(self, result: Result | None) -> None:
+        """Send a result. None: forget the newest one, so that the next viewer does not begin with an
+        old picture."""
         self._newest = result
+        if result is None:
+            return
         # Each viewer keeps the newest only: a slow one skips results instead of queuing them.
         for viewer in self._viewers:
             viewer.show(result)
@@ -73,6 +71,31 @@ class ResultBroadcast:
     def _leave(self, track: ResultTrack) -> None:
         self._viewers.discard(track)
         self.used_s = time.monotonic()
+
+
+class ResultSource:
+    """Results of one call or program. `publish` is thread-safe. `end` is for the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, show: Callable[[Result | None], None]) -> None:
+        self._loop, self._show = loop, show
+        self._ended = False
+
+    def publish(self, result: Result) -> None:
+        """Send a result, from any thread. It is not copied, so the caller must not change it."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it all viewers
+            # Viewers' tracks belong to the event loop, and asyncio is not thread-safe.
+            self._loop.call_soon_threadsafe(self._publish, result)
+
+    def end(self) -> None:
+        """Ignore further results, and let the broadcast forget the newest one."""
+        self._ended = True
+        self._show(None)
+
+    def _publish(self, result: Result) -> None:
+        # Read here, on the event loop: a result that is drawn while its call ends comes later, and
+        # the broadcast outlives the call.
+        if not self._ended:
+            self._show(result)
 
 
 class ResultTrack(MediaStreamTrack):

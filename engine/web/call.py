@@ -86,7 +86,10 @@ class Call:
             silent_s=limits.silent_s,
             on_close=self._closed,
         )
-        self.worker = CallWorker(services.pool, state, publish=broadcast.publish, on_fail=self._worker_failed)
+        self._results = broadcast.source()
+        self.worker = CallWorker(
+            services.pool, state, publish=self._results.publish, on_fail=self._worker_failed
+        )
         self._channel: RTCDataChannel | None = None
         # Bounded: a page that floods the channel must not fill the memory.
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(_MAX_WAITING)
@@ -294,7 +297,7 @@ class Call:
             task.cancel()
         if self.own_view is not None:
             self.own_view.stop()
-        self.broadcast.clear()
+        self._results.end()
         self._on_close(self, reason)
 
 

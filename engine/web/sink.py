@@ -56,13 +56,13 @@ class WebRtcSink:
         if size[0] % 2 or size[1] % 2:
             raise EngineError(f"a browser needs even sides, got {size[0]}x{size[1]}: choose another --size")
         self._server.start()
-        self._server.on_loop(self._open_broadcast)
+        self._server.on_loop(self._open_results)
         self._on_url(self.url)
 
-    def _open_broadcast(self) -> None:
+    def _open_results(self) -> None:
         studio = self._server.studio
         assert studio is not None, "a started server has one"
-        self._broadcast, key = studio.publish_to(studio.new_identity())
+        self._results, key = studio.publish_to(studio.new_identity())
         self.url = f"{self._server.url}/view#{key}"
 
     def write(self, frame: Frame) -> None:
@@ -73,7 +73,7 @@ class WebRtcSink:
         if self._where != "off":
             image = image.copy()  # other sinks share the frame
             self._label(image, self._where)
-        self._broadcast.publish(
+        self._results.publish(
             Result(yuv=cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), captured_ns=frame.captured_ns)
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mimicam.engine.process_switches import return_free_memory
 from mimicam.engine.web import candidates
-from mimicam.engine.web.broadcast import ResultBroadcast
+from mimicam.engine.web.broadcast import ResultBroadcast, ResultSource
 from mimicam.engine.web.call import Call, CallServices, load
 from mimicam.engine.web.call_worker import CallState
 from mimicam.engine.web.options import Options
@@ -228,10 +228,10 @@ class Studio:
         """Whether this server made the key."""
         return self._keys.identity("view", key) is not None
 
-    def publish_to(self, identity: str) -> tuple[ResultBroadcast, str]:
-        """Broadcast for the results of a program, and its view key. WHEP shows it by default."""
+    def publish_to(self, identity: str) -> tuple[ResultSource, str]:
+        """Source for the results of a program, and its view key. WHEP shows them by default."""
         self._newest_push = identity
-        return self.broadcast(identity), self._keys.key("view", identity)
+        return self.broadcast(identity).source(), self._keys.key("view", identity)
 
     def new_identity(self) -> str:
         """Return a new identity for `publish_to`."""
