@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 
 class Worker:
@@ -47,3 +48,22 @@ class Worker:
         """Raise what ended the thread, if anything did."""
         if self.error is not None:
             raise self.error
+
+
+def start_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """Make a pool whose threads all run.
+
+    By itself, a pool starts another thread whenever none is idle. The number of threads of a server
+    would then grow for hours.
+
+    Args:
+        threads: their number.
+        name: prefix of their names.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    # Nobody passes the barrier before every thread has come, so that none is idle.
+    all_run = threading.Barrier(threads + 1)
+    for _ in range(threads):
+        pool.submit(all_run.wait)
+    all_run.wait()
+    return pool

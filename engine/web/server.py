@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from mimicam.engine.concurrency.threads import Worker
+from mimicam.engine.concurrency.cores import usable_cores
+from mimicam.engine.concurrency.threads import Worker, start_pool
 from mimicam.engine.errors import EngineError
 from mimicam.engine.web.app import CODES, STUDIO, make_app
 from mimicam.engine.web.auth import OneTimeCodes
@@ -25,6 +26,8 @@ from mimicam.engine.web.studio import Studio
 
 _START_LIMIT_S = 30.0
 _STOP_LIMIT_S = 10.0
+_MAX_ENCODERS = 32
+"""Largest number of threads that encode. It is that of asyncio's own pool, as are four more than cores."""
 _LINGER_S = 1.0
 """Seconds for which the rest of a refused upload is read, so that its sender gets the answer."""
 
@@ -77,6 +80,8 @@ class Server:
             EngineError: the address cannot be used.
         """
         self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        # aiortc encodes in it. The loop shuts it down.
+        self.loop.set_default_executor(start_pool(min(usable_cores() + 4, _MAX_ENCODERS), "asyncio"))
         listener = self._listener()
         self.options = replace(self.options, port=listener.getsockname()[1])
         app = make_app(self.options, self._pool, self._library)

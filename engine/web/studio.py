@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from mimicam.engine.concurrency.threads import start_pool
 from mimicam.engine.process_switches import return_free_memory
 from mimicam.engine.web import candidates
 from mimicam.engine.web.broadcast import ResultBroadcast, ResultSource
@@ -71,7 +72,7 @@ class Studio:
             candidates.on_this_machine if options.for_this_machine_only else candidates.on_a_network
         )
         # Two threads: one slow enrolment does not hold up everything else.
-        self._executor = ThreadPoolExecutor(2, thread_name_prefix="studio")
+        self._executor = start_pool(2, "studio")
         self._services: CallServices | None = None
         if pool is not None and library is not None:
             self._services = CallServices(

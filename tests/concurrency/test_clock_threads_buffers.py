@@ -7,7 +7,7 @@ import pytest
 
 from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.concurrency.clock import MonotonicClock
-from mimicam.engine.concurrency.threads import Worker
+from mimicam.engine.concurrency.threads import Worker, start_pool
 from tests.fake_clock import FakeClock
 
 
@@ -41,6 +41,15 @@ def test_a_worker_keeps_its_error_and_raises_it_again() -> None:
     assert worker.join(10)
     with pytest.raises(OSError, match="driver gone"):
         worker.raise_error()
+
+
+def test_a_pool_has_all_its_threads_from_the_start() -> None:
+    with start_pool(3, "pool of the test") as pool:
+        names = {
+            thread.name for thread in threading.enumerate() if thread.name.startswith("pool of the test")
+        }
+        assert len(names) == 3
+        assert [pool.submit(pow, 2, n).result(10) for n in range(4)] == [1, 2, 4, 8]
 
 
 def test_a_buffer_in_use_is_never_handed_out_again() -> None:

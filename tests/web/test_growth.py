@@ -23,10 +23,6 @@ from tests.web.conftest import Hidden, Live, Run, studio_running
 _CALLS = 3
 
 
-_POOLS = ("studio", "asyncio")
-"""Threads of pools, which start when they are first needed. Their number is limited."""
-
-
 @dataclass(slots=True)
 class _SlowPath(EchoPath):
     """Draws slowly on request: sets ``drawing`` and waits for ``go_on``."""
@@ -57,7 +53,7 @@ def _results() -> int:
 
 
 def _threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if not thread.name.startswith(_POOLS))
+    return sorted(thread.name for thread in threading.enumerate())
 
 
 def _files() -> int:
