@@ -73,6 +73,7 @@ def export_openers(
     def opener(read: ExportReader, folder_of: Callable[[Path], Path]) -> Opener:
         return lambda path, threads: make(*read(folder_of(path), portrait_network, threads))
 
+    # From the registry, so that a backend that is added runs these families at once.
     found: dict[tuple[Form, str], Opener] = {}
     for backend in BACKENDS:
         if backend.open_export is not None:

@@ -21,6 +21,7 @@ from mimicam.engine.types import EditSettings, Float, Image, MotionCode
 
 M = TypeVar("M")
 """A driver's motion."""
+# Protocols of functions: what is returned is covariant, what is taken contravariant (PEP 544).
 MOut = TypeVar("MOut", covariant=True)
 MIn = TypeVar("MIn", contravariant=True)
 N = TypeVar("N", bound="KnownNeutral")

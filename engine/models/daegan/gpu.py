@@ -49,6 +49,7 @@ def torch_networks(
     parts: DaeGanParts, gpu: Gpu, *, engine: Engine = "eager", compiler: str = "inductor"
 ) -> dict[str, BoundNetwork]:
     """Build all four networks in half precision."""
+    # Shapes never change here, so the search for algorithms is made once.
     time_convolutions()
     device = gpu.empty((1,), torch.float32).device.type
     networks: dict[str, BoundNetwork] = {}
