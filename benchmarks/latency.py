@@ -157,7 +157,14 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     started.note("first_frame")
     memory = Memory()
     scenario = paced if options.scenario == "paced" else burst
-    report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)
+    what = Measurement(
+        options=options,
+        images=images,
+        size=(model.size, model.size),
+        timings=timings,
+        on_counting=memory.begin,
+    )
+    report = scenario(what, pipeline)
     memory.end = resident_mb()
     setup = {
         "model": model.name,
@@ -175,14 +182,30 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     return report, {**_facts(options, report), **setup, "memory_mb": memory.facts()}
 
 
-def paced(
-    options: Bench,
-    pipeline: FramePath,
-    images: Sequence[Image],
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What both scenarios measure, and with what."""
+
+    options: Bench
+    images: Sequence[Image]
+    size: tuple[int, int]
+    """(width, height) of the results."""
+    timings: Timings
+    on_counting: Callable[[], None]
+    """Called when the warm-up is over."""
+
+    def run(self, source: Source, path: FramePath) -> Report:
+        """Run a whole session into a sink that keeps nothing."""
+        from mimicam.engine.session import Session, SessionParts
+        from mimicam.engine.sinks.null import NullSink
+
+        parts = SessionParts(source=source, pipeline=path, sinks=[NullSink()], size=self.size)
+        return Session(parts, timings=self.timings).run(
+            self.options.seconds, warm_up_s=self.options.warm_up, on_counting=self.on_counting
+        )
+
+
+def paced(what: Measurement, pipeline: FramePath) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
     from mimicam.engine.concurrency.clock import MonotonicClock
     from mimicam.engine.sources.file import PacedSource
@@ -190,39 +213,16 @@ def paced(
     clock = MonotonicClock()
     # The source stamps a frame with its due time. A stall behind it therefore shows as age,
     # although nobody reads meanwhile (coordinated omission).
-    source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    return _run_session(options, source, pipeline, size, timings, on_counting)
+    fps = what.options.fps
+    source = PacedSource(_schedule(what.images, fps), name="bench", fps=fps, clock=clock)
+    return what.run(source, pipeline)
 
 
-def burst(
-    options: Bench,
-    pipeline: FramePath,
-    images: Sequence[Image],
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
+def burst(what: Measurement, pipeline: FramePath) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always
     waits."""
-    source = BackpressureSource(images, pipeline, time.monotonic_ns)
-    return _run_session(options, source, source, size, timings, on_counting)
-
-
-def _run_session(
-    options: Bench,
-    source: Source,
-    path: FramePath,
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
-    from mimicam.engine.session import Session, SessionParts
-    from mimicam.engine.sinks.null import NullSink
-
-    session = Session(
-        SessionParts(source=source, pipeline=path, sinks=[NullSink()], size=size), timings=timings
-    )
-    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+    source = BackpressureSource(what.images, pipeline, time.monotonic_ns)
+    return what.run(source, source)
 
 
 class BackpressureSource:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +21,7 @@ from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
-from mimicam.training.trainer import Trainer, TrainerOptions
+from mimicam.training.trainer import Trainer, TrainerOptions, set_threads
 
 _SEED_OF_VALIDATION = 1
 Figures = dict[str, dict[str, float]]
@@ -68,9 +67,7 @@ class TrainDaeGanAblation:
         if self.preset not in PRESETS:
             raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
         check_pack(self.pack)
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        cv2.setNumThreads(1)
+        set_threads(self.threads)
         figures: Figures = {}
         for variant in VARIANTS:
             recipe, finished = self._train(variant)

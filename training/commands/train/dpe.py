@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 import torch.distributed as dist
 
@@ -22,7 +21,7 @@ from mimicam.training.dpe.pairs import PairBatches, open_pairs
 from mimicam.training.dpe.recipe import DpeOptions, DpeRecipe, any_process
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.losses.vgg import VggDistance
-from mimicam.training.trainer import Settings, Trainer, TrainerOptions
+from mimicam.training.trainer import Settings, Trainer, TrainerOptions, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class TrainDpe:
 
     def run(self) -> None:
         """Train until the last step, the time limit, or Ctrl-C."""
-        cv2.setNumThreads(1)
+        set_threads(0)
         config, (rank, device) = find_preset(self.preset), self._join()
         torch.manual_seed(self.seed)
         recipe = self._recipe(config, device)
