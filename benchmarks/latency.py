@@ -184,7 +184,7 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What both scenarios measure, and with what."""
+    """Pictures, options and meters that both scenarios share."""
 
     options: Bench
     images: Sequence[Image]

@@ -21,8 +21,8 @@ class ProcessSample:
     private_mb: float
     """Pages that no other process has (USS): what ends with the process."""
     anonymous_mb: float
-    """What it has allocated: resident pages that belong to no file. Pages of libraries are in none of its
-    growth, though they count as resident from their first use."""
+    """Memory that it has allocated: resident pages that belong to no file. Pages of libraries are in
+    none of its growth, though they count as resident from their first use."""
     threads: int
     files: int
     """Open descriptors, sockets among them."""

@@ -107,7 +107,7 @@ class Row:
     job: Job | None = None
     error: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
-    """What the file holds."""
+    """Cells of the row, as the file holds them."""
 
 
 _COLUMNS = tuple(each.name for each in fields(Job))

@@ -14,7 +14,7 @@ DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
 TRIES = 3
 """Times that a unit may be running when a worker dies, before its job counts as the reason."""
 _FIGURES = ("frames", "changed", "without_face", "segments", "segments_reused", "seconds")
-"""What is kept of a job that an earlier run finished."""
+"""Figures that are kept of a job that an earlier run finished."""
 
 
 @dataclass(slots=True, kw_only=True)

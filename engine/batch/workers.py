@@ -1,4 +1,4 @@
-"""What a worker process does: it loads the model once, then runs one unit after another."""
+"""Work of a worker process: it loads the model once, then runs one unit after another."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class OpeningsPainter:
 
 @dataclass(frozen=True, kw_only=True)
 class _Faces:
-    """What outlines need of the faces, on the CPU."""
+    """Parts of the faces that outlines need, on the CPU."""
 
     rotation: Float
     """``[F, 3, 3]``"""

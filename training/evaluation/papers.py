@@ -42,7 +42,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def _no_progress(_setting: str, _done: int, _of: int) -> None:
-    """Report to nobody."""
+    """Drop a report of progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
