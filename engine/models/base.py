@@ -179,6 +179,7 @@ def check_own(features: Features, sha256: str) -> None:
 
 def as_network_input(crop: Image) -> Float:
     """Convert a picture, uint8 ``[S, S, 3]``, to network input ``[1, 3, S, S]`` in -1..1."""
+    # To the range of the generators' tanh.
     image: Float = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
     return image
 

@@ -115,6 +115,7 @@ class HotSwapModel:
         if built.sha256 != self.sha256:
             raise EngineError("the export is of other weights: export the model again")
         with self._lock:
+            # Together, under the lock: a session that registers later finds the built model.
             self._model, self._note = built, ""
             waiting, self._waiting = self._waiting, []
         _log.info("frames now come from %s", built.backend)

@@ -95,6 +95,7 @@ class GpuDpeModel(DpeModel):
         """``networks`` are of the weights that ``info`` names."""
         super().__init__(networks, info)
         self._gpu_networks = networks
+        # The model's, not a session's: a portrait that several sessions show is uploaded once.
         self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
