@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mimicam.engine.models.base import Features
+from mimicam.engine.models.features import Features
 from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop
