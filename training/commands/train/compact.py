@@ -93,6 +93,7 @@ class TrainCompact:
         elif self.weights is not None:
             recipe.start_from(load_average(self.weights))
         pairs = self._pairs()
+        # A constant seed, so that the sample grids of all runs show the same pairs.
         shown = PairSampler(FramePack(self.pack, validation=True), size=self.size, batch=10, seed=1)
         reached = trainer.run(pairs.stream, shown.batch(0))
         print(f"stopped at step {reached}; the run is in {self.out}")
@@ -114,6 +115,7 @@ class TrainCompact:
     def _pairs(self) -> Mixture:
         draw = partial(PairSampler, size=self.size, seed=self.seed)
         others = [
+            # Whole pairs, so that every step has the same mixture.
             (pack, round(self.batch * share))
             for pack, share in (
                 (self.synthetic, self.synthetic_share),

@@ -121,6 +121,7 @@ class TrainDaeGan:
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"continuing at step {trainer.step}")
+            # A checkpoint without an average: fresh weights in it would outlast thousands of steps.
             if recipe.average is not None and "average" in trainer.added:
                 recipe.average.restart(recipe.model)
         elif self.weights is not None:
@@ -171,6 +172,7 @@ class TrainDaeGan:
     def _sampler(self, pack: Path, batch: int, *, validation: bool) -> VideoSampler:
         videos = FramePack(pack, validation=validation)
         points = None
+        # Points guide a loss, and nothing is learnt from validation.
         if self.guidance and not validation:
             points = face_points(videos.landmarks, videos.blendshapes, videos.segment)
         return VideoSampler(

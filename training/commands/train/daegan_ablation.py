@@ -77,6 +77,7 @@ class TrainDaeGanAblation:
             figures[variant.name] = measure(recipe, self._validation(), variant, self._frechet())
         _show(figures)
         path = self.out / "ablation.json"
+        # Only when all rows are measured: a table that lacks some would be read as complete.
         path.write_text(
             json.dumps({"steps": self.steps, "preset": self.preset, "figures": figures}, indent=1)
         )
@@ -84,6 +85,7 @@ class TrainDaeGanAblation:
 
     def _train(self, variant: Variant) -> tuple[DaeGanRecipe, bool]:
         """Return a row's recipe, and whether it reached its last step."""
+        # For each row anew: rows differ by their part alone, not by where they start.
         torch.manual_seed(self.seed)
         stage_one = 0 if variant.generated else self.steps
         options = DaeGanOptions(
@@ -101,6 +103,7 @@ class TrainDaeGanAblation:
         if not trainer.resume() and variant.generated:
             start_from(recipe, self._last_reconstruction() / "model.safetensors")
         stream = self._sampler(validation=False).stream
+        # From the same stream, so that rows of one frame are compared on the same targets.
         reached = trainer.run(first_frame(stream) if variant.single_frame else stream)
         save_daegan(recipe.model, folder / "model.safetensors")
         return recipe, reached >= self.steps

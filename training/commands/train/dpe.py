@@ -86,6 +86,7 @@ class TrainDpe:
         elif self.lia is not None:
             print(f"{initialise_from_lia(recipe.model, self.lia)} entries taken from {self.lia.name}")
         draw = partial(make_batches, self.pack, config, kind=self.pairs)
+        # A seed for each process, or all of them would draw the same pairs.
         pairs = draw(batch=self._share(), validation=False, seed=self.seed + rank)
         shown = draw(batch=8, validation=True, seed=1).batch(0) if rank == 0 else None
         reached = trainer.run(pairs.stream, shown)
@@ -112,6 +113,7 @@ class TrainDpe:
         )
 
     def _settings(self) -> Settings:
+        # Options that change what a step computes: a run must not go on with others.
         now = {
             "--pairs": self.pairs,
             "--batch": str(self.batch),
