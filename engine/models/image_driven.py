@@ -161,7 +161,6 @@ class LatentNeutral:
         """
         if tracked is None:
             raise ValueError("tracked must be known: the tracker decides which face is calm")
-        # Whether a face is calm does not depend on it, but the codes kept for the neutral do.
         if self._mirror != mirror:
             self._finder.reset()  # codes cannot be mirrored: search again
         self._mirror = mirror

@@ -227,7 +227,6 @@ def reconstruct(face_N3SS: Tensor, embedding: PoseEmbedding) -> Tensor:
     away.
     """
     field, low, high = embedding.displacement, embedding.residual_low, embedding.residual_high
-    # Equation 2 at a quarter of the size, where displacements are smooth and cheap.
     warped = sample(F.avg_pool2d(face_N3SS, face_N3SS.shape[-1] // field.shape[-1]), field)
     return high + resized(low + resized(warped, low.shape[-1]), high.shape[-1])
 
