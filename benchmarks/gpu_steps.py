@@ -174,7 +174,6 @@ def _measure_mode(
     surface = OutputSurface(gpu, _canvas(networks, scale))
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
     step = ModeGraph(networks, gpu, mode=mode, camera=camera, codes=codes, surface=surface, graph=graph)
-    # Buffers, warm-up and capture: what a session waits for before its first frame.
     captured_s = time.perf_counter() - started
     _enter(networks, gpu, mode, codes, portrait)
     frame = np.random.default_rng(0).integers(0, 256, scale.camera.shape[1:], np.uint8)
@@ -326,7 +325,6 @@ def _canvas(networks: Networks, scale: Scale) -> OutputCanvas:
 
 def canvas_of(size: int, scale: Scale) -> OutputCanvas:
     ramp = np.sin(np.linspace(0, np.pi, size, dtype=np.float32)).clip(0)
-    # The face takes half of the picture's height, as in a call.
     factor = 2 * size / scale.camera.height
     return OutputCanvas(
         picture=np.full((scale.camera.height, scale.camera.width, 3), 90, np.uint8),
@@ -382,7 +380,6 @@ def _gpu_ms(
     copies = copies if torch.cuda.is_available() else 1
     start_work = gpu.capture(several) if graph else (lambda: gpu.on_stream(several))
     if not torch.cuda.is_available():
-        # Without events the host waits for the end itself.
         return host_ms(lambda: (start_work(), gpu.record_event()()), repeats, 1)
     times: list[float] = []
     gpu.on_stream(lambda: times.extend(event_ms(start_work, repeats)))

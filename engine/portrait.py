@@ -209,7 +209,6 @@ def _seen_in_clip(path: Path, label: str) -> list[_Seen]:
         found.append(_Seen(picture=image, box=box, motion=motion, notes=notes))
     if not found:
         raise EngineError(f"{path} shows no face: give a video of one person, from the front and well lit")
-    # The calmest one is the portrait at rest; the others add what it hides.
     return sorted(found, key=lambda seen: 0.0 if seen.motion is None else unrest(seen.motion))
 
 
@@ -365,7 +364,6 @@ def _assemble(name: str, facts: dict[str, Any], arrays: Path, picture: Image, mo
     )
     data = read_arrays(arrays, (crop, *features, *kept, *_others(facts)))
     for key, array in data.items():
-        # One NaN spreads through a network into the whole picture.
         if not np.isfinite(array).all():
             raise ValueError(f"'{key}' is not finite")
     if not all(0 <= factor <= _RESPONSE_MAX for factor in data.get(_RESPONSE, ())):

@@ -98,7 +98,6 @@ def edit_video(
     check_form(out, plan, crop_px=crop_px, lossless=lossless)
     check_choice(driver, face, drivers, crop_px=crop_px)
     check_paths(source, out, driver, *drivers.values())
-    # Before anything is drawn: edits fade before a loss, so losses have to be known in advance.
     people = track_people(source, lambda done: progress("track", done))
     chosen = _choose(people, driver, face, drivers, name=source.name)
     motions = _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
