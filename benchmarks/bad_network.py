@@ -57,6 +57,8 @@ class _Side(asyncio.DatagramProtocol):
         self.socket, self.port = transport, transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, source: Any) -> None:
+        # A peer probes from a socket on each of its interfaces. The first one stays, or answers
+        # would alternate between them.
         if self.peer is None or self.peer[1] == source[1]:
             self.peer = source
             assert self.other is not None, "sides are joined before they listen"
@@ -80,6 +82,7 @@ class BadNetwork:
     _stop: Any = None
 
     def __enter__(self) -> BadNetwork:
+        # One seed for both ways, so that a run loses the same packets as the one before.
         self._chance.seed(self.seed)
         self._worker = Worker("bad-network", lambda: asyncio.run(self._run()), on_end=self._ready.set)
         self._worker.start()
@@ -88,6 +91,8 @@ class BadNetwork:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # The caller is another thread than the relay's loop, and asyncio's events are not safe
+        # across threads.
         self._loop.call_soon_threadsafe(self._stop.set)
         self._worker.join(_START_LIMIT_S)
 
@@ -97,6 +102,8 @@ class BadNetwork:
 
     def answer_through(self, sdp: str) -> str:
         """The server's answer as the client is to see it."""
+        # The relay has to know where the client's first packet goes. The client's own address is
+        # learnt from that packet.
         self._far.peer = _first_candidate(sdp)
         return _led_to(sdp, (_own_address(), self._near.port))
 
@@ -107,6 +114,7 @@ class BadNetwork:
             self.lost += 1
             return
         self.carried += 1
+        # A timer for each packet, not a queue: packets overtake each other, as with netem.
         self._loop.call_later(hold_s, self._leave, data, out)
 
     def _leave(self, data: bytes, out: _Side) -> None:
@@ -118,6 +126,8 @@ class BadNetwork:
         self._near, self._far = _Side(self), _Side(self)
         self._near.other, self._far.other = self._far, self._near
         for side in (self._near, self._far):
+            # All interfaces and any free port. Bound to loopback, it could not be reached at the
+            # address that candidates hold.
             await self._loop.create_datagram_endpoint(lambda side=side: side, local_addr=("0.0.0.0", 0))
         self._ready.set()
         await self._stop.wait()
@@ -130,6 +140,8 @@ def _led_to(sdp: str, address: _Address) -> str:
     lines = [
         line for line in sdp.splitlines() if not line.startswith(("a=candidate:", "a=end-of-candidates"))
     ]
+    # 2130706431 is the priority of a host candidate (RFC 8445, section 5.1.2): type preference 126,
+    # local preference 65535, component 1.
     candidate = f"a=candidate:1 1 udp 2130706431 {address[0]} {address[1]} typ host"
     out = []
     for line in lines:
@@ -150,6 +162,7 @@ def _own_address() -> str:
     """The address of this machine that others would reach; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
+            # Connecting a UDP socket chooses a route, and with it the address, without a packet.
             probe.connect(("10.255.255.255", 1))
             return str(probe.getsockname()[0])
         except OSError:

@@ -33,6 +33,7 @@ def compare(before: Any, after: Any) -> list[Change]:
     old = dict(_figures(before))
     changes = []
     for name, value in _figures(after):
+        # A change is a share of the old value, and 0 has no share.
         if (sign := _direction(name)) and name in old and old[name] > 0:
             worse = sign * (value - old[name]) / old[name]
             changes.append(Change(name=name, before=old[name], after=value, worse_by=worse))
@@ -73,6 +74,7 @@ def _read(path: Path) -> Any:
 
 def _figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Numbers by their path; rows of a list by their own name where they have one."""
+    # Before numbers: True is an int in Python.
     if isinstance(value, bool):
         return
     if isinstance(value, int | float):
@@ -84,6 +86,8 @@ def _figures(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
                 yield from _figures(inner, f"{name}/{key}" if name else str(key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
+            # By name, since a report of a newer version may have rows in between: an index would
+            # compare different kernels.
             label = inner.get("name", inner.get("sessions", index)) if isinstance(inner, Mapping) else index
             yield from _figures(inner, f"{name}/{label}")
 
@@ -92,6 +96,7 @@ def _direction(name: str) -> int:
     """Return 1 where less is better, -1 where more is, 0 where it is unknown. The last part of the
     path decides first."""
     parts = name.split("/")
+    # Before times: ``copy_bytes_per_s`` ends like one in seconds.
     if any(word in part for part in parts[-2:] for word in _MORE_IS_BETTER):
         return -1
     for part in reversed(parts):

@@ -56,10 +56,12 @@ def measure_compact(
         for tensor in generator_spec(c).inputs
         if tensor.name in CONDITIONING
     }
+    # With an affine map of zeros, every sample would read one texel, from the cache.
     conditioning |= {"affine": np.eye(2, 3, dtype=np.float32), "head": np.array([0, 0, 0.4], np.float32)}
     mouth = np.zeros((4, c.size, c.size), np.float32)
     size = (scale.camera.width, scale.camera.height)
     whole = CropBox(x_px=40.0, y_px=20.0, size_px=float(info.size))
+    # Larger than the crop, whose box is off the corner: the graph then draws surroundings too.
     scene = Composite(np.full((info.size + 60, info.size + 80, 3), 90, np.uint8), whole, size).texture(
         info.size
     )
@@ -91,6 +93,7 @@ def _small_model() -> tuple[Compact, BundleInfo]:
 
 
 def _torch(name: str, model: Compact, info: BundleInfo, gpu: Gpu, scale: Scale) -> GpuCompact:
+    # TF32 keeps 10 bits of a mantissa, and the reference is float32.
     if name == REFERENCE:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     half, engine = name != REFERENCE, ("compile" if name.endswith("compile") else "eager")

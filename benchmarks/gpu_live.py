@@ -59,6 +59,7 @@ class Drawn:
         """See `engine.sources.Source`."""
         seq = next(self._count)
         due_ns = self._start_ns + round(seq * 1e9 / self.fps)
+        # Paced: age counts from when the frame was due, so a late source cannot hide a stall.
         if self._taken is None:
             if self._clock.wait_until(due_ns, stop):
                 return None
@@ -66,6 +67,7 @@ class Drawn:
             while not self._taken.acquire(timeout=0.05):
                 if stop.is_set():
                     return None
+            # Burst: there is no schedule, so age counts from the moment at which there was room.
             due_ns = self._clock.now_ns()
         image: Image = self._pictures[seq % _PICTURES]
         return Frame(image=image, seq=seq, captured_ns=due_ns)
@@ -82,6 +84,7 @@ class Releasing:
 
     def observe(self, frame: Frame) -> Any:
         """See `FramePath`."""
+        # Before the work: the source fetches its next frame meanwhile, and one always waits.
         self._taken.release()
         return self._pipeline.observe(frame)
 
@@ -111,9 +114,11 @@ class CountingSink:
     def write(self, frame: Frame) -> None:
         """See `engine.sinks.Sink`."""
         now_ns = self._clock.now_ns()
+        # On the sink's own thread, as is all that follows; `figures` is read after the session.
         self._first_ns = self._first_ns or now_ns
         passed_ns = now_ns - self._first_ns
         if passed_ns > self._end_ns:
+            # The session stops itself here, however long its start took.
             self.on_counted()
         elif passed_ns >= self._settle_ns:
             self._ages_ms.append((now_ns - frame.captured_ns) / 1e6)
@@ -182,6 +187,7 @@ def measure_session(model: GpuDpeModel, mode: Mode, scenario: str, scale: Scale)
     pipeline = Pipeline(
         model=model, portrait=portrait, edit=edit, size=size, timings=timings, aligned=True, track=_nobody()
     )  # fmt: skip
+    # One permit: the first frame needs no frame before it.
     burst = threading.Semaphore(1) if scenario == "burst" else None
     source = Drawn((scale.camera.height, scale.camera.width), _FPS[scenario], burst)
     path: FramePath = pipeline if burst is None else Releasing(pipeline, burst)

@@ -25,12 +25,14 @@ def measure(what: str, variant: str, out: Path, *, rehearse: bool) -> None:
     from mimicam.benchmarks.machine import gpu_state
     from mimicam.engine.backends.cuda.device import CudaGpu
 
+    # "not available" is what `main` recognises: such a part counts as not installed, not as failed.
     if rehearse and variant in (*gpu_steps.PLANS, *gpu_compact.PLANS):
         raise EngineError(f"{variant} is not available in a rehearsal: plans run on a GPU only")
     gpu = HostGpu() if rehearse else CudaGpu()
     scale = gpu_steps.REHEARSAL if rehearse else gpu_steps.Scale()
 
     def keep(report: dict[str, Any]) -> None:
+        # Clocks with each figure: a card that throttles half-way explains a p99.
         text = json.dumps(report | {"gpu_then": gpu_state()}, indent=2) + "\n"
         with write_atomically(out) as part:
             part.write_text(text, encoding="utf-8")

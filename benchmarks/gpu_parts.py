@@ -73,7 +73,9 @@ def parts(plan: Plan) -> list[Part]:
     python = sys.executable
     kernels = plan.folder / "kernels.json"
     bench = (python, "-m", "mimicam.benchmarks.kernels", str(kernels), *plan.mark)
+    # Processes, since a kernel that faults leaves its CUDA context unusable.
     return [
+        # Before any speed: a wrong kernel's time is worthless, and the session may end early.
         Part(name="kernel parity", command=(python, *_PYTEST, *_GPU_TESTS), limit_s=150, expect_s=30, tests=True),
         _smoke(plan),
         Part(name="kernel benchmarks", command=bench, limit_s=120, expect_s=30, result=kernels),
@@ -153,6 +155,7 @@ def _sanitizer(tool: str) -> Part:
     """
     from mimicam.kernels._launch import OPS
 
+    # Our kernels alone: instrumented, those of PyTorch would take most of the time.
     ours = [word for op in OPS for word in ("--kernel-name", f"kns={op}")]
     options = ("--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9", *ours)
     command = ("compute-sanitizer", *options, sys.executable, "-m", "tests.kernels.on_gpu")

@@ -30,6 +30,7 @@ def measure_profile(
     size = int(networks["motion_encoder"].inputs["image"].shape[-1])
     codes = CodeState(gpu, 1, int(networks["pose_generator"].inputs["latent"].shape[1]))
     codes.enter(0, portrait_of(networks, gpu))
+    # Once, outside of what is profiled: upload and edit's numbers do not change from call to call.
     codes.write(0, EDIT, IDENTITY)
     camera = CameraInput(gpu, scale.camera, networks["motion_encoder"])
     surface = OutputSurface(gpu, canvas_of(size, scale))
@@ -37,6 +38,7 @@ def measure_profile(
         networks, gpu, mode=Mode(mode), camera=camera, codes=codes, surface=surface, graph=False
     )  # fmt: skip
     frames = min(_FRAMES, scale.stage_frames)
+    # The first calls compile kernels and choose algorithms, which no later frame does.
     for _ in range(3):
         step.repeat()
     report = {"variant": "half", "mode": mode, "frames": frames} | profiled(step.repeat, frames)
@@ -52,10 +54,12 @@ def profiled(work: Callable[[], object], calls: int) -> dict[str, Any]:
     with profile(activities=activities) as found:
         for _ in range(calls):
             work()
+        # Kernels still queued when the profiler ends would be missing.
         if on_gpu:
             torch.cuda.synchronize()
     averages = found.key_averages()
     rows = _slowest([(row, _own_us(row, on_gpu)) for row in averages], calls)
+    # Rows of the device are kernels, which take no time on the host.
     host = [(row, float(row.self_cpu_time_total)) for row in averages if "CUDA" not in str(row.device_type)]
     return {
         "top": rows[:_TOP],

@@ -14,9 +14,9 @@ _LARGEST = ("256x64x64 float16", "128x128x128 float16", "64x256x256 float16")
 """``warp_blend``'s three largest maps."""
 _STEPS, _SESSIONS, _SMOKE = "frame steps, ", "several sessions, ", "training smoke run"
 _TOP = 15
+"""Rows of a profile on the page; the JSON has 30."""
 _FAILURES = 12
 """Lines of a failed run of tests that the page shows."""
-"""Rows of a profile on the page; the JSON has 30."""
 REFERENCE, _EAGER = "eager-fp32", ("eager-fp32", "eager-half")
 
 
@@ -108,17 +108,20 @@ def best(parts: Mapping[str, Any], mode: str) -> tuple[str, dict[str, Any]] | No
 
 def _passed(parts: Mapping[str, Any], name: str, of: Any) -> Verdict:
     outcomes = [parts[part]["outcome"] for part in of if part in parts]
+    # A part that could not run leaves its target unmeasured; it does not fail it.
     ran = [outcome for outcome in outcomes if outcome in ("passed", "failed", "out of time")]
     met = None if not ran else set(ran) == {"passed"}
     return Verdict(name=name, want="passed", got=", ".join(outcomes) or "not run", met=met)
 
 
 def _latency(parts: Mapping[str, Any]) -> Iterator[Verdict]:
+    # Milliseconds; the targets of docs/gpu.md.
     for mode, quantile, most in (("exp", "p50", 1.0), ("exp", "p99", 1.3), ("both", "p50", 2.0)):
         name, found = f"{mode} {quantile}, whole step", best(parts, mode)
         if found is None:
             yield Verdict(name=name, want=f"at most {most} ms", got="not measured", met=None)
             continue
+        # The host's clock, with the wait: what a session sees, not only what the GPU computes.
         value = found[1]["step_host_ms"][quantile]
         yield Verdict(
             name=name, want=f"at most {most} ms", got=f"{value:.3f} ms ({found[0]})", met=value <= most
@@ -133,11 +136,13 @@ def _warp(parts: Mapping[str, Any]) -> Iterator[Verdict]:
         for row in rows
         if "error" not in row and row["name"].startswith(_LARGEST) and row["name"].endswith("NHWC")
     ]
+    # Cold, as in a frame: between two runs of one kernel the other networks' maps fill the cache.
     targets = (("times_faster_cold", 3.0, "warp_blend against the eager chain"),
                ("share_of_copy_bandwidth", 0.6, "warp_blend's share of the copy bandwidth"))  # fmt: skip
     for key, least, name in targets:
         values = [row[key] for row in rows]
         got = ", ".join(f"{value:.2f}" for value in values) or "not measured"
+        # The worst map decides, and all must be there: the mean would hide one that is slow.
         met = min(values) >= least if len(values) == len(_LARGEST) else None
         yield Verdict(name=f"{name}, three largest maps", want=f"at least {least}", got=got, met=met)
 
@@ -148,6 +153,7 @@ def _ratio(parts: Mapping[str, Any], eager: str) -> Verdict:
     found = best(parts, "exp")
     if "exp" not in rows or found is None:
         return Verdict(name=name, want="stated", got="not measured", met=None)
+    # Networks alone on both sides: crop and paste are kernels of ours in each variant.
     ratio = rows["exp"]["networks_host_ms"]["p50"] / found[1]["networks_host_ms"]["p50"]
     return Verdict(name=name, want="stated", got=f"{ratio:.1f} ({found[0]})", met=True)
 

@@ -54,6 +54,7 @@ def run_parts(out: Path, plan: Plan, choice: Choice, run: Run | None = None) -> 
     from mimicam.benchmarks.machine import describe_machine, gpu_state
 
     run = run or run_part
+    # The monotonic clock: a machine that sets its clock after booting would move the end.
     end_s = time.monotonic() + 60 * choice.minutes
     report: dict[str, Any] = {
         "machine": describe_machine(),
@@ -81,6 +82,7 @@ def run_part(part: Part) -> dict[str, Any]:
     possible here``, and what it wrote, also where it was cut short."""
     missing = [name for name in part.needs if not _found(name)]
     if shutil.which(part.command[0]) is None:
+        # compute-sanitizer is a program of the CUDA toolkit, which a bare machine may lack.
         missing.append(part.command[0])
     if missing:
         return {"outcome": "not installed", "missing": missing[0].split("|")[0]}
@@ -119,8 +121,10 @@ def _run_group(part: Part) -> tuple[int | None, str]:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     # Wide, or pytest cuts the reasons of failures off.
     environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "240"}
+    # A file, not a pipe: a pipe that nobody reads fills up and blocks the process that is timed.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(
+            # A session of its own: its group then holds all that the process starts.
             part.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )  # fmt: skip
         code: int | None = None
@@ -140,6 +144,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         _signal_group(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_S)
+    # Also after a good end: children that outlive their parent are in the group.
     _signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
     process.wait()
 
@@ -155,8 +160,10 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 def _outcome(part: Part, code: int | None, text: str) -> str:
     if code is None:
         return "out of time"
+    # Some virtual machines give the tool no access to the GPU: no fault of a kernel.
     if code and "sanitizer" in part.name and "Device not supported" in text:
         return "not possible here"
+    # On a machine whose GPU is not found every test is skipped, and pytest ends with 0.
     if code == 0 and part.tests and not re.search(r"\b[1-9]\d* passed", text):
         return "failed"
     return {0: "passed", NOT_INSTALLED: "not installed"}.get(code, "failed")
@@ -174,6 +181,7 @@ def _chosen(every: Sequence[Part], choice: Choice, done: dict[str, Any]) -> list
 def _run_in_time(part: Part, run: Run, left_s: float) -> dict[str, Any]:
     if left_s < part.expect_s:
         return {"outcome": _LEFT_OUT}
+    # A part may begin with less than its limit left; then what it has written by the end counts.
     return run(part if left_s > part.limit_s else replace(part, limit_s=max(int(left_s - _GRACE_S), 1)))
 
 

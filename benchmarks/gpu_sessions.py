@@ -51,6 +51,7 @@ def measure_sessions(
             torch._dynamo.reset()
         networks = open_variant(name, folded, gpu, scale, batch=batch)
         rows.append(_measure_batch(networks, gpu, batch, scale))
+        # Larger batches only take longer.
         if rows[-1]["age_ms"]["p99"] >= 1e3 * PERIOD_S:
             break
         report["holds_sessions_at_30_fps"] = batch
@@ -69,6 +70,7 @@ def _measure_batch(networks: Networks, gpu: Gpu, batch: int, scale: Scale) -> di
 
 
 def _single(features: Features) -> Features:
+    # Networks opened for a batch encode as many portraits; a slot holds one.
     return Features(arrays={n: array[:1] for n, array in features.arrays.items()}, model=features.model)
 
 
@@ -79,8 +81,10 @@ def _paced_batches(step: SlotStep, requests: Mapping[int, SlotRequest], scale: S
     start = time.perf_counter_ns()
     ages: list[float] = []
     for due_ns, slot in _arrivals(len(requests), scale.batch_s):
+        # Polls without sleeping: a sleep may overshoot by a millisecond, which would count as age.
         while time.perf_counter_ns() - start < due_ns:
             _run_due(step, gather, start, ages)
+        # Age counts from when the frame was due, not from when this loop came to it.
         gather.offer(slot, _Timed(requests[slot], start + due_ns), time.perf_counter_ns() - start)
     while gather.due_ns is not None:
         _run_due(step, gather, start, ages)
@@ -98,6 +102,7 @@ def _run_due(step: SlotStep, gather: Gather[SlotRequest, None], start: int, ages
     if not batch:
         return
     step({slot: ticket.item for slot, ticket in batch.items()})
+    # One end for the whole batch: no session's frame is ready before the last.
     now = time.perf_counter_ns()
     ages.extend((now - ticket.sent_ns) / 1e6 for ticket in batch.values() if isinstance(ticket, _Timed))
 

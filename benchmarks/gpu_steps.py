@@ -208,6 +208,7 @@ def _measure_mode(
     }
     stages = step.stages.items()
     on_gpu = {
+        # Encoder and generators run long enough to be measured one at a time.
         stage: _gpu_ms(
             gpu, work, scale.stage_frames, graph=graph, copies=1 if stage in _LONG_STAGES else _COPIES
         )
@@ -271,6 +272,8 @@ def _queued(gpu: Gpu, work: Callable[[], None]) -> Callable[[], Callable[[], Non
 
 
 def _eager_networks(preset: str, gpu: Gpu, *, half: bool) -> Networks:
+    # Switches of the whole process, and each variant is a process of its own. The exact baseline
+    # has neither the search for algorithms nor TF32.
     torch.backends.cudnn.benchmark = half
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = half
     networks = {}
@@ -292,6 +295,7 @@ class _Autocast(torch.nn.Module):
         with torch.autocast(inputs[0].device.type, torch.float16):
             found = self._network(*inputs)
         outputs = found if isinstance(found, tuple) else (found,)
+        # Autocast returns half precision; the buffers of the outputs are float32.
         return tuple(value.float() for value in outputs)
 
 
@@ -340,6 +344,7 @@ def paced(run: Callable[[], object], seconds: float) -> dict[str, float]:
         before = time.perf_counter()
         run()
         times.append(1e3 * (time.perf_counter() - before))
+        # A stall is not caught up: the schedule goes on from the late frame.
         due = max(due + PERIOD_S, before)
     return percentiles(times)
 
@@ -349,6 +354,7 @@ def host_ms(run: Callable[[], object], frames: int, warm_up: int, limit_s: float
     times: list[float] = []
     end = time.perf_counter() + limit_s
     for index in range(frames + warm_up):
+        # A p99 of fewer than a hundred frames is their maximum.
         if len(times) >= _ENOUGH and time.perf_counter() > end:
             break
         before = time.perf_counter_ns()
@@ -381,6 +387,7 @@ def _gpu_ms(
 
 
 def _sha256(folded: FoldedDpe) -> str:
+    # Random weights are drawn from a seed: the hash shows that two reports had the same ones.
     digest = hashlib.sha256()
     for value in folded.state_dict().values():
         digest.update(value.cpu().contiguous().numpy().tobytes())

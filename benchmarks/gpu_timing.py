@@ -22,6 +22,7 @@ def event_ms(launch: Callable[[], object], repeats: int, *, warm_ups: int = _WAR
     times = []
     for index in range(repeats + warm_ups):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        # Before the start event, on the same stream, so its own time is not counted.
         torch.cuda._sleep(_HEAD_START_CYCLES)
         start.record()
         launch()

@@ -89,6 +89,7 @@ def _warm_up(options: Growth, samples: Sequence[TimedSample]) -> int:
     """Return the number of the sample from which growth counts."""
     if options.scenario == "calls":
         return options.warm - 1
+    # The number of samples before the end of the warm-up is the index of the first one after it.
     return sum(one.at_s < 60.0 * options.warm for one in samples)
 
 
@@ -98,6 +99,7 @@ async def _many_calls(options: Growth, pid: int, link: str) -> list[TimedSample]
         for _ in range(options.calls):
             async with call(http, url, images) as results:
                 await _show(results, options.call_s)
+            # The server ends a call after the caller has left; its last threads are no growth.
             await wait_for_no_call(http, url)
             await asyncio.sleep(_SETTLE_S)
             samples.append(_sample(pid, began_s))
@@ -129,6 +131,7 @@ def _run(options: Growth) -> list[TimedSample]:
 def _running(model: str) -> Iterator[subprocess.Popen[bytes]]:
     """``mimicam run`` as a process of its own: the clip again and again, written nowhere."""
     command = [sys.executable, "-m", "mimicam", "run", "--source", str(_CLIP), "--loop", "--sink", "null"]
+    # From outside: a process that measures itself allocates while it does.
     process = subprocess.Popen([*command, "--model", model], stdout=subprocess.DEVNULL)
     try:
         yield process

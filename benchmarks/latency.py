@@ -151,11 +151,20 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     result = parse_size(options.size)
     pipeline = Pipeline(model=model, portrait=portraits[0], edit=edit, size=result, timings=timings)
     started.note("pipeline")
+    # One frame before the session: it compiles and loads what the first picture needs, and is timed
+    # as a step of the start.
     pipeline.step(Frame(image=images[0], seq=0, captured_ns=time.monotonic_ns()))
     started.note("first_frame")
     memory = Memory()
     scenario = paced if options.scenario == "paced" else burst
-    report = scenario(options, pipeline, images, (model.size, model.size), timings, memory.begin)
+    what = Measurement(
+        options=options,
+        images=images,
+        size=(model.size, model.size),
+        timings=timings,
+        on_counting=memory.begin,
+    )
+    report = scenario(what, pipeline)
     memory.end = resident_mb()
     setup = {
         "model": model.name,
@@ -173,52 +182,47 @@ def measure(options: Bench) -> tuple[Report, dict[str, Any]]:
     return report, {**_facts(options, report), **setup, "memory_mb": memory.facts()}
 
 
-def paced(
-    options: Bench,
-    pipeline: FramePath,
-    images: Sequence[Image],
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Pictures, options and meters that both scenarios share."""
+
+    options: Bench
+    images: Sequence[Image]
+    size: tuple[int, int]
+    """(width, height) of the results."""
+    timings: Timings
+    on_counting: Callable[[], None]
+    """Called when the warm-up is over."""
+
+    def run(self, source: Source, path: FramePath) -> Report:
+        """Run a whole session into a sink that keeps nothing."""
+        from mimicam.engine.session import Session, SessionParts
+        from mimicam.engine.sinks.null import NullSink
+
+        parts = SessionParts(source=source, pipeline=path, sinks=[NullSink()], size=self.size)
+        return Session(parts, timings=self.timings).run(
+            self.options.seconds, warm_up_s=self.options.warm_up, on_counting=self.on_counting
+        )
+
+
+def paced(what: Measurement, pipeline: FramePath) -> Report:
     """Through a whole session, from a source that keeps its schedule whatever happens behind it."""
     from mimicam.engine.concurrency.clock import MonotonicClock
     from mimicam.engine.sources.file import PacedSource
 
     clock = MonotonicClock()
-    source = PacedSource(_schedule(images, options.fps), name="bench", fps=options.fps, clock=clock)
-    return _run_session(options, source, pipeline, size, timings, on_counting)
+    # The source stamps a frame with its due time. A stall behind it therefore shows as age,
+    # although nobody reads meanwhile (coordinated omission).
+    fps = what.options.fps
+    source = PacedSource(_schedule(what.images, fps), name="bench", fps=fps, clock=clock)
+    return what.run(source, pipeline)
 
 
-def burst(
-    options: Bench,
-    pipeline: FramePath,
-    images: Sequence[Image],
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
+def burst(what: Measurement, pipeline: FramePath) -> Report:
     """The same session; the next frame arrives when the one before goes into work, so one always
     waits."""
-    source = BackpressureSource(images, pipeline, time.monotonic_ns)
-    return _run_session(options, source, source, size, timings, on_counting)
-
-
-def _run_session(
-    options: Bench,
-    source: Source,
-    path: FramePath,
-    size: tuple[int, int],
-    timings: Timings,
-    on_counting: Callable[[], None],
-) -> Report:
-    from mimicam.engine.session import Session, SessionParts
-    from mimicam.engine.sinks.null import NullSink
-
-    session = Session(
-        SessionParts(source=source, pipeline=path, sinks=[NullSink()], size=size), timings=timings
-    )
-    return session.run(options.seconds, warm_up_s=options.warm_up, on_counting=on_counting)
+    source = BackpressureSource(what.images, pipeline, time.monotonic_ns)
+    return what.run(source, source)
 
 
 class BackpressureSource:
@@ -229,10 +233,13 @@ class BackpressureSource:
         self.name, self.fps, self.status = "bench", 1000.0, ""
         self._pipeline = pipeline
         self._images, self._seq, self._now_ns = cycle(_to_and_fro(images)), count(), now_ns
+        # Released on the observing thread, acquired on the source's. One permit: the first frame
+        # waits for none.
         self._room = threading.Semaphore(1)
 
     def observe(self, frame: Frame) -> Any:
         """The pipeline's look; the slot before it is empty now."""
+        # Before the work, so that the next frame is read while this one is observed.
         self._room.release()
         return self._pipeline.observe(frame)
 
@@ -241,6 +248,7 @@ class BackpressureSource:
         return self._pipeline.draw(seen)
 
     def read(self, stop: threading.Event) -> Frame | None:
+        # Wakes up now and then, or a session that stops would wait for a pipeline that has ended.
         while not self._room.acquire(timeout=0.05):
             if stop.is_set():
                 return None
@@ -271,6 +279,7 @@ def load_images(source: str, size: tuple[int, int]) -> list[Image]:
         return drawn
     video = VideoFile(demo_clip() if source == "demo" else Path(source))
     try:
+        # The range comes first: the other way round, zip would decode one picture too many.
         return [fit(timed.image, size) for _, timed in zip(range(_FRAMES_MAX), video, strict=False)]
     finally:
         video.close()
@@ -286,6 +295,7 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     inner_w, inner_h = round(width * scale), round(height * scale)
     out = np.zeros((size[1], size[0], 3), np.uint8)
     left, top = (size[0] - inner_w) // 2, (size[1] - inner_h) // 2
+    # INTER_AREA averages where it shrinks; the other filters would alias.
     out[top : top + inner_h, left : left + inner_w] = cv2.resize(
         image, (inner_w, inner_h), interpolation=cv2.INTER_AREA
     )
@@ -321,6 +331,7 @@ def _first_bundled() -> list[Path]:
 def _facts(options: Bench, report: Report) -> dict[str, Any]:
     sink = report.sinks[0]
     dropped = sum(report.drops.values())
+    # A dropped frame is late too, or a pipeline that drops every other frame would look fast.
     late = sink.ages.share_above(options.late_ms) * sink.written + dropped
     return {
         "scenario": options.scenario,

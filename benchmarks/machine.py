@@ -43,6 +43,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": cpu_name(),
         "cores": usable_cores(),
+        # Two loads, here and in `finish_report`: a figure from a busy machine can be recognised.
         "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "gpu": gpu_names(),
         "system": platform.platform(),
@@ -107,6 +108,7 @@ def gpu_state() -> dict[str, str] | None:
 def gpu_memory_mb() -> dict[str, float] | None:
     """Read the GPU memory that this process holds through PyTorch, now and at most; None without a
     GPU."""
+    # Looked up, not imported: a run without PyTorch must not count it as its memory.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return None
@@ -115,6 +117,7 @@ def gpu_memory_mb() -> dict[str, float] | None:
         "allocated_peak": torch.cuda.max_memory_allocated(),
         "reserved_peak": torch.cuda.max_memory_reserved(),
     }
+    # Of the whole device: TensorRT's memory is in none of PyTorch's counters.
     free, total = torch.cuda.mem_get_info()
     return {name: round(value / _MB, 1) for name, value in (found | {"device_used": total - free}).items()}
 
@@ -136,6 +139,7 @@ def resident_mb() -> float | None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
         return None
+    # The second number of statm is resident pages (proc(5)).
     return pages * os.sysconf("SC_PAGE_SIZE") / _MB
 
 
@@ -146,6 +150,7 @@ def peak_mb() -> float | None:
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes there, Linux kilobytes.
     return used / _MB if sys.platform == "darwin" else used / 1024
 
 

@@ -69,6 +69,7 @@ def main(options: OwnFaceBench) -> dict[str, Any]:
         for frame in _frames(options):
             shown = {}
             for name, path in paths.items():
+                # Each path sees each frame before the next, so a slow second hits them alike.
                 before, start_s = encoded[0], time.perf_counter()
                 shown[name] = path.step(frame).image
                 spent[name].append(1000 * (time.perf_counter() - start_s))
@@ -88,6 +89,7 @@ def main(options: OwnFaceBench) -> dict[str, Any]:
 def _paths(model: Model, size: tuple[int, int]) -> dict[str, _Path]:
     portrait = load_portrait(bundled_portraits()[0], model=model)
     each_frame = _own(model, size, "smile")
+    # Past the cache of features: what it saves, and what it costs in quality, is the difference.
     each_frame._generate = FaceGenerator(model, ReadAppearance(model))
     return {
         "portrait": Pipeline(model=model, portrait=portrait, edit=EditSettings(), size=size),
@@ -137,6 +139,7 @@ class _Quality:
 
     def add(self, source: Image, again: Image, each: Image) -> None:
         """Compare a frame in which features were used again with one in which they were not."""
+        # The rest of the picture is the camera's in both, and would raise any PSNR.
         edited = (each != source).any(axis=2)
         if not edited.any():
             return
@@ -165,10 +168,12 @@ def _psnr(error: float) -> float:
 
 def _summary(spent: list[float], portrait: list[float]) -> dict[str, float]:
     p50, p90 = np.percentile(spent, (50, 90))
+    # Frame by frame, then the median: load that changes during the run cancels out.
     ratios = np.array(spent[_SETTLED:]) / np.array(portrait[_SETTLED:])
     return {
         "p50_ms": round(float(p50), 1),
         "p90_ms": round(float(p90), 1),
+        # The time nearest to a quiet machine's.
         "min_ms": round(min(spent), 1),
         "of_portrait_p50": round(float(np.median(ratios)), 2),
     }

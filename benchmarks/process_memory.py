@@ -21,8 +21,8 @@ class ProcessSample:
     private_mb: float
     """Pages that no other process has (USS): what ends with the process."""
     anonymous_mb: float
-    """What it has allocated: resident pages that belong to no file. Pages of libraries are in none of its
-    growth, though they count as resident from their first use."""
+    """Memory that it has allocated: resident pages that belong to no file. Pages of libraries are in
+    none of its growth, though they count as resident from their first use."""
     threads: int
     files: int
     """Open descriptors, sockets among them."""
@@ -53,6 +53,7 @@ def sample_process(pid: int, proc: Path = Path("/proc")) -> ProcessSample:
     """
     folder = proc / str(pid)
     try:
+        # The kernel's own sum, much faster than adding up the mappings in smaps.
         memory = _kilobytes((folder / "smaps_rollup").read_text())
         threads = len(list((folder / "task").iterdir()))
         files = len(list((folder / "fd").iterdir()))
@@ -80,6 +81,7 @@ def growth(samples: Sequence[TimedSample], start: int) -> dict[str, Any]:
     return {
         "counted_s": round(samples[-1].at_s - samples[start].at_s, 1),
         "at_start": after[0],
+        # Both: the last sample shows what stays, the highest what was needed on the way.
         "growth": {name: round(row[-1] - row[0], 2) for name, row in values.items()},
         "highest_growth": {name: round(max(row) - row[0], 2) for name, row in values.items()},
         "samples": [one.facts() for one in samples],

@@ -27,6 +27,7 @@ class ClipCamera(VideoStreamTrack):
 
     async def recv(self) -> VideoFrame:
         """Wait until the next picture is due."""
+        # aiortc's own pacing sleeps until the picture is due, at 30 a second.
         pts, time_base = await self.next_timestamp()
         frame = VideoFrame.from_ndarray(self._images[self._sent % len(self._images)], format="rgb24")
         self._sent += 1
@@ -66,6 +67,7 @@ async def call(http: aiohttp.ClientSession, url: str, images: list[Image]) -> As
     pc.on("track", tracks.append)
     try:
         pc.addTrack(ClipCamera(images))
+        # Before the offer: a channel added later needs a second negotiation.
         pc.createDataChannel("mimicam")
         await pc.setLocalDescription(await pc.createOffer())
         offer = {"sdp": pc.localDescription.sdp, "type": "offer"}
@@ -94,6 +96,7 @@ async def wait_for_no_call(http: aiohttp.ClientSession, url: str, limit_s: float
         EngineError: it still has one after ``limit_s``.
     """
     end_s = asyncio.get_running_loop().time() + limit_s
+    # From the server's own count: the caller's connection closes before the server has cleaned up.
     while await calls_now(http, url):
         if asyncio.get_running_loop().time() > end_s:
             raise EngineError(f"a call did not end within {limit_s:.0f} s: see the server's log")

@@ -138,8 +138,10 @@ def summarise(seen: list[tuple[float, float | None]], least: int = 20) -> dict[s
     aged = [(at, age) for at, age in seen if age is not None]
     if len(aged) < least:
         raise EngineError(f"only {len(aged)} numbers came back: is a face in the clip, is the machine free?")
+    # From all pictures that were shown: one without an age still ended a gap.
     gaps = np.diff([at for at, _ in seen])
     ages = np.array([age for _, age in aged])
+    # Medians of thirds: a queue that grows shows, a single stall does not.
     third = len(ages) // 3
     return {
         "pictures": len(seen),
@@ -164,6 +166,8 @@ def serving(
     """
     command = [sys.executable, "-m", "mimicam", "serve", "--port", "0", "--no-browser", "--model", model]
     command += arguments if threads is None else [*arguments, "--threads", str(threads)]
+    # A process of its own, so that neither the browser's driver nor this script shares its
+    # interpreter lock.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout is not None, "it was asked for"
@@ -204,6 +208,7 @@ def watched(
             page.route("**/offer", through)
         page.goto(url)
         page.click("#start")
+        # Live means that a result arrived. Watching earlier would count the start as age.
         page.wait_for_selector("#stage[data-live=true]", timeout=START_S * 1000)
         page.evaluate(WATCH)
         yield page
@@ -227,6 +232,7 @@ def connection_figures(page: Any) -> dict[str, Any]:
 def _browse(options: WebLoopback, url: str, camera: Path, server_pid: int) -> dict[str, Any]:
     with watched(options.chromium, url, camera) as page:
         page.wait_for_timeout(options.warm_up_s * 1000)
+        # A minute each: one long wait would not show whether age or memory grows on the way.
         parts = [_part(page, server_pid, seconds) for seconds in _minutes(options.seconds)]
         ages = [pair for part in parts for pair in part.ages]
         return {

@@ -75,6 +75,7 @@ def main(options: WebSeveral) -> dict[str, Any]:
     ):
         pages: list[Any] = []
         facts["runs"] = runs = []
+        # Callers join one by one and stay: the next run starts with the earlier calls warm.
         for count in range(1, most + 1):
             pages.append(join(running, url))
             if count in options.callers:
@@ -88,6 +89,7 @@ def _run(options: WebSeveral, pages: list[Any], server: int) -> dict[str, Any]:
     pages[0].wait_for_timeout(options.warm_up_s * 1000)
     for page in pages:
         page.evaluate("() => { window.ages.length = window.presented.length = 0; }")
+    # Counters of the kernel, which only grow: differences hold whatever ran before.
     before, began_s = cpu_seconds(server), time.monotonic()
     pages[0].wait_for_timeout(options.seconds * 1000)
     took_s = time.monotonic() - began_s
@@ -160,9 +162,11 @@ def _processes() -> Iterator[tuple[int, tuple[int, float]]]:
     """(pid, (parent, seconds)); those that end meanwhile are left out."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
+            # Behind the last parenthesis: a program's name may hold spaces and parentheses.
             fields = path.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
+        # Fields 4, 14 and 15 of proc(5): parent, then user and system time in ticks.
         yield int(path.parent.name), (int(fields[1]), (int(fields[11]) + int(fields[12])) / _TICKS)
 
 

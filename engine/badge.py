@@ -43,6 +43,7 @@ class Badge:
             return
         region = image[self.window(image, where)]
         if self._picture is None:
+            # The sum saturates at white, so letters stay white over any picture.
             np.copyto(region, cv2.addWeighted(region, _PLATE_SHARE, self._colour, 1.0, 0.0))
         else:
             np.copyto(region, np.rint(region * self._under + self._colour), casting="unsafe")
@@ -66,6 +67,7 @@ class Badge:
             return
         height, across = self._picture.shape[:2]
         scale = max(_PICTURE_MIN_PX, _PICTURE_SHARE * side) / height
+        # At most half of the result either way, whatever the shape of the badge.
         scale = min(scale, side / 2 / height, width / 2 / across)
         size = max(1, round(across * scale)), max(1, round(height * scale))
         opacity = self._picture[..., 3:].astype(np.float32) / 255
@@ -114,6 +116,7 @@ def _read(path: Path) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror}): give a PNG or WebP") from error
+    # Before decoding: a small file can unfold into gigabytes.
     size = header_size(data)
     decoded = None
     if min(size) > 0 and max(size) <= _PICTURE_MAX_PX:

@@ -15,15 +15,15 @@ from enum import Enum
 from mimicam.engine.control_row import check_all, control, controls_of
 
 
-class Mode(str, Enum):
-    """Which part of the driver's motion reaches the portrait (DPE, section 3.1)."""
+class Mode(Enum):
+    """Part of the driver's motion that reaches the portrait (DPE, section 3.1)."""
 
     EXP = "exp"
     POSE = "pose"
     BOTH = "both"
 
 
-class MotionReference(str, Enum):
+class MotionReference(Enum):
     """The reference from which motion is measured."""
 
     ABSOLUTE = "absolute"
@@ -32,7 +32,7 @@ class MotionReference(str, Enum):
     """The driver's difference from their neutral is added to the portrait's own motion."""
 
 
-class Response(str, Enum):
+class Response(Enum):
     """Whether a portrait's own response to expressions is made up for."""
 
     MEASURED = "measured"
@@ -41,8 +41,8 @@ class Response(str, Enum):
     """The driver's values are asked for as they are."""
 
 
-class Covered(str, Enum):
-    """What a mouth or an eye does that a hand or a microphone covers."""
+class Covered(Enum):
+    """Behaviour of a mouth or an eye that a hand or a microphone covers."""
 
     KEEP = "keep"
     """It stays as it was seen last."""
@@ -152,6 +152,9 @@ class EditSettings:
     def __post_init__(self) -> None:
         rows = controls_of(EditSettings)
         check_all(rows, {row.name: getattr(self, row.name) for row in rows})
+        for row in rows:
+            # ``mode="exp"`` passes the check, and code compares with ``is``.
+            object.__setattr__(self, row.name, row.typed(getattr(self, row.name)))
 
 
 REGION_CONTROLS = ("eyes_gain", "brows_gain", "mouth_gain", "jaw_gain")

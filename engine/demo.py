@@ -85,6 +85,7 @@ class Wall:
     def _take_turns(self, captured_ns: int) -> None:
         self._first_ns = captured_ns if self._first_ns is None else self._first_ns
         turn = int((captured_ns - self._first_ns) / 1e9 / self._turn_s)
+        # The last frame may lie at the very end, where another turn would begin.
         turn = min(turn, len(self._portraits) - 1)
         if turn != self._current:
             self._current = turn
@@ -107,6 +108,7 @@ class DriverView:
         square = min(height, width)
         target = float(face.landmarks[:, 0].mean()) if face is not None else self._centre_px or width / 2
         last = target if self._centre_px is None else self._centre_px
+        # By frames, not by time: the bundled clip has a constant rate.
         self._centre_px = last + _FOLLOW * (target - last)
         # Whole pixels: resampling would blur the driver's picture.
         left = round(min(max(self._centre_px - square / 2, 0), width - square))

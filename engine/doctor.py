@@ -103,6 +103,7 @@ def _python() -> Check:
 
 def _package(name: str, module: str) -> Check:
     try:
+        # Imported, not looked up: a package that is there may still lack a system library.
         importlib.import_module(module)
         return Check(name=name, ok=True, required=True, detail=version(name))
     except (ImportError, PackageNotFoundError) as error:
@@ -226,6 +227,7 @@ def virtual_cameras() -> list[VirtualCamera]:
 
 def _probe(library: Any, name: str, remedy: str) -> VirtualCamera:
     try:
+        # Opened for real: a driver that is installed may have no device.
         with library.Camera(*_TEST_SIZE, 30, backend=name) as camera:
             return VirtualCamera(driver=name, device=camera.device, reason="", remedy="")
     except RuntimeError as error:
@@ -278,6 +280,7 @@ def _reads_code(device: str) -> bool:
 
     capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
     try:
+        # Several reads, since a device first hands out what it has buffered.
         for _ in range(_TEST_READS):
             ok, image = capture.read()
             if not ok:
@@ -311,6 +314,7 @@ def _video_encoder() -> Iterator[Check]:
 
 def _extras() -> Iterator[Check]:
     for extra, module in _OPTIONAL.items():
+        # Looked up only: importing PyTorch takes seconds.
         have = importlib.util.find_spec(module) is not None
         yield Check(
             name=f"extra {extra}",

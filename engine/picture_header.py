@@ -44,6 +44,7 @@ def _size(data: bytes) -> tuple[int, int]:
         return _jpeg_size(data)
     if data[:2] == b"BM":
         width, height = struct.unpack_from("<ii", data, 18)
+        # A negative height means that rows are stored from the top.
         return abs(width), abs(height)
     if data[:6] in GIF:
         return struct.unpack_from("<HH", data, 6)
@@ -55,11 +56,13 @@ def _size(data: bytes) -> tuple[int, int]:
 
 def _webp_size(data: bytes) -> tuple[int, int]:
     kind = data[12:16]
+    # Sizes are stored minus one, in 24 bits here and in 14 bits of VP8L (RFC 9649).
     if kind == b"VP8X":
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     if kind == b"VP8L":
         bits = struct.unpack_from("<I", data, 21)[0]
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    # The upper two bits are a scale for players.
     width, height = struct.unpack_from("<HH", data, 26)
     return width & 0x3FFF, height & 0x3FFF
 
@@ -67,6 +70,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Return the size in the frame header, which may follow megabytes of other data."""
     for marker, at in jpeg_segments(data):
+        # Frame headers of all codings. The other three in this range are Huffman tables, an
+        # extension and arithmetic conditioning (ITU T.81, table B.1).
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
@@ -108,6 +113,7 @@ def picture_chunks(data: bytes, at: int, order: str) -> Iterator[tuple[bytes, by
             step = 12 + length
         else:
             kind, length = struct.unpack_from("<4sI", data, at)
+            # RIFF pads contents to even lengths.
             step = 8 + length + length % 2
         yield kind, data[at + 8 : at + 8 + length]
         at += step
@@ -119,6 +125,7 @@ def _tags(tiff: bytes) -> dict[int, int]:
     if order is None:
         return {}
     start = struct.unpack_from(order + "I", tiff, 4)[0]
+    # The file's own word, which may be 65,535: no picture has that many tags.
     count = min(struct.unpack_from(order + "H", tiff, start)[0], _TAGS_MAX)
     tags = {}
     for index in range(count):

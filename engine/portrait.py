@@ -184,6 +184,7 @@ def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str)
 
 def _seen(picture: Path | Image, label: str, *, model: Model, aligned: bool) -> _Seen:
     image = read_picture(picture) if isinstance(picture, Path) else picture
+    # The tracker may find nothing in a drawing that such a model can still move.
     if aligned and not model.needs_face:
         return _Seen(picture=image, box=whole_box(image), motion=None, notes=())
     image, face, notes = find_face(image, str(picture) if isinstance(picture, Path) else "the picture")
@@ -248,6 +249,7 @@ def _replace(folder: Path, new: Path, old: Path) -> None:
     try:
         new.replace(folder)
     except OSError:
+        # A failure must not cost the portrait that was there.
         if was_there:
             old.replace(folder)
         raise
@@ -271,6 +273,7 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
     try:
         facts = read_json(path / "portrait.json")
         name, picture = one_line(facts["name"]), read_picture(path / "picture.png")
+        # Features of other weights may have the same shapes, and would draw a wrong face.
         if facts["format"] != _FORMAT or facts["model"] != model.sha256:
             return _enrolled_again(path, facts, picture, model)
         found = _assemble(name, facts, path / "portrait.npz", picture, model)
@@ -310,6 +313,7 @@ def _others(facts: dict[str, Any]) -> tuple[TensorSpec, ...]:
 def _write(portrait: Portrait, folder: Path) -> None:
     ok, png = cv2.imencode(".png", portrait.picture[:, :, ::-1])
     assert ok, "OpenCV encodes every RGB picture as PNG"
+    # Lossless: a folder that is enrolled again has to give the same crop.
     (folder / "picture.png").write_bytes(png.tobytes())
     arrays = {f"{_FEATURE}{name}": array for name, array in portrait.features.arrays.items()}
     if portrait.response is not None:

@@ -80,6 +80,7 @@ class Provenance:
         }
         attributes = " ".join(f"{name}={quoteattr(value)}" for name, value in values.items())
         return (
+            # The id is the same in every packet, so that programs find it (ISO 16684-1).
             '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
             '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
             ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
@@ -102,9 +103,11 @@ def this_program() -> str:
 
 def read_tags(tags: Mapping[str, str]) -> Provenance | None:
     """Read the metadata of a video; None where they hold no marks."""
+    # Containers change the case of names.
     lower = {name.lower(): value for name, value in tags.items()}
     comment = lower.get("comment", "")[: 4 * _VALUE_MAX]
     words = _COMMENT_WORD.findall(comment)
+    # Reversed, so that the first of several wins: text behind a comment cannot replace its marks.
     found = dict(reversed(words))
     note = _COMMENT_NOTE.search(comment)
     source_type = _address(lower.get("digital_source_type", "") or found.get("DigitalSourceType", ""))
@@ -130,6 +133,7 @@ def read_xmp(packet: str) -> Provenance | None:
     own = tool.split(" ")[0] == _NAME
     if not own and not source_type:
         return None
+    # What these names mean in another program's marks is not known.
     if not own:
         return Provenance(tool=tool, source_type=source_type)
     return Provenance(
@@ -148,6 +152,7 @@ def _xmp_value(packet: str, name: str) -> str:
     found = next((match for each in patterns if (match := re.search(each, packet)) is not None), None)
     text = next((group for group in found.groups() if group is not None), "") if found else ""
     value = unescape(text.strip(), {"&quot;": '"', "&apos;": "'"})
+    # Marks of strangers are printed in terminals, where control characters would act.
     return value if len(value) <= _VALUE_MAX and value.isprintable() else ""
 
 

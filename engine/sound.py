@@ -114,6 +114,8 @@ class _Clock:
         """Return a packet's start in seconds since the first picture."""
         expected_s = self.end_s if self.end_s is not None else 0.0
         at_s = expected_s if stated_s is None else stated_s - self.start_s + self.offset_s
+        # Recordings put one behind the other start their clocks anew. A small step back is only a
+        # late packet, which `_Copy` puts in order.
         if self.end_s is not None and at_s < self.end_s - _JUMP_BACK_S:
             self.offset_s += self.end_s - at_s
             at_s = self.end_s
@@ -167,6 +169,7 @@ class _Track:
         self._next = None
         for packet in self._packets:
             if packet.size:  # an empty one ends the stream
+                # Times of decoding never go back within a recording, and a file may state only one.
                 stated = packet.dts if packet.dts is not None else packet.pts
                 base = float(packet.time_base)
                 stated_s = None if stated is None else stated * base
@@ -215,9 +218,11 @@ class _Copy:
     def write(self, packet: Any, at_s: float) -> None:
         """Mux one packet at ``at_s`` seconds."""
         base = packet.time_base
+        # Muxers refuse times that stand still, which rounding to a coarse time base gives.
         dts = round(at_s / base)
         if self._last is not None:
             dts = max(dts, self._last + 1)
+        # Codecs that reorder keep the distance between decoding and playing.
         ahead = packet.pts - packet.dts if packet.pts is not None and packet.dts is not None else 0
         packet.dts, packet.pts, self._last = dts, dts + max(ahead, 0), dts
         packet.stream = self._out
@@ -233,6 +238,7 @@ class _Encode:
     def __init__(self, out: Any, mux: Mux) -> None:
         self._out, self._mux = out, mux
         context = out.codec_context
+        # Encoders such as AAC take frames of one size only; the resampler cuts them so.
         size = context.frame_size or None
         self._resampler = av.AudioResampler(context.format, context.layout, context.sample_rate, size)
         self._rate = context.sample_rate
@@ -241,6 +247,7 @@ class _Encode:
     def write(self, packet: Any, at_s: float) -> None:
         """Encode one packet's sound; a packet that cannot be decoded is skipped."""
         wanted = max(round(at_s * self._rate), 0)
+        # Forwards only: stepping back would write over samples that are written already.
         if self._samples is None or wanted - self._samples > _GAP_S * self._rate:
             self._samples = wanted
         try:
@@ -248,6 +255,7 @@ class _Encode:
         except av.error.InvalidDataError:
             return
         for frame in frames:
+            # `_put` counts the times. The resampler would carry on the file's own, jumps included.
             frame.pts = None
             self._put(self._resampler.resample(frame))
 
@@ -279,6 +287,7 @@ def _holds(path: Path, kind: str, index: int) -> bool:
             for number, packet in enumerate(source.demux(source.streams[index])):
                 if number == _TRIAL_PACKETS or not packet.size:
                     break
+                # Even times: the format is tried here, not what the file states about time.
                 copy.write(packet, number * max(float((packet.duration or 0) * packet.time_base), 1e-3))
     except _FAILURES:
         return False

@@ -125,6 +125,7 @@ def read_marks(path: Path) -> Provenance | None:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
+            # BMP has no place for marks.
             if head[:2] == b"BM":
                 return None
             if head.startswith((PNG, b"\xff\xd8")) or head[8:12] == b"WEBP":
@@ -144,6 +145,7 @@ def _of_video(path: Path) -> Provenance | None:
         reason = getattr(error, "strerror", None) or error
         raise EngineError(f"{path} is no picture or video ({reason}): give one of {READ}") from error
     with container:
+        # FFmpeg names a whole group of formats at once: "mov,mp4,m4a,3gp,3g2,mj2".
         if not _CONTAINERS & set(container.format.name.split(",")):
             raise EngineError(f"{path} has a format without marks: give one of {READ}")
         return read_tags(container.metadata)

@@ -28,8 +28,8 @@ from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec
 from mimicam.engine.models.daegan import family as daegan_family
-from mimicam.engine.models.daegan.inference import NETWORKS as DAEGAN_NETWORKS
 from mimicam.engine.models.daegan.inference import DaeGanParts
+from mimicam.engine.models.daegan.model import NETWORKS as DAEGAN_NETWORKS
 from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.engine.models.dpe import spec as onnx_form

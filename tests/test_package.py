@@ -48,6 +48,19 @@ def test_every_folder_of_code_and_data_is_installed() -> None:
     assert set(settings["packages"]) == {"mimicam", *found}
 
 
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [("engine/models", "family.py"), ("training", "recipe.py")],
+    ids=["families", "recipes"],
+)
+def test_a_contract_names_every_family_and_recipe(folder: str, file: str) -> None:
+    package = f"mimicam.{folder.replace('/', '.')}"
+    there = {f"{package}.{path.parent.name}" for path in (ROOT / folder).glob(f"*/{file}")}
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    apart = [set(each["modules"]) for each in contracts["contracts"] if each["type"] == "independence"]
+    assert there in apart, "a folder that no contract names may import its neighbours"
+
+
 def test_the_tested_versions_fit_the_floors() -> None:
     requirements = pytest.importorskip("packaging.requirements")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

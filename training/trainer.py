@@ -38,6 +38,16 @@ one waits for the GPU."""
 N = TypeVar("N", bound=nn.Module)
 
 
+def set_threads(count: int) -> None:
+    """Let PyTorch train with so many CPU threads; 0 keeps its own choice, all cores.
+
+    OpenCV prepares batches with one: its threads would compete with those that train.
+    """
+    if count:
+        torch.set_num_threads(count)
+    cv2.setNumThreads(1)
+
+
 def channels_last(network: N, device: torch.device) -> N:
     """Move a network to a device, in the memory layout in which convolutions run fastest."""
     moved: N = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

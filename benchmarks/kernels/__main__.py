@@ -65,6 +65,7 @@ def measure_all(device: str, keep: Callable[[dict[str, Any]], None] = lambda _: 
         kernels[op] = []
         for case in bench.cases(device):
             kernels[op].append(_row(case, bandwidth))
+            # Flushed, so that a run that is killed shows how far it came.
             print(f"{op} {_line(kernels[op][-1])}", flush=True)
         keep(results)
     return results

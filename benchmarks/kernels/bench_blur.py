@@ -21,6 +21,7 @@ def cases(device: str = "cuda") -> Iterator[Case]:
         yield _case(size, channels, 2, 1.0, 1, device)
     size, channels = MAPS[-1]
     yield _case(size, channels, 1, 1.0, 2, device)
+    # One more pixel: a transposed convolution of stride 2 gives an odd side before the blur.
     yield _case(size + 1, channels, 1, 4.0, 1, device)
 
 
@@ -29,6 +30,8 @@ def _case(size: int, channels: int, padding: int, gain: float, stride: int, devi
     image = image.contiguous(memory_format=torch.channels_last)
     out = empty(image, padding=padding, stride=stride)
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
+    # StyleGAN2's resampling filter: [1, 3, 3, 1] each way, which sums to 64. The gain 4 replaces
+    # the zeros that a transposed convolution puts between pixels.
     kernel = (gain * torch.outer(line, line) / 64).half().repeat(channels, 1, 1, 1)
     return Case(
         name=f"{channels}x{size}x{size} float16 NHWC, stride {stride}",

@@ -22,8 +22,10 @@ def cases(device: str = "cuda") -> Iterator[Case]:
 def _case(height: int, width: int, device: str) -> Case:
     frame = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, device=device)
     face = (2 * torch.rand(1, 3, 256, 256, device=device) - 1).half()
+    # A mask of all values in between: with 0 and 1 alone the kernel could skip one of its reads.
     ramp = torch.linspace(0, torch.pi, 256, device=device).sin()
     mask = torch.outer(ramp, ramp).clamp(0, 1).contiguous()
+    # The face's 256 pixels over half of the height.
     scale = 512 / height
     matrix = torch.tensor([[[scale, 0, 128 - scale * width / 2], [0, scale, 128 - scale * height / 2]]])
     matrix = matrix.to(device)

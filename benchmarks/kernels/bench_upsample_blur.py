@@ -22,6 +22,7 @@ def _case(size: int, device: str) -> Case:
     add = torch.randn(1, 3, 2 * size, 2 * size, device=device)
     return Case(
         name=f"3x{size}x{size} float32 and add",
+        # float32; the sum is read and the result written, each of the doubled size.
         bytes_moved=4 * (image.numel() + 2 * add.numel()),
         kernel=partial(upsample_blur, image, add_NCHW=add, out=torch.empty_like(add)),
         eager=partial(reference, image, add),

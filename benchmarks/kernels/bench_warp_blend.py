@@ -36,6 +36,8 @@ def _case(size: int, channels: int, dtype: torch.dtype, layout: torch.memory_for
     )
     return Case(
         name=name,
+        # Two maps are read and two written, and each byte counts once: warping reads neighbours
+        # from the cache.
         bytes_moved=4 * feature.numel() * feature.element_size() + flow.numel() * flow.element_size(),
         kernel=partial(warp_blend, feature, activation, flow, out=out),
         eager=partial(reference, feature, activation, flow),

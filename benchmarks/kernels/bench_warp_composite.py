@@ -23,6 +23,7 @@ def cases(device: str = "cuda") -> Iterator[Case]:
 
 
 def _case(height: int, width: int, device: str) -> Case:
+    # The texture reaches beyond the canvas, since flow samples outside of it.
     margin = round(_REACH * height)
     shape = (1, height + 2 * margin, width + 2 * margin, 4)
     texture = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
@@ -31,6 +32,7 @@ def _case(height: int, width: int, device: str) -> Case:
     visibility = torch.rand(1, 1, _SIZE, _SIZE, device=device)
     coarse = 0.1 * torch.randn(1, 2, 8, 8, device=device)
     flow = F.interpolate(coarse, size=(_SIZE // 2, _SIZE // 2), mode="bicubic").contiguous()
+    # The crop is the middle square of the canvas: -1 to 1 over its height.
     scale, half, left = 2 / height, height / 2, (width - height) // 2
     row = [
         scale, (0.5 - left) * scale - 1, scale, 0.5 * scale - 1,

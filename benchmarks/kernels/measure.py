@@ -91,11 +91,14 @@ def copy_bandwidth() -> float:
     source = torch.empty(_COPY_BYTES, dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     times = event_ms(lambda: target.copy_(source), _REPEATS)
+    # Read once and written once. 1 GiB is far beyond any cache, so this is the memory's rate.
     return 2 * _COPY_BYTES / (1e-3 * statistics.median(times))
 
 
 def sets_needed(bytes_moved: int) -> int:
     """Return the number of sets of buffers that evict each other from the cache."""
+    # At least two, so that no call writes what the one before has just written. The limit bounds
+    # the nodes of a graph for ops of a few bytes.
     return min(max(math.ceil(_COLD_BYTES / bytes_moved), 2), _MOST_SETS)
 
 
@@ -119,6 +122,7 @@ def _graph_us(calls: Sequence[Callable[[], object]]) -> float:
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())  # where the buffers were filled
     with torch.cuda.stream(stream):
+        # Compiles and allocates before the capture, which allows neither.
         for call in calls[:3]:
             call()
     stream.synchronize()

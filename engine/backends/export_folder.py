@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.checked_files import integer, one_line, read_arrays, read_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of, write_atomically
@@ -83,6 +84,15 @@ class Manifest:
                 return network
         have = ", ".join(network.name for network in self.networks)
         raise EngineError(f"the export has no network '{name}', only {have}: export another model")
+
+    def info(self, portrait_network: str, backend: str) -> ModelInfo:
+        """Describe the model on a backend; its size is that of the portrait network's picture.
+
+        Raises:
+            EngineError: the export has no such network.
+        """
+        size = self.network(portrait_network).inputs[0].shape[-1]
+        return ModelInfo(name=self.model, sha256=self.model_sha256, size=size, backend=backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -257,12 +257,8 @@ def open_export(
     """
     manifest = export_folder.read_manifest(folder)
     threads = threads or min(usable_cores(), 8)
-    info = ModelInfo(
-        name=manifest.model,
-        sha256=manifest.model_sha256,
-        size=manifest.network(portrait_network).inputs[0].shape[-1],
-        backend=f"openvino f32, {threads} thread{'s' if threads > 1 else ''}",
-    )
+    backend = f"openvino f32, {threads} thread{'s' if threads > 1 else ''}"
+    info = manifest.info(portrait_network, backend)
     networks = {entry.name: _compile(folder, entry, threads) for entry in manifest.networks}
     for entry in manifest.networks:
         _compare(networks[entry.name], folder, entry, manifest)

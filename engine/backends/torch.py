@@ -33,6 +33,7 @@ class TorchNetworks:
         """See `engine.backends.networks.Networks.load`."""
         import torch
 
+        # from_numpy refuses negative strides, which mirrored arrays have.
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def fetch(self, value: torch.Tensor) -> npt.NDArray[Any]:

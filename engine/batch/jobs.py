@@ -92,6 +92,7 @@ class Job:
                 f"{self.out.name}: segments cannot be joined in AVI: name it .mp4, .mov or .mkv"
             )
         check_paths(self.source, self.out, self.driver)
+        # Called for their errors alone: a slip in a row must show now, not after hours.
         corner_badge(self.badge, self.badge_picture)
         self.plan()
         self.settings()
@@ -106,7 +107,7 @@ class Row:
     job: Job | None = None
     error: str = ""
     given: Mapping[str, Any] = field(default_factory=dict)
-    """What the file holds."""
+    """Cells of the row, as the file holds them."""
 
 
 _COLUMNS = tuple(each.name for each in fields(Job))
@@ -121,6 +122,7 @@ def read_jobs(path: Path) -> list[Row]:
         EngineError: the file cannot be read, holds no jobs, or has an unknown column.
     """
     try:
+        # Spreadsheets write a byte order mark, which would become part of the first column's name.
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(f"{path} cannot be read ({error}): give a JSON or CSV file of jobs") from error
@@ -132,6 +134,7 @@ def read_jobs(path: Path) -> list[Row]:
         raise EngineError(f"{path} has the column '{min(unknown)}': use {', '.join(_COLUMNS)}")
     rows: list[Row] = []
     for number, given in enumerate(found, start=1):
+        # With the rows before it: the first that names a result keeps it.
         rows.append(_row(number, given, path.resolve().parent, rows))
     return rows
 
@@ -139,6 +142,7 @@ def read_jobs(path: Path) -> list[Row]:
 def _of_json(text: str, path: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(text)
+    # json raises RecursionError for brackets nested a thousand deep: the file is somebody else's.
     except (ValueError, RecursionError) as error:
         raise EngineError(f"{path} is not JSON ({error}): correct it, or give a CSV file") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -147,6 +151,7 @@ def _of_json(text: str, path: Path) -> list[dict[str, Any]]:
 
 
 def _of_csv(text: str) -> list[dict[str, Any]]:
+    # Cells beyond the header need a name: DictReader files them under None otherwise.
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, restkey="a further column")
     return [{name: value for name, value in row.items() if value not in (None, "")} for row in reader]
 
@@ -170,6 +175,7 @@ def _job(given: Mapping[str, Any], folder: Path) -> Job:
     try:
         for name in ("source", "out", "driver", "keyframes", "badge_picture"):
             if name in values:
+                # An absolute path replaces the folder, so both kinds work.
                 values[name] = folder / str(values[name])
         for name in ("start", "end"):
             if name in values:

@@ -50,6 +50,7 @@ def join_segments(
             with av.open(str(part), "w", format=container_format(out)) as result:
                 result.metadata.update(provenance.tags)
                 _write(segments, figures, result, end_s=end_s, tell=tell)
+            # Once the container is closed, which writes its index: the box goes behind it.
             if container_format(out) in WITH_XMP_BOX:
                 with part.open("r+b") as file:
                     append_xmp(file, provenance.xmp)
@@ -68,12 +69,15 @@ def _write(
 ) -> None:
     with av.open(str(segments[0].path)) as first:
         stream = result.add_stream_from_template(first.streams.video[0])
+        # The stream takes its parameter sets from the first segment alone. A segment of another
+        # encoder would be decoded with them, into broken pictures: `_packets` compares.
         head = first.streams.video[0].codec_context.extradata
     sound = open_sound(segments[0].job.source, result, result.mux, tell)
     for segment, each in zip(segments, figures, strict=True):
         with closing(_packets(segment.path, each.start_s, head)) as packets:
             for packet in packets:
                 assert packet.pts is not None, "packets without a time were left out"
+                # Read before mux, which rescales the packet's times to the result's time base.
                 time_s = float(packet.pts * packet.time_base)
                 packet.stream = stream
                 result.mux(packet)

@@ -38,9 +38,13 @@ class ProcessWorkers:
     def run(self, waiting: deque[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         """See `Workers.run`."""
         while waiting or self._running:
+            # The pool never holds more than it runs: what waits here can still be dropped when its
+            # job fails, and costs no try when a worker dies.
             while len(self._running) < self._count and (unit := self._next(waiting)) is not None:
                 self._running[self._pool.submit(unit.work, *unit.arguments)] = unit
             finished, _ = wait(self._running, return_when=FIRST_COMPLETED) if self._running else ((), ())
+            # A death breaks all futures of the pool, and none tells which unit it was: each counts
+            # a try.
             if any(isinstance(each.exception(), BrokenProcessPool) for each in finished):
                 yield from self._replace_pool(waiting)
                 continue
@@ -69,12 +73,14 @@ class ProcessWorkers:
         self._pool = self._open_pool()
         for unit in lost:
             unit.tries += 1
+        # In front, in their order, so that jobs that were begun end first and free their space.
         waiting.extendleft(unit for unit in reversed(lost) if unit.tries < TRIES)
         yield from ((unit, _give_up) for unit in lost if unit.tries >= TRIES)
 
 
 def process_workers(model: str, backend: str, count: int) -> ProcessWorkers:
     """Start ``count`` processes of this machine; ``model`` and ``backend`` as in `load_model`."""
+    # Of the pool's own start method: a semaphore cannot be handed to processes of another one.
     stop = multiprocessing.get_context("spawn").Event()
     return ProcessWorkers(lambda: open_pool(model, backend, count, stop), count=count, stop=stop.set)
 

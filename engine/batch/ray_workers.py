@@ -81,6 +81,7 @@ class RayWorkers:
             EngineError: Ray itself fails.
         """
         while waiting:
+            # Jobs of one source share the unit that follows it: run twice, it would cost twice.
             alike: dict[tuple[object, ...], list[Unit]] = {}
             for unit in filter(_is_wanted, waiting):
                 alike.setdefault((unit.work, unit.arguments), []).append(unit)
@@ -107,6 +108,7 @@ class RayWorkers:
         data = self._cluster.ray.data
         rows = [{"number": number, "call": call} for number, call in enumerate(calls)]
         size = min(self._count, len(calls))
+        # One block a unit, since Ray repeats whole blocks when a worker dies.
         done = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             RayWorker,
             fn_constructor_args=self._worker,
@@ -118,6 +120,7 @@ class RayWorkers:
             for row in done.iter_batches(batch_size=1, prefetch_batches=0):
                 yield calls[int(row["number"][0])], pickle.loads(row["outcome"][0])
         except self._cluster.ray.exceptions.RayError as error:
+            # Ray's text is a page of stack frames of the actor; its last line names the cause.
             lines = [line for line in str(error).splitlines() if line.strip()]
             reason = lines[-1] if lines else type(error).__name__
             raise EngineError(

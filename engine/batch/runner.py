@@ -65,6 +65,7 @@ class Batch:
             for unit, outcome in self._workers.run(self._waiting):
                 self._guard(unit.state, partial(self._finish, unit, outcome))
         except BaseException:
+            # Ctrl-C ends here too: workers ignore it, and `close` would wait for them.
             self._workers.stop()
             raise
         finally:
@@ -80,6 +81,7 @@ class Batch:
         job = state.row.job
         state.key = job_key(job, self._model)
         before = known.get(str(job.out), {})
+        # The key alone is not enough: somebody may have removed the result since.
         if before.get("key") == state.key and job.out.is_file():
             state.state, state.before = DONE, before
             self._tell(f"job {state.row.number}: {job.out} was done before")
@@ -105,8 +107,10 @@ class Batch:
         job = state.row.job
         assert job is not None and state.segments, "only jobs are cut, and into at least one segment"  # noqa: PT018
         note = f"job {state.row.number}: "
+        # A driver that trims ends the pictures: the source's sound must not go on without them.
         trims = job.driver_length.value == "trim" and job.driver is not None
         end_s = _end_s(state.segments[-1]) if trims else float("inf")
+        # Marks name the weights alone; the backend stands behind the space (`model_in_worker`).
         model = self._model.partition(" ")[0]
         figures = join_segments(
             state.segments,

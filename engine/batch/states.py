@@ -14,7 +14,7 @@ DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
 TRIES = 3
 """Times that a unit may be running when a worker dies, before its job counts as the reason."""
 _FIGURES = ("frames", "changed", "without_face", "segments", "segments_reused", "seconds")
-"""What is kept of a job that an earlier run finished."""
+"""Figures that are kept of a job that an earlier run finished."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,6 +45,7 @@ class JobState:
             "job": self.row.number,
             "state": self.state,
             "error": self.error,
+            # A row that is no job shows what its cells hold, so that its author recognises it.
             "source": str(self.row.given.get("source", "") if job is None else job.source),
             "driver": str(self.row.given.get("driver", "") if job is None else job.driver or ""),
             "out": str(self.row.given.get("out", "") if job is None else job.out),
@@ -55,6 +56,7 @@ class JobState:
             "segments": len(self.segments),
             "segments_reused": self.reused,
             "seconds": round(self.seconds, 1),
+            # Last, so that a job that was done before keeps its figures, not the zeros of this run.
             **{name: self.before[name] for name in _FIGURES if name in self.before},
         }
 

@@ -115,6 +115,8 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
     people = track_people(source, lambda _: beat())
     arrays: dict[str, Any] = {"count": np.array(len(people))}
     for number, track in enumerate(people):
+        # Faces that were seen and their indices: an array with None in it would be pickled, and
+        # `np.load` refuses pickles.
         faces = [track.faces[index] for index in track.seen]
         arrays |= {
             f"times{number}": track.times_s,
@@ -145,6 +147,7 @@ def _track(kept: np.lib.npyio.NpzFile, number: int) -> FaceTrack:
     faces: list[Face | None] = [None] * len(times_s)
     rows = zip(kept[f"seen{number}"], kept[f"landmarks{number}"], kept[f"shapes{number}"], strict=True)
     for index, landmarks, shapes in rows:
+        # Presence decides whether a face counts as found, and only such faces are in the file.
         faces[int(index)] = Face(landmarks=landmarks, blendshapes=shapes, presence=1.0)
     return FaceTrack(times_s=times_s, faces=faces)
 
@@ -158,6 +161,8 @@ def plan_segments(job: Job, key: str, folder: Path, *, seconds: float) -> list[S
     motion = _motion(job, folder)
     times_s = read_people(job.source, folder)[0].times_s
     times_s = times_s[times_s < motion.end_s]
+    # The first frame of each interval of time. Cuts by time fit videos of a variable rate, and an
+    # interval without frames makes no empty segment.
     starts = np.flatnonzero(np.diff(np.floor(times_s / seconds), prepend=-1.0) > 0).tolist()
     ends = [*starts[1:], len(times_s)]
     return [
@@ -185,6 +190,8 @@ def write_segment(segment: Segment, model: Model, beat: Callable[[], None] = lam
     start_s = 0.0
     try:
         with closing(prefetch(decode(video))) as ahead:
+            # From the first frame on: tracks count decoded frames, and a seek would land on an
+            # unknown index.
             for index, decoded in enumerate(islice(ahead, segment.last)):
                 if index < segment.first:
                     if motion.time_s(segment.first) - decoded.time_s <= _WARM_UP_S:
@@ -193,6 +200,8 @@ def write_segment(segment: Segment, model: Model, beat: Callable[[], None] = lam
                 if writer is None:
                     writer, start_s = work.open(segment.path, video, decoded.raw, _JOINABLE), decoded.time_s
                 frame, differs = work.draw(index, decoded)
+                # Segments begin at 0, whatever the container does with a first time that is not:
+                # join adds it again.
                 writer.write_frame(frame, decoded.time_s - start_s)
                 frames, changed = frames + 1, changed + differs
                 beat()
@@ -207,6 +216,7 @@ def write_segment(segment: Segment, model: Model, beat: Callable[[], None] = lam
         video.close()
     lost = sum(not motion.is_seen(index) for index in range(segment.first, segment.first + frames))
     figures = SegmentFigures(frames=frames, changed=changed, without_face=lost, start_s=start_s)
+    # Last of all: `Segment.figures` takes a video for finished once its figures are there.
     with write_atomically(segment.path.with_suffix(".json")) as part:
         part.write_text(json.dumps(asdict(figures)), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What a worker process does: it loads the model once, then runs one unit after another."""
+"""Work of a worker process: it loads the model once, then runs one unit after another."""
 
 from __future__ import annotations
 
@@ -72,6 +72,8 @@ def write_in_worker(segment: Segment) -> float:
         EngineError: see `write_segment`; or this machine would write it differently from the one that named it.
     """
     start_s = time.monotonic()
+    # Hashed again here: another machine may hold other weights or presets under the same names, and
+    # its segments would differ from their neighbours.
     if job_key(segment.job, model_in_worker()) != segment.key:
         raise EngineError(
             f"{platform.node()} has another model, backend, preset or version of mimicam than the machine"

@@ -56,7 +56,7 @@ class Interrupts:
 
 
 _noting: Interrupts | None = None
-"""What the handlers fill at present; the main thread's own."""
+"""Target that the handlers fill at present; the main thread's own."""
 
 
 @contextmanager

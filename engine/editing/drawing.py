@@ -183,6 +183,7 @@ class PasteDrawing:
         assert self._frames is not None, "open comes first"
         frame, image = self._frames.start(decoded.raw), decoded.image
         for person in self._people:
+            # Into what the person before left, so that faces side by side are both kept.
             edited = person.add(index, image, frame)
             image = image if edited is None else edited
         if self._badge is not None:

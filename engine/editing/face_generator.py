@@ -67,6 +67,7 @@ class SteadyAppearance:
 
 
 def _is_steady(before: Moment, now: Moment) -> bool:
+    # Features belong to the crop: in another box the same pixels lie elsewhere.
     if before.box != now.box or not 0.0 <= now.time_s - before.time_s < _STALE_S:
         return False
     first, second = (place(each.source.shape, each.source.pose)[CONTROL, :2] for each in (before, now))

@@ -89,6 +89,7 @@ def read_keyframes(path: Path) -> Keyframes:
         channels.setdefault(key.channel, []).append(key)
     if not channels:
         raise EngineError(f"{path} holds no keyframes: give rows with {', '.join(_FIELDS[:3])}")
+    # Sorted by time, the first field: rows may come in any order.
     return Keyframes(channels={name: tuple(sorted(keys)) for name, keys in channels.items()})
 
 

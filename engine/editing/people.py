@@ -84,6 +84,7 @@ class PeopleTracker:
         self._times_s.append(timed.time_s)
         before = len(self._open)
         self._follow(index, timed.image)
+        # Also at once after a loss: the same face may be found again without a gap.
         if timed.time_s >= self._search_s or len(self._open) < before:
             self._search_s = timed.time_s + _DETECT_S
             self._search(index, timed.image)
@@ -96,6 +97,7 @@ class PeopleTracker:
         return sorted(tracks, key=lambda track: float(first_place(track)[0]))
 
     def _is_real(self, piece: _Piece) -> bool:
+        # A picture has one frame only.
         return len(piece.faces) >= min(_LEAST_FRAMES, len(self._times_s))
 
     def _track(self, faces: dict[int, Face]) -> FaceTrack:
@@ -163,6 +165,7 @@ def _joined(pieces: list[_Piece]) -> list[dict[int, Face]]:
             (_difference(a, b, looks), i, j)
             for i, a in enumerate(groups)
             for j, b in enumerate(groups[:i])
+            # Two faces in one frame are two people, however alike they look.
             if not _overlap(a, b)
         ]
         # Greedy by likeness: the surest join first, and a wrong one later cannot undo it.

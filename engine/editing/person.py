@@ -128,6 +128,7 @@ class PersonMotion:
             return target
         relative = settings.pose_motion is MotionReference.RELATIVE
         rest = self._driver.neutral_pose if relative else None
+        # From the source's own pose, so that a gain of 0 keeps it.
         pose = edit_pose(source.pose, self._driver.pose(time_s), rest, settings.pose_gain)
         return replace(target, pose=pose)
 

@@ -37,6 +37,7 @@ class Plan:
         keyed = self.keyframes.at(time_s)
         if not keyed:
             return self.changes
+        # Keyframes name both alike: regions of the face are strengths, all other names presets.
         presets = {name: value for name, value in keyed.items() if name not in REGIONS}
         strengths = {name: value for name, value in keyed.items() if name in REGIONS}
         return Changes(

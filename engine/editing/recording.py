@@ -102,6 +102,7 @@ def _in_video(origin: Origin, face: str | None, progress: Callable[[int], None])
 def _people_around(origin: Origin, progress: Callable[[int], None]) -> list[FaceTrack]:
     video, end_s = VideoFile(origin.path), origin.time_s + _BEYOND_S
     try:
+        # Decoding runs on a thread of its own, which ends before the file is closed.
         with closing(prefetch(video)) as ahead:
             return find_people(takewhile(lambda frame: frame.time_s <= end_s, ahead), progress=progress)
     finally:
@@ -113,6 +114,7 @@ def _distances(shapes: Float) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in zip(BLENDSHAPE_NAMES, away, strict=True)
+        # The tracker's first score, ``_neutral``, is no movement.
         if abs(value) >= _LEAST and not name.startswith(("_", _GAZE))
     }
 

@@ -90,4 +90,5 @@ def _at_point(people: Sequence[FaceTrack], face: str) -> FaceTrack | None:
 def _distance(track: FaceTrack, point: np.ndarray) -> float:
     face = track.faces[track.seen[0]]
     assert face is not None, "the frame shows the face"
+    # In heights of the face, so that a near face is not easier to hit than a far one.
     return float(np.linalg.norm(first_place(track) - point) / np.ptp(face.landmarks[:, 1]))

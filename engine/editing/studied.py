@@ -34,6 +34,7 @@ class StudiedFace:
         self._identity = IdentityFilter()
         for index in track.seen:
             self._identity(self._motion(index), round(track.times_s[index] * 1e9))
+        # Nothing is learnt from here on: results must not depend on the order of reading.
         self._identity.fix()
         self._kept: OrderedDict[int, Expression] = OrderedDict()
         self._kernels = _kernels_by_frame(track)
@@ -61,6 +62,7 @@ class StudiedFace:
         first = self.expression(after - 1)
         second = self.expression(after) if after < len(times_s) else None
         if first is None or second is None:
+            # At the edge of a gap, the frame that shows the face stands for both.
             return first or second
         span_s = float(times_s[after] - times_s[after - 1])
         return blend(first, second, float(np.clip((time_s - times_s[after - 1]) / span_s, 0.0, 1.0)))

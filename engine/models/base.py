@@ -10,25 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.models.features import Features as Features
 from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Face, Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
     from mimicam.engine.models.reenactor import Reenactor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Features:
-    """A portrait as the generator takes it: encoded once, then kept.
-
-    The arrays belong to the model that made them. A file that another model wrote is refused by its
-    hash.
-    """
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    """Arrays by the names that the model's networks give them."""
-    model: str
-    """SHA-256 of the weights that encoded the portrait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +166,7 @@ def check_own(features: Features, sha256: str) -> None:
 
 def as_network_input(crop: Image) -> Float:
     """Convert a picture, uint8 ``[S, S, 3]``, to network input ``[1, 3, S, S]`` in -1..1."""
+    # To the range of the generators' tanh.
     image: Float = crop.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1.0
     return image
 

@@ -30,6 +30,16 @@ Opener = Callable[[Path, int | None], Model]
 
 NO_OPENER = "{family} models in this form do not run on --backend {backend}: use --backend auto"
 """Why a backend does not open a form, where a family has no better reason."""
+REASONS_OF_WEIGHTS: Mapping[tuple[Form, str], str] = {
+    (Form.WEIGHTS, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model {path} -o DIR"
+    " --target tensorrt', then give --model DIR",
+    **{
+        (Form.EXPORT, backend): "{path} holds ONNX files: give --backend {backend} the .safetensors they"
+        " come from"
+        for backend in ("torch", "torch-half", "torch-compile")
+    },
+}
+"""Reasons of a family whose models are weights, and exports of them; see `Family.reasons`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +83,7 @@ def export_openers(
     def opener(read: ExportReader, folder_of: Callable[[Path], Path]) -> Opener:
         return lambda path, threads: make(*read(folder_of(path), portrait_network, threads))
 
+    # From the registry, so that a backend that is added runs these families at once.
     found: dict[tuple[Form, str], Opener] = {}
     for backend in BACKENDS:
         if backend.open_export is not None:
@@ -81,10 +92,11 @@ def export_openers(
     return found
 
 
-def torch_has_gpu() -> bool:
-    """Whether PyTorch is installed and finds a GPU."""
+def torch_if_gpu(form: Form) -> str:
+    """Choose PyTorch for weights where it finds a GPU, else OpenVINO; see `Family.automatic`."""
     try:
         import torch
     except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
+        return "openvino"
+    # Exports hold no PyTorch weights, and on a processor OpenVINO is faster.
+    return "torch" if form is Form.WEIGHTS and torch.cuda.is_available() else "openvino"

@@ -54,6 +54,7 @@ class CodeUpdate:
 
     def numbers(self, names: Sequence[str]) -> Float:
         """Return these numbers in float32, from the fields or from the settings."""
+        # By name: the kernel's list of fields decides the order.
         owners = (self if hasattr(self, name) else self.settings for name in names)
         return np.array([getattr(owner, name) for owner, name in zip(owners, names, strict=True)], np.float32)
 

@@ -40,6 +40,7 @@ class HotSwapModel:
         """
         self._model = self._first = now
         self._lock = threading.Lock()
+        # Taken once: both models have the same weights, so the change alters none of these.
         self.name, self.sha256, self.size, self.modes = now.name, now.sha256, now.size, now.modes
         self.native_size, self.smooth_recordings = now.native_size, now.smooth_recordings
         self.needs_face, self.has_blendshapes = now.needs_face, now.has_blendshapes
@@ -47,6 +48,7 @@ class HotSwapModel:
         self._waiting: list[OnReady] = []
         self.finished = threading.Event()
         """Set when building is over, successful or not."""
+        # A daemon: building cannot be interrupted, and must not hold up the program's end.
         threading.Thread(target=self._build, args=(build,), name="plan", daemon=True).start()
 
     @property
@@ -113,6 +115,7 @@ class HotSwapModel:
         if built.sha256 != self.sha256:
             raise EngineError("the export is of other weights: export the model again")
         with self._lock:
+            # Together, under the lock: a session that registers later finds the built model.
             self._model, self._note = built, ""
             waiting, self._waiting = self._waiting, []
         _log.info("frames now come from %s", built.backend)

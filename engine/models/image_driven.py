@@ -99,6 +99,7 @@ class ImageEncoder:
             self.reset()
         picture = self._cut(crop.image, crop.box)
         if crop.mirror:
+            # The picture is mirrored, since codes cannot be.
             picture = cv2.flip(picture, 1, dst=self._mirrored)
         codes = self._smoothed(self._model.read_motion(picture), crop.captured_ns)
         return ImageMotion(codes=codes, tracked=tracked_motion(crop), mirror=crop.mirror)

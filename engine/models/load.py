@@ -97,6 +97,7 @@ def identify(name_or_path: str) -> ModelFile:
             "the published weights are not bundled: run 'mimicam models import dpe.pt -o dpe.safetensors',"
             " then give --model dpe.safetensors"
         )
+    # The word means the bundled model, even beside a folder of that name.
     path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
     if name_or_path == "compact" or (path / "model.json").is_file():
         return ModelFile(family=compact.FAMILY, form=Form.BUNDLE, path=path)
@@ -134,6 +135,7 @@ def _family_of_export(folder: Path) -> Family:
         )
     names = {network.name for network in export_folder.read_manifest(folder).networks}
     for family in FAMILIES:
+        # Equal, not a subset: an export of another version may lack a network.
         if family.networks == names:
             return family
     raise EngineError(f"{folder} holds no model of this version: export it again")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mimicam.engine.models.base import Features
+from mimicam.engine.models.features import Features
 from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop
@@ -21,6 +21,7 @@ from mimicam.engine.types import EditSettings, Float, Image, MotionCode
 
 M = TypeVar("M")
 """A driver's motion."""
+# Protocols of functions: what is returned is covariant, what is taken contravariant (PEP 544).
 MOut = TypeVar("MOut", covariant=True)
 MIn = TypeVar("MIn", contravariant=True)
 N = TypeVar("N", bound="KnownNeutral")

@@ -26,6 +26,7 @@ TAKEN_KEYS = "cfglmnpqrst"
 """Keys of the window and of the studio's page."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _LONGEST_S = 60.0
+# The tracker's first score, ``_neutral``, is no movement.
 _SHAPES = tuple(name for name in BLENDSHAPE_NAMES if not name.startswith("_"))
 
 
@@ -144,4 +145,5 @@ def _check_types(read: Mapping[str, Any], where: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
+    # True is an int in Python.
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -65,6 +65,7 @@ def collect(folder: Path, inputs: Sequence[Path] = ()) -> list[Result]:
             raise EngineError(f"there is no folder {each}: check the path")
     files = _files(folder)
     jobs = [row for path in files if path.name.endswith(_RECORD) for row in _read_record(path)]
+    # Results of a batch carry marks too, and would be listed twice.
     known = {job.path.resolve() for job in jobs}
     library = _Library([*files, *(path for each in inputs for path in _files(each))])
     singles = [
@@ -84,6 +85,7 @@ class _Library:
     asked for."""
 
     def __init__(self, files: Sequence[Path]) -> None:
+        # An iterator: hashing stops at the file that is asked for, and goes on there the next time.
         self._left = iter(dict.fromkeys(path for path in files if _is_media(path)))
         self._known: dict[str, Path] = {}
 
@@ -91,6 +93,7 @@ class _Library:
         """Return the file with this hash; None if there is none."""
         while sha256 not in self._known and (path := next(self._left, None)) is not None:
             try:
+                # The first of files with the same content.
                 self._known.setdefault(sha256_of(path), path)
             except OSError:
                 continue  # it cannot be read, so it cannot be shown either

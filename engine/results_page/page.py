@@ -117,6 +117,7 @@ def _policy(script: str, style: str) -> str:
 def _check_free(page: Path) -> None:
     try:
         with page.open("rb") as file:
+            # The head is enough, and any file may lie there.
             ours = _GENERATOR.encode() in file.read(_HEAD_BYTES)
     except FileNotFoundError:
         return
@@ -142,6 +143,7 @@ def _table(results: Sequence[Result], folder: Path) -> str:
     shown = [
         column for column in _COLUMNS if any(column.value(result) not in (None, "") for result in results)
     ]
+    # Only columns that some result fills: edits lack the figures of a batch.
     captions = _heading("Result") + "".join(_heading(column.caption, column.style) for column in shown)
     rows = "".join(_row(number, result, shown, folder) for number, result in enumerate(results, start=1))
     return (
@@ -204,6 +206,7 @@ def _view(role: str, path: Path, folder: Path) -> str:
     if path.suffix.lower() in PICTURE_SUFFIXES:
         view = f'<img src="{address}" alt="{label}" loading="lazy">'
     else:
+        # One sound at a time. Nothing is loaded before it is played: a folder may hold hundreds.
         muted = "" if role == "Result" else " muted"
         view = (
             f'<video src="{address}" aria-label="{label}" data-role="{role}" controls playsinline '

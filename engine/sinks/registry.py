@@ -56,6 +56,7 @@ class SinkKind:
         if word != self.word:
             return False
         if self.usage == self.word:
+            # ``null:FILE`` is an error: whoever writes it expects a file.
             return not colon
         return bool(value) or "[" in self.usage
 

@@ -30,6 +30,7 @@ def list_cameras() -> list[CameraInfo]:
     if sys.platform == "darwin":
         return parse_macos(_output(["system_profiler", "-json", "SPCameraDataType"]))
     if sys.platform == "win32":
+        # Without UTF-8, names with accents arrive in the console's code page.
         query = (
             "[Console]::OutputEncoding = [Text.Encoding]::UTF8; "
             "Get-CimInstance Win32_PnPEntity | Where-Object { $_.PNPClass -in 'Camera','Image' } | "

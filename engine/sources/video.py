@@ -72,6 +72,7 @@ class VideoFile:
     @property
     def frame_count(self) -> int | None:
         """About how many pictures there are; None when the file does not say."""
+        # AVI counts ticks there, not pictures.
         stated = 0 if self._container.format.name == "avi" else self._stream.frames
         return stated or round(self.duration_s * self.fps) or None
 
@@ -103,6 +104,7 @@ class VideoFile:
     def _fault_of(self, packets: _Packets, end_s: float) -> str:
         if packets.gave_up:
             return f"{self.path} is damaged ({packets.reason}) behind {end_s:.1f} seconds: the picture ends there"
+        # The second check reads the whole file, so it waits for the first.
         if self._is_short(end_s) and self._is_short(_reached_s(self.path)):
             return (
                 f"{self.path} ends after {end_s:.1f} of {self.duration_s:.1f} seconds: it is truncated; "

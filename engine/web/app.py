@@ -58,6 +58,7 @@ def make_app(
     async def counted(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await auth.middleware(request, handler)
         resource = request.match_info.route.resource
+        # By route, not by path, or a scanner would add a series for each address that it tries.
         handlers.metrics.requests[(resource.canonical if resource else "other", response.status)] += 1
         return response
 
@@ -181,6 +182,7 @@ class Handlers:
                 request, limit=self._limits.upload_bytes, seconds=self._limits.upload_s, take=take
             )
             async with self._uploading:
+                # On a thread of the pool: enrolling takes a second, during which calls go on.
                 entry = await self._in_thread(self._enrolled, data, title)
         return web.json_response(
             _described(entry), status=201, headers={"Location": f"/portraits/{quote(entry.id)}"}
@@ -241,6 +243,7 @@ class Handlers:
         With the token and no view key, the newest result of WHIP or of a program.
         """
         view = self._view_key(request)
+        # Before the offer is counted and read: no viewer may ever see the driver's own picture.
         if self.studio.shows_driver:
             raise HttpRefusal(
                 403, "null", "the null model returns the driver's own picture, which only the driver may see"

@@ -59,6 +59,7 @@ class OneTimeCodes:
 
     def take(self, code: str) -> bool:
         """Use a code up. Returns whether it was valid."""
+        # Popped before it is compared, so that no code works twice.
         return self._now() < self._ends_s.pop(code, -math.inf)
 
 
@@ -86,6 +87,8 @@ class Auth:
         self._options = options
         self._failures = RateLimit(options.limits.failures_per_minute)
         self._offers = RateLimit(options.limits.offers_per_minute)
+        # Derived: a cookie that leaks does not reveal the token, and stays valid when the
+        # server restarts with it.
         self._cookie_value = hmac.new(options.token.encode(), b"cookie", hashlib.sha256).hexdigest()
 
     @property
@@ -147,6 +150,7 @@ class Auth:
         return response
 
     def _check(self, request: web.Request) -> None:
+        # Against DNS rebinding: another site's name may be pointed at this address.
         if _host_name(request.host) not in self._options.names:
             raise HttpRefusal(421, "host", "this server has another name: see --allow-host")
         origin = request.headers.get("Origin")

@@ -85,6 +85,7 @@ def _guess(height: int, width: int, x: float, y: float, size: float) -> np.ndarr
     _ellipse(labels, x, y - 0.08 * size, 0.5 * size, 0.68 * size, cv2.GC_PR_FGD)
     border = max(2, width // 40)
     top = max(border, int(y - 0.2 * size))
+    # Surely background: the upper rim. The lower one belongs to the shoulders.
     for strip in (labels[:border], labels[:top, :border], labels[:top, -border:]):
         strip[strip == cv2.GC_PR_BGD] = cv2.GC_BGD
     _ellipse(labels, x, y + 0.02 * size, _FACE[0] * size, _FACE[1] * size, cv2.GC_FGD)
@@ -105,5 +106,6 @@ def _one_piece(person: np.ndarray, x: float, y: float) -> np.ndarray:
     person = (pieces == pieces[row, min(max(int(x), 0), person.shape[1] - 1)]).astype(np.uint8)
     _, holes, facts, _ = cv2.connectedComponentsWithStats(1 - person)
     small = [i for i in range(1, len(facts)) if facts[i, cv2.CC_STAT_AREA] < _SPECK * person.size]
+    # Small ones only: the gap between an arm and the body is background.
     person[np.isin(holes, small)] = 1
     return person

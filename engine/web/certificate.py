@@ -66,6 +66,7 @@ def _certificate(key: ec.EllipticCurvePrivateKey, names: frozenset[str]) -> x509
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
+        # An hour back, for devices whose clocks are slow.
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + _VALID)
         .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in sorted(names)]), critical=False)

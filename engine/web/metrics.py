@@ -65,4 +65,5 @@ def _series(name: str, kind: str, text: str, rows: Iterable[tuple[Mapping[str, s
 
 
 def _escaped(text: str) -> str:
+    # What the format's version 0.0.4 escapes in label values.
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -29,6 +29,7 @@ def thumbnail(image: Image, face: Region | None) -> bytes:
     """Encode a square JPEG around the face. None: the picture's upper middle is taken."""
     height, width = image.shape[:2]
     side = min(height, width)
+    # A quarter, not the middle: in a portrait the face is in the upper half.
     left, top = (width - side) // 2, (height - side) // 4
     if face is not None:
         side = min(side, round(face.size_px * _AROUND_FACE))

@@ -142,6 +142,7 @@ def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: st
             raise MessageError(f"{where} lacks '{name}'")
     for name, item in value.items():
         if name not in known:
+            # Shortened: the answer repeats what a stranger sent.
             raise MessageError(f"{where} has no {name[:32]!r}")
         check(item, known[name], name)
 
@@ -152,6 +153,7 @@ def _check_type(value: Any, kind: str | None, where: str) -> None:
     accepted: dict[str, tuple[type, ...]] = {
         "object": (dict,), "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float),
     }  # fmt: skip
+    # True is an int in Python, and would pass as a number.
     wrong_bool = isinstance(value, bool) and kind != "boolean"
     if wrong_bool or not isinstance(value, accepted[kind]):
         raise MessageError(f"{where} must be of type {kind}")

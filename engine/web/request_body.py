@@ -56,6 +56,7 @@ async def read(
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
+        # For the whole body: a byte now and then would pass any limit between two parts.
         return await asyncio.wait_for(_limited(request, limit, take), seconds)
     except asyncio.TimeoutError as error:
         raise HttpRefusal(408, "slow", f"the upload took more than {seconds:.0f} s") from error
@@ -98,6 +99,7 @@ async def _limited(request: web.Request, limit: int, take: Callable[[int], None]
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)
+        # Before it is kept, so that memory never holds more than the limit and one part.
         if size > limit:
             raise _too_large(limit)
         take(len(part))

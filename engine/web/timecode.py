@@ -25,6 +25,7 @@ def read(image: Image) -> int | None:
     if height < _STRIP * 2 or width < CELLS * 2:
         return None
     row = image[height // _STRIP // 2]
+    # Middles of cells, where a codec's blur from the neighbours does not reach.
     centres = ((np.arange(CELLS) + 0.5) * width / CELLS).astype(int)
     levels = row[centres].mean(axis=1)
     white, black = float(levels[0]), float(levels[1])
@@ -43,4 +44,5 @@ def paint(image: Image, number: int) -> None:
     cells = [1, 0, *bits, sum(bits) % 2, 0]
     edges = (np.arange(CELLS + 1) * width / CELLS).round().astype(int)
     for on, left, right in zip(cells, edges, edges[1:], strict=False):
+        # Video range, so that codecs do not clip the levels.
         image[: height // _STRIP, left:right] = 235 if on else 20

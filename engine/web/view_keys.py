@@ -36,6 +36,7 @@ class ViewKeys:
         identity, _, signature = key.partition(".")
         if not (key.isascii() and _is_identity(identity)):
             return None
+        # In constant time: its duration must not reveal how much of a signature is right.
         return identity if hmac.compare_digest(signature, self._sign(right, identity)) else None
 
     def _sign(self, right: Right, identity: str) -> str:

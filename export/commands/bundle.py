@@ -29,6 +29,7 @@ class Bundle:
         for path in filter(None, (self.weights, self.facts)):
             if not path.is_file():
                 raise EngineError(f"{path} does not exist")
+        # The weights may lie in a bundle that ``out`` names.
         refuse_to_overwrite_inputs(bundle_files(self.out), filter(None, (self.weights, self.facts)))
         facts: dict[str, Any] = {} if self.facts is None else json.loads(self.facts.read_text())
         write_bundle(self.weights, self.out, facts)

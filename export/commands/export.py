@@ -98,10 +98,12 @@ class Export:
         console = Console(stderr=True)
         if self.target == "torch-tensorrt":
             return self._build_with_torch(console)
+        # Before minutes of exporting: a TensorRT that is missing must show at once.
         api = None if self.target == "onnx" else find(self.target)
         manifest = _write(self, console)
         if api is None:
             return 0
+        # With --compute-capability the plans are for other GPUs, which cannot run them here.
         if _has_gpu() and not self.compute_capability:
             return self._build_checked(manifest, api, console)
         return self._build_unchecked(manifest, api, console)
@@ -124,6 +126,7 @@ class Export:
         from mimicam.export.networks import load_networks
 
         package, api, gpu, cache = plans.find(), find("tensorrt"), cuda_device.CudaGpu(self.gpu), PlanCache()
+        # Its plans hold our kernel; the files to compare with must sample alike.
         networks = load_networks(self.model)
         warp: Literal["gridsample", "plugin"] = "plugin" if any(n.warps for n in networks) else "gridsample"
         _write(replace(self, warp=warp), console)
@@ -182,6 +185,7 @@ def _has_gpu() -> bool:
 
 
 def _advance(bar: Bar, tasks: dict[str, object], phase: str, done: int, total: int) -> None:
+    # TensorRT names its phases only as they begin.
     if phase not in tasks:
         tasks[phase] = bar.add_task(phase, total=total)
     bar.update(tasks[phase], completed=done)  # type: ignore[arg-type]

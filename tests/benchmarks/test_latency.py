@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimicam.benchmarks.latency import Bench, _to_and_fro, burst, fit, load_images, paced
+from mimicam.benchmarks.latency import Bench, Measurement, _to_and_fro, burst, fit, load_images, paced
 from mimicam.engine.commands import main
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.report import Report
@@ -28,7 +28,10 @@ IMAGES = [grey(i) for i in range(5)]
 def _run(scenario: str, pipeline: PassThrough) -> Report:
     options = Bench(scenario=scenario, fps=200.0, seconds=0.2, warm_up=0.0)  # type: ignore[arg-type]
     measure = paced if scenario == "paced" else burst
-    return measure(options, pipeline, IMAGES, (64, 48), Timings(), lambda: None)
+    what = Measurement(
+        options=options, images=IMAGES, size=(64, 48), timings=Timings(), on_counting=lambda: None
+    )
+    return measure(what, pipeline)
 
 
 def test_a_burst_drops_nothing_and_keeps_the_pipeline_busy() -> None:

@@ -117,6 +117,14 @@ def test_an_option_outside_its_range_is_refused(name: str, value: float, limits:
         edit_of(command)
 
 
+def test_a_choice_may_be_given_as_its_word() -> None:
+    edit = EditSettings(mode="exp", covered="keep")  # type: ignore[arg-type]
+    assert edit.mode is Mode.EXP, "code compares with is: a word would mean another mode"
+    assert edit == EditSettings(mode=Mode.EXP)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        EditSettings(mode="face")  # type: ignore[arg-type]
+
+
 def test_values_survive_the_way_out_and_back() -> None:
     edit = with_values(EditSettings(), CHANGED)
     assert values_of(edit) == CHANGED

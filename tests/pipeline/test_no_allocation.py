@@ -61,7 +61,7 @@ def model() -> Model:
     return load_model("compact", "openvino", threads=1)
 
 
-@pytest.mark.parametrize("covered", ["keep", pytest.param("ignore", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("covered", [Covered.KEEP, pytest.param(Covered.IGNORE, marks=pytest.mark.slow)])
 def test_a_frame_takes_no_memory_worth_a_map_and_keeps_none(covered: Covered, model: Model) -> None:
     portrait = enroll(bundled("astronaut.jpg"), model=model)
     edit = EditSettings(covered=covered)
@@ -77,7 +77,7 @@ def test_a_frame_takes_no_memory_worth_a_map_and_keeps_none(covered: Covered, mo
         tracemalloc.stop()
     assert taken.max() < _ROOM_BYTES, f"frame {taken.argmax()} after the warm-up"
     # What is kept for covered parts is a history of some seconds: in a scene it only fills.
-    assert kept < (_KEPT_BYTES if covered == "ignore" else _HISTORY_BYTES)
+    assert kept < (_KEPT_BYTES if covered is Covered.IGNORE else _HISTORY_BYTES)
 
 
 def _play_scene(pipeline: Pipeline, frames: Iterator[Frame]) -> np.ndarray:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mimicam.engine.types import Mode
 from mimicam.engine.web.pipeline_pool import EchoPool
 from mimicam.engine.web.server import Server
 from tests.heif_files import write_heic
@@ -81,7 +82,7 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
     _tile(page, "Blue one").check()
     page.until(lambda: page.colour()[2] > page.colour()[1] + 60, "the result is blue")
     page.page.get_by_role("radio", name="Head").check(force=True)
-    page.until(lambda: page.settings().edit.mode == "pose", "the mode has reached the server")
+    page.until(lambda: page.settings().edit.mode is Mode.POSE, "the mode has reached the server")
     page.page.focus("#expression_gain")
     page.page.keyboard.press("End")
     page.until(lambda: page.settings().edit.expression_gain == 2.0, "the gain has reached the server")
@@ -98,9 +99,9 @@ def test_portrait_mode_gain_shape_and_badge_change_while_live(page: Page) -> Non
 
 def test_keys_work_where_nobody_is_typing(page: Page) -> None:
     page.start()
-    page.until(lambda: page.settings().edit.mode == "both", "the call has begun")
+    page.until(lambda: page.settings().edit.mode is Mode.BOTH, "the call has begun")
     page.page.keyboard.press("m")
-    page.until(lambda: page.settings().edit.mode == "exp", "m takes the next mode")
+    page.until(lambda: page.settings().edit.mode is Mode.EXP, "m takes the next mode")
     page.page.keyboard.press("s")
     page.until(lambda: page.settings().standby, "s is standby")
     page.until(lambda: max(page.colour()) < 40, "standby is shown")

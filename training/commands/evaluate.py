@@ -27,7 +27,7 @@ from mimicam.training.evaluation.lively import Driver, SecondOpinions, Source, e
 from mimicam.training.evaluation.methods import Method, baselines, model_method
 from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
-from mimicam.training.evaluation.papers import PROTOCOLS
+from mimicam.training.evaluation.papers import PROTOCOLS, Instruments
 from mimicam.training.evaluation.retrieved import evaluate_retrieval
 from mimicam.training.evaluation.show import draw_grid, show
 from mimicam.training.evaluation.still import evaluate_still
@@ -154,7 +154,8 @@ class Evaluate:
         facts = _facts(models) | {"paper": paper, **protocol.facts(), "substitutes": SUBSTITUTES}
         figures: Figures = {}
         for name, each in columns.items():
-            figures[name] = protocol.measure(each, meters, networks, partial(_print_progress, name))
+            by = Instruments(meters=meters, networks=networks, progress=partial(_print_progress, name))
+            figures[name] = protocol.measure(each, by)
             # After each column: a whole table takes hours on a processor.
             if self.json is not None:
                 self.json.write_text(json.dumps(facts | {"figures": figures}, indent=1) + "\n")

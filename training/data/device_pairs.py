@@ -67,6 +67,7 @@ class DevicePack:
         weights = np.concatenate(
             [blendshapes * PAIR_WEIGHTS, landmarks_NL3[:, ::20].reshape(len(segment), -1)], axis=1
         )
+        # Five times the mean over landmarks and axes, as a sum over columns.
         weights[:, blendshapes.shape[1] :] *= 5 / landmarks_NL3[:, ::20].shape[1] / 3
         self.places = torch.from_numpy(weights.astype(np.float32)).to(device)
         """Features whose L1 distance measures how much a pair moves; see `PairSampler`."""
@@ -123,6 +124,7 @@ class DeviceSampler:
         self.size, self.batch_size, self.cross_identity = size, batch, cross_identity
         self._pack, self._seed = pack, seed
         self._augmentation = augmentation or Augmentation()
+        # The square root, as in `PairSampler`: long clips do not crowd out short ones.
         weights = pack.lengths.sqrt() * (pack.lengths > 1)
         if not bool(weights.any()):
             raise EngineError("a pack has no person with two frames in one clip: leave it out")
@@ -145,6 +147,7 @@ class DeviceSampler:
 
     def pairs(self, step: int) -> Pairs:
         """Draw the pairs of a step; see `PairSampler.batch`."""
+        # A factor beyond any number of steps, so that runs of neighbouring seeds share no step.
         random = torch.Generator(self._pack.device).manual_seed(self._seed * 1_000_003 + step)
         pair_B2 = self._far_pairs(random)
         matrix_B23 = self._matrices(random)

@@ -35,6 +35,7 @@ class OpeningsPainter:
         """Allocate bytes ``[batch, 6, side, side]``, pinned if the device is a GPU."""
         pinned = device.type == "cuda"
         self._device = device
+        # Bytes, as the fill writes them: a quarter of what float32 would cost to copy.
         self._maps = torch.zeros(batch, 6, side, side, dtype=torch.uint8, pin_memory=pinned)
         self._canvas = MaskRasteriser(side)
         self._landmarks = torch.tensor(_LANDMARKS, device=device)
@@ -58,7 +59,7 @@ class OpeningsPainter:
 
 @dataclass(frozen=True, kw_only=True)
 class _Faces:
-    """What outlines need of the faces, on the CPU."""
+    """Parts of the faces that outlines need, on the CPU."""
 
     rotation: Float
     """``[F, 3, 3]``"""
@@ -113,10 +114,12 @@ class _Faces:
 def _paint(faces: _Faces, canvas: MaskRasteriser, maps_B6SS: np.ndarray) -> None:
     """Fill bytes with the outlines; teeth are not cut off by the lips yet."""
     count = len(maps_B6SS)
+    # Without the last landmark, the upper lip, which places teeth and has no outline.
     points = canvas.points(faces.place(faces.shape))[:, :-1]
     lips, lids = points[:, :_LIDS], points[:, _LIDS:].reshape(2 * count, 2, -1, 2)
     lip_boxes, lid_boxes = canvas.boxes(lips), canvas.boxes(lids.reshape(2 * count, -1, 2)).tolist()
     for face, box in enumerate(lip_boxes.tolist()):
+        # Targets come first: maps 0 and 1 are the target's lips and lids, 2 and 3 the source's.
         maps = maps_B6SS[face % count, 2 * (face // count) :]
         canvas.fill([lips[face]])
         canvas.take(box, maps[0])
@@ -131,6 +134,7 @@ def _paint_teeth(
     """Fill the teeth that lie in the boxes of the lips."""
     boxes = canvas.boxes(teeth_BRTP2)
     lips = lips_B4[:, None, None]
+    # Most mouths of a batch are closed, and teeth that miss the lips' box need no filling.
     meets = (boxes[..., :2] < lips[..., 2:]) & (lips[..., :2] < boxes[..., 2:])
     shown = meets[..., 0] & meets[..., 1]
     around = np.concatenate([boxes[..., :2].min(axis=2), boxes[..., 2:].max(axis=2)], axis=-1).tolist()

@@ -106,6 +106,7 @@ def read_frames(path: Path, every: int) -> Iterator[tuple[float, Image]]:
         return
     with av.open(str(path)) as container:
         for number, frame in enumerate(container.decode(video=0)):
+            # All are decoded, since frames refer to those before them.
             if number % every == 0:
                 yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
@@ -117,6 +118,7 @@ class Packer:
         out.mkdir(parents=True, exist_ok=True)
         self._out, self._size, self._every = out, size, every
         self._aside = Aside(out / "frames.npy")
+        # Without a header: that of a .npy states the number of frames, known at the end.
         self._raw = self._aside.part.open("wb")
         self._tracker = FaceTracker()
         self._landmarks: list[np.ndarray] = []
@@ -155,11 +157,13 @@ class Packer:
         face = self._tracker(image)
         if face is None:
             return False
+        # The square that `_square` pads to. It has its own scale, so landmarks need no resizing.
         box = CropBox(x_px=0.0, y_px=0.0, size_px=float(max(image.shape[:2])))
         self._landmarks.append(box.from_image(face.landmarks))
         self._blendshapes.append(face.blendshapes)
         self._segment.append(len(self._segments) - 1)
         self._same_pose_group.append(
+            # A number that no other frame has: the pose is like no other.
             len(self._same_pose_group) if same_pose_group is None else same_pose_group
         )
         self._is_synthetic.append(is_synthetic)
@@ -177,6 +181,7 @@ class Packer:
         if not count:
             self._aside.discard()
             raise EngineError("no frame shows a face: give clips in which one is seen")
+        # Mapped, since the frames of a pack may not fit into memory.
         raw = np.memmap(self._aside.part, np.uint8, "r", shape=(count, self._size, self._size, 3))
         np.save(self._out / "frames.npy", raw)
         self._aside.discard()
@@ -196,6 +201,8 @@ def _square(image: Image, size: int) -> Image:
     height, width = image.shape[:2]
     side = max(height, width)
     if height != width:
+        # To the right and below only, so that coordinates of landmarks stay. Repeated pixels, as in
+        # crops that leave the picture.
         image = cv2.copyMakeBorder(image, 0, side - height, 0, side - width, cv2.BORDER_REPLICATE)
     if side == size:
         return image

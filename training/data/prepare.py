@@ -135,6 +135,7 @@ def _at_rate(container: av.container.InputContainer, fps: float) -> Iterator[Ima
         time_s = float(frame.time or 0.0)
         start = time_s if start is None else start
         # Repeat the newest picture for every tick that the next one comes too late for.
+        # Half a period early, so that a picture goes to the tick that lies nearest.
         while waiting is not None and ticks / fps < time_s - start - 0.5 / fps:
             yield waiting
             ticks += 1

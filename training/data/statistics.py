@@ -67,6 +67,7 @@ class Statistics:
         resting = resting_statistics(known, maps)
         typical = typical_expressions(known, maps, resting)
         np.savez_compressed(self.out, **geometry, **resting, **typical)  # type: ignore[arg-type]
+        # Of people whom the maps have not seen: within training people any map explains more.
         others = read_pack({k: v[kept_out] for k, v in track.items()}, people[kept_out], *faces)
         bias = view_bias_of_shapes(known)
         blendshapes = others.expression @ geometry["shape_from_expression"].astype(np.float32).reshape(52, -1)

@@ -16,7 +16,15 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.types import Image, Mode
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.clips import Clip, read_clip
-from mimicam.training.evaluation.evaluate import Meters, Tally, reenact, tally_pair, tally_truth
+from mimicam.training.evaluation.evaluate import (
+    NO_METERS,
+    Meters,
+    Reenactment,
+    Tally,
+    reenact,
+    tally_pair,
+    tally_truth,
+)
 from mimicam.training.evaluation.methods import Method
 from mimicam.training.evaluation.paper_networks import PaperNetworks
 
@@ -34,7 +42,26 @@ Progress = Callable[[str, int, int], None]
 
 
 def _no_progress(_setting: str, _done: int, _of: int) -> None:
-    """Tell nobody."""
+    """Drop a report of progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruments:
+    """Meters and networks that measure results, and where progress is reported."""
+
+    meters: Meters = NO_METERS
+    networks: PaperNetworks = NO_NETWORKS
+    progress: Progress = _no_progress
+
+    def tally_pair(self, tally: Tally, one: Reenactment) -> None:
+        """Add the figures that need no truth."""
+        tally_pair(tally, one, self.meters)
+        self.networks.tally(tally, one)
+
+    def tally_truth(self, tally: Tally, one: Reenactment) -> None:
+        """Add the figures that compare with the driver's frames."""
+        tally_truth(tally, one, self.meters)
+        self.networks.tally_truth(tally, one)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,26 +113,18 @@ class DpeProtocol:
             "frames_cross": sum(len(task.drivers) for task in self._cross),
         }
 
-    def measure(
-        self,
-        method: Method,
-        meters: Meters,
-        networks: PaperNetworks = NO_NETWORKS,
-        progress: Progress = _no_progress,
-    ) -> Figures:
+    def measure(self, method: Method, by: Instruments) -> Figures:
         """Measure a method in each of its modes (tables 1 to 3)."""
         figures: Figures = {}
         for mode in method.modes:
             for name, tasks in (("same", self._same), ("cross", self._cross)):
                 tally = Tally()
                 for done, (portrait, driver) in enumerate(_clips(self._pack, tasks)):
-                    progress(f"{mode.value} {name}", done, len(tasks))
+                    by.progress(f"{mode.value} {name}", done, len(tasks))
                     one = reenact(portrait, 0, driver, method.generate, mode)
-                    tally_pair(tally, one, meters)
-                    networks.tally(tally, one)
+                    by.tally_pair(tally, one)
                     if name == "same":
-                        tally_truth(tally, one, meters)
-                        networks.tally_truth(tally, one)
+                        by.tally_truth(tally, one)
                 figures[f"{mode.value} {name}"] = tally.means()
         return figures
 
@@ -135,40 +154,30 @@ class DaeGanProtocol:
         """Count what is measured."""
         return {"videos": len(self._tasks), "frames": sum(len(task.drivers) for task in self._tasks)}
 
-    def measure(
-        self,
-        method: Method,
-        meters: Meters,
-        networks: PaperNetworks = NO_NETWORKS,
-        progress: Progress = _no_progress,
-    ) -> Figures:
+    def measure(self, method: Method, by: Instruments) -> Figures:
         """Measure a method in mode ``both``; nothing if it lacks this mode."""
         if Mode.BOTH not in method.modes:
             return {}
         counts = PORTRAIT_FRAMES if method.with_frames is not None else PORTRAIT_FRAMES[:1]
-        return {held_out(count): self._measure(method, count, meters, networks, progress) for count in counts}
+        return {held_out(count): self._measure(method, count, by) for count in counts}
 
-    def _measure(
-        self, method: Method, count: int, meters: Meters, networks: PaperNetworks, progress: Progress
-    ) -> dict[str, float]:
+    def _measure(self, method: Method, count: int, by: Instruments) -> dict[str, float]:
         tally, fakes, reals = Tally(), list[Image](), list[Image]()
         for done, task in enumerate(self._tasks):
-            progress(held_out(count), done, len(self._tasks))
+            by.progress(held_out(count), done, len(self._tasks))
             portrait, driver = read_clip(self._pack, task.frames(count)), read_clip(self._pack, task.drivers)
             # One frame takes the plain path, as every other method does.
             several = count > 1 and method.with_frames is not None
             generate = method.with_frames(portrait) if several else method.generate  # type: ignore[misc]
             one = reenact(portrait, 0, driver, generate, Mode.BOTH)
-            tally_pair(tally, one, meters)
-            tally_truth(tally, one, meters)
-            networks.tally(tally, one)
-            networks.tally_truth(tally, one)
+            by.tally_pair(tally, one)
+            by.tally_truth(tally, one)
             fakes += one.results
             reals += driver.images
-        networks.tally_sets(tally, fakes, reals)
-        if meters.pictures is not None:
+        by.networks.tally_sets(tally, fakes, reals)
+        if by.meters.pictures is not None:
             some = (images[::_FRECHET_EVERY] for images in (fakes, reals))
-            tally.add("mobilenet_frechet", meters.pictures.frechet(*some))
+            tally.add("mobilenet_frechet", by.meters.pictures.frechet(*some))
         return tally.means()
 
 

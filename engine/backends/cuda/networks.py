@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.backends.cuda.device import Gpu
+from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 Engine = Literal["eager", "compile"]
 """``compile`` is torch.compile. It takes a minute or more for each network the first time."""
+
+
+def half_info(name: str, sha256: str, size: int, *, engine: Engine, gpu: Gpu) -> ModelInfo:
+    """Describe a model of ``size`` pixels in PyTorch, in half precision on a GPU."""
+    backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
+    return ModelInfo(name=name, sha256=sha256, size=size, backend=backend)
 
 
 class BoundNetwork(Protocol):

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def describe_backend(api: TensorRt, manifest: Manifest, gpu: Gpu) -> str:
+    """Name what runs an export, for people."""
+    return f"{api.name} {manifest.precision}, {gpu.name}"
+
+
 class TensorRtNetwork:
     """A plan with its memory: fill ``inputs``, ``enqueue``, read ``outputs``. One thread, one
     stream.

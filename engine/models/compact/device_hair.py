@@ -23,6 +23,7 @@ class DeviceHair:
         import torch
 
         h = size // 2
+        # Pixel centres, which lie half a pixel inside of -1..1.
         axis = (np.arange(h, dtype=np.float32) + 0.5) * (2 / h) - 1
         self._upload = Upload(gpu, gpu.empty((CELLS * CELLS + NUMBERS,), torch.float32))
         self._weight = self._upload.target[: CELLS * CELLS].view(1, 1, CELLS, CELLS)
@@ -39,6 +40,7 @@ class DeviceHair:
     def write(self, packed: Float | None) -> None:
         """Set the next frame's motion, see `HairMotion.packed`; None: the flow stays as it is."""
         if packed is None:
+            # Weights of 0: a captured frame has no branch for portraits without hair of their own.
             self._upload.host[:] = 0
         else:
             np.copyto(self._upload.host, packed)

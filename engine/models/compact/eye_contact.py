@@ -67,14 +67,17 @@ class EyeContact:
             self._zero, self._calibrates = gaze, False
         away = gaze - self._zero
         near = smoothstep(float((_FAR_RAD - np.linalg.norm(away)) / (_FAR_RAD - _NEAR_RAD)))
+        # Some movement is kept: eyes that never move look frozen.
         share = self._eased(near, captured_ns) * min(max(amount, 0.0), 1.0) * (1 - _KEPT)
         if share == 0.0:
+            # Nothing at all, so that the picture keeps its own pixels.
             return ()
         return _turned(motion, eyes_rad(motion), -np.float32(share) * away)
 
     def _eased(self, goal: float, captured_ns: int) -> float:
         step_s = 0.0 if self._last_ns is None else (captured_ns - self._last_ns) * 1e-9
         self._last_ns = captured_ns
+        # The step is limited: a gap in the video must not finish the ease at once.
         part = 1.0 - float(np.exp(-min(max(step_s, 0.0), _LONGEST_STEP_S) / _EASE_S))
         self._share += part * (goal - self._share)
         return self._share
@@ -90,6 +93,7 @@ def eyes_rad(motion: MotionCode) -> Float:
     """Return yaw and pitch of the eyes in the head, ``[2]``: the mean of both, so they may
     converge."""
     away = iris_position(motion.shape) - iris_position(face_geometry().mean)
+    # Short of 1, where the arcsine would amplify the tracker's noise without limit.
     angles: Float = np.arcsin(np.clip(away / _LEVER, -0.9, 0.9)).astype(np.float32)
     return angles
 

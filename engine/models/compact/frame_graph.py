@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mimicam.engine.backends.cuda.device import CapturedGraph, CudaGpu, Download, Gpu, Upload
-from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, TorchNetwork, prepare_kernels
+from mimicam.engine.backends.cuda.networks import (
+    BoundNetwork,
+    Engine,
+    TorchNetwork,
+    half_info,
+    prepare_kernels,
+)
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.models.base import Features, ReadFace, as_network_input, as_warp_fields, check_own
 from mimicam.engine.models.compact.device_hair import DeviceHair
@@ -232,6 +238,5 @@ def open_compact_half(folder: Path, *, engine: Engine = "eager", gpu: Gpu | None
     """
     gpu = gpu or CudaGpu()
     model, bundle = load_compact(folder)
-    backend = f"torch fp16 {engine}, CUDA graphs, {gpu.name}"
-    info = ModelInfo(name=bundle.name, sha256=bundle.sha256, size=bundle.size, backend=backend)
+    info = half_info(bundle.name, bundle.sha256, bundle.size, engine=engine, gpu=gpu)
     return GpuCompact(compact_networks(model, gpu, engine=engine), gpu, info)

@@ -8,9 +8,8 @@ from typing import cast
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
 from mimicam.engine.backends.export_folder import Manifest
-from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
-from mimicam.engine.backends.tensorrt.network import is_built, open_network
+from mimicam.engine.backends.tensorrt.network import describe_backend, is_built, open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Model
@@ -55,12 +54,7 @@ class TensorRtCompact(GpuCompact):
             name: open_network(folder, name, api=api, gpu=gpu, cache=cache, progress=progress)
             for name in _SPECS
         }
-        info = ModelInfo(
-            name=manifest.model,
-            sha256=manifest.model_sha256,
-            size=int(networks["encoder"].inputs["image"].shape[-1]),
-            backend=f"{api.name} {manifest.precision}, {gpu.name}",
-        )
+        info = manifest.info("encoder", describe_backend(api, manifest, gpu))
         super().__init__(networks, gpu, info)
 
 

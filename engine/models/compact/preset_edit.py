@@ -22,6 +22,7 @@ class PresetEdit:
     def __init__(self, portrait: MotionCode) -> None:
         """Set up for a portrait with this motion of its own."""
         own = read_expression(portrait)
+        # At rest, since a preset that replaces an expression starts from there.
         self._calm = absolute_expression(portrait, own, own, expression_gains(_NO_EXPRESSION))
 
     def __call__(self, target: MotionCode, mix: PresetMix) -> MotionCode:

@@ -32,7 +32,7 @@ class MaskRasteriser:
         self._whole: Part = (slice(0, size_px), slice(0, size_px))
 
     def clear(self) -> None:
-        """Clear the canvas."""
+        """Set the canvas to 0."""
         self._fine.fill(0)
 
     def points(self, places: Float) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
-from mimicam.engine.models.family import Family, Form, export_openers, torch_has_gpu
+from mimicam.engine.models.family import REASONS_OF_WEIGHTS, Family, Form, export_openers, torch_if_gpu
 
 if TYPE_CHECKING:
     from mimicam.engine.backends.cuda.networks import Engine
@@ -49,16 +49,6 @@ FAMILY = Family(
         (Form.WEIGHTS, "torch-compile"): partial(_half, "compile"),
         (Form.EXPORT, "tensorrt"): _plans,
     },
-    automatic=lambda form: "torch" if form is Form.WEIGHTS and torch_has_gpu() else "openvino",
-    reasons={
-        (Form.WEIGHTS, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model {path} -o DIR"
-        " --target tensorrt', then give --model DIR",
-        **{
-            (
-                Form.EXPORT,
-                backend,
-            ): "{path} holds ONNX files: give --backend {backend} the .safetensors they come from"
-            for backend in ("torch", "torch-half", "torch-compile")
-        },
-    },
+    automatic=torch_if_gpu,
+    reasons=REASONS_OF_WEIGHTS,
 )

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.cuda.device import CudaGpu, Gpu
-from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, GpuNetworks, TorchNetwork
-from mimicam.engine.backends.networks import ModelInfo
+from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, GpuNetworks, TorchNetwork, half_info
 from mimicam.engine.backends.tensorrt.api import TensorRt, find_tensorrt
-from mimicam.engine.backends.tensorrt.network import open_network
+from mimicam.engine.backends.tensorrt.network import describe_backend, open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
@@ -49,6 +48,7 @@ def torch_networks(
     parts: DaeGanParts, gpu: Gpu, *, engine: Engine = "eager", compiler: str = "inductor"
 ) -> dict[str, BoundNetwork]:
     """Build all four networks in half precision."""
+    # Shapes never change here, so the search for algorithms is made once.
     time_convolutions()
     device = gpu.empty((1,), torch.float32).device.type
     networks: dict[str, BoundNetwork] = {}
@@ -73,12 +73,7 @@ def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -
         EngineError: no GPU, or no such model.
     """
     parts, gpu = load_parts(path), gpu or CudaGpu()
-    info = ModelInfo(
-        name=path.name,
-        sha256=sha256_of(path),
-        size=parts.config.size,
-        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
-    )
+    info = half_info(path.name, sha256_of(path), parts.config.size, engine=engine, gpu=gpu)
     return DaeGanModel(GpuNetworks(torch_networks(parts, gpu, engine=engine), gpu), info)
 
 
@@ -96,10 +91,5 @@ def open_plans(
     networks: dict[str, BoundNetwork] = {
         name: open_network(folder, name, api=api, gpu=gpu, cache=cache) for name in NETWORKS
     }
-    info = ModelInfo(
-        name=manifest.model,
-        sha256=manifest.model_sha256,
-        size=int(networks["face_embedder"].inputs["image"].shape[-1]),
-        backend=f"{api.name} {manifest.precision}, {gpu.name}",
-    )
+    info = manifest.info("face_embedder", describe_backend(api, manifest, gpu))
     return DaeGanModel(GpuNetworks(networks, gpu), info)

@@ -15,8 +15,6 @@ from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.network import AnyConfig, DaeGanNetworks
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
-NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
-
 
 def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
     """Return the specs of the four networks by name."""

@@ -165,6 +165,7 @@ class FaceEmbedder(nn.Module):
         super().__init__()
         self.encoder, self.decoder = Encoder(config), Decoder(config)
         self.code = nn.Linear(config.widths(4)[-1] * 16, config.code)
+        # Near zero at first: training starts from the plain average of the frames.
         self.head = quiet(nn.Conv2d(config.width, 3, 3, padding=1))
 
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
@@ -173,6 +174,7 @@ class FaceEmbedder(nn.Module):
         fields = self.head(self.decoder(code)[-1])
         # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])
+        # Not normalised here, so that live use can add frames one by one.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
 

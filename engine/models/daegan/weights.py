@@ -67,6 +67,7 @@ def _config_of(path: Path, header: dict[str, str]) -> AnyConfig:
         raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
         values = parse_json(header["config"])
+        # Only the compact form has a code for the face.
         return CompactDaeGanConfig(**values) if "face_code" in values else DaeGanConfig(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): get it again") from None

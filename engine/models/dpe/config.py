@@ -37,6 +37,7 @@ class DpeConfig:
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Sides of the feature maps from encoder to generator: 8, 16, ... ``size``."""
+        # Not 4: the generator starts there from a constant, without the portrait's map.
         return tuple(1 << k for k in range(3, self.size.bit_length()))
 
     def channels_at(self, resolution: int) -> int:

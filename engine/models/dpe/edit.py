@@ -29,6 +29,7 @@ class BranchEdit:
     ) -> BranchCodes:
         """See `engine.models.reenactor.Edit`."""
         own, now = self._own, driver.codes
+        # Each branch has its own reference: by default expression is absolute, and pose relative.
         by_expression, by_pose = relative_branches(settings)
         base = neutral.codes.expression if neutral is not None and by_expression else None
         expression = scaled_code(own.expression, now.expression, base, settings.expression_gain)

@@ -51,6 +51,7 @@ def _example(folded: FoldedDpe, network: str) -> tuple[dict[str, Array], dict[st
         image = torch.from_numpy(export_cache.soft_picture(folded.config.size))
         encoded = specs["encoder"].named_outputs(folded.encoder(image))
         code = encoded["expression_code" if network == "expression_generator" else "pose_code"]
+        # A latent with a code added, as a generator gets it: comparing at rest would miss the flow.
         known = encoded | {"image": image, "latent": encoded["latent"] + code}
         inputs = {name: known[name] for name in specs[network].input_names}
         result = folded.get_submodule(network)(*inputs.values())

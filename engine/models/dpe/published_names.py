@@ -102,6 +102,7 @@ def _generator(name: str, to: str, config: DpeConfig) -> Iterator[Entry]:
     pairs = list(itertools.pairwise(config.channels))
     yield Entry(name=f"{name}.input.input", shape=(1, first, 4, 4), target=f"{to}.constant")
     yield from _styled(f"{name}.conv1", f"{to}.start", first, first, L)
+    # Without a target: the published generator never calls this layer.
     yield _bias(f"{name}.to_rgb1.bias", 3, None)
     yield Entry(name=f"{name}.to_rgb1.conv.0.weight", shape=(3, first, 1, 1))
     yield _bias(f"{name}.to_rgb1.conv.1.bias", 3, None)
@@ -119,6 +120,7 @@ def _styled(name: str, to: str, n_in: int, n_out: int, latent: int, *, up: bool 
     if up:
         yield _kernel(f"{name}.conv.blur.kernel", 4.0)
     yield from _modulation(name, to, n_in, latent)
+    # Without a target: the published code calls these layers without noise.
     yield Entry(name=f"{name}.noise.weight", shape=(1,))
     yield _bias(f"{name}.activate.bias", n_out, f"{to}.activation.bias")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from mimicam.engine.backends.export_cache import OPSET, write_network
 from mimicam.engine.models.dpe.config import DpeConfig
 from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.model import NETWORKS
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 _log = logging.getLogger(__name__)
@@ -37,9 +38,6 @@ def dpe_specs(config: DpeConfig) -> dict[str, NetworkSpec]:
 def example_inputs(spec: NetworkSpec, batch: int = 1) -> dict[str, Tensor]:
     """Return zeros of a network's shapes, by input name."""
     return {tensor.name: torch.zeros(batch, *tensor.shape[1:]) for tensor in spec.inputs}
-
-
-NETWORKS = ("encoder", "motion_encoder", "expression_generator", "pose_generator")
 
 
 def write_onnx(model: FoldedDpe, folder: Path, *, opset: int = OPSET) -> dict[str, Path]:

@@ -76,6 +76,7 @@ def _check_file(path: Path) -> None:
         raise EngineError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
     if not start:
         raise EngineError(f"{path} is empty: get it again")
+    # A zip archive since 1.6. Older files are bare pickles, which have no directory to check.
     if start != b"PK\x03\x04":
         raise EngineError(f"{path} is not a PyTorch checkpoint of version 1.6 or later: give dpe.pt")
 
@@ -95,6 +96,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _refusal(path: Path, message: str) -> str:
+    # The rest of PyTorch's message explains how to allow the object, which nobody should follow.
     found = re.search(r"GLOBAL (\S+)", message)
     what = f"the pickled object '{found.group(1)}'" if found else "a pickle that is not plain weights"
     return f"{path} holds {what}, which could run code: it is refused, get dpe.pt from its authors"

@@ -77,6 +77,7 @@ def build_published(state: Mapping[str, Tensor], config: DpeConfig) -> Dpe:
     model = Dpe(config)
     own = model.state_dict()
     targets = [(entry, entry.target) for entry in expected if entry.target is not None]
+    # Published biases and modulated weights have leading or trailing axes of 1, which ours lack.
     model.load_state_dict({to: state[e.name].float().reshape(own[to].shape) for e, to in targets})
     return model
 
@@ -102,6 +103,7 @@ def save_dpe(model: Dpe, out: Path, *, source: Path | None = None) -> ImportRepo
     }
     refuse_to_overwrite_inputs([out, sidecar], [source] if source else [])
     try:
+        # Both or neither: a JSON beside other weights would state a wrong hash.
         with write_atomically(out) as part, write_atomically(sidecar) as sidecar_part:
             save_file(weights, part, metadata=header)
             report = ImportReport(
@@ -182,6 +184,7 @@ def _check_entry(entry: Entry, state: Mapping[str, Tensor], *, name: str | None 
         raise EngineError(f"entry '{name}' does not hold plain floating-point values")
     if not torch.isfinite(value).all():
         raise EngineError(f"entry '{name}' holds values that are not finite")
+    # Ours are built in. A file with other filters would load, and draw something else.
     if entry.kernel_gain is not None:
         want = blur_kernel(entry.kernel_gain)[0, 0]
         if not torch.allclose(value.float(), want, atol=1e-5):

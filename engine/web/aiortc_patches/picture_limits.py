@@ -51,6 +51,7 @@ class LimitedDecoder:
         self._decoder, self._vp8 = get_decoder(codec), codec.name.lower() == "vp8"
         context = getattr(self._decoder, "codec", None)
         if context is not None:
+            # FFmpeg reads an H.264 size from its parameter sets, which are not parsed here.
             context.options = {"max_pixels": str(MAX_DECODED_PIXELS)}
 
     def decode(self, encoded: JitterFrame) -> list[Any]:

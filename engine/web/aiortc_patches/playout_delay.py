@@ -25,6 +25,7 @@ _OWN_ID = 14
 
 def install() -> None:
     """Offer the extension for video, and send it to peers that accept it."""
+    # A process may install this twice, and an extension must be offered once.
     if all(known.uri != URI for known in HEADER_EXTENSIONS["video"]):
         HEADER_EXTENSIONS["video"].append(RTCRtpHeaderExtensionParameters(id=_OWN_ID, uri=URI))
     setattr(rtp, "HeaderExtensionsMap", ZeroPlayoutDelay)  # noqa: B010 - types do not allow it

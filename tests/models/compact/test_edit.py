@@ -283,9 +283,11 @@ def test_expression_and_pose_choose_their_references_apart() -> None:
     for e, p in edits:
         wanted = (
             absolute(PORTRAIT, DRIVER)
-            if e == "absolute"
+            if e is MotionReference.ABSOLUTE
             else relative_expression(PORTRAIT, DRIVER, NEUTRAL, expression_gains(EditSettings()))
         )
         assert edits[e, p].expression == pytest.approx(wanted.expression, abs=1e-6)
-        head = edit_pose(PORTRAIT.pose, DRIVER.pose, None if p == "absolute" else NEUTRAL.pose, 1.0)
+        head = edit_pose(
+            PORTRAIT.pose, DRIVER.pose, None if p is MotionReference.ABSOLUTE else NEUTRAL.pose, 1.0
+        )
         assert edits[e, p].pose.rotation == pytest.approx(head.rotation, abs=1e-6)

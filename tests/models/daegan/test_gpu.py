@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.models.daegan import gpu as daegan_gpu
 from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
@@ -53,8 +54,16 @@ def test_every_network_has_the_shapes_of_its_spec(preset: str, daegan: DaeGan) -
 
 def test_plans_are_opened_by_name(monkeypatch: pytest.MonkeyPatch, daegan: DaeGan, tmp_path: Path) -> None:
     """The plans themselves are tested with TensorRT; here PyTorch takes their place."""
-    made = torch_networks(DaeGanParts(daegan), HostGpu())
-    facts = type("Manifest", (), {"model": "m", "model_sha256": "0" * 64, "precision": "fp16"})
+    parts = DaeGanParts(daegan)
+    made, spec = torch_networks(parts, HostGpu()), parts.specs["face_embedder"]
+    facts = Manifest(
+        model="m", model_sha256="0" * 64, precision="fp16", opset=20, limit=0.01,
+        networks=(
+            NetworkFile(
+                name="face_embedder", onnx="", sha256="", check="", inputs=spec.inputs, outputs=spec.outputs
+            ),
+        ),
+    )  # fmt: skip
     api = type("Api", (), {"name": "TensorRT"})
     asked: list[str] = []
     monkeypatch.setattr(daegan_gpu.export_folder, "read_manifest", lambda _folder: facts)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.models.dpe.folded import FoldedDpe
+from mimicam.engine.models.dpe.model import NETWORKS
 from mimicam.engine.models.dpe.network import Dpe
-from mimicam.engine.models.dpe.spec import NETWORKS, dpe_specs, example_inputs, write_onnx
+from mimicam.engine.models.dpe.spec import dpe_specs, example_inputs, write_onnx
 from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 

@@ -16,11 +16,10 @@ from mimicam.engine.types import Image, Mode, MotionCode
 from mimicam.training.commands.evaluate import Evaluate
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.clips import Clip, read_clip
-from mimicam.training.evaluation.evaluate import Meters
 from mimicam.training.evaluation.methods import Generate, Method, baselines, copy_nearest
 from mimicam.training.evaluation.paper_networks import _POINTS, _TEMPLATE_PX, aligned_face
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, TABLES
-from mimicam.training.evaluation.papers import DaeGanProtocol, DpeProtocol
+from mimicam.training.evaluation.papers import DaeGanProtocol, DpeProtocol, Instruments
 from tests.training.evaluation.conftest import FRAMES
 from tests.training.packs import write_pack
 
@@ -46,7 +45,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> FramePack:
 
 def recorded(protocol: DpeProtocol | DaeGanProtocol, pack: FramePack, mode: Mode) -> Recorder:
     recorder = Recorder(pack)
-    protocol.measure(Method(generate=recorder, smoothed=recorder, modes=(mode,)), Meters())
+    protocol.measure(Method(generate=recorder, smoothed=recorder, modes=(mode,)), Instruments())
     return recorder
 
 
@@ -98,7 +97,7 @@ def test_daegan_gives_several_frames_of_the_rest_to_a_method_that_takes_them(peo
 
     one = Recorder(people)
     method = Method(generate=one, smoothed=one, with_frames=with_frames)
-    figures = DaeGanProtocol(people, frames=4).measure(method, Meters())
+    figures = DaeGanProtocol(people, frames=4).measure(method, Instruments())
     assert list(figures) == ["both held-out", "both held-out, 8 frames", "both held-out, 32 frames"]
     assert len(given) == 2 * 3
     for portrait, drivers in given:
@@ -120,12 +119,12 @@ def test_daegan_measures_only_what_draws_both(people: FramePack) -> None:
 
 
 def test_copying_the_driver_is_the_truth_of_the_same_person(pack: FramePack) -> None:
-    figures = DpeProtocol(pack, frames=5).measure(baselines()["copy driver"], Meters())
+    figures = DpeProtocol(pack, frames=5).measure(baselines()["copy driver"], Instruments())
     assert figures["both same"]["ssim"] == pytest.approx(1.0, abs=1e-4)
     # The tracker reads the result where the pack's frame was read: noise of its square only.
     assert figures["both same"]["tracker_aed"] < 0.03
     assert figures["exp same"]["tracker_apd"] > figures["both same"]["tracker_apd"], "the head must stay"
-    held = DaeGanProtocol(pack, frames=5).measure(baselines()["copy driver"], Meters())
+    held = DaeGanProtocol(pack, frames=5).measure(baselines()["copy driver"], Instruments())
     assert held["both held-out"]["ssim"] == pytest.approx(1.0, abs=1e-4)
 
 

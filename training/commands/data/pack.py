@@ -55,6 +55,7 @@ class Pack:
         inputs = filter(None, (self.folder, self.index, self.validation))
         refuse_to_overwrite_inputs(pack_files(self.out), inputs)
         segments = self.segments()
+        # By person: with frames of one person on both sides, every figure would flatter the model.
         people = {s.identity: s.validation for s in segments}
         print(
             f"{len(segments)} clips; {sum(people.values())} of {len(people)} people are kept out of training"

@@ -41,5 +41,6 @@ class PackRendered:
                 name = f"{self.quadruples.stem}-{number}"
                 packer.begin(Segment(file=name, identity=name, validation=self.validation))
                 for place, image in enumerate(images[number]):
+                    # Two poses by two expressions: a group is one head in one pose.
                     packer.keep(image, same_pose_group=2 * number + _POSE_OF[place])
         packer.close()

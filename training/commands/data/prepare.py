@@ -47,6 +47,7 @@ class Prepare:
 
     def run(self) -> int:
         """Prepare what is missing; return 1 if videos could not be read."""
+        # Every n-th instead of a block, so that machines share the long videos of one folder.
         found = find_videos(self.videos)[self.shard :: self.shards]
         if not found:
             raise EngineError(

@@ -96,12 +96,14 @@ class Reexpress:
         with self.photos.open(newline="") as lines:
             notes = {row["file"]: row["notes"] for row in csv.DictReader(lines)}
         everything = choose(pack, self.frames)
+        # The list is of another pack: then all of this one's pictures are taken.
         if not any(p.file in notes for p in everything):
             return everything
         return choose(pack, self.frames, frozenset(f for f, note in notes.items() if "photo" in note))
 
 
 def _report(tally: Outcome, out: Path) -> None:
+    # Residuals are shares of the picture's side: 256 pixels make packs of all sizes comparable.
     fits = np.array(tally.residuals) * 256
     misses = np.array(tally.misses) * 256
     print(f"{out}: {tally.portraits} portraits, {tally.pictures} pictures")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
@@ -14,7 +13,7 @@ from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.compact.weights import load_average
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack, Mixture, PairSampler
-from mimicam.training.trainer import Trainer, TrainerOptions
+from mimicam.training.trainer import Trainer, TrainerOptions, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +82,7 @@ class TrainCompact:
         check_pack(self.pack)
         if self.cross_identity and self.landmarks is None:
             raise EngineError("--cross-identity needs --landmarks: no other loss compares its results")
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        cv2.setNumThreads(1)
+        set_threads(self.threads)
         torch.manual_seed(self.seed)
         recipe = CompactRecipe(
             self._options(), perceptual=self.perceptual, landmarks=self.landmarks, device=self.device
@@ -96,6 +93,7 @@ class TrainCompact:
         elif self.weights is not None:
             recipe.start_from(load_average(self.weights))
         pairs = self._pairs()
+        # A constant seed, so that the sample grids of all runs show the same pairs.
         shown = PairSampler(FramePack(self.pack, validation=True), size=self.size, batch=10, seed=1)
         reached = trainer.run(pairs.stream, shown.batch(0))
         print(f"stopped at step {reached}; the run is in {self.out}")
@@ -117,6 +115,7 @@ class TrainCompact:
     def _pairs(self) -> Mixture:
         draw = partial(PairSampler, size=self.size, seed=self.seed)
         others = [
+            # Whole pairs, so that every step has the same mixture.
             (pack, round(self.batch * share))
             for pack, share in (
                 (self.synthetic, self.synthetic_share),

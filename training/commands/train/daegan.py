@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import torch
 
 from mimicam.engine.errors import EngineError
@@ -21,7 +20,7 @@ from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack, Mixture
-from mimicam.training.trainer import Trainer, TrainerOptions, read_checkpoint
+from mimicam.training.trainer import Trainer, TrainerOptions, read_checkpoint, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +112,7 @@ class TrainDaeGan:
         if self.batch < 2 and isinstance(PRESETS[self.preset], CompactDaeGanConfig):
             raise EngineError("a compact preset normalises over the batch: give --batch 2 or more")
         check_pack(self.pack)
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        cv2.setNumThreads(1)
+        set_threads(self.threads)
         torch.manual_seed(self.seed)
         videos, shown = self._videos(), self._sampler(self.pack, self.batch, validation=True)
         recipe = DaeGanRecipe(
@@ -124,6 +121,7 @@ class TrainDaeGan:
         trainer = Trainer(recipe, TrainerOptions(out=self.out, steps=self.steps, minutes=self.minutes))
         if trainer.resume():
             print(f"continuing at step {trainer.step}")
+            # A checkpoint without an average: fresh weights in it would outlast thousands of steps.
             if recipe.average is not None and "average" in trainer.added:
                 recipe.average.restart(recipe.model)
         elif self.weights is not None:
@@ -174,6 +172,7 @@ class TrainDaeGan:
     def _sampler(self, pack: Path, batch: int, *, validation: bool) -> VideoSampler:
         videos = FramePack(pack, validation=validation)
         points = None
+        # Points guide a loss, and nothing is learnt from validation.
         if self.guidance and not validation:
             points = face_points(videos.landmarks, videos.blendshapes, videos.segment)
         return VideoSampler(

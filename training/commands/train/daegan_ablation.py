@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +21,7 @@ from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
-from mimicam.training.trainer import Trainer, TrainerOptions
+from mimicam.training.trainer import Trainer, TrainerOptions, set_threads
 
 _SEED_OF_VALIDATION = 1
 Figures = dict[str, dict[str, float]]
@@ -68,9 +67,7 @@ class TrainDaeGanAblation:
         if self.preset not in PRESETS:
             raise EngineError(f"there is no preset '{self.preset}': choose one of {', '.join(PRESETS)}")
         check_pack(self.pack)
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        cv2.setNumThreads(1)
+        set_threads(self.threads)
         figures: Figures = {}
         for variant in VARIANTS:
             recipe, finished = self._train(variant)
@@ -80,6 +77,7 @@ class TrainDaeGanAblation:
             figures[variant.name] = measure(recipe, self._validation(), variant, self._frechet())
         _show(figures)
         path = self.out / "ablation.json"
+        # Only when all rows are measured: a table that lacks some would be read as complete.
         path.write_text(
             json.dumps({"steps": self.steps, "preset": self.preset, "figures": figures}, indent=1)
         )
@@ -87,6 +85,7 @@ class TrainDaeGanAblation:
 
     def _train(self, variant: Variant) -> tuple[DaeGanRecipe, bool]:
         """Return a row's recipe, and whether it reached its last step."""
+        # For each row anew: rows differ by their part alone, not by where they start.
         torch.manual_seed(self.seed)
         stage_one = 0 if variant.generated else self.steps
         options = DaeGanOptions(
@@ -104,6 +103,7 @@ class TrainDaeGanAblation:
         if not trainer.resume() and variant.generated:
             start_from(recipe, self._last_reconstruction() / "model.safetensors")
         stream = self._sampler(validation=False).stream
+        # From the same stream, so that rows of one frame are compared on the same targets.
         reached = trainer.run(first_frame(stream) if variant.single_frame else stream)
         save_daegan(recipe.model, folder / "model.safetensors")
         return recipe, reached >= self.steps

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 import torch.distributed as dist
 
@@ -22,7 +21,7 @@ from mimicam.training.dpe.pairs import PairBatches, open_pairs
 from mimicam.training.dpe.recipe import DpeOptions, DpeRecipe, any_process
 from mimicam.training.losses.perceptual import MobileNetDistance
 from mimicam.training.losses.vgg import VggDistance
-from mimicam.training.trainer import Settings, Trainer, TrainerOptions
+from mimicam.training.trainer import Settings, Trainer, TrainerOptions, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class TrainDpe:
 
     def run(self) -> None:
         """Train until the last step, the time limit, or Ctrl-C."""
-        cv2.setNumThreads(1)
+        set_threads(0)
         config, (rank, device) = find_preset(self.preset), self._join()
         torch.manual_seed(self.seed)
         recipe = self._recipe(config, device)
@@ -87,6 +86,7 @@ class TrainDpe:
         elif self.lia is not None:
             print(f"{initialise_from_lia(recipe.model, self.lia)} entries taken from {self.lia.name}")
         draw = partial(make_batches, self.pack, config, kind=self.pairs)
+        # A seed for each process, or all of them would draw the same pairs.
         pairs = draw(batch=self._share(), validation=False, seed=self.seed + rank)
         shown = draw(batch=8, validation=True, seed=1).batch(0) if rank == 0 else None
         reached = trainer.run(pairs.stream, shown)
@@ -113,6 +113,7 @@ class TrainDpe:
         )
 
     def _settings(self) -> Settings:
+        # Options that change what a step computes: a run must not go on with others.
         now = {
             "--pairs": self.pairs,
             "--batch": str(self.batch),

@@ -48,6 +48,7 @@ class NameBranches:
     def run(self) -> None:
         """Measure and name the branches, then write the model."""
         inputs = (self.run_folder, self.pack, self.landmarks, self.blendshapes)
+        # Before minutes of measuring.
         refuse_to_overwrite_inputs([self.out, self.out.with_suffix(".json")], inputs)
         config = find_preset(self.preset)
         reader = TrackerFeatures(self.landmarks, self.blendshapes)

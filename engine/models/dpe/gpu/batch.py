@@ -152,7 +152,7 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
         EngineError: what it needs is missing.
     """
     from mimicam.engine.backends.cuda.device import CudaGpu
-    from mimicam.engine.backends.cuda.networks import prepare_kernels
+    from mimicam.engine.backends.cuda.networks import half_info, prepare_kernels
     from mimicam.engine.models.dpe.gpu.networks import torch_networks
     from mimicam.engine.models.dpe.half_parts import Form
     from mimicam.engine.models.dpe.torch_model import load_folded
@@ -162,12 +162,7 @@ def share_half(path: Path, engine: Engine, *, slots: int, wait_s: float) -> Shar
     # The batch is part of the networks' shapes: slots without a frame compute and are ignored.
     folded = load_folded(path)
     networks = torch_networks(folded, Form(fused=engine == "compile"), gpu, engine=engine, batch=slots)
-    info = ModelInfo(
-        name=path.name,
-        sha256=sha256_of(path),
-        size=folded.config.size,
-        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
-    )
+    info = half_info(path.name, sha256_of(path), folded.config.size, engine=engine, gpu=gpu)
     return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)
 
 
@@ -181,6 +176,7 @@ def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
     from mimicam.engine.backends.cuda.device import CudaGpu
     from mimicam.engine.backends.cuda.networks import prepare_kernels
     from mimicam.engine.backends.tensorrt.api import find_tensorrt
+    from mimicam.engine.backends.tensorrt.network import describe_backend
     from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
     from mimicam.engine.models.dpe.gpu.networks import plan_networks
 
@@ -189,10 +185,5 @@ def share_plans(folder: Path, *, slots: int, wait_s: float) -> SharedModel:
     api, manifest = find_tensorrt(gpu), export_folder.read_manifest(folder)
     _log.warning("plans for batches of %d are built at the first start: seconds to minutes", slots)
     networks = plan_networks(folder, api, gpu, PlanCache(), batch=slots)
-    info = ModelInfo(
-        name=manifest.model,
-        sha256=manifest.model_sha256,
-        size=int(networks["encoder"].inputs["image"].shape[-1]),
-        backend=f"{api.name} {manifest.precision}, {gpu.name}",
-    )
+    info = manifest.info("encoder", describe_backend(api, manifest, gpu))
     return SharedModel(SlotStep(networks, gpu), info, wait_s=wait_s)

@@ -73,6 +73,7 @@ class CodeState:
 
     def clear(self) -> None:
         """Clear the updates of all slots."""
+        # ``active``, the first number of each slot: such slots keep their state.
         self._numbers.host[: self._slots * self._fields : self._fields] = 0
 
     def enqueue_numbers(self) -> None:

@@ -14,12 +14,13 @@ from mimicam.engine.backends.cuda.networks import (
     Engine,
     GpuNetworks,
     TorchNetwork,
+    half_info,
     laid_out,
     prepare_kernels,
 )
 from mimicam.engine.backends.networks import ModelInfo
 from mimicam.engine.backends.tensorrt.api import Progress, TensorRt, find_tensorrt
-from mimicam.engine.backends.tensorrt.network import open_network
+from mimicam.engine.backends.tensorrt.network import describe_backend, open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.dpe.gpu.device_reenactor import DeviceReenactor
@@ -94,6 +95,7 @@ class GpuDpeModel(DpeModel):
         """``networks`` are of the weights that ``info`` names."""
         super().__init__(networks, info)
         self._gpu_networks = networks
+        # The model's, not a session's: a portrait that several sessions show is uploaded once.
         self._portraits = ResidentPortraits(networks.networks["pose_generator"], networks.gpu)
 
     def reenactor(self, *, smooth: bool, previous: Any = None) -> Reenactor[Any, Any, Any]:
@@ -133,12 +135,7 @@ def open_plans(
     gpu = gpu or CudaGpu()
     api = api or find_tensorrt(gpu)
     networks = plan_networks(folder, api, gpu, cache or PlanCache(), progress)
-    info = ModelInfo(
-        name=manifest.model,
-        sha256=manifest.model_sha256,
-        size=int(networks["encoder"].inputs["image"].shape[-1]),
-        backend=f"{api.name} {manifest.precision}, {gpu.name}",
-    )
+    info = manifest.info("encoder", describe_backend(api, manifest, gpu))
     return GpuDpeModel(GpuNetworks(networks, gpu), info)
 
 
@@ -158,10 +155,5 @@ def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -
     folded, gpu = load_folded(path), gpu or CudaGpu()
     form = Form(fused=engine == "compile")
     networks = torch_networks(folded, form, gpu, engine=engine)
-    info = ModelInfo(
-        name=path.name,
-        sha256=sha256_of(path),
-        size=folded.config.size,
-        backend=f"torch fp16 {engine}, CUDA graphs, {gpu.name}",
-    )
+    info = half_info(path.name, sha256_of(path), folded.config.size, engine=engine, gpu=gpu)
     return GpuDpeModel(GpuNetworks(networks, gpu), info)

@@ -78,6 +78,7 @@ class SlotStep:
             ValueError: a mode that this step was not made for.
         """
         results: dict[int, Image] = {}
+        # A captured step runs one mode for all slots, so each mode is a run of its own.
         for mode in dict.fromkeys(request.mode for request in requests.values()):
             if mode not in self._start:
                 raise ValueError(f"mode must be one of {[m.value for m in self._start]}, got {mode.value}")
@@ -86,6 +87,7 @@ class SlotStep:
         return results
 
     def _run(self, mode: Mode, group: Mapping[int, SlotRequest]) -> dict[int, Image]:
+        # Makes all slots inactive: those without a request keep their state.
         self._codes.clear()
         for slot, request in group.items():
             self._enter(slot, request)
