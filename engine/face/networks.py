@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 TRACKER_DIR = Path(__file__).parents[1] / "assets" / "tracker"
+LANDMARK_NETWORK = TRACKER_DIR / "face_landmarks_detector.tflite"
 _NETWORKS = NetworksInTurn()
 """Compiling them takes seconds: a call's tracker takes over those of the call before."""
 
@@ -137,8 +138,9 @@ class FaceReader:
     """Reads landmarks and blendshapes of the face in a region."""
 
     def __init__(self, threads: int = 1) -> None:
-        mesh = TRACKER_DIR / "face_landmarks_detector.tflite"
-        self._mesh = _NETWORKS.open(mesh, threads=threads, name="the landmark network", read=_read_mesh)
+        self._mesh = _NETWORKS.open(
+            LANDMARK_NETWORK, threads=threads, name="the landmark network", read=_read_mesh
+        )
         self._shapes = _NETWORKS.open(
             TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
         )

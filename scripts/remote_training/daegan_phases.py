@@ -62,6 +62,7 @@ class Weights:
     perceptual: float = 1.5
     perceptual_embedders: float = 0.1
     guidance: float = 8.0
+    parts: float = 6.0
 
     def without_perceptual(self) -> Weights:
         """Return the weights for a session that lacks the perceptual network."""
@@ -85,6 +86,7 @@ def options_of(phase: Phase, weights: Weights) -> DaeGanOptions:
         perceptual=weights.perceptual,
         perceptual_embedders=weights.perceptual_embedders,
         guidance=weights.guidance,
+        parts=weights.parts if weights.guidance else 0.0,
         ema=0.995,
         clip=10.0,
         embedder_turns=(("face",), ("pose",)),

@@ -116,7 +116,7 @@ class DaeGanSession:
         snapshots = DaeGanSnapshots(
             out,
             phases={phase.name: phase.share for phase in self._options.phases},
-            started_from=START if self._start is not None else None,
+            started_from=START,
             perceptual=self._perceptual is not None,
         )
         begin_s, end_s = time.monotonic(), time.monotonic() + self._deadline.left_s() - _RESERVE_S
@@ -153,7 +153,7 @@ class DaeGanSession:
         try:
             if states is not None:
                 recipe.start_from(grown(states[0], fresh), states[1])
-            elif self._start is not None:
+            else:
                 given = {name: value.to(self._device) for name, value in self._start.items()}
                 recipe.start_from(grown({**_alike(fresh, given), **given}, fresh))
         except (ValueError, RuntimeError) as error:
@@ -263,10 +263,12 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def _read_start(path: Path, *, keep_generator: bool) -> State | None:
-    """Read the weights to start from, None if there are none."""
+def _read_start(path: Path, *, keep_generator: bool) -> State:
+    """Read the weights to start from: the trunk of the encoders comes with them."""
     if not path.is_file():
-        return None
+        raise EngineError(
+            f"{path} is missing: run 'mimicam train daegan' for one step here, and pack it with --daegan"
+        )
     model: State = read_checkpoint(path)["modules"]["model"]
     return {
         name: value.float() if value.is_floating_point() else value

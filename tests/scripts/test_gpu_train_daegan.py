@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,15 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     assert (tmp_path / "model.safetensors").read_bytes() == good
     facts = json.loads((tmp_path / "report.json").read_text())
     assert (facts["step"], facts["weights_finite"]) == (2, False)
+
+
+def test_a_pack_without_weights_is_refused(
+    pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(pack, tmp_path / "small")
+    (tmp_path / "small" / START).unlink()
+    assert main(["--rehearse", "--pack", str(tmp_path / "small"), "--out", str(tmp_path / "out")]) == 1
+    assert "pack it with --daegan" in capsys.readouterr().err
 
 
 def test_a_session_without_time_is_refused(

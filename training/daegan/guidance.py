@@ -11,6 +11,7 @@ Shape letters: F frames, G segments, N samples, K frames of a sample, L = 478 la
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,11 @@ PAIRS = (
 )  # fmt: skip
 """Points whose distance shows an expression: lips, mouth corners and nose, lids, brows and lids,
 brows."""
+PARTS = (*LIDS, 33, 133, 362, 263, 61, 291, 0, 17, 13, 14, 37, 267, 84, 314, 40, 270, 91, 321)
+"""Lids, corners of the eyes, lips: what `part_weights` makes count more."""
+_PART_CELLS = 32
+_PART_SIGMA = 0.06
+"""Width of a point's bump in crop space: that of an eye's height."""
 _OF_PAIRS = 4.0
 """Weight of their distances. Errors of the head's place would hide them: lips part by a fifth of
 that."""
@@ -186,14 +192,26 @@ class Guidance(nn.Module):
         self.register_buffer("pairs", pair_matrix(), persistent=False)
 
     def forward(self, embedding: Embedding, reading: PoseEmbedding, points: Points) -> Tensor:
-        """Compute the loss, a scalar."""
+        """Compute the loss of displacements and codes, a scalar."""
+        fields = guidance_loss(
+            embedding.displacement,
+            reading.displacement,
+            *points,
+            weight_L=self.weight,
+            pairs_PL=self.pairs,
+        )
         resting, frames, target = points
-        weights = {"weight_L": self.weight, "pairs_PL": self.pairs}
-        fields = guidance_loss(embedding.displacement, reading.displacement, *points, **weights)
         # A frame's code must tell its own landmarks; every frame has the person's resting places.
         own = resting[:, None].expand_as(frames).flatten(0, 1)
-        face = self.face.loss(embedding.code.flatten(0, 1), own, frames.flatten(0, 1), **weights)
-        return fields + face + self.pose.loss(reading.code, resting, target, **weights)
+        codes = self.codes(embedding.code.flatten(0, 1), own, frames.flatten(0, 1), of="face")
+        return fields + codes + self.codes(reading.code, resting, target, of="pose")
+
+    def codes(
+        self, code_NP: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Literal["face", "pose"]
+    ) -> Tensor:
+        """Compute the loss of one embedder's codes, a scalar."""
+        readout = self.face if of == "face" else self.pose
+        return readout.loss(code_NP, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)
 
 
 def field_at(field_N2HW: Tensor, points_NL2: Tensor) -> Tensor:
@@ -213,6 +231,25 @@ def shown_at(pose_N2HW: Tensor, resting_NL2: Tensor, rounds: int = 30) -> Tensor
         # Fixed point of p + field(p) = rest. Half steps converge where the field changes quickly.
         points = points + 0.5 * (resting_NL2 - points - field_at(pose_N2HW, points))
     return points
+
+
+def part_weights(landmarks_NL2: Tensor, size: int, *, weight: float) -> Tensor:
+    """Return the weight of each pixel for picture losses, 1 in the mean, ``[N, 1, size, size]``.
+
+    Eyes and mouth fill a few percent of a picture, so its mean error hardly tells whether they
+    move. Here they count ``1 + weight`` before the division by the mean.
+
+    Args:
+        landmarks_NL2: landmarks of the target.
+    """
+    points = landmarks_NL2[:, list(PARTS)]
+    # Coarse maps are enough: the bumps are several cells wide.
+    places = (torch.arange(_PART_CELLS, device=points.device) * 2 + 1) / _PART_CELLS - 1
+    across, down = ((places - points[..., i, None]) ** 2 / (2 * _PART_SIGMA**2) for i in (0, 1))
+    # The largest bump of all points, not their sum: lips have more points than lids.
+    bumps = torch.exp(-(down[..., :, None] + across[..., None, :])).amax(1, keepdim=True)
+    maps = F.interpolate(1 + weight * bumps, size=(size, size), mode="bilinear", align_corners=False)
+    return maps / maps.mean((1, 2, 3), keepdim=True)
 
 
 def landmark_weights() -> Tensor:

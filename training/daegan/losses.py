@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def reconstruction_loss(image: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error: equation 3."""
-    return F.l1_loss(image, target)
+def reconstruction_loss(image: Tensor, target: Tensor, weight_N1SS: Tensor | None = None) -> Tensor:
+    """Mean absolute error: equation 3; with weights of the pixels, whose mean is 1, not in the
+    paper."""
+    if weight_N1SS is None:
+        return F.l1_loss(image, target)
+    return ((image - target).abs() * weight_N1SS).mean()
 
 
 def smoothness_loss(*fields: Tensor) -> Tensor:
@@ -31,6 +34,12 @@ def smoothness_loss(*fields: Tensor) -> Tensor:
     return total
 
 
-def embedder_loss(image: Tensor, target: Tensor, *fields: Tensor, smoothness: float = 1.0) -> Tensor:
+def embedder_loss(
+    image: Tensor,
+    target: Tensor,
+    *fields: Tensor,
+    smoothness: float = 1.0,
+    weight_N1SS: Tensor | None = None,
+) -> Tensor:
     """Objective of both embedders: equation 5."""
-    return reconstruction_loss(image, target) + smoothness * smoothness_loss(*fields)
+    return reconstruction_loss(image, target, weight_N1SS) + smoothness * smoothness_loss(*fields)

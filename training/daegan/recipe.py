@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from mimicam.engine.models.daegan.compact import TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks, PoseEmbedding, reconstruct
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.average import Average
 from mimicam.training.daegan.following import following
-from mimicam.training.daegan.guidance import Guidance, Points
+from mimicam.training.daegan.guidance import Guidance, Points, part_weights
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 from mimicam.training.losses.perceptual import MobileNetDistance
@@ -49,6 +50,9 @@ class DaeGanOptions:
     guidance: float = 0.0
     """Weight with which landmarks guide the displacements; see `training.daegan.guidance`. Not in
     the paper."""
+    parts: float = 0.0
+    """How much more eyes and mouth count in equations 3 and 6, see `part_weights`. Needs
+    ``guidance``. Not in the paper."""
     content: float = 1.0
     feature_matching: float = 1.0
     adversarial: float = 1.0
@@ -99,6 +103,8 @@ class DaeGanRecipe:
             or the time, whichever is further.
         """
         self.options = options or DaeGanOptions()
+        if self.options.parts and not self.options.guidance:
+            raise ValueError("parts needs guidance, whose batches have landmarks")
         self.settings = Settings(now={"--preset": config.name}, former={})
         self._device, self._time_share = torch.device(device), time_share
         self.model = build(config).to(self._device)
@@ -152,6 +158,19 @@ class DaeGanRecipe:
         if self.average is not None:
             self.average.restart(self.model)
 
+    def trunk_encoders(self) -> list[TrunkEncoder]:
+        """Return the encoders of a compact preset, which read through `FaceTrunk`; none of the
+        others."""
+        embedders = (self.model.face_embedder, self.model.pose_embedder)
+        return [one.encoder for one in embedders if isinstance(one.encoder, TrunkEncoder)]
+
+    def start_from_trunk(self, trunk: dict[str, Tensor]) -> None:
+        """Load the landmark network's trunk into the encoders; see `training.daegan.face_trunk`."""
+        for encoder in self.trunk_encoders():
+            encoder.trunk.load_state_dict(trunk)
+        if self.average is not None:
+            self.average.restart(self.model)
+
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """Return one optimiser per network."""
         return dict(self._optimisers)
@@ -167,17 +186,20 @@ class DaeGanRecipe:
 
         The losses stay on the device: reading them would make the host wait for the step.
         """
-        figures = self._step(step, batch)
+        with ExitStack() as stack:
+            for encoder in self.trunk_encoders():
+                stack.enter_context(encoder.trunk.keeping())
+            figures = self._step(step, batch)
         if self.average is not None:
             self.average.follow(self.model, step)
         return figures
 
     def _step(self, step: int, batch: Batch) -> dict[str, float | Tensor]:
-        frames, target, driver = self._prepare(batch)
+        frames, target, driver = self.pictures(batch)
         # All names in every step: the curve has one column per name.
         names = ("embedders", "guidance", "adversarial", "content", "matching", "discriminator")
         figures: dict[str, float | Tensor] = dict.fromkeys(names, 0.0)
-        points = self._points(batch)
+        points = None if self.guidance is None else self.points(batch)
 
         def embed() -> Tensor:
             loss, figures["guidance"] = self._embed(frames, target, driver, points)
@@ -195,7 +217,7 @@ class DaeGanRecipe:
             # embedders' results, and both see the same face.
             face = self.model.embed(frames).face
             code = self.model.pose_embedder.encode(driver)
-        figures |= self._update_generator(step, face, code, target)
+        figures |= self._update_generator(step, face, code, target, self._part_weights(points, target))
         figures["discriminator"] = self._update(
             step, ("discriminator",), lambda: self._discriminate(face, code, target)
         )
@@ -209,7 +231,7 @@ class DaeGanRecipe:
             return self._sample_grid(batch)
 
     def _sample_grid(self, batch: Batch) -> Tensor:
-        frames, target, driver = self._prepare(batch)
+        frames, target, driver = self.pictures(batch)
         model = self.result
         face, reading = model.embed(frames).face, model.pose_embedder(driver)
         rows = [
@@ -224,26 +246,28 @@ class DaeGanRecipe:
     @torch.no_grad()
     def reconstructed(self, batch: Batch) -> Tensor:
         """Return the embedders' reconstruction of the targets, ``[N, 3, S, S]``."""
-        frames, _, driver = self._prepare(batch)
+        frames, _, driver = self.pictures(batch)
         with _evaluating(self.result) as model:
             return self.options.reconstruct(model.embed(frames).face, model.pose_embedder(driver))
 
     @torch.no_grad()
     def generated(self, batch: Batch) -> Tensor:
         """Return the generator's pictures of the targets, ``[N, 3, S, S]``."""
-        frames, _, driver = self._prepare(batch)
+        frames, _, driver = self.pictures(batch)
         with _evaluating(self.result) as model:
             picture: Tensor = model(frames, driver)
         return picture
 
     def followed(self, batch: Batch) -> Tensor:
         """Measure `following` on a batch that has landmarks, ``[3]``."""
-        _, _, driver = self._prepare(batch)
+        _, _, driver = self.pictures(batch)
         points = (batch[name].to(self._device) for name in ("target_points", "resting"))
         with _evaluating(self.result) as model:
             return following(model, driver, *points)
 
-    def _prepare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def pictures(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return frames ``[N, K, 3, S, S]``, targets and drivers ``[N, 3, S, S]`` of a batch, on
+        the device in -1..1."""
         # Pairs from other samplers are videos of one frame.
         frames = batch["frames"] if "frames" in batch else batch["source"][:, None]
         target = batch["target"]
@@ -253,10 +277,8 @@ class DaeGanRecipe:
         frames, target, driver = (x if x.is_floating_point() else x.float() / 127.5 - 1 for x in moved)
         return frames, target, driver
 
-    def _points(self, batch: Batch) -> Points | None:
-        """Return the landmarks of a batch on the device; None without guidance."""
-        if self.guidance is None:
-            return None
+    def points(self, batch: Batch) -> Points:
+        """Return the landmarks of a batch on the device."""
         names = ("resting", "frame_points", "target_points")
         resting, frames, target = (batch[name].to(self._device, non_blocking=True) for name in names)
         return resting, frames, target
@@ -270,13 +292,25 @@ class DaeGanRecipe:
         # The embedded face, warped by the target's displacement, must be the target.
         image = self.options.reconstruct(embedding.face, reading)
         fields = (embedding.displacement, reading.displacement)
-        loss = losses.embedder_loss(image, target, *fields, smoothness=self.options.smoothness)
+        loss = losses.embedder_loss(
+            image,
+            target,
+            *fields,
+            smoothness=self.options.smoothness,
+            weight_N1SS=self._part_weights(points, target),
+        )
         if weight := self.options.perceptual_embedders:
             loss = loss + weight * self._distances(image, target)
         if self.guidance is None or points is None:
             return loss, loss.new_zeros(())
         guidance = self.guidance(embedding, reading, points)
         return loss + self.options.guidance * guidance, guidance.detach()
+
+    def _part_weights(self, points: Points | None, target: Tensor) -> Tensor | None:
+        """Return the pixels' weights for a batch; None where all count alike."""
+        if points is None or not self.options.parts:
+            return None
+        return part_weights(points[2], target.shape[-1], weight=self.options.parts)
 
     def _distances(self, image: Tensor, target: Tensor) -> Tensor:
         """Compute the perceptual distance, in half precision: the network is frozen."""
@@ -286,7 +320,7 @@ class DaeGanRecipe:
         return distance.float()
 
     def _update_generator(
-        self, step: int, face: Tensor, code: Tensor, target: Tensor
+        self, step: int, face: Tensor, code: Tensor, target: Tensor, weight_N1SS: Tensor | None
     ) -> dict[str, float | Tensor]:
         figures: dict[str, float | Tensor] = {}
 
@@ -298,7 +332,7 @@ class DaeGanRecipe:
             fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
                 "adversarial": adversarial.generator_loss(fake),
-                "content": losses.reconstruction_loss(image, target),
+                "content": losses.reconstruction_loss(image, target, weight_N1SS),
                 "matching": adversarial.feature_matching_loss(real, fake),
             }
             o = self.options

@@ -283,6 +283,27 @@ class Mixture:
         return read_ahead(self.batch, first_step)
 
 
+def shares_of_batch(
+    batch: int, packs: Sequence[tuple[Path | None, float]]
+) -> tuple[int, list[tuple[Path, int]]]:
+    """Split a batch: return the number of samples left for the clips, and that of each other pack.
+
+    Args:
+        packs: folder and share (0 to 1) of each; None is a pack that was not given. One whose share
+            rounds to no sample is left out.
+
+    Raises:
+        EngineError: nothing is left for the clips.
+    """
+    # Whole samples, so that every step has the same mixture.
+    counts = [(pack, round(batch * share)) for pack, share in packs if pack is not None]
+    others = [(pack, count) for pack, count in counts if count]
+    left = batch - sum(count for _, count in others)
+    if left < 1:
+        raise EngineError("the shares of the other packs leave no clips in a batch: lower them")
+    return left, others
+
+
 def read_ahead(draw: Callable[[int], T], first_step: int, *, ahead: int = 2) -> Iterator[T]:
     """Yield ``draw(step)`` from ``first_step`` on; a thread draws some steps ahead."""
     with ThreadPoolExecutor(1) as pool:

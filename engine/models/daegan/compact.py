@@ -3,8 +3,9 @@ train on one.
 
 Its equations are the paper's. It differs from the networks of ``engine.models.daegan.network`` in:
 
-- Size. Encoders fold the picture to 64 pixels (space to depth), displacements have 32 pixels a
-  side. So a model of 64 pixels grows to 128 and 256 without a change of its outputs; see `grown`.
+- Encoders. Codes are read from the trunk of the tracker's landmark network, see `FaceTrunk`.
+- Size. The trunk reads 256 pixels at any size of the model, and displacements have 32 pixels a
+  side. So a model of 64 pixels grows to 128 and 256 with little change of its outputs; see `grown`.
 - Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
   are most of a head's movement, and the decoder alone takes thousands of steps to find them.
 - Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
@@ -17,13 +18,15 @@ Shape letters: N pictures, C channels, S side of the picture, P pose code.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact_config import BACK, FIELD, TRUNK, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_config import BACK, FIELD, CompactDaeGanConfig
+from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
     BatchRenorm,
@@ -45,8 +48,10 @@ from mimicam.engine.models.daegan.network import (
     PoseEmbedding,
 )
 
+_HIDDEN = 256
+"""Values between the trunk's features and a code."""
 _WIDTHS = (16, 32, 64, 96, 128)
-"""Channels of the encoders at 64, 32, 16, 8 and 4 pixels."""
+"""Channels of the decoders at 64, 32, 16, 8 and 4 pixels."""
 _FRONT = (48, 96)
 """Channels of the generator at 32 and 16 pixels."""
 _MOST_FACE = 2.0
@@ -74,29 +79,34 @@ def prepared_shapes(config: CompactDaeGanConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
-class FoldedEncoder(nn.Module):
-    """Maps a picture, folded to 64 pixels, to a code.
+class TrunkEncoder(nn.Module):
+    """Maps a picture to a code, through the trunk of the landmark network.
 
     Batch normalisation gives each value of the code zero mean and unit deviation. Without it, the
     code becomes one large constant within 60 steps, and decoders lose what differs between frames
     (measured, 2026-11). It also makes cosine similarity of codes meaningful.
     """
 
-    def __init__(self, size: int, code: int) -> None:
+    def __init__(self, code: int) -> None:
         super().__init__()
-        self._fold = size // TRUNK
-        self.stem = ConvNorm(3 * self._fold**2, _WIDTHS[0])
-        self.down = nn.ModuleList(ConvNorm(a, b, stride=2) for a, b in itertools.pairwise(_WIDTHS))
-        self.code = nn.Linear(_WIDTHS[-1] * 16, code)
+        self.trunk = FaceTrunk()
+        # The trunk's features differ in scale; normalised, all of them are learned from alike.
+        self.scale = nn.LayerNorm(FEATURES)
+        self.hidden, self.code = nn.Linear(FEATURES, _HIDDEN), nn.Linear(_HIDDEN, code)
         self.normalise = BatchRenorm(code, affine=False)
 
     def forward(self, image_N3SS: Tensor) -> Tensor:
-        # Folding loses no pixel and costs nothing; a strided convolution at full size would cost
-        # most.
-        x = self.stem(F.pixel_unshuffle(image_N3SS, self._fold))
-        for layer in self.down:
-            x = layer(x)
-        out: Tensor = self.normalise(self.code(x.flatten(1)))
+        return self.of_features(self.trunk(image_N3SS))
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is trained: all but the trunk."""
+        for layer in (self.scale, self.hidden, self.code):
+            yield from layer.parameters()
+
+    def of_features(self, features_NC: Tensor) -> Tensor:
+        """Return the codes of what the trunk read, ``[N, code]``."""
+        hidden = F.leaky_relu(self.hidden(self.scale(features_NC)), 0.2)
+        out: Tensor = self.normalise(self.code(hidden))
         return out
 
 
@@ -105,7 +115,7 @@ class CodeDecoder(nn.Module):
 
     def __init__(self, code: int) -> None:
         super().__init__()
-        # The encoder's widths backwards, without its first level: fields end at 32 pixels.
+        # Backwards, without the first level: fields end at 32 pixels.
         widths = _WIDTHS[:0:-1]
         self.first = nn.Linear(code, widths[0] * 16)
         self.up = nn.ModuleList(ConvNorm(a, b) for a, b in itertools.pairwise(widths))
@@ -122,14 +132,19 @@ class CompactFaceEmbedder(FaceEmbedder):
 
     def __init__(self, config: CompactDaeGanConfig) -> None:
         nn.Module.__init__(self)
-        self.encoder = FoldedEncoder(config.size, config.face_code)
+        self.encoder = TrunkEncoder(config.face_code)
         self.decoder = CodeDecoder(config.face_code)
         self.head = quiet(nn.Conv2d(_WIDTHS[1], 3, 3, padding=1))
         self.affine = quiet(nn.Linear(config.face_code, 6))
 
+    def encode(self, image_N3SS: Tensor) -> Tensor:
+        """Return the codes from which fields and attention are decoded, ``[N, face_code]``."""
+        code: Tensor = self.encoder(image_N3SS)
+        return code
+
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
-        code, side = self.encoder(image_N3SS), image_N3SS.shape[-1]
+        code, side = self.encode(image_N3SS), image_N3SS.shape[-1]
         fields = resized(self.head(self.decoder(code)), side)
         # The affine part carries the head's motion, so that the local one may stay small.
         displacement = torch.tanh(fields[:, :2]) + affine_field(self.affine(code), side)
@@ -144,7 +159,7 @@ class CompactPoseEmbedder(PoseEmbedder):
     def __init__(self, config: CompactDaeGanConfig) -> None:
         nn.Module.__init__(self)
         self._size = config.size
-        self.encoder, self.decoder = FoldedEncoder(config.size, config.code), CodeDecoder(config.code)
+        self.encoder, self.decoder = TrunkEncoder(config.code), CodeDecoder(config.code)
         self.fine = ConvNorm(_WIDTHS[1], _WIDTHS[0])
         self.displacement = quiet(nn.Conv2d(_WIDTHS[1], 2, 3, padding=1))
         self.affine = quiet(nn.Linear(config.code, 6))

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from mimicam.engine.checked_files import integer
 
-TRUNK = 64
-"""Side to which encoders fold the picture."""
 FIELD = 32
 """Side of displacements, attention maps and the generator's first maps."""
 BACK = {64: 24, 128: 16, 256: 8}

@@ -168,9 +168,14 @@ class FaceEmbedder(nn.Module):
         # Near zero at first: training starts from the plain average of the frames.
         self.head = quiet(nn.Conv2d(config.width, 3, 3, padding=1))
 
+    def encode(self, image_N3SS: Tensor) -> Tensor:
+        """Return the codes from which fields and attention are decoded, ``[N, P]``."""
+        code: Tensor = self.code(self.encoder(image_N3SS).flatten(1))
+        return code
+
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
-        code = self.code(self.encoder(image_N3SS).flatten(1))
+        code = self.encode(image_N3SS)
         fields = self.head(self.decoder(code)[-1])
         # At most half a side in each direction.
         displacement = torch.tanh(fields[:, :2])

@@ -22,6 +22,7 @@ from mimicam.engine.models.daegan.inference import DaeGanParts
 from mimicam.engine.models.daegan.layers import BatchRenorm, sample
 from mimicam.engine.models.daegan.network import reconstruct
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
+from mimicam.training.daegan.face_trunk import read_trunk
 
 S = DAEGAN_COMPACT_64.size
 
@@ -105,7 +106,8 @@ def test_every_weight_gets_a_gradient(model: CompactDaeGan, frames: Tensor) -> N
     without = {name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     # A bias before a normalisation, or of the attention's key, changes nothing.
     no_effect = ("attention.key.bias", "conv_1.bias", "encoder.code.bias")
-    assert {name for name in without if not name.endswith(no_effect)} == set()
+    assert {n for n in without if not n.endswith(no_effect) and ".trunk." not in n} == set()
+    assert {n for n, _ in trained.named_parameters() if ".trunk." in n} <= without, "the trunk is not trained"
 
 
 def test_a_frame_costs_less_than_half_of_the_compact_dpes(model: CompactDaeGan) -> None:
@@ -117,7 +119,7 @@ def test_a_frame_costs_less_than_half_of_the_compact_dpes(model: CompactDaeGan) 
             for name in ("pose_encoder", "generator"):
                 parts.get_submodule(name)(*inputs[name])
     # Multiplications and additions; the compact DPE's generator has 5.3e9.
-    assert count.get_total_flops() < 1.3e9
+    assert count.get_total_flops() < 1.5e9
     assert 2 * sum(p.numel() for p in parts.parameters()) < 15e6, "bytes in half precision"
 
 
@@ -149,6 +151,7 @@ def test_a_file_comes_back_as_a_compact_model(model: CompactDaeGan, frames: Tens
 def test_codes_are_normalised_over_the_training_batches(frames: Tensor) -> None:
     torch.manual_seed(0)
     embedder = CompactDaeGan(DAEGAN_COMPACT_64).pose_embedder
+    embedder.encoder.trunk.load_state_dict(read_trunk())
     with torch.no_grad():
         embedder.encoder.code.bias += 5.0
         embedder.encoder.normalise.momentum = 1.0

@@ -102,7 +102,7 @@ def test_a_compact_run_with_rendered_heads_grows(pack: Path, tmp_path: Path) -> 
         ).run()
     with pytest.raises(EngineError, match="was trained with --preset daegan-compact-64"):
         command(pack, steps=4).run()
-    with pytest.raises(EngineError, match="--synthetic-share leaves no clips"):
+    with pytest.raises(EngineError, match="leave no clips in a batch"):
         command(pack, synthetic=pack, synthetic_share=1.0).run()
 
 

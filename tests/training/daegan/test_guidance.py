@@ -29,6 +29,7 @@ from mimicam.training.daegan.guidance import (
     mirrored,
     pair_matrix,
     pairs_loss,
+    part_weights,
     shown_at,
 )
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
@@ -296,3 +297,27 @@ def test_both_codes_and_both_displacements_are_guided() -> None:
     for readout in (recipe.guidance.face, recipe.guidance.pose):
         assert readout.weight.grad is not None
     assert set(recipe.modules()) == {"model", "discriminator", "guidance"}
+
+
+def test_eyes_and_mouth_count_more_and_the_mean_is_one() -> None:
+    points = torch.from_numpy(MEAN)[None].float().expand(2, -1, -1).clone()
+    points[1] += torch.tensor([0.3, 0.0])
+    maps = part_weights(points, 64, weight=6.0)
+    assert maps.shape == (2, 1, 64, 64)
+    torch.testing.assert_close(maps.mean((1, 2, 3)), torch.ones(2))
+    lip, forehead, corner = (maps[0, 0, y, x].item() for x, y in (cell(13), cell(151), (0, 0)))
+    assert lip / corner == pytest.approx(7.0, rel=0.12)
+    assert forehead / corner == pytest.approx(1.0, abs=0.1)
+    x, y = cell(13)
+    assert maps[1, 0, y, x + round(0.3 * 32)] > 0.85 * maps[1].max(), "the map follows the landmarks"
+
+
+def cell(landmark: int) -> tuple[int, int]:
+    """Column and row of a landmark of `MEAN` among 64."""
+    x, y = ((MEAN[landmark] + 1) * 32).astype(int)
+    return int(x), int(y)
+
+
+def test_parts_need_landmarks() -> None:
+    with pytest.raises(ValueError, match="parts needs guidance"):
+        DaeGanRecipe(DaeGanOptions(parts=6.0), config=DAEGAN_DEBUG)

@@ -12,7 +12,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.training.compact.recipe import CompactOptions, CompactRecipe
 from mimicam.training.compact.weights import load_average
 from mimicam.training.data.pack_folder import check_pack
-from mimicam.training.data.pairs import FramePack, Mixture, PairSampler
+from mimicam.training.data.pairs import FramePack, Mixture, PairSampler, shares_of_batch
 from mimicam.training.trainer import Trainer, TrainerOptions, set_threads
 
 
@@ -114,18 +114,10 @@ class TrainCompact:
 
     def _pairs(self) -> Mixture:
         draw = partial(PairSampler, size=self.size, seed=self.seed)
-        others = [
-            # Whole pairs, so that every step has the same mixture.
-            (pack, round(self.batch * share))
-            for pack, share in (
-                (self.synthetic, self.synthetic_share),
-                (self.reexpressed, self.reexpressed_share),
-            )
-            if pack is not None and round(self.batch * share)
-        ]
-        left = self.batch - sum(count for _, count in others)
-        if left < 1:
-            raise EngineError("the shares of rendered pictures leave no clips in a batch: lower them")
+        left, others = shares_of_batch(
+            self.batch,
+            [(self.synthetic, self.synthetic_share), (self.reexpressed, self.reexpressed_share)],
+        )
         clips = draw(
             FramePack(self.pack, validation=False), batch=left, cross_identity=min(self.cross_identity, left)
         )

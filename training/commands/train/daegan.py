@@ -13,13 +13,15 @@ from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
+from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.guidance import face_points
+from mimicam.training.daegan.reading import learn_to_read
 from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
 from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack
-from mimicam.training.data.pairs import FramePack, Mixture
+from mimicam.training.data.pairs import FramePack, Mixture, shares_of_batch
 from mimicam.training.trainer import Trainer, TrainerOptions, read_checkpoint, set_threads
 
 
@@ -36,6 +38,11 @@ class TrainDaeGan:
     """Pack of rendered heads, written by 'mimicam data pack-rendered'."""
     synthetic_share: float = 0.25
     """Share of each batch that comes from --synthetic, 0 to 1."""
+    reexpressed: Path | None = None
+    """Pack of portraits re-rendered with other expressions, written by 'mimicam data reexpress', or
+    of single pictures."""
+    reexpressed_share: float = 0.125
+    """Share of each batch that comes from --reexpressed, 0 to 1."""
     out: Path
     """Folder of the run: checkpoint, loss curve, sample grids, model.safetensors."""
     weights: Path | None = None
@@ -79,6 +86,12 @@ class TrainDaeGan:
     """In stage 2, update one embedder in a step, in turn, instead of both."""
     guidance: float = 0.0
     """Weight with which the tracker's landmarks guide both displacements. Not in the paper."""
+    reading_pictures: int = 20_000
+    """Pictures from which a fresh compact preset first learns to read faces, before step 0. Needs
+    --guidance. Not in the paper."""
+    parts: float = 0.0
+    """How much more eyes and mouth count in the pictures' errors. Needs --guidance. Not in the
+    paper."""
     adversarial: float = 1.0
     """Weight of the generator's adversarial loss in equation 6."""
     adversarial_steps: int = 0
@@ -126,6 +139,10 @@ class TrainDaeGan:
                 recipe.average.restart(recipe.model)
         elif self.weights is not None:
             start_from(recipe, self.weights)
+        elif isinstance(PRESETS[self.preset], CompactDaeGanConfig):
+            recipe.start_from_trunk(read_trunk())
+            if self.guidance and self.reading_pictures:
+                learn_to_read(recipe, videos, pictures=self.reading_pictures)
         reached = trainer.run(videos.stream, shown.batch(0))
         save_daegan(recipe.result, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
@@ -141,6 +158,7 @@ class TrainDaeGan:
             lr_discriminator=4 * lr if self.lr_discriminator is None else self.lr_discriminator,
             last_share=self.last_share,
             guidance=self.guidance,
+            parts=self.parts,
             content=self.content,
             feature_matching=self.feature_matching,
             adversarial=self.adversarial,
@@ -161,13 +179,12 @@ class TrainDaeGan:
         return math.ceil(self.stage_one_epochs * frames / self.batch)
 
     def _videos(self) -> Mixture:
-        rendered = 0 if self.synthetic is None else round(self.batch * self.synthetic_share)
-        if rendered >= self.batch:
-            raise EngineError("--synthetic-share leaves no clips in a batch: lower it")
-        samplers = [self._sampler(self.pack, self.batch - rendered, validation=False)]
-        if self.synthetic is not None and rendered:
-            samplers.append(self._sampler(self.synthetic, rendered, validation=False))
-        return Mixture(samplers)
+        left, others = shares_of_batch(
+            self.batch,
+            [(self.synthetic, self.synthetic_share), (self.reexpressed, self.reexpressed_share)],
+        )
+        packs = [(self.pack, left), *others]
+        return Mixture([self._sampler(pack, count, validation=False) for pack, count in packs])
 
     def _sampler(self, pack: Path, batch: int, *, validation: bool) -> VideoSampler:
         videos = FramePack(pack, validation=validation)
