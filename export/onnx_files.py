@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from onnx import helper
 from torch.onnx import symbolic_helper
 
 from mimicam.engine import silent_imports
+from mimicam.engine.backends.export_cache import trace
 from mimicam.engine.backends.export_folder import Arrays
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
@@ -42,23 +42,16 @@ def write(network: Network, path: Path, *, opset: int) -> None:
     Raises:
         EngineError: the folder cannot be written.
     """
-    names = [*network.inputs, *network.outputs]
     with write_atomically(path) as part:
-        with warnings.catch_warnings():
-            # Of tracing: shapes become constants (they are), and the exporter prefers its newer
-            # self.
-            warnings.simplefilter("ignore")
-            torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)  # type: ignore[attr-defined]
-            torch.onnx.export(
-                network.module.eval(),
-                tuple(network.inputs.values()),
-                str(part),
-                input_names=list(network.inputs),
-                output_names=list(network.outputs),
-                dynamic_axes={name: {0: "N"} for name in names} if network.dynamic_batch else None,
-                opset_version=opset,
-                dynamo=False,
-            )
+        torch.onnx.register_custom_op_symbolic("mimicam::warp_blend", _warp_blend, 1)  # type: ignore[attr-defined]
+        trace(
+            network.module.eval(),
+            part,
+            network.inputs,
+            network.outputs,
+            dynamic=network.dynamic_batch,
+            opset=opset,
+        )
         onnx.checker.check_model(str(part), full_check=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -150,16 +151,34 @@ def write_network(
         dynamic: lets the first axis of all inputs and outputs be any number.
         opset: see `OPSET`.
     """
+    with write_atomically(path) as part:
+        trace(module, part, inputs, outputs, dynamic=dynamic, opset=opset)
+
+
+def trace(
+    module: nn.Module,
+    path: Path,
+    inputs: dict[str, Tensor],
+    outputs: Iterable[str],
+    *,
+    dynamic: bool,
+    opset: int,
+) -> None:
+    """Do what `write_network` does, straight to ``path``."""
     import torch
 
-    with write_atomically(path) as part:
+    names = [*inputs, *outputs]
+    with warnings.catch_warnings():
+        # About tracing: shapes become constants, as they should, and the exporter recommends its
+        # newer self. A user can do nothing about either.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             tuple(inputs.values()),
-            str(part),
+            str(path),
             input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_axes={name: {0: "N"} for name in (*inputs, *outputs)} if dynamic else None,
+            output_names=names[len(inputs) :],
+            dynamic_axes={name: {0: "N"} for name in names} if dynamic else None,
             opset_version=opset,
             dynamo=False,
         )
