@@ -45,7 +45,7 @@ class Covered(Enum):
     """Behaviour of a mouth or an eye that a hand or a microphone covers."""
 
     KEEP = "keep"
-    """It stays as it was seen last."""
+    """It stays as it was seen last. In a face that is edited in place, it is left as it is."""
     IGNORE = "ignore"
     """It does what the tracker reads there, which is invented."""
 
@@ -139,8 +139,8 @@ class EditSettings:
         label="Behind a hand",
         section="motion",
         choices={Covered.KEEP: "Keep as before", Covered.IGNORE: "As it is read"},
-        help="keep leaves a mouth or an eye as it was while a hand, a microphone or a cup covers it. "
-        "ignore animates what the tracker reads there.",
+        help="keep leaves a mouth or an eye as it was while a hand, a microphone or a cup covers it, "
+        "and edits in place leave out the hand. ignore animates what the tracker reads there.",
     )
     mirror: bool = control(
         False,

@@ -20,9 +20,10 @@ from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.editing.channels import NO_CHANGES
 from mimicam.engine.editing.expression import edit_expression
 from mimicam.engine.editing.face_generator import FaceGenerator, SteadyAppearance
-from mimicam.engine.editing.paste import edit_window, paste_face
+from mimicam.engine.editing.occlusion import LiveOcclusion, without_occluded
+from mimicam.engine.editing.paste import paste_face, window_of
 from mimicam.engine.editing.person import Moment
-from mimicam.engine.face.geometry import place
+from mimicam.engine.face.covers import NOTHING, Covers
 from mimicam.engine.face.motion import read_motion, with_added
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.maths import smoothstep
@@ -31,11 +32,12 @@ from mimicam.engine.models.compact.eye_contact import EyeContact
 from mimicam.engine.pipeline import FaceState, PipelineStatus
 from mimicam.engine.portrait import Portrait
 from mimicam.engine.presets.mix import PresetMix, PresetMixer
+from mimicam.engine.stages.cover import CoveredFrames, CoverSearch
 from mimicam.engine.stages.crop import DriverBox
 from mimicam.engine.stages.eye_warp import EyeWarp
 from mimicam.engine.stages.lost import LostFace
-from mimicam.engine.stages.neutral import IdentityFilter
-from mimicam.engine.types import CropBox, EditSettings, Face, Frame, Image, Mode, MotionCode
+from mimicam.engine.stages.neutral import Expression, IdentityFilter
+from mimicam.engine.types import Covered, CropBox, EditSettings, Face, Frame, Image, Mode, MotionCode
 
 _FADE_S = 0.15
 """Seconds over which an edit fades in after a face is found."""
@@ -52,6 +54,8 @@ class OwnObservation:
     """None: no face is seen, or the path is in standby."""
     person: int
     """Number of the person, see `FaceTracker.person`."""
+    covers: Covers = NOTHING
+    """What lies in front of the face."""
 
 
 class OwnFacePath:
@@ -71,21 +75,25 @@ class OwnFacePath:
         edit: EditSettings,
         timings: Timings | None = None,
         track: FaceTracker | None = None,
+        covered: CoveredFrames | None = None,
     ) -> None:
         """Set up for one person.
 
         Args:
             model: driven by the tracker.
             size: (width, height) of the results; frames of another shape lose their margins.
-            edit: its expression gain and mirror are used; the pose is always the person's own.
+            edit: its expression gain, mirror and treatment of covered parts are used; the pose is
+                always the person's own.
             timings: receives the durations of stages.
             track: tracker for the observing thread alone; None loads one.
+            covered: counts frames in which a part of the face is covered.
 
         Raises:
             EngineError: the model is not driven by the tracker.
         """
         self._model, self.size, self.timings = model, size, timings or Timings()
         self.track = track or FaceTracker()
+        self._search = CoverSearch(covered or CoveredFrames())
         self._appearance = SteadyAppearance(model)
         self._generate = FaceGenerator(model, self._appearance)
         self._edit, self._presets = edit, PresetMixer()
@@ -146,7 +154,11 @@ class OwnFacePath:
             face = None if self._standby else self.track(image, frame.captured_ns)
             # A face that is not finite counts as none: filters would keep its values for ever.
             seen = face if face is not None and face.is_finite() else None
-            return OwnObservation(frame=replace(frame, image=image), face=seen, person=self.track.person)
+            frame, person = replace(frame, image=image), self.track.person
+            covers = NOTHING
+            if seen is not None and self._edit.covered is Covered.KEEP:
+                covers = self._search(frame, seen, person)
+            return OwnObservation(frame=frame, face=seen, person=person, covers=covers)
 
     def draw(self, observation: OwnObservation) -> Frame:
         """Return the edited frame."""
@@ -165,7 +177,7 @@ class OwnFacePath:
             self._lose()
         image = frame.image
         if observation.face is not None:
-            image = self._edited(image, observation.face, frame.captured_ns, mix)
+            image = self._edited(image, observation.face, frame.captured_ns, mix, observation.covers)
         if self._edit.mirror:
             image = cv2.flip(image, 1, dst=self._results.take())
         return replace(frame, image=image)
@@ -173,6 +185,7 @@ class OwnFacePath:
     def _begin(self) -> None:
         """Start with a face of which nothing is known."""
         self._box, self._identity, self._contact = DriverBox(), IdentityFilter(), EyeContact()
+        self._occlusion = LiveOcclusion()
         self._lose()
 
     def _lose(self) -> None:
@@ -182,7 +195,7 @@ class OwnFacePath:
         self._contact.reset()
         self._appearance.reset()
 
-    def _edited(self, image: Image, face: Face, captured_ns: int, mix: PresetMix) -> Image:
+    def _edited(self, image: Image, face: Face, captured_ns: int, mix: PresetMix, covers: Covers) -> Image:
         if self._since_ns is None:
             self._since_ns = captured_ns
         # Eased in: the first frames after a loss have no filter history.
@@ -190,13 +203,21 @@ class OwnFacePath:
         with self.timings.stage("edit"):
             box = whole_pixels(self._box(face, captured_ns))
             source = read_motion(box.from_image(face.landmarks), face.blendshapes)
-            target = self._target(source, captured_ns, mix)
-        moment = Moment(time_s=captured_ns * 1e-9, box=box, source=source, target=target, share=share)
+            own = self._identity.uncounted(source) if covers.parts else self._identity(source, captured_ns)
+            occlusion = self._occlusion(covers, captured_ns)
+            target = without_occluded(source, self._target(source, own, mix), occlusion)
+        moment = Moment(
+            time_s=captured_ns * 1e-9,
+            box=box,
+            source=source,
+            target=target,
+            share=share,
+            occlusion=occlusion,
+        )
         out = self._pasted(image, moment)
         return self._with_eye_contact(out, image, moment, captured_ns, mix.eye_contact)
 
-    def _target(self, source: MotionCode, captured_ns: int, mix: PresetMix) -> MotionCode:
-        own = self._identity(source, captured_ns)
+    def _target(self, source: MotionCode, own: Expression, mix: PresetMix) -> MotionCode:
         # Without a driver the gain scales the person's own expression; `calm` takes it back to
         # rest.
         settings = replace(self._edit, expression_gain=self._edit.expression_gain * (1 - mix.calm))
@@ -209,8 +230,9 @@ class OwnFacePath:
         if np.abs(moment.target.expression - moment.source.expression).max() < _LEAST:
             return image
         with self.timings.stage("generate"):
-            before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
-            window = edit_window(moment.box, before, after, moment.share)
+            window = window_of(moment)
+            if not window.opacity.any():
+                return image
             fields = self._generate(image, moment)
         with self.timings.stage("composite"):
             edited = paste_face(image, fields, window, self._results.take())
@@ -225,7 +247,7 @@ class OwnFacePath:
             self._calibrates.clear()
             self._contact.calibrate()
         with self.timings.stage("eyes"):
-            eyes = self._contact(moment.target, captured_ns, amount * moment.share)
+            eyes = self._contact(moment.target, captured_ns, amount * moment.share, moment.seen_eyes)
             if not eyes:
                 return image
             out = image

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from mimicam.engine.badge import Corner, corner_badge
-from mimicam.engine.controls import EditSettings, Mode, MotionReference
+from mimicam.engine.controls import Covered, EditSettings, Mode, MotionReference
 from mimicam.engine.editing.channels import parse_changes, parse_value
 from mimicam.engine.editing.driver import DriverLength
 from mimicam.engine.editing.keyframes import NO_KEYFRAMES, parse_time, read_keyframes
@@ -40,6 +40,7 @@ class Job:
     face: str | None = None
     expression_gain: float = 1.0
     expression_motion: MotionReference = MotionReference.ABSOLUTE
+    covered: Covered = Covered.KEEP
     mirror: bool = False
     badge: Corner = "off"
     badge_picture: Path | None = None
@@ -64,7 +65,7 @@ class Job:
         )
 
     def settings(self) -> EditSettings:
-        """Return gain, reference and mirror.
+        """Return gain, reference, mirror, and what becomes of covered parts of a face.
 
         Raises:
             EngineError: the gain is outside of its range.
@@ -74,6 +75,7 @@ class Job:
                 mode=Mode.EXP,
                 expression_gain=self.expression_gain,
                 expression_motion=self.expression_motion,
+                covered=self.covered,
                 mirror=self.mirror,
             )
         except ValueError as error:
@@ -184,6 +186,8 @@ def _job(given: Mapping[str, Any], folder: Path) -> Job:
             values["driver_length"] = DriverLength(str(values["driver_length"]))
         if "expression_motion" in values:
             values["expression_motion"] = MotionReference(str(values["expression_motion"]))
+        if "covered" in values:
+            values["covered"] = Covered(str(values["covered"]))
         if "expression_gain" in values:
             values["expression_gain"] = parse_value(str(values["expression_gain"]))
         if "badge" in values:

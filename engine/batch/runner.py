@@ -122,6 +122,9 @@ class Batch:
         state.frames = sum(each.frames for each in figures)
         state.changed = sum(each.changed for each in figures)
         state.without_face = sum(each.without_face for each in figures)
+        for each in figures:
+            state.covered.update(each.covered)
+            state.driver_covered.update(each.driver_covered)
         state.state = DONE
         self._save()  # before the segments go: a crash in between only leaves them behind
         for segment in state.segments:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +13,9 @@ from mimicam.engine.batch.units import Segment
 DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
 TRIES = 3
 """Times that a unit may be running when a worker dies, before its job counts as the reason."""
-_FIGURES = ("frames", "changed", "without_face", "segments", "segments_reused", "seconds")
+_FIGURES = (
+    "frames", "changed", "without_face", "covered", "driver_covered", "segments", "segments_reused", "seconds",
+)  # fmt: skip
 """Figures that are kept of a job that an earlier run finished."""
 
 
@@ -33,6 +35,10 @@ class JobState:
     frames: int = 0
     changed: int = 0
     without_face: int = 0
+    covered: Counter[str] = field(default_factory=Counter)
+    """Frames in which a part of the face was covered, by part."""
+    driver_covered: Counter[str] = field(default_factory=Counter)
+    """The same of the driver's face."""
     seconds: float = 0.0
     """Time that workers spent on it in this run."""
     before: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +59,8 @@ class JobState:
             "frames": self.frames,
             "changed": self.changed,
             "without_face": self.without_face,
+            "covered": dict(self.covered),
+            "driver_covered": dict(self.driver_covered),
             "segments": len(self.segments),
             "segments_reused": self.reused,
             "seconds": round(self.seconds, 1),

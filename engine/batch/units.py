@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from mimicam.engine.batch.jobs import Job
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.editing.channels import SHAPES
 from mimicam.engine.editing.drawing import PasteDrawing, decode
-from mimicam.engine.editing.person import PersonMotion
+from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.selection import choose_person
 from mimicam.engine.editing.track import FaceTrack
 from mimicam.engine.editing.video import open_driver, track_people
@@ -35,8 +35,10 @@ from mimicam.engine.sinks.video_writer import VideoWriter
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Face
 
-_VERSION = 1
+_VERSION = 2
 """Counts up when the same job gives other pictures."""
+_TRACKS = 2
+"""Counts up when more of the people is kept."""
 _WARM_UP_S = 1.0
 """Seconds before a segment whose light and gaze are read, so that filters start as if it went on."""
 _JOINABLE = {"bf": "0"}
@@ -76,6 +78,10 @@ class SegmentFigures:
     without_face: int
     start_s: float
     """Time of its first frame in the source."""
+    covered: dict[str, int] = field(default_factory=dict)
+    """See `engine.editing.video.EditedVideo.covered`."""
+    driver_covered: dict[str, int] = field(default_factory=dict)
+    """See `engine.editing.video.EditedVideo.driver_covered`."""
 
 
 def job_key(job: Job, model: str) -> str:
@@ -98,7 +104,7 @@ def content_hash(path: Path) -> str:
 
 def track_path(source: Path, folder: Path) -> Path:
     """Return where the people of a video are kept, for all jobs that read it."""
-    return folder / f"{content_hash(source)[:32]}.tracks.npz"
+    return folder / f"{content_hash(source)[:32]}.tracks-{_TRACKS}.npz"
 
 
 def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) -> None:
@@ -123,6 +129,8 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
             f"seen{number}": np.array(track.seen),
             f"landmarks{number}": np.stack([face.landmarks for face in faces if face is not None]),
             f"shapes{number}": np.stack([face.blendshapes for face in faces if face is not None]),
+            f"coloured{number}": np.array(list(track.colours), int),
+            f"colours{number}": np.array(list(track.colours.values()), np.uint8),
         }
     with write_atomically(path) as part, part.open("wb") as file:
         np.savez(file, **arrays)
@@ -143,13 +151,15 @@ def read_people(source: Path, folder: Path) -> list[FaceTrack]:
 
 
 def _track(kept: np.lib.npyio.NpzFile, number: int) -> FaceTrack:
-    times_s = kept[f"times{number}"]
+    times_s, seen = kept[f"times{number}"], kept[f"seen{number}"].tolist()
     faces: list[Face | None] = [None] * len(times_s)
-    rows = zip(kept[f"seen{number}"], kept[f"landmarks{number}"], kept[f"shapes{number}"], strict=True)
-    for index, landmarks, shapes in rows:
+    for index, landmarks, shapes in zip(
+        seen, kept[f"landmarks{number}"], kept[f"shapes{number}"], strict=True
+    ):
         # Presence decides whether a face counts as found, and only such faces are in the file.
-        faces[int(index)] = Face(landmarks=landmarks, blendshapes=shapes, presence=1.0)
-    return FaceTrack(times_s=times_s, faces=faces)
+        faces[index] = Face(landmarks=landmarks, blendshapes=shapes, presence=1.0)
+    colours = dict(zip(kept[f"coloured{number}"].tolist(), kept[f"colours{number}"], strict=True))
+    return FaceTrack(times_s=times_s, faces=faces, colours=colours)
 
 
 def plan_segments(job: Job, key: str, folder: Path, *, seconds: float) -> list[Segment]:
@@ -214,8 +224,16 @@ def write_segment(segment: Segment, model: Model, beat: Callable[[], None] = lam
         if writer is not None:
             writer.abort()
         video.close()
-    lost = sum(not motion.is_seen(index) for index in range(segment.first, segment.first + frames))
-    figures = SegmentFigures(frames=frames, changed=changed, without_face=lost, start_s=start_s)
+    written = range(segment.first, segment.first + frames)
+    covered, driver_covered = count_covered([motion], written)
+    figures = SegmentFigures(
+        frames=frames,
+        changed=changed,
+        without_face=sum(not motion.is_seen(index) for index in written),
+        start_s=start_s,
+        covered=covered,
+        driver_covered=driver_covered,
+    )
     # Last of all: `Segment.figures` takes a video for finished once its figures are there.
     with write_atomically(segment.path.with_suffix(".json")) as part:
         part.write_text(json.dumps(asdict(figures)), encoding="utf-8")
@@ -227,7 +245,7 @@ def _motion(job: Job, folder: Path) -> PersonMotion:
     driver = None
     if job.driver is not None:
         find = partial(read_people, folder=folder)
-        driver = open_driver(job.driver, length=job.driver_length, mirror=job.mirror, people=find)
+        driver = open_driver(job.driver, length=job.driver_length, edit=job.settings(), people=find)
     others = [each for each in people if each is not person]
     return PersonMotion(person, driver=driver, settings=job.settings(), plan=job.plan(), others=others)
 

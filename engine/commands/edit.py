@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-# Each frame is its own portrait, so no response is known. A covered face is edited as it is read.
-@with_edit_options(VIDEO_EDIT, without=(*REGION_CONTROLS, "response", "covered"))
+# Each frame is its own portrait, so no response is known.
+@with_edit_options(VIDEO_EDIT, without=(*REGION_CONTROLS, "response"))
 class Edit:
     """Edit the expression of a person in a video; only the face changes.
 
@@ -155,6 +155,7 @@ class Edit:
         from mimicam.engine.editing.driver import DriverLength
         from mimicam.engine.editing.video import edit_video
         from mimicam.engine.models.load import load_model
+        from mimicam.engine.stages.cover import describe_covered
 
         model = load_model(self.model, self.backend)
         with FrameProgress(model.backend, self.source) as bar:
@@ -177,4 +178,10 @@ class Edit:
             bar.finish(done.frames)
         if done.without_face:
             print(f"an edited person was not seen in {done.without_face} of {done.frames} frames")
+        for line in (
+            describe_covered(done.covered, done.frames, "covered, and left unedited"),
+            describe_covered(done.driver_covered, done.frames, "covered in the driver, and kept as before"),
+        ):
+            if line:
+                print(line)
         print(f"wrote {out}")

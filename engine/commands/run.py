@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,8 +125,8 @@ class _Live:
         clock, drops, timings = MonotonicClock(), Drops(), Timings()
         source = open_source(options.source, clock=clock, drops=drops, fps=options.fps, loop=options.loop)
         covered = CoveredFrames()
-        open_path = _open_own_face if own_face else partial(_open_portrait, covered=covered)
-        self._model, self._pipeline, gallery = open_path(options, edit, size, timings)
+        open_path = _open_own_face if own_face else _open_portrait
+        self._model, self._pipeline, gallery = open_path(options, edit, size, timings, covered)
         if file_outputs(options.sink):
             portrait = None if own_face else gallery.first
             self._marks = recording_marks(options.source, self._model, portrait)
@@ -183,7 +182,6 @@ def _open_portrait(
     edit: EditSettings,
     size: tuple[int, int] | None,
     timings: Timings,
-    *,
     covered: CoveredFrames,
 ) -> _Opened:
     from mimicam.engine.commands.live import load_gallery, result_size
@@ -198,7 +196,11 @@ def _open_portrait(
 
 
 def _open_own_face(
-    options: Run, edit: EditSettings, size: tuple[int, int] | None, timings: Timings
+    options: Run,
+    edit: EditSettings,
+    size: tuple[int, int] | None,
+    timings: Timings,
+    covered: CoveredFrames,
 ) -> _Opened:
     """Make the path on which the driver's own picture leaves: only where `is_own_face`."""
     from mimicam.engine.commands.live import own_face_size
@@ -207,5 +209,6 @@ def _open_own_face(
     from mimicam.engine.own_face import OwnFacePath
 
     model = load_model(options.model, options.backend)
-    path = OwnFacePath(model=model, size=own_face_size(size, options.sink), edit=edit, timings=timings)
+    size = own_face_size(size, options.sink)
+    path = OwnFacePath(model=model, size=size, edit=edit, timings=timings, covered=covered)
     return model, path, Gallery([])

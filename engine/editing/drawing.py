@@ -13,10 +13,9 @@ from av import VideoFrame
 from mimicam.engine.badge import CornerBadge
 from mimicam.engine.editing.face_generator import FaceGenerator
 from mimicam.engine.editing.native import NativeFrame, NativeFrames, look_of
-from mimicam.engine.editing.paste import Edited, edit_window, paste_face
+from mimicam.engine.editing.paste import Edited, paste_face, window_of
 from mimicam.engine.editing.person import Moment, PersonMotion
 from mimicam.engine.errors import EngineError
-from mimicam.engine.face.geometry import place
 from mimicam.engine.face.motion import between
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact.eye_contact import EyeContact
@@ -79,7 +78,8 @@ class _Person:
         moment = self._motion(index)
         if moment is not None:
             self._generate.warm_up(image, moment)
-            self._contact(moment.target, round(moment.time_s * 1e9), moment.eye_contact * moment.share)
+            amount = moment.eye_contact * moment.share
+            self._contact(moment.target, round(moment.time_s * 1e9), amount, moment.seen_eyes)
 
     def add(self, index: int, image: Image, frame: NativeFrame) -> Image | None:
         """Add the edit to a frame that shows ``image``, and return what it shows then.
@@ -97,14 +97,13 @@ class _Person:
         return turned if turned is not None else None if edited is None else edited.image
 
     def _pasted(self, image: Image, moment: Moment) -> Edited | None:
-        before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
-        window = edit_window(moment.box, before, after, moment.share, moment.others)
+        window = window_of(moment)
         return paste_face(image, self._generate(image, moment), window) if window.opacity.any() else None
 
     def _with_eyes_turned(self, frame: NativeFrame, image: Image, moment: Moment) -> Image | None:
         """Add the turned eyes to a frame that shows ``image`` now; None: they stay."""
         amount, box = moment.eye_contact * moment.share, moment.box
-        eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount)
+        eyes = self._contact(moment.target, round(moment.time_s * 1e9), amount, moment.seen_eyes)
         if not eyes:
             return None
         # A copy: the difference between before and after is what goes into the source's samples.

@@ -3,14 +3,20 @@ are."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 import numpy as np
 
+from mimicam.engine.editing.covered import NO_PARTS, keep_covered
 from mimicam.engine.editing.head_path import HeadPath
 from mimicam.engine.editing.studied import StudiedFace, blend
 from mimicam.engine.editing.track import FaceTrack
+from mimicam.engine.face.covered_parts import Part
+from mimicam.engine.face.covers import Covers
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.stages.neutral import Expression
 from mimicam.engine.types import HeadPose
@@ -19,6 +25,7 @@ _JOIN_S = 0.25
 """Seconds before the end of a loop over which the driver's first expression is blended in."""
 _FADE_S = 0.3
 """Seconds over which the source's own expression takes over before the driver's face is lost."""
+_NO_COVERS: Mapping[int, Covers] = MappingProxyType({})
 
 
 class DriverLength(str, Enum):
@@ -47,7 +54,13 @@ class Driver:
     """A driver's expression over the source's time."""
 
     def __init__(
-        self, track: FaceTrack, *, length: DriverLength, duration_s: float, mirror: bool = False
+        self,
+        track: FaceTrack,
+        *,
+        length: DriverLength,
+        duration_s: float,
+        mirror: bool = False,
+        covers: Mapping[int, Covers] = _NO_COVERS,
     ) -> None:
         """Study a driver.
 
@@ -57,8 +70,11 @@ class Driver:
             duration_s: seconds from the driver's first to the end of their last frame; 0 for a
                 picture.
             mirror: take the mirror image.
+            covers: what covers the face, by frame. Covered parts stay as they were before.
         """
+        track = keep_covered(track, covers)
         self._face, self._length = StudiedFace(track, mirror=mirror), length
+        self._covers = covers
         self._heads = HeadPath(track, mirror=mirror)
         self._duration_s = duration_s
         self._times_s, self._shares = track.times_s, _shares(track)
@@ -73,6 +89,12 @@ class Driver:
     def neutral_pose(self) -> HeadPose:
         """Pose in the driver's calmest frame."""
         return self._heads.neutral
+
+    def covered(self, time_s: float) -> frozenset[Part]:
+        """Return the parts of the driver's face that are covered at a time of the source."""
+        at_s, _ = self._place(time_s)
+        covers = self._covers.get(max(bisect_right(self._times_s, at_s) - 1, 0))
+        return NO_PARTS if covers is None else covers.parts
 
     def pose(self, time_s: float) -> HeadPose:
         """Return the head's pose at a time of the source, in the driver's steady crop."""

@@ -14,13 +14,16 @@ from mimicam.engine.models.base import Features, Model, TrackerDrivenModel
 from mimicam.engine.models.compact.conditioning import CONTROL, ConditioningBuilder, read_mouth_colours
 from mimicam.engine.models.compact.mouth_colours import MouthColours
 from mimicam.engine.stages.crop import Cutter
-from mimicam.engine.types import Image, WarpFields
+from mimicam.engine.types import Float, Image, WarpFields
 
 _STEADY = 0.02
 """Crop units. Mean distance of the landmarks from the last encoding, up to which it is used
 again."""
 _STALE_S = 0.5
 """Seconds after which a face is encoded again: its light changes too."""
+_UNCOVERED = 0.02
+"""Share of the landmarks that were covered in the last encoding and no longer are, up to which it is
+used again: ten of them."""
 _COLOUR_S = 0.5
 """Seconds. Time constant with which the colours of teeth and gums follow the light."""
 
@@ -70,8 +73,14 @@ def _is_steady(before: Moment, now: Moment) -> bool:
     # Features belong to the crop: in another box the same pixels lie elsewhere.
     if before.box != now.box or not 0.0 <= now.time_s - before.time_s < _STALE_S:
         return False
+    if float(np.maximum(_covered(before) - _covered(now), 0.0).mean()) > _UNCOVERED:
+        return False
     first, second = (place(each.source.shape, each.source.pose)[CONTROL, :2] for each in (before, now))
     return float(np.linalg.norm(second - first, axis=1).mean()) < _STEADY
+
+
+def _covered(moment: Moment) -> Float:
+    return np.zeros(1, np.float32) if moment.occlusion is None else moment.occlusion.landmarks
 
 
 class FaceGenerator:
@@ -105,7 +114,7 @@ class FaceGenerator:
         """
         crop = self._cut(frame, moment.box)
         seen = self._appearance(crop, moment)
-        colours = self._smooth(seen.colours, moment.time_s)
+        colours = self._smooth(seen.colours, moment)
         # A builder per frame: the source's own motion changes with each one, unlike a portrait's.
         build = ConditioningBuilder(moment.source, map_px=self._model.size // 2, colours=colours)
         target = build(moment.target)
@@ -116,13 +125,15 @@ class FaceGenerator:
     def warm_up(self, frame: Image, moment: Moment) -> None:
         """Read the light of a frame that is not generated."""
         crop = self._cut(frame, moment.box)
-        self._smooth(read_mouth_colours(moment.source, crop), moment.time_s)
+        self._smooth(read_mouth_colours(moment.source, crop), moment)
 
-    def _smooth(self, colours: MouthColours, time_s: float) -> MouthColours:
+    def _smooth(self, colours: MouthColours, moment: Moment) -> MouthColours:
         # Linear in time and capped at 1: after a pause the new colours count in full.
-        share = min(max(time_s - self._last_s, 0.0) / _COLOUR_S, 1.0)
-        self._last_s = time_s
+        share = min(max(moment.time_s - self._last_s, 0.0) / _COLOUR_S, 1.0)
+        self._last_s = moment.time_s
         old = self._colours
+        if old is not None and moment.occlusion is not None and moment.occlusion.of("mouth") > 0:
+            return old  # the new ones are those of what covers the mouth
         if old is not None:
             colours = MouthColours(
                 teeth=old.teeth + share * (colours.teeth - old.teeth),

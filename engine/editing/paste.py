@@ -14,6 +14,9 @@ from functools import cache
 import cv2
 import numpy as np
 
+from mimicam.engine.editing.occlusion import Occlusion
+from mimicam.engine.editing.person import Moment
+from mimicam.engine.face.geometry import place
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.models.compact.conditioning import CONTROL
 from mimicam.engine.types import CropBox, Float, Image, WarpFields
@@ -48,8 +51,19 @@ class Window:
     box: CropBox
 
 
+def window_of(moment: Moment) -> Window:
+    """Return the window of a moment's edit."""
+    before, after = (place(face.shape, face.pose) for face in (moment.source, moment.target))
+    return edit_window(moment.box, before, after, moment.share, moment.others, moment.occlusion)
+
+
 def edit_window(
-    box: CropBox, before: Float, after: Float, share: float = 1.0, others: Sequence[Float] = ()
+    box: CropBox,
+    before: Float,
+    after: Float,
+    share: float = 1.0,
+    others: Sequence[Float] = (),
+    occlusion: Occlusion | None = None,
 ) -> Window:
     """Return the window of an edit.
 
@@ -59,12 +73,15 @@ def edit_window(
         after: the target's landmarks, alike.
         share: factor on the opacity, to fade the edit in and out.
         others: landmarks of other people's faces, alike; the window does not reach into them.
+        occlusion: what lies in front of the face; its pixels stay.
     """
     moved = np.linalg.norm((after - before)[:, :2], axis=1)
     opacity = np.float32(share) * _outline(before, after, moved)
     for other in others:
         # Another person's face in front keeps its pixels, with a soft border.
         opacity *= 1 - smoothstep(_distance(other) / np.float32(_FEATHER) + 1)
+    if occlusion is not None:
+        opacity *= 1 - occlusion.mask(before, _CELLS).ravel()
     inside = opacity > 0
     opacity[inside] *= _activity(_cells()[inside], after, moved)
     return Window(opacity=opacity.reshape(_CELLS, _CELLS), box=box)

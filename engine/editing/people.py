@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mimicam.engine.editing.track import FaceTrack
+from mimicam.engine.editing.track import Colours, FaceTrack
 from mimicam.engine.face.expression_filter import displacements, without_view
 from mimicam.engine.face.motion import read_motion
+from mimicam.engine.face.skin_colours import face_colours
 from mimicam.engine.face.tracker import FaceDetector, FaceReader, Region, region_of_landmarks
 from mimicam.engine.sources.video import Timed
 from mimicam.engine.types import Face, Float, Image
@@ -46,14 +47,18 @@ class _Piece:
 
     faces: dict[int, Face] = field(default_factory=dict)
     """Faces by frame."""
-    colours: dict[int, Float] = field(default_factory=dict)
-    """Colours of the skin by frame."""
+    colours: dict[int, Colours] = field(default_factory=dict)
+    """Colours at its landmarks by frame."""
+    skin: list[Float] = field(default_factory=list)
+    """Colours of the skin in the first frames."""
 
     def add(self, index: int, face: Face, image: Image) -> None:
         """Add the face of a frame."""
         self.faces[index] = face
-        if len(self.colours) < _LOOKS:
-            self.colours[index] = _skin(image, face)
+        # Exact: they are pixels of a picture.
+        self.colours[index] = face_colours(image, face.landmarks).astype(np.uint8)
+        if len(self.skin) < _LOOKS:
+            self.skin.append(_skin(image, face))
 
     @property
     def region(self) -> Region:
@@ -65,7 +70,7 @@ class _Piece:
         chosen = list(self.faces.values())[:: max(len(self.faces) // _LOOKS, 1)]
         # The median over frames: a few mouths wide open or turned heads do not count.
         shapes = np.median([_identity(face) for face in chosen], axis=0)
-        return np.median(list(self.colours.values()), axis=0), shapes
+        return np.median(self.skin, axis=0), shapes
 
 
 class PeopleTracker:
@@ -93,16 +98,20 @@ class PeopleTracker:
         """Return the people, from left to right where each is first seen."""
         pieces = [piece for piece in (*self._closed, *self._open) if self._is_real(piece)]
         people = _joined(sorted(pieces, key=lambda piece: min(piece.faces)))
-        tracks = [self._track(faces) for faces in people]
+        tracks = [self._track(pieces) for pieces in people]
         return sorted(tracks, key=lambda track: float(first_place(track)[0]))
 
     def _is_real(self, piece: _Piece) -> bool:
         # A picture has one frame only.
         return len(piece.faces) >= min(_LEAST_FRAMES, len(self._times_s))
 
-    def _track(self, faces: dict[int, Face]) -> FaceTrack:
-        count = len(self._times_s)
-        return FaceTrack(times_s=np.array(self._times_s), faces=[faces.get(index) for index in range(count)])
+    def _track(self, pieces: list[_Piece]) -> FaceTrack:
+        faces = {index: face for piece in pieces for index, face in piece.faces.items()}
+        return FaceTrack(
+            times_s=np.array(self._times_s),
+            faces=[faces.get(index) for index in range(len(self._times_s))],
+            colours={index: colours for piece in pieces for index, colours in piece.colours.items()},
+        )
 
     def _follow(self, index: int, image: Image) -> None:
         found = [(piece, self._face(image, piece.region)) for piece in self._open]
@@ -156,7 +165,7 @@ def first_place(track: FaceTrack) -> Float:
     return np.asarray((low + high) / 2, np.float32)
 
 
-def _joined(pieces: list[_Piece]) -> list[dict[int, Face]]:
+def _joined(pieces: list[_Piece]) -> list[list[_Piece]]:
     """Join the pieces of each person, the most alike first."""
     looks = {id(piece): piece.looks() for piece in pieces}
     groups = [[piece] for piece in pieces]
@@ -171,7 +180,7 @@ def _joined(pieces: list[_Piece]) -> list[dict[int, Face]]:
         # Greedy by likeness: the surest join first, and a wrong one later cannot undo it.
         best = min(pairs, default=(np.inf, 0, 0))
         if best[0] >= _STRANGER:
-            return [{i: f for piece in group for i, f in piece.faces.items()} for group in groups]
+            return groups
         groups[best[2]] += groups.pop(best[1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
 
 import numpy as np
 
@@ -23,16 +24,17 @@ _KEPT = 64
 class StudiedFace:
     """A person whose resting face was learned from the whole track before any frame is drawn."""
 
-    def __init__(self, track: FaceTrack, *, mirror: bool = False) -> None:
+    def __init__(self, track: FaceTrack, *, mirror: bool = False, covered: Container[int] = ()) -> None:
         """Learn the resting face.
 
         Args:
             track: at least one frame shows the face.
             mirror: read the expression as the person's mirror image.
+            covered: frames in which a part of the face is invented; nothing is learned there.
         """
         self._track, self._mirror = track, mirror
         self._identity = IdentityFilter()
-        for index in track.seen:
+        for index in (each for each in track.seen if each not in covered):
             self._identity(self._motion(index), round(track.times_s[index] * 1e9))
         # Nothing is learnt from here on: results must not depend on the order of reading.
         self._identity.fix()

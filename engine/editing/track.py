@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from mimicam.engine.editing.smoothing import Times, gaussian
 from mimicam.engine.stages.crop import portrait_box
 from mimicam.engine.types import CropBox, Face, Float
 
+Colours = npt.NDArray[np.uint8]
+"""Colours at a face's landmarks, RGB ``[478, 3]``."""
 _STEADY_S = 0.4
 """Seconds. Standard deviation of the Gaussian that smooths the box's path."""
 _DRIFT = 0.12
@@ -28,6 +32,8 @@ class FaceTrack:
     """``[N]``, the frames' own times."""
     faces: list[Face | None]
     """``[N]``, None where the face is not seen."""
+    colours: Mapping[int, Colours] = field(default_factory=dict)
+    """Colours by frame. Frames without are not searched for what covers the face."""
 
     @property
     def seen(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
@@ -12,10 +12,11 @@ from types import MappingProxyType
 from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.controls import VIDEO_EDIT
+from mimicam.engine.editing.covered import find_covers
 from mimicam.engine.editing.drawing import CropDrawing, Drawing, PasteDrawing, decode
 from mimicam.engine.editing.driver import Driver, DriverLength
 from mimicam.engine.editing.people import find_people
-from mimicam.engine.editing.person import PersonMotion
+from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.plan import Plan
 from mimicam.engine.editing.selection import choose_person, main_person
 from mimicam.engine.editing.track import FaceTrack
@@ -28,7 +29,7 @@ from mimicam.engine.sinks.video_writer import LOSSLESS, VideoWriter, container_f
 from mimicam.engine.sound import Sound, open_sound
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile
-from mimicam.engine.types import EditSettings, Mode
+from mimicam.engine.types import Covered, EditSettings, Mode
 
 _CROP_PX = (64, 2048)
 _NO_DRIVERS: Mapping[int, Path] = MappingProxyType({})
@@ -46,6 +47,12 @@ class EditedVideo:
     """Number of frames in which a person was edited. A badge does not count."""
     without_face: int
     """Number of frames where an edited person is not seen; there they are kept as they are."""
+    covered: Mapping[str, int] = field(default_factory=dict)
+    """Number of frames in which something covers a part of an edited face, by part. It is left
+    unedited."""
+    driver_covered: Mapping[str, int] = field(default_factory=dict)
+    """Number of frames in which something covers a part of a driver's face, by part. It stays as
+    before."""
 
 
 def edit_video(
@@ -76,7 +83,8 @@ def edit_video(
         model: the compact model, as `engine.models.load.load_model` returns it.
         driver: video or picture whose expression is taken over. None keeps the source's own, as
             ``plan`` changes it.
-        edit: gains, mirror, and what the driver's motion is counted from. The mode is ``exp``.
+        edit: gains, mirror, what the driver's motion is counted from, and what becomes of covered
+            parts of a face. The mode is ``exp``.
         plan: presets, strengths, keyframes and the range that is edited.
         driver_length: what happens after the driver's end.
         face: the person among several, see `engine.editing.selection.choose_person`.
@@ -107,7 +115,9 @@ def edit_video(
         work: Drawing = PasteDrawing(model, motions, encoder, provenance=marks, badge=badge)
     else:
         work = CropDrawing(model, motions[0], side_px=crop_px, provenance=marks, badge=badge)
-    return _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
+    done = _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
+    covered, driver_covered = count_covered(motions, range(done.frames))
+    return replace(done, covered=covered, driver_covered=driver_covered)
 
 
 def _motions(
@@ -121,7 +131,7 @@ def _motions(
     """Return what each chosen person does."""
     motions = []
     for person, path in chosen:
-        moves = None if path is None else open_driver(path, length=driver_length, mirror=edit.mirror)
+        moves = None if path is None else open_driver(path, length=driver_length, edit=edit)
         others = [each for each in people if each is not person]
         motions.append(PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others))
     return motions
@@ -247,7 +257,7 @@ def open_driver(
     path: Path,
     *,
     length: DriverLength,
-    mirror: bool = False,
+    edit: EditSettings,
     people: Callable[[Path], list[FaceTrack]] = track_people,
 ) -> Driver:
     """Study a driver's video or picture. Among several people the most prominent drives.
@@ -255,7 +265,7 @@ def open_driver(
     Args:
         path: video or picture.
         length: what happens after its end.
-        mirror: take the mirror image.
+        edit: whether to take the mirror image, and whether covered parts stay as before.
         people: returns the people of a video.
 
     Raises:
@@ -270,7 +280,8 @@ def open_driver(
         # By the last frame's time: durations that files state are often wrong.
         duration_s = float(track.times_s[-1]) + 1 / video.fps
         video.close()
-    return Driver(track, length=length, duration_s=duration_s, mirror=mirror)
+    covers = find_covers(track) if edit.covered is Covered.KEEP else {}
+    return Driver(track, length=length, duration_s=duration_s, mirror=edit.mirror, covers=covers)
 
 
 def _write(

@@ -104,8 +104,8 @@ class KeepCovered:
             if kept is not None and cover.amount > 0.0:
                 # float32, or NumPy would make the whole sum float64.
                 share = np.float32(smoothstep(cover.amount))
-                shape += share * _landmarks_of(part) * (kept.shape - seen.shape)
-                blendshapes += share * _blendshapes_of(part) * (kept.blendshapes - seen.blendshapes)
+                shape += share * part_landmarks(part) * (kept.shape - seen.shape)
+                blendshapes += share * part_blendshapes(part) * (kept.blendshapes - seen.blendshapes)
         landmarks = place(shape, pose)
         # `place` counts depth from the rigid points' mean; the tracker has an origin of its own.
         landmarks[:, 2] += face.landmarks[RIGID, 2].mean()
@@ -174,7 +174,7 @@ def _median(faces: Collection[_Seen]) -> _Seen:
 
 
 @cache
-def _landmarks_of(part: Part) -> Float:
+def part_landmarks(part: Part) -> Float:
     """Return how much each landmark belongs to a part, ``[478, 1]`` in 0..1."""
     if part == "mouth":
         both: Float = landmark_weights("mouth") + landmark_weights("jaw")
@@ -186,7 +186,7 @@ def _landmarks_of(part: Part) -> Float:
 
 
 @cache
-def _blendshapes_of(part: Part) -> Float:
+def part_blendshapes(part: Part) -> Float:
     """Return 1 for each blendshape of a part, 0 for the others, ``[52]``."""
     if part == "mouth":
         both: Float = blendshape_weights("mouth") + blendshape_weights("jaw")

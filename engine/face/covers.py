@@ -78,6 +78,9 @@ class CoverFinder:
         self._colours: SkinColours | None = None
         self._parts = {part: _Decision(on=_ON[part], contrast=_CONTRASTS[part]) for part in PARTS}
         self._last_s = 0.0
+        self.doubtful = NOTHING
+        """Parts of which too little looks odd in the newest frame to decide by it alone, with all
+        that looks odd."""
 
     def __call__(self, colours: Float, yaw_rad: float, captured_ns: int) -> Covers:
         """Return what is covered.
@@ -103,6 +106,8 @@ class CoverFinder:
         known.learn(self._rate(odd, judged), odd, step_s)
         for state in self._parts.values():
             state.learn(colours, step_s / max(known.age_s, step_s, 1e-6))
+        doubtful = frozenset(part for part, state in self._parts.items() if state.share >= _DOUBT)
+        self.doubtful = Covers(parts=doubtful, landmarks=odd) if doubtful else NOTHING
         parts = frozenset(part for part, state in self._parts.items() if state.covered)
         return Covers(parts=parts, landmarks=odd) if parts else NOTHING
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mimicam.engine.face.covered_parts import PARTS, KeepCovered
-from mimicam.engine.face.covers import CoverFinder
+from mimicam.engine.face.covers import CoverFinder, Covers
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.skin_colours import face_colours, face_cut
-from mimicam.engine.types import Face, Frame
+from mimicam.engine.types import Face, Frame, HeadPose
 
 
 class CoveredFrames:
@@ -32,42 +32,63 @@ class CoveredFrames:
         return {part: counts[part] for part in PARTS if counts[part]}
 
 
-class CoverStage:
-    """Replaces covered parts of the driver's faces by what they were before."""
+class CoverSearch:
+    """Finds what covers the faces of a person, and counts the frames."""
 
     def __init__(self, counts: CoveredFrames) -> None:
-        """Start without a driver; ``counts`` receives the covered parts."""
-        self._counts, self._find, self._keep = counts, CoverFinder(), KeepCovered()
+        """Start without a person; ``counts`` receives the covered parts."""
+        self._counts, self._find, self._cut = counts, CoverFinder(), face_cut()
         self._person: int | None = None
-        self._cut = face_cut()
 
     def reset(self) -> None:
-        """Forget everything about the driver."""
+        """Forget everything about the person."""
         self._find.reset()
-        self._keep.reset()
 
-    def __call__(self, frame: Frame, face: Face, person: int) -> Face:
-        """Return the face to animate from.
+    def __call__(self, frame: Frame, face: Face, person: int, pose: HeadPose | None = None) -> Covers:
+        """Return what is covered.
 
         Args:
             frame: shows the face.
             face: as tracked.
             person: number of the person, which changes with the person.
+            pose: of the face, where it is known.
         """
         if person != self._person:
             self.reset()
             self._person = person
-        pose = head_pose(face.landmarks)
-        yaw, _, _ = pose.angles_rad()
+        yaw, _, _ = (pose or head_pose(face.landmarks)).angles_rad()
         found = self._find(face_colours(frame.image, face.landmarks, self._cut), yaw, frame.captured_ns)
         for part in found.parts:
             self._counts.count(part)
+        return found
+
+
+class CoverStage:
+    """Replaces covered parts of the driver's faces by what they were before."""
+
+    def __init__(self, counts: CoveredFrames) -> None:
+        """Start without a driver; ``counts`` receives the covered parts."""
+        self._search, self._keep = CoverSearch(counts), KeepCovered()
+        self._person: int | None = None
+
+    def reset(self) -> None:
+        """Forget everything about the driver."""
+        self._search.reset()
+        self._keep.reset()
+
+    def __call__(self, frame: Frame, face: Face, person: int) -> Face:
+        """Return the face to animate from; arguments as for `CoverSearch`."""
+        if person != self._person:
+            self._keep.reset()
+            self._person = person
+        pose = head_pose(face.landmarks)
+        found = self._search(frame, face, person, pose)
         return self._keep(face, pose, found.parts, frame.captured_ns)
 
 
-def describe_covered(covered: Mapping[str, int], frames: int) -> str:
-    """Return one line on covered parts; empty if there were none."""
+def describe_covered(covered: Mapping[str, int], frames: int, name: str = "covered") -> str:
+    """Return one line on covered parts, which begins with a name; empty if there were none."""
     if not covered:
         return ""
     parts = ", ".join(f"{part} in {count}" for part, count in covered.items())
-    return f"covered, and kept as before: {parts} of {frames} frames"
+    return f"{name}: {parts} of {frames} frames"

@@ -169,11 +169,17 @@ class IdentityFilter:
 
     def __call__(self, motion: MotionCode, captured_ns: int) -> Expression:
         """Count this frame and return its expression."""
-        read = displacements(motion.shape, motion.expression, motion.pose.rotation)
-        shape = without_view(motion.shape, motion.pose.rotation)
+        read, shape = _read(motion)
         # Counted first, so that the first frame already defines the driver's own face.
         if not self._fixed:
             self._count(shape - read, motion.expression, self._step(captured_ns))
+        return self._expression(motion, read, shape)
+
+    def uncounted(self, motion: MotionCode) -> Expression:
+        """Return the expression of a frame that does not count, since parts of it are invented."""
+        return self._expression(motion, *_read(motion))
+
+    def _expression(self, motion: MotionCode, read: Float, shape: Float) -> Expression:
         displacement = read.copy()
         # The tracker's depth is mostly noise, so the filter alone decides there.
         displacement[:, :2] += _LANDMARK_WEIGHT * (shape - self._own - read)[:, :2]
@@ -210,6 +216,12 @@ class IdentityFilter:
         trust = self._seconds / (self._seconds + _TRUST_S)
         resting: Float = rest.expression + trust * np.clip(quantile - rest.expression, -limit, limit)
         return resting.clip(0.0, 1.0).astype(np.float32)
+
+
+def _read(motion: MotionCode) -> tuple[Float, Float]:
+    """Return the displacement by expression that a frame alone gives, and its shape without view."""
+    read = displacements(motion.shape, motion.expression, motion.pose.rotation)
+    return read, without_view(motion.shape, motion.pose.rotation)
 
 
 class NeutralFinder:

@@ -34,7 +34,8 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         seen.append(path)
         progress(1)
         faces = [face(160 + index, 160, scale_px=45.0) for index in range(FRAMES - 1)]
-        return [track([*faces, None], fps=FPS)]
+        pictures = [np.full((320, 320, 3), index, np.uint8) for index in range(FRAMES)]
+        return [track([*faces, None], fps=FPS, pictures=pictures)]
 
     monkeypatch.setattr(units, "track_people", find)
     content_hash.cache_clear()

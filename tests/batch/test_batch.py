@@ -21,7 +21,9 @@ from mimicam.engine.batch.process_pool import ProcessWorkers
 from mimicam.engine.batch.runner import Batch
 from mimicam.engine.batch.states import DONE, FAILED
 from mimicam.engine.batch.units import job_key, plan_segments, read_people
+from mimicam.engine.editing import person
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.covers import Covers
 from mimicam.engine.files import sha256_of
 from mimicam.engine.provenance import EDITED, this_program
 from mimicam.engine.sources.video import VideoFile
@@ -67,9 +69,7 @@ def test_the_joined_result_has_the_source_s_times_and_sound(clip: Path, tmp_path
     counted = (found["state"], found["frames"], found["changed"], found["without_face"], found["segments"])
     assert counted == (DONE, FRAMES, FRAMES - 1, 1, 3)
     kept = [path.name for path in (tmp_path / "segments").iterdir()]
-    assert [name for name in kept if not name.endswith(".tracks.npz")] == [], (
-        "segments go when they are joined"
-    )
+    assert [name for name in kept if ".tracks-" not in name] == [], "segments go when they are joined"
 
 
 @pytest.mark.usefixtures("model")
@@ -87,6 +87,17 @@ def test_the_joined_result_names_what_it_comes_from(clip: Path, tmp_path: Path, 
     assert batch(tmp_path, rows(tmp_path, clip, "a")).run()
     marks = read_marks(tmp_path / "a.mp4")
     assert marks == replace(EDITED, tool=this_program(), source=sha256_of(clip), model=model.sha256)
+
+
+@pytest.mark.usefixtures("model")
+def test_covered_frames_are_counted_over_the_segments(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = Covers(parts=frozenset({"mouth"}), landmarks=np.zeros(478, bool))
+    monkeypatch.setattr(person, "find_covers", lambda _: {4: hand, 5: hand})
+    assert batch(tmp_path, rows(tmp_path, clip, "a")).run()
+    (found,) = results(tmp_path)
+    assert (found["covered"], found["driver_covered"]) == ({"mouth": 2}, {})
 
 
 @pytest.mark.usefixtures("model")
@@ -315,3 +326,5 @@ def test_tracks_survive_their_file(tmp_path: Path, clip: Path) -> None:
     assert second is not None
     np.testing.assert_array_equal(first.landmarks, second.landmarks)
     np.testing.assert_array_equal(first.blendshapes, second.blendshapes)
+    np.testing.assert_array_equal(read.colours[3], made.colours[3])
+    assert read.colours.keys() == made.colours.keys()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.batch.jobs import read_jobs
-from mimicam.engine.controls import Mode, MotionReference
+from mimicam.engine.controls import Covered, Mode, MotionReference
 from mimicam.engine.editing.driver import DriverLength
 from mimicam.engine.errors import EngineError
 from tests.videos import write_video
@@ -28,11 +28,12 @@ def jobs(folder: Path, text: str, name: str = "jobs.csv") -> Path:
 
 
 def test_csv_and_json_are_alike(folder: Path) -> None:
-    columns = "source,out,driver,driver_length,preset,start,end,expression_gain,expression_motion,mirror,face"
-    values = 'a.mp4,o.mp4,b.mp4,loop,"smile=0.5,blink=off",0:01,2.5,0.8,relative,on,1'
+    columns = "source,out,driver,driver_length,preset,start,end,expression_gain,expression_motion,covered,mirror,face"
+    values = 'a.mp4,o.mp4,b.mp4,loop,"smile=0.5,blink=off",0:01,2.5,0.8,relative,ignore,on,1'
     given = {
         "source": "a.mp4", "out": "o.mp4", "driver": "b.mp4", "driver_length": "loop", "preset": "smile=0.5,blink=off",
-        "start": 1, "end": 2.5, "expression_gain": 0.8, "expression_motion": "relative", "mirror": True, "face": 1,
+        "start": 1, "end": 2.5, "expression_gain": 0.8, "expression_motion": "relative", "covered": "ignore",
+        "mirror": True, "face": 1,
     }  # fmt: skip
     (of_csv,) = read_jobs(jobs(folder, f"{columns}\n{values}\n"))
     (of_json,) = read_jobs(jobs(folder, json.dumps([given]), "jobs.json"))
@@ -46,6 +47,7 @@ def test_csv_and_json_are_alike(folder: Path) -> None:
     edit = job.settings()
     assert (edit.mode, edit.expression_gain, edit.mirror) == (Mode.EXP, 0.8, True)
     assert edit.expression_motion is MotionReference.RELATIVE
+    assert edit.covered is Covered.IGNORE
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,7 @@ def test_a_row_with_a_mistake_costs_itself(folder: Path, row: str, message: str)
     [
         ("driver_length", "bounce", "'bounce' is not a valid DriverLength"),
         ("expression_motion", "odd", "'odd' is not a valid MotionReference"),
+        ("covered", "maybe", "'maybe' is not a valid Covered"),
         ("expression_gain", 9, "expression_gain must lie in 0..2"),
         ("start", "soon", "could not convert"),
         ("mirror", "perhaps", "mirror must be on or off, not perhaps"),

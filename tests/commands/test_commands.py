@@ -30,7 +30,7 @@ OPTIONS = {
         "source", "out", "driver", "driver_length", "preset", "strength", "keyframes", "start", "end", "face", "crop",
         "driver_for", "lossless", "badge", "badge_picture",
         "list_faces", "dry_run", "backend", "model", "mode", "expression_gain", "pose_gain", "expression_motion",
-        "pose_motion", "mirror",
+        "pose_motion", "covered", "mirror",
     },
     "batch": {"jobs", "workers", "ray", "segment", "results", "backend", "model"},
     "report": {"folder", "out", "inputs"},

@@ -55,7 +55,7 @@ def test_the_table_lists_these_controls() -> None:
         (Run, EditSettings(), ()),
         (Bench, EditSettings(), ()),
         (Render, OFFLINE_EDIT, ()),
-        (Edit, VIDEO_EDIT, (*REGION_CONTROLS, "response", "covered")),  # --strength sets them there
+        (Edit, VIDEO_EDIT, (*REGION_CONTROLS, "response")),  # --strength sets them there
         (Serve, STUDIO_EDIT, ()),
         (Demo, EditSettings(), ("mode",)),  # it shows all of them
     ],

@@ -128,7 +128,7 @@ def test_eye_contact_changes_the_eyes_alone_and_needs_the_full_frame(
     asked: list[float] = []
 
     class Contact:
-        def __call__(self, _motion: object, _captured_ns: int, amount: float) -> tuple[EyeShift, ...]:
+        def __call__(self, _motion: object, _time_ns: int, amount: float, _seen: object) -> tuple[EyeShift]:
             asked.append(amount)
             return (eye,)
 

@@ -16,13 +16,11 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.skin_colours import face_colours
 from mimicam.engine.stages.cover import CoveredFrames, CoverStage
 from mimicam.engine.types import Face, Float, Frame
-from tests.editing.material import face
+from tests.editing.material import HAND, LIPS, RED, SKIN, drawn, face
 
 FPS = 25.0
 STEP_NS = round(1e9 / FPS)
-SKIN, HAND, LIPS = (180, 140, 120), (150, 105, 85), (170, 90, 90)
 JAW = BLENDSHAPE_NAMES.index("jawOpen")
-RED = [0, 17, 37, 267, 84, 314, 39, 269, 181, 405, 40, 270, 91, 321]
 NEAR_EYE: list[Part] = ["right eye", "left eye"]
 
 
@@ -185,17 +183,9 @@ def test_a_face_that_was_never_free_is_left_as_it_is() -> None:
     np.testing.assert_array_equal(kept.blendshapes, seen.blendshapes)
 
 
-def _picture(seen: Face) -> np.ndarray:
-    """Draw a face of one colour with lips."""
-    picture = np.full((480, 640, 3), (60, 80, 60), np.uint8)
-    cv2.fillConvexPoly(picture, cv2.convexHull(seen.landmarks[:, :2].astype(np.int32)), SKIN)
-    cv2.fillConvexPoly(picture, cv2.convexHull(seen.landmarks[RED, :2].astype(np.int32)), LIPS)
-    return picture
-
-
 def test_colours_are_those_of_the_picture_at_the_landmarks() -> None:
     seen = face(300, 240)
-    colours = face_colours(_picture(seen), seen.landmarks)
+    colours = face_colours(drawn(seen), seen.landmarks)
     np.testing.assert_allclose(colours[[9, 151, 4]], [SKIN] * 3, atol=2)
     np.testing.assert_allclose(colours[[0, 17]].mean(axis=0), LIPS, atol=25)
 
@@ -203,7 +193,7 @@ def test_colours_are_those_of_the_picture_at_the_landmarks() -> None:
 def test_the_stage_finds_a_thing_in_the_picture_and_counts_its_frames() -> None:
     counts = CoveredFrames()
     stage, seen, moved = CoverStage(counts), face(300, 240, jawOpen=0.4), face(300, 240, jawOpen=0.0)
-    picture = _picture(seen)
+    picture = drawn(seen)
     mouth = seen.landmarks[POINTS["mouth"], :2]
     cup = picture.copy()
     cv2.circle(

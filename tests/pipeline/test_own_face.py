@@ -14,7 +14,9 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.own_face import OwnFacePath, fit, whole_pixels
 from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.presets.mix import PresetMixer
-from mimicam.engine.types import CropBox, EditSettings, Face, Frame, Image
+from mimicam.engine.stages.cover import CoveredFrames
+from mimicam.engine.types import Covered, CropBox, EditSettings, Face, Frame, Image
+from tests.editing import material
 from tests.fake_tracker import FakeTracker
 from tests.models.fakes import ImageDriven
 from tests.pipeline.fake_model import FakeModel
@@ -217,6 +219,91 @@ def test_boxes_lie_on_whole_pixels() -> None:
     box = whole_pixels(CropBox(x_px=-3.4, y_px=7.7, size_px=201.3))
     assert (box.x_px % 1, box.y_px % 1, box.size_px % 2) == (0, 0, 0)
     assert abs(box.x_px + box.size_px / 2 - (-3.4 + 201.3 / 2)) <= 1
+
+
+class Speaker(Camera):
+    """A person who brings a hand before the mouth."""
+
+    def __init__(self, choice: Covered = Covered.KEEP) -> None:
+        self.own = material.face(320, 220, jawOpen=0.2)
+        super().__init__(material.drawn(self.own), EditSettings(covered=choice))
+        self.counts = CoveredFrames()
+        self.path = OwnFacePath(
+            model=self.model,
+            size=SIZE,
+            edit=EditSettings(covered=choice),
+            track=self.tracker,
+            covered=self.counts,
+        )
+        self.path.use_presets(self.presets)
+        self.face, self.hand = self.own, material.hand(self.own)
+
+    def cover(self, frames: int, landmark: int = 13, size: float = 1.0) -> Image:
+        """Show the hand."""
+        free, self.hand = self.picture, material.hand(self.own, landmark, size)
+        self.picture = material.behind(free, self.hand)
+        result = self.run(frames)
+        self.shown, self.picture = self.picture, free
+        return result
+
+
+@pytest.mark.parametrize("choice", [Covered.KEEP, Covered.IGNORE])
+def test_a_hand_before_the_mouth_stays_while_the_eyes_are_edited(choice: Covered) -> None:
+    speaker = Speaker(choice)
+    speaker.presets.set("smile", 1.0)
+    speaker.presets.set("awake", 1.0)
+    speaker.run(75)
+    different = (speaker.cover(10) != speaker.shown).any(axis=2)
+    left, top, right, bottom = (
+        int(v) for v in (*speaker.own.landmarks[33, :2], *speaker.own.landmarks[263, :2])
+    )
+    assert different[top - 8 : bottom + 8, left:right].mean() > 0.3
+    if choice is Covered.KEEP:
+        assert not different[speaker.hand > 0].any()
+        assert speaker.counts.by_part() == {"mouth": 9}
+    else:
+        assert different[speaker.hand > 0].mean() > 0.2
+        assert not speaker.counts.by_part()
+
+
+def test_an_edit_leaves_and_returns_without_a_jump() -> None:
+    speaker = Speaker()
+    speaker.presets.set("pout", 1.0)
+    changes = []
+    for index in range(120):
+        covered = 75 <= index < 90
+        result = speaker.cover(1) if covered else speaker.run(1)
+        source = speaker.shown if covered else speaker.picture
+        changes.append(float(np.abs(result.astype(int) - source).mean()))
+    shares = np.array(changes) / changes[-1]
+    assert shares[74] == pytest.approx(1.0)
+    assert not shares[79:90].any(), "nothing is left of it within 0.16 s"
+    assert np.abs(np.diff(shares[76:80])).max() < 0.7, "it takes more than a frame"
+    assert np.abs(np.diff(shares[89:])).max() < 0.3, "it comes back over a third of a second"
+
+
+def test_nothing_is_generated_while_all_that_is_edited_is_covered() -> None:
+    speaker = Speaker()
+    speaker.presets.set("pout", 1.0)
+    assert (speaker.run(75) != speaker.picture).any()
+    speaker.cover(8)
+    drawn = len(speaker.model.conditionings)
+    np.testing.assert_array_equal(speaker.cover(5), speaker.shown)
+    assert len(speaker.model.conditionings) == drawn
+
+
+def test_a_covered_eye_is_not_turned_to_the_camera() -> None:
+    speaker = Speaker()
+    points = speaker.own.landmarks.copy()
+    points[468:478, 0] += 4.0
+    speaker.face = speaker.own = replace(speaker.own, landmarks=points)
+    speaker.picture = material.drawn(speaker.own)
+    speaker.presets.set("eye-contact", 1.0)
+    assert (speaker.run(75) != speaker.picture).any()
+    different = (speaker.cover(10, landmark=159, size=0.5) != speaker.shown).any(axis=2)
+    middle = int(points[9, 0])
+    assert not different[:, :middle].any(), "the person's right eye is behind the hand"
+    assert different[:, middle:].any(), "the left one still looks into the camera"
 
 
 def test_a_family_without_a_tracker_is_refused() -> None:

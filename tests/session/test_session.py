@@ -205,7 +205,7 @@ def test_the_report_has_a_line_on_covered_parts_of_the_face() -> None:
     console = Console(width=120)
     with console.capture() as printed:
         console.print(render_report(report))
-    assert "covered, and kept as before: mouth in 1 of 1 frames" in printed.get()
+    assert "covered: mouth in 1 of 1 frames" in printed.get()
 
 
 def test_stop_ends_source_pipeline_and_sinks_in_order() -> None:

@@ -31,6 +31,7 @@ _KEPT = 0.1
 _EASE_S = 0.12
 """Seconds. Time constant with which the correction takes hold and lets go."""
 _LONGEST_STEP_S = 0.1
+_BOTH = (1.0, 1.0)
 _FARTHEST = 0.35
 """Half eye widths. Largest correction; beyond it the lids would no longer fit the iris."""
 
@@ -54,25 +55,33 @@ class EyeContact:
         """Take the next gaze as one into the camera."""
         self._calibrates = True
 
-    def __call__(self, motion: MotionCode, captured_ns: int, amount: float) -> tuple[EyeShift, ...]:
+    def __call__(
+        self, motion: MotionCode, captured_ns: int, amount: float, seen: tuple[float, float] = _BOTH
+    ) -> tuple[EyeShift, ...]:
         """Return how the irises of the frame have to move; empty where they stay.
 
         Args:
             motion: of the face in the crop of the frame that is warped.
             captured_ns: time of the frame.
             amount: 0 leaves the gaze, 1 corrects it.
+            seen: how far the right and the left eye are seen, 0..1. A covered one is left, and the
+                gaze is read from the other.
         """
-        gaze = self._filter(gaze_rad(motion), captured_ns)
+        gaze = self._filter(gaze_rad(motion, seen), captured_ns)
         if self._calibrates:
             self._zero, self._calibrates = gaze, False
         away = gaze - self._zero
         near = smoothstep(float((_FAR_RAD - np.linalg.norm(away)) / (_FAR_RAD - _NEAR_RAD)))
         # Some movement is kept: eyes that never move look frozen.
         share = self._eased(near, captured_ns) * min(max(amount, 0.0), 1.0) * (1 - _KEPT)
-        if share == 0.0:
+        if share == 0.0 or not any(seen):
             # Nothing at all, so that the picture keeps its own pixels.
             return ()
-        return _turned(motion, eyes_rad(motion), -np.float32(share) * away)
+        turned = _turned(motion, eyes_rad(motion, seen), -np.float32(share) * away)
+        return tuple(
+            replace(eye, shift=eye.shift * part, rise=eye.rise * part)
+            for eye, part in zip(turned, seen, strict=True)
+        )
 
     def _eased(self, goal: float, captured_ns: int) -> float:
         step_s = 0.0 if self._last_ns is None else (captured_ns - self._last_ns) * 1e-9
@@ -83,16 +92,22 @@ class EyeContact:
         return self._share
 
 
-def gaze_rad(motion: MotionCode) -> Float:
-    """Return yaw and pitch of a gaze, ``[2]``; positive looks to larger x, and down."""
+def gaze_rad(motion: MotionCode, seen: tuple[float, float] = _BOTH) -> Float:
+    """Return yaw and pitch of a gaze, ``[2]``; positive looks to larger x, and down.
+
+    ``seen``: as in `EyeContact`.
+    """
     yaw, pitch, _ = motion.pose.angles_rad()
-    return eyes_rad(motion) + np.array([yaw, pitch], np.float32)
+    return eyes_rad(motion, seen) + np.array([yaw, pitch], np.float32)
 
 
-def eyes_rad(motion: MotionCode) -> Float:
+def eyes_rad(motion: MotionCode, seen: tuple[float, float] = _BOTH) -> Float:
     """Return yaw and pitch of the eyes in the head, ``[2]``: the mean of both, so they may
-    converge."""
-    away = iris_position(motion.shape) - iris_position(face_geometry().mean)
+    converge.
+
+    ``seen``: as in `EyeContact`.
+    """
+    away = iris_position(motion.shape, seen) - iris_position(face_geometry().mean, seen)
     # Short of 1, where the arcsine would amplify the tracker's noise without limit.
     angles: Float = np.arcsin(np.clip(away / _LEVER, -0.9, 0.9)).astype(np.float32)
     return angles

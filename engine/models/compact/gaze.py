@@ -49,10 +49,16 @@ def with_horizontal_gaze(motion: MotionCode, other: MotionCode) -> MotionCode:
     return replace(motion, shape=shape, expression=expression)
 
 
-def iris_position(shape: Float) -> Float:
+def iris_position(shape: Float, weights: tuple[float, float] = (1.0, 1.0)) -> Float:
     """Return where the irises of a canonical shape are between their corners, ``[2]``: the mean u,
-    v."""
-    position: Float = np.stack(_positions(shape, _IRISES)).mean(axis=(1, 2)).astype(np.float32)
+    v.
+
+    ``weights``: of the right and the left eye in the mean; if both are 0 they count alike.
+    """
+    counts = np.array(weights if any(weights) else (1.0, 1.0), np.float32)
+    position: Float = (np.stack(_positions(shape, _IRISES))[..., 0] @ (counts / counts.sum())).astype(
+        np.float32
+    )
     return position
 
 

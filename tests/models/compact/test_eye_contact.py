@@ -10,7 +10,7 @@ import pytest
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.models.compact.eye_contact import EyeContact, eyes_rad, gaze_rad
 from mimicam.engine.types import EyeShift, MotionCode
-from tests.stages.material import motion, pose
+from tests.stages.material import SECOND_NS, motion, pose
 
 IRISES = [*range(468, 473), *range(473, 478)]
 FAR, CENTRE = (0.12, 0.0), (0.0, 0.0)
@@ -48,6 +48,19 @@ def test_a_gaze_is_the_head_s_turn_and_that_of_the_eyes() -> None:
     assert eyes_rad(turned) == pytest.approx(eyes_rad(straight), abs=1e-4)
     assert gaze_rad(turned)[0] - gaze_rad(straight)[0] == pytest.approx(np.deg2rad(10), abs=0.01)
     assert abs(gaze_rad(back)[0]) < abs(gaze_rad(turned)[0]), "eyes that turn back look nearer to the camera"
+
+
+def test_a_covered_eye_stays_and_does_not_count() -> None:
+    contact, face = calibrated(), looking(0.03, 0.0)
+    invented = face.shape.copy()
+    invented[range(468, 473), 0] -= 0.2
+    both = settled(face)
+    for frame in range(31):
+        eyes = contact(replace(face, shape=invented), frame * 33_000_000, 1.0, (0.0, 1.0))
+    right, left = eyes
+    assert (right.shift, right.rise) == (0.0, 0.0)
+    assert left.shift == pytest.approx(both[1].shift, abs=0.02), "what lies behind a hand is not read"
+    assert contact(face, SECOND_NS * 2, 1.0, (0.0, 0.0)) == ()
 
 
 def test_eyes_beside_the_camera_are_turned_to_it() -> None:
