@@ -40,7 +40,7 @@ def limit_heaps() -> None:
 
     ``malloc_trim`` returns what is free at the end of the first heap only. Other heaps keep up to
     64 MB there. With 16 heaps, 100 MB were added between the first and the fiftieth call, although
-    nothing was in use. With four, memory after a call varied by 25 MB, with one by 7 MB. A frame
+    nothing was in use. With four, memory after a call varied by 28 MB, with one by 10 MB. A frame
     takes as much processor time with one as with four (2026-11, compact, two cores).
     """
     if (tune := _of_glibc("mallopt")) is not None:

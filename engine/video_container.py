@@ -20,6 +20,8 @@ from mimicam.engine.types import Image
 _HD_LINES, _HD_COLUMNS = 576, 1280
 """Pixels. Players decode larger pictures without a tag as BT.709, others as BT.601 (mpv,
 browsers)."""
+_TINY_PX = 16
+"""Side of the copy of a frame from which side data are read."""
 _ASPECT_MAX = 4.0
 """Pixels that are more than four times as wide as high, or the reverse, are a wrong entry."""
 _NOT_THE_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -97,8 +99,7 @@ class PictureReader:
             usual=usual_matrix(frame.width, frame.height).swscale,
             full_range=frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"),
         )
-        # Only where it changes: PyAV's side data and their frame refer to each other, and would
-        # stay until Python collects cycles, 163 MB for 19 seconds of 640x360 (2026-11).
+        # Only where it changes; see `_display_matrix`.
         if frame.rotation != self._rotation:
             self._rotation, self._display_matrix = frame.rotation, _display_matrix(frame)
         return upright(image, self._display_matrix)
@@ -136,7 +137,11 @@ def to_rgb(
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    entries: Any = frame.side_data  # PyAV's types say that iterating gives names
+    # PyAV's side data and their frame refer to each other, and stay until Python collects cycles:
+    # 163 MB for 19 seconds of 640x360. A tiny copy stays instead, since one frame for each pass
+    # through a looped clip was 1 MB a minute (2026-11).
+    tiny = frame.reformat(_TINY_PX, _TINY_PX)
+    entries: Any = tiny.side_data  # PyAV's types say that iterating gives names
     for entry in entries:
         if entry.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("=9i", bytes(entry))

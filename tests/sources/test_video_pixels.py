@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.sinks.video_writer import VideoWriter
@@ -253,3 +254,18 @@ def test_frames_leave_no_cycles_behind(tmp_path: Path) -> None:
         finally:
             gc.enable()
     assert left[0] == left[1], "every frame stays in memory until Python collects cycles"
+
+
+def test_no_frame_outlives_its_pass_through_a_file(tmp_path: Path) -> None:
+    """A video that loops kept one frame for each pass."""
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        _put(out, _stream(out, (96, 64)), _patches(96, 64), 5)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert len(list(VideoFile(tmp_path / "a.mp4"))) == 5
+        kept = [one for one in gc.get_objects() if type(one) is VideoFrame and one.width == 96]
+    finally:
+        gc.enable()
+    assert not kept, "it stays until Python collects cycles"
