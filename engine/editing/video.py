@@ -110,14 +110,26 @@ def edit_video(
     chosen = _choose(people, driver, face, drivers, name=source.name)
     motions = _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
     marks = edited_from(source, [driver, *drivers.values()], model=model.sha256)
-    if crop_px is None:
-        encoder = LOSSLESS if lossless else None
-        work: Drawing = PasteDrawing(model, motions, encoder, provenance=marks, badge=badge)
-    else:
-        work = CropDrawing(model, motions[0], side_px=crop_px, provenance=marks, badge=badge)
+    encoder = LOSSLESS if lossless else None
+    work = _drawing(model, motions, encoder, crop_px=crop_px, provenance=marks, badge=badge)
     done = _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
     covered, driver_covered = count_covered(motions, range(done.frames))
     return replace(done, covered=covered, driver_covered=driver_covered)
+
+
+def _drawing(
+    model: Model,
+    motions: list[PersonMotion],
+    encoder: str | None,
+    *,
+    crop_px: int | None,
+    provenance: Provenance,
+    badge: CornerBadge | None,
+) -> Drawing:
+    """Return what draws the frames: whole pictures, or one person's crop."""
+    if crop_px is None:
+        return PasteDrawing(model, motions, encoder, provenance=provenance, badge=badge)
+    return CropDrawing(model, motions[0], side_px=crop_px, provenance=provenance, badge=badge)
 
 
 def _motions(

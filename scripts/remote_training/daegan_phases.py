@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
-from mimicam.training.daegan.recipe import DaeGanOptions
+from mimicam.training.daegan.options import DaeGanOptions
 
 _WITHOUT_END = 10**9
 """Steps of a phase that only the time ends, and its learning rates with it."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,12 +11,13 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.compact import TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks, PoseEmbedding, reconstruct
+from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.average import Average
 from mimicam.training.daegan.following import following
 from mimicam.training.daegan.guidance import Guidance, Points, part_weights
+from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 from mimicam.training.losses.perceptual import MobileNetDistance
@@ -28,50 +27,6 @@ from mimicam.training.trainer import Losses, Settings, channels_last
 Batch = dict[str, Tensor]
 _SCALES = 3
 """Sizes that the discriminator scores: full, half and a quarter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DaeGanOptions:
-    """The paper's settings (sections 3 and 4), with stages counted in steps instead of epochs."""
-
-    stage_one_steps: int = 30_000
-    """Steps of the first stage, which trains the embedders only (the paper: 30 epochs)."""
-    steps: int = 100_000
-    """Step at which all learning rates reach 0."""
-    lr: float = 1e-4
-    """Learning rate of the embedders."""
-    beta_1: float = 0.0
-    """Adam's first beta for the embedders; the others have the paper's 0."""
-    last_share: float = 0.0
-    """Share of each learning rate that is left at the last step."""
-    lr_generator: float = 1e-4
-    lr_discriminator: float = 4e-4
-    smoothness: float = 1.0
-    guidance: float = 0.0
-    """Weight with which landmarks guide the displacements; see `training.daegan.guidance`. Not in
-    the paper."""
-    parts: float = 0.0
-    """How much more eyes and mouth count in equations 3 and 6, see `part_weights`. Needs
-    ``guidance``. Not in the paper."""
-    content: float = 1.0
-    feature_matching: float = 1.0
-    adversarial: float = 1.0
-    """Weight of the generator's adversarial loss."""
-    adversarial_steps: int = 0
-    """Steps of stage 2 over which that weight rises from 0, while the discriminator learns."""
-    perceptual: float = 0.0
-    """Weight of the perceptual distance between the generator's picture and the target. Not in the
-    paper."""
-    perceptual_embedders: float = 0.0
-    """Weight of that distance for the embedders' reconstruction. Not in the paper."""
-    ema: float = 0.0
-    """Decay of the running average of the weights, per step; 0 keeps none, as in the paper."""
-    clip: float = math.inf
-    """Largest norm of a network's gradient. The paper clips none."""
-    reconstruct: Callable[[Tensor, PoseEmbedding], Tensor] = reconstruct
-    """Reconstruction of a frame from an embedded face; equation 2."""
-    embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
-    """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn."""
 
 
 class DaeGanRecipe:

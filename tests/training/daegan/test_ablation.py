@@ -11,7 +11,8 @@ import torch
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, PoseEmbedding
 from mimicam.training.commands.train.daegan_ablation import TrainDaeGanAblation
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, measure, one_frame, single_scale
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from tests.training.packs import write_pack
 
 

@@ -16,7 +16,8 @@ from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.layers import AdaptiveNorm
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import Judgement, MultiScaleDiscriminator
 from mimicam.training.trainer import Trainer, TrainerOptions

@@ -32,7 +32,8 @@ from mimicam.training.daegan.guidance import (
     part_weights,
     shown_at,
 )
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 

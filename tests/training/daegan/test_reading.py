@@ -11,8 +11,9 @@ from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.types import LANDMARKS
 from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.guidance import face_points
+from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.reading import learn_to_read
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.pairs import FramePack
 from tests.training.packs import write_pack

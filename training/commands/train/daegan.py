@@ -16,8 +16,9 @@ from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.guidance import face_points
+from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.reading import learn_to_read
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack

@@ -17,7 +17,8 @@ from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.types import Image
 from mimicam.training.commands.train.daegan import start_from
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, Variant, first_frame, measure
-from mimicam.training.daegan.recipe import DaeGanOptions, DaeGanRecipe
+from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
