@@ -52,13 +52,14 @@ def trained(module: nn.Module, before: dict[str, Tensor], prefix: str) -> set[st
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # 15 s of one core; others may want it too
+@pytest.mark.timeout(400)  # 8 to 25 s of one core; others may want it too
 def test_the_losses_fall_on_two_pairs(tiny: DpeConfig, batch: Batch) -> None:
-    made = recipe(tiny, lr_one=0.01)  # five times the paper's: 60 steps must show it
-    figures = [made.step(step, batch) for step in range(60)]
+    made = recipe(tiny, lr_one=0.01)  # five times the paper's: 100 steps must show it
+    figures = [made.step(step, batch) for step in range(100)]
     # A mean, not the last step: against a discriminator, rounding alone moves one step by a tenth.
     fallen = {name: sum(row[name] for row in figures[-10:]) / 10 / figures[0][name] for name in figures[0]}
-    # Measured on a CPU, torch 2.13, 2026-11, one and two threads: 0.42 and 0.48, 0.49 and 0.52, 0.37 and 0.42.
+    # With AVX-512, torch 2.13, 2026-11, one and two threads: 0.46 and 0.36, 0.55 and 0.47, 0.44 and 0.36. After 60
+    # steps it was 0.67 and 0.52 there, and 0.42 and 0.48 with AVX2: rounding decides how fast it goes.
     assert fallen["reconstruction"] < 0.7
     assert fallen["perceptual"] < 0.7
     assert fallen["expression"] < 0.6
