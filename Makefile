@@ -5,6 +5,7 @@
 # make check   format, lint, types, import directions           make clean       take everything away again
 # make fuzz    each fuzz target for FUZZ_SECONDS (60): files, offers, packets and messages of others
 # make check-wheel   build sdist and wheel, install the wheel into a fresh environment, run the demo from there
+# make reference     pages of the Python API, made of its docstrings, in build/reference
 # make format-page   format the studio's page with Prettier (needs Node.js)      make check-page  only look
 
 ifeq ($(OS),Windows_NT)
@@ -20,6 +21,8 @@ TORCH ?= torch==2.13.0
 RTX ?= tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings
 # Ray with PyArrow and pandas: 140 MB to download, 480 MB on disk. Tests that want it are skipped without it.
 RAY ?= ray[data]==2.60.0
+# Makes the pages of the Python API.
+PDOC ?= pdoc==16.0.0
 # Which files or folders of slow tests: all of them where nothing is given.
 TESTS ?=
 # How long each fuzz target runs.
@@ -33,7 +36,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(CONSTR
 SHELL := bash
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-camera test-ray fuzz check check-wheel format-page check-page clean
+.PHONY: demo test test-slow test-camera test-ray fuzz check check-wheel reference format-page check-page clean
 
 demo: .venv/.core
 	$(BIN)/python -m mimicam demo --out demo.mp4
@@ -63,6 +66,10 @@ check: .venv/.dev
 
 check-wheel: .venv/.made
 	$(BIN)/python scripts/check_wheel.py
+
+reference: .venv/.dev
+	$(PIP) "$(PDOC)"
+	$(BIN)/python -m pdoc mimicam --docformat google --output-directory build/reference
 
 format-page:
 	$(PRETTIER) --write $(PAGE)
