@@ -101,7 +101,8 @@ def read_arrays(path: Path, tensors: Iterable[TensorSpec]) -> dict[str, npt.NDAr
             archive = zipfile.ZipFile(file)
             return {tensor.name: _array(archive, tensor) for tensor in tensors}
         except _ZIP_ERRORS as error:  # an OSError for offsets outside of the file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            # The first line, cut: libraries quote what they read, which may be a whole file.
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise ValueError(f"{path.name}: {reason}") from error
 
 
