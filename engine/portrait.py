@@ -278,7 +278,6 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
             return _enrolled_again(path, facts, picture, model)
         found = _assemble(name, facts, path / "portrait.npz", picture, model)
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
-        # Cut: libraries quote what they read, which may be a whole file.
         raise EngineError(f"{path} is damaged ({str(error)[:300]}): enroll the picture again") from error
     if found.response is not None:
         return found
