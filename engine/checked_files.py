@@ -23,7 +23,7 @@ from mimicam.engine.network_spec import TensorSpec
 _MAX_JSON = 1 << 20
 """Bytes. The largest that is written, an export's manifest, has 20 kB."""
 _MAX_NAME = 255
-_ZIP_ERRORS = (
+ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
     KeyError,
@@ -32,6 +32,9 @@ _ZIP_ERRORS = (
     RuntimeError,
     struct.error,
 )
+"""Errors that reading a damaged ``.npz`` raises, beside ValueError."""
+_QUOTED = 200
+"""Characters of another library's error that are kept."""
 _HEADER = re.compile(
     rb"\{'descr': '([<|][a-z]\d{1,2})', 'fortran_order': (True|False), 'shape': \(((?:\d{1,9},? ?){0,8})\), \}\s*"
 )
@@ -100,10 +103,14 @@ def read_arrays(path: Path, tensors: Iterable[TensorSpec]) -> dict[str, npt.NDAr
         try:
             archive = zipfile.ZipFile(file)
             return {tensor.name: _array(archive, tensor) for tensor in tensors}
-        except _ZIP_ERRORS as error:  # an OSError for offsets outside of the file
-            # The first line, cut: libraries quote what they read, which may be a whole file.
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise ValueError(f"{path.name}: {reason}") from error
+        except ZIP_ERRORS as error:  # an OSError for offsets outside of the file
+            raise ValueError(f"{path.name}: {brief(error)}") from error
+
+
+def brief(error: Exception) -> str:
+    """Return the first line of an error of another library, cut: some quote what they read, which
+    may be a whole file."""
+    return str(error).splitlines()[0][:_QUOTED] if str(error) else type(error).__name__
 
 
 def _array(archive: zipfile.ZipFile, tensor: TensorSpec) -> npt.NDArray[Any]:

@@ -278,7 +278,7 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
             return _enrolled_again(path, facts, picture, model)
         found = _assemble(name, facts, path / "portrait.npz", picture, model)
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise EngineError(f"{path} is damaged ({str(error)[:300]}): enroll the picture again") from error
+        raise EngineError(f"{path} is damaged ({error}): enroll the picture again") from error
     if found.response is not None:
         return found
     measured = portrait_response(found.features, model, picture, found.crop, found.motion)

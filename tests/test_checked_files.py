@@ -85,6 +85,17 @@ def test_a_missing_array_or_archive_is_refused(tmp_path: Path) -> None:
         read_arrays(tmp_path / "b.npz", [POINTS])
 
 
+def test_an_archive_that_contradicts_itself_is_refused_in_a_short_line(tmp_path: Path) -> None:
+    """`zipfile` quotes the whole name in the entry's own header, here half of the file."""
+    path = _npz(tmp_path / "a.npz", _npy(np.zeros((400, 3), np.float32)))
+    content = bytearray(path.read_bytes())
+    content[26:28] = (3000).to_bytes(2, "little")  # length of that name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="File name in directory") as refused:
+        read_arrays(path, [TensorSpec(name="points", shape=(400, 3))])
+    assert len(str(refused.value)) < 300
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_changed_byte_is_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:

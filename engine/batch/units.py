@@ -20,6 +20,7 @@ import numpy as np
 
 from mimicam.engine.badge import corner_badge
 from mimicam.engine.batch.jobs import Job
+from mimicam.engine.checked_files import ZIP_ERRORS, brief
 from mimicam.engine.concurrency.prefetch import prefetch
 from mimicam.engine.editing.channels import SHAPES
 from mimicam.engine.editing.drawing import PasteDrawing, decode
@@ -146,8 +147,8 @@ def read_people(source: Path, folder: Path) -> list[FaceTrack]:
     try:
         with np.load(path) as kept:
             return [_track(kept, number) for number in range(int(kept["count"]))]
-    except (OSError, ValueError, KeyError) as error:
-        raise EngineError(f"{path} is damaged ({error}): remove it and run the batch again") from error
+    except (*ZIP_ERRORS, ValueError) as error:
+        raise EngineError(f"{path} is damaged ({brief(error)}): remove it and run the batch again") from error
 
 
 def _track(kept: np.lib.npyio.NpzFile, number: int) -> FaceTrack:

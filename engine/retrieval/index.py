@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mimicam.engine.checked_files import ZIP_ERRORS, brief
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import files_below, write_atomically
 from mimicam.engine.picture_file import PICTURE_SUFFIXES
@@ -255,18 +255,9 @@ def _load(file: Path, key: str) -> tuple[str, dict[str, Entry]]:
                 return key, {}
             entries = dict(_entries(facts["entries"], data["codes"], data["tracked"]))
             return str(facts["key"]) or key, entries
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        OSError,
-        EOFError,
-        RecursionError,
-        StopIteration,
-        zipfile.BadZipFile,
-    ) as error:
+    except (*ZIP_ERRORS, ValueError, TypeError, StopIteration) as error:
         raise EngineError(
-            f"{file} is no index of pictures, or is damaged ({error}): remove it, or give another --index"
+            f"{file} is no index of pictures, or is damaged ({brief(error)}): remove it, or give another --index"
         ) from error
 
 
