@@ -2,7 +2,8 @@
 
 MediaPipe's face landmark network (Apache-2.0) without its last layer. It has seen far more faces
 than our clips show, so a linear map of its 512 features tells mouth, lids and turn of people never
-trained on. An encoder of our own did not learn that in an hour of a core (training/LOG.md).
+trained on. An encoder of our own learned little of that from the same number of pictures
+(training/LOG.md).
 
 Shape letters: N pictures, C channels, H height, W width, S side of a picture.
 """
