@@ -27,6 +27,8 @@ PDOC ?= pdoc==16.0.0
 TESTS ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# The first seed; a random one where nothing is given.
+FUZZ_SEED ?=
 PRETTIER := npx --yes prettier@3.10.1
 PAGE := 'engine/web/static/*.{js,css,html}' 'engine/results_page/static/*.{js,css}'
 # Versions with which the tests were green. To take the newest ones: make test CONSTRAINTS=
@@ -55,7 +57,7 @@ test-ray: .venv/.dev
 	$(BIN)/python -m pytest tests/batch/test_ray.py tests/batch/test_ray_cluster.py
 
 fuzz: .venv/.dev
-	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 check: .venv/.dev
 	$(BIN)/ruff check .

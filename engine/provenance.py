@@ -109,12 +109,13 @@ def read_tags(tags: Mapping[str, str]) -> Provenance | None:
     words = _COMMENT_WORD.findall(comment)
     # Reversed, so that the first of several wins: text behind a comment cannot replace its marks.
     found = dict(reversed(words))
-    note = _COMMENT_NOTE.search(comment)
+    match = _COMMENT_NOTE.search(comment)
+    note = _printable(match[0]) if match else ""
     source_type = _address(lower.get("digital_source_type", "") or found.get("DigitalSourceType", ""))
-    if note is None and not source_type:
+    if not note and not source_type:
         return None
     return Provenance(
-        note=note[0] if note else "",
+        note=note,
         tool=_NAME if note else "",
         source_type=source_type,
         source=_hash(found.get("SourceSha256", "")),
@@ -151,8 +152,12 @@ def _xmp_value(packet: str, name: str) -> str:
     patterns = (_XMP_RESOURCE % name, _XMP_VALUE % (name, name))
     found = next((match for each in patterns if (match := re.search(each, packet)) is not None), None)
     text = next((group for group in found.groups() if group is not None), "") if found else ""
-    value = unescape(text.strip(), {"&quot;": '"', "&apos;": "'"})
-    # Marks of strangers are printed in terminals, where control characters would act.
+    return _printable(unescape(text.strip(), {"&quot;": '"', "&apos;": "'"}))
+
+
+def _printable(value: str) -> str:
+    """Return a value as it is; empty if it is long, or has control characters, which would act in
+    the terminals where marks of strangers are printed."""
     return value if len(value) <= _VALUE_MAX and value.isprintable() else ""
 
 

@@ -138,6 +138,17 @@ def test_a_note_with_control_characters_is_left_out() -> None:
     assert marks.note == ""
 
 
+def test_a_comment_with_control_characters_is_left_out() -> None:
+    tags = dict(WHOLE.tags)
+    tags["comment"] = tags["comment"].replace("an expression", "\x1b[2Jn expression")
+    marks = read_tags(tags)
+    assert marks is not None
+    assert (marks.source_type, marks.note, marks.by_mimicam) == (SOURCE_TYPE, "", False)
+    del tags["DIGITAL_SOURCE_TYPE"]
+    found = read_tags(tags)
+    assert found is None or found.note == ""
+
+
 def test_files_without_marks_state_nothing() -> None:
     assert read_tags({"comment": "a holiday", "encoder": "Lavf"}) is None
     assert read_xmp("") is None
