@@ -29,6 +29,8 @@ Points = tuple[Tensor, Tensor, Tensor]
 """Resting places ``[N, L, 2]``, landmarks of the frames ``[N, K, L, 2]`` and of the target ``[N, L,
 2]``."""
 Floats = npt.NDArray[np.float32]
+Of = Literal["face", "pose"]
+"""Embedder that is guided."""
 LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
 """Upper and lower lids, in turn."""
 _IRISES = slice(468, 478)
@@ -103,44 +105,40 @@ def mirrored(points_L2: Floats) -> Floats:
     return points_L2[..., face_geometry().mirror, :] * np.array([-1, 1], np.float32)
 
 
-def guidance_loss(
-    face_NK2HW: Tensor,
-    pose_N2HW: Tensor,
-    resting_NL2: Tensor,
-    frames_NKL2: Tensor,
-    target_NL2: Tensor,
-    *,
-    weight_L: Tensor,
-    pairs_PL: Tensor,
+def face_field_loss(
+    face_N2HW: Tensor, resting_NL2: Tensor, frames_NL2: Tensor, *, weight_L: Tensor, pairs_PL: Tensor
 ) -> Tensor:
-    """Compare both displacements with the landmarks: mean weighted distance along both axes, and
-    `pairs_loss`.
+    """Compare the displacement of equation 1 with the landmarks: mean weighted distance along both
+    axes, and `pairs_loss`.
+
+    The embedded face at a resting place must show the frame's landmark.
 
     Args:
-        face_NK2HW: displacement of equation 1. The embedded face at a resting place must show the
-            frame's landmark.
-        pose_N2HW: displacement of equation 2. The picture at a landmark must show its resting
-            place.
-        resting_NL2: resting places, which all frames of a sample share.
-        frames_NKL2: landmarks of the frames.
-        target_NL2: landmarks of the target. Those beyond the picture do not count.
         weight_L: see `landmark_weights`.
         pairs_PL: see `pair_matrix`.
     """
-    K = frames_NKL2.shape[1]
-    resting = resting_NL2[:, None].expand(-1, K, -1, -1).flatten(0, 1)
-    frames = frames_NKL2.flatten(0, 1)
-    # Face embedder: its field, read at a resting place, leads to the frame's landmark.
-    to_frames = (resting + field_at(face_NK2HW.flatten(0, 1), resting) - frames).abs().mean(-1) * weight_L
-    # Pose embedder: its field, read at the target's landmark, leads back to the resting place.
-    to_rest = (target_NL2 + field_at(pose_N2HW, target_NL2) - resting_NL2).abs().mean(-1) * weight_L
+    error = resting_NL2 + field_at(face_N2HW, resting_NL2) - frames_NL2
+    return (error.abs().mean(-1) * weight_L).mean() + pairs_loss(error, pairs_PL)
+
+
+def pose_field_loss(
+    pose_N2HW: Tensor, resting_NL2: Tensor, target_NL2: Tensor, *, weight_L: Tensor, pairs_PL: Tensor
+) -> Tensor:
+    """Compare the displacement of equation 2 with the landmarks: mean weighted distance along both
+    axes, and `pairs_loss`.
+
+    The picture at a landmark must show its resting place. Landmarks beyond the picture do not
+    count.
+
+    Args:
+        weight_L: see `landmark_weights`.
+        pairs_PL: see `pair_matrix`.
+    """
+    error = target_NL2 + field_at(pose_N2HW, target_NL2) - resting_NL2
     # Landmarks beyond the crop would read the field's repeated edge.
     inside = (target_NL2.abs().amax(-1) < 1).float()
-    places = to_frames.mean() + (to_rest * inside).sum() / (weight_L * inside).sum().clamp_min(1.0)
-    in_face = pairs_loss(resting + field_at(face_NK2HW.flatten(0, 1), resting) - frames, pairs_PL)
-    shown = target_NL2 + field_at(pose_N2HW, target_NL2) - resting_NL2
-    in_pose = pairs_loss(shown, pairs_PL, inside)
-    return places + in_face + in_pose
+    places = (error.abs().mean(-1) * weight_L * inside).sum() / (weight_L * inside).sum().clamp_min(1.0)
+    return places + pairs_loss(error, pairs_PL, inside)
 
 
 def pairs_loss(error_NL2: Tensor, pairs_PL: Tensor, inside_NL: Tensor | None = None) -> Tensor:
@@ -193,22 +191,20 @@ class Guidance(nn.Module):
 
     def forward(self, embedding: Embedding, reading: PoseEmbedding, points: Points) -> Tensor:
         """Compute the loss of displacements and codes, a scalar."""
-        fields = guidance_loss(
-            embedding.displacement,
-            reading.displacement,
-            *points,
-            weight_L=self.weight,
-            pairs_PL=self.pairs,
-        )
         resting, frames, target = points
-        # A frame's code must tell its own landmarks; every frame has the person's resting places.
-        own = resting[:, None].expand_as(frames).flatten(0, 1)
-        codes = self.codes(embedding.code.flatten(0, 1), own, frames.flatten(0, 1), of="face")
-        return fields + codes + self.codes(reading.code, resting, target, of="pose")
+        # Each frame has landmarks of its own, and the person's resting places.
+        own, frames = resting[:, None].expand_as(frames).flatten(0, 1), frames.flatten(0, 1)
+        face = self.codes(embedding.code.flatten(0, 1), own, frames, of="face")
+        face = face + self.field(embedding.displacement.flatten(0, 1), own, frames, of="face")
+        pose = self.codes(reading.code, resting, target, of="pose")
+        return face + pose + self.field(reading.displacement, resting, target, of="pose")
 
-    def codes(
-        self, code_NP: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Literal["face", "pose"]
-    ) -> Tensor:
+    def field(self, field_N2HW: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Of) -> Tensor:
+        """Compute the loss of one embedder's displacements, a scalar."""
+        loss = face_field_loss if of == "face" else pose_field_loss
+        return loss(field_N2HW, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)
+
+    def codes(self, code_NP: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Of) -> Tensor:
         """Compute the loss of one embedder's codes, a scalar."""
         readout = self.face if of == "face" else self.pose
         return readout.loss(code_NP, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)

@@ -282,9 +282,10 @@ class DaeGanRecipe:
         def objective() -> Tensor:
             """Compute the generator's objective: equation 6, and the perceptual distance if it has
             a weight."""
-            image = self.model.picture(face, code)
-            # The discriminator is frozen here, but gradients pass through it to the picture.
-            fake, real = self.discriminator(image), self.discriminator(target)
+            with self._mixed():
+                image = self.model.picture(face, code).float()
+                # The discriminator is frozen here, but gradients pass through it to the picture.
+                fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
                 "adversarial": adversarial.generator_loss(fake),
                 "content": losses.reconstruction_loss(image, target, weight_N1SS),
@@ -310,9 +311,15 @@ class DaeGanRecipe:
         return o.adversarial * min((step - o.stage_one_steps) / o.adversarial_steps, 1.0)
 
     def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
-        with torch.no_grad():
-            image = self.model.picture(face, code)
-        return adversarial.discriminator_loss(self.discriminator(target), self.discriminator(image))
+        with self._mixed():
+            with torch.no_grad():
+                image = self.model.picture(face, code)
+            real, fake = self.discriminator(target), self.discriminator(image)
+        return adversarial.discriminator_loss(real, fake)
+
+    def _mixed(self) -> torch.autocast:
+        """Convolutions of generator and discriminator in bfloat16, positions in float32."""
+        return torch.autocast(self._device.type, torch.bfloat16)
 
     def _update(self, step: int, names: tuple[str, ...], objective: Callable[[], Tensor]) -> Tensor:
         for name, network in self._networks.items():

@@ -100,8 +100,7 @@ class TrunkEncoder(nn.Module):
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Yield what is trained: all but the trunk."""
-        for layer in (self.scale, self.hidden, self.code):
-            yield from layer.parameters()
+        return _parameters(self.scale, self.hidden, self.code)
 
     def of_features(self, features_NC: Tensor) -> Tensor:
         """Return the codes of what the trunk read, ``[N, code]``."""
@@ -130,6 +129,8 @@ class CodeDecoder(nn.Module):
 class CompactFaceEmbedder(FaceEmbedder):
     """Fuses several frames into one face (equation 1); fields are upsampled from 32 pixels."""
 
+    encoder: TrunkEncoder
+
     def __init__(self, config: CompactDaeGanConfig) -> None:
         nn.Module.__init__(self)
         self.encoder = TrunkEncoder(config.face_code)
@@ -142,12 +143,23 @@ class CompactFaceEmbedder(FaceEmbedder):
         code: Tensor = self.encoder(image_N3SS)
         return code
 
+    def field(self, code_NP: Tensor) -> Tensor:
+        """Return the displacement of a code, ``[N, 2, 32, 32]``."""
+        return self._field(code_NP, self.head(self.decoder(code_NP)))
+
+    def _field(self, code_NP: Tensor, fields_N3HW: Tensor) -> Tensor:
+        # The affine part carries the head's motion, so that the local one may stay small.
+        return torch.tanh(fields_N3HW[:, :2]) + affine_field(self.affine(code_NP), fields_N3HW.shape[-1])
+
+    def field_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is trained between a code and its displacement."""
+        return _parameters(self.decoder, self.head, self.affine)
+
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
         """Return one frame's terms of equation 1."""
         code, side = self.encode(image_N3SS), image_N3SS.shape[-1]
         fields = resized(self.head(self.decoder(code)), side)
-        # The affine part carries the head's motion, so that the local one may stay small.
-        displacement = torch.tanh(fields[:, :2]) + affine_field(self.affine(code), side)
+        displacement = self._field(code, fields)
         # The floor keeps equation 1's division defined where no frame is attended to.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
@@ -155,6 +167,8 @@ class CompactFaceEmbedder(FaceEmbedder):
 
 class CompactPoseEmbedder(PoseEmbedder):
     """Maps a frame to its pose code, and the code to a warp and two residuals (figure 4)."""
+
+    encoder: TrunkEncoder
 
     def __init__(self, config: CompactDaeGanConfig) -> None:
         nn.Module.__init__(self)
@@ -178,6 +192,10 @@ class CompactPoseEmbedder(PoseEmbedder):
     def _field(self, code_NP: Tensor, maps_NCHW: Tensor) -> Tensor:
         local = torch.tanh(self.displacement(maps_NCHW))
         return local + affine_field(self.affine(code_NP), FIELD)
+
+    def field_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is trained between a code and its displacement."""
+        return _parameters(self.decoder, self.displacement, self.affine)
 
     def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code, size = self.encode(image_N3SS), self._size
@@ -263,3 +281,8 @@ def _over(warped_N3SS: Tensor, layer_N4SS: Tensor) -> Tensor:
     """Blend the drawn picture over the warped face by its opacity."""
     keep = torch.sigmoid(layer_N4SS[:, 3:] + _MOST_FACE)
     return keep * warped_N3SS + (1 - keep) * torch.tanh(layer_N4SS[:, :3])
+
+
+def _parameters(*layers: nn.Module) -> Iterator[nn.Parameter]:
+    for layer in layers:
+        yield from layer.parameters()

@@ -21,6 +21,8 @@ ATTENTION_FLOOR = 1e-3
 
 def sample(image_NCSS: Tensor, displacement_N2HW: Tensor) -> Tensor:
     """Sample the picture at each pixel's position plus its displacement; bilinear, edges repeat."""
+    # Positions in half precision would be off by up to half a pixel. Autocast leaves them in float32.
+    displacement_N2HW = displacement_N2HW.float()
     # Computed, not stored: the size follows the field's, and a trace makes it a constant.
     grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
     return F.grid_sample(image_NCSS, grid_NHW2, padding_mode="border", align_corners=False)

@@ -22,14 +22,15 @@ from mimicam.training.daegan.guidance import (
     LIDS,
     FacePoints,
     Readout,
+    face_field_loss,
     face_points,
     field_at,
-    guidance_loss,
     landmark_weights,
     mirrored,
     pair_matrix,
     pairs_loss,
     part_weights,
+    pose_field_loss,
     shown_at,
 )
 from mimicam.training.daegan.options import DaeGanOptions
@@ -60,10 +61,9 @@ def moved(points: np.ndarray) -> np.ndarray:
 
 def loss(face: Tensor, pose: Tensor, resting: np.ndarray, landmarks: np.ndarray) -> float:
     resting_NL2, target_NL2 = (torch.from_numpy(x)[None].float() for x in (resting, landmarks))
-    found = guidance_loss(
-        face[:, None], pose, resting_NL2, target_NL2[:, None], target_NL2,
-        weight_L=landmark_weights(), pairs_PL=pair_matrix(),
-    )  # fmt: skip
+    common = {"weight_L": landmark_weights(), "pairs_PL": pair_matrix()}
+    found = face_field_loss(face, resting_NL2, target_NL2, **common)
+    found = found + pose_field_loss(pose, resting_NL2, target_NL2, **common)
     return found.item()
 
 

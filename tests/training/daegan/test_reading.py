@@ -12,7 +12,7 @@ from mimicam.engine.types import LANDMARKS
 from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.options import DaeGanOptions
-from mimicam.training.daegan.reading import learn_to_read
+from mimicam.training.daegan.reading import Steps, learn_to_read
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
 from mimicam.training.data.pairs import FramePack
@@ -32,9 +32,14 @@ def test_codes_tell_the_landmarks_after_it(sampler: VideoSampler) -> None:
     recipe.start_from_trunk(read_trunk())
     trunk = {name: value.clone() for name, value in recipe.trunk_encoders()[0].trunk.state_dict().items()}
     before = read_error(recipe, sampler)
-    learn_to_read(recipe, sampler, pictures=24, steps=40)
+    fields_before = field_errors(recipe, sampler)
+    told: list[str] = []
+    learn_to_read(recipe, sampler, pictures=24, steps=Steps(codes=40, fields=40), tell=told.append)
     after = read_error(recipe, sampler)
     assert after < 0.8 * before
+    for name, error in field_errors(recipe, sampler).items():
+        assert error < 0.8 * fields_before[name], f"displacements of the {name} embedder"
+    assert len(told) == 3
     own = recipe.result.pose_embedder.encoder.state_dict()
     assert all(torch.equal(own[f"trunk.{name}"], value) for name, value in trunk.items()), "kept as it was"
     for name, value in recipe.model.state_dict().items():
@@ -51,3 +56,21 @@ def read_error(recipe: DaeGanRecipe, sampler: VideoSampler) -> float:
         told = resting + recipe.guidance.pose(code).view(-1, LANDMARKS, 2)
     model.train()
     return (told - landmarks).norm(dim=-1).mean().item()
+
+
+def field_errors(recipe: DaeGanRecipe, sampler: VideoSampler) -> dict[str, float]:
+    """Guidance loss of both displacements, as training draws pictures with them."""
+    batch = sampler.batch(0)
+    resting, of_frames, of_target = recipe.points(batch)
+    frames, _, driver = recipe.pictures(batch)
+    own = resting[:, None].expand_as(of_frames).flatten(0, 1)
+    model = recipe.model.eval()
+    with torch.no_grad():
+        face = model.embed(frames).displacement.flatten(0, 1)
+        pose = model.pose_embedder(driver).displacement
+        errors = {
+            "face": recipe.guidance.field(face, own, of_frames.flatten(0, 1), of="face").item(),
+            "pose": recipe.guidance.field(pose, resting, of_target, of="pose").item(),
+        }
+    model.train()
+    return errors

@@ -88,8 +88,8 @@ class TrainDaeGan:
     guidance: float = 0.0
     """Weight with which the tracker's landmarks guide both displacements. Not in the paper."""
     reading_pictures: int = 20_000
-    """Pictures from which a fresh compact preset first learns to read faces, before step 0. Needs
-    --guidance. Not in the paper."""
+    """Pictures from which a fresh compact preset first learns to read faces, before step 0: some 20
+    minutes of one core, in which nothing is saved. Needs --guidance. Not in the paper."""
     parts: float = 0.0
     """How much more eyes and mouth count in the pictures' errors. Needs --guidance. Not in the
     paper."""
@@ -143,7 +143,7 @@ class TrainDaeGan:
         elif isinstance(PRESETS[self.preset], CompactDaeGanConfig):
             recipe.start_from_trunk(read_trunk())
             if self.guidance and self.reading_pictures:
-                learn_to_read(recipe, videos, pictures=self.reading_pictures)
+                learn_to_read(recipe, videos, pictures=self.reading_pictures, tell=print)
         reached = trainer.run(videos.stream, shown.batch(0))
         save_daegan(recipe.result, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
