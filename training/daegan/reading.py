@@ -24,6 +24,8 @@ from mimicam.training.daegan.recipe import DaeGanRecipe
 
 _BATCH_CODES, _BATCH_FIELDS = 256, 64
 _RATE = 1e-3
+_MOMENTUM = 0.1
+"""Weight of a batch in the statistics that normalise a code, while codes are learned alone."""
 _SMOOTHNESS = 0.3
 """Weight of equation 4. Small: landmarks are dense, and a decoder's fields are smooth already."""
 _BEFORE_TRAINING = 10**9
@@ -130,7 +132,10 @@ def _learn(recipe: DaeGanRecipe, name: Of, readings: Readings, steps: Steps) -> 
         loss = loss + guidance.codes(codes, some.resting, some.landmarks, of=name)
         return loss + _SMOOTHNESS * smoothness_loss(field)
 
+    # Large batches tell the codes' mean and deviation at once; small ones change them slowly.
+    slow, encoder.normalise.momentum = encoder.normalise.momentum, _MOMENTUM
     _descend(codes_loss, of_codes, readings, batch=_BATCH_CODES, steps=steps.codes)
+    encoder.normalise.momentum = slow
     every = [*of_codes, *embedder.field_parameters()]
     _descend(fields_loss, every, readings, batch=_BATCH_FIELDS, steps=steps.fields)
 

@@ -54,6 +54,10 @@ _WIDTHS = (16, 32, 64, 96, 128)
 """Channels of the decoders at 64, 32, 16, 8 and 4 pixels."""
 _FRONT = (48, 96)
 """Channels of the generator at 32 and 16 pixels."""
+_MOMENTUM = 0.01
+"""Weight of a batch in the statistics that normalise a code. With 0.1, those of eight pictures
+changed the codes by a tenth of their deviation from step to step, and displacements were half as
+exact again (training/LOG.md)."""
 _MOST_FACE = 2.0
 """Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
 
@@ -93,7 +97,7 @@ class TrunkEncoder(nn.Module):
         # The trunk's features differ in scale; normalised, all of them are learned from alike.
         self.scale = nn.LayerNorm(FEATURES)
         self.hidden, self.code = nn.Linear(FEATURES, _HIDDEN), nn.Linear(_HIDDEN, code)
-        self.normalise = BatchRenorm(code, affine=False)
+        self.normalise = BatchRenorm(code, affine=False, momentum=_MOMENTUM)
 
     def forward(self, image_N3SS: Tensor) -> Tensor:
         return self.of_features(self.trunk(image_N3SS))

@@ -18,6 +18,7 @@ from mimicam.engine.models.daegan.compact_config import (
     FIELD,
     CompactDaeGanConfig,
 )
+from mimicam.engine.models.daegan.face_trunk import FEATURES
 from mimicam.engine.models.daegan.inference import DaeGanParts
 from mimicam.engine.models.daegan.layers import BatchRenorm, sample
 from mimicam.engine.models.daegan.network import reconstruct
@@ -159,6 +160,19 @@ def test_codes_are_normalised_over_the_training_batches(frames: Tensor) -> None:
         codes = embedder.encode(frames.flatten(0, 1))
     torch.testing.assert_close(codes.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
     torch.testing.assert_close(codes.std(0, correction=0), torch.ones(64), atol=0.15, rtol=0)
+
+
+def test_one_batch_of_eight_hardly_changes_what_a_picture_is_read_as() -> None:
+    torch.manual_seed(0)
+    encoder = CompactDaeGan(DAEGAN_COMPACT_64).pose_embedder.encoder
+    features = torch.randn(200, FEATURES)
+    with torch.no_grad():
+        for _ in range(400):
+            encoder.of_features(features)
+        before = encoder.eval().of_features(features)
+        encoder.train().of_features(features[:8])
+        after = encoder.eval().of_features(features)
+    assert (after - before).abs().mean() < 0.01 * before.std(), "displacements follow codes exactly"
 
 
 def test_another_size_is_refused() -> None:
