@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, PoseEmbedding
+from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.training.commands.train.daegan_ablation import TrainDaeGanAblation
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, measure, one_frame, single_scale
+from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from tests.training.packs import write_pack
@@ -73,3 +75,16 @@ def test_the_command_writes_the_table_and_continues(
     assert "multi-scale" in capsys.readouterr().out
     TrainDaeGanAblation(**command).run()
     assert json.loads((tmp_path / "out" / "ablation.json").read_text()) == facts
+
+
+def test_compact_rows_read_through_the_landmark_network(tmp_path: Path) -> None:
+    pack = write_pack(tmp_path / "pack", people=2, frames=3, size=64, validation=(0,))
+    out = tmp_path / "out"
+    TrainDaeGanAblation(
+        pack=pack, out=out, frames=1, batch=2, steps=1, measured=1, device="cpu", threads=1
+    ).run()
+    trunk = read_trunk()
+    for variant in VARIANTS:
+        encoder = load_daegan(out / variant.name / "model.safetensors").pose_embedder.encoder
+        own = encoder.get_submodule("trunk").state_dict()
+        assert all(torch.equal(own[name], value) for name, value in trunk.items()), variant.name

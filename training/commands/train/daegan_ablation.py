@@ -17,6 +17,7 @@ from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.types import Image
 from mimicam.training.commands.train.daegan import start_from
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, Variant, first_frame, measure
+from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
@@ -99,6 +100,9 @@ class TrainDaeGanAblation:
             **variant.options,
         )
         recipe = DaeGanRecipe(options, config=PRESETS[self.preset], device=self.device)
+        if recipe.trunk_encoders():
+            # It is never trained: fresh values would leave noise to read from.
+            recipe.start_from_trunk(read_trunk())
         folder = self.out / variant.name
         trainer = Trainer(recipe, TrainerOptions(out=folder, steps=self.steps))
         if not trainer.resume() and variant.generated:
