@@ -18,6 +18,10 @@ from mimicam.engine.backends.tensorrt import api as tensorrt_api  # noqa: E402
 from mimicam.engine.backends.tensorrt import network as tensorrt  # noqa: E402
 from mimicam.engine.backends.tensorrt.api import BuildRequest, TensorRt  # noqa: E402
 from mimicam.engine.errors import EngineError  # noqa: E402
+from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64  # noqa: E402
+from mimicam.engine.models.daegan.model import NETWORKS  # noqa: E402
+from mimicam.engine.models.daegan.presets import build  # noqa: E402
+from mimicam.engine.models.daegan.weights import save_daegan  # noqa: E402
 from mimicam.export import bundle as bundles  # noqa: E402
 from mimicam.export import onnx_files  # noqa: E402
 from mimicam.export.bundle import BundleOptions, write_bundle  # noqa: E402
@@ -101,6 +105,20 @@ def test_the_command_builds_a_plan_of_every_network_without_a_gpu(
         assert plan.stat().st_size > 100_000
         if sys.platform != "win32":
             assert stat.S_IMODE(plan.stat().st_mode) == 0o600
+
+
+@pytest.mark.slow
+def test_plans_of_daegan_build_without_a_gpu(tmp_path: Path, rtx: TensorRt) -> None:
+    """Of the compact preset, whose networks are all that run live."""
+    weights = tmp_path / "model.safetensors"
+    save_daegan(build(DAEGAN_COMPACT_64), weights)
+    manifest = write_bundle(
+        str(weights), tmp_path / "export", BundleOptions(precision="fp16"), lambda _: None
+    )
+    assert {network.name for network in manifest.networks} == set(NETWORKS)
+    for network in manifest.networks:
+        request = tensorrt.build_request(tmp_path / "export", manifest, network, GPUS)
+        assert len(rtx.build(request).plan) > 100_000, network.name
 
 
 @pytest.mark.slow
