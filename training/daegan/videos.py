@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mimicam.training.daegan.guidance import FacePoints
 from mimicam.training.data.augmentation import Augmentation, warped
+from mimicam.training.data.pairs import FAR_PAIR_CANDIDATES, FAR_PAIR_PROBABILITY, PAIR_WEIGHTS
 
 Batch = dict[str, Tensor]
 Pictures = npt.NDArray[np.uint8]
@@ -61,6 +62,7 @@ class VideoSampler:
         augmentation: Augmentation | None = None,
         jitter: Augmentation | None = None,
         points: FacePoints | None = None,
+        expressions: npt.NDArray[np.float32] | None = None,
     ) -> None:
         """Args:
         frames: K.
@@ -73,10 +75,13 @@ class VideoSampler:
             head in the picture's plane, of which clips have little.
         points: landmarks of all frames. Then a batch also has ``frame_points`` ``[N, K, L, 2]``,
             ``target_points`` and ``resting`` ``[N, L, 2]``; see `training.daegan.guidance`.
+        expressions: blendshapes of all frames, ``[F, 52]``. Then targets whose expression is far
+            from the frames' are drawn more often, as `training.data.pairs` does.
         """
         self._videos, self._size, self._most, self._batch, self._seed = videos, size, frames, batch, seed
         self._fewest = frames if fewest is None else fewest
         self._augmentation, self._jitter, self._points = augmentation, jitter, points
+        self._expressions = expressions
         of_segment = videos.segment[videos.indices]
         self._segments = [videos.indices[of_segment == s] for s in np.unique(of_segment)]
         if not self._segments:
@@ -105,10 +110,8 @@ class VideoSampler:
                 yield ready
 
     def _sample(self, rng: np.random.Generator, count: int) -> Arrays:
-        segment = self._segments[rng.choice(len(self._segments), p=self._weights)]
         wanted = count + 1
-        # Short segments repeat frames rather than being left out.
-        chosen = [int(index) for index in rng.choice(segment, wanted, replace=len(segment) < wanted)]
+        chosen = self._chosen(rng, wanted)
         # All frames of a sample alike: a person's two sides differ.
         mirror = bool(rng.random() < 0.5)
         pictures = [self._picture(index, mirror=mirror) for index in chosen]
@@ -124,6 +127,26 @@ class VideoSampler:
         (driver,) = self._augmentation.recolour(rng, pictures[-1])
         shown = _named(self._augmentation.recolour(rng, *pictures))
         return shown | {"driver": _channels_first(driver)} | self._landmarks(chosen, matrices, mirror=mirror)
+
+    def _chosen(self, rng: np.random.Generator, wanted: int) -> list[int]:
+        """Draw the frames of a sample; the last one is the target."""
+        if self._expressions is None or rng.random() >= FAR_PAIR_PROBABILITY:
+            return self._of_a_segment(rng, wanted)
+        # Blinks and open mouths are rare in clips, and a generator paints them badly if it hardly
+        # sees them.
+        draws = [self._of_a_segment(rng, wanted) for _ in range(FAR_PAIR_CANDIDATES)]
+        return max(draws, key=self._far)
+
+    def _far(self, chosen: Sequence[int]) -> float:
+        """Return how far the target's expression is from the frames' mean."""
+        assert self._expressions is not None
+        *frames, target = self._expressions[list(chosen)]
+        return float((np.abs(target - np.mean(frames, axis=0)) * PAIR_WEIGHTS).sum())
+
+    def _of_a_segment(self, rng: np.random.Generator, wanted: int) -> list[int]:
+        segment = self._segments[rng.choice(len(self._segments), p=self._weights)]
+        # Short segments repeat frames rather than being left out.
+        return [int(index) for index in rng.choice(segment, wanted, replace=len(segment) < wanted)]
 
     def _landmarks(self, chosen: Sequence[int], matrices: Sequence[Matrix], *, mirror: bool) -> Arrays:
         """Return the landmarks, moved as the pictures are; nothing without points."""

@@ -42,8 +42,9 @@ PAIR_WEIGHTS = np.array([1.0 if name in _RARE else 0.25 for name in BLENDSHAPE_N
 they count more."""
 
 
+FAR_PAIR_CANDIDATES = 5
 FAR_PAIR_PROBABILITY = 0.7
-"""Probability of choosing the most different of five candidate pairs; otherwise the first is
+"""Probability of choosing the most different of the candidate pairs; otherwise the first is
 taken."""
 SAME_POSE_PROBABILITY = 0.5
 """Probability of preferring two expressions at one pose, in packs that have them."""
@@ -163,12 +164,12 @@ class PairSampler:
         return {**pictures, "target_landmarks": truth, **arrays}, (motion_s, motion_d)
 
     def _far_pair(self, rng: np.random.Generator, low: int, high: int) -> tuple[int, int]:
-        """Draw five pairs and choose the one that differs most in expression and pose: equal frames
+        """Draw candidates and choose the one that differs most in expression and pose: equal frames
         teach nothing.
 
         Half of the time two expressions of one pose win, where the pack has them.
         """
-        draws = rng.integers(low, high, (5, 2))
+        draws = rng.integers(low, high, (FAR_PAIR_CANDIDATES, 2))
         b, landmarks = self._pack.blendshapes, self._pack.landmarks
         # Every 20th landmark: the choice of a pair needs no more, and is made in each sample.
         distance = np.array(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.training.daegan.videos import JITTER, VideoSampler, _after
 from mimicam.training.data.augmentation import Augmentation
 
@@ -61,6 +62,20 @@ def test_short_segments_repeat_frames_and_are_resized() -> None:
     batch = VideoSampler(videos((2,), (0,)), size=4, frames=3, batch=2).batch(0)
     assert batch["frames"].shape == (2, 3, 3, 4, 4)
     assert batch["frames"].dtype == torch.uint8
+
+
+def test_rare_expressions_are_drawn_more_often_as_targets() -> None:
+    given = videos((20,), (0,))
+    expressions = np.zeros((20, len(BLENDSHAPE_NAMES)), np.float32)
+    expressions[7, BLENDSHAPE_NAMES.index("eyeBlinkLeft")] = 1.0
+
+    def share(**options: np.ndarray) -> float:
+        sampler = VideoSampler(given, size=8, frames=3, batch=200, **options)
+        targets = torch.cat([sampler.batch(step)["target"].amin((1, 2, 3)) for step in range(3)])
+        return (targets == 7).float().mean().item()
+
+    assert share() < 0.1
+    assert 0.12 < share(expressions=expressions) < 0.3
 
 
 def test_nothing_to_draw_is_refused() -> None:

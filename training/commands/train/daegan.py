@@ -61,6 +61,9 @@ class TrainDaeGan:
     augment: bool = False
     """Turn, scale, shift and recolour the frames of a video alike, then move each frame a little;
     the pose embedder reads the target in another light."""
+    far: bool = False
+    """Draw targets more often whose expression is far from the frames': blinks and open mouths are
+    rare in clips."""
     batch: int = 8
     """Videos per step."""
     steps: int = 100_000
@@ -203,6 +206,7 @@ class TrainDaeGan:
             augmentation=Augmentation() if self.augment and not validation else None,
             jitter=JITTER if self.augment and not validation else None,
             points=points,
+            expressions=videos.blendshapes if self.far and not validation else None,
         )
 
 
