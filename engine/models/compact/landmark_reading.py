@@ -3,7 +3,7 @@
 The same displacement reads differently on another face: it opens a narrow mouth further than a wide
 one. The tracker's blendshape network reads landmarks alone, so a target is read before it is drawn,
 and the difference is made up for. Without that, 20 lively pairs lose correlation before anything is
-drawn: jaw 0.95, smile 0.95, brow 0.97 and pucker 0.92, with it 0.97, 0.98, 0.99 and 0.98 (2026-11).
+drawn: jaw 0.95, smile 0.95, brow 0.97 and pucker 0.92, with it 0.98, 0.97, 0.99 and 0.98 (2026-11).
 """
 
 from __future__ import annotations
