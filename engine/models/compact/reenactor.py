@@ -111,7 +111,7 @@ class TrackerEdit:
         # The generator draws the portrait's gaze; the eye warp moves the irises from there.
         drawn = with_horizontal_gaze(wanted, self._portrait)
         there = with_drawn_irises(drawn, self._portrait)
-        eyes = eye_shifts(*(place(each.shape, each.pose) for each in (there, wanted)))
+        eyes = eye_shifts(place(there.shape, there.pose), place(wanted.shape, wanted.pose))
         return replace(self._build(drawn), eyes=eyes)
 
 

@@ -46,7 +46,7 @@ def test_a_face_at_rest_stays_as_it_is() -> None:
     assert still == pytest.approx(face.shape, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["jawOpen", "mouthPucker", "browInnerUp"])
+@pytest.mark.parametrize("name", ["jawOpen", "mouthPucker"])
 def test_a_correction_brings_the_reading_nearer(name: str) -> None:
     face, column = with_wide_mouth(), NAMES.index(name)
     wanted = asked(**{name: 0.5})
