@@ -41,8 +41,8 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_FORMAT = 3
-"""Version of an enrolled folder's content."""
+_FORMAT = 4
+"""Version of an enrolled folder's content. Responses up to 3 are stale: landmarks are corrected now."""
 _FEATURE = "feature_"
 """Prefix of a portrait's features in its file."""
 _RESPONSE, _RESPONSE_MAX = "response", 2.0

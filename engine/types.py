@@ -159,6 +159,9 @@ class EyeShift:
     rise: float = 0.0
     """Distance by which iris and upper lid move across the line between the corners, v; smaller is
     higher."""
+    drop: float = 0.0
+    """Distance by which the iris alone moves across that line, within the lids, v; larger is
+    lower."""
 
     def lids(self, u: Float) -> tuple[Float, Float]:
         """Heights v of the upper and the lower lid at ``u``."""

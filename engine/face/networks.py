@@ -134,6 +134,21 @@ class FaceDetector:
         return found
 
 
+class BlendshapeReader:
+    """Reads blendshapes off landmarks alone."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._net = _NETWORKS.open(
+            TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
+        )
+
+    def __call__(self, landmarks: Float) -> Float:
+        """Return the blendshapes ``[52]`` of landmarks ``[478, 3]`` in any space with square
+        pixels."""
+        shapes = self._net(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
+        return np.array(shapes, np.float32).reshape(BLENDSHAPES)
+
+
 class FaceReader:
     """Reads landmarks and blendshapes of the face in a region."""
 
@@ -141,9 +156,7 @@ class FaceReader:
         self._mesh = _NETWORKS.open(
             LANDMARK_NETWORK, threads=threads, name="the landmark network", read=_read_mesh
         )
-        self._shapes = _NETWORKS.open(
-            TRACKER_DIR / "face_blendshapes.tflite", threads=threads, name="the blendshape network"
-        )
+        self._shapes = BlendshapeReader(threads)
         self._cut = np.empty((_MESH_PX, _MESH_PX, 3), np.uint8)
         self._input = np.empty((1, _MESH_PX, _MESH_PX, 3), np.float32)
 
@@ -162,10 +175,9 @@ class FaceReader:
         landmarks[:, :2] = net[:, :2] @ to_image[:, :2].T + to_image[:, 2]
         # Depth has the scale of x and y, and an origin of its own.
         landmarks[:, 2] = net[:, 2] * (region.size_px / _MESH_PX)
-        shapes = self._shapes(landmarks[None, BLENDSHAPE_LANDMARKS, :2])[0]
         return Face(
             landmarks=landmarks,
-            blendshapes=np.array(shapes, np.float32).reshape(BLENDSHAPES),
+            blendshapes=self._shapes(landmarks),
             presence=float(1.0 / (1.0 + np.exp(-np.clip(presence.item(), -50, 50)))),
         )
 

@@ -1,9 +1,9 @@
-"""Move the irises of a finished picture sideways, within the opening of the lids.
+"""Move the irises of a finished picture within the opening of the lids.
 
 A generator that warps a portrait leaves its irises where they were between the lids. Here the disc
-of the iris shifts as a whole. The white of the eye stretches on one side of it and shrinks on the
-other. So an iris keeps its texture, its size and the style of a painting, at the result's full
-size.
+of the iris shifts as a whole. The white of the eye stretches behind it. Ahead of it, iris and white
+move together and vanish behind the corner and the lids, as on an eyeball that turns. So an iris
+keeps its texture, its size and the style of a painting, at the result's full size.
 
 Eye coordinates: origin between the eye's corners, u along the line between them (to larger x), v
 across it (down), both in half eye widths.
@@ -23,9 +23,12 @@ _REACH_U, _REACH_V = 1.05, 0.75
 """Half eye widths. Extent of the warped rectangle around an eye's origin."""
 _LEAST = 0.01
 """Half eye widths. A smaller shift is a tenth of a pixel, and is left out."""
-_LID = 0.15
+_LID = 0.1
 """Share of the opening's height over which the shift fades at the lids, so that lashes stay in
-place."""
+place. The part of an iris that is nearer to a lid stays behind: with 0.15 instead of 0.1, gain of
+the gaze on 20 lively pairs is 0.78 instead of 0.82 (2026-11)."""
+_CORNER = 0.12
+"""Half eye widths. Width over which the shift fades at the corner that the iris moves to."""
 _INSET = 0.06
 """Share of the opening's height that sources keep from the lids: skin is never pulled into an
 eye."""
@@ -54,7 +57,7 @@ class EyeWarp:
     def __call__(self, picture: Image, eyes: tuple[EyeShift, ...]) -> None:
         """Move the irises of ``picture``, uint8 ``[H, W, 3]``."""
         for eye in eyes:
-            if max(abs(eye.shift), abs(eye.rise)) > _LEAST:
+            if max(abs(eye.shift), abs(eye.rise), abs(eye.drop)) > _LEAST:
                 self._warp(picture, eye)
 
     def _warp(self, picture: Image, eye: EyeShift) -> None:
@@ -104,22 +107,33 @@ class EyeWarp:
         at_v: Float = ((dy * eye.axis_x - dx * eye.axis_y) / scale).astype(np.float32, copy=False)
         # The lid rises with the iris. What follows works in the picture before that.
         v = at_v - eye.rise * _lift(u, at_v, eye) if eye.rise else at_v
-        target = eye.iris + eye.shift
-        # The whole disc moves; from its rim the shift falls to nothing at the corner on that side.
-        corner = np.maximum(1 - np.sign(u - target) * target - eye.radius, _NEAREST)
-        share = np.clip(1 - (np.abs(u - target) - eye.radius) / corner, 0, 1)
         upper, lower = eye.lids(u)
-        share *= np.clip(np.minimum(v - upper, lower - v) / (_LID * np.maximum(lower - upper, 1e-3)), 0, 1)
-        from_u: Float = (u - eye.shift * share).astype(np.float32)
+        inside = np.clip(np.minimum(v - upper, lower - v) / (_LID * np.maximum(lower - upper, 1e-3)), 0, 1)
+        aside, across = _shares(u, eye)
+        from_u: Float = (u - eye.shift * inside * aside).astype(np.float32)
+        moved_v = v - eye.drop * inside * across
         # The opening is lower towards the corners: a source above or below it would be skin.
         upper, lower = eye.lids(from_u)
         inset = _INSET * np.maximum(lower - upper, 0)
-        from_v = np.where(share > 0, np.clip(v, upper + inset, np.maximum(lower - inset, upper + inset)), v)
+        within = np.clip(moved_v, upper + inset, np.maximum(lower - inset, upper + inset))
+        from_v = np.where(inside * (aside + across) > 0, within, v)
         du, dv = (from_u - u) * self._half, (from_v - at_v) * self._half
         offsets: Float = np.stack(
             [du * eye.axis_x - dv * eye.axis_y, du * eye.axis_y + dv * eye.axis_x], axis=-1
         )
         return offsets.astype(np.float32, copy=False)
+
+
+def _shares(u: Float, eye: EyeShift) -> tuple[Float, Float]:
+    """Return the shares of the shift and of the drop at a place of the eye."""
+    target = eye.iris + eye.shift
+    side = np.sign(u - target)
+    # The whole disc moves; from its rim on both fall to nothing at the corner on that side.
+    corner = np.maximum(1 - side * target - eye.radius, _NEAREST)
+    behind = np.clip(1 - (np.abs(u - target) - eye.radius) / corner, 0, 1)
+    # Squeezed between iris and corner, the white would be a bright rim.
+    ahead = np.clip((1 - np.abs(u)) / _CORNER, 0, 1)
+    return np.where(side * eye.shift > 0, ahead, behind), behind
 
 
 def _lift(u: Float, v: Float, eye: EyeShift) -> Float:

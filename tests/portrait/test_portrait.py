@@ -1,5 +1,6 @@
 """Enrolling of good and bad pictures, with a fake model and the real tracker."""
 
+import json
 import struct
 import zlib
 from dataclasses import replace
@@ -254,6 +255,15 @@ def test_a_folder_of_an_earlier_version_is_measured_when_it_is_loaded(
     assert model.measured == 1
     assert model.encoded == 0
     assert loaded.response is not None
+
+
+def test_a_response_of_an_earlier_version_is_measured_again(tmp_path: Path, enrolled: Portrait) -> None:
+    save_portrait(replace(enrolled, response=np.full(52, 1.1, np.float32)), tmp_path / "a")
+    facts = json.loads((tmp_path / "a" / "portrait.json").read_text())
+    (tmp_path / "a" / "portrait.json").write_text(json.dumps(facts | {"format": 3}))
+    again = load_portrait(tmp_path / "a", model=Calibrated())
+    assert again.response is not None
+    assert (again.response == 1.25).all()
 
 
 def test_a_response_out_of_range_is_refused(tmp_path: Path, enrolled: Portrait) -> None:

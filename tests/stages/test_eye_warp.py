@@ -72,6 +72,29 @@ def test_an_iris_rises_with_its_upper_lid(rise: float) -> None:
     assert (white & lid).sum() != (was & lid).sum(), "the edge of the upper lid moves too"
 
 
+@pytest.mark.parametrize("drop", [-0.12, 0.08, 0.12])
+def test_an_iris_drops_within_lids_that_stay(drop: float) -> None:
+    image = picture(EYE)
+    before, still = iris_v(image, EYE), image.copy()
+    EyeWarp(left=0, top=0, side=SIDE)(image, (replace(EYE, drop=drop),))
+    assert iris_v(image, EYE) - before == pytest.approx(drop, abs=0.04)
+    u, v = _coordinates(EYE, 0, 0, image.shape[:2])
+    upper, lower = EYE.lids(u)
+    outside = (v < upper - 0.12) | (v > lower + 0.12)
+    assert np.array_equal(image[outside], still[outside])
+
+
+def test_white_ahead_of_an_iris_moves_with_it_instead_of_being_squeezed() -> None:
+    image = picture(EYE)
+    u, v = _coordinates(EYE, 0, 0, image.shape[:2])
+    vein = (np.abs(u - 0.6) < 0.04) & (np.abs(v) < 0.15)
+    image[vein] = (200, 60, 60)
+    EyeWarp(left=0, top=0, side=SIDE)(image, (replace(EYE, shift=0.2),))
+    ahead = (np.abs(v) < 0.1) & (u > 0.55) & (u < 0.92)
+    red = np.where(ahead, image[..., 0].astype(float) - image[..., 2] - 40, 0).clip(min=0)
+    assert float((red * u).sum() / red.sum()) == pytest.approx(0.8, abs=0.04)
+
+
 def test_a_rise_ends_inside_its_rectangle_without_a_seam() -> None:
     image = picture(EYE)
     before = image.copy()

@@ -16,6 +16,7 @@ from mimicam.engine.face.geometry import face_geometry, scaled_rotation
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.face.regions import expression_gains
+from mimicam.engine.models.compact.landmark_reading import LandmarkReading
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
 from mimicam.engine.types import (
     BLENDSHAPES,
@@ -58,6 +59,9 @@ class MotionEdit:
         self._portrait = portrait
         self._own = read_expression(portrait)
         self._response = AS_ASKED if response is None else response
+        # Without a response, the tracker does not read this face as it reads others.
+        measured = bool((self._response != AS_ASKED).any())
+        self._reading = landmark_reading(portrait, self._own) if measured else None
 
     def __call__(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
         """Return the target motion.
@@ -81,15 +85,29 @@ class MotionEdit:
 
     def _express(self, driver: MotionCode, neutral: Neutral | None, settings: EditSettings) -> MotionCode:
         gains = expression_gains(settings)
-        response = self._response if settings.response is Response.MEASURED else AS_ASKED
+        response, reading = AS_ASKED, None
+        if settings.response is Response.MEASURED:
+            response, reading = self._response, self._reading
         if neutral is not None and settings.expression_motion is MotionReference.RELATIVE:
             return relative_expression(self._portrait, driver, neutral.face, gains, response)
         now = read_expression(driver) if neutral is None else neutral.expression
-        return absolute_expression(self._portrait, self._own, now, gains, response)
+        return absolute_expression(self._portrait, self._own, now, gains, response, reading)
+
+
+def landmark_reading(portrait: MotionCode, own: Expression) -> LandmarkReading:
+    """Return what corrects the portrait's targets; ``own``: as in `absolute_expression`."""
+    rest = resting_face()
+    calm = Expression(blendshapes=rest.expression, displacement=rest.displacement)
+    return LandmarkReading(absolute_expression(portrait, own, calm, expression_gains(EditSettings())))
 
 
 def absolute_expression(
-    portrait: MotionCode, own: Expression, driver: Expression, gains: Gains, response: Float = AS_ASKED
+    portrait: MotionCode,
+    own: Expression,
+    driver: Expression,
+    gains: Gains,
+    response: Float = AS_ASKED,
+    reading: LandmarkReading | None = None,
 ) -> MotionCode:
     """Replace the portrait's expression with the driver's (DPE, equation 3).
 
@@ -102,6 +120,7 @@ def absolute_expression(
         driver: the driver's expression, without their identity.
         gains: of each blendshape and landmark.
         response: factor for each blendshape, ``[52]``.
+        reading: of the portrait; None takes the landmarks' motion on the mean face.
     """
     rest, (shapes, landmarks) = resting_face(), gains
     wanted = rest.expression + shapes * (driver.blendshapes - rest.expression)
@@ -112,6 +131,8 @@ def absolute_expression(
     asked: Float = np.clip(more, 0.0, _FARTHEST).astype(np.float32)
     moved_by: Float = asked - own.blendshapes
     shape = portrait.shape + shape_change(moved_by) + _limited(residual)
+    if reading is not None:
+        shape = reading.corrected(shape, asked)
     return replace(portrait, expression=np.minimum(asked, np.float32(1)), shape=shape)
 
 

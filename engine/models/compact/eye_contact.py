@@ -16,6 +16,9 @@ from mimicam.engine.maths import smoothstep
 from mimicam.engine.models.compact.gaze import eye_shifts, iris_position, opening, with_iris_moved
 from mimicam.engine.types import EyeShift, Float, MotionCode
 
+_RESPONSE = 1.35
+"""Shift of the drawn iris over the correction, as in `engine.models.compact.gaze`. Less than there:
+the iris moves in the person's own picture, and a share of it is judged against their lids."""
 _LEVER = 0.8
 """Half eye widths. Distance of an iris from the eye's centre of rotation: 12 mm of 15 mm (mean
 adult)."""
@@ -120,7 +123,7 @@ def _turned(motion: MotionCode, eyes: Float, turn: Float) -> tuple[EyeShift, ...
     drawn, aside = (
         place(shape, motion.pose) for shape in (motion.shape, with_iris_moved(motion.shape, float(moved[0])))
     )
-    shifts = eye_shifts(drawn, aside)
+    shifts = eye_shifts(drawn, aside, _RESPONSE)
     # Closing eyes rest: blinks stay.
     shares = opening(np.array([eye.lower - eye.upper for eye in shifts], np.float32))
     return tuple(

@@ -1,8 +1,8 @@
 """Gaze of a face, and how far its irises have to move for it.
 
 The generator does not follow the irises' landmarks: sent three times as far, they change nothing
-(2026-11). So it draws the portrait's own horizontal gaze, and `engine.stages.eye_warp` moves the
-irises of the finished picture. The generator follows vertical gaze together with the lids.
+(2026-11). So it draws the portrait's own horizontal gaze, and irises go up and down with the lids
+alone. `engine.stages.eye_warp` moves them in the finished picture.
 """
 
 from __future__ import annotations
@@ -14,15 +14,24 @@ import numpy as np
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.types import EyeShift, Float, MotionCode
 
-_RESPONSE = 1.35
-"""Shift of the drawn iris over the driver's. In results the tracker reads 0.75 of a shift (six
-lively pairs, 2026-11: gain 0.59 with 1.0 and 0.73 with 1.3, correlation 0.89 with both)."""
+_RESPONSE = 1.7
+"""Shift of the drawn iris over the driver's. Networks read a part of a drawn shift only: the
+tracker 0.25 to 0.7, MediaPipe's iris network 0.4 to 0.75 (ten portraits, 2026-11). With 1.7, 20
+lively pairs have a gain of 0.84 by the tracker and 0.99 by the iris network; with 1.35, 0.65 and
+0.82."""
 _OPEN, _CLOSED = 0.22, 0.12
 """Half eye widths. Height of the opening from which an iris moves in full, and below which it
 rests."""
 _FARTHEST = 0.5
 """Half eye widths. Largest distance of an iris from the middle. With 0.55 its rim, 0.45 from its
 centre, goes behind the corner, and the eye turns white (looked at in four portraits, 2026-11)."""
+_LOWEST = 0.12
+"""Half eye widths. Largest distance by which an iris moves up or down; beyond 0.2 what the lid hid
+is streaky (looked at in five portraits, 2026-11)."""
+_WITH_LID = 0.27
+"""Share of a lid's motion with which the drawn iris moves up and down. Regression over results of
+18 pairs: 0.11 to 0.38 for the upper lid, as much for the lower; the iris's own landmarks add
+nothing (2026-11)."""
 _ARCH_END, _SKEW_MAX = 0.9, 0.6
 """Half eye widths, and share of the height: limits of a lid's fit against landmarks that
 slipped."""
@@ -79,15 +88,35 @@ def opening(height: Float) -> Float:
     return share
 
 
-def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
+def with_drawn_irises(motion: MotionCode, portrait: MotionCode) -> MotionCode:
+    """Return ``motion`` with its irises at the height at which the generator draws them.
+
+    It draws the portrait's, moved with the lids.
+    """
+    shape = motion.shape.copy()
+    _, along, _ = _axes(shape)
+    (_, own), (_, now) = (_positions(each, _IRISES) for each in (portrait.shape, shape))
+    moved_by = own[:, 0] - now[:, 0]
+    for lid in (_UPPER, _LOWER):
+        moved_by += _WITH_LID * (_arches(shape, lid)[0] - _arches(portrait.shape, lid)[0])
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    shape[_IRIS_WITH_RING, :2] += (moved_by[:, None] * across)[:, None]
+    return replace(motion, shape=shape)
+
+
+def eye_shifts(drawn: Float, wanted: Float, response: float = _RESPONSE) -> tuple[EyeShift, ...]:
     """Compute how to move the irises of a picture.
 
     Args:
         drawn: crop-space landmarks ``[478, 3]`` of the picture as it is.
         wanted: the same, with the irises where they have to be.
+        response: factor of the distance along the eye.
     """
     origin, along, scale = _axes(wanted)
-    at, to = (np.clip(_positions(each, _IRISES)[0][:, 0], -_FARTHEST, _FARTHEST) for each in (drawn, wanted))
+    (at, at_v), (to, to_v) = (
+        (np.clip(u[:, 0], -_FARTHEST, _FARTHEST), v[:, 0])
+        for u, v in (_positions(each, _IRISES) for each in (drawn, wanted))
+    )
     upper, upper_skew = _arches(wanted, _UPPER)
     lower, lower_skew = _arches(wanted, _LOWER)
     openness = opening(lower - upper)
@@ -95,7 +124,8 @@ def eye_shifts(drawn: Float, wanted: Float) -> tuple[EyeShift, ...]:
     values = {
         "x": origin[:, 0], "y": origin[:, 1],
         "axis_x": along[:, 0], "axis_y": along[:, 1],
-        "iris": at, "shift": np.clip(_RESPONSE * openness * (to - at), -_FARTHEST - at, _FARTHEST - at),
+        "iris": at, "shift": np.clip(response * openness * (to - at), -_FARTHEST - at, _FARTHEST - at),
+        "drop": np.clip(openness * (to_v - at_v), -_LOWEST, _LOWEST),
         "radius": ring / np.sqrt(scale[:, 0]),
         "upper": upper, "upper_skew": upper_skew, "lower": lower, "lower_skew": lower_skew,
     }  # fmt: skip

@@ -18,7 +18,7 @@ from mimicam.engine.models.compact.conditioning import (
     read_mouth_colours,
 )
 from mimicam.engine.models.compact.edit import MotionEdit
-from mimicam.engine.models.compact.gaze import eye_shifts, with_horizontal_gaze
+from mimicam.engine.models.compact.gaze import eye_shifts, with_drawn_irises, with_horizontal_gaze
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
 from mimicam.engine.models.compact.preset_edit import PresetEdit
 from mimicam.engine.models.compact.rigid_hair import HairWarp, RigidHair
@@ -108,10 +108,10 @@ class TrackerEdit:
         return self._rest
 
     def _target(self, wanted: MotionCode) -> Conditioning:
-        # The generator draws the portrait's horizontal gaze; the eye warp moves the irises from
-        # there.
+        # The generator draws the portrait's gaze; the eye warp moves the irises from there.
         drawn = with_horizontal_gaze(wanted, self._portrait)
-        eyes = eye_shifts(*(place(each.shape, each.pose) for each in (drawn, wanted)))
+        there = with_drawn_irises(drawn, self._portrait)
+        eyes = eye_shifts(place(there.shape, there.pose), place(wanted.shape, wanted.pose))
         return replace(self._build(drawn), eyes=eyes)
 
 

@@ -21,7 +21,7 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.base import Features, ReadFace, TrackerDrivenModel
 from mimicam.engine.models.compact.conditioning import ConditioningBuilder, read_mouth_colours
-from mimicam.engine.models.compact.edit import AS_ASKED, absolute_expression
+from mimicam.engine.models.compact.edit import AS_ASKED, absolute_expression, landmark_reading
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import whole_box
 from mimicam.engine.stages.neutral import Expression, read_expression, resting_face
@@ -123,6 +123,7 @@ class _Drawing:
     ) -> None:
         self._model, self._features, self._motion = model, features, motion
         self._own, self._gains = read_expression(motion), expression_gains(EditSettings())
+        self._reading = landmark_reading(motion, self._own)
         colours = read_mouth_colours(motion, crop)
         self._build = ConditioningBuilder(motion, map_px=model.size // 2, colours=colours)
         # At the networks' size: the tracker reads 256 pixels anyway.
@@ -131,7 +132,7 @@ class _Drawing:
 
     def __call__(self, expression: Expression, read: ReadFace) -> Float | None:
         """Return the blendshapes that arrive, ``[52]``; None: the tracker finds no face."""
-        target = absolute_expression(self._motion, self._own, expression, self._gains)
+        target = absolute_expression(self._motion, self._own, expression, self._gains, reading=self._reading)
         conditioning = self._build(target)
         fields = self._model.generate(self._features, conditioning.tensors())
         conditioning.mouth.cover(fields.inpaint)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.face.geometry import place
-from mimicam.engine.models.compact.gaze import eye_shifts, with_horizontal_gaze
+from mimicam.engine.models.compact.gaze import eye_shifts, with_drawn_irises, with_horizontal_gaze
 from mimicam.engine.models.compact.reenactor import TrackerEdit
 from mimicam.engine.types import EditSettings, Mode, MotionCode
 from tests.stages.material import NAMES, motion, pose
@@ -68,6 +68,25 @@ def test_only_horizontal_gaze_is_taken_from_the_other() -> None:
     assert np.array_equal(drawn.shape[others], driver.shape[others])
 
 
+def test_the_generator_moves_irises_up_and_down_with_the_lids_alone() -> None:
+    own = motion()
+    still = with_drawn_irises(looking(own, 0.0, down=0.03), own)
+    assert still.shape == pytest.approx(own.shape, abs=2e-3)
+    lowered = own.shape.copy()
+    lowered[[159, 160, 158, 386, 385, 387], 1] += 0.04
+    drawn = with_drawn_irises(replace(own, shape=lowered), own)
+    moved = drawn.shape[IRISES, 1] - own.shape[IRISES, 1]
+    assert moved.min() > 0.005
+    assert moved.max() < 0.03
+
+
+@pytest.mark.parametrize(("look", "sign"), [("eyeLookDown", 1), ("eyeLookUp", -1)])
+def test_the_edit_sends_a_look_down_or_up_to_the_warp(look: str, sign: int) -> None:
+    driver = motion(**{f"{look}Left": 0.8, f"{look}Right": 0.8})
+    eyes = TrackerEdit(motion(), map_px=32)(driver, None, EditSettings(mode=Mode.EXP)).eyes
+    assert min(sign * eye.drop for eye in eyes) > 0.05
+
+
 def test_the_edit_sends_a_drivers_look_to_the_warp() -> None:
     edit = TrackerEdit(motion(), map_px=32)
     still = edit(motion(), None, EditSettings(mode=Mode.EXP))
@@ -86,3 +105,4 @@ def test_at_rest_and_in_pose_mode_the_portraits_own_gaze_stays() -> None:
     assert [eye.shift for eye in edit.rest(EditSettings()).eyes] == pytest.approx([0, 0], abs=1e-6)
     posed = edit(driver, None, EditSettings(mode=Mode.POSE))
     assert [eye.shift for eye in posed.eyes] == pytest.approx([0, 0], abs=1e-5)
+    assert [eye.drop for eye in posed.eyes] == pytest.approx([0, 0], abs=1e-5)
