@@ -12,6 +12,7 @@ import cv2
 
 from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import Work, counted, in_one_call, in_steps
 from mimicam.engine.controls import OFFLINE_EDIT
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import hash_of_input, is_same, write_atomically
@@ -45,8 +46,6 @@ _WRITTEN = {
 }
 """Suffixes of pictures that are written, and OpenCV's name of their format."""
 
-Progress = Callable[[int], None]
-"""Receives the number of finished frames."""
 Followed = Callable[[], bool]
 """Returns after each frame whether the driver's face was found in it."""
 
@@ -73,7 +72,7 @@ class Rendered:
     """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
 
-def render(
+def _render(
     portrait: Portrait,
     driving: Path,
     out: Path,
@@ -83,9 +82,8 @@ def render(
     size: tuple[int, int] | None = None,
     aligned: bool = False,
     badge: CornerBadge | None = None,
-    progress: Progress = lambda _: None,
     tell: Callable[[str], None] = print,
-) -> Rendered:
+) -> Work[Rendered]:
     """Animate a portrait by a video or a picture and write the result to a file.
 
     A video is studied once before it is drawn, so that the driver's neutral is known from its first
@@ -101,7 +99,6 @@ def render(
             up to 1024.
         aligned: the driving frames are square face crops already, so they are only resized.
         badge: shown in every frame, see `engine.badge.corner_badge`.
-        progress: called after each frame.
         tell: receives one line if the sound cannot be copied, and one if the driver is damaged.
 
     Raises:
@@ -129,10 +126,14 @@ def render(
     if still:
         render_picture(read_picture(driving), pipeline, out, **shared)
         return Rendered(frames=1, without_face=0)
+    yield from study_video(driving, pipeline)
     video = VideoFile(driving)
-    study_video(driving, pipeline)
-    done = render_video(video, pipeline, out, size=pipeline.size, progress=progress, tell=tell, **shared)
+    done = yield from render_video(video, pipeline, out, size=pipeline.size, tell=tell, **shared)
     return replace(done, covered=pipeline.covered.by_part())
+
+
+render = in_one_call(_render, "render")
+iter_render = in_steps(_render, "iter_render")
 
 
 def _animated_from(portrait: Portrait, driving: Path, model: Model) -> Provenance:
@@ -225,12 +226,11 @@ def render_video(
     out: Path,
     *,
     size: tuple[int, int],
-    progress: Progress = lambda _: None,
     followed: Followed = lambda: True,
     tell: Callable[[str], None] = lambda _: None,
     provenance: Provenance = ANIMATED,
     badge: CornerBadge | None = None,
-) -> Rendered:
+) -> Work[Rendered]:
     """Animate the portrait by a video.
 
     Args:
@@ -238,7 +238,6 @@ def render_video(
         pipeline: its frames carry the file's own times.
         out: path of the result, which appears when it is complete.
         size: width, height of the results.
-        progress: called after each frame.
         followed: see `Followed`.
         tell: receives one line if the sound is not copied as it is, and one if the driver is
             truncated or damaged. The result then holds all that could be decoded.
@@ -252,7 +251,7 @@ def render_video(
     writer = VideoWriter(out, size=size, fps=video.fps, provenance=provenance)
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
-        done = missed = 0
+        done, missed, progress = 0, 0, counted("render", video.frame_count)
         # Observed on another thread, one frame ahead; all frames are drawn, none is dropped.
         with closing(prefetch(_observations(video, pipeline))) as ahead:
             for time_s, observation in ahead:
@@ -263,7 +262,7 @@ def render_video(
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
-                progress(done)
+                yield progress(done)
         if missed == done:
             raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
         if video.fault:
@@ -276,7 +275,7 @@ def render_video(
     return Rendered(frames=done, without_face=missed, fault=video.fault)
 
 
-def study_video(path: Path, pipeline: Pipeline) -> None:
+def study_video(path: Path, pipeline: Pipeline) -> Work[None]:
     """Learn the driver's neutral from the whole video, so that it is known in the first frame.
 
     Args:
@@ -290,20 +289,15 @@ def study_video(path: Path, pipeline: Pipeline) -> None:
     step_s = max(1 / _STUDY_FPS, video.duration_s / _STUDY_FRAMES)
     try:
         with suppress(EngineError):
-            for time_s, image in _every(video, step_s):
-                pipeline.study(pipeline.observe(Frame(image=image, seq=0, captured_ns=round(time_s * 1e9))))
+            progress, due_s = counted("study", video.frame_count), 0.0
+            for done, timed in enumerate(video, start=1):
+                if timed.time_s >= due_s:
+                    due_s = timed.time_s + step_s
+                    pipeline.study(pipeline.observe(_frame(timed)))
+                yield progress(done)
     finally:
         video.close()
     pipeline.end_study()
-
-
-def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image]]:
-    """Yield pictures at least ``step_s`` apart."""
-    due_s = 0.0
-    for timed in video:
-        if timed.time_s >= due_s:
-            due_s = timed.time_s + step_s
-            yield timed.time_s, timed.image
 
 
 def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
@@ -312,5 +306,8 @@ def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple
     Decoding and tracking run while the previous frame is drawn.
     """
     for seq, timed in enumerate(video):
-        frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
-        yield timed.time_s, pipeline.observe(frame)
+        yield timed.time_s, pipeline.observe(_frame(timed, seq))
+
+
+def _frame(timed: Timed, seq: int = 0) -> Frame:
+    return Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))

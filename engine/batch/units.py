@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,19 @@ from mimicam.engine.badge import corner_badge
 from mimicam.engine.batch.jobs import Job
 from mimicam.engine.checked_files import ZIP_ERRORS, brief
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.editing.channels import SHAPES
 from mimicam.engine.editing.drawing import PasteDrawing, decode
 from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.selection import choose_person
 from mimicam.engine.editing.track import FaceTrack
-from mimicam.engine.editing.video import open_driver, track_people
+from mimicam.engine.editing.video import open_driver, people_of_picture, track_people
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of, write_atomically
 from mimicam.engine.models.base import Model
 from mimicam.engine.presets.library import find_preset, preset_names
 from mimicam.engine.sinks.video_writer import VideoWriter
+from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Face
 
@@ -119,7 +121,10 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
     path = track_path(source, folder)
     if path.is_file():
         return
-    people = track_people(source, lambda _: beat())
+    with Steps(track_people(source)) as steps:
+        for _ in steps:
+            beat()
+        people = steps.result()
     arrays: dict[str, Any] = {"count": np.array(len(people))}
     for number, track in enumerate(people):
         # Faces that were seen and their indices: an array with None in it would be pickled, and
@@ -245,8 +250,9 @@ def _motion(job: Job, folder: Path) -> PersonMotion:
     person = choose_person(people, job.face, name=job.source.name)
     driver = None
     if job.driver is not None:
-        find = partial(read_people, folder=folder)
-        driver = open_driver(job.driver, length=job.driver_length, edit=job.settings(), people=find)
+        still = is_picture(job.driver)
+        seen = people_of_picture(job.driver) if still else read_people(job.driver, folder)
+        driver = open_driver(job.driver, seen, length=job.driver_length, edit=job.settings())
     others = [each for each in people if each is not person]
     return PersonMotion(person, driver=driver, settings=job.settings(), plan=job.plan(), others=others)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimicam.engine.concurrency.steps import Progress, Steps, Work, counted
 from mimicam.engine.editing.track import Colours, FaceTrack
 from mimicam.engine.face.expression_filter import displacements, without_view
 from mimicam.engine.face.motion import read_motion
@@ -146,14 +147,17 @@ class PeopleTracker:
         return face if face.presence >= _PRESENCE_MIN and face.is_finite() else None
 
 
-def find_people(
-    frames: Iterable[Timed], *, progress: Callable[[int], None] = lambda _: None
-) -> list[FaceTrack]:
+def find_people(frames: Iterable[Timed]) -> list[FaceTrack]:
     """Return a track for each person in a video, from left to right where each is first seen."""
+    return Steps(follow_people(frames, counted("track", None))).result()
+
+
+def follow_people(frames: Iterable[Timed], progress: Callable[[int], Progress]) -> Work[list[FaceTrack]]:
+    """Find people as `find_people` does, and yield what ``progress`` makes of each frame's number."""
     tracker = PeopleTracker()
-    for count, timed in enumerate(frames, start=1):
+    for done, timed in enumerate(frames, start=1):
         tracker.add(timed)
-        progress(count)
+        yield progress(done)
     return tracker.finish()
 
 

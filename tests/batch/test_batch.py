@@ -21,6 +21,7 @@ from mimicam.engine.batch.process_pool import ProcessWorkers
 from mimicam.engine.batch.runner import Batch
 from mimicam.engine.batch.states import DONE, FAILED
 from mimicam.engine.batch.units import job_key, plan_segments, read_people
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.editing import person
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.covers import Covers
@@ -318,7 +319,7 @@ def test_the_key_changes_with_all_that_changes_the_result(clip: Path, tmp_path: 
 def test_tracks_survive_their_file(tmp_path: Path, clip: Path) -> None:
     units.follow(clip, tmp_path)
     (read,) = read_people(clip, tmp_path)
-    (made,) = units.track_people(clip)
+    (made,) = Steps(units.track_people(clip)).result()
     np.testing.assert_array_equal(read.times_s, made.times_s)
     assert [each is None for each in read.faces] == [each is None for each in made.faces]
     first, second = read.faces[3], made.faces[3]

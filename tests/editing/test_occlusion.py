@@ -12,6 +12,7 @@ import pytest
 
 from mimicam.engine.assets_manifest import demo_clip
 from mimicam.engine.commands import main
+from mimicam.engine.concurrency.steps import Work
 from mimicam.engine.controls import VIDEO_EDIT
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
@@ -270,11 +271,11 @@ def test_the_bundled_clip_s_hand_is_found_in_its_recording() -> None:
 def filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: FaceTrack) -> Path:
     """A video with a hand, of which the same person drives."""
 
-    def find(*_: object) -> list[FaceTrack]:
+    def follow(*_: object) -> Work[list[FaceTrack]]:
+        yield from ()
         return [recorded]
 
-    monkeypatch.setattr(video_module, "track_people", find)
-    monkeypatch.setattr(video_module.open_driver, "__kwdefaults__", {"people": find})
+    monkeypatch.setattr(video_module, "track_people", follow)
     return write_video(tmp_path / "filmed.mp4", [picture_of(index) for index in range(FRAMES)], fps=25)
 
 
