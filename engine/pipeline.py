@@ -320,10 +320,15 @@ class Pipeline:
         # One assignment, so that the observing thread reads either all old or all new settings.
         self._observing = self._observe_settings()
 
+    @property
+    def keeps_covered(self) -> bool:
+        """Whether covered parts of the driver's face are looked for, and kept."""
+        # An encoder that reads the picture sees the hand itself.
+        return self._edit.covered is Covered.KEEP and self._model.has_blendshapes
+
     def _observe_settings(self) -> _ObserveSettings:
         tracks = not self._aligned or self._reenactor.needs_neutral(self._edit)
-        # An encoder that reads the picture sees the hand itself.
-        keeps = self._edit.covered is Covered.KEEP and self._model.has_blendshapes
+        keeps = self.keeps_covered
         return _ObserveSettings(
             standby=self._standby, mirror=self._edit.mirror, tracks=tracks, keeps_covered=keeps
         )

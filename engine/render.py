@@ -48,6 +48,8 @@ _WRITTEN = {
 
 Followed = Callable[[], bool]
 """Returns after each frame whether the driver's face was found in it."""
+Counts = Callable[[], Mapping[str, int] | None]
+"""Returns the number of frames with covered parts of the driver's face; None: nobody looked."""
 
 
 class _Marking(TypedDict):
@@ -67,7 +69,7 @@ class Rendered:
     without_face: int
     """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
     covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covered a part of the driver's face, by part."""
+    """Number of frames in which something covered ``mouth`` or ``eyes`` of the driver's face."""
     fault: str = ""
     """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
@@ -128,8 +130,10 @@ def _render(
         return Rendered(frames=1, without_face=0)
     yield from study_video(driving, pipeline)
     video = VideoFile(driving)
-    done = yield from render_video(video, pipeline, out, size=pipeline.size, tell=tell, **shared)
-    return replace(done, covered=pipeline.covered.by_part())
+    counts = pipeline.covered.by_part if pipeline.keeps_covered else lambda: None
+    return (
+        yield from render_video(video, pipeline, out, size=pipeline.size, tell=tell, covered=counts, **shared)
+    )
 
 
 render = in_one_call(_render, "render")
@@ -227,6 +231,7 @@ def render_video(
     *,
     size: tuple[int, int],
     followed: Followed = lambda: True,
+    covered: Counts = lambda: None,
     tell: Callable[[str], None] = lambda _: None,
     provenance: Provenance = ANIMATED,
     badge: CornerBadge | None = None,
@@ -239,6 +244,7 @@ def render_video(
         out: path of the result, which appears when it is complete.
         size: width, height of the results.
         followed: see `Followed`.
+        covered: see `Counts`.
         tell: receives one line if the sound is not copied as it is, and one if the driver is
             truncated or damaged. The result then holds all that could be decoded.
         provenance: marks of the result.
@@ -268,11 +274,12 @@ def render_video(
         if video.fault:
             tell(video.fault)
         sound.finish()
-        writer.finish()
+        counts = covered()
+        writer.finish(replace(provenance, driver_covered=counts))
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
-    return Rendered(frames=done, without_face=missed, fault=video.fault)
+    return Rendered(frames=done, without_face=missed, covered=counts or {}, fault=video.fault)
 
 
 def study_video(path: Path, pipeline: Pipeline) -> Work[None]:

@@ -47,11 +47,11 @@ class EditedVideo:
     without_face: int
     """Number of frames where an edited person is not seen; there they are kept as they are."""
     covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covers a part of an edited face, by part. It is left
-    unedited."""
+    """Number of frames in which something covers ``mouth`` or ``eyes`` of an edited face. They are
+    left unedited."""
     driver_covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covers a part of a driver's face, by part. It stays as
-    before."""
+    """Number of frames in which something covers ``mouth`` or ``eyes`` of a driver's face. They stay
+    as before."""
 
 
 def _edit_video(
@@ -106,16 +106,26 @@ def _edit_video(
     people = yield from track_people(source)
     chosen = _choose(people, driver, face, drivers, name=source.name)
     motions = yield from _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
-    marks = edited_from(source, [driver, *drivers.values()], model=model.sha256)
+    drives = [driver, *drivers.values()]
+    marks = edited_from(source, drives, model=model.sha256)
+    covered, driver_covered = count_covered(motions, _written(motions, chosen[0][0]))
+    if edit.covered is Covered.KEEP:
+        seen = driver_covered if any(drives) else None
+        marks = replace(marks, covered=covered, driver_covered=seen)
     encoder = LOSSLESS if lossless else None
     work = _drawing(model, motions, encoder, crop_px=crop_px, provenance=marks, badge=badge)
     done = yield from _write(source, out, work, tell)
-    covered, driver_covered = count_covered(motions, range(done.frames))
     return replace(done, covered=covered, driver_covered=driver_covered)
 
 
 edit_video = in_one_call(_edit_video, "edit_video")
 iter_edit_video = in_steps(_edit_video, "iter_edit_video")
+
+
+def _written(motions: list[PersonMotion], track: FaceTrack) -> range:
+    """Return the frames that will be written: those of the source up to the result's end."""
+    end_s = min(motion.end_s for motion in motions)
+    return range(int((track.times_s < end_s).sum()))
 
 
 def _drawing(

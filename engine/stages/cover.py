@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from mimicam.engine.face.covered_parts import PARTS, KeepCovered
+from mimicam.engine.face.covered_parts import KeepCovered, Part
 from mimicam.engine.face.covers import CoverFinder, Covers
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.skin_colours import face_colours, face_cut
 from mimicam.engine.types import Face, Frame, HeadPose
 
+_COUNTED: dict[Part, str] = {"mouth": "mouth", "right eye": "eyes", "left eye": "eyes"}
+
 
 class CoveredFrames:
-    """Number of frames in which each part of the face was covered. One thread counts."""
+    """Number of frames in which the mouth, and one eye or both, were covered. One thread counts."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def count(self, part: str) -> None:
-        """Count a frame in which a part is covered."""
-        self._counts[part] += 1
+    def count(self, parts: Collection[Part]) -> None:
+        """Count a frame in which these parts are covered."""
+        self._counts.update({_COUNTED[part] for part in parts})
 
     def clear(self) -> None:
         """Start again from none."""
         self._counts = Counter()
 
     def by_part(self) -> dict[str, int]:
-        """Return the counts of parts that were covered."""
+        """Return the counts of ``mouth`` and ``eyes``; one that never was is left out."""
         counts = self._counts
-        return {part: counts[part] for part in PARTS if counts[part]}
+        return {name: counts[name] for name in ("mouth", "eyes") if counts[name]}
 
 
 class CoverSearch:
@@ -58,8 +60,7 @@ class CoverSearch:
             self._person = person
         yaw, _, _ = (pose or head_pose(face.landmarks)).angles_rad()
         found = self._find(face_colours(frame.image, face.landmarks, self._cut), yaw, frame.captured_ns)
-        for part in found.parts:
-            self._counts.count(part)
+        self._counts.count(found.parts)
         return found
 
 

@@ -98,7 +98,16 @@ def test_covered_frames_are_counted_over_the_segments(
     monkeypatch.setattr(person, "find_covers", lambda _: {4: hand, 5: hand})
     assert batch(tmp_path, rows(tmp_path, clip, "a")).run()
     (found,) = results(tmp_path)
-    assert (found["covered"], found["driver_covered"]) == ({"mouth": 2}, {})
+    assert (found["covered"], found["driver_covered"]) == ({"mouth": 2}, None)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_job_that_looks_for_no_covers_counts_none(clip: Path, tmp_path: Path) -> None:
+    given = [{"source": str(clip), "out": "a.mp4", "driver": str(clip), "covered": "ignore"}]
+    (tmp_path / "jobs.json").write_text(json.dumps(given))
+    assert batch(tmp_path, read_jobs(tmp_path / "jobs.json")).run()
+    (found,) = results(tmp_path)
+    assert (found["covered"], found["driver_covered"]) == (None, None)
 
 
 @pytest.mark.usefixtures("model")

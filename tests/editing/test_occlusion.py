@@ -34,6 +34,7 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES, INNER_LIPS
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Covered, Image
+from mimicam.engine.verify import read_marks
 from tests.editing.material import HAND, LIPS, RED, SKIN, behind, drawn, face, hand, track
 from tests.editing.test_paste import crop_of
 from tests.pipeline.fake_model import FakeModel
@@ -290,6 +291,18 @@ def test_covered_frames_are_counted_for_source_and_driver(
     wanted = {"mouth": BEHIND - FREE + 1} if choice is Covered.KEEP else {}
     assert done.covered == pytest.approx(wanted, abs=3)
     assert done.driver_covered == done.covered
+    marks = read_marks(tmp_path / "out.mp4")
+    assert marks is not None
+    stated = done.covered if choice is Covered.KEEP else None
+    assert (marks.covered, marks.driver_covered) == (stated, stated)
+
+
+def test_lossless_results_without_a_driver_state_the_counts_too(filmed: Path, tmp_path: Path) -> None:
+    done = edit_video(filmed, tmp_path / "out.mkv", model=FakeModel(), lossless=True)
+    marks = read_marks(tmp_path / "out.mkv")
+    assert marks is not None
+    assert marks.covered == done.covered != {}
+    assert marks.driver_covered is None
 
 
 def test_the_command_prints_the_counts(

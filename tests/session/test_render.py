@@ -162,6 +162,20 @@ def test_a_video_has_its_badge_and_marks(tmp_path: Path) -> None:
         assert (abs(timed.image[:120].astype(int) - 100) <= 4).all()
 
 
+def test_a_video_states_the_covered_frames_where_it_can_at_its_end(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(70)] * 3)
+    for name, stated in (("out.mp4", {"mouth": 2}), ("out.mkv", None)):
+        steps = Steps(
+            render_video(
+                VideoFile(driving), Brighter(), tmp_path / name, size=(64, 48), covered=lambda: {"mouth": 2}
+            )
+        )
+        assert steps.result().covered == {"mouth": 2}
+        marks = read_marks(tmp_path / name)
+        assert marks is not None
+        assert (marks.covered, marks.driver_covered) == (None, stated)
+
+
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="cannot be written"):
         write_picture(tmp_path / "nowhere" / "out.png", grey(1))
