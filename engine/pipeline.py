@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.controls import refusal
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.hands import HandFinder
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
@@ -169,7 +170,7 @@ class Pipeline:
         # cores.
         self.track = track or FaceTracker()
         self.covered = covered or CoveredFrames()
-        self._keep_covered = CoverStage(self.covered)
+        self._keep_covered = CoverStage(self.covered, HandFinder() if model.has_blendshapes else None)
         self._box = DriverBox()
         # Any: each family has its own types of motion and target, which are only passed on here.
         self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)
@@ -320,15 +321,10 @@ class Pipeline:
         # One assignment, so that the observing thread reads either all old or all new settings.
         self._observing = self._observe_settings()
 
-    @property
-    def keeps_covered(self) -> bool:
-        """Whether covered parts of the driver's face are looked for, and kept."""
-        # An encoder that reads the picture sees the hand itself.
-        return self._edit.covered is Covered.KEEP and self._model.has_blendshapes
-
     def _observe_settings(self) -> _ObserveSettings:
         tracks = not self._aligned or self._reenactor.needs_neutral(self._edit)
-        keeps = self.keeps_covered
+        # An encoder that reads the picture sees the hand itself.
+        keeps = self._edit.covered is Covered.KEEP and self._model.has_blendshapes
         return _ObserveSettings(
             standby=self._standby, mirror=self._edit.mirror, tracks=tracks, keeps_covered=keeps
         )

@@ -24,7 +24,7 @@ from mimicam.engine.sinks.video_writer import CONTAINERS, VideoWriter, container
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
-from mimicam.engine.types import EditSettings, Frame, Image
+from mimicam.engine.types import Covered, EditSettings, Frame, Image
 from mimicam.engine.xmp import with_xmp
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
@@ -119,7 +119,6 @@ def _render(
         smooth=not still and model.smooth_recordings,
         aligned=aligned,
     )
-
     shared: _Marking = {
         "followed": lambda: pipeline.status.face == "tracking",
         "provenance": _animated_from(portrait, driving, model),
@@ -129,11 +128,12 @@ def _render(
         render_picture(read_picture(driving), pipeline, out, **shared)
         return Rendered(frames=1, without_face=0)
     yield from study_video(driving, pipeline)
-    video = VideoFile(driving)
-    counts = pipeline.covered.by_part if pipeline.keeps_covered else lambda: None
-    return (
-        yield from render_video(video, pipeline, out, size=pipeline.size, tell=tell, covered=counts, **shared)
+    looks = edit.covered is Covered.KEEP and model.has_blendshapes
+    counts: Counts = pipeline.covered.by_part if looks else lambda: None
+    steps = render_video(
+        VideoFile(driving), pipeline, out, size=pipeline.size, tell=tell, covered=counts, **shared
     )
+    return (yield from steps)
 
 
 render = in_one_call(_render, "render")

@@ -36,11 +36,11 @@ from mimicam.engine.presets.library import find_preset, preset_names
 from mimicam.engine.sinks.video_writer import VideoWriter
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import VideoFile
-from mimicam.engine.types import Face
+from mimicam.engine.types import LANDMARKS, Face
 
 _VERSION = 2
 """Counts up when the same job gives other pictures."""
-_TRACKS = 2
+_TRACKS = 3
 """Counts up when more of the people is kept."""
 _WARM_UP_S = 1.0
 """Seconds before a segment whose light and gaze are read, so that filters start as if it went on."""
@@ -137,6 +137,8 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
             f"shapes{number}": np.stack([face.blendshapes for face in faces if face is not None]),
             f"coloured{number}": np.array(list(track.colours), int),
             f"colours{number}": np.array(list(track.colours.values()), np.uint8),
+            f"searched{number}": np.array(list(track.hands), int),
+            f"hands{number}": np.array(list(track.hands.values()), bool).reshape(-1, LANDMARKS),
         }
     with write_atomically(path) as part, part.open("wb") as file:
         np.savez(file, **arrays)
@@ -165,7 +167,8 @@ def _track(kept: np.lib.npyio.NpzFile, number: int) -> FaceTrack:
         # Presence decides whether a face counts as found, and only such faces are in the file.
         faces[index] = Face(landmarks=landmarks, blendshapes=shapes, presence=1.0)
     colours = dict(zip(kept[f"coloured{number}"].tolist(), kept[f"colours{number}"], strict=True))
-    return FaceTrack(times_s=times_s, faces=faces, colours=colours)
+    hands = dict(zip(kept[f"searched{number}"].tolist(), kept[f"hands{number}"], strict=True))
+    return FaceTrack(times_s=times_s, faces=faces, colours=colours, hands=hands)
 
 
 def plan_segments(job: Job, key: str, folder: Path, *, seconds: float) -> list[Segment]:

@@ -31,7 +31,7 @@ def find_covers(track: FaceTrack) -> dict[int, Covers]:
         if face is None or colours is None:
             continue
         yaw, _, _ = head_pose(face.landmarks).angles_rad()
-        covers = find(colours.astype(np.float32), yaw, _time_ns(track, index))
+        covers = find(colours.astype(np.float32), yaw, _time_ns(track, index), track.hands.get(index))
         if covers.parts:
             found[index] = covers
         if find.doubtful.parts:

@@ -106,12 +106,10 @@ def _edit_video(
     people = yield from track_people(source)
     chosen = _choose(people, driver, face, drivers, name=source.name)
     motions = yield from _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
-    drives = [driver, *drivers.values()]
-    marks = edited_from(source, drives, model=model.sha256)
     covered, driver_covered = count_covered(motions, _written(motions, chosen[0][0]))
+    marks = edited_from(source, [driver, *drivers.values()], model=model.sha256)
     if edit.covered is Covered.KEEP:
-        seen = driver_covered if any(drives) else None
-        marks = replace(marks, covered=covered, driver_covered=seen)
+        marks = replace(marks, covered=covered, driver_covered=driver_covered if marks.drivers else None)
     encoder = LOSSLESS if lossless else None
     work = _drawing(model, motions, encoder, crop_px=crop_px, provenance=marks, badge=badge)
     done = yield from _write(source, out, work, tell)

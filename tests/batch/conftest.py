@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,8 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         yield counted("track", FRAMES)(1)
         faces = [face(160 + index, 160, scale_px=45.0) for index in range(FRAMES - 1)]
         pictures = [np.full((320, 320, 3), index, np.uint8) for index in range(FRAMES)]
-        return [track([*faces, None], fps=FPS, pictures=pictures)]
+        found = track([*faces, None], fps=FPS, pictures=pictures)
+        return [replace(found, hands={3: np.arange(478) % 2 == 0})]
 
     monkeypatch.setattr(units, "track_people", find)
     content_hash.cache_clear()

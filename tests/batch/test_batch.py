@@ -338,3 +338,5 @@ def test_tracks_survive_their_file(tmp_path: Path, clip: Path) -> None:
     np.testing.assert_array_equal(first.blendshapes, second.blendshapes)
     np.testing.assert_array_equal(read.colours[3], made.colours[3])
     assert read.colours.keys() == made.colours.keys()
+    assert read.hands.keys() == made.hands.keys() == {3}
+    np.testing.assert_array_equal(read.hands[3], made.hands[3])
