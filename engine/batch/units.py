@@ -38,7 +38,7 @@ from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import LANDMARKS, Face
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the same job gives other pictures."""
 _TRACKS = 3
 """Counts up when more of the people is kept."""
