@@ -24,6 +24,7 @@ from mimicam.engine.editing.occlusion import LiveOcclusion, without_occluded
 from mimicam.engine.editing.paste import paste_face, window_of
 from mimicam.engine.editing.person import Moment
 from mimicam.engine.face.covers import NOTHING, Covers
+from mimicam.engine.face.hands import HandFinder
 from mimicam.engine.face.motion import read_motion, with_added
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.maths import smoothstep
@@ -93,7 +94,7 @@ class OwnFacePath:
         """
         self._model, self.size, self.timings = model, size, timings or Timings()
         self.track = track or FaceTracker()
-        self._search = CoverSearch(covered or CoveredFrames())
+        self._search = CoverSearch(covered or CoveredFrames(), HandFinder())
         self._appearance = SteadyAppearance(model)
         self._generate = FaceGenerator(model, self._appearance)
         self._edit, self._presets = edit, PresetMixer()

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from mimicam.engine.concurrency.timings import Timings
 from mimicam.engine.controls import refusal
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.hands import HandFinder
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
@@ -169,7 +170,7 @@ class Pipeline:
         # cores.
         self.track = track or FaceTracker()
         self.covered = covered or CoveredFrames()
-        self._keep_covered = CoverStage(self.covered)
+        self._keep_covered = CoverStage(self.covered, HandFinder() if model.has_blendshapes else None)
         self._box = DriverBox()
         # Any: each family has its own types of motion and target, which are only passed on here.
         self._reenactor: Reenactor[Any, Any, Any] = model.reenactor(smooth=smooth)

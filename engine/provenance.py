@@ -16,13 +16,17 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 """IPTC's word for pictures that a trained network moved and completed."""
 _NAME = "mimicam"
 _NAMESPACE = "urn:mimicam:provenance:1:"
-_COMMENT_WORD = re.compile(r"\b(DigitalSourceType|Live|(?:Source|Driver|Model)Sha256)=(\S+)")
+_COMMENT_WORD = re.compile(
+    r"\b(DigitalSourceType|Live|(?:Driver)?Covered|(?:Source|Driver|Model)Sha256)=(\S+)"
+)
 _COMMENT_NOTE = re.compile(r"(?:Synthetic|Edited): [^.\n]{1,80} by mimicam\.")
 _XMP_VALUE = r":%s\s*=\s*(?:\"([^\"]*)\"|'([^']*)')|<[\w.-]{1,40}:%s\b[^<>]*>([^<]*)<"
 """XMP writes a simple property as an attribute or as an element (ISO 16684-1, 7.9.2.2)."""
 _XMP_RESOURCE = r"<[\w.-]{1,40}:%s\b[^<>]*\brdf:resource\s*=\s*\"([^\"]*)\""
 _LIVE_ROLES = ("source", "driver")
 _VALUE_MAX = 2048
+_NO_COUNTS = "none"
+_COUNTS = re.compile(r"(?:(?:mouth|eyes):[0-9]{1,9},?){1,2}")
 _DRIVERS_MAX = 64
 
 
@@ -44,6 +48,11 @@ class Provenance:
     """The model's weights."""
     live: str = ""
     """``source`` or ``driver``, if that was a live camera, which has no hash."""
+    covered: Mapping[str, int] | None = None
+    """Number of frames in which something covers ``mouth`` or ``eyes`` of an edited face; a part
+    that never is covered is left out. None: nobody looked for it."""
+    driver_covered: Mapping[str, int] | None = None
+    """The same of the driver's face."""
 
     @property
     def by_mimicam(self) -> bool:
@@ -56,6 +65,7 @@ class Provenance:
         hashes = [("Source", self.source), *(("Driver", one) for one in self.drivers), ("Model", self.model)]
         words = [f"{name}Sha256={value}" for name, value in hashes if value]
         words += [f"Live={self.live}"] if self.live else []
+        words += [f"{name}={value}" for name, value in self._counts.items()]
         return " ".join([self.note, f"DigitalSourceType={self.source_type}", *words])
 
     @property
@@ -72,6 +82,7 @@ class Provenance:
             "DriverSha256": " ".join(self.drivers),
             "ModelSha256": self.model,
             "Live": self.live,
+            **self._counts,
         }
         values = {
             "Iptc4xmpExt:DigitalSourceType": self.source_type,
@@ -87,6 +98,15 @@ class Provenance:
             f' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:mimicam="{_NAMESPACE}" {attributes}/>'
             '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
         ).encode()
+
+    @property
+    def _counts(self) -> dict[str, str]:
+        found = {"Covered": self.covered, "DriverCovered": self.driver_covered}
+        return {name: _count_text(counts) for name, counts in found.items() if counts is not None}
+
+
+def _count_text(counts: Mapping[str, int]) -> str:
+    return ",".join(f"{part}:{count}" for part, count in counts.items()) or _NO_COUNTS
 
 
 ANIMATED = Provenance(note="Synthetic: a portrait animated by mimicam.")
@@ -122,6 +142,8 @@ def read_tags(tags: Mapping[str, str]) -> Provenance | None:
         drivers=_hashes(value for name, value in words if name == "DriverSha256"),
         model=_hash(found.get("ModelSha256", "")),
         live=_role(found.get("Live", "")),
+        covered=_counts(found.get("Covered", "")),
+        driver_covered=_counts(found.get("DriverCovered", "")),
     )
 
 
@@ -145,6 +167,8 @@ def read_xmp(packet: str) -> Provenance | None:
         drivers=_hashes(_xmp_value(packet, "DriverSha256").split()),
         model=_hash(_xmp_value(packet, "ModelSha256")),
         live=_role(_xmp_value(packet, "Live")),
+        covered=_counts(_xmp_value(packet, "Covered")),
+        driver_covered=_counts(_xmp_value(packet, "DriverCovered")),
     )
 
 
@@ -177,6 +201,15 @@ def _hash(text: str) -> str:
 
 def _role(text: str) -> str:
     return text if text in _LIVE_ROLES else ""
+
+
+def _counts(text: str) -> dict[str, int] | None:
+    if text == _NO_COUNTS:
+        return {}
+    if _COUNTS.fullmatch(text) is None:
+        return None
+    pairs = (pair.partition(":") for pair in text.strip(",").split(","))
+    return {part: int(count) for part, _, count in pairs}
 
 
 def _hashes(texts: Iterable[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import cv2
 
 from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import Work, counted, in_one_call, in_steps
 from mimicam.engine.controls import OFFLINE_EDIT
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import hash_of_input, is_same, write_atomically
@@ -23,7 +24,7 @@ from mimicam.engine.sinks.video_writer import CONTAINERS, VideoWriter, container
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
-from mimicam.engine.types import EditSettings, Frame, Image
+from mimicam.engine.types import Covered, EditSettings, Frame, Image
 from mimicam.engine.xmp import with_xmp
 
 _STUDY_FPS, _STUDY_FRAMES = 5.0, 600
@@ -45,10 +46,10 @@ _WRITTEN = {
 }
 """Suffixes of pictures that are written, and OpenCV's name of their format."""
 
-Progress = Callable[[int], None]
-"""Receives the number of finished frames."""
 Followed = Callable[[], bool]
 """Returns after each frame whether the driver's face was found in it."""
+Counts = Callable[[], Mapping[str, int] | None]
+"""Returns the number of frames with covered parts of the driver's face; None: nobody looked."""
 
 
 class _Marking(TypedDict):
@@ -68,12 +69,12 @@ class Rendered:
     without_face: int
     """Number of frames without a driver's face: there the portrait holds its pose, then rests."""
     covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covered a part of the driver's face, by part."""
+    """Number of frames in which something covered ``mouth`` or ``eyes`` of the driver's face."""
     fault: str = ""
     """One line on what is missing of a driver that is truncated or damaged; else empty."""
 
 
-def render(
+def _render(
     portrait: Portrait,
     driving: Path,
     out: Path,
@@ -83,9 +84,8 @@ def render(
     size: tuple[int, int] | None = None,
     aligned: bool = False,
     badge: CornerBadge | None = None,
-    progress: Progress = lambda _: None,
     tell: Callable[[str], None] = print,
-) -> Rendered:
+) -> Work[Rendered]:
     """Animate a portrait by a video or a picture and write the result to a file.
 
     A video is studied once before it is drawn, so that the driver's neutral is known from its first
@@ -101,7 +101,6 @@ def render(
             up to 1024.
         aligned: the driving frames are square face crops already, so they are only resized.
         badge: shown in every frame, see `engine.badge.corner_badge`.
-        progress: called after each frame.
         tell: receives one line if the sound cannot be copied, and one if the driver is damaged.
 
     Raises:
@@ -120,7 +119,6 @@ def render(
         smooth=not still and model.smooth_recordings,
         aligned=aligned,
     )
-
     shared: _Marking = {
         "followed": lambda: pipeline.status.face == "tracking",
         "provenance": _animated_from(portrait, driving, model),
@@ -129,10 +127,17 @@ def render(
     if still:
         render_picture(read_picture(driving), pipeline, out, **shared)
         return Rendered(frames=1, without_face=0)
-    video = VideoFile(driving)
-    study_video(driving, pipeline)
-    done = render_video(video, pipeline, out, size=pipeline.size, progress=progress, tell=tell, **shared)
-    return replace(done, covered=pipeline.covered.by_part())
+    yield from study_video(driving, pipeline)
+    looks = edit.covered is Covered.KEEP and model.has_blendshapes
+    counts: Counts = pipeline.covered.by_part if looks else lambda: None
+    steps = render_video(
+        VideoFile(driving), pipeline, out, size=pipeline.size, tell=tell, covered=counts, **shared
+    )
+    return (yield from steps)
+
+
+render = in_one_call(_render, "render")
+iter_render = in_steps(_render, "iter_render")
 
 
 def _animated_from(portrait: Portrait, driving: Path, model: Model) -> Provenance:
@@ -225,12 +230,12 @@ def render_video(
     out: Path,
     *,
     size: tuple[int, int],
-    progress: Progress = lambda _: None,
     followed: Followed = lambda: True,
+    covered: Counts = lambda: None,
     tell: Callable[[str], None] = lambda _: None,
     provenance: Provenance = ANIMATED,
     badge: CornerBadge | None = None,
-) -> Rendered:
+) -> Work[Rendered]:
     """Animate the portrait by a video.
 
     Args:
@@ -238,8 +243,8 @@ def render_video(
         pipeline: its frames carry the file's own times.
         out: path of the result, which appears when it is complete.
         size: width, height of the results.
-        progress: called after each frame.
         followed: see `Followed`.
+        covered: see `Counts`.
         tell: receives one line if the sound is not copied as it is, and one if the driver is
             truncated or damaged. The result then holds all that could be decoded.
         provenance: marks of the result.
@@ -252,7 +257,7 @@ def render_video(
     writer = VideoWriter(out, size=size, fps=video.fps, provenance=provenance)
     try:
         sound = open_sound(video.path, writer.container, writer.mux_sound, tell)
-        done = missed = 0
+        done, missed, progress = 0, 0, counted("render", video.frame_count)
         # Observed on another thread, one frame ahead; all frames are drawn, none is dropped.
         with closing(prefetch(_observations(video, pipeline))) as ahead:
             for time_s, observation in ahead:
@@ -263,20 +268,21 @@ def render_video(
                 sound.write_until(time_s)
                 done += 1
                 missed += not followed()
-                progress(done)
+                yield progress(done)
         if missed == done:
             raise EngineError(f"{video.path} shows no face in any of its {done} frames; choose another video")
         if video.fault:
             tell(video.fault)
         sound.finish()
-        writer.finish()
+        counts = covered()
+        writer.finish(replace(provenance, driver_covered=counts))
     finally:
         writer.abort()  # only what was not finished: a failure, Ctrl-C
         video.close()
-    return Rendered(frames=done, without_face=missed, fault=video.fault)
+    return Rendered(frames=done, without_face=missed, covered=counts or {}, fault=video.fault)
 
 
-def study_video(path: Path, pipeline: Pipeline) -> None:
+def study_video(path: Path, pipeline: Pipeline) -> Work[None]:
     """Learn the driver's neutral from the whole video, so that it is known in the first frame.
 
     Args:
@@ -290,20 +296,15 @@ def study_video(path: Path, pipeline: Pipeline) -> None:
     step_s = max(1 / _STUDY_FPS, video.duration_s / _STUDY_FRAMES)
     try:
         with suppress(EngineError):
-            for time_s, image in _every(video, step_s):
-                pipeline.study(pipeline.observe(Frame(image=image, seq=0, captured_ns=round(time_s * 1e9))))
+            progress, due_s = counted("study", video.frame_count), 0.0
+            for done, timed in enumerate(video, start=1):
+                if timed.time_s >= due_s:
+                    due_s = timed.time_s + step_s
+                    pipeline.study(pipeline.observe(_frame(timed)))
+                yield progress(done)
     finally:
         video.close()
     pipeline.end_study()
-
-
-def _every(video: Iterable[Timed], step_s: float) -> Iterator[tuple[float, Image]]:
-    """Yield pictures at least ``step_s`` apart."""
-    due_s = 0.0
-    for timed in video:
-        if timed.time_s >= due_s:
-            due_s = timed.time_s + step_s
-            yield timed.time_s, timed.image
 
 
 def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple[float, Any]]:
@@ -312,5 +313,8 @@ def _observations(video: Iterable[Timed], pipeline: FramePath) -> Iterator[tuple
     Decoding and tracking run while the previous frame is drawn.
     """
     for seq, timed in enumerate(video):
-        frame = Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))
-        yield timed.time_s, pipeline.observe(frame)
+        yield timed.time_s, pipeline.observe(_frame(timed, seq))
+
+
+def _frame(timed: Timed, seq: int = 0) -> Frame:
+    return Frame(image=timed.image, seq=seq, captured_ns=round(timed.time_s * 1e9))

@@ -23,6 +23,13 @@ The expression of a person in a video is edited in place; only the face changes:
     plan = mimicam.Plan(changes=mimicam.Changes(presets={"smile": 0.6}))
     mimicam.edit_video(Path("talk.mp4"), Path("out.mp4"), model=model, plan=plan)
 
+Long work can be iterated. It yields its progress, and has its result at the end::
+
+    steps = mimicam.iter_render(portrait, Path("driver.mp4"), Path("out.mp4"), model=model)
+    for progress in steps:
+        print(progress.step, progress.done, progress.total, progress.seconds)
+    print(steps.result().frames)
+
 Pictures with the expression and head pose of another one are found in a folder::
 
     found = mimicam.retrieve(Path("me.jpg"), Path("photos"), by="tracker")
@@ -46,17 +53,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mimicam.engine.assets_manifest import portrait_path
     from mimicam.engine.badge import corner_badge
+    from mimicam.engine.concurrency.steps import Progress, Steps
     from mimicam.engine.editing.channels import Changes
     from mimicam.engine.editing.plan import Plan
-    from mimicam.engine.editing.video import EditedVideo, edit_video
+    from mimicam.engine.editing.video import EditedVideo, edit_video, iter_edit_video
     from mimicam.engine.errors import EngineError
     from mimicam.engine.models.base import Model
     from mimicam.engine.models.load import load_model
     from mimicam.engine.pipeline import Pipeline
     from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
-    from mimicam.engine.render import Rendered, render
+    from mimicam.engine.render import Rendered, iter_render, render
     from mimicam.engine.retrieval.index import Match
-    from mimicam.engine.retrieval.retrieve import Retrieved, retrieve
+    from mimicam.engine.retrieval.retrieve import Retrieved, iter_retrieve, retrieve
     from mimicam.engine.types import Covered, EditSettings, Frame, Mode, MotionReference, Response
     from mimicam.engine.verify import Verified, verify
 
@@ -74,13 +82,18 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Portrait",
+    "Progress",
     "Rendered",
     "Response",
     "Retrieved",
+    "Steps",
     "Verified",
     "corner_badge",
     "edit_video",
     "enroll",
+    "iter_edit_video",
+    "iter_render",
+    "iter_retrieve",
     "load_model",
     "load_portrait",
     "portrait_path",
@@ -104,13 +117,18 @@ _MODULES = {
     "Pipeline": "pipeline",
     "Plan": "editing.plan",
     "Portrait": "portrait",
+    "Progress": "concurrency.steps",
     "Rendered": "render",
     "Response": "types",
     "Retrieved": "retrieval.retrieve",
+    "Steps": "concurrency.steps",
     "Verified": "verify",
     "corner_badge": "badge",
     "edit_video": "editing.video",
     "enroll": "portrait",
+    "iter_edit_video": "editing.video",
+    "iter_render": "render",
+    "iter_retrieve": "retrieval.retrieve",
     "load_model": "models.load",
     "load_portrait": "portrait",
     "portrait_path": "assets_manifest",

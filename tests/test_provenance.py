@@ -39,7 +39,13 @@ def _pixels(data: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
-@pytest.mark.parametrize("marks", [WHOLE, ANIMATED, replace(ANIMATED, model="e" * 64, live="driver")])
+@pytest.mark.parametrize(
+    "marks",
+    [
+        WHOLE, ANIMATED, replace(ANIMATED, model="e" * 64, live="driver"),
+        replace(WHOLE, covered={"mouth": 12, "eyes": 3}, driver_covered={}), replace(ANIMATED, covered={"eyes": 1}),
+    ],
+)  # fmt: skip
 def test_marks_are_read_as_they_were_written(marks: Provenance) -> None:
     assert read_xmp(marks.xmp.decode()) == replace(marks, tool=this_program())
     assert read_tags({"Comment": marks.comment}) == replace(marks, tool="mimicam")
@@ -130,6 +136,14 @@ def test_a_forged_value_of_another_form_counts_as_none(name: str, value: str) ->
     for marks in (read_xmp(forged.xmp.decode()), read_tags(forged.tags)):
         assert marks is not None
         assert getattr(marks, name) == ""
+
+
+@pytest.mark.parametrize("counts", [{"<b>": 3}, {"mouth": -1}, {"mouth": 10**12}])
+def test_forged_counts_of_another_form_count_as_none(counts: dict[str, int]) -> None:
+    forged = replace(WHOLE, covered=counts)
+    for marks in (read_xmp(forged.xmp.decode()), read_tags(forged.tags)):
+        assert marks is not None
+        assert marks.covered is None
 
 
 def test_a_note_with_control_characters_is_left_out() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from mimicam.engine.batch.jobs import Row
 from mimicam.engine.batch.units import Segment
+from mimicam.engine.types import Covered
 
 DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
 TRIES = 3
@@ -36,7 +37,7 @@ class JobState:
     changed: int = 0
     without_face: int = 0
     covered: Counter[str] = field(default_factory=Counter)
-    """Frames in which a part of the face was covered, by part."""
+    """Frames in which ``mouth`` or ``eyes`` of the face were covered."""
     driver_covered: Counter[str] = field(default_factory=Counter)
     """The same of the driver's face."""
     seconds: float = 0.0
@@ -47,6 +48,7 @@ class JobState:
     def described(self) -> dict[str, Any]:
         """Return the job's entry in the results file."""
         job = self.row.job
+        looked = job is None or job.covered is Covered.KEEP
         return {
             "job": self.row.number,
             "state": self.state,
@@ -59,8 +61,9 @@ class JobState:
             "frames": self.frames,
             "changed": self.changed,
             "without_face": self.without_face,
-            "covered": dict(self.covered),
-            "driver_covered": dict(self.driver_covered),
+            # None, not zero, where nobody looked.
+            "covered": dict(self.covered) if looked else None,
+            "driver_covered": dict(self.driver_covered) if looked and job and job.driver else None,
             "segments": len(self.segments),
             "segments_reused": self.reused,
             "seconds": round(self.seconds, 1),

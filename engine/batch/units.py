@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,23 +22,25 @@ from mimicam.engine.badge import corner_badge
 from mimicam.engine.batch.jobs import Job
 from mimicam.engine.checked_files import ZIP_ERRORS, brief
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.editing.channels import SHAPES
 from mimicam.engine.editing.drawing import PasteDrawing, decode
 from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.selection import choose_person
 from mimicam.engine.editing.track import FaceTrack
-from mimicam.engine.editing.video import open_driver, track_people
+from mimicam.engine.editing.video import open_driver, people_of_picture, track_people
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of, write_atomically
 from mimicam.engine.models.base import Model
 from mimicam.engine.presets.library import find_preset, preset_names
 from mimicam.engine.sinks.video_writer import VideoWriter
+from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import VideoFile
-from mimicam.engine.types import Face
+from mimicam.engine.types import LANDMARKS, Face
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the same job gives other pictures."""
-_TRACKS = 2
+_TRACKS = 3
 """Counts up when more of the people is kept."""
 _WARM_UP_S = 1.0
 """Seconds before a segment whose light and gaze are read, so that filters start as if it went on."""
@@ -119,7 +121,10 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
     path = track_path(source, folder)
     if path.is_file():
         return
-    people = track_people(source, lambda _: beat())
+    with Steps(track_people(source)) as steps:
+        for _ in steps:
+            beat()
+        people = steps.result()
     arrays: dict[str, Any] = {"count": np.array(len(people))}
     for number, track in enumerate(people):
         # Faces that were seen and their indices: an array with None in it would be pickled, and
@@ -132,6 +137,8 @@ def follow(source: Path, folder: Path, beat: Callable[[], None] = lambda: None) 
             f"shapes{number}": np.stack([face.blendshapes for face in faces if face is not None]),
             f"coloured{number}": np.array(list(track.colours), int),
             f"colours{number}": np.array(list(track.colours.values()), np.uint8),
+            f"searched{number}": np.array(list(track.hands), int),
+            f"hands{number}": np.array(list(track.hands.values()), bool).reshape(-1, LANDMARKS),
         }
     with write_atomically(path) as part, part.open("wb") as file:
         np.savez(file, **arrays)
@@ -160,7 +167,8 @@ def _track(kept: np.lib.npyio.NpzFile, number: int) -> FaceTrack:
         # Presence decides whether a face counts as found, and only such faces are in the file.
         faces[index] = Face(landmarks=landmarks, blendshapes=shapes, presence=1.0)
     colours = dict(zip(kept[f"coloured{number}"].tolist(), kept[f"colours{number}"], strict=True))
-    return FaceTrack(times_s=times_s, faces=faces, colours=colours)
+    hands = dict(zip(kept[f"searched{number}"].tolist(), kept[f"hands{number}"], strict=True))
+    return FaceTrack(times_s=times_s, faces=faces, colours=colours, hands=hands)
 
 
 def plan_segments(job: Job, key: str, folder: Path, *, seconds: float) -> list[Segment]:
@@ -245,8 +253,9 @@ def _motion(job: Job, folder: Path) -> PersonMotion:
     person = choose_person(people, job.face, name=job.source.name)
     driver = None
     if job.driver is not None:
-        find = partial(read_people, folder=folder)
-        driver = open_driver(job.driver, length=job.driver_length, edit=job.settings(), people=find)
+        still = is_picture(job.driver)
+        seen = people_of_picture(job.driver) if still else read_people(job.driver, folder)
+        driver = open_driver(job.driver, seen, length=job.driver_length, edit=job.settings())
     others = [each for each in people if each is not person]
     return PersonMotion(person, driver=driver, settings=job.settings(), plan=job.plan(), others=others)
 

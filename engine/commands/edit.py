@@ -91,9 +91,11 @@ class Edit:
         check_crop(self.crop, edit_of(self))
         plan = self._plan()
         if self.list_faces:
+            from mimicam.engine.concurrency.steps import Steps
             from mimicam.engine.editing.selection import describe_people
 
-            print("\n".join(describe_people(track_people(self.source)) or ["no face is seen"]))
+            people = Steps(track_people(self.source)).result()
+            print("\n".join(describe_people(people) or ["no face is seen"]))
             return 0
         if self.out is None:
             raise EngineError("no file to write was given: add -o OUT, for example -o edited.mp4")
@@ -153,13 +155,13 @@ class Edit:
         from mimicam.engine.badge import corner_badge
         from mimicam.engine.commands.frame_progress import FrameProgress
         from mimicam.engine.editing.driver import DriverLength
-        from mimicam.engine.editing.video import edit_video
+        from mimicam.engine.editing.video import iter_edit_video
         from mimicam.engine.models.load import load_model
         from mimicam.engine.stages.cover import describe_covered
 
         model = load_model(self.model, self.backend)
-        with FrameProgress(model.backend, self.source) as bar:
-            done = edit_video(
+        with FrameProgress(backend=model.backend) as bar:
+            steps = iter_edit_video(
                 self.source,
                 out,
                 model=model,
@@ -172,10 +174,9 @@ class Edit:
                 lossless=self.lossless,
                 crop_px=self.crop,
                 badge=corner_badge(self.badge, self.badge_picture),
-                progress=bar.advance_step,
                 tell=bar.tell,
             )
-            bar.finish(done.frames)
+            done = bar.follow(steps)
         if done.without_face:
             print(f"an edited person was not seen in {done.without_face} of {done.frames} frames")
         for line in (

@@ -1,36 +1,41 @@
-"""A progress bar over the frames of a driver."""
+"""A progress bar over the steps of long work."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from mimicam.engine.sources.file import is_picture
-from mimicam.engine.sources.video import VideoFile
+from mimicam.engine.concurrency.interrupts import interrupts_noted
+from mimicam.engine.concurrency.steps import Progress, Steps
+
+R = TypeVar("R")
+_WRITING = ("render", "edit")
 
 
 class FrameProgress:
-    """Shows the number of finished frames of a video, the speed and the time left; shows nothing
-    for a picture."""
+    """Shows a bar for each step: finished frames, speed and the time left. It shows nothing before
+    the first frame, so nothing for a picture."""
 
-    def __init__(self, label: str, driving: Path) -> None:
-        """Show ``label`` before the bar; the number of frames is read from ``driving``."""
-        self._bar = Progress(
+    def __init__(self, *, backend: str = "", errors: bool = False) -> None:
+        """Draw on standard output; with ``errors`` on standard error, and leave no bar behind.
+
+        ``backend``: shown beside the steps that write frames.
+        """
+        self._backend = backend
+        self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.1f} frames/s"),
+            TextColumn("{task.fields[rate]:.1f}/s"),
             TimeRemainingColumn(),
-            disable=is_picture(driving),
+            console=Console(stderr=errors),
+            transient=errors,
         )
-        self._label, self._frames = label, _frame_count(driving)
         self._tasks: dict[str, TaskID] = {}
-
-    def tell(self, line: str) -> None:
-        """Print a line above the bar, as it is: names may hold brackets."""
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> FrameProgress:
         self._bar.start()
@@ -39,31 +44,23 @@ class FrameProgress:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._bar.stop()
 
-    def advance(self, done: int) -> None:
-        """Set the number of finished frames."""
-        self.advance_step(self._label, done)
+    def tell(self, line: str) -> None:
+        """Print a line above the bar, as it is: names may hold brackets."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def advance_step(self, step: str, done: int) -> None:
-        """Set the number of frames that a step finished; each step has a bar of its own."""
-        task = self._task(step)
-        self._bar.update(task, completed=done, rate=self._bar.tasks[task].speed or 0.0)
+    def follow(self, steps: Steps[R]) -> R:
+        """Do the work, show how far it is, and return its result."""
+        # The bar takes locks, within which Ctrl-C must not be raised.
+        with interrupts_noted(), steps:
+            for progress in steps:
+                self._show(progress)
+            for task in self._bar.tasks:
+                self._bar.update(task.id, total=task.completed)  # files state wrong numbers of frames
+            return steps.result()
 
-    def finish(self, frames: int) -> None:
-        """Set the number of frames that the video turned out to have."""
-        for task in self._tasks.values():
-            self._bar.update(task, total=frames)
-
-    def _task(self, step: str) -> TaskID:
-        if step not in self._tasks:
-            self._tasks[step] = self._bar.add_task(step, total=self._frames, rate=0.0)
-        return self._tasks[step]
-
-
-def _frame_count(driving: Path) -> int | None:
-    if is_picture(driving):
-        return 1
-    video = VideoFile(driving)
-    try:
-        return video.frame_count
-    finally:
-        video.close()
+    def _show(self, progress: Progress) -> None:
+        if progress.step not in self._tasks:
+            name = f"{progress.step} {self._backend if progress.step in _WRITING else ''}".rstrip()
+            self._tasks[progress.step] = self._bar.add_task(name, total=progress.total, rate=0.0)
+        rate = progress.done / progress.seconds if progress.seconds else 0.0
+        self._bar.update(self._tasks[progress.step], completed=progress.done, rate=rate)

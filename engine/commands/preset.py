@@ -42,14 +42,15 @@ class RecordPreset:
             EngineError: no expression is seen, or there is a preset of this name already.
         """
         from mimicam.engine.commands.frame_progress import FrameProgress
+        from mimicam.engine.concurrency.steps import Steps
         from mimicam.engine.editing.recording import parse_origin, record_expression
         from mimicam.engine.presets.library import check_new, save_preset
 
         self._preset({})  # a wrong name or key is found before the video is read
         check_new(self.name, replace=self.force)
         origin = parse_origin(self.origin)
-        with FrameProgress("track", origin.path) as bar:
-            found = record_expression(origin, face=self.face, progress=bar.advance)
+        with FrameProgress() as bar:
+            found = bar.follow(Steps(record_expression(origin, face=self.face)))
         preset = self._preset(found)
         path = save_preset(preset, replace=self.force)
         print(f"{preset.name}: {_in_words(preset)}")

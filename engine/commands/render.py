@@ -87,11 +87,11 @@ class Render:
         from mimicam.engine.badge import corner_badge
         from mimicam.engine.commands.frame_progress import FrameProgress
         from mimicam.engine.commands.live import parse_size
-        from mimicam.engine.render import render
+        from mimicam.engine.render import iter_render
         from mimicam.engine.stages.cover import describe_covered
 
-        with FrameProgress(model.backend, self.driving) as bar:
-            done = render(
+        with FrameProgress(backend=model.backend) as bar:
+            steps = iter_render(
                 portrait,
                 self.driving,
                 self.out,
@@ -100,10 +100,9 @@ class Render:
                 size=parse_size(self.size),
                 aligned=self.aligned,
                 badge=corner_badge(self.badge, self.badge_picture),
-                progress=bar.advance,
                 tell=bar.tell,
             )
-            bar.finish(done.frames)
+            done = bar.follow(steps)
         if done.without_face:
             print(
                 f"no face was seen in {done.without_face} of {done.frames} frames: there the portrait rests"

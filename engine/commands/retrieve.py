@@ -43,20 +43,22 @@ class Retrieve:
 
     def run(self) -> int:
         """Update the index, search, and print what was found."""
+        from mimicam.engine.commands.frame_progress import FrameProgress
         from mimicam.engine.files import refuse_to_overwrite_inputs
         from mimicam.engine.models.load import load_model
         from mimicam.engine.retrieval.index import pictures_of
-        from mimicam.engine.retrieval.retrieve import retrieve, write_sheet
+        from mimicam.engine.retrieval.retrieve import iter_retrieve, write_sheet
 
         outputs = [path for path in (self.sheet, self.index) if path is not None]
         inputs = [self.query, *([] if self.model is None else [Path(self.model)])]
         refuse_to_overwrite_inputs(outputs, [*inputs, *pictures_of(self.gallery)])
         model = None if self.model is None else load_model(self.model, self.backend)
-        with _Progress() as bar:
-            found = retrieve(
+        with FrameProgress(errors=True) as bar:
+            steps = iter_retrieve(
                 self.query, self.gallery, model=model, by=self.by, count=self.count, index=self.index,
-                progress=bar.show, tell=bar.tell,
+                tell=lambda line: bar.tell(f"skipped: {line}"),
             )  # fmt: skip
+            found = bar.follow(steps)
         if self.sheet is not None:
             write_sheet(self.query, found, self.sheet)
         self._print(found)
@@ -89,36 +91,3 @@ class Retrieve:
             ],
             "skipped": found.skipped,
         }
-
-
-class _Progress:
-    """Shows how many pictures are indexed, once there is something to index."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("indexing"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=None, visible=False)
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, done: int, of: int) -> None:
-        """Show how many pictures are done."""
-        self._bar.update(self._task, completed=done, total=of, visible=True)
-
-    def tell(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._bar.console.print(f"skipped: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -81,6 +81,7 @@ def _lines(found: Verified) -> list[str]:
         *([f"  {marks.note}"] if marks.note else []),
         f"  digital source type: {_meaning(marks.source_type)}",
         *_hashes(marks),
+        *_covered(marks),
         *_compared(found),
     ]
 
@@ -101,6 +102,15 @@ def _hashes(marks: Provenance) -> list[str]:
     return stated or (["  no hashes are recorded"] if marks.by_mimicam else [])
 
 
+def _covered(marks: Provenance) -> list[str]:
+    stated = (("covered", marks.covered), ("covered in the driver", marks.driver_covered))
+    return [
+        f"  {name}: {', '.join(f'{part} in {count} frames' for part, count in counts.items())}"
+        for name, counts in stated
+        if counts
+    ]
+
+
 def _compared(found: Verified) -> list[str]:
     return [f"  {each.role} {each.given}: {each.outcome}" for each in found.comparisons]
 
@@ -117,6 +127,8 @@ def _values(found: Verified) -> dict[str, Any]:
         "driver_sha256": list(marks.drivers) if marks else [],
         "model_sha256": marks.model if marks else "",
         "live": marks.live if marks else "",
+        "covered_frames": marks.covered if marks else None,
+        "driver_covered_frames": marks.driver_covered if marks else None,
         "compared": [
             {"role": each.role, "given": each.given, "sha256": each.sha256, "outcome": each.outcome}
             for each in found.comparisons

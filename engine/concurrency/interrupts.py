@@ -60,7 +60,7 @@ _noting: Interrupts | None = None
 
 
 @contextmanager
-def interrupts_noted() -> Iterator[Interrupts]:
+def interrupts_noted(into: Interrupts | None = None) -> Iterator[Interrupts]:
     """Note Ctrl-C, SIGTERM and SIGHUP instead of raising KeyboardInterrupt anywhere.
 
     Raised between a lock's acquisition and the ``with`` block that would release it, the exception
@@ -69,17 +69,20 @@ def interrupts_noted() -> Iterator[Interrupts]:
 
     Python handles signals on the main thread alone; on another thread nothing is noted. Used within
     itself, it yields the same signals again.
+
+    Args:
+        into: receives them; by default a new object.
     """
     global _noting
     # Python lets only the main thread set handlers.
     if threading.current_thread() is not threading.main_thread():
-        yield Interrupts()
+        yield into or Interrupts()
         return
     if _noting is not None:
         yield _noting
         return
 
-    interrupts = _noting = Interrupts()
+    interrupts = _noting = into or Interrupts()
     raising = [n for n in ("SIGINT", *_LIKE_CTRL_C) if hasattr(signal, n)]
     numbers = [int(getattr(signal, name)) for name in raising]
     # Handlers that are not Python's own, such as nohup's, stay as they are.

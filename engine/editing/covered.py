@@ -31,7 +31,7 @@ def find_covers(track: FaceTrack) -> dict[int, Covers]:
         if face is None or colours is None:
             continue
         yaw, _, _ = head_pose(face.landmarks).angles_rad()
-        covers = find(colours.astype(np.float32), yaw, _time_ns(track, index))
+        covers = find(colours.astype(np.float32), yaw, _time_ns(track, index), track.hands.get(index))
         if covers.parts:
             found[index] = covers
         if find.doubtful.parts:
@@ -74,10 +74,10 @@ def keep_covered(track: FaceTrack, covers: Mapping[int, Covers]) -> FaceTrack:
 
 
 def count_parts(frames: Iterable[Collection[Part]]) -> dict[str, int]:
-    """Return in how many frames each part is covered; parts that never are are left out."""
+    """Return in how many frames mouth and eyes are covered; what never is is left out."""
     counts = CoveredFrames()
-    for part in (part for parts in frames for part in parts):
-        counts.count(part)
+    for parts in frames:
+        counts.count(parts)
     return counts.by_part()
 
 

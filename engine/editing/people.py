@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mimicam.engine.concurrency.steps import Progress, Steps, Work, counted
 from mimicam.engine.editing.track import Colours, FaceTrack
 from mimicam.engine.face.expression_filter import displacements, without_view
+from mimicam.engine.face.hands import HandFinder, HandSearch
 from mimicam.engine.face.motion import read_motion
-from mimicam.engine.face.skin_colours import face_colours
+from mimicam.engine.face.skin_colours import Flags, face_colours
 from mimicam.engine.face.tracker import FaceDetector, FaceReader, Region, region_of_landmarks
 from mimicam.engine.sources.video import Timed
 from mimicam.engine.types import Face, Float, Image
@@ -45,16 +47,23 @@ less than 16 and 0.020.
 class _Piece:
     """A face followed without doubt."""
 
+    find_hand: HandSearch
     faces: dict[int, Face] = field(default_factory=dict)
     """Faces by frame."""
     colours: dict[int, Colours] = field(default_factory=dict)
     """Colours at its landmarks by frame."""
+    hands: dict[int, Flags] = field(default_factory=dict)
+    """Landmarks behind a hand, of the frames in which it was looked for."""
     skin: list[Float] = field(default_factory=list)
     """Colours of the skin in the first frames."""
 
-    def add(self, index: int, face: Face, image: Image) -> None:
+    def add(self, index: int, face: Face, timed: Timed) -> None:
         """Add the face of a frame."""
+        image = timed.image
         self.faces[index] = face
+        hand = self.find_hand(image, face.landmarks, timed.time_s)
+        if hand is not None:
+            self.hands[index] = hand
         # Exact: they are pixels of a picture.
         self.colours[index] = face_colours(image, face.landmarks).astype(np.uint8)
         if len(self.skin) < _LOOKS:
@@ -78,6 +87,7 @@ class PeopleTracker:
 
     def __init__(self, threads: int = 1) -> None:
         self._detect, self._read = FaceDetector(threads), FaceReader(threads)
+        self._hands = HandFinder(threads)
         self._open: list[_Piece] = []
         self._closed: list[_Piece] = []
         self._times_s: list[float] = []
@@ -88,11 +98,11 @@ class PeopleTracker:
         index = len(self._times_s)
         self._times_s.append(timed.time_s)
         before = len(self._open)
-        self._follow(index, timed.image)
+        self._follow(index, timed)
         # Also at once after a loss: the same face may be found again without a gap.
         if timed.time_s >= self._search_s or len(self._open) < before:
             self._search_s = timed.time_s + _DETECT_S
-            self._search(index, timed.image)
+            self._search(index, timed)
 
     def finish(self) -> list[FaceTrack]:
         """Return the people, from left to right where each is first seen."""
@@ -111,10 +121,11 @@ class PeopleTracker:
             times_s=np.array(self._times_s),
             faces=[faces.get(index) for index in range(len(self._times_s))],
             colours={index: colours for piece in pieces for index, colours in piece.colours.items()},
+            hands={index: hand for piece in pieces for index, hand in piece.hands.items()},
         )
 
-    def _follow(self, index: int, image: Image) -> None:
-        found = [(piece, self._face(image, piece.region)) for piece in self._open]
+    def _follow(self, index: int, timed: Timed) -> None:
+        found = [(piece, self._face(timed.image, piece.region)) for piece in self._open]
         # All regions are read first: whether two meet depends on both.
         near = _too_near([face for _, face in found])
         self._open = []
@@ -122,10 +133,11 @@ class PeopleTracker:
             if face is None or doubtful:
                 self._closed.append(piece)
             else:
-                piece.add(index, face, image)
+                piece.add(index, face, timed)
                 self._open.append(piece)
 
-    def _search(self, index: int, image: Image) -> None:
+    def _search(self, index: int, timed: Timed) -> None:
+        image = timed.image
         for detection in self._detect(image):
             if any(_distance(detection.region, piece.region) < _SAME for piece in self._open):
                 continue
@@ -137,8 +149,8 @@ class PeopleTracker:
                 for piece in self._open
             ):
                 continue
-            piece = _Piece()
-            piece.add(index, face, image)
+            piece = _Piece(find_hand=HandSearch(self._hands))
+            piece.add(index, face, timed)
             self._open.append(piece)
 
     def _face(self, image: Image, region: Region) -> Face | None:
@@ -146,14 +158,17 @@ class PeopleTracker:
         return face if face.presence >= _PRESENCE_MIN and face.is_finite() else None
 
 
-def find_people(
-    frames: Iterable[Timed], *, progress: Callable[[int], None] = lambda _: None
-) -> list[FaceTrack]:
+def find_people(frames: Iterable[Timed]) -> list[FaceTrack]:
     """Return a track for each person in a video, from left to right where each is first seen."""
+    return Steps(follow_people(frames, counted("track", None))).result()
+
+
+def follow_people(frames: Iterable[Timed], progress: Callable[[int], Progress]) -> Work[list[FaceTrack]]:
+    """Find people as `find_people` does, and yield what ``progress`` makes of each frame's number."""
     tracker = PeopleTracker()
-    for count, timed in enumerate(frames, start=1):
+    for done, timed in enumerate(frames, start=1):
         tracker.add(timed)
-        progress(count)
+        yield progress(done)
     return tracker.finish()
 
 

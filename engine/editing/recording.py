@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import Work, counted
 from mimicam.engine.editing.keyframes import parse_time
-from mimicam.engine.editing.people import find_people
+from mimicam.engine.editing.people import find_people, follow_people
 from mimicam.engine.editing.selection import choose_person
 from mimicam.engine.editing.studied import StudiedFace
 from mimicam.engine.editing.track import FaceTrack
@@ -58,9 +58,7 @@ def parse_origin(text: str) -> Origin:
     return Origin(path=path, time_s=time_s)
 
 
-def record_expression(
-    origin: Origin, *, face: str | None = None, progress: Callable[[int], None] = lambda _: None
-) -> dict[str, float]:
+def record_expression(origin: Origin, *, face: str | None = None) -> Work[dict[str, float]]:
     """Return the distances from the person's resting face by blendshape.
 
     In a video, the resting face is learned from its start up to a few seconds after the moment. In
@@ -69,12 +67,11 @@ def record_expression(
     Args:
         origin: picture or moment.
         face: the person among several, see `engine.editing.selection.choose_person`.
-        progress: receives the number of frames that were read.
 
     Raises:
         EngineError: the file cannot be read, shows no face then, or the face is at rest.
     """
-    shapes = _in_picture(origin, face) if is_picture(origin.path) else _in_video(origin, face, progress)
+    shapes = _in_picture(origin, face) if is_picture(origin.path) else (yield from _in_video(origin, face))
     found = _distances(shapes)
     if not found:
         raise EngineError(f"the face in {_words(origin)} is at rest: choose a moment with more expression")
@@ -82,15 +79,16 @@ def record_expression(
 
 
 def _in_picture(origin: Origin, face: str | None) -> Float:
-    track = find_people([Timed(image=read_picture(origin.path), time_s=0.0)])
-    person = choose_person(track, face, name=origin.path.name)
+    people = find_people([Timed(image=read_picture(origin.path), time_s=0.0)])
+    person = choose_person(people, face, name=origin.path.name)
     only = person.faces[0]
     assert only is not None, "a person of a picture is seen in it"
     return only.blendshapes
 
 
-def _in_video(origin: Origin, face: str | None, progress: Callable[[int], None]) -> Float:
-    person = choose_person(_people_around(origin, progress), face, name=origin.path.name)
+def _in_video(origin: Origin, face: str | None) -> Work[Float]:
+    people = yield from _people_around(origin)
+    person = choose_person(people, face, name=origin.path.name)
     if origin.time_s > float(person.times_s[-1]) + 0.5:
         raise EngineError(f"{origin.path.name} ends at {person.times_s[-1]:.2f} s: give an earlier moment")
     expression = StudiedFace(person).at(origin.time_s)
@@ -99,12 +97,13 @@ def _in_video(origin: Origin, face: str | None, progress: Callable[[int], None])
     return expression.blendshapes
 
 
-def _people_around(origin: Origin, progress: Callable[[int], None]) -> list[FaceTrack]:
+def _people_around(origin: Origin) -> Work[list[FaceTrack]]:
     video, end_s = VideoFile(origin.path), origin.time_s + _BEYOND_S
     try:
         # Decoding runs on a thread of its own, which ends before the file is closed.
         with closing(prefetch(video)) as ahead:
-            return find_people(takewhile(lambda frame: frame.time_s <= end_s, ahead), progress=progress)
+            near = takewhile(lambda frame: frame.time_s <= end_s, ahead)
+            return (yield from follow_people(near, counted("track", video.frame_count)))
     finally:
         video.close()
 

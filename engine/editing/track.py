@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.editing.smoothing import Times, gaussian
+from mimicam.engine.face.skin_colours import Flags
 from mimicam.engine.stages.crop import portrait_box
 from mimicam.engine.types import CropBox, Face, Float
 
@@ -34,6 +35,8 @@ class FaceTrack:
     """``[N]``, None where the face is not seen."""
     colours: Mapping[int, Colours] = field(default_factory=dict)
     """Colours by frame. Frames without are not searched for what covers the face."""
+    hands: Mapping[int, Flags] = field(default_factory=dict)
+    """Landmarks behind a hand by frame, see `engine.face.hands`. In other frames nobody looked."""
 
     @property
     def seen(self) -> list[int]:

@@ -11,11 +11,12 @@ from types import MappingProxyType
 
 from mimicam.engine.badge import CornerBadge
 from mimicam.engine.concurrency.prefetch import prefetch
+from mimicam.engine.concurrency.steps import StepName, Work, counted, in_one_call, in_steps
 from mimicam.engine.controls import VIDEO_EDIT
 from mimicam.engine.editing.covered import find_covers
 from mimicam.engine.editing.drawing import CropDrawing, Drawing, PasteDrawing, decode
 from mimicam.engine.editing.driver import Driver, DriverLength
-from mimicam.engine.editing.people import find_people
+from mimicam.engine.editing.people import find_people, follow_people
 from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.plan import Plan
 from mimicam.engine.editing.selection import choose_person, main_person
@@ -33,8 +34,6 @@ from mimicam.engine.types import Covered, EditSettings, Mode
 
 _CROP_PX = (64, 2048)
 _NO_DRIVERS: Mapping[int, Path] = MappingProxyType({})
-Progress = Callable[[str, int], None]
-"""Receives the name of a step, ``track`` or ``edit``, and its number of finished frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +47,14 @@ class EditedVideo:
     without_face: int
     """Number of frames where an edited person is not seen; there they are kept as they are."""
     covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covers a part of an edited face, by part. It is left
-    unedited."""
+    """Number of frames in which something covers ``mouth`` or ``eyes`` of an edited face. They are
+    left unedited."""
     driver_covered: Mapping[str, int] = field(default_factory=dict)
-    """Number of frames in which something covers a part of a driver's face, by part. It stays as
-    before."""
+    """Number of frames in which something covers ``mouth`` or ``eyes`` of a driver's face. They stay
+    as before."""
 
 
-def edit_video(
+def _edit_video(
     source: Path,
     out: Path,
     *,
@@ -69,9 +68,8 @@ def edit_video(
     crop_px: int | None = None,
     lossless: bool = False,
     badge: CornerBadge | None = None,
-    progress: Progress = lambda _step, _done: None,
     tell: Callable[[str], None] = print,
-) -> EditedVideo:
+) -> Work[EditedVideo]:
     """Edit expressions in a video. Only faces change, and the sound is kept.
 
     The source is read twice: first to follow its people, so that boxes and expressions are smooth
@@ -94,7 +92,6 @@ def edit_video(
             driver too, in the modes ``pose`` and ``both``.
         lossless: keep every sample that no edit changes, in a Matroska file with FFV1.
         badge: shown in every frame, see `engine.badge.corner_badge`.
-        progress: called after each frame of each step.
         tell: receives one line if the sound cannot be copied as it is.
 
     Raises:
@@ -106,15 +103,27 @@ def edit_video(
     check_form(out, plan, crop_px=crop_px, lossless=lossless)
     check_choice(driver, face, drivers, crop_px=crop_px)
     check_paths(source, out, driver, *drivers.values())
-    people = track_people(source, lambda done: progress("track", done))
+    people = yield from track_people(source)
     chosen = _choose(people, driver, face, drivers, name=source.name)
-    motions = _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
+    motions = yield from _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)
+    covered, driver_covered = count_covered(motions, _written(motions, chosen[0][0]))
     marks = edited_from(source, [driver, *drivers.values()], model=model.sha256)
+    if edit.covered is Covered.KEEP:
+        marks = replace(marks, covered=covered, driver_covered=driver_covered if marks.drivers else None)
     encoder = LOSSLESS if lossless else None
     work = _drawing(model, motions, encoder, crop_px=crop_px, provenance=marks, badge=badge)
-    done = _write(source, out, work, progress=lambda done: progress("edit", done), tell=tell)
-    covered, driver_covered = count_covered(motions, range(done.frames))
+    done = yield from _write(source, out, work, tell)
     return replace(done, covered=covered, driver_covered=driver_covered)
+
+
+edit_video = in_one_call(_edit_video, "edit_video")
+iter_edit_video = in_steps(_edit_video, "iter_edit_video")
+
+
+def _written(motions: list[PersonMotion], track: FaceTrack) -> range:
+    """Return the frames that will be written: those of the source up to the result's end."""
+    end_s = min(motion.end_s for motion in motions)
+    return range(int((track.times_s < end_s).sum()))
 
 
 def _drawing(
@@ -139,11 +148,14 @@ def _motions(
     edit: EditSettings,
     plan: Plan,
     driver_length: DriverLength,
-) -> list[PersonMotion]:
+) -> Work[list[PersonMotion]]:
     """Return what each chosen person does."""
     motions = []
     for person, path in chosen:
-        moves = None if path is None else open_driver(path, length=driver_length, edit=edit)
+        moves = None
+        if path is not None:
+            seen = people_of_picture(path) if is_picture(path) else (yield from track_people(path, "driver"))
+            moves = open_driver(path, seen, length=driver_length, edit=edit)
         others = [each for each in people if each is not person]
         motions.append(PersonMotion(person, driver=moves, settings=edit, plan=plan, others=others))
     return motions
@@ -251,8 +263,10 @@ def _choose(
     ]
 
 
-def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
+def track_people(path: Path, step: StepName = "track") -> Work[list[FaceTrack]]:
     """Return the people of a video, from left to right where each is first seen.
+
+    ``step``: what the progress is called.
 
     Raises:
         EngineError: the video cannot be read.
@@ -260,34 +274,34 @@ def track_people(path: Path, progress: Callable[[int], None] = lambda _: None) -
     video = VideoFile(path)
     try:
         with closing(prefetch(video)) as ahead:
-            return find_people(ahead, progress=progress)
+            return (yield from follow_people(ahead, counted(step, video.frame_count)))
     finally:
         video.close()
 
 
-def open_driver(
-    path: Path,
-    *,
-    length: DriverLength,
-    edit: EditSettings,
-    people: Callable[[Path], list[FaceTrack]] = track_people,
-) -> Driver:
+def people_of_picture(path: Path) -> list[FaceTrack]:
+    """Return the people of a picture, each seen in one frame.
+
+    Raises:
+        EngineError: it cannot be read.
+    """
+    return find_people([Timed(image=read_picture(path), time_s=0.0)])
+
+
+def open_driver(path: Path, people: list[FaceTrack], *, length: DriverLength, edit: EditSettings) -> Driver:
     """Study a driver's video or picture. Among several people the most prominent drives.
 
     Args:
         path: video or picture.
+        people: all people in it.
         length: what happens after its end.
         edit: whether to take the mirror image, and whether covered parts stay as before.
-        people: returns the people of a video.
 
     Raises:
         EngineError: it cannot be read, or shows no face.
     """
-    if is_picture(path):
-        still = [Timed(image=read_picture(path), time_s=0.0)]
-        track, duration_s = main_person(find_people(still), name=path.name), 0.0
-    else:
-        track = main_person(people(path), name=path.name)
+    track, duration_s = main_person(people, name=path.name), 0.0
+    if not is_picture(path):
         video = VideoFile(path)
         # By the last frame's time: durations that files state are often wrong.
         duration_s = float(track.times_s[-1]) + 1 / video.fps
@@ -296,13 +310,11 @@ def open_driver(
     return Driver(track, length=length, duration_s=duration_s, mirror=edit.mirror, covers=covers)
 
 
-def _write(
-    source: Path, out: Path, work: Drawing, *, progress: Callable[[int], None], tell: Callable[[str], None]
-) -> EditedVideo:
+def _write(source: Path, out: Path, work: Drawing, tell: Callable[[str], None]) -> Work[EditedVideo]:
     video = VideoFile(source)
     writer: VideoWriter | None = None
     sound: Sound | None = None
-    frames = changed = 0
+    frames, changed, progress = 0, 0, counted("edit", video.frame_count)
     try:
         with closing(prefetch(decode(video))) as ahead:
             # Frames are decoded one ahead, on another thread.
@@ -314,7 +326,7 @@ def _write(
                 writer.write_frame(frame, decoded.time_s)
                 sound.write_until(decoded.time_s)
                 frames, changed = frames + 1, changed + differs
-                progress(frames)
+                yield progress(frames)
         assert writer is not None and sound is not None, "a video without pictures was refused before"  # noqa: PT018
         sound.finish(work.end_s)
         writer.finish()

@@ -1,5 +1,6 @@
 """Find which parts of a face something covers, such as a hand, a microphone or a cup.
 
+Hands before the mouth are found by networks (`engine.face.hands`), everything else by colours.
 There, many landmarks no longer lie on the driver's colours (`engine.face.skin_colours`). What stays
 although lips or irises show, such as new glasses, is learned as part of the face.
 """
@@ -35,6 +36,10 @@ _SHOWN, _LEAST_CONTRAST = (0.6, 1.5), 0.01
 _LEAST_RATE = 0.01
 """Share of the newest frame in the usual contrast."""
 _LONGEST_STEP_S = 0.1
+_HAND_ON, _HAND_S = 0.6, 0.5
+"""Share of the lips' landmarks behind a hand from which it covers the mouth, and seconds for which
+it counts after it was seen. A hand beside the mouth in the bundled clip covers up to 0.5 of them,
+fingers on the lower lip 0.6 and more (2026-11)."""
 Points = npt.NDArray[np.int_]
 """Numbers of landmarks."""
 
@@ -74,27 +79,40 @@ class CoverFinder:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the driver's colours."""
+        """Forget everything about the driver."""
         self._colours: SkinColours | None = None
-        self._parts = {part: _Decision(on=_ON[part], contrast=_CONTRASTS[part]) for part in PARTS}
+        self._parts = _decisions()
         self._last_s = 0.0
+        self._hand, self._hand_s = NOTHING.landmarks, -np.inf
+        self._behind_before = False
+        """Whether a hand has been before the mouth since the first frame."""
         self.doubtful = NOTHING
         """Parts of which too little looks odd in the newest frame to decide by it alone, with all
         that looks odd."""
 
-    def __call__(self, colours: Float, yaw_rad: float, captured_ns: int) -> Covers:
+    def __call__(self, colours: Float, yaw_rad: float, captured_ns: int, hand: Flags | None = None) -> Covers:
         """Return what is covered.
 
         Args:
             colours: see `face_colours`.
             yaw_rad: the head's yaw, see `HeadPose.angles_rad`.
             captured_ns: time of the frame.
+            hand: landmarks behind a hand, see `engine.face.hands`; None: nobody looked.
         """
         seconds = captured_ns * 1e-9
         step_s = min(max(seconds - self._last_s, 0.0), _LONGEST_STEP_S)
         self._last_s = seconds
-        # The first frame defines the colours: a driver is expected to start uncovered.
+        behind = self._behind_hand(hand, seconds)
+        hidden: frozenset[Part] = frozenset({"mouth"}) if behind.any() else frozenset()
+        # The first frame without a hand defines the colours.
         known = self._colours = self._colours or SkinColours(colours)
+        if self._behind_before or (hidden and known.age_s < _FIRST_S):
+            # What was learned so far may be the hand's colours.
+            known.begin(colours)
+            self._parts = _decisions()
+            self._behind_before = bool(hidden)
+        if self._behind_before:
+            return Covers(parts=hidden, landmarks=behind)
         judged = judged_landmarks(yaw_rad)
         odd = known.odd(colours, judged)
         if known.is_another(odd):
@@ -102,16 +120,30 @@ class CoverFinder:
             return NOTHING
         # Before that, the spread of the colours is unknown, and everything would look odd.
         if known.age_s >= _FIRST_S:
-            self._judge(known, odd, judged, colours, step_s)
-        known.learn(self._rate(odd, judged), odd, step_s)
-        for state in self._parts.values():
-            state.learn(colours, step_s / max(known.age_s, step_s, 1e-6))
+            self._judge(known, odd, judged, colours, step_s, hidden)
+        known.learn(self._rate(odd, judged, hidden), odd, step_s)
+        for part in self._parts.keys() - hidden:
+            self._parts[part].learn(colours, step_s / max(known.age_s, step_s, 1e-6))
         doubtful = frozenset(part for part, state in self._parts.items() if state.share >= _DOUBT)
         self.doubtful = Covers(parts=doubtful, landmarks=odd) if doubtful else NOTHING
-        parts = frozenset(part for part, state in self._parts.items() if state.covered)
-        return Covers(parts=parts, landmarks=odd) if parts else NOTHING
+        parts = hidden.union(part for part, state in self._parts.items() if state.covered)
+        return Covers(parts=parts, landmarks=odd | behind) if parts else NOTHING
 
-    def _judge(self, known: SkinColours, odd: Flags, judged: Flags, colours: Float, step_s: float) -> None:
+    def _behind_hand(self, hand: Flags | None, seconds: float) -> Flags:
+        """Return the landmarks behind a hand before the mouth; none where there is none."""
+        if hand is not None and hand[_LIPS].mean() >= _HAND_ON:
+            self._hand, self._hand_s = hand, seconds
+        return self._hand if 0 <= seconds - self._hand_s <= _HAND_S else NOTHING.landmarks
+
+    def _judge(
+        self,
+        known: SkinColours,
+        odd: Flags,
+        judged: Flags,
+        colours: Float,
+        step_s: float,
+        hidden: frozenset[Part],
+    ) -> None:
         for part, state in self._parts.items():
             points = POINTS[part]
             seen = judged[points]
@@ -123,17 +155,18 @@ class CoverFinder:
             if share >= _ON[part] and known.restore(points, _DOUBT):
                 share = 0.0
             state.update(share, step_s)
-            if state.belongs_to_face(colours, step_s):
+            # Also a hand may be redder in its middle than around it, as lips are.
+            if part not in hidden and state.belongs_to_face(colours, step_s):
                 known.accept(points)
                 state.free()
 
-    def _rate(self, odd: Flags, judged: Flags) -> Float:
+    def _rate(self, odd: Flags, judged: Flags, hidden: frozenset[Part]) -> Float:
         """Return 1 for landmarks that may be learned: a cover comes gradually and must not be."""
         rate = judged.astype(np.float32)
         if any(state.covered for state in self._parts.values()):
             rate[odd] = 0.0
         for part, state in self._parts.items():
-            if state.covered or state.share >= _DOUBT:
+            if part in hidden or state.covered or state.share >= _DOUBT:
                 rate[POINTS[part]] = 0.0
         return rate
 
@@ -189,6 +222,10 @@ class _Decision:
     def _set(self, covered: bool) -> None:
         self.covered = covered
         self._for_s = self._covered_s = self._shown_s = 0.0
+
+
+def _decisions() -> dict[Part, _Decision]:
+    return {part: _Decision(on=_ON[part], contrast=_CONTRASTS[part]) for part in PARTS}
 
 
 def _mirrored(points: Points) -> Points:

@@ -27,6 +27,7 @@ __all__ = [
     "FaceDetector",
     "FaceReader",
     "Region",
+    "anchor_centres",
     "region_of_landmarks",
 ]
 
@@ -102,7 +103,7 @@ class FaceDetector:
     def __init__(self, threads: int = 1, kind: _DetectorKind = NEAR) -> None:
         self._net = _NETWORKS.open(TRACKER_DIR / kind.file, threads=threads, name="the face detector")
         self._px = kind.input_px
-        self._anchors = _anchors(kind.cells)
+        self._anchors = anchor_centres(kind.cells)
         self._cut = np.empty((self._px, self._px, 3), np.uint8)
         self._input = np.empty((1, self._px, self._px, 3), np.float32)
 
@@ -116,8 +117,7 @@ class FaceDetector:
         self._input /= 127.5
         self._input -= 1.0
         boxes, logits = self._net(self._input)
-        # Clipped, so that exp does not overflow.
-        scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -50, 50)))
+        scores = _sigmoid(logits[0, :, 0])
         keep = np.flatnonzero(scores > _DETECTION_MIN)
         # Best first, so that the loop below keeps the best of overlapping ones.
         keep = keep[np.argsort(-scores[keep])]
@@ -178,7 +178,7 @@ class FaceReader:
         return Face(
             landmarks=landmarks,
             blendshapes=self._shapes(landmarks),
-            presence=float(1.0 / (1.0 + np.exp(-np.clip(presence.item(), -50, 50)))),
+            presence=float(_sigmoid(presence).item()),
         )
 
 
@@ -205,6 +205,12 @@ def region_of_landmarks(landmarks: Float) -> Region:
     )
 
 
+def _sigmoid(logits: Float) -> Float:
+    """Return probabilities of logits."""
+    # Clipped, so that exp does not overflow.
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -50, 50))), np.float32)
+
+
 def _region_of_detection(p: Float) -> Region:
     """Return the region of a raw detection.
 
@@ -224,7 +230,7 @@ def _apart(centre: Float, size: float, other: Region) -> bool:
     return distance > 0.5 * max(float(size), other.size_px / _ROI_SCALE)
 
 
-def _anchors(cells: tuple[tuple[int, int], ...]) -> Float:
+def anchor_centres(cells: tuple[tuple[int, int], ...]) -> Float:
     """Return the centres of a detector's anchors in 0..1, row by row, scale by scale."""
     rows = []
     for side, each in cells:

@@ -81,9 +81,13 @@ class SkinColours:
 
     def __init__(self, first: Float) -> None:
         """Start with the colours of a frame."""
-        self._mean = first.copy()
-        self._before = np.full_like(first, np.inf)
-        self._variance = np.full(LANDMARKS, _START_VARIANCE, np.float32)
+        self._mean, self._before = np.empty_like(first), np.empty_like(first)
+        self._variance = np.empty(LANDMARKS, np.float32)
+        self.begin(first)
+
+    def begin(self, first: Float) -> None:
+        """Start again with the colours of a frame."""
+        self._mean[:], self._before[:], self._variance[:] = first, np.inf, _START_VARIANCE
         self.age_s = 0.0
         """Seconds learned so far."""
         self._even = self._away = first[:, 0]

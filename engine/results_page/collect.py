@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ class Result:
     """Lines for a person: what is missing beside it."""
     figures: dict[str, float] = field(default_factory=dict)
     """``frames``, ``changed``, ``without_face`` and ``seconds`` of a batch; ``duration_s``,
-    ``width``, ``height`` and ``bytes`` of a file."""
+    ``width``, ``height`` and ``bytes`` of a file; of both, the numbers of frames ``mouth_covered``
+    and ``eyes_covered``, and ``driver_mouth_covered`` and ``driver_eyes_covered``."""
 
 
 def collect(folder: Path, inputs: Sequence[Path] = ()) -> list[Result]:
@@ -122,7 +123,16 @@ def _single(path: Path, library: _Library) -> Result | None:
         return None  # a file that nothing can show is no result
     if marks is None or not marks.by_mimicam:
         return None
-    return _with_inputs(Result(path=path, kind=_KINDS.get(marks.note, "marked")), marks, library)
+    figures = _covered("", marks.covered) | _covered("driver_", marks.driver_covered)
+    result = Result(path=path, kind=_KINDS.get(marks.note, "marked"), figures=figures)
+    return _with_inputs(result, marks, library)
+
+
+def _covered(whose: str, counts: object) -> dict[str, float]:
+    """Return the figures of covered parts; none where nobody looked for them."""
+    if not isinstance(counts, Mapping):
+        return {}
+    return {f"{whose}{part}_covered": float(counts.get(part, 0)) for part in ("mouth", "eyes")}
 
 
 def _with_inputs(result: Result, marks: Provenance, library: _Library) -> Result:
@@ -163,6 +173,8 @@ def _job(row: dict[str, Any], folder: Path) -> Result:
         for name in _BATCH_FIGURES
         if state == DONE and isinstance(row.get(name), int | float)
     }
+    if state == DONE:
+        figures |= _covered("", row.get("covered")) | _covered("driver_", row.get("driver_covered"))
     result = Result(
         path=folder / (out or f"job {int(row['job'])}"),
         kind="batch",

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mimicam.engine.checked_files import ZIP_ERRORS, brief
+from mimicam.engine.concurrency.steps import Work, counted
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import files_below, write_atomically
 from mimicam.engine.picture_file import PICTURE_SUFFIXES
@@ -142,9 +143,8 @@ def update(
     file: Path,
     read: ReadPicture,
     *,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
     tell: Callable[[str], None] = lambda _problem: None,
-) -> GalleryIndex:
+) -> Work[GalleryIndex]:
     """Read what is new or changed, drop what is gone, and write the index.
 
     It is also written in between, so that an interrupted call goes on where it stopped.
@@ -153,7 +153,6 @@ def update(
         gallery: folder of pictures.
         file: index file; made if it is not there.
         read: reads a picture's face.
-        progress: called with the number of pictures that are done, and of all.
         tell: called with one line for each picture that was read in vain.
 
     Raises:
@@ -171,10 +170,10 @@ def update(
     missing = [name for name in states if name not in entries]
     if not missing and entries.keys() == before.keys():
         return GalleryIndex(entries)
-    saved = time.monotonic()
+    saved, progress = time.monotonic(), counted("index", len(states))
     try:
-        for done, name in enumerate(missing, start=len(entries)):
-            progress(done, len(states))
+        for name in missing:
+            yield progress(len(entries))
             entries[name] = _read(gallery / name, states[name], read)
             if entries[name].problem:
                 tell(entries[name].problem)
@@ -184,7 +183,7 @@ def update(
     finally:
         # Ctrl-C too keeps what was read.
         _save(file, key, entries)
-    progress(len(states), len(states))
+    yield progress(len(entries))
     return GalleryIndex(entries)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from mimicam.engine.backends.tensorrt.plan_cache import default_folder
+from mimicam.engine.concurrency.steps import Work, in_one_call, in_steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
 from mimicam.engine.models.base import ImageDrivenModel, Model
@@ -36,7 +37,7 @@ class Retrieved:
     """One line for each picture of the gallery without a usable face."""
 
 
-def retrieve(
+def _retrieve(
     query: Path,
     gallery: Path,
     *,
@@ -44,9 +45,8 @@ def retrieve(
     by: By = "pose-code",
     count: int = 10,
     index: Path | None = None,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
     tell: Callable[[str], None] = lambda _problem: None,
-) -> Retrieved:
+) -> Work[Retrieved]:
     """Search a folder for pictures with the pose and expression of a query.
 
     The folder is indexed first, which takes some tenths of a second a picture. Later calls read
@@ -60,7 +60,6 @@ def retrieve(
             and head angles, which needs no model.
         count: most matches.
         index: index file; by default one in the user's cache.
-        progress: called with the number of indexed pictures, and of all.
         tell: called with one line for each picture that is skipped.
 
     Raises:
@@ -74,9 +73,13 @@ def retrieve(
     refuse_to_overwrite_inputs([file], [query, *gallery_index.pictures_of(gallery)])
     # Read first: a query without a face must not cost the reading of a whole folder.
     asked = reading(query)
-    found = gallery_index.update(gallery, file, reading, progress=progress, tell=tell)
+    found = yield from gallery_index.update(gallery, file, reading, tell=tell)
     matches = found.search(gallery, asked, by, count, leave_out=query)
     return Retrieved(matches=matches, skipped=found.problems)
+
+
+retrieve = in_one_call(_retrieve, "retrieve")
+iter_retrieve = in_steps(_retrieve, "iter_retrieve")
 
 
 def default_index(gallery: Path) -> Path:

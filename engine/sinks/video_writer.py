@@ -194,8 +194,11 @@ class VideoWriter:
                 self._guarded(partial(_raise, error))
             raise
 
-    def finish(self) -> None:
+    def finish(self, provenance: Provenance | None = None) -> None:
         """Complete the file and give it its name, over an older file of that name.
+
+        ``provenance``: what has become known of the marks since the file was opened. Only XMP is
+        written that late, so other containers keep the first ones.
 
         Raises:
             EngineError: as for ``write``; or another program wrote a file of that name meanwhile,
@@ -206,7 +209,7 @@ class VideoWriter:
             self.container.mux(self._stream.encode(None))
             self.container.close()
             if self._packet:
-                append_xmp(self._file, self._packet)
+                append_xmp(self._file, self._packet if provenance is None else provenance.xmp)
             self._file.close()
             self.path = self._aside.commit_beside_others()
 

@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from mimicam.engine.face.covered_parts import PARTS, KeepCovered
+from mimicam.engine.face.covered_parts import KeepCovered, Part
 from mimicam.engine.face.covers import CoverFinder, Covers
 from mimicam.engine.face.geometry import head_pose
+from mimicam.engine.face.hands import HandFinder, HandSearch
 from mimicam.engine.face.skin_colours import face_colours, face_cut
 from mimicam.engine.types import Face, Frame, HeadPose
 
+_COUNTED: dict[Part, str] = {"mouth": "mouth", "right eye": "eyes", "left eye": "eyes"}
+
 
 class CoveredFrames:
-    """Number of frames in which each part of the face was covered. One thread counts."""
+    """Number of frames in which the mouth, and one eye or both, were covered. One thread counts."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
-    def count(self, part: str) -> None:
-        """Count a frame in which a part is covered."""
-        self._counts[part] += 1
+    def count(self, parts: Collection[Part]) -> None:
+        """Count a frame in which these parts are covered."""
+        self._counts.update({_COUNTED[part] for part in parts})
 
     def clear(self) -> None:
         """Start again from none."""
         self._counts = Counter()
 
     def by_part(self) -> dict[str, int]:
-        """Return the counts of parts that were covered."""
+        """Return the counts of ``mouth`` and ``eyes``; one that never was is left out."""
         counts = self._counts
-        return {part: counts[part] for part in PARTS if counts[part]}
+        return {name: counts[name] for name in ("mouth", "eyes") if counts[name]}
 
 
 class CoverSearch:
     """Finds what covers the faces of a person, and counts the frames."""
 
-    def __init__(self, counts: CoveredFrames) -> None:
-        """Start without a person; ``counts`` receives the covered parts."""
+    def __init__(self, counts: CoveredFrames, hands: HandFinder | None = None) -> None:
+        """Start without a person.
+
+        Args:
+            counts: receives the covered parts.
+            hands: finds hands before the mouth; None leaves it to the colours.
+        """
         self._counts, self._find, self._cut = counts, CoverFinder(), face_cut()
+        self._hands = None if hands is None else HandSearch(hands)
         self._person: int | None = None
 
     def reset(self) -> None:
         """Forget everything about the person."""
         self._find.reset()
+        if self._hands is not None:
+            self._hands.reset()
 
     def __call__(self, frame: Frame, face: Face, person: int, pose: HeadPose | None = None) -> Covers:
         """Return what is covered.
@@ -57,18 +68,20 @@ class CoverSearch:
             self.reset()
             self._person = person
         yaw, _, _ = (pose or head_pose(face.landmarks)).angles_rad()
-        found = self._find(face_colours(frame.image, face.landmarks, self._cut), yaw, frame.captured_ns)
-        for part in found.parts:
-            self._counts.count(part)
+        seconds = frame.captured_ns * 1e-9
+        hand = None if self._hands is None else self._hands(frame.image, face.landmarks, seconds)
+        colours = face_colours(frame.image, face.landmarks, self._cut)
+        found = self._find(colours, yaw, frame.captured_ns, hand)
+        self._counts.count(found.parts)
         return found
 
 
 class CoverStage:
     """Replaces covered parts of the driver's faces by what they were before."""
 
-    def __init__(self, counts: CoveredFrames) -> None:
-        """Start without a driver; ``counts`` receives the covered parts."""
-        self._search, self._keep = CoverSearch(counts), KeepCovered()
+    def __init__(self, counts: CoveredFrames, hands: HandFinder | None = None) -> None:
+        """Start without a driver; arguments as for `CoverSearch`."""
+        self._search, self._keep = CoverSearch(counts, hands), KeepCovered()
         self._person: int | None = None
 
     def reset(self) -> None:

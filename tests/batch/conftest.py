@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 
 from mimicam.engine.batch import units, workers
 from mimicam.engine.batch.units import content_hash
+from mimicam.engine.concurrency.steps import Work, counted
 from mimicam.engine.editing.track import FaceTrack
 from tests.batch.material import FPS, FRAMES
 from tests.editing.material import face, track
@@ -30,12 +31,13 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Pretend that one person is seen, but not in the last frame; lists the videos that were followed."""
     seen: list[Path] = []
 
-    def find(path: Path, progress: Callable[[int], None] = lambda _: None) -> list[FaceTrack]:
+    def find(path: Path) -> Work[list[FaceTrack]]:
         seen.append(path)
-        progress(1)
+        yield counted("track", FRAMES)(1)
         faces = [face(160 + index, 160, scale_px=45.0) for index in range(FRAMES - 1)]
         pictures = [np.full((320, 320, 3), index, np.uint8) for index in range(FRAMES)]
-        return [track([*faces, None], fps=FPS, pictures=pictures)]
+        found = track([*faces, None], fps=FPS, pictures=pictures)
+        return [replace(found, hands={3: np.arange(478) % 2 == 0})]
 
     monkeypatch.setattr(units, "track_people", find)
     content_hash.cache_clear()

@@ -21,6 +21,7 @@ from mimicam.engine.batch.process_pool import ProcessWorkers
 from mimicam.engine.batch.runner import Batch
 from mimicam.engine.batch.states import DONE, FAILED
 from mimicam.engine.batch.units import job_key, plan_segments, read_people
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.editing import person
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.covers import Covers
@@ -97,7 +98,16 @@ def test_covered_frames_are_counted_over_the_segments(
     monkeypatch.setattr(person, "find_covers", lambda _: {4: hand, 5: hand})
     assert batch(tmp_path, rows(tmp_path, clip, "a")).run()
     (found,) = results(tmp_path)
-    assert (found["covered"], found["driver_covered"]) == ({"mouth": 2}, {})
+    assert (found["covered"], found["driver_covered"]) == ({"mouth": 2}, None)
+
+
+@pytest.mark.usefixtures("model")
+def test_a_job_that_looks_for_no_covers_counts_none(clip: Path, tmp_path: Path) -> None:
+    given = [{"source": str(clip), "out": "a.mp4", "driver": str(clip), "covered": "ignore"}]
+    (tmp_path / "jobs.json").write_text(json.dumps(given))
+    assert batch(tmp_path, read_jobs(tmp_path / "jobs.json")).run()
+    (found,) = results(tmp_path)
+    assert (found["covered"], found["driver_covered"]) == (None, None)
 
 
 @pytest.mark.usefixtures("model")
@@ -318,7 +328,7 @@ def test_the_key_changes_with_all_that_changes_the_result(clip: Path, tmp_path: 
 def test_tracks_survive_their_file(tmp_path: Path, clip: Path) -> None:
     units.follow(clip, tmp_path)
     (read,) = read_people(clip, tmp_path)
-    (made,) = units.track_people(clip)
+    (made,) = Steps(units.track_people(clip)).result()
     np.testing.assert_array_equal(read.times_s, made.times_s)
     assert [each is None for each in read.faces] == [each is None for each in made.faces]
     first, second = read.faces[3], made.faces[3]
@@ -328,3 +338,5 @@ def test_tracks_survive_their_file(tmp_path: Path, clip: Path) -> None:
     np.testing.assert_array_equal(first.blendshapes, second.blendshapes)
     np.testing.assert_array_equal(read.colours[3], made.colours[3])
     assert read.colours.keys() == made.colours.keys()
+    assert read.hands.keys() == made.hands.keys() == {3}
+    np.testing.assert_array_equal(read.hands[3], made.hands[3])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mimicam.engine.commands import main
+from mimicam.engine.concurrency.steps import Work
 from mimicam.engine.editing import recording
 
 
@@ -20,7 +21,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A picture in which a face opens its mouth."""
-    monkeypatch.setattr(recording, "record_expression", lambda *_, **__: {"jawOpen": 0.5})
+
+    def seen(*_: object, **__: object) -> Work[dict[str, float]]:
+        yield from ()
+        return {"jawOpen": 0.5}
+
+    monkeypatch.setattr(recording, "record_expression", seen)
     path = tmp_path / "face.png"
     path.write_bytes(b"not read here")
     return path

@@ -12,6 +12,7 @@ import pytest
 
 from mimicam.engine.assets_manifest import demo_clip
 from mimicam.engine.commands import main
+from mimicam.engine.concurrency.steps import Work
 from mimicam.engine.controls import VIDEO_EDIT
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
@@ -33,6 +34,7 @@ from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES, INNER_LIPS
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.sources.video import VideoFile
 from mimicam.engine.types import Covered, Image
+from mimicam.engine.verify import read_marks
 from tests.editing.material import HAND, LIPS, RED, SKIN, behind, drawn, face, hand, track
 from tests.editing.test_paste import crop_of
 from tests.pipeline.fake_model import FakeModel
@@ -270,11 +272,11 @@ def test_the_bundled_clip_s_hand_is_found_in_its_recording() -> None:
 def filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: FaceTrack) -> Path:
     """A video with a hand, of which the same person drives."""
 
-    def find(*_: object) -> list[FaceTrack]:
+    def follow(*_: object) -> Work[list[FaceTrack]]:
+        yield from ()
         return [recorded]
 
-    monkeypatch.setattr(video_module, "track_people", find)
-    monkeypatch.setattr(video_module.open_driver, "__kwdefaults__", {"people": find})
+    monkeypatch.setattr(video_module, "track_people", follow)
     return write_video(tmp_path / "filmed.mp4", [picture_of(index) for index in range(FRAMES)], fps=25)
 
 
@@ -289,6 +291,18 @@ def test_covered_frames_are_counted_for_source_and_driver(
     wanted = {"mouth": BEHIND - FREE + 1} if choice is Covered.KEEP else {}
     assert done.covered == pytest.approx(wanted, abs=3)
     assert done.driver_covered == done.covered
+    marks = read_marks(tmp_path / "out.mp4")
+    assert marks is not None
+    stated = done.covered if choice is Covered.KEEP else None
+    assert (marks.covered, marks.driver_covered) == (stated, stated)
+
+
+def test_lossless_results_without_a_driver_state_the_counts_too(filmed: Path, tmp_path: Path) -> None:
+    done = edit_video(filmed, tmp_path / "out.mkv", model=FakeModel(), lossless=True)
+    marks = read_marks(tmp_path / "out.mkv")
+    assert marks is not None
+    assert marks.covered == done.covered != {}
+    assert marks.driver_covered is None
 
 
 def test_the_command_prints_the_counts(

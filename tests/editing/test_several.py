@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.commands import main
+from mimicam.engine.concurrency.steps import Work
 from mimicam.engine.editing import drawing
 from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
@@ -49,18 +50,22 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def people(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two people in ``two.mp4``; in other videos one who does what the name says."""
 
-    def find(path: Path, *_: object) -> list[FaceTrack]:
+    def find(path: Path) -> list[FaceTrack]:
         if path.name == "two.mp4":
             return [track([face(*place, scale_px=45.0)] * FRAMES) for place in (LEFT, RIGHT)]
         # At rest half of the time, so that the rest is learned.
         return [track([face(300, 200), face(300, 200, **{path.stem: 0.8})] * FRAMES, fps=1.0)]
 
-    def still(path: Path, **options: Any) -> Any:
+    def follow(path: Path, _step: str = "") -> Work[list[FaceTrack]]:
+        yield from ()
+        return find(path)
+
+    def still(path: Path, _people: object, **options: Any) -> Any:
         driver = video_module.Driver(find(path)[0], length=options["length"], duration_s=0.0)
         driver._place = lambda _: (1.0, 0.0)  # type: ignore[method-assign]
         return driver
 
-    monkeypatch.setattr(video_module, "track_people", find)
+    monkeypatch.setattr(video_module, "track_people", follow)
     monkeypatch.setattr(video_module, "open_driver", still)
 
 

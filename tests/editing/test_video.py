@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ import mimicam
 from mimicam.engine.assets_manifest import ASSETS
 from mimicam.engine.badge import corner_badge
 from mimicam.engine.controls import EditSettings, Mode, MotionReference
-from mimicam.engine.editing import video as video_module
 from mimicam.engine.editing.channels import Changes
 from mimicam.engine.editing.driver import DriverLength
 from mimicam.engine.editing.native import NativeFrame
 from mimicam.engine.editing.plan import Plan
-from mimicam.engine.editing.video import edit_video
+from mimicam.engine.editing.video import edit_video, iter_edit_video
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import sha256_of
 from mimicam.engine.models.base import Model
@@ -198,14 +197,11 @@ def test_a_video_without_a_face_is_refused_and_leaves_nothing(tmp_path: Path) ->
 
 
 def test_an_interruption_leaves_no_half_file(source: Path, tmp_path: Path) -> None:
-    def stop(step: str, done: int) -> None:
-        if step == "edit" and done == 3:
-            raise KeyboardInterrupt
-
     out = tmp_path / "out.mp4"
     out.write_bytes(b"older")
-    with pytest.raises(KeyboardInterrupt):
-        edit_video(source, out, model=FakeModel(), plan=SMILE, progress=stop)
+    with iter_edit_video(source, out, model=FakeModel(), plan=SMILE) as steps:
+        written = [each.done for each in takewhile(lambda each: (each.step, each.done) != ("edit", 3), steps)]
+        assert written[FRAMES:] == [1, 2]
     assert out.read_bytes() == b"older"
     assert {path.name for path in tmp_path.iterdir()} == {"source.mp4", "out.mp4"}
 
@@ -256,5 +252,6 @@ def test_a_picture_as_source_is_sent_to_render(tmp_path: Path) -> None:
 
 
 def test_the_python_api_has_it() -> None:
-    assert mimicam.edit_video is video_module.edit_video
+    assert mimicam.edit_video is edit_video
+    assert mimicam.iter_edit_video is iter_edit_video
     assert mimicam.Plan is Plan

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from mimicam.engine.face.covered_parts import PARTS, KeepCovered, Part
 from mimicam.engine.face.covers import POINTS, CoverFinder
 from mimicam.engine.face.geometry import head_pose
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
-from mimicam.engine.face.skin_colours import face_colours
+from mimicam.engine.face.skin_colours import Flags, face_colours
 from mimicam.engine.stages.cover import CoveredFrames, CoverStage
 from mimicam.engine.types import Face, Float, Frame
 from tests.editing.material import HAND, LIPS, RED, SKIN, drawn, face
@@ -44,9 +45,21 @@ def covered(part: Part, colour: tuple[int, int, int] = HAND) -> Float:
     return colours
 
 
-def parts_of(colours: Iterable[Float], yaw_rad: float = 0.0) -> list[set[Part]]:
+def parts_of(
+    colours: Iterable[Float], yaw_rad: float = 0.0, hands: Mapping[int, Flags] = MappingProxyType({})
+) -> list[set[Part]]:
     find = CoverFinder()
-    return [set(find(each, yaw_rad, index * STEP_NS).parts) for index, each in enumerate(colours)]
+    return [
+        set(find(each, yaw_rad, index * STEP_NS, hands.get(index)).parts)
+        for index, each in enumerate(colours)
+    ]
+
+
+def hands(present: range, until: int) -> dict[int, Flags]:
+    """Return what searches in every fifth frame find while a hand is before the mouth."""
+    behind, free = np.zeros(478, bool), np.zeros(478, bool)
+    behind[POINTS["mouth"]] = behind[RED] = True
+    return {index: behind if index in present else free for index in range(0, until, 5)}
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -109,6 +122,48 @@ def test_the_face_behind_is_known_again_after_a_long_cover() -> None:
     assert found[75 + round(29 * FPS)] == {"mouth"}
     assert not found[75 + round(30.5 * FPS)], "after half a minute it counts as the face"
     assert not any(found[-25:]), "and the face itself is no cover"
+
+
+def test_a_hand_in_the_colours_of_the_face_is_covered_while_it_is_seen() -> None:
+    found = parts_of([skin()] * 150, hands=hands(range(75, 100), 150))
+    assert not any(found[:75])
+    assert all(each == {"mouth"} for each in found[75:100])
+    assert not any(found[109:]), "it ends half a second after it was seen last"
+
+
+def test_one_search_that_misses_the_hand_does_not_end_it() -> None:
+    searches = hands(range(75, 100), 150)
+    searches[85] = searches[0]
+    assert all(parts_of([skin()] * 150, hands=searches)[75:100])
+
+
+def test_a_hand_beside_the_mouth_covers_nothing() -> None:
+    beside = np.zeros(478, bool)
+    beside[RED[:7]] = True
+    assert not any(parts_of([skin()] * 100, hands=dict.fromkeys(range(50, 100, 5), beside)))
+
+
+def test_a_hand_as_red_as_lips_is_not_taken_for_them() -> None:
+    red = covered("mouth")
+    red[RED] = (160, 80, 78)
+    colours = [skin()] * 75 + [covered("mouth")] * 10 + [red] * 50
+    assert not parts_of(colours)[-1], "by colours alone, it is the face after 0.6 s"
+    assert all(parts_of(colours, hands=hands(range(75, 135), 135))[80:])
+
+
+def test_a_hand_in_the_first_frame_is_found_and_not_learned() -> None:
+    first = 40
+    found = parts_of([covered("mouth")] * first + [skin()] * 100, hands=hands(range(first), first + 100))
+    assert all(each == {"mouth"} for each in found[:first])
+    assert not any(found[first + 13 :]), "the mouth itself is no cover"
+    later = parts_of([covered("mouth")] * first + [skin()] * 100 + [covered("mouth")] * 25,
+                     hands=hands(range(first), first + 100))  # fmt: skip
+    assert later[-1] == {"mouth"}, "colours find the next one"
+
+
+def test_a_hand_that_is_found_late_is_not_learned_either() -> None:
+    found = parts_of([covered("mouth")] * 40 + [skin()] * 100, hands=hands(range(15, 40), 140))
+    assert not any(found[53:])
 
 
 def follow(keep: KeepCovered, faces: Iterable[tuple[Face, set[Part]]], start: int = 0) -> list[Face]:

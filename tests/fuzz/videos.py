@@ -11,6 +11,7 @@ import av
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.render import Rendered, render_video
 from mimicam.engine.sources.video import VideoFile
@@ -36,7 +37,7 @@ class _Same:
 def _render(driver: Path, out: Path) -> Rendered | None:
     """Render, and check that the result is complete or absent. None: the driver is refused."""
     try:
-        done = render_video(VideoFile(driver), _Same(), out, size=_SIZE)
+        done = Steps(render_video(VideoFile(driver), _Same(), out, size=_SIZE)).result()
     except EngineError as error:
         check_line(error)
         assert list(out.parent.iterdir()) == [driver], "a refused driver leaves no file"

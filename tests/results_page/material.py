@@ -15,13 +15,25 @@ from tests.videos import grey
 FPS = 10
 
 
-def write_h264(path: Path, *, frames: int = 3, level: int = 90, comes_from: tuple[Path, ...] = ()) -> Path:
+def write_h264(
+    path: Path,
+    *,
+    frames: int = 3,
+    level: int = 90,
+    comes_from: tuple[Path, ...] = (),
+    covered: dict[str, int] | None = None,
+) -> Path:
     """Write a video that browsers play; with files that it comes from, as a result of an edit.
 
-    ``comes_from``: the source, then the drivers.
+    Args:
+        path: the file.
+        frames: their number.
+        level: grey level of the first.
+        comes_from: the source, then the drivers.
+        covered: frames with covered parts, which its marks state.
     """
     hashes = [sha256_of(each) for each in comes_from]
-    marks = replace(EDITED, source=hashes[0], drivers=tuple(hashes[1:])) if hashes else None
+    marks = replace(EDITED, source=hashes[0], drivers=tuple(hashes[1:]), covered=covered) if hashes else None
     writer = VideoWriter(path, size=(64, 48), fps=FPS, provenance=marks)
     for index in range(frames):
         writer.write(grey(level + index), index / FPS)

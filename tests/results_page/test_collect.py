@@ -50,6 +50,31 @@ def test_a_single_result_finds_what_it_comes_from_by_content(folder: Path, tmp_p
     assert found.notes == ("the driver is not in this folder: name its folder with --inputs",)
 
 
+def test_covered_frames_are_read_from_a_record(folder: Path) -> None:
+    write_record(
+        folder,
+        job(1, out="a.mp4", covered={"mouth": 7}, driver_covered={"eyes": 3}),
+        job(2, out="b.mp4", covered={}, driver_covered=None),
+        job(3, out="c.mp4", covered=None, driver_covered=None),
+        job(4, out="d.mp4"),
+    )
+    both, free, *unknown = (each.figures for each in collect(folder))
+    names = ("mouth_covered", "eyes_covered", "driver_mouth_covered", "driver_eyes_covered")
+    assert [both[name] for name in names] == [7, 0, 0, 3]
+    assert [free.get(name) for name in names] == [0, 0, None, None], "nothing covered, and no driver"
+    assert not any(name in figures for figures in unknown for name in names)
+
+
+def test_covered_frames_are_read_from_marks(folder: Path) -> None:
+    source = write_h264(folder / "talk.mp4")
+    write_h264(folder / "out.mp4", level=30, comes_from=(source,), covered={"eyes": 2})
+    write_h264(folder / "same.mp4", level=40, comes_from=(source,))
+    counted, unknown = (each.figures for each in collect(folder))
+    assert (counted["mouth_covered"], counted["eyes_covered"]) == (0, 2)
+    assert "driver_eyes_covered" not in counted
+    assert "eyes_covered" not in unknown
+
+
 def test_files_that_nothing_marks_are_no_results(folder: Path) -> None:
     source = write_h264(folder / "a.mp4")
     write_video(folder / "holiday.mp4", [grey(3)])
@@ -91,8 +116,12 @@ def test_what_is_gone_is_said(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[1]", '[{"state": 3}]', '[{"state": "done", "out": "a\\u0000b"}]', "{}[", "7"]
-)
+    "text",
+    [
+        '[{"state": "done", "out": "a", "job": 1, "covered": {"mouth": "x"}}]',
+        "{", "[1]", '[{"state": 3}]', '[{"state": "done", "out": "a\\u0000b"}]', "{}[", "7",
+    ],
+)  # fmt: skip
 def test_a_damaged_record_is_one_line(folder: Path, text: str) -> None:
     (folder / "jobs.results.json").write_text(text)
     with pytest.raises(EngineError, match="is no record of a batch") as caught:

@@ -85,6 +85,16 @@ def test_unknown_figures_are_not_zero(tmp_path: Path) -> None:
     assert "Without face" not in page, "a column that no result has is left out"
 
 
+def test_covered_frames_have_a_column_where_somebody_looked(tmp_path: Path) -> None:
+    looked = Result(
+        path=tmp_path / "a.mp4", kind="edited", figures={"mouth_covered": 12.0, "eyes_covered": 0.0}
+    )
+    page = page_of([looked, Result(path=tmp_path / "b.mp4", kind="marked")], folder=tmp_path, title="x")
+    headings = [part.partition("</button>")[0] for part in page.split('<button type="button">')[1:]]
+    assert headings == ["Result", "Kind", "State", "Mouth covered", "Eyes covered"]
+    assert 'data-value="12">12</td><td class="figure" data-value="0">0</td>' in page
+
+
 def test_only_its_own_page_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     results = [Result(path=tmp_path / "a.mp4", kind="batch")]

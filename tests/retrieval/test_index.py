@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.retrieval import index
 from mimicam.engine.retrieval.index import code_scores, tracker_scores, update
@@ -48,7 +49,7 @@ def gallery(tmp_path: Path) -> Path:
 
 
 def _updated(gallery: Path, read: Fake) -> index.GalleryIndex:
-    return update(gallery, gallery.parent / "i.npz", read)
+    return Steps(update(gallery, gallery.parent / "i.npz", read)).result()
 
 
 def test_only_new_and_changed_pictures_are_read_again(gallery: Path) -> None:
@@ -108,10 +109,9 @@ def test_an_interrupted_update_goes_on_where_it_stopped(gallery: Path) -> None:
 
 def test_pictures_without_a_face_are_told_and_skipped(gallery: Path) -> None:
     told: list[str] = []
-    shown: list[tuple[int, int]] = []
-    found = update(
-        gallery, gallery.parent / "i.npz", Fake(), tell=told.append, progress=lambda *at: shown.append(at)
-    )
+    steps = Steps(update(gallery, gallery.parent / "i.npz", Fake(), tell=told.append))
+    shown = [(each.done, each.total) for each in steps]
+    found = steps.result()
     assert told == found.problems == ["d.jpg shows no face"]
     assert shown == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert _updated(gallery, Fake()).problems == told

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.badge import corner_badge
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.provenance import ANIMATED, this_program
 from mimicam.engine.render import (
@@ -57,7 +58,7 @@ class Blind(Brighter):
 
 
 def _render(driving: Path, out: Path, pipeline: Brighter) -> Rendered:
-    return render_video(VideoFile(driving), pipeline, out, size=(64, 48))
+    return Steps(render_video(VideoFile(driving), pipeline, out, size=(64, 48))).result()
 
 
 def test_every_frame_in_is_one_frame_out_at_its_own_time(tmp_path: Path) -> None:
@@ -103,8 +104,10 @@ def test_an_error_while_observing_ends_the_run_without_a_file(tmp_path: Path) ->
 def test_a_video_without_any_face_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(3)])
     with pytest.raises(EngineError, match=r"a\.mp4 shows no face in any of its 3 frames; choose another"):
-        render_video(
-            VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), followed=lambda: False
+        list(
+            render_video(
+                VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), followed=lambda: False
+            )
         )
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
@@ -112,10 +115,10 @@ def test_a_video_without_any_face_is_refused_and_leaves_no_file(tmp_path: Path) 
 def test_frames_without_a_face_are_counted(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(4)])
     faces = iter([True, False, False, True])
-    done = render_video(
+    steps = render_video(
         VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), followed=lambda: next(faces)
     )
-    assert done == Rendered(frames=4, without_face=2)
+    assert Steps(steps).result() == Rendered(frames=4, without_face=2)
 
 
 def test_a_driving_picture_without_face_is_refused(tmp_path: Path) -> None:
@@ -126,9 +129,9 @@ def test_a_driving_picture_without_face_is_refused(tmp_path: Path) -> None:
 
 def test_progress_counts_every_frame(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(4)])
-    seen: list[int] = []
-    render_video(VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48), progress=seen.append)
-    assert seen == [1, 2, 3, 4]
+    seen = list(render_video(VideoFile(driving), Brighter(), tmp_path / "o.mp4", size=(64, 48)))
+    assert [each.done for each in seen] == [1, 2, 3, 4]
+    assert {(each.step, each.total) for each in seen} == {("render", 4)}
 
 
 def test_a_picture_gives_a_picture(tmp_path: Path) -> None:
@@ -152,11 +155,25 @@ def test_a_video_has_its_badge_and_marks(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(70, (320, 240))] * 2)
     out, marks = tmp_path / "out.mp4", replace(ANIMATED, source="a" * 64, model="c" * 64)
     badge = corner_badge("bottom-right")
-    render_video(VideoFile(driving), Brighter(), out, size=(320, 240), provenance=marks, badge=badge)
+    list(render_video(VideoFile(driving), Brighter(), out, size=(320, 240), provenance=marks, badge=badge))
     assert read_marks(out) == replace(marks, tool=this_program())
     for timed in VideoFile(out):
         assert (abs(timed.image[-40:, -80:].astype(int) - 100) > 20).mean() > 0.2
         assert (abs(timed.image[:120].astype(int) - 100) <= 4).all()
+
+
+def test_a_video_states_the_covered_frames_where_it_can_at_its_end(tmp_path: Path) -> None:
+    driving = write_video(tmp_path / "a.mp4", [grey(70)] * 3)
+    for name, stated in (("out.mp4", {"mouth": 2}), ("out.mkv", None)):
+        steps = Steps(
+            render_video(
+                VideoFile(driving), Brighter(), tmp_path / name, size=(64, 48), covered=lambda: {"mouth": 2}
+            )
+        )
+        assert steps.result().covered == {"mouth": 2}
+        marks = read_marks(tmp_path / name)
+        assert marks is not None
+        assert (marks.covered, marks.driver_covered) == (None, stated)
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -210,7 +227,7 @@ class Student:
 def test_the_whole_video_is_studied_a_few_times_a_second(tmp_path: Path) -> None:
     driving = write_video(tmp_path / "a.mp4", [grey(i) for i in range(75)])
     student = Student(needs_neutral=True)
-    study_video(driving, student)  # type: ignore[arg-type]
+    list(study_video(driving, student))  # type: ignore[arg-type]
     assert student.ended
     assert student.times_s[0] == 0.0
     assert student.times_s[-1] > 2.5
@@ -221,11 +238,11 @@ def test_damage_found_in_study_is_reported_by_the_rendering(tmp_path: Path) -> N
     driving = write_video(tmp_path / "a.mkv", [grey(i) for i in range(75)])
     driving.write_bytes(driving.read_bytes()[: driving.stat().st_size // 2])
     student = Student(needs_neutral=True)
-    study_video(driving, student)  # type: ignore[arg-type]
+    list(study_video(driving, student))  # type: ignore[arg-type]
     assert student.ended
 
 
 def test_nothing_is_studied_without_a_neutral(tmp_path: Path) -> None:
     student = Student(needs_neutral=False)
-    study_video(tmp_path / "is not opened.mp4", student)  # type: ignore[arg-type]
+    list(study_video(tmp_path / "is not opened.mp4", student))  # type: ignore[arg-type]
     assert not student.ended

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.render import Rendered, render_video
 from mimicam.engine.sinks.video_writer import VideoWriter
@@ -72,7 +73,8 @@ def _tone(sound: av.AudioStream, seconds: float, start_s: float) -> list[av.Pack
 
 def _render(driving: Path, out: Path) -> tuple[Rendered, list[str]]:
     told: list[str] = []
-    return render_video(VideoFile(driving), Same(), out, size=(64, 48), tell=told.append), told
+    steps = render_video(VideoFile(driving), Same(), out, size=(64, 48), tell=told.append)
+    return Steps(steps).result(), told
 
 
 def _sound_of(path: Path) -> tuple[str, float]:

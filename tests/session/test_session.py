@@ -197,8 +197,8 @@ def test_frame_age_counts_from_capture_to_written() -> None:
 
 def test_the_report_has_a_line_on_covered_parts_of_the_face() -> None:
     covered = CoveredFrames()
-    covered.count("mouth")  # before counting starts
-    path = PassThrough(lambda _: covered.count("mouth"))
+    covered.count({"mouth"})  # before counting starts
+    path = PassThrough(lambda _: covered.count({"mouth"}))
     parts = SessionParts(source=ScriptedSource([frame(0)]), pipeline=path, sinks=[ListSink()], size=(64, 48))
     report = Session(parts, clock=FakeClock(), covered=covered).run()
     assert report.covered == {"mouth": 1}

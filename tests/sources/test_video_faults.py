@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from mimicam.engine.concurrency.steps import Steps
 from mimicam.engine.errors import EngineError
 from mimicam.engine.render import Rendered, render_video
 from mimicam.engine.sources.file import play
@@ -90,7 +91,8 @@ def test_the_rendered_part_of_a_truncated_driver_is_kept(suffix: str, share: flo
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(front.read_bytes()[: round(front.stat().st_size * share)])
     told: list[str] = []
-    done = render_video(VideoFile(cut), Same(), tmp_path / "out.mp4", size=(64, 48), tell=told.append)
+    steps = render_video(VideoFile(cut), Same(), tmp_path / "out.mp4", size=(64, 48), tell=told.append)
+    done = Steps(steps).result()
     assert 100 * share - 12 < done.frames < 100 * share + 12
     assert len(levels(tmp_path / "out.mp4")) == done.frames
     assert told == [done.fault] if done.fault else not told
@@ -166,7 +168,8 @@ def test_what_comes_before_long_damage_is_kept(tmp_path: Path) -> None:
     source = _film(tmp_path / "a.mkv", [grey(i) for i in range(200)], "mjpeg")
     bad = _copied(source, tmp_path / "b.mkv", lambda n, data: b"\x17" * 50 if n >= 40 else data)
     told: list[str] = []
-    done = render_video(VideoFile(bad), Same(), tmp_path / "out.mp4", size=(64, 48), tell=told.append)
+    steps = render_video(VideoFile(bad), Same(), tmp_path / "out.mp4", size=(64, 48), tell=told.append)
+    done = Steps(steps).result()
     assert done == Rendered(frames=40, without_face=0, fault=told[0])
     assert "is damaged" in told[0]
     assert "behind 1.6 seconds: the picture ends there" in told[0]
