@@ -2,7 +2,7 @@
 on.
 
 Names and order are those of each network's spec: `engine.models.dpe.spec.dpe_specs`,
-`engine.models.daegan.inference.daegan_specs` and `engine.models.compact.spec`.
+`engine.models.daegan.spec.daegan_specs` and `engine.models.compact.spec`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.compact import TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks
+from mimicam.engine.models.daegan.config import DAEGAN, AnyConfig
+from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.average import Average

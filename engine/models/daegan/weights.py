@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from mimicam.engine.checked_files import parse_json
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import write_atomically
-from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import AnyConfig, DaeGanConfig, DaeGanNetworks
+from mimicam.engine.models.daegan.config import AnyConfig, config_of
+from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.presets import build
 
 FORMAT = "mimicam-daegan"
@@ -66,8 +66,6 @@ def _config_of(path: Path, header: dict[str, str]) -> AnyConfig:
     if header.get("format") != FORMAT:
         raise EngineError(f"{path} is not a DAE-GAN model of mimicam: give one 'mimicam train daegan' wrote")
     try:
-        values = parse_json(header["config"])
-        # Only the compact form has a code for the face.
-        return CompactDaeGanConfig(**values) if "face_code" in values else DaeGanConfig(**values)
+        return config_of(parse_json(header["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(f"{path} has a damaged header ({error}): get it again") from None

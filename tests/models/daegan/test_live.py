@@ -21,6 +21,7 @@ from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.spec import daegan_specs
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Observation, Pipeline
@@ -268,7 +269,7 @@ def _missing_gpu() -> str:
 
 
 def test_the_specs_are_of_the_networks_that_the_model_runs(daegan: DaeGan) -> None:
-    assert tuple(daegan_parts.daegan_specs(daegan.config)) == NETWORKS
+    assert tuple(daegan_specs(daegan.config)) == NETWORKS
 
 
 def test_networks_have_the_shapes_of_their_specs(daegan: DaeGan, aligned: tuple[Image, ...]) -> None:

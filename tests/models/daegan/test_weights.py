@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DaeGan
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, PoseEmbedding
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import PoseEmbedding
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.training.commands.train.daegan_ablation import TrainDaeGanAblation
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, measure, one_frame, single_scale
