@@ -121,7 +121,7 @@ class DaeGanRecipe:
         return [one.encoder for one in embedders if isinstance(one.encoder, TrunkEncoder)]
 
     def start_from_trunk(self, trunk: dict[str, Tensor]) -> None:
-        """Load the landmark network's trunk into the encoders; see `training.daegan.face_trunk`."""
+        """Load the landmark network's trunk into the encoders; see `read_trunk` of the engine."""
         for encoder in self.trunk_encoders():
             encoder.trunk.load_state_dict(trunk)
         if self.average is not None:
