@@ -62,7 +62,7 @@ class Bench:
     portrait: Path | None = None
     """By default a bundled one."""
     model: str = "compact"
-    """compact, or the path of a model."""
+    """Name of a bundled model ('mimicam models list'), or the path of one."""
     backend: BackendName = "auto"
     """Backend to run. It runs or is an error; auto chooses by what the machine has."""
     late_ms: Annotated[float, tyro.conf.arg(metavar="N")] = 60.0

@@ -137,18 +137,25 @@ def _assets() -> Iterator[Check]:
 
 
 def _backend() -> Iterator[Check]:
+    from mimicam.engine.models.load import bundled_names
+
+    why = ": the compact model is made for the CPU, and OpenVINO is what runs it fastest there"
+    yield _opened("compact", name="backend", required=True, why=why)
+    for name in bundled_names():
+        if name != "compact":
+            yield _opened(name, name=f"backend for {name}", required=False)
+
+
+def _opened(model: str, *, name: str, required: bool, why: str = "") -> Check:
     from mimicam.engine.models.load import load_model
 
     try:
-        model = load_model("compact", "auto")
+        loaded = load_model(model, "auto")
     except EngineError as error:
         remedy = "pip install --force-reinstall --no-deps mimicam"
-        yield Check(name="backend", ok=False, required=True, detail=str(error), remedy=remedy)
-        return
-    why = "the compact model is made for the CPU, and OpenVINO is what runs it fastest there"
-    yield Check(
-        name="backend", ok=True, required=True, detail=f"auto chooses {model.backend} for {model.name}: {why}"
-    )
+        return Check(name=name, ok=False, required=required, detail=str(error), remedy=remedy)
+    detail = f"auto chooses {loaded.backend} for {loaded.name}{why}"
+    return Check(name=name, ok=True, required=required, detail=detail)
 
 
 def _processor() -> Iterator[Check]:

@@ -19,11 +19,12 @@ from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, sha256_of
 from mimicam.engine.models.dpe.half_parts import Form
+from mimicam.engine.models.load import model_hash, model_path
 from mimicam.engine.network_spec import TensorSpec
 from mimicam.export import onnx_files
 from mimicam.export.clip_inputs import Arrays, clip_inputs
 from mimicam.export.half import to_mixed
-from mimicam.export.networks import RANDOM, Network, load_networks, model_path
+from mimicam.export.networks import RANDOM, Network, load_networks
 from mimicam.export.quantise import activations_for, quantise
 from mimicam.export.sensitivity import Sensitivity, kept, measure, node_prefix
 
@@ -210,10 +211,7 @@ def _model_sha256(model: str, networks: list[Network]) -> str:
     hashed as a file, random weights by value.
     """
     if not model.startswith(RANDOM):
-        path = model_path(model)
-        if path.is_dir():
-            return str(json.loads((path / "model.json").read_text(encoding="utf-8"))["sha256"])
-        return sha256_of(path)
+        return model_hash(model)
     digest = hashlib.sha256()
     for network in networks:
         for value in network.module.state_dict().values():

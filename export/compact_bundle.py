@@ -8,7 +8,6 @@ picture by two grey levels.
 
 from __future__ import annotations
 
-import json
 import pickle
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
@@ -21,11 +20,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mimicam.engine.errors import EngineError
-from mimicam.engine.files import sha256_of, write_atomically
+from mimicam.engine.files import write_atomically
 from mimicam.engine.models.compact.flat import CompactEncoder, PixelGenerator
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CompactConfig, encoder_spec, pixel_generator_spec
 from mimicam.engine.silent_imports import ov
+from mimicam.export.bundle_files import write_header
 
 _STOP = {"Convolution", "GroupConvolution", "Const", "Parameter"}
 
@@ -89,10 +89,9 @@ def write_bundle(weights: Path, out: Path, facts: dict[str, Any]) -> None:
     picture = {"image": torch.zeros(1, 3, model.config.size, model.config.size)}
     _save_ir(CompactEncoder(model), picture, out / "encoder.xml")
     _save_ir(PixelGenerator(model), inputs, out / "generator.xml")
-    digest = sha256_of(out / "weights.safetensors")
-    body = {"name": "compact", "size": model.config.size, "sha256": digest, "config": model.config.to_json()}
-    with write_atomically(out / "model.json") as part:
-        part.write_text(json.dumps(body | facts, indent=1) + "\n")
+    write_header(
+        out, {"name": "compact", "size": model.config.size, "config": model.config.to_json()} | facts
+    )
 
 
 def _save_ir(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:

@@ -10,16 +10,22 @@ cost nothing, and their epsilon of 1e-8 is zero in float16.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from mimicam.engine.files import write_atomically
 
 _HALF_OPS = frozenset(
     "Conv ConvTranspose LeakyRelu Relu Mul Add Sub Concat Resize AveragePool DepthToSpace Tanh Sigmoid"
     " Slice Split Transpose Reshape".split()
 )
 _PRODUCTS = frozenset("Conv ConvTranspose Gemm MatMul".split())
+_SMALL = 32
+"""Constants with fewer values are not worth a cast."""
 _FLOAT, _HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -182,3 +188,37 @@ class _Rewriter:
         for value in self._graph.output:
             if value.name in self._types:
                 value.type.tensor_type.elem_type = self._types[value.name]
+
+
+def store_half(path: Path) -> None:
+    """Store a float32 file's constants in float16 where they lose nothing; it computes as before.
+
+    Runtimes convert them back when they load the file.
+    """
+    model = onnx.load(str(path))
+    rest: list[TensorProto] = []
+    casts: list[onnx.NodeProto] = []
+    for tensor in model.graph.initializer:
+        half = _as_half(tensor)
+        if half is None:
+            rest.append(tensor)
+            continue
+        # The cast has the constant's name, so that no reader has to change.
+        rest.append(numpy_helper.from_array(half, f"{tensor.name}_half"))
+        casts.append(helper.make_node("Cast", [rest[-1].name], [tensor.name], to=_FLOAT))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(rest)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    with write_atomically(path) as part:
+        onnx.save(model, str(part))
+
+
+def _as_half(tensor: TensorProto) -> npt.NDArray[np.float16] | None:
+    values = numpy_helper.to_array(tensor)
+    if values.dtype != np.float32 or values.size < _SMALL:
+        return None
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), values) else None

@@ -2,7 +2,7 @@
 on.
 
 Names and order are those of each network's spec: `engine.models.dpe.spec.dpe_specs`,
-`engine.models.daegan.inference.daegan_specs` and `engine.models.compact.spec`.
+`engine.models.daegan.spec.daegan_specs` and `engine.models.compact.spec`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-import mimicam.engine
 from mimicam.engine.checked_files import read_json
 from mimicam.engine.errors import EngineError
+from mimicam.engine.models import bundle_file
 from mimicam.engine.models.compact.flat import CompactEncoder, CompactGenerator
 from mimicam.engine.models.compact.network import Compact
 from mimicam.engine.models.compact.spec import CONDITIONING, CompactConfig, encoder_spec, generator_spec
@@ -39,7 +39,7 @@ from mimicam.engine.models.dpe.half import mixed
 from mimicam.engine.models.dpe.half_parts import Form
 from mimicam.engine.models.dpe.network import Dpe
 from mimicam.engine.models.dpe.weights import load_dpe
-from mimicam.engine.models.load import identify
+from mimicam.engine.models.load import identify, model_path
 
 RANDOM = "random:"
 """``random:published``, ``random:debug`` and ``random:compact`` are untrained: for timing, never
@@ -94,8 +94,8 @@ class Network:
 
 
 def load_networks(model: str) -> list[Network]:
-    """The networks of a model: ``compact`` (the bundled one) or a folder of ``mimicam models
-    bundle``, a DPE or DAE-GAN ``.safetensors``, a training checkpoint ``.pt``, or
+    """The networks of a model: a bundled one by its name, a folder of ``mimicam models bundle``, a
+    DPE or DAE-GAN ``.safetensors``, a checkpoint ``.pt`` of a compact model, or
     ``random:<preset>``.
 
     Raises:
@@ -105,7 +105,7 @@ def load_networks(model: str) -> list[Network]:
         return _random(model.removeprefix(RANDOM))
     path = model_path(model)
     if path.is_dir():
-        return compact_networks(_compact_bundle(path))
+        return _bundle_networks(path)
     if path.suffix == ".pt":
         return compact_networks(_compact_checkpoint(path))
     if path.suffix == ".safetensors":
@@ -113,11 +113,6 @@ def load_networks(model: str) -> list[Network]:
     raise EngineError(
         f"--model {model} is no model: give a .safetensors, a training .pt, or {RANDOM}<preset>"
     )
-
-
-def model_path(model: str) -> Path:
-    """The file or folder that a model's name means."""
-    return Path(mimicam.engine.__file__).parent / "assets" / "compact" if model == "compact" else Path(model)
 
 
 @torch.no_grad()
@@ -213,6 +208,14 @@ def _conditioning(config: CompactConfig) -> dict[str, Tensor]:
         name: fitting[name] if name in fitting else torch.rand(shape, generator=rng)
         for name, shape in shapes.items()
     }
+
+
+def _bundle_networks(folder: Path) -> list[Network]:
+    if not (folder / bundle_file.FILE).is_file():
+        raise EngineError(f"{folder} is no bundle: give a folder of 'mimicam models bundle'")
+    if identify(str(folder)).family.name == daegan_family.FAMILY.name:
+        return daegan_networks(load_daegan(folder / bundle_file.WEIGHTS))
+    return compact_networks(_compact_bundle(folder))
 
 
 def _published_networks(path: Path) -> list[Network]:

@@ -19,7 +19,7 @@ from mimicam.engine.backends.export_folder import Manifest, NetworkFile
 from mimicam.engine.backends.networks import ModelInfo, own_array
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
-from mimicam.engine.network_spec import Shapes
+from mimicam.engine.network_spec import NetworkSpec, Shapes
 from mimicam.engine.silent_imports import ov
 from mimicam.engine.types import Float
 
@@ -133,6 +133,14 @@ class OpenVinoNetwork:
         """Shapes of the outputs by name, in order. All of them must be static."""
         shapes = (tuple(port.shape) for port in self._compiled.outputs)
         return dict(zip(self._output_names, shapes, strict=True))
+
+    def fits(self, spec: NetworkSpec) -> bool:
+        """Whether it has the inputs and outputs of a spec, with their shapes."""
+        wanted = [{tensor.name: tensor.shape for tensor in side} for side in (spec.inputs, spec.outputs)]
+        try:
+            return wanted == [self.input_shapes, self.output_shapes]
+        except (RuntimeError, ValueError):  # its shapes are not fixed, or it has other outputs
+            return False
 
     def __call__(self, *arrays: Array) -> list[Array]:
         """Run on the inputs, in the order of ``self.inputs``; views of the outputs in their

@@ -12,6 +12,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from mimicam.engine.batch.units import Segment, follow, job_key, write_segment
+from mimicam.engine.editing.face_generator import require_editor
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
@@ -49,7 +50,7 @@ def _begin_in_pool(model: str, backend: str, stop: Event) -> None:
 def begin(model: str, backend: str, stop: Event | None = None) -> None:
     """Set this process up. The model is loaded with the first unit that needs it."""
     _Worker.stop, _Worker.model = stop, None
-    _Worker.load = lambda: load_model(model, backend, threads=_THREADS)
+    _Worker.load = lambda: require_editor(load_model(model, backend, threads=_THREADS))
 
 
 def model_in_worker() -> str:

@@ -20,7 +20,7 @@ class Enroll:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
     """Folder to write."""
     model: str = "compact"
-    """compact, or the path of a model."""
+    """Name of a bundled model ('mimicam models list'), or the path of one."""
 
     def run(self) -> int:
         """Enroll the portrait and save it."""

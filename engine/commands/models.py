@@ -19,8 +19,10 @@ class ListModels:
     def run(self) -> int:
         """Print the presets, then one line per file."""
         from mimicam.engine.assets_manifest import entries
+        from mimicam.engine.models.load import bundled_names
 
-        for name, (description, how) in _PRESETS.items():
+        shipped = {name: how for name, how in _BUNDLED.items() if name in bundled_names()}
+        for name, (description, how) in (_PRESETS | shipped).items():
             print(f"{name:<10} {description}")
             print(f"{'':<10} {how}")
         assets = entries()
@@ -102,3 +104,10 @@ _PRESETS = {
     ),
 }
 """Description of each preset, and how to use it."""
+_BUNDLED = {
+    "daegan": (
+        "bundled; DAE-GAN, moves expression and pose together, --mode both only",
+        "--model daegan",
+    ),
+}
+"""Entries that take the place of those above where the weights are bundled."""

@@ -35,7 +35,7 @@ class Render:
     backend: BackendName = "auto"
     """Backend that runs the model; auto chooses by what the machine has."""
     model: str = "compact"
-    """compact, or the path of a model."""
+    """Name of a bundled model ('mimicam models list'), or the path of one."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Size of the result. By default that of the portrait's crop, as large as its pixels allow, up
     to 1024."""

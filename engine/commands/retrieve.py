@@ -31,7 +31,8 @@ class Retrieve:
     """pose-code compares a DAE-GAN's codes of pose and expression; tracker the face tracker's
     blendshapes and head angles, which needs no model."""
     model: str | None = None
-    """Path of a DAE-GAN (or of another model that encodes the driver's picture)."""
+    """daegan where it is bundled ('mimicam models list'), or the path of a DAE-GAN or of another model
+    that encodes the driver's picture."""
     backend: BackendName = "auto"
     """Backend that runs the model."""
     index: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

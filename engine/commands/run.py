@@ -46,7 +46,7 @@ class Run:
     backend: BackendName = "auto"
     """Backend that runs the model; auto chooses by what the machine has, and prints its choice."""
     model: str = "compact"
-    """compact, or the path of a model."""
+    """Name of a bundled model ('mimicam models list'), or the path of one."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="N")] = None
     """Frame rate: by default 30 for a camera, and a file's own."""
     seconds: Annotated[float | None, tyro.conf.arg(metavar="N")] = None

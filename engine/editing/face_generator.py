@@ -10,7 +10,7 @@ import numpy as np
 from mimicam.engine.editing.person import Moment
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.geometry import place
-from mimicam.engine.models.base import Features, Model, TrackerDrivenModel
+from mimicam.engine.models.base import Features, Model, TrackerDrivenModel, is_tracker_driven
 from mimicam.engine.models.compact.conditioning import CONTROL, ConditioningBuilder, read_mouth_colours
 from mimicam.engine.models.compact.mouth_colours import MouthColours
 from mimicam.engine.stages.crop import Cutter
@@ -83,6 +83,17 @@ def _covered(moment: Moment) -> Float:
     return np.zeros(1, np.float32) if moment.occlusion is None else moment.occlusion.landmarks
 
 
+def require_editor(model: Model) -> TrackerDrivenModel:
+    """Return a model that edits faces in place.
+
+    Raises:
+        EngineError: it is not driven by the tracker.
+    """
+    if not is_tracker_driven(model):
+        raise EngineError(f"{model.name} cannot edit faces in place: use --model compact, or a bundle of it")
+    return model
+
+
 class FaceGenerator:
     """Generates the faces of one person's frames, in order. Not thread-safe."""
 
@@ -96,11 +107,7 @@ class FaceGenerator:
         Raises:
             EngineError: the model is not driven by the tracker.
         """
-        if not isinstance(model, TrackerDrivenModel):
-            raise EngineError(
-                f"{model.name} cannot edit faces in place: use --model compact, or a bundle of it"
-            )
-        self._model, self._appearance = model, appearance or ReadAppearance(model)
+        self._model, self._appearance = require_editor(model), appearance or ReadAppearance(model)
         self._cut = Cutter(model.size)
         self._colours: MouthColours | None = None
         self._last_s = 0.0

@@ -16,6 +16,7 @@ from mimicam.engine.controls import VIDEO_EDIT
 from mimicam.engine.editing.covered import find_covers
 from mimicam.engine.editing.drawing import CropDrawing, Drawing, PasteDrawing, decode
 from mimicam.engine.editing.driver import Driver, DriverLength
+from mimicam.engine.editing.face_generator import require_editor
 from mimicam.engine.editing.people import find_people, follow_people
 from mimicam.engine.editing.person import PersonMotion, count_covered
 from mimicam.engine.editing.plan import Plan
@@ -79,8 +80,7 @@ def _edit_video(
         source: video of any size.
         out: video to write; it appears when it is complete.
         model: the compact model, as `engine.models.load.load_model` returns it.
-        driver: video or picture whose expression is taken over. None keeps the source's own, as
-            ``plan`` changes it.
+        driver: video or picture to take the expression from; None: ``plan`` changes the source's.
         edit: gains, mirror, what the driver's motion is counted from, and what becomes of covered
             parts of a face. The mode is ``exp``.
         plan: presets, strengths, keyframes and the range that is edited.
@@ -95,14 +95,15 @@ def _edit_video(
         tell: receives one line if the sound cannot be copied as it is.
 
     Raises:
-        EngineError: a file cannot be read or written, nobody or several people are seen, or the
-            mode moves the head without ``crop_px``. ``out`` is left as it was.
+        EngineError: a file cannot be read or written, nobody or several people are seen, or mode or
+            model do not fit. ``out`` is left as it was.
     """
     plan = plan or Plan()
     check_crop(crop_px, edit)
     check_form(out, plan, crop_px=crop_px, lossless=lossless)
     check_choice(driver, face, drivers, crop_px=crop_px)
     check_paths(source, out, driver, *drivers.values())
+    require_editor(model)  # before minutes of following people
     people = yield from track_people(source)
     chosen = _choose(people, driver, face, drivers, name=source.name)
     motions = yield from _motions(people, chosen, edit=edit, plan=plan, driver_length=driver_length)

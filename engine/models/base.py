@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,14 @@ class TrackerDrivenModel(Model, Protocol):
         ``conditioning``: the generator's inputs besides the features, by name and without a batch
         axis; see `engine.models.compact.spec.generator_spec`.
         """
+
+
+def is_tracker_driven(model: LiveModel) -> TypeGuard[TrackerDrivenModel]:
+    """Whether a model's `generate` takes the tracker's motion.
+
+    `isinstance` compares names alone, and the `generate` of an `ImageDrivenModel` takes codes.
+    """
+    return isinstance(model, TrackerDrivenModel) and not isinstance(model, ImageDrivenModel)
 
 
 ReadFace = Callable[[Image, Float], Face | None]

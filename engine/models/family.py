@@ -30,12 +30,16 @@ Opener = Callable[[Path, int | None], Model]
 
 NO_OPENER = "{family} models in this form do not run on --backend {backend}: use --backend auto"
 """Why a backend does not open a form, where a family has no better reason."""
+EXPORT_FIRST = (
+    "TensorRT runs exported models: run 'mimicam export --model {model} -o DIR --target tensorrt',"
+    " then give --model DIR"
+)
+"""Why TensorRT opens neither weights nor a bundle."""
 REASONS_OF_WEIGHTS: Mapping[tuple[Form, str], str] = {
-    (Form.WEIGHTS, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model {path} -o DIR"
-    " --target tensorrt', then give --model DIR",
+    (Form.WEIGHTS, "tensorrt"): EXPORT_FIRST,
     **{
-        (Form.EXPORT, backend): "{path} holds ONNX files: give --backend {backend} the .safetensors they"
-        " come from"
+        (Form.EXPORT, backend): "{model} holds ONNX files: give --backend {backend} the weights they come"
+        " from"
         for backend in ("torch", "torch-half", "torch-compile")
     },
 }
@@ -56,15 +60,19 @@ class Family:
     automatic: Callable[[Form], str]
     """Backend that ``auto`` stands for, by form."""
     reasons: Mapping[tuple[Form, str], str]
-    """Message for a form that a backend does not open: the reason and the remedy. ``{path}`` and
+    """Message for a form that a backend does not open: the reason and the remedy. ``{model}`` and
     ``{backend}`` are filled in."""
+    bundled: Path | None = None
+    """Folder of the bundle that ships with mimicam, which ``--model`` takes by the family's
+    name."""
     share: Mapping[tuple[Form, str], Callable[..., Any]] = field(default_factory=dict)
     """Openers of one model for several sessions; see `engine.models.load.open_shared`."""
 
-    def reason(self, form: Form, backend: str, path: Path) -> str:
-        """Why ``backend`` does not open ``form``, and what to do."""
+    def reason(self, form: Form, backend: str, model: str) -> str:
+        """Why ``backend`` does not open ``form``, and what to do; ``model`` is the user's word for
+        it."""
         text = self.reasons.get((form, backend), NO_OPENER)
-        return text.format(path=path, backend=backend, family=self.name)
+        return text.format(model=model, backend=backend, family=self.name)
 
 
 def export_openers(

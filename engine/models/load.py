@@ -15,9 +15,9 @@ from mimicam.engine.backends import export_folder
 from mimicam.engine.backends.registry import backend_names, find_backend
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import hash_of_input
+from mimicam.engine.models import bundle_file
 from mimicam.engine.models.base import Model
 from mimicam.engine.models.compact import family as compact
-from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, read_info
 from mimicam.engine.models.daegan import family as daegan
 from mimicam.engine.models.dpe import family as dpe
 from mimicam.engine.models.family import Family, Form
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mimicam.engine.models.dpe.gpu.batch import SharedModel
 
 FAMILIES = (compact.FAMILY, dpe.FAMILY, daegan.FAMILY)
+_BY_NAME = {family.name: family for family in FAMILIES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +44,9 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     A family that reads motion from the driver's picture returns an `ImageDrivenModel`.
 
     Args:
-        name_or_path: ``compact``, a folder that ``mimicam models bundle`` or ``mimicam export``
-            wrote, or a ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
+        name_or_path: the name of a bundled model (``compact``, or ``daegan`` if this version has
+            it), a folder that ``mimicam models bundle`` or ``mimicam export`` wrote, or a
+            ``.safetensors`` of ``mimicam models import`` or ``mimicam train daegan``.
         backend: one of `backend_names()`. ``auto`` lets the family choose: PyTorch for weights
             where it finds a GPU, TensorRT for an exported compact model, else OpenVINO, which every
             supported machine has.
@@ -62,7 +64,7 @@ def load_model(name_or_path: str = "compact", backend: str = "auto", *, threads:
     if chosen == "tensorrt" or (opener is not None and find_backend(chosen).needs_gpu):
         _require_gpu()
     if opener is None:
-        raise EngineError(found.family.reason(found.form, chosen, found.path))
+        raise EngineError(found.family.reason(found.form, chosen, name_or_path))
     return opener(found.path, threads)
 
 
@@ -97,20 +99,50 @@ def identify(name_or_path: str) -> ModelFile:
             "the published weights are not bundled: run 'mimicam models import dpe.pt -o dpe.safetensors',"
             " then give --model dpe.safetensors"
         )
-    # The word means the bundled model, even beside a folder of that name.
-    path = COMPACT_DIR if name_or_path == "compact" else Path(name_or_path)
-    if name_or_path == "compact" or (path / "model.json").is_file():
-        return ModelFile(family=compact.FAMILY, form=Form.BUNDLE, path=path)
+    path = model_path(name_or_path)
+    if (path / bundle_file.FILE).is_file():
+        return ModelFile(family=_family_of_bundle(path), form=Form.BUNDLE, path=path)
     if path.is_dir():
         return ModelFile(family=_family_of_export(path), form=Form.EXPORT, path=path)
     if not path.is_file():
-        raise EngineError(f"no model '{name_or_path}': it is neither 'compact' nor a path that exists")
+        raise EngineError(
+            f"no model '{name_or_path}': give a path that exists, or a bundled model's name"
+            f" ({', '.join(bundled_names())})"
+        )
     if path.suffix != ".safetensors":
         raise EngineError(
             f"{path} cannot be run as it is: 'mimicam models import {path} -o NAME.safetensors' converts a"
-            " published DPE checkpoint, 'mimicam models bundle' a compact one"
+            " published DPE checkpoint, 'mimicam models bundle' one of a compact model or DAE-GAN"
         )
     return ModelFile(family=_family_of_weights(path), form=Form.WEIGHTS, path=path)
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the names of the models that this version bundles, the default first."""
+    return tuple(name for name, family in _BY_NAME.items() if _is_complete(family.bundled))
+
+
+def _is_complete(folder: Path | None) -> bool:
+    return folder is not None and (folder / bundle_file.FILE).is_file()
+
+
+def model_path(name_or_path: str) -> Path:
+    """Return the file or folder of a ``--model`` value.
+
+    A family's name means the bundled model, even beside a folder of that name.
+
+    Raises:
+        EngineError: this version bundles no weights of that family.
+    """
+    family = _BY_NAME.get(name_or_path)
+    if family is None or family.bundled is None:
+        return Path(name_or_path)
+    if not _is_complete(family.bundled):
+        raise EngineError(
+            f"this version of mimicam has no weights of '{name_or_path}': give --model the path of your own,"
+            f" such as DIR/model.safetensors of 'mimicam train {name_or_path} --out DIR'"
+        )
+    return family.bundled
 
 
 def model_hash(name_or_path: str) -> str:
@@ -119,13 +151,20 @@ def model_hash(name_or_path: str) -> str:
     Raises:
         EngineError: there is no such model.
     """
-    path = Path(name_or_path)
-    if name_or_path != "compact" and path.is_file():
+    path = model_path(name_or_path)
+    if path.is_file():
         return hash_of_input(path)
     found = identify(name_or_path)
     if found.form is Form.EXPORT:
         return export_folder.read_manifest(found.path).model_sha256
-    return read_info(found.path).sha256
+    return bundle_file.family_and_hash(found.path)[1]
+
+
+def _family_of_bundle(folder: Path) -> Family:
+    name, _ = bundle_file.family_and_hash(folder)
+    if name not in _BY_NAME:
+        raise EngineError(f"{folder} holds a model of another version of mimicam: make the bundle again")
+    return _BY_NAME[name]
 
 
 def _family_of_export(folder: Path) -> Family:

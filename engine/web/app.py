@@ -319,8 +319,17 @@ class Handlers:
             raise HttpRefusal(422, "picture", str(error)) from error
 
     def _page(self) -> web.Response:
-        presets = () if self._pool is None else self._pool.presets
-        return web.Response(text=studio_page(self._options.edit, presets), content_type="text/html")
+        edit, pool = self._options.edit, self._pool
+        if pool is None:
+            return web.Response(text=studio_page(edit), content_type="text/html")
+        text = studio_page(
+            edit,
+            pool.presets,
+            modes=pool.modes,
+            has_blendshapes=pool.has_blendshapes,
+            own_face=pool.edits_own_face,
+        )
+        return web.Response(text=text, content_type="text/html")
 
     def _known(self, request: web.Request) -> str:
         name = request.match_info["portrait"]

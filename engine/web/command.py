@@ -46,7 +46,8 @@ class Serve:
     portraits: Path | None = None
     """Folder with pictures that are offered beside the bundled portraits."""
     model: str = "compact"
-    """compact, or the path of a model. null returns the driver's picture, to test connections."""
+    """Name of a bundled model ('mimicam models list'), or the path of one. null returns the driver's
+    picture, to test connections."""
     backend: BackendName = "auto"
     """Backend that runs the model. auto takes the fastest that this machine has."""
     threads: int | None = None

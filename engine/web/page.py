@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 
 from mimicam.engine.control_row import Control, Value, controls_of, values_of
-from mimicam.engine.controls import EditSettings
+from mimicam.engine.controls import REGION_CONTROLS, EditSettings, Mode
 from mimicam.engine.presets.preset import Preset
 from mimicam.engine.web.protocol import STATIC
 from mimicam.engine.web.settings import BrowserSettings, Settings, call_controls
@@ -15,25 +16,48 @@ from mimicam.engine.web.settings import BrowserSettings, Settings, call_controls
 _PLACE = re.compile(r"<!-- controls: (\w+) -->")
 """Place of a section's inputs in ``static/index.html``."""
 
+_BLOCK = re.compile(r"<!-- with: (\w+) -->(.*?)<!-- end: \1 -->", re.DOTALL)
+"""Part of ``static/index.html`` that is left out where its section has no inputs."""
 _PRESETS = "<!-- presets -->"
 
 
-def studio_page(edit: EditSettings, presets: Sequence[Preset] = ()) -> str:
+def studio_page(
+    edit: EditSettings,
+    presets: Sequence[Preset] = (),
+    *,
+    modes: Sequence[Mode] = tuple(Mode),
+    has_blendshapes: bool = True,
+    own_face: bool = True,
+) -> str:
     """Render the page as HTML.
 
     Args:
         edit: initial values of its inputs.
         presets: offered with a button and a slider each.
+        modes: those that the model has.
+        has_blendshapes: see `engine.models.base.LiveModel`; without them no part of the face has an
+            input of its own.
+        own_face: whether the model edits the driver's own picture.
     """
-    rows = [(row, "call") for row in call_controls()]
+    lacking = {*(() if has_blendshapes else REGION_CONTROLS), *(() if own_face else ("own_face",))}
+    rows = [(_within(row, modes), "call") for row in call_controls() if row.name not in lacking]
     rows += [(row, "browser") for row in controls_of(BrowserSettings)]
     values = Settings(portrait="", edit=edit).values() | values_of(BrowserSettings())
 
     def section(place: re.Match[str]) -> str:
         return "".join(_input(row, scope, values) for row, scope in rows if row.section == place[1])
 
-    page = _PLACE.sub(section, (STATIC / "index.html").read_text(encoding="utf-8"))
-    return page.replace(_PRESETS, _preset_section(presets))
+    def block(found: re.Match[str]) -> str:
+        return found[2] if any(row.section == found[1] for row, _ in rows) else ""
+
+    page = _BLOCK.sub(block, (STATIC / "index.html").read_text(encoding="utf-8"))
+    return _PLACE.sub(section, page).replace(_PRESETS, _preset_section(presets))
+
+
+def _within(row: Control, modes: Sequence[Mode]) -> Control:
+    if row.name != "mode":
+        return row
+    return replace(row, choices={mode: text for mode, text in row.choices.items() if mode in modes})
 
 
 def _preset_section(presets: Sequence[Preset]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from mimicam.engine.concurrency.cores import usable_cores
 from mimicam.engine.errors import EngineError
 from mimicam.engine.face.tracker import FaceDetector, Region
-from mimicam.engine.models.base import Features, LiveModel, Model, TrackerDrivenModel
+from mimicam.engine.models.base import Features, LiveModel, Model, is_tracker_driven
 from mimicam.engine.models.dpe.gpu.batch import SharedModel
 from mimicam.engine.models.load import load_model
 from mimicam.engine.own_face import OwnFacePath
@@ -122,7 +122,7 @@ class PipelinePool:
         first = self._free[0]
         self.modes, self.has_blendshapes = first.modes, first.has_blendshapes
         self.presets = load_presets(_log.warning) if first.has_blendshapes else ()
-        self.edits_own_face = isinstance(first, TrackerDrivenModel)
+        self.edits_own_face = is_tracker_driven(first)
         self._enroller = self._load_copy()
         self._detect = FaceDetector()
         # By id, which is unique while the path is lent.
@@ -147,7 +147,7 @@ class PipelinePool:
     def open_own_face(self, edit: EditSettings, size: tuple[int, int]) -> LivePath:
         """See `FramePathPool`."""
         model = self._take()
-        if not isinstance(model, TrackerDrivenModel):
+        if not is_tracker_driven(model):
             raise EngineError(f"{model.name} cannot edit your own face: use --model compact")
         return self._lend(OwnFacePath(model=model, edit=edit, size=size), model)
 

@@ -1,26 +1,37 @@
-"""``mimicam models bundle``: write trained compact weights as a folder that runs."""
+"""``mimicam models bundle``: write trained weights as a folder that runs."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
-from mimicam.export.compact_bundle import bundle_files, write_bundle
+from mimicam.export import compact_bundle, daegan_bundle
+from mimicam.export.bundle_files import recipe_of
+
+_WRITERS: dict[str, Callable[[Path, Path, dict[str, Any]], None]] = {
+    "compact": compact_bundle.write_bundle,
+    "daegan": daegan_bundle.write_bundle,
+}
+"""Writers of bundles by the recipe of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """Write a folder that --model takes, from a training checkpoint or safetensors of the compact
-    preset."""
+    """Write a folder that --model takes, from a training checkpoint or safetensors of a compact
+    model or a DAE-GAN."""
 
     weights: Path
-    """checkpoint.pt of a run of 'mimicam train compact', or weights.safetensors of a bundle."""
-    out: Path
-    """Folder to write: OpenVINO files, safetensors and model.json."""
+    """checkpoint.pt of a run of 'mimicam train compact' or 'train daegan', the latter's
+    model.safetensors, or weights.safetensors of a bundle."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder to write: networks for OpenVINO, safetensors and model.json."""
     facts: Path | None = None
     """JSON file whose entries are added to model.json, such as training data, steps and figures."""
 
@@ -30,7 +41,11 @@ class Bundle:
             if not path.is_file():
                 raise EngineError(f"{path} does not exist")
         # The weights may lie in a bundle that ``out`` names.
-        refuse_to_overwrite_inputs(bundle_files(self.out), filter(None, (self.weights, self.facts)))
+        written = {*compact_bundle.bundle_files(self.out), *daegan_bundle.bundle_files(self.out)}
+        refuse_to_overwrite_inputs(sorted(written), filter(None, (self.weights, self.facts)))
         facts: dict[str, Any] = {} if self.facts is None else json.loads(self.facts.read_text())
-        write_bundle(self.weights, self.out, facts)
+        recipe = recipe_of(self.weights)
+        if recipe not in _WRITERS:
+            raise EngineError(f"{self.weights} is of recipe '{recipe}': only {' and '.join(_WRITERS)} bundle")
+        _WRITERS[recipe](self.weights, self.out, facts)
         print(f"wrote {self.out}: try it with 'mimicam run --model {self.out}'")

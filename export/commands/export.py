@@ -35,8 +35,9 @@ class Export:
     them."""
 
     model: str
-    """compact, a folder of 'models bundle', a .safetensors of 'models import', 'train
-    name-branches' or 'train daegan', a checkpoint.pt of 'train compact', or random:PRESET."""
+    """A bundled model by its name, a folder of 'models bundle', a .safetensors of 'models import',
+    'train name-branches' or 'train daegan', a checkpoint.pt of 'train compact', or
+    random:PRESET."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder to write."""
     target: Literal["onnx", "tensorrt", "tensorrt-rtx", "torch-tensorrt"] = "onnx"

@@ -9,7 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="networks are traced in torch")
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan  # noqa: E402
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG  # noqa: E402
+from mimicam.engine.models.daegan.network import DaeGan  # noqa: E402
 from mimicam.engine.models.daegan.weights import save_daegan  # noqa: E402
 from mimicam.export.clip_inputs import clip_inputs  # noqa: E402
 from mimicam.export.commands.export import Export  # noqa: E402

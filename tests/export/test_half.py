@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from mimicam.export import onnx_files
-from mimicam.export.half import to_mixed
+from mimicam.export.half import store_half, to_mixed
 from mimicam.export.networks import load_networks
+from mimicam.export.onnx_files import run_openvino
 
 
 @pytest.fixture(scope="module", params=["debug", "compact"])
@@ -76,3 +78,30 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     values = (*graph.input, *graph.output, *graph.value_info)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
     return types | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+
+def test_constants_that_are_halves_are_stored_as_such_and_nothing_changes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    exact = rng.standard_normal(64).astype(np.float16).astype(np.float32)
+    constants = {"exact": exact, "inexact": exact + np.float32(1e-5), "few": exact[:1], "large": exact * 1e5}
+    names = ["x", *(f"x{number}" for number in range(1, len(constants))), "y"]
+    nodes = [
+        helper.make_node("Add", [a, name], [b])
+        for a, name, b in zip(names, constants, names[1:], strict=False)
+    ]
+    port = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [64]) for name in ("x", "y")]
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "sums", port[:1], port[1:], initializers)
+    path = tmp_path / "sums.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    inputs = {"x": rng.standard_normal(64).astype(np.float32)}
+    before, size = run_openvino(path, inputs)["y"], path.stat().st_size
+    store_half(path)
+    onnx.checker.check_model(str(path), full_check=True)
+    kinds = {each.name: each.data_type for each in onnx.load(str(path)).graph.initializer}
+    assert kinds == {
+        "exact_half": TensorProto.FLOAT16,
+        **dict.fromkeys(("inexact", "few", "large"), TensorProto.FLOAT),
+    }
+    assert path.stat().st_size < size
+    assert np.array_equal(run_openvino(path, inputs)["y"], before)

@@ -1,7 +1,5 @@
 """Which model a name means, and what runs it."""
 
-from pathlib import Path
-
 import pytest
 
 from mimicam.engine.backends.registry import BACKENDS, backend_names, find_backend
@@ -27,7 +25,7 @@ def test_a_backend_opens_a_form_or_says_in_one_line_why_not(family: Family) -> N
         for backend in BACKENDS:
             cell = (form, backend.name)
             assert not (cell in family.openers and cell in family.reasons), f"{form.value} on {backend.name}"
-            refusal = family.reason(form, backend.name, Path("x"))
+            refusal = family.reason(form, backend.name, "x")
             assert "\n" not in refusal
             assert any(word in refusal for word in ("give", "run", "use")), "it names a remedy"
         assert (form, family.automatic(form)) in family.openers
@@ -35,7 +33,7 @@ def test_a_backend_opens_a_form_or_says_in_one_line_why_not(family: Family) -> N
 
 
 def test_a_backend_without_a_reason_is_refused_all_the_same() -> None:
-    reason = FAMILIES[0].reason(Form.BUNDLE, "abacus", Path("x"))
+    reason = FAMILIES[0].reason(Form.BUNDLE, "abacus", "x")
     assert reason == "compact models in this form do not run on --backend abacus: use --backend auto"
 
 

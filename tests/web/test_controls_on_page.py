@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from mimicam.engine.control_row import control, controls_of
-from mimicam.engine.controls import STUDIO_EDIT, EditSettings, Mode
+from mimicam.engine.controls import REGION_CONTROLS, STUDIO_EDIT, EditSettings, Mode
 from mimicam.engine.presets.bundled import BUNDLED
 from mimicam.engine.web import page, protocol
 from mimicam.engine.web.page import studio_page
@@ -54,6 +54,17 @@ def test_the_page_starts_with_the_servers_values() -> None:
     assert inputs.of("expression_gain")[0]["value"] == "1.2"
     assert "checked" not in inputs.of("mirror")[0]
     assert set(inputs.options) == {"absolute", "relative", "measured", "keep", "480", "kept", "bottom-right"}
+
+
+def test_the_page_offers_what_the_model_has() -> None:
+    html = studio_page(STUDIO_EDIT, modes=(Mode.BOTH,), has_blendshapes=False, own_face=False)
+    inputs, all_inputs = Inputs(html), Inputs(studio_page(STUDIO_EDIT))
+    assert [one["value"] for one in inputs.of("mode")] == ["both"]
+    missing = {one["data-control"] for one in all_inputs.found} - {
+        one["data-control"] for one in inputs.found
+    }
+    assert missing == {*REGION_CONTROLS, "own_face"}
+    assert not any(title in html for title in ("Parts of the face", "Your own face", "<!-- with", "<!-- end"))
 
 
 def test_each_preset_has_a_button_with_its_key_and_a_slider() -> None:

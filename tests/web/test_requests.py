@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.types import Mode
 from mimicam.engine.web import timecode
 from mimicam.engine.web.app import make_app
 from mimicam.engine.web.auth import HttpRefusal
@@ -81,6 +82,21 @@ def test_the_cookie_changes_things_only_from_our_own_page(run: Run, drawn_portra
                 assert response.status == 401, "a form of another page sends cookies, but no Origin of ours"
             async with browser.post(f"{live.url}/offer", json={}, headers={"Origin": live.url}) as response:
                 assert response.status == 400
+
+    run(work())
+
+
+def test_the_page_has_the_inputs_of_the_servers_model(run: Run, drawn_portraits: Path) -> None:
+    class BothAlone(EchoPool):
+        modes = (Mode.BOTH,)
+        has_blendshapes = False
+
+    async def work() -> None:
+        async with studio_running(drawn_portraits, pool=BothAlone()) as live:
+            async with live.http.get(live.url) as response:
+                page = await response.text()
+            assert 'value="both"' in page
+            assert not any(part in page for part in ('value="exp"', 'value="pose"', "eyes_gain", "own_face"))
 
     run(work())
 

@@ -52,7 +52,7 @@ class Evaluate:
     pack: Path
     """Pack of clips, written by 'mimicam data pack'."""
     model: str = "compact"
-    """compact, or the path of a model: whatever --model of 'mimicam run' takes."""
+    """Name of a bundled model, or the path of one: whatever --model of 'mimicam run' takes."""
     compare_to: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--beside"])] = ()
     """More models, each measured in a column of its own."""
     backend: str = "auto"

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.compact import TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import DAEGAN, AnyConfig, DaeGanNetworks
+from mimicam.engine.models.daegan.config import DAEGAN, AnyConfig
+from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.average import Average
@@ -120,7 +121,7 @@ class DaeGanRecipe:
         return [one.encoder for one in embedders if isinstance(one.encoder, TrunkEncoder)]
 
     def start_from_trunk(self, trunk: dict[str, Tensor]) -> None:
-        """Load the landmark network's trunk into the encoders; see `training.daegan.face_trunk`."""
+        """Load the landmark network's trunk into the encoders; see `read_trunk` of the engine."""
         for encoder in self.trunk_encoders():
             encoder.trunk.load_state_dict(trunk)
         if self.average is not None:

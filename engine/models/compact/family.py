@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicam.engine.models.base import Model
-from mimicam.engine.models.family import Family, Form
+from mimicam.engine.models.compact.bundle_info import COMPACT_DIR
+from mimicam.engine.models.family import EXPORT_FIRST, Family, Form
 
 if TYPE_CHECKING:
     from mimicam.engine.backends.cuda.networks import Engine
@@ -37,10 +38,11 @@ def _plans(path: Path, _threads: int | None) -> Model:
     return start_compact(path)
 
 
-_FOR_TENSORRT = "{path} is an export for TensorRT: --backend {backend} runs --model compact"
+_FOR_TENSORRT = "{model} is an export for TensorRT: --backend {backend} runs --model compact"
 FAMILY = Family(
     name="compact",
     networks=frozenset({"encoder", "generator"}),
+    bundled=COMPACT_DIR,
     weights_format=None,
     openers={
         (Form.BUNDLE, "openvino"): _openvino,
@@ -51,8 +53,7 @@ FAMILY = Family(
     },
     automatic=lambda form: "tensorrt" if form is Form.EXPORT else "openvino",
     reasons={
-        (Form.BUNDLE, "tensorrt"): "TensorRT runs exported models: run 'mimicam export --model compact -o DIR"
-        " --target tensorrt', then give --model DIR",
+        (Form.BUNDLE, "tensorrt"): EXPORT_FIRST,
         **{
             (Form.EXPORT, backend): _FOR_TENSORRT
             for backend in ("openvino", "torch", "torch-half", "torch-compile")

@@ -13,11 +13,10 @@ from mimicam.engine.models.base import Features, ReadFace, as_network_input, che
 from mimicam.engine.models.compact.bundle_info import COMPACT_DIR, BundleInfo, read_info
 from mimicam.engine.models.compact.reenactor import CompactReenactor
 from mimicam.engine.models.compact.response import measure_response
-from mimicam.engine.network_spec import NetworkSpec, Shapes
+from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode, MotionCode, WarpFields
 
 if TYPE_CHECKING:
-    from mimicam.engine.backends.openvino import OpenVinoNetwork
     from mimicam.engine.models.compact.network import Compact
 
 _FILES = ("encoder.xml", "encoder.bin", "generator.xml", "generator.bin", "model.json")
@@ -104,7 +103,7 @@ def open_bundle_openvino(folder: Path = COMPACT_DIR, *, threads: int | None = No
         ),
     }  # fmt: skip
     specs = {"encoder": encoder, "generator": generator}
-    if any(not _fits(networks[name], spec) for name, spec in specs.items()):
+    if not all(networks[name].fits(spec) for name, spec in specs.items()):
         raise EngineError(f"{folder} was made by another version of mimicam: make the bundle again")
     backend = f"openvino {precision}, {threads} thread{'s' if threads > 1 else ''}"
     return CompactModel(OpenVinoNetworks(networks), _info(bundle, backend))
@@ -158,15 +157,6 @@ def load_compact(folder: Path) -> tuple[Compact, BundleInfo]:
     except (RuntimeError, TypeError, ValueError, SafetensorError) as error:
         raise EngineError(f"{folder} was made by another version, or is damaged: bundle it again") from error
     return model, bundle
-
-
-def _fits(network: OpenVinoNetwork, spec: NetworkSpec) -> bool:
-    """Whether a network has the inputs and outputs of its spec, with their shapes."""
-    wanted = [{tensor.name: tensor.shape for tensor in side} for side in (spec.inputs, spec.outputs)]
-    try:
-        return wanted == [network.input_shapes, network.output_shapes]
-    except (RuntimeError, ValueError):  # its shapes are not fixed, or it has other outputs
-        return False
 
 
 def _info(bundle: BundleInfo, backend: str) -> ModelInfo:

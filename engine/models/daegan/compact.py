@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact_config import BACK, FIELD, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FRONT, CompactDaeGanConfig
 from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
@@ -52,8 +52,6 @@ _HIDDEN = 256
 """Values between the trunk's features and a code."""
 _WIDTHS = (16, 32, 64, 96, 128)
 """Channels of the decoders at 64, 32, 16, 8 and 4 pixels."""
-_FRONT = (48, 96)
-"""Channels of the generator at 32 and 16 pixels."""
 _MOMENTUM = 0.01
 """Weight of a batch in the statistics that normalise a code. With 0.1, those of eight pictures
 changed the codes by a tenth of their deviation from step to step, and displacements were half as
@@ -71,16 +69,6 @@ class Prepared(NamedTuple):
     """Front end's finer map, ``[N, 48, 32, 32]``."""
     embedded_face: Tensor
     """``[N, 3, S, S]``"""
-
-
-def prepared_shapes(config: CompactDaeGanConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of `Prepared` for one portrait, by name."""
-    skip, most = _FRONT
-    return {
-        "prepared": (1, most, FIELD // 2, FIELD // 2),
-        "skip": (1, skip, FIELD, FIELD),
-        "embedded_face": (1, 3, config.size, config.size),
-    }
 
 
 class TrunkEncoder(nn.Module):
@@ -219,7 +207,7 @@ class CompactGenerator(nn.Module):
     def __init__(self, config: CompactDaeGanConfig) -> None:
         super().__init__()
         self._fold = config.size // FIELD
-        skip, most = _FRONT
+        skip, most = FRONT
         self.stem = nn.Conv2d(3 * self._fold**2, skip, 3, padding=1)
         self.front = DownBlock(skip, most)
         self.middle = nn.ModuleList(PosedBlock(most, most, config.code) for _ in range(config.blocks))

@@ -8,6 +8,8 @@ from mimicam.engine.checked_files import integer
 
 FIELD = 32
 """Side of displacements, attention maps and the generator's first maps."""
+FRONT = (48, 96)
+"""Channels of the generator at 32 and 16 pixels."""
 BACK = {64: 24, 128: 16, 256: 8}
 """Channels of the generator's back end by side."""
 

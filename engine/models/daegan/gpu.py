@@ -17,7 +17,7 @@ from mimicam.engine.backends.cuda.networks import BoundNetwork, Engine, GpuNetwo
 from mimicam.engine.backends.tensorrt.api import TensorRt, find_tensorrt
 from mimicam.engine.backends.tensorrt.network import describe_backend, open_network
 from mimicam.engine.backends.tensorrt.plan_cache import PlanCache
-from mimicam.engine.files import sha256_of
+from mimicam.engine.models.daegan.bundle import Weights
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.torch_model import load_parts
 from mimicam.engine.process_switches import time_convolutions
@@ -65,15 +65,16 @@ def open_half(path: Path, *, engine: Engine = "eager", gpu: Gpu | None = None) -
     """Open weights in PyTorch on the GPU, in half precision.
 
     Args:
-        path: a file that ``mimicam train daegan`` wrote.
+        path: a file of weights, or a bundle's folder.
         engine: see ``Engine``.
         gpu: None is the first one.
 
     Raises:
         EngineError: no GPU, or no such model.
     """
-    parts, gpu = load_parts(path), gpu or CudaGpu()
-    info = half_info(path.name, sha256_of(path), parts.config.size, engine=engine, gpu=gpu)
+    weights, gpu = Weights.of(path), gpu or CudaGpu()
+    parts = load_parts(weights.file)
+    info = half_info(weights.name, weights.sha256, parts.config.size, engine=engine, gpu=gpu)
     return DaeGanModel(GpuNetworks(torch_networks(parts, gpu, engine=engine), gpu), info)
 
 

@@ -10,35 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import prepared_shapes
-from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
-from mimicam.engine.models.daegan.network import AnyConfig, DaeGanNetworks
-from mimicam.engine.network_spec import NetworkSpec, Shapes, named
-
-
-def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
-    """Return the specs of the four networks by name."""
-    side = config.size
-    picture, portrait, code = (1, 3, side, side), _portrait_shapes(config), (1, config.code)
-    tensors: dict[str, tuple[Shapes, Shapes]] = {
-        "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
-        "front": ({"face": picture}, portrait),
-        "pose_encoder": ({"image": picture}, {"code": code}),
-        "generator": ({"code": code, **portrait}, {"picture": picture}),
-    }
-    return {
-        name: NetworkSpec(name=name, inputs=named(inputs), outputs=named(outputs))
-        for name, (inputs, outputs) in tensors.items()
-    }
-
-
-def _portrait_shapes(config: AnyConfig) -> Shapes:
-    """Return what the generator reads of a portrait; see `network.DaeGanNetworks.prepare`."""
-    if isinstance(config, CompactDaeGanConfig):
-        return prepared_shapes(config)
-    # Channels double with each halving, up to the limit (see `DaeGanConfig.most`).
-    middle = config.size // config.reduction
-    return {"prepared": (1, min(config.width * config.reduction, config.most), middle, middle)}
+from mimicam.engine.models.daegan.config import AnyConfig
+from mimicam.engine.models.daegan.network import DaeGanNetworks
+from mimicam.engine.models.daegan.spec import daegan_specs
 
 
 class _FaceEmbedder(nn.Module):

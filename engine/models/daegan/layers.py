@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimicam.engine.models.daegan.config import GROUPS
+
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
-GROUPS = 4
-"""Groups of every group normalisation."""
 ATTENTION_FLOOR = 1e-3
 """Added to each weight, so that the sum over frames in equation 1 is not zero."""
 

@@ -20,7 +20,7 @@ from mimicam.engine.network_spec import Shapes
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
-"""Names of the networks; see ``engine.models.daegan.inference`` for inputs and outputs."""
+"""Names of the networks; see `engine.models.daegan.spec` for inputs and outputs."""
 
 
 class DaeGanModel:

@@ -9,14 +9,8 @@ from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT_128,
     CompactDaeGanConfig,
 )
-from mimicam.engine.models.daegan.network import (
-    DAEGAN,
-    DAEGAN_DEBUG,
-    DAEGAN_SMALL,
-    AnyConfig,
-    DaeGan,
-    DaeGanNetworks,
-)
+from mimicam.engine.models.daegan.config import DAEGAN, DAEGAN_DEBUG, DAEGAN_SMALL, AnyConfig
+from mimicam.engine.models.daegan.network import DaeGan, DaeGanNetworks
 
 PRESETS: dict[str, AnyConfig] = {
     preset.name: preset

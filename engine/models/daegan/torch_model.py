@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimicam.engine.backends.torch import TorchNetworks, needs_torch, torch_device, torch_info
-from mimicam.engine.files import sha256_of
+from mimicam.engine.models.daegan.bundle import Weights
 from mimicam.engine.models.daegan.model import DaeGanModel
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_parts(path: Path) -> DaeGanParts:
-    """Load the networks of a file that ``mimicam train daegan`` wrote.
+    """Load the networks of a file that ``mimicam train daegan`` or ``mimicam models bundle`` wrote.
 
     Raises:
         EngineError: PyTorch is not installed, or the file is no such model.
@@ -28,9 +28,12 @@ def load_parts(path: Path) -> DaeGanParts:
 def open_daegan_torch(path: Path) -> DaeGanModel:
     """Open the model on the GPU if PyTorch finds one, else on the CPU.
 
+    ``path``: a file of weights, or a bundle's folder.
+
     Raises:
         EngineError: see `load_parts`.
     """
-    parts = load_parts(path)
+    weights = Weights.of(path)
+    parts = load_parts(weights.file)
     networks = TorchNetworks(parts, parts.specs, torch_device())
-    return DaeGanModel(networks, torch_info(path.name, sha256_of(path), parts.config.size))
+    return DaeGanModel(networks, torch_info(weights.name, weights.sha256, parts.config.size))

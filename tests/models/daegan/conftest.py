@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DaeGan
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.types import Image
 from tests.user_cache import cache, own_cache

@@ -22,8 +22,8 @@ from mimicam.engine.models.daegan.face_trunk import FEATURES
 from mimicam.engine.models.daegan.inference import DaeGanParts
 from mimicam.engine.models.daegan.layers import BatchRenorm, sample
 from mimicam.engine.models.daegan.network import reconstruct
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
-from mimicam.training.daegan.face_trunk import read_trunk
 
 S = DAEGAN_COMPACT_64.size
 

@@ -13,8 +13,8 @@ from mimicam.engine.face.networks import LANDMARK_NETWORK
 from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.face_trunk import SIDE, FaceTrunk
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.silent_imports import ov
-from mimicam.training.daegan.face_trunk import read_trunk
 
 
 @pytest.fixture(scope="module")

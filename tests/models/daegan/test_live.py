@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mimicam.engine.assets_manifest import ASSETS, bundled_portraits
+from mimicam.engine.assets_manifest import ASSETS, bundled_portraits, demo_clip
 from mimicam.engine.backends.cuda.device import CudaGpu
+from mimicam.engine.batch import workers
 from mimicam.engine.commands import main
+from mimicam.engine.editing import video as editing
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.models.daegan import export_cache as daegan_cache
@@ -21,6 +23,7 @@ from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.network import DaeGan
+from mimicam.engine.models.daegan.spec import daegan_specs
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Observation, Pipeline
@@ -161,6 +164,35 @@ def test_one_code_cannot_be_split_into_expression_and_pose(
         path.set_edit(EditSettings(mode=Mode(mode)))
 
 
+@pytest.mark.parametrize("crop", [[], ["--crop", "64", "--mode", "both"]], ids=["in place", "crop"])
+def test_faces_of_a_video_are_not_edited_and_that_shows_before_people_are_followed(
+    crop: list[str],
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(editing, "track_people", None)
+    command = ["edit", str(demo_clip()), "-o", str(tmp_path / "out.mp4"), "--preset", "smile=0.5", *crop]
+    assert main([*command, "--model", str(weights)]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith("cannot edit faces in place: use --model compact, or a bundle of it")
+    monkeypatch.setattr(workers._Worker, "load", None)
+    workers.begin(str(weights), "openvino")
+    with pytest.raises(EngineError, match="cannot edit faces"):
+        workers.model_in_worker()
+
+
+def test_the_studio_offers_no_own_face_and_one_mode(weights: Path) -> None:
+    pytest.importorskip("aiortc", reason="the webrtc extra is not installed")
+    from mimicam.engine.web.pipeline_pool import PipelinePool
+
+    pool = PipelinePool(str(weights), "openvino")
+    assert (pool.modes, pool.edits_own_face, pool.presets) == ((Mode.BOTH,), False, ())
+    with pytest.raises(EngineError, match="cannot edit your own face"):
+        pool.open_own_face(EditSettings(), (64, 64))
+
+
 def test_gains_scale_the_way_from_the_portraits_own_code(weights: Path, aligned: tuple[Image, ...]) -> None:
     model = _open(weights, "torch")
     portrait = enroll(aligned[0], model=model, aligned=True)
@@ -268,7 +300,7 @@ def _missing_gpu() -> str:
 
 
 def test_the_specs_are_of_the_networks_that_the_model_runs(daegan: DaeGan) -> None:
-    assert tuple(daegan_parts.daegan_specs(daegan.config)) == NETWORKS
+    assert tuple(daegan_specs(daegan.config)) == NETWORKS
 
 
 def test_networks_have_the_shapes_of_their_specs(daegan: DaeGan, aligned: tuple[Image, ...]) -> None:

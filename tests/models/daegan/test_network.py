@@ -10,15 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mimicam.engine.models.daegan.config import DAEGAN, DAEGAN_DEBUG, DaeGanConfig
 from mimicam.engine.models.daegan.layers import AdaptiveNorm, SelfAttention, affine_field, sample
-from mimicam.engine.models.daegan.network import (
-    DAEGAN,
-    DAEGAN_DEBUG,
-    DaeGan,
-    DaeGanConfig,
-    PoseEmbedding,
-    reconstruct,
-)
+from mimicam.engine.models.daegan.network import DaeGan, PoseEmbedding, reconstruct
 from mimicam.engine.silent_imports import ov
 from tests.models.golden.pseudo_weights import picture
 

@@ -135,9 +135,11 @@ def test_a_path_without_a_model_is_refused_with_a_remedy(tmp_path: Path, weights
     assert "mimicam models import" in _refused(str(tmp_path / "dpe.pt"))
     assert "is damaged" in _refused(str(tmp_path / "bad.safetensors"))
     assert "holds no model" in _refused(str(tmp_path))
-    assert "neither 'compact' nor a path" in _refused(str(tmp_path / "nowhere"))
+    assert "give a path that exists, or a bundled model's name (compact" in _refused(
+        str(tmp_path / "nowhere")
+    )
     assert "are not bundled: run 'mimicam models import" in _refused("published")
-    assert "give --backend torch the .safetensors" in _refused(str(exported(weights)), "torch")
+    assert "give --backend torch the weights they come from" in _refused(str(exported(weights)), "torch")
 
 
 def _missing_gpu() -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, PoseEmbedding
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import PoseEmbedding
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import load_daegan
 from mimicam.training.commands.train.daegan_ablation import TrainDaeGanAblation
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, measure, one_frame, single_scale
-from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from tests.training.packs import write_pack

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
 from mimicam.engine.models.daegan.layers import AdaptiveNorm
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.training.daegan import losses
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.recipe import DaeGanRecipe

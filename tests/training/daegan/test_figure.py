@@ -11,7 +11,8 @@ import torch
 
 from mimicam.engine.assets_manifest import bundled_portraits
 from mimicam.engine.commands import main
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DaeGan
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.training.daegan.figure import disentangled, flow_colours
 from tests.videos import write_video

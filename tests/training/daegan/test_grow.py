@@ -13,7 +13,7 @@ from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT_128,
     CompactDaeGanConfig,
 )
-from mimicam.training.daegan.face_trunk import read_trunk
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.training.daegan.grow import grown
 
 

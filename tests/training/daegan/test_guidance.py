@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
 from mimicam.engine.models.daegan.layers import sample
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
 from mimicam.engine.types import LANDMARKS
 from mimicam.training.daegan.device_videos import DeviceVideoSampler, Frames, device_videos

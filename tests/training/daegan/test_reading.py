@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.types import LANDMARKS
-from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.reading import Steps, learn_to_read

@@ -12,7 +12,8 @@ import torch
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.base import ImageDrivenModel, Model
-from mimicam.engine.models.daegan.network import DAEGAN_DEBUG, DaeGan
+from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
+from mimicam.engine.models.daegan.network import DaeGan
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.models.dpe.config import DEBUG
 from mimicam.engine.models.dpe.network import Dpe

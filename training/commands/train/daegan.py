@@ -12,8 +12,8 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.presets import PRESETS
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
-from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.grow import grown
 from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.options import DaeGanOptions

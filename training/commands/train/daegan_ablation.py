@@ -13,11 +13,11 @@ from rich.table import Table
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.models.daegan.presets import PRESETS
+from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import save_daegan
 from mimicam.engine.types import Image
 from mimicam.training.commands.train.daegan import start_from
 from mimicam.training.daegan.ablation import PAPER, VARIANTS, Variant, first_frame, measure
-from mimicam.training.daegan.face_trunk import read_trunk
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.daegan.videos import VideoSampler
