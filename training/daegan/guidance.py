@@ -47,6 +47,8 @@ PARTS = (*LIDS, 33, 133, 362, 263, 61, 291, 0, 17, 13, 14, 37, 267, 84, 314, 40,
 _PART_CELLS = 32
 _PART_SIGMA = 0.06
 """Width of a point's bump in crop space: that of an eye's height."""
+_OF_FOLDS, _LEAST_SLOPE = 10.0, 0.1
+"""Weight of `fold_loss`, and the smallest slope that costs nothing."""
 _OF_PAIRS = 4.0
 """Weight of their distances. Errors of the head's place would hide them: lips part by a fifth of
 that."""
@@ -141,6 +143,19 @@ def pose_field_loss(
     return places + pairs_loss(error, pairs_PL, inside)
 
 
+def fold_loss(field_N2HW: Tensor) -> Tensor:
+    """Compute how far a displacement reverses the picture's order, mean over cells and both axes.
+
+    Lids that are shut in the target lie on each other, and nothing in a coarse field can part them.
+    The errors of their distance then make it swing: an eye appears twice, once upside down.
+    """
+    height, width = field_N2HW.shape[-2:]
+    # Position of the sample less that of its neighbour, in cells; 1 where nothing moves.
+    across = 1 + (field_N2HW[:, 0, :, 1:] - field_N2HW[:, 0, :, :-1]) * width / 2
+    down = 1 + (field_N2HW[:, 1, 1:] - field_N2HW[:, 1, :-1]) * height / 2
+    return F.relu(_LEAST_SLOPE - across).mean() + F.relu(_LEAST_SLOPE - down).mean()
+
+
 def pairs_loss(error_NL2: Tensor, pairs_PL: Tensor, inside_NL: Tensor | None = None) -> Tensor:
     """Compute the error of the distances within `PAIRS`: weighted mean along both axes.
 
@@ -202,7 +217,8 @@ class Guidance(nn.Module):
     def field(self, field_N2HW: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Of) -> Tensor:
         """Compute the loss of one embedder's displacements, a scalar."""
         loss = face_field_loss if of == "face" else pose_field_loss
-        return loss(field_N2HW, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)
+        places = loss(field_N2HW, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)
+        return places + _OF_FOLDS * fold_loss(field_N2HW)
 
     def codes(self, code_NP: Tensor, resting_NL2: Tensor, landmarks_NL2: Tensor, *, of: Of) -> Tensor:
         """Compute the loss of one embedder's codes, a scalar."""

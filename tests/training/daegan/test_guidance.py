@@ -25,6 +25,7 @@ from mimicam.training.daegan.guidance import (
     face_field_loss,
     face_points,
     field_at,
+    fold_loss,
     landmark_weights,
     mirrored,
     pair_matrix,
@@ -80,6 +81,16 @@ def test_pairs_see_an_expression_and_no_movement_of_the_head() -> None:
     assert pairs_loss(error + 0.3, pairs).item() < 1e-6, "the whole face elsewhere"
     error[:, 14, 1] = 0.02
     assert pairs_loss(error, pairs).item() > 1e-3, "the lower lip lower"
+
+
+def test_a_field_that_turns_a_part_upside_down_costs() -> None:
+    centres = (torch.arange(32) * 2 + 1) / 32 - 1
+    down = centres[None, :, None].expand(1, 32, 32)
+    shrunk = torch.stack([torch.zeros(1, 32, 32), 0.5 * down], 1)
+    assert fold_loss(shrunk).item() == 0, "order stays"
+    reversed_ = torch.stack([torch.zeros(1, 32, 32), -2 * down], 1)
+    assert fold_loss(reversed_).item() == pytest.approx(1.1, abs=1e-4), "from -1 to the least slope"
+    assert fold_loss(reversed_.flip(1).transpose(2, 3)).item() == pytest.approx(1.1, abs=1e-4), "sideways"
 
 
 def test_mirrored_landmarks_change_places() -> None:
