@@ -8,6 +8,7 @@ driver's change from their neutral to the portrait's expression.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from mimicam.engine.face.geometry import face_geometry, scaled_rotation
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.face.regions import expression_gains
-from mimicam.engine.models.compact.landmark_reading import LandmarkReading
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
 from mimicam.engine.types import (
     BLENDSHAPES,
@@ -28,6 +28,9 @@ from mimicam.engine.types import (
     MotionReference,
     Response,
 )
+
+if TYPE_CHECKING:
+    from mimicam.engine.models.compact.landmark_reading import LandmarkReading
 
 Gains = tuple[Float, Float]
 """Gain of each blendshape ``[52]`` and of each landmark ``[478, 1]``, see `expression_gains`."""
@@ -96,6 +99,9 @@ class MotionEdit:
 
 def landmark_reading(portrait: MotionCode, own: Expression) -> LandmarkReading:
     """Return what corrects the portrait's targets; ``own``: as in `absolute_expression`."""
+    # Here, not at the top: training uses this module on machines without OpenVINO.
+    from mimicam.engine.models.compact.landmark_reading import LandmarkReading
+
     rest = resting_face()
     calm = Expression(blendshapes=rest.expression, displacement=rest.displacement)
     return LandmarkReading(absolute_expression(portrait, own, calm, expression_gains(EditSettings())))

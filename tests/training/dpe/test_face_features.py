@@ -47,7 +47,7 @@ class Bundled(nn.Module):
 def features(stand_in: TrackerFeatures) -> TrackerFeatures:
     """The features with the tracker's own networks."""
     reader = FaceReader()
-    stand_in._landmarks, stand_in._blendshapes = Bundled(reader._mesh), Bundled(reader._shapes)
+    stand_in._landmarks, stand_in._blendshapes = Bundled(reader._mesh), Bundled(reader._shapes._net)
     return stand_in
 
 
