@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ import pytest
 # The tests' networks are toys: at their sizes threads wait for each other, and took most of the suite's time. Set before
 # PyTorch, NumPy and ONNX Runtime are imported; programs that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shells start programs in the background with Ctrl-C ignored. The tests send it to themselves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 """False on a bare GPU machine, where a test puts an empty module in its place."""
