@@ -169,6 +169,16 @@ def test_an_uploaded_picture_becomes_the_portrait(page: Page) -> None:
     page.until(lambda: _tile(page, "Red one").count() == 0, "it is gone")
 
 
+def test_an_upload_is_kept_when_asking_for_it_fails(page: Page) -> None:
+    red = cv2.imencode(".png", np.full((120, 90, 3), (0, 0, 200), np.uint8))[1].tobytes()
+    page.page.set_input_files("#file", {"name": "Kept.png", "mimeType": "image/png", "buffer": red})
+    page.until(lambda: _tile(page, "Kept").count() == 1, "it is in the gallery")
+    uploads = page.page.evaluate("window.mimicam.gallery.mine.map((portrait) => portrait.id)")
+    page.page.route(f"**/portraits/{uploads[-1]}", lambda route: route.abort())
+    page.page.reload()
+    page.until(lambda: _tile(page, "Kept").count() == 1, "it is still there")
+
+
 def test_a_picture_that_the_browser_cannot_read_is_sent_as_it_is(page: Page) -> None:
     page.start()
     heic = write_heic(np.full((64, 64, 3), (200, 0, 0), np.uint8))

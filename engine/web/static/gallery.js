@@ -127,7 +127,8 @@ export class Gallery extends EventTarget {
       this.mine.map((portrait) =>
         ask(`/portraits/${encodeURIComponent(portrait.id)}`).then(
           () => portrait,
-          () => null,
+          // Only the server's own word: a request that fails for another reason loses no picture.
+          (error) => (error instanceof HttpRefusal && error.status === 404 ? null : portrait),
         ),
       ),
     );
