@@ -109,7 +109,7 @@ def test_the_command_builds_a_plan_of_every_network_without_a_gpu(
 
 @pytest.mark.slow
 def test_plans_of_daegan_build_without_a_gpu(tmp_path: Path, rtx: TensorRt) -> None:
-    """Of the compact preset, whose networks are all that run live."""
+    """The compact preset is the one that is bundled. Half precision is what a card runs."""
     weights = tmp_path / "model.safetensors"
     save_daegan(build(DAEGAN_COMPACT_64), weights)
     manifest = write_bundle(
