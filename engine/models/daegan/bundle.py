@@ -15,7 +15,7 @@ from mimicam.engine.models.daegan.model import NETWORKS, DaeGanModel
 from mimicam.engine.models.daegan.spec import daegan_specs
 
 DAEGAN_DIR = bundle_file.SHIPPED / "daegan"
-"""Bundle that comes with mimicam, if this version has one."""
+"""Bundle that comes with mimicam."""
 ONNX_FILES = tuple(f"{name}.onnx" for name in NETWORKS)
 """Networks with constants in half precision, which are computed with in single precision."""
 _MOST_THREADS = 8
