@@ -34,8 +34,15 @@ Of = Literal["face", "pose"]
 LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
 """Upper and lower lids, in turn."""
 _IRISES = slice(468, 478)
-_EXPRESSIVE, _OF_LIDS = 4.0, 8.0
-"""Weights of what the blendshape network reads and of lids, relative to the other points."""
+_EXPRESSIVE, _OF_LIDS, _OF_OVAL = 4.0, 8.0, 10.0
+"""Weights of what the blendshape network reads, of lids, and of the face's outline, relative to the
+other points. A turn shows as the nose's place between the outlines: with 1, the far one was left
+behind by 13 of 256 pixels, and turns arrived by 0.6 (training/LOG.md)."""
+_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+"""The face's outline."""
 PAIRS = (
     (13, 14), (0, 17), (81, 178), (311, 402), (61, 291), (78, 308), (0, 1), (17, 1), (61, 1), (291, 1),
     (159, 145), (386, 374), (160, 144), (385, 380), (158, 153), (387, 373), (52, 159), (282, 386), (65, 295),
@@ -271,6 +278,7 @@ def landmark_weights() -> Tensor:
     """
     weight = np.ones(LANDMARKS, np.float32)
     weight[BLENDSHAPE_LANDMARKS] = _EXPRESSIVE
+    weight[list(_OVAL)] = _OF_OVAL
     weight[list(LIDS)] = _OF_LIDS
     # The fields move skin; irises move within the eye and have no resting place on it.
     weight[_IRISES] = 0.0

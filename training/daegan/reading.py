@@ -26,7 +26,7 @@ _BATCH_CODES, _BATCH_FIELDS = 256, 64
 _RATE = 1e-3
 _MOMENTUM = 0.1
 """Weight of a batch in the statistics that normalise a code, while codes are learned alone."""
-_SMOOTHNESS = 0.3
+_SMOOTHNESS = 0.1
 """Weight of equation 4. Small: landmarks are dense, and a decoder's fields are smooth already."""
 _BEFORE_TRAINING = 10**9
 """Number of the first batch that is drawn: training never comes that far."""

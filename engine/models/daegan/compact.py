@@ -8,6 +8,7 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
   side. So a model of 64 pixels grows to 128 and 256 with little change of its outputs; see `grown`.
 - Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
   are most of a head's movement, and the decoder alone takes thousands of steps to find them.
+- Attention. Frames are also weighed by how well they agree, see `engine.models.daegan.agreement`.
 - Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
   displacement. The back end draws what the warp lacks, and an opacity per pixel blends both. The
   paper's generator has to draw the whole picture from a bottleneck, which takes far more training.
@@ -25,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
 from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FRONT, CompactDaeGanConfig
 from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
@@ -155,6 +157,20 @@ class CompactFaceEmbedder(FaceEmbedder):
         # The floor keeps equation 1's division defined where no frame is attended to.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
+
+    def fuse(self, warped_NK3SS: Tensor, weight_NK1SS: Tensor) -> tuple[Tensor, Tensor]:
+        """See `FaceEmbedder.fuse`. A frame counts by its weight and its agreement with the others;
+        see `engine.models.daegan.agreement`."""
+        plain = super().fuse(warped_NK3SS, weight_NK1SS)
+        if warped_NK3SS.shape[1] == 1:
+            return plain
+        with torch.no_grad():
+            face = plain[0][:, None]
+            parts = (torch.from_numpy(matrix).to(face.device) for matrix in matrices(face.shape[-1]))
+            differs = disagreement(warped_NK3SS, face, *parts)
+            # Less the least: one frame of each place keeps its weight, so that no sum is 0.
+            agrees = torch.exp(SHARPNESS * (differs.amin(1, keepdim=True) - differs))
+        return super().fuse(warped_NK3SS, weight_NK1SS * agrees)
 
 
 class CompactPoseEmbedder(PoseEmbedder):

@@ -14,6 +14,7 @@ import numpy as np
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
+from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
 from mimicam.engine.models.daegan.edit import JointEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.network_spec import Shapes
@@ -35,6 +36,8 @@ class DaeGanModel:
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
+        # The compact preset draws over the fused face itself, so its blur would be seen.
+        self._by_agreement = "embedded_face" in networks.output_shapes("front")
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
 
     def feature_shapes(self) -> Shapes:
@@ -97,20 +100,30 @@ class DaeGanModel:
 
     def _fuse(self, crops: Sequence[Image]) -> Float:
         """Return the mean of the warped frames by attention (equation 1), ``[1, 3, S, S]``."""
-        # Summed frame by frame: the memory does not grow with their number.
-        total: Float = np.zeros((1, 3, self.size, self.size), np.float32)
-        weights: Float = np.zeros((1, 1, self.size, self.size), np.float32)
-        for crop in crops:
-            outputs = self._networks.run("face_embedder", image=self._networks.load(as_network_input(crop)))
-            warped, weight = (self._networks.fetch(outputs[name]) for name in ("warped", "weight"))
-            total += warped * weight
-            weights += weight
-        return total / weights
+        outputs = [self._embedded(crop) for crop in crops]
+        warped, weight = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
+        face = _mean(warped, weight)
+        if self._by_agreement and len(crops) > 1:
+            differs = disagreement(warped, face, *matrices(self.size))
+            # Less the least: one frame of each place keeps its weight, so that no sum is 0.
+            face = _mean(warped, weight * np.exp(SHARPNESS * (differs.min(0) - differs)))
+        return face
+
+    def _embedded(self, crop: Image) -> tuple[Float, Float]:
+        outputs = self._networks.run("face_embedder", image=self._networks.load(as_network_input(crop)))
+        warped, weight = (self._networks.fetch(outputs[name]) for name in ("warped", "weight"))
+        return warped, weight
 
     def _code(self, crop: Image) -> Float:
         outputs = self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
         code: Float = self._networks.fetch(outputs["code"])[0]
         return code
+
+
+def _mean(warped_K3SS: Float, weight_K1SS: Float) -> Float:
+    """Return the weighted mean of frames, ``[1, 3, S, S]``."""
+    mean: Float = (warped_K3SS * weight_K1SS).sum(0, keepdims=True) / weight_K1SS.sum(0)
+    return mean
 
 
 def _joint(code: Float) -> LatentCodes:

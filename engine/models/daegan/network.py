@@ -136,13 +136,19 @@ class FaceEmbedder(nn.Module):
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
 
+    def fuse(self, warped_NK3SS: Tensor, weight_NK1SS: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted mean of frames, ``[N, 3, S, S]``, and each one's share of it (equation
+        1)."""
+        attention = weight_NK1SS / weight_NK1SS.sum(1, keepdim=True)
+        return (attention * warped_NK3SS).sum(1), attention
+
     def forward(self, frames_NK3SS: Tensor) -> Embedding:
         N, K = frames_NK3SS.shape[:2]
         # All frames of all videos run as one batch.
         parts = (part.reshape(N, K, *part.shape[1:]) for part in self.frame(frames_NK3SS.flatten(0, 1)))
         warped, weight, displacement, code = parts
-        attention = weight / weight.sum(1, keepdim=True)
-        return Embedding((attention * warped).sum(1), displacement, attention, code)
+        face, attention = self.fuse(warped, weight)
+        return Embedding(face, displacement, attention, code)
 
 
 class PoseEmbedder(nn.Module):

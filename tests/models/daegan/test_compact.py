@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mimicam.engine.models.daegan.agreement import SHARPNESS
 from mimicam.engine.models.daegan.compact import CompactDaeGan, Prepared
 from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT,
@@ -20,7 +21,7 @@ from mimicam.engine.models.daegan.compact_config import (
 )
 from mimicam.engine.models.daegan.face_trunk import FEATURES
 from mimicam.engine.models.daegan.inference import DaeGanParts
-from mimicam.engine.models.daegan.layers import BatchRenorm, sample
+from mimicam.engine.models.daegan.layers import BatchRenorm, resized, sample
 from mimicam.engine.models.daegan.network import reconstruct
 from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
@@ -53,10 +54,30 @@ def test_equation_1_by_a_plain_loop(model: CompactDaeGan, frames: Tensor) -> Non
     with torch.no_grad():
         got = model.embed(frames)
         parts = [model.face_embedder.frame(frames[:, k]) for k in range(3)]
-    want = sum(part.weight * sample(frames[:, k], part.displacement) for k, part in enumerate(parts))
-    torch.testing.assert_close(got.face, want / sum(part.weight for part in parts))
+        warped = [sample(frames[:, k], part.displacement) for k, part in enumerate(parts)]
+        mean = sum(part.weight * one for part, one in zip(parts, warped, strict=True))
+        mean = mean / sum(part.weight for part in parts)
+        # Mean difference of cells of two pixels, smoothed by two boxes of seven cells, bilinear.
+        coarse = [F.avg_pool2d(one - mean, S // FIELD).abs().mean(1, keepdim=True) for one in warped]
+        # Doubles: the exponent reaches -300.
+        differs = [resized(box(box(one)), S).double() for one in coarse]
+    agrees = [part.weight * (-SHARPNESS * one).exp() for part, one in zip(parts, differs, strict=True)]
+    want = sum(weight * one for weight, one in zip(agrees, warped, strict=True)) / sum(agrees)
+    torch.testing.assert_close(got.face, want.float(), atol=1e-3, rtol=0)
     torch.testing.assert_close(got.attention.sum(1), torch.ones(2, 1, S, S))
     assert got.displacement.abs().max() > 0.01
+    assert (want - mean).abs().max() > 0.1
+
+
+def box(x_N1GG: Tensor) -> Tensor:
+    """Average seven cells a side, those beyond the edge left out."""
+    return F.avg_pool2d(x_N1GG, 7, 1, 3, count_include_pad=False)
+
+
+def test_a_face_of_equal_frames_is_that_of_one(model: CompactDaeGan, frames: Tensor) -> None:
+    with torch.no_grad():
+        one, three = (model.embed(frames[:, :1].expand(-1, n, -1, -1, -1)).face for n in (1, 3))
+    torch.testing.assert_close(three, one)
 
 
 @pytest.mark.parametrize("config", [DAEGAN_COMPACT_64, DAEGAN_COMPACT_128, DAEGAN_COMPACT])
