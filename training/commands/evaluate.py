@@ -23,7 +23,14 @@ from mimicam.training.evaluation.clips import Clip, load_clips
 from mimicam.training.evaluation.dlib_points import DlibPoints
 from mimicam.training.evaluation.evaluate import Meters, evaluate_cross, evaluate_same
 from mimicam.training.evaluation.identity import IdentityDistance
-from mimicam.training.evaluation.lively import Driver, SecondOpinions, Source, evaluate_lively, lively_pairs
+from mimicam.training.evaluation.lively import (
+    Driver,
+    SecondOpinions,
+    Source,
+    evaluate_copied_drivers,
+    evaluate_lively,
+    lively_pairs,
+)
 from mimicam.training.evaluation.methods import Method, baselines, model_method
 from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
@@ -213,10 +220,13 @@ class Evaluate:
             identity=IdentityDistance() if self.identity else None,
         )
         for column, model in models.items():
-            modes = model.modes
-            for mode in modes:
+            for mode in model.modes:
                 settings = EditSettings(mode=mode, response=Response(self.response))
                 figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
+        if self.floors:
+            copied = evaluate_copied_drivers(pairs, meters)
+            modes = {mode for model in models.values() for mode in model.modes}
+            figures["copy driver"] |= {f"{mode.value} lively": copied for mode in modes}
         return {"lively_pairs": len(pairs)}
 
     def _add_synthetic(self, figures: Figures, columns: dict[str, Method]) -> dict[str, int]:

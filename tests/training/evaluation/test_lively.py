@@ -10,6 +10,7 @@ from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation import lively
 from mimicam.training.evaluation.lively import (
     SecondOpinions,
+    evaluate_copied_drivers,
     evaluate_lively,
     expressive_sources,
     lively_drivers,
@@ -53,3 +54,11 @@ def test_a_result_that_is_the_driver_follows_them_exactly(
     assert figures["lost_share"] == 0.0
     assert figures["distance"] < 0.25 * figures["distance_copying"]
     assert figures["jitter"] == pytest.approx(1.0, abs=0.35)
+
+
+def test_copied_drivers_follow_almost_and_keep_their_pose(pack: FramePack) -> None:
+    pairs = [pair for pair in lively_pairs(pack, count=2, frames=FRAMES) if pair[1].identity == "driver"]
+    figures = evaluate_copied_drivers(pairs, SecondOpinions())
+    assert figures["lost_share"] == 0.0
+    # Read in other pictures than the driver's, so not 0 as the same numbers would give.
+    assert 0.0 < figures["distance"] < 0.25 * figures["distance_copying"]
