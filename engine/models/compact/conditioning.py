@@ -13,6 +13,7 @@ from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.face.geometry import RIGID, place
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
 from mimicam.engine.face.motion import pose_vector
+from mimicam.engine.models.compact.lips import inner_outline, touching
 from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
 from mimicam.engine.models.compact.rasterise import MaskRasteriser
@@ -66,7 +67,8 @@ class Conditioning:
     the portrait. Last, the upper and lower teeth in the target's mouth. What opens there is not in
     the portrait, so it has to be inpainted, not stretched."""
     source_shows_teeth: Float
-    """``[1]``: confidence that the portrait's own open mouth shows teeth, 0..1."""
+    """``[1]``: 1 shows the portrait's own teeth where its mouth and the target's are open, -1 the
+    painted ones, 0 leaves it to the generator."""
     mouth: Mouth = field(compare=False)
     """Painted inside of the mouth; not an input of the generator."""
     hair: HairMotion | None = field(default=None, compare=False)
@@ -85,7 +87,9 @@ class Conditioning:
         """See `engine.stages.lost.Target.towards`."""
         mixed = {
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
-            for name in ("target_points", "affine", "head", "expression", "pose")
+            for name in (
+                "target_points", "affine", "head", "expression", "pose", "source_shows_teeth",
+            )
         }
         opening_masks = _between(self.opening_masks, other.opening_masks, share, self.maps.opening_masks)
         mouth = self.mouth.between(other.mouth, share, self.maps.mouths.take())
@@ -133,7 +137,6 @@ class ConditioningBuilder:
         self._canvas = MaskRasteriser(map_px)
         self._mouth = MouthPainter(source, 2 * map_px, colours)
         self._hair = hair
-        self._shows_teeth = np.array([self._mouth.shows_teeth], np.float32)
         self._maps = Buffers(
             opening_masks=BufferPool((6, map_px, map_px), np.float32, buffers),
             mouths=BufferPool((LAYERS, 2 * map_px, 2 * map_px), np.float32, buffers),
@@ -145,7 +148,8 @@ class ConditioningBuilder:
         # `carried` is the source's shape in the target's pose: the affine map follows the pose
         # alone.
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
-        mouth = self._mouth(target, landmarks, self._maps.mouths.take())
+        lips = touching(target.shape, landmarks)
+        mouth = self._mouth(target, lips, self._maps.mouths.take())
         return Conditioning(
             source_points=self._points,
             target_points=landmarks[CONTROL],
@@ -153,8 +157,8 @@ class ConditioningBuilder:
             head=np.array([*target.pose.translation, target.pose.scale], np.float32),
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
-            opening_masks=self._draw(target, landmarks),
-            source_shows_teeth=self._shows_teeth,
+            opening_masks=self._draw(target, lips),
+            source_shows_teeth=np.array([self._mouth.own_teeth(target)], np.float32),
             mouth=mouth,
             hair=None if self._hair is None else self._hair(target, landmarks, self._maps.hair.take()),
             maps=self._maps,
@@ -182,9 +186,11 @@ def draw_opening_masks(landmarks: Float, size_px: int) -> Float:
 def paint_opening_masks(landmarks: Float, *, canvas: MaskRasteriser, out: Float) -> None:
     """Draw the masks of `draw_opening_masks` into ``out``; ``canvas`` has the masks' size."""
     points = canvas.points(landmarks)
-    for layer, loops in zip(out, ((INNER_LIPS,), (RIGHT_LIDS, LEFT_LIDS)), strict=True):
+    lips = [canvas.points(inner_outline(landmarks[INNER_LIPS, :2]))]
+    lids = [points[RIGHT_LIDS], points[LEFT_LIDS]]
+    for layer, loops in zip(out, (lips, lids), strict=True):
         canvas.clear()
-        canvas.fill([points[loop] for loop in loops])
+        canvas.fill(loops)
         canvas.average(layer)
 
 

@@ -17,6 +17,7 @@ from mimicam.engine.face.geometry import face_geometry, scaled_rotation
 from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
 from mimicam.engine.face.motion import shape_change
 from mimicam.engine.face.regions import expression_gains
+from mimicam.engine.models.compact.lips import lip_gaps, with_lips_closed
 from mimicam.engine.stages.neutral import CALM, Expression, Neutral, read_expression, resting_face
 from mimicam.engine.types import (
     BLENDSHAPES,
@@ -47,6 +48,7 @@ _SHIFT_LIMIT = 0.6
 """Crop units. Limit of the head's displacement."""
 _FARTHEST = 1.5
 """Largest value of a blendshape that landmarks are moved for."""
+_LIPS = (13, 14)
 _RESIDUAL_LIMIT = 0.2
 """Head units, about 12 mm. A larger residual means that the tracker slipped."""
 
@@ -60,7 +62,7 @@ class MotionEdit:
         ``response``: see `engine.models.compact.response`; None asks for the driver's amplitude.
         """
         self._portrait = portrait
-        self._own = read_expression(portrait)
+        self._own, self._own_gaps = read_expression(portrait), lip_gaps(portrait.shape)
         self._response = AS_ASKED if response is None else response
         # Without a response, the tracker does not read this face as it reads others.
         measured = bool((self._response != AS_ASKED).any())
@@ -94,7 +96,10 @@ class MotionEdit:
         if neutral is not None and settings.expression_motion is MotionReference.RELATIVE:
             return relative_expression(self._portrait, driver, neutral.face, gains, response)
         now = read_expression(driver) if neutral is None else neutral.expression
-        return absolute_expression(self._portrait, self._own, now, gains, response, reading)
+        target = absolute_expression(self._portrait, self._own, now, gains, response, reading)
+        # The larger gain: a jaw may open the mouth where the lips are held.
+        wanted = gains[1][list(_LIPS)].max() * lip_gaps(driver.shape)
+        return replace(target, shape=with_lips_closed(target.shape, wanted, self._own_gaps))
 
 
 def landmark_reading(portrait: MotionCode, own: Expression) -> LandmarkReading:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mimicam.engine.face.geometry import place
 from mimicam.engine.face.landmarks import INNER_LIPS
+from mimicam.engine.models.compact.lips import inner_outline
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours
 from mimicam.engine.models.compact.rasterise import SHIFT, Part
 from mimicam.engine.models.compact.teeth import CHIN, UPPER_LIP, Row, lip_and_chin_moves, rows
@@ -45,6 +46,9 @@ _CORNERS = (61, 291)
 _CLOSED, _OPEN = 0.10, 0.16
 """Opening divided by the mouth's width: no own teeth are visible up to the first, all from the
 second on."""
+_SQUASHED, _STRETCHED = (0.4, 0.65), (1.2, 1.45)
+"""Opening divided by the portrait's own, between which its own teeth are exchanged for painted
+ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,8 +92,7 @@ class MouthPainter:
         own = np.tensordot(source.expression, lip_and_chin_moves(), axes=(0, 0))
         self._skull = source.shape[UPPER_LIP] - own[0]
         self._chin = source.shape[CHIN].mean(axis=0) - own[1:].mean(axis=0)
-        self.shows_teeth = _opening(source.shape)
-        """Confidence that the portrait's own open mouth shows teeth, 0..1."""
+        self._shows_teeth, self._own_gap = _opening(source.shape), _gap(source.shape)
         self._size = size_px
         self._teeth, self._gums = (_TEETH * colours.teeth).tolist(), colours.gums.tolist()
         fine = size_px * _FINE
@@ -105,7 +108,7 @@ class MouthPainter:
             out: receives the layers.
         """
         out.fill(0)
-        outline = self._pixels(landmarks[INNER_LIPS])
+        outline = inner_outline(self._pixels(landmarks[INNER_LIPS]))
         part = self._around(outline)
         if part is None:
             return Mouth(maps=out, part=None)
@@ -124,6 +127,15 @@ class MouthPainter:
         self._shade(opacity, (lips, teeth, tones), [layer[part] for layer in out[:3]])
         out[3][part] = opacity
         return Mouth(maps=out, part=part)
+
+    def own_teeth(self, target: MotionCode) -> float:
+        """Return whether the portrait's own teeth are shown, 1, or the painted ones, -1.
+
+        Teeth keep their size, but the warp stretches them with the opening of the lips.
+        """
+        stretch = _gap(target.shape) / max(self._own_gap, 1e-6)
+        kept = min(_ramp(stretch, _SQUASHED), 1 - _ramp(stretch, _STRETCHED))
+        return 2 * self._shows_teeth * kept - 1
 
     def _draw_teeth(
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
@@ -184,8 +196,19 @@ class MouthPainter:
 
 def _opening(shape: Float) -> float:
     """Return the confidence that the lips show teeth: 0 if nearly closed, 1 if wide open."""
-    gap, width = (float(np.linalg.norm(shape[a] - shape[b])) for a, b in ((13, 14), _CORNERS))
-    return float(np.clip((gap / max(width, 1e-6) - _CLOSED) / (_OPEN - _CLOSED), 0.0, 1.0))
+    width = float(np.linalg.norm(shape[_CORNERS[0]] - shape[_CORNERS[1]]))
+    return _ramp(_gap(shape) / max(width, 1e-6), (_CLOSED, _OPEN))
+
+
+def _gap(shape: Float) -> float:
+    """Return the distance between the inner lips' middles."""
+    return float(np.linalg.norm(shape[13] - shape[14]))
+
+
+def _ramp(x: float, ends: tuple[float, float]) -> float:
+    """Return 0 up to the first end, 1 from the second on."""
+    low, high = ends
+    return min(max((x - low) / (high - low), 0.0), 1.0)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from mimicam.engine.face.motion import with_added
 from mimicam.engine.face.regions import expression_gains
 from mimicam.engine.models.compact.edit import absolute_expression
+from mimicam.engine.models.compact.lips import lip_gaps, with_lips_closed
 from mimicam.engine.presets.mix import PresetMix
 from mimicam.engine.stages.neutral import read_expression
 from mimicam.engine.types import EditSettings, MotionCode
@@ -23,7 +24,9 @@ class PresetEdit:
         """Set up for a portrait with this motion of its own."""
         own = read_expression(portrait)
         # At rest, since a preset that replaces an expression starts from there.
-        self._calm = absolute_expression(portrait, own, own, expression_gains(_NO_EXPRESSION))
+        calm = absolute_expression(portrait, own, own, expression_gains(_NO_EXPRESSION))
+        gaps = lip_gaps(portrait.shape)
+        self._calm = replace(calm, shape=with_lips_closed(calm.shape, 0 * gaps, gaps))
 
     def __call__(self, target: MotionCode, mix: PresetMix) -> MotionCode:
         """Return the target with the presets; its pose stays."""

@@ -114,11 +114,28 @@ def test_a_mouth_that_the_edge_cuts_is_drawn_up_to_it() -> None:
     assert 0.2 * whole[3].sum() < cut[3].sum() < 0.8 * whole[3].sum()
 
 
-def test_a_portrait_that_shows_its_own_teeth_keeps_them() -> None:
-    shut, parted, open_ = (MouthPainter(_with(jawOpen=jaw), SIZE).shows_teeth for jaw in (0.0, 0.25, 0.8))
-    assert shut == 0.0
-    assert 0.0 <= parted < 1.0
-    assert open_ == pytest.approx(1.0, abs=1e-3)
+def test_own_teeth_are_kept_where_the_mouth_is_about_as_open() -> None:
+    portrait = _with(jawOpen=0.5)
+    own_teeth = MouthPainter(portrait, SIZE).own_teeth
+    assert own_teeth(portrait) == pytest.approx(1.0, abs=1e-3)
+    # The warp would stretch them with the lips, or squash them.
+    assert own_teeth(_with(jawOpen=0.9)) == pytest.approx(-1.0)
+    assert own_teeth(_with(jawOpen=0.1)) == pytest.approx(-1.0)
+    assert own_teeth(_with()) == pytest.approx(-1.0)
+
+
+def test_lips_that_are_shut_or_parted_show_no_own_teeth() -> None:
+    for jaw in (0.0, 0.1):
+        assert MouthPainter(_with(jawOpen=jaw), SIZE).own_teeth(_with(jawOpen=jaw)) == -1.0
+
+
+def test_own_teeth_are_exchanged_gradually_on_the_way_to_another_target() -> None:
+    portrait = _with(jawOpen=0.5)
+    build = ConditioningBuilder(portrait, map_px=64, buffers=3)
+    kept, painted = build(portrait), build(_with(jawOpen=0.9))
+    half = kept.towards(painted, 0.5).source_shows_teeth
+    assert half == pytest.approx((kept.source_shows_teeth + painted.source_shows_teeth) / 2)
+    assert kept.source_shows_teeth > painted.source_shows_teeth
 
 
 def test_conditionings_keep_and_mix_their_mouths() -> None:
