@@ -244,6 +244,8 @@ def _tally_pair(
         metrics.expression_curves(wanted, shapes) | metrics.gaze_curves(driver.landmarks[seen], landmarks)
     ).items():
         tally.add_following(name, *pair)
+    for name, open_still in metrics.shut_parts(driver.landmarks[seen], landmarks).items():
+        tally.add(f"shut_{name}", open_still)
     correlation, gain, weight = metrics.follow_all(wanted, shapes)
     if weight > 0:
         tally.add("all_correlation", correlation)

@@ -36,6 +36,10 @@ _LIVE_SPREAD = 0.03
 _GAZE = [_NAMES.index(n) for n in _NAMES if n.startswith("eyeLook")]
 _EYES = ((33, 133, 468), (362, 263, 473))
 """Corners from left to right in the picture, and the iris."""
+_LIPS = ((13, 14), (81, 178), (311, 402))
+_LIDS = ((159, 145), (386, 374))
+_SHUT = 0.02
+"""Distance over that of the eyes' corners below which lips and lids count as shut."""
 
 
 def expression_groups(blendshapes: Float) -> dict[str, Float]:
@@ -77,6 +81,32 @@ def _gaze(landmarks: Float) -> Float:
         eyes.append(np.stack([(from_middle * axis).sum(axis=1) for axis in (along, down)], axis=1) / width)
     mean: Float = np.mean(eyes, axis=0)
     return mean
+
+
+def shut_parts(driver: Float, result: Float) -> dict[str, float]:
+    """Return how far lips and lids stay open while the driver's are shut: the mean of a result's
+    distance over that of the eyes' outer corners. Parts that the driver never shuts are missing.
+
+    Correlation and gain do not tell: a mouth that never shuts can follow perfectly.
+
+    ``driver``, ``result``: landmarks ``[T, 478, 3]``.
+    """
+    found = {}
+    for name, pairs in (("lips", _LIPS), ("lids", _LIDS)):
+        theirs, ours = _opening(driver, pairs), _opening(result, pairs)
+        shut = theirs < _SHUT
+        if shut.any():
+            found[name] = float(ours[shut].mean())
+    return found
+
+
+def _opening(landmarks: Float, pairs: tuple[tuple[int, int], ...]) -> Float:
+    """Return the largest distance of pairs of landmarks over that of the eyes' corners, ``[T]``."""
+    points = landmarks[..., :2]
+    eyes = np.linalg.norm(points[:, 33] - points[:, 263], axis=1)
+    apart = [np.linalg.norm(points[:, a] - points[:, b], axis=1) for a, b in pairs]
+    opening: Float = np.max(apart, axis=0) / np.maximum(eyes, 1e-6)
+    return opening
 
 
 def follow_all(driver: Float, result: Float) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from mimicam.engine.types import EditSettings, Mode, MotionReference
 from mimicam.training.data.pairs import FramePack
-from mimicam.training.evaluation import lively
+from mimicam.training.evaluation import lively, metrics
 from mimicam.training.evaluation.lively import (
     SecondOpinions,
     evaluate_copied_drivers,
@@ -62,3 +62,14 @@ def test_copied_drivers_follow_almost_and_keep_their_pose(pack: FramePack) -> No
     assert figures["lost_share"] == 0.0
     # Read in other pictures than the driver's, so not 0 as the same numbers would give.
     assert 0.0 < figures["distance"] < 0.25 * figures["distance_copying"]
+
+
+def test_a_mouth_that_never_shuts_is_told_though_it_follows(pack: FramePack) -> None:
+    driver = lively_drivers(pack, FRAMES)[0].landmarks.copy()
+    driver[:, [14, 178, 402]] = driver[:, [13, 81, 311]]
+    parted = driver.copy()
+    eyes = np.linalg.norm(driver[:, 33, :2] - driver[:, 263, :2], axis=1)
+    parted[:, 14, 1] += 0.1 * eyes
+    assert metrics.shut_parts(driver, driver)["lips"] == 0
+    assert metrics.shut_parts(driver, parted)["lips"] == pytest.approx(0.1, abs=1e-3)
+    assert "lips" not in metrics.shut_parts(parted, driver)
