@@ -13,6 +13,7 @@ from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.face.geometry import RIGID, place
 from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
 from mimicam.engine.face.motion import pose_vector
+from mimicam.engine.models.compact.hidden_points import CoveredPoints
 from mimicam.engine.models.compact.lips import inner_outline, touching
 from mimicam.engine.models.compact.mouth import LAYERS, Mouth, MouthPainter
 from mimicam.engine.models.compact.mouth_colours import WHITE_LIGHT, MouthColours, mouth_colours
@@ -50,7 +51,7 @@ class Conditioning:
     """Generator inputs of one target for one portrait, in crop space."""
 
     source_points: Float
-    """``[176, 3]``"""
+    """``[176, 3]``. Points that the target hides follow those that cover them."""
     target_points: Float
     """``[176, 3]``"""
     affine: Float
@@ -88,7 +89,7 @@ class Conditioning:
         mixed = {
             name: ((1 - share) * getattr(self, name) + share * getattr(other, name)).astype(np.float32)
             for name in (
-                "target_points", "affine", "head", "expression", "pose", "source_shows_teeth",
+                "source_points", "target_points", "affine", "head", "expression", "pose", "source_shows_teeth",
             )
         }
         opening_masks = _between(self.opening_masks, other.opening_masks, share, self.maps.opening_masks)
@@ -132,6 +133,7 @@ class ConditioningBuilder:
         """
         self._shape, self._landmarks = source.shape, place(source.shape, source.pose)
         self._points = self._landmarks[CONTROL]
+        self._covered = CoveredPoints(self._points)
         self._expression, self._pose = source.expression, pose_vector(source.pose)
         self._openings = draw_opening_masks(self._landmarks, map_px)
         self._canvas = MaskRasteriser(map_px)
@@ -150,10 +152,12 @@ class ConditioningBuilder:
         landmarks, carried = (place(shape, target.pose) for shape in (target.shape, self._shape))
         lips = touching(target.shape, landmarks)
         mouth = self._mouth(target, lips, self._maps.mouths.take())
+        affine = fit_affine(carried[RIGID, :2], self._landmarks[RIGID, :2])
+        points = landmarks[CONTROL]
         return Conditioning(
-            source_points=self._points,
-            target_points=landmarks[CONTROL],
-            affine=fit_affine(carried[RIGID, :2], self._landmarks[RIGID, :2]),
+            source_points=self._covered(points, affine),
+            target_points=points,
+            affine=affine,
             head=np.array([*target.pose.translation, target.pose.scale], np.float32),
             expression=np.stack([self._expression, target.expression]),
             pose=np.stack([self._pose, pose_vector(target.pose)]),
