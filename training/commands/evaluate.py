@@ -16,7 +16,7 @@ from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs
 from mimicam.engine.models.base import ImageDrivenModel, Model
 from mimicam.engine.models.load import load_model
-from mimicam.engine.types import EditSettings, Mode, Response
+from mimicam.engine.types import EditSettings, Mode, MotionReference, Response
 from mimicam.training.data.pack_folder import check_pack
 from mimicam.training.data.pairs import FramePack
 from mimicam.training.evaluation.clips import Clip, load_clips
@@ -223,6 +223,11 @@ class Evaluate:
             for mode in model.modes:
                 settings = EditSettings(mode=mode, response=Response(self.response))
                 figures[column][f"{mode.value} lively"] = evaluate_lively(pairs, model, settings, meters)
+            if Mode.POSE in model.modes:
+                # Live, the driver's neutral is found within two seconds, and moves the head meanwhile.
+                settings = EditSettings(mode=Mode.POSE, pose_motion=MotionReference.ABSOLUTE)
+                found = evaluate_lively(pairs, model, settings, meters)
+                figures[column]["pose lively, absolute"] = found
         if self.floors:
             copied = evaluate_copied_drivers(pairs, meters)
             modes = {mode for model in models.values() for mode in model.modes}
