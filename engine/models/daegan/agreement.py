@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 _REACH = 3
 """Cells to both sides over which differences are averaged, twice: choices follow features of a
 face, not single edges."""
-SHARPNESS = 600.0
-"""Exponent of the weight per unit of difference, with pictures in -1..1. The mean has 0; from 600
-on, faces of eight frames are nearly as sharp as one frame (training/LOG.md)."""
+SHARPNESS = 2000.0
+"""Exponent of the weight per unit of difference, with pictures in -1..1. The mean has 0. With 600
+eight frames are as sharp as one, with 1,500 sharper (training/LOG.md)."""
 
 
 def disagreement(
