@@ -2,6 +2,7 @@
 
 The generator mixes the motion of all control points near a pixel, hidden ones too. Where a nose
 comes to lie before the far cheek, the mean of both motions is that of neither, and tears the nose.
+Training mixes all points alike: the bundled weights never saw hidden ones moved.
 
 Shape letters: K control points.
 """
