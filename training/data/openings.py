@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mimicam.engine.face.landmarks import INNER_LIPS
 from mimicam.engine.models.compact.conditioning import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.models.compact.lips import inner_outline
 from mimicam.engine.models.compact.rasterise import MaskRasteriser
 from mimicam.engine.models.compact.teeth import UPPER_LIP, batch_teeth_points
 from mimicam.engine.types import Float
@@ -115,8 +116,9 @@ def _paint(faces: _Faces, canvas: MaskRasteriser, maps_B6SS: np.ndarray) -> None
     """Fill bytes with the outlines; teeth are not cut off by the lips yet."""
     count = len(maps_B6SS)
     # Without the last landmark, the upper lip, which places teeth and has no outline.
-    points = canvas.points(faces.place(faces.shape))[:, :-1]
-    lips, lids = points[:, :_LIDS], points[:, _LIDS:].reshape(2 * count, 2, -1, 2)
+    points = faces.place(faces.shape)[:, :-1, :2]
+    lips = canvas.points(inner_outline(points[:, :_LIDS]))
+    lids = canvas.points(points[:, _LIDS:]).reshape(2 * count, 2, -1, 2)
     lip_boxes, lid_boxes = canvas.boxes(lips), canvas.boxes(lids.reshape(2 * count, -1, 2)).tolist()
     for face, box in enumerate(lip_boxes.tolist()):
         # Targets come first: maps 0 and 1 are the target's lips and lids, 2 and 3 the source's.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.types import Float
@@ -67,19 +68,23 @@ def touching(shape: Float, landmarks: Float) -> Float:
 
 
 def inner_outline(points: Float) -> Float:
-    """Return the outline of the opening between the lips, rounded, ``[80, D]``.
+    """Return the outline of the opening between the lips, rounded, ``[..., 80, D]``.
 
     Args:
-        points: those of `INNER_LIPS`, ``[20, D]``: from one corner along the upper lip to the
+        points: those of `INNER_LIPS`, ``[..., 20, D]``: from one corner along the upper lip to the
             other, and back.
     """
-    outline: Float = _rounding() @ points
-    return outline
+    near, share = _rounding()
+    # Not a matrix product: it would round a batch of faces otherwise than one of them.
+    first, second, third, fourth = (share[:, k, None] * points[..., near[:, k], :] for k in range(4))
+    # OpenCV fills contiguous points only.
+    return np.ascontiguousarray(first + second + third + fourth)
 
 
 @cache
-def _rounding() -> Float:
-    """Return the matrix of Catmull and Rom's spline through the points of both lips, ``[80, 20]``.
+def _rounding() -> tuple[npt.NDArray[np.intp], Float]:
+    """Return Catmull and Rom's spline through the points of both lips: for each of 80 points of the
+    outline four of the 20, and their shares, ``[80, 4]`` each.
 
     The corners, where the lips meet, stay sharp.
     """
@@ -97,7 +102,9 @@ def _rounding() -> Float:
                     + t**2 * (before - 2.5 * start + 2 * end - 0.5 * after)
                     + t**3 * 0.5 * (3 * (start - end) + after - before)
                 )
-    return np.array(rows, np.float32)
+    matrix = np.array(rows)
+    near = np.argsort(-np.abs(matrix), axis=1, kind="stable")[:, :4]
+    return near, np.take_along_axis(matrix, near, axis=1).astype(np.float32)
 
 
 @cache
