@@ -108,6 +108,7 @@ def write_moving(path: Path, pictures: Sequence[Image], fps: int) -> None:
 def main(arguments: list[str]) -> int:
     """Write all pictures, and print their sizes."""
     folder = Path(arguments[0]) if arguments else Path("docs")
+    folder.mkdir(parents=True, exist_ok=True)
     write_picture(folder / "demo.png", demo_picture())
     write_moving(folder / "mimicam.webp", moving_picture(), round(VideoFile(demo_clip()).fps))
     write_moments(folder / "moments.jpg", moments_picture())

@@ -68,8 +68,8 @@ class Conditioning:
     the portrait. Last, the upper and lower teeth in the target's mouth. What opens there is not in
     the portrait, so it has to be inpainted, not stretched."""
     source_shows_teeth: Float
-    """``[1]``: 1 shows the portrait's own teeth where its mouth and the target's are open, -1 the
-    painted ones, 0 leaves it to the generator."""
+    """``[1]``: where the portrait's mouth and the target's are open, 1 shows the portrait's own teeth,
+    -1 the painted ones, and 0 what the generator chooses."""
     mouth: Mouth = field(compare=False)
     """Painted inside of the mouth; not an input of the generator."""
     hair: HairMotion | None = field(default=None, compare=False)

@@ -49,6 +49,8 @@ second on."""
 _SQUASHED, _STRETCHED = (0.4, 0.65), (1.2, 1.45)
 """Opening divided by the portrait's own, between which its own teeth are exchanged for painted
 ones."""
+_FAR = (0.05, 0.1)
+"""Difference of both openings between which they are exchanged, head units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,13 +131,17 @@ class MouthPainter:
         return Mouth(maps=out, part=part)
 
     def own_teeth(self, target: MotionCode) -> float:
-        """Return whether the portrait's own teeth are shown, 1, or the painted ones, -1.
+        """Return which teeth are shown where both mouths are open: 1 the portrait's own, -1 the
+        painted ones, between them the generator decides.
 
         Teeth keep their size, but the warp stretches them with the opening of the lips.
         """
-        stretch = _gap(target.shape) / max(self._own_gap, 1e-6)
-        kept = min(_ramp(stretch, _SQUASHED), 1 - _ramp(stretch, _STRETCHED))
-        return 2 * self._shows_teeth * kept - 1
+        gap, own = _gap(target.shape), self._own_gap
+        stretch = gap / max(own, 1e-6)
+        exchanged = max(1 - _ramp(stretch, _SQUASHED), _ramp(stretch, _STRETCHED))
+        # Lips that are hardly apart show no tooth that could be stretched.
+        exchanged *= _ramp(abs(gap - own), _FAR)
+        return (1 - exchanged) * (1 + self._shows_teeth) - 1
 
     def _draw_teeth(
         self, target: MotionCode, corner: np.ndarray, teeth: np.ndarray, tones: np.ndarray
