@@ -31,6 +31,8 @@ from mimicam.engine.web.settings import MessageError, Settings
 
 CHANNEL = "mimicam"
 _STATS_S = 0.5
+_CHANNEL_OPENS_S, _LOOK_AGAIN_S = 3.0, 0.1
+"""Seconds for which a broken call waits for its data channel, and between looks at it."""
 _MAX_BUFFERED = 65_536
 """Unsent bytes of a channel above which messages are skipped, so that memory stays bounded."""
 _MAX_WAITING = 64
@@ -283,6 +285,15 @@ class Call:
         else:
             message = "an error in the server: its log has the details"
             _log.error("event=call_broken error=%s", type(error).__name__, exc_info=error)
+        self._tell_and_close(message, round(_CHANNEL_OPENS_S / _LOOK_AGAIN_S))
+
+    def _tell_and_close(self, message: str, looks: int) -> None:
+        """Send the reason, as soon as the data channel is open, and end the call."""
+        opened = self._channel is not None and self._channel.readyState == "open"
+        # The first picture may come before the channel opens: its driver has to hear the reason too.
+        if not opened and looks:
+            self._loop.call_later(_LOOK_AGAIN_S, self._tell_and_close, message, looks - 1)
+            return
         self.send({"type": "error", "error": "engine", "message": message})
         self.send({"type": "bye", "reason": "failed"})
         # Not at once, so that both messages are sent first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from aiortc import RTCDataChannel
 from aiortc.jitterbuffer import JitterFrame
 
 from mimicam.engine.web.aiortc_patches import picture_limits
 from mimicam.engine.web.aiortc_patches.picture_limits import LimitedDecoder, TooLarge, is_too_large
+from mimicam.engine.web.call import Call
 from tests.web.clients import Driver, Painted
 from tests.web.conftest import Run, studio_running
 
@@ -80,6 +83,30 @@ def test_a_camera_with_too_many_pixels_ends_the_call_with_a_line(run: Run, drawn
             assert await driver.call() == 200
             assert "2048x64 pixels: choose 1920x1080" in (await driver.message("error"))["message"]
             assert (await driver.message("bye"))["reason"] == "failed"
+            await driver.hang_up()
+
+    run(work())
+
+
+def test_a_channel_that_opens_after_the_first_picture_still_gets_the_line(
+    run: Run, drawn_portraits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Call._on_channel
+
+    def late(call: Call, channel: RTCDataChannel) -> None:
+        call._loop.call_later(0.7, opened, call, channel)
+
+    monkeypatch.setattr(Call, "_on_channel", late)
+
+    async def work() -> None:
+        async with studio_running(drawn_portraits) as live:
+            driver = Driver(live.http, live.url)
+            driver.camera = Painted((2048, 64))
+            driver.pc.getSenders()[0].replaceTrack(driver.camera)
+            assert await driver.call() == 200
+            line = await asyncio.wait_for(driver.message("error"), 10)
+            assert "2048x64 pixels: choose 1920x1080" in line["message"]
+            assert (await asyncio.wait_for(driver.message("bye"), 10))["reason"] == "failed"
             await driver.hang_up()
 
     run(work())
