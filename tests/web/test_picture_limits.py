@@ -75,17 +75,7 @@ def test_a_huge_h264_picture_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_camera_with_too_many_pixels_ends_the_call_with_a_line(run: Run, drawn_portraits: Path) -> None:
-    async def work() -> None:
-        async with studio_running(drawn_portraits) as live:
-            driver = Driver(live.http, live.url)
-            driver.camera = Painted((2048, 64))
-            driver.pc.getSenders()[0].replaceTrack(driver.camera)
-            assert await driver.call() == 200
-            assert "2048x64 pixels: choose 1920x1080" in (await driver.message("error"))["message"]
-            assert (await driver.message("bye"))["reason"] == "failed"
-            await driver.hang_up()
-
-    run(work())
+    run(_call_with_a_wide_camera(drawn_portraits))
 
 
 def test_a_channel_that_opens_after_the_first_picture_still_gets_the_line(
@@ -97,16 +87,16 @@ def test_a_channel_that_opens_after_the_first_picture_still_gets_the_line(
         call._loop.call_later(0.7, opened, call, channel)
 
     monkeypatch.setattr(Call, "_on_channel", late)
+    run(_call_with_a_wide_camera(drawn_portraits))
 
-    async def work() -> None:
-        async with studio_running(drawn_portraits) as live:
-            driver = Driver(live.http, live.url)
-            driver.camera = Painted((2048, 64))
-            driver.pc.getSenders()[0].replaceTrack(driver.camera)
-            assert await driver.call() == 200
-            line = await asyncio.wait_for(driver.message("error"), 10)
-            assert "2048x64 pixels: choose 1920x1080" in line["message"]
-            assert (await asyncio.wait_for(driver.message("bye"), 10))["reason"] == "failed"
-            await driver.hang_up()
 
-    run(work())
+async def _call_with_a_wide_camera(portraits: Path) -> None:
+    async with studio_running(portraits) as live:
+        driver = Driver(live.http, live.url)
+        driver.camera = Painted((2048, 64))
+        driver.pc.getSenders()[0].replaceTrack(driver.camera)
+        assert await driver.call() == 200
+        line = await asyncio.wait_for(driver.message("error"), 10)
+        assert "2048x64 pixels: choose 1920x1080" in line["message"]
+        assert (await asyncio.wait_for(driver.message("bye"), 10))["reason"] == "failed"
+        await driver.hang_up()

@@ -1,4 +1,5 @@
-"""Opening masks (lips, lids, teeth) of training batches, equal to those of the live path.
+"""Opening masks (lips, lids, teeth) of training batches, equal to those of the live path. Only lips
+that an edit makes overlap are drawn otherwise there.
 
 The points of a whole batch are placed at once. Each outline is filled as in the live path, but
 cleared and averaged only where it lies. The maps travel to the device as bytes, and the lips cut the

@@ -1,6 +1,7 @@
 """Conditioning of the compact generator: control points, and the inputs of both motion codes.
 
 Live use and training call the same functions, so that a model runs on the inputs it was trained on.
+Only live, hidden points follow what covers them, lips that overlap touch, and teeth are exchanged.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ _SHIFT_LIMIT = 0.6
 """Crop units. Limit of the head's displacement."""
 _FARTHEST = 1.5
 """Largest value of a blendshape that landmarks are moved for."""
-_LIPS = (13, 14)
+_LIPS = [13, 14]
 _RESIDUAL_LIMIT = 0.2
 """Head units, about 12 mm. A larger residual means that the tracker slipped."""
 
@@ -98,7 +98,7 @@ class MotionEdit:
         now = read_expression(driver) if neutral is None else neutral.expression
         target = absolute_expression(self._portrait, self._own, now, gains, response, reading)
         # The larger gain: a jaw may open the mouth where the lips are held.
-        wanted = gains[1][list(_LIPS)].max() * lip_gaps(driver.shape)
+        wanted = gains[1][_LIPS].max() * lip_gaps(driver.shape)
         return replace(target, shape=with_lips_closed(target.shape, wanted, self._own_gaps))
 
 

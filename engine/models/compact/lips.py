@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.face.geometry import face_geometry
+from mimicam.engine.face.landmarks import INNER_LIPS
 from mimicam.engine.types import Float
 
-UPPER = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])
-LOWER = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
+UPPER, LOWER = np.array(INNER_LIPS[1:10]), np.array(INNER_LIPS[:10:-1])
 """Edges of the lips that touch, from the right corner to the left."""
-_CORNERS = (78, 308)
+_CORNERS = (INNER_LIPS[0], INNER_LIPS[10])
 _UPPER_LIP = (*UPPER, *_CORNERS, 61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 _LOWER_LIP = (*LOWER, 146, 91, 181, 84, 17, 314, 405, 321, 375)
 _SKIN = 0.2

@@ -70,7 +70,8 @@ def generator_spec(config: CompactConfig) -> NetworkSpec:
         head: centre x, y and scale of the target's head.
         expression, pose: the portrait's own values, then the target's.
         opening_masks: see `CompactConfig.openings`.
-        source_shows_teeth: confidence that the portrait's open mouth shows teeth, 0..1.
+        source_shows_teeth: which teeth are shown where both mouths are open, from 1, the portrait's
+            own, to -1, the painted ones.
 
     Outputs:
         inpaint: inpainted picture, -1..1.
