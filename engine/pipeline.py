@@ -22,8 +22,8 @@ from mimicam.engine.models.base import LiveModel
 from mimicam.engine.models.hot_swap import HotSwapModel
 from mimicam.engine.models.reenactor import Reenactor
 from mimicam.engine.portrait import Portrait
+from mimicam.engine.portrait_stages import stages_for
 from mimicam.engine.presets.mix import NO_MIX, PresetMixer
-from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.cover import CoveredFrames, CoverStage
 from mimicam.engine.stages.crop import Crop, DriverBox, whole_box
 from mimicam.engine.stages.lost import LostFace
@@ -335,10 +335,7 @@ class Pipeline:
         self._use(self._portrait)
 
     def _use(self, portrait: Portrait) -> None:
-        around = Composite(portrait.picture, portrait.box, self._size, matte=portrait.person_matte)
-        self._stages = self._reenactor.for_portrait(
-            portrait.motion, portrait.features, around, response=portrait.response
-        )
+        self._stages = stages_for(portrait, self._reenactor, self._size)
         self._portrait = portrait
         self._lost.portrait_changed()
 

@@ -24,6 +24,7 @@ from mimicam.engine.sinks.video_writer import CONTAINERS, VideoWriter, container
 from mimicam.engine.sound import open_sound
 from mimicam.engine.sources.file import is_picture
 from mimicam.engine.sources.video import Timed, VideoFile, check_readable
+from mimicam.engine.stages.view import seen_size
 from mimicam.engine.types import Covered, EditSettings, Frame, Image
 from mimicam.engine.xmp import with_xmp
 
@@ -97,8 +98,8 @@ def _render(
         out: a video for a video, a picture for a picture. It appears when it is complete.
         model: as `engine.models.load.load_model` returns it.
         edit: mode, gains, and what motion is counted from.
-        size: width, height of the result. None: the portrait's crop, as large as its pixels allow,
-            up to 1024.
+        size: width, height of the result. None: what the picture shows of the portrait's crop, as
+            large as its pixels allow; the crop has up to 1024 pixels.
         aligned: the driving frames are square face crops already, so they are only resized.
         badge: shown in every frame, see `engine.badge.corner_badge`.
         tell: receives one line if the sound cannot be copied, and one if the driver is damaged.
@@ -147,12 +148,18 @@ def _animated_from(portrait: Portrait, driving: Path, model: Model) -> Provenanc
 
 
 def portrait_size(portrait: Portrait, model: Model) -> tuple[int, int] | None:
-    """Return width and height as large as the portrait's pixels allow; None: the model's size."""
+    """Return width and height as large as the portrait's pixels allow; None: the model's size.
+
+    The crop is square. Where the picture's edge cuts it off, the result shows what is left.
+    """
     if model.native_size:
         return None
+    height, width = portrait.picture.shape[:2]
+    side_px = portrait.box.size_px
+    scale = min(max(side_px, model.size), _LARGEST_PX) / side_px
     # Even, since H.264's chroma has half the size.
-    side = min(max(round(portrait.box.size_px / 2) * 2, model.size), _LARGEST_PX)
-    return side, side
+    seen_x, seen_y = (round(n * scale / 2) * 2 for n in seen_size((width, height), portrait.box))
+    return seen_x, seen_y
 
 
 def check_names(driving: Path, out: Path) -> None:

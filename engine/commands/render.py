@@ -38,7 +38,7 @@ class Render:
     """Name of a bundled model ('mimicam models list'), or the path of one."""
     size: Annotated[str | None, tyro.conf.arg(metavar="WxH")] = None
     """Size of the result. By default that of the portrait's crop, as large as its pixels allow, up
-    to 1024."""
+    to 1024, without what is beyond the picture's edges."""
     aligned: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Both inputs are square face crops already: resize them, without looking for a face box."""
     badge: Annotated[Corner, tyro.conf.arg(metavar="CORNER")] = "off"

@@ -39,6 +39,7 @@ class Composite:
         box: CropBox,
         size: tuple[int, int] | None,
         *,
+        side: int | None = None,
         matte: Callable[[], Float | None] = lambda: None,
     ) -> None:
         """Set up for one portrait.
@@ -47,6 +48,7 @@ class Composite:
             picture: the whole picture.
             box: the crop.
             size: (width, height) of the canvas; None is the bare crop.
+            side: side of the crop, which is in the canvas's middle, pixels; None: as large as fits.
             matte: returns the person's opacity in the picture, ``[H, W]``; None: all of it moves.
                 Called if `texture` is.
         """
@@ -55,7 +57,7 @@ class Composite:
         if size is None:
             return
         width, height = size
-        self._side = min(width, height)
+        self._side = side or min(width, height)
         self._left, self._top = (width - self._side) // 2, (height - self._side) // 2
 
     # Made on first use: a family that composites with `WarpComposite` needs the texture alone.
@@ -102,7 +104,7 @@ class Composite:
         ``crop_px``: side of the bare crop, used if there is no canvas.
         """
         width, height = size = self._size or (crop_px, crop_px)
-        side = min(width, height)
+        side = crop_px if self._size is None else self._side
         margin = math.ceil(REACH * side)
         scale, box = 2.0 / self._box.size_px, self._box
         rows, columns = self._picture.shape[:2]

@@ -1,5 +1,6 @@
 """The bundled clip drives the bundled portraits with the bundled weights."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from mimicam.engine.models.base import Model
 from mimicam.engine.models.load import load_model
 from mimicam.engine.pipeline import Pipeline
 from mimicam.engine.portrait import Portrait, enroll
+from mimicam.engine.render import portrait_size
 from mimicam.engine.types import EditSettings, Frame, Image, Mode
 from tests.stages.material import bundled, driver_clip
 
@@ -61,3 +63,27 @@ def test_pose_mode_turns_the_head_with_the_driver(model: Model, portrait: Portra
     drivers = _yaws(list(driver_clip()))
     results = _yaws(_drive(model, portrait, Mode.POSE))
     assert np.corrcoef(drivers, results)[0, 1] > 0.8
+
+
+def test_a_head_that_the_picture_cuts_off_is_shown_as_far_as_the_picture_goes(model: Model) -> None:
+    # Cut off above the brows, and above the shoulders.
+    whole = enroll(bundled("astronaut.jpg"), model=model)
+    side = round(whole.box.size_px)
+    left, top = round(whole.box.x_px), round(whole.box.y_px + 0.18 * side)
+    picture = whole.picture[top : top + round(0.75 * side), max(left - 50, 0) : left + side + 50]
+    cut_off = enroll(np.ascontiguousarray(picture), model=model)
+    size = portrait_size(cut_off, model)
+    assert size is not None
+    assert size[1] / size[0] == pytest.approx(0.75, abs=0.05), "the crop is square"
+    pipeline = Pipeline(model=model, portrait=cut_off, edit=EditSettings(mode=Mode.EXP), size=size)
+    shown = [
+        pipeline.step(Frame(image=image, seq=i, captured_ns=i * 208_000_000)).image
+        for i, image in enumerate(driver_clip()[:3])
+    ][-1]
+    assert shown.shape == (size[1], size[0], 3)
+    # At the sides, where nothing moves, the first and the last row are the picture's.
+    for row in (0, -1):
+        edge = cv2.resize(picture[[row]], (round(picture.shape[1] * size[1] / len(picture)), 1))[0]
+        start = (len(edge) - size[0]) // 2
+        error = np.abs(edge[start : start + 15].astype(int) - shown[row, :15]).mean()
+        assert error < 15
