@@ -16,10 +16,9 @@ import numpy as np
 from mimicam.engine.editing.smoothing import Times
 from mimicam.engine.face.covered_parts import PARTS, Part, part_blendshapes, part_landmarks
 from mimicam.engine.face.covers import POINTS, Covers
-from mimicam.engine.face.landmarks import INNER_LIPS
+from mimicam.engine.face.landmarks import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.face.skin_colours import Flags
 from mimicam.engine.maths import smoothstep
-from mimicam.engine.models.compact.conditioning import LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.types import LANDMARKS, Float, MotionCode
 
 _ON_S, _OFF_S = 0.1, 0.3

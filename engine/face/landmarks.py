@@ -33,3 +33,7 @@ assert len(BLENDSHAPE_NAMES) == BLENDSHAPES
 
 INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
 """Inner edge of the lips, a closed loop of landmarks."""
+RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
+LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
+
+"""Openings of the eyes, each a closed loop."""

@@ -52,4 +52,5 @@ class DaeGanOptions:
     reconstruct: Callable[[Tensor, PoseEmbedding], Tensor] = reconstruct
     """Reconstruction of a frame from an embedded face; equation 2."""
     embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
-    """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn."""
+    """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn. An empty
+    entry updates none."""

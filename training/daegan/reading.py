@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from mimicam.engine.models.daegan.compact import CompactFaceEmbedder, CompactPoseEmbedder
 from mimicam.engine.models.daegan.face_trunk import FaceTrunk
 from mimicam.training.daegan.guidance import Of
+from mimicam.training.daegan.layout import layout_loss
 from mimicam.training.daegan.losses import smoothness_loss
 from mimicam.training.daegan.recipe import DaeGanRecipe
 
@@ -28,6 +29,8 @@ _MOMENTUM = 0.1
 """Weight of a batch in the statistics that normalise a code, while codes are learned alone."""
 _SMOOTHNESS = 0.1
 """Weight of equation 4. Small: landmarks are dense, and a decoder's fields are smooth already."""
+_LAYOUT = 2.0
+"""Weight of the layout."""
 _BEFORE_TRAINING = 10**9
 """Number of the first batch that is drawn: training never comes that far."""
 
@@ -127,8 +130,11 @@ def _learn(recipe: DaeGanRecipe, name: Of, readings: Readings, steps: Steps) -> 
     def fields_loss(some: Readings) -> Tensor:
         codes = encoder.of_features(some.features)
         with torch.autocast(codes.device.type, torch.bfloat16):
-            field = embedder.field(codes).float()
+            posed = embedder.posed(codes) if isinstance(embedder, CompactPoseEmbedder) else None
+            field = (embedder.field(codes) if posed is None else posed.displacement).float()
         loss = guidance.field(field, some.resting, some.landmarks, of=name)
+        if posed is not None:
+            loss = loss + _LAYOUT * layout_loss(posed.layout.float(), some.landmarks)
         loss = loss + guidance.codes(codes, some.resting, some.landmarks, of=name)
         return loss + _SMOOTHNESS * smoothness_loss(field)
 

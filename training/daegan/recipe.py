@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import TrunkEncoder
+from mimicam.engine.models.daegan.compact import CompactPoseEmbedder, TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.config import DAEGAN, AnyConfig
 from mimicam.engine.models.daegan.network import DaeGanNetworks
@@ -18,6 +18,7 @@ from mimicam.training.daegan import losses
 from mimicam.training.daegan.average import Average
 from mimicam.training.daegan.following import following
 from mimicam.training.daegan.guidance import Guidance, Points, part_weights
+from mimicam.training.daegan.layout import layout_loss
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
@@ -260,6 +261,9 @@ class DaeGanRecipe:
         if self.guidance is None or points is None:
             return loss, loss.new_zeros(())
         guidance = self.guidance(embedding, reading, points)
+        if isinstance(self.model.pose_embedder, CompactPoseEmbedder):
+            layout = self.model.pose_embedder.posed(reading.code).layout
+            guidance = guidance + layout_loss(layout, points[2])
         return loss + self.options.guidance * guidance, guidance.detach()
 
     def _part_weights(self, points: Points | None, target: Tensor) -> Tensor | None:

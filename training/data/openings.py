@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mimicam.engine.face.landmarks import INNER_LIPS
-from mimicam.engine.models.compact.conditioning import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.face.landmarks import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.models.compact.lips import inner_outline
 from mimicam.engine.models.compact.rasterise import MaskRasteriser
 from mimicam.engine.models.compact.teeth import UPPER_LIP, batch_teeth_points

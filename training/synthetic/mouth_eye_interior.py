@@ -12,16 +12,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mimicam.engine.models.compact.conditioning import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.face.landmarks import INNER_LIPS, LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.models.compact.mouth_colours import GUMS, bright_skin, light_on, linear, teeth_colour
 from mimicam.training.synthetic.correspondence import Correspondence
 from mimicam.training.synthetic.model import Float
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-# fmt: off
-INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
-# fmt: on
 EYELIDS = (tuple(RIGHT_LIDS), tuple(LEFT_LIDS))
 _TEETH_MATERIAL = 3
 _SCLERA = np.array([0.62, 0.59, 0.56])
@@ -67,7 +64,7 @@ class Openings:
         """Read them from the picture and the tracker's landmarks on it."""
         size = portrait.shape[0]
         points = landmarks_px[:, :2]
-        mouth = _polygon(points[list(INNER_LIPS)], size)
+        mouth = _polygon(points[INNER_LIPS], size)
         lids = [_polygon(points[list(loop)], size) for loop in EYELIDS]
         # The mouth is grown by a pixel: the lips' inner edge already shows it.
         hidden = (_grown(mouth) > 0.35) | (np.maximum(lids[0], lids[1]) > 0.6)

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mimicam.engine.errors import EngineError
+from mimicam.engine.face.landmarks import INNER_LIPS
 from mimicam.engine.face.tracker import FaceTracker
 from mimicam.engine.types import Face
 from mimicam.training.synthetic.fit import Fit, Fitter
 from mimicam.training.synthetic.landmark_map import LandmarkMap
 from mimicam.training.synthetic.model import FaceModel, Float
-from mimicam.training.synthetic.mouth_eye_interior import EYELIDS, INNER_LIPS
+from mimicam.training.synthetic.mouth_eye_interior import EYELIDS
 from mimicam.training.synthetic.rerender import Rerendered, Rerenderer
 from mimicam.training.synthetic.sample import ExpressionSampler
 

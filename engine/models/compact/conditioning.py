@@ -12,7 +12,7 @@ import numpy as np
 
 from mimicam.engine.concurrency.buffers import BufferPool
 from mimicam.engine.face.geometry import RIGID, place
-from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, INNER_LIPS, LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.face.motion import pose_vector
 from mimicam.engine.models.compact.hidden_points import CoveredPoints
 from mimicam.engine.models.compact.lips import inner_outline, touching
@@ -31,9 +31,6 @@ _EXTRA = np.array([
     50, 280, 205, 425, 101, 330, 116, 345, 36, 266, 147, 376, 192, 416, 212, 432, 214, 434,
     2, 98, 327, 129, 358, 9, 151, 164, 18, 200, 199, 175,
 ])
-# Contours of the eyes' openings, each a closed loop.
-RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7]
-LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
 CONTROL = np.concatenate([BLENDSHAPE_LANDMARKS, _EXTRA])
 """Landmarks that carry the flow, int ``[176]``."""
 

@@ -12,6 +12,9 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
 - Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
   displacement. The back end draws what the warp lacks, and an opacity per pixel blends both. The
   paper's generator has to draw the whole picture from a bottleneck, which takes far more training.
+- Layout. From the code, the pose embedder also decodes where mouth, lips, eyes and irises are. The
+  back end sees that and the warped face at each of its sizes: adaptive normalisation alone tells it
+  that a mouth is open, not where.
 
 Shape letters: N pictures, C channels, S side of the picture, P pose code.
 """
@@ -58,6 +61,8 @@ _MOMENTUM = 0.01
 """Weight of a batch in the statistics that normalise a code. With 0.1, those of eight pictures
 changed the codes by a tenth of their deviation from step to step, and displacements were half as
 exact again (training/LOG.md)."""
+LAYOUT = ("mouth", "lips", "eyes", "irises")
+"""Channels of the layout: inside of the mouth, lips, openings of the eyes, irises within them."""
 _MOST_FACE = 2.0
 """Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
 
@@ -71,6 +76,19 @@ class Prepared(NamedTuple):
     """Front end's finer map, ``[N, 48, 32, 32]``."""
     embedded_face: Tensor
     """``[N, 3, S, S]``"""
+
+
+class Posed(NamedTuple):
+    """All that the generator reads of a pose code, besides the code."""
+
+    displacement: Tensor
+    """``[N, 2, 32, 32]``"""
+    coarse: Tensor
+    """Decoder's maps, ``[N, 32, 32, 32]``."""
+    fine: Tensor
+    """Finer maps, ``[N, 16, 64, 64]``."""
+    layout: Tensor
+    """Opacity of each part of `LAYOUT` as a logit, ``[N, 4, 64, 64]``."""
 
 
 class TrunkEncoder(nn.Module):
@@ -185,6 +203,7 @@ class CompactPoseEmbedder(PoseEmbedder):
         self.fine = ConvNorm(_WIDTHS[1], _WIDTHS[0])
         self.displacement = quiet(nn.Conv2d(_WIDTHS[1], 2, 3, padding=1))
         self.affine = quiet(nn.Linear(config.code, 6))
+        self.layout = nn.Conv2d(_WIDTHS[0], len(LAYOUT), 3, padding=1)
         self.residual_low = quiet(nn.Conv2d(_WIDTHS[1], 3, 3, padding=1))
         self.residual_high = quiet(nn.Conv2d(_WIDTHS[0], 3, 3, padding=1))
 
@@ -197,13 +216,19 @@ class CompactPoseEmbedder(PoseEmbedder):
         """Return the displacement of a code, ``[N, 2, 32, 32]``."""
         return self._field(code_NP, self.decoder(code_NP))
 
+    def posed(self, code_NP: Tensor) -> Posed:
+        """Return what the generator reads of a code."""
+        coarse = self.decoder(code_NP)
+        fine = self.fine(double(coarse))
+        return Posed(self._field(code_NP, coarse), coarse, fine, self.layout(fine))
+
     def _field(self, code_NP: Tensor, maps_NCHW: Tensor) -> Tensor:
         local = torch.tanh(self.displacement(maps_NCHW))
         return local + affine_field(self.affine(code_NP), FIELD)
 
     def field_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what is trained between a code and its displacement."""
-        return _parameters(self.decoder, self.displacement, self.affine)
+        """Yield what is trained between a code and its displacement and layout."""
+        return _parameters(self.decoder, self.displacement, self.affine, self.fine, self.layout)
 
     def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code, size = self.encode(image_N3SS), self._size
@@ -233,32 +258,42 @@ class CompactGenerator(nn.Module):
         self.back = nn.ModuleList(PosedBlock(a, b, config.code, up=True) for a, b in pairs)
         # Each level adds to the picture of the level before: a new one starts at zero.
         self.heads = nn.ModuleList(quiet(nn.Conv2d(b, 4, 3, padding=1)) for _, b in pairs)
+        # What each level sees of the pose, and of the warped face, folded to its size.
+        finer = [width for _, width in pairs[1:]]
+        maps = [_WIDTHS[1], *(_WIDTHS[0] + len(LAYOUT) for _ in finer[:1]), *(len(LAYOUT) for _ in finer[1:])]
+        self.poses = nn.ModuleList(
+            quiet(nn.Conv2d(n, b, 3, padding=1)) for n, (_, b) in zip(maps, pairs, strict=True)
+        )
+        folds = [self._fold >> level for level in range(1, len(pairs))]
+        self.faces = nn.ModuleList(
+            quiet(nn.Conv2d(3 * fold**2, b, 3, padding=1)) for fold, b in zip(folds, finer, strict=True)
+        )
 
     def prepare(self, face_N3SS: Tensor) -> Prepared:
         """Return what a portrait gives to every frame."""
         skip = self.stem(F.pixel_unshuffle(face_N3SS, self._fold))
         return Prepared(self.front(skip), skip, face_N3SS)
 
-    def draw(self, code_NP: Tensor, field_N2HW: Tensor, portrait: Prepared) -> Tensor:
-        """Return the picture of a prepared face, warped by ``field``, with a pose code."""
+    def draw(self, code_NP: Tensor, posed: Posed, portrait: Prepared) -> Tensor:
+        """Return the picture of a prepared face, warped by the code's displacement."""
+        field, face = posed.displacement, portrait.embedded_face
+        warped = sample(face, resized(field, face.shape[-1]))
+        layout = torch.sigmoid(posed.layout)
         # The field has 32 pixels, the prepared map 16; displacements are relative, so a mean is
         # enough.
-        x = sample(portrait.prepared, F.avg_pool2d(field_N2HW, 2))
+        x = sample(portrait.prepared, F.avg_pool2d(field, 2))
         for block in self.middle:
             x = block(x, code_NP)
-        layer = x.new_zeros(())
         x = self.attention(x)
-        for level, (block, head) in enumerate(zip(self.back, self.heads, strict=True)):
-            x = block(x, code_NP)
-            if level == 0:
-                # The finer map enters at its own size, warped by the same field.
-                x = x + sample(portrait.skip, field_N2HW)
-                layer = head(F.relu(x))
-            else:
-                layer = double(layer) + head(F.relu(x))
-        return _over(
-            sample(portrait.embedded_face, resized(field_N2HW, portrait.embedded_face.shape[-1])), layer
-        )
+        # The finer map enters at its own size, warped by the same field.
+        x = self.back[0](x, code_NP) + sample(portrait.skip, field) + self.poses[0](posed.coarse)
+        layer = self.heads[0](F.relu(x))
+        for level, (block, head) in enumerate(zip(self.back[1:], self.heads[1:], strict=True)):
+            maps = torch.cat([posed.fine, layout], 1) if level == 0 else resized(layout, FIELD << level + 1)
+            folded = F.pixel_unshuffle(warped, self._fold >> level + 1)
+            x = block(x, code_NP) + self.poses[level + 1](maps) + self.faces[level](folded)
+            layer = double(layer) + head(F.relu(x))
+        return _over(warped, layer)
 
 
 class CompactDaeGan(DaeGanNetworks):
@@ -281,8 +316,7 @@ class CompactDaeGan(DaeGanNetworks):
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
         """See `DaeGanNetworks.draw`."""
         # Recomputed from the code: then a frame transmits the code alone.
-        field = self.pose_embedder.field(code_NP)
-        return self.generator.draw(code_NP, field, Prepared(*portrait))
+        return self.generator.draw(code_NP, self.pose_embedder.posed(code_NP), Prepared(*portrait))
 
 
 def _over(warped_N3SS: Tensor, layer_N4SS: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def test_a_frame_costs_less_than_half_of_the_compact_dpes(model: CompactDaeGan) 
             for name in ("pose_encoder", "generator"):
                 parts.get_submodule(name)(*inputs[name])
     # Multiplications and additions; the compact DPE's generator has 5.3e9.
-    assert count.get_total_flops() < 1.5e9
+    assert count.get_total_flops() < 2e9
     assert 2 * sum(p.numel() for p in parts.parameters()) < 15e6, "bytes in half precision"
 
 

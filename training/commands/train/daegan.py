@@ -88,6 +88,9 @@ class TrainDaeGan:
     """Weight of feature matching in equation 6."""
     alternate_embedders: bool = False
     """In stage 2, update one embedder in a step, in turn, instead of both."""
+    freeze_embedders: bool = False
+    """In stage 2, update generator and discriminator only: a third more steps in the same time,
+    once displacements and layout are learned."""
     guidance: float = 0.0
     """Weight with which the tracker's landmarks guide both displacements. Not in the paper."""
     reading_pictures: int = 20_000
@@ -171,8 +174,13 @@ class TrainDaeGan:
             perceptual_embedders=0.0 if self.perceptual is None else self.perceptual_embedders,
             ema=self.average,
             clip=self.clip,
-            embedder_turns=(("face",), ("pose",)) if self.alternate_embedders else (("face", "pose"),),
+            embedder_turns=self._embedder_turns(),
         )
+
+    def _embedder_turns(self) -> tuple[tuple[str, ...], ...]:
+        if self.freeze_embedders:
+            return ((),)
+        return (("face",), ("pose",)) if self.alternate_embedders else (("face", "pose"),)
 
     def _stage_one_steps(self) -> int:
         """Return the first stage's steps. In an epoch as many targets are drawn as there are
