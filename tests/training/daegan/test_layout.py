@@ -21,7 +21,8 @@ def _face() -> Tensor:
     assert points.shape == (LANDMARKS, 2)
     points = points * (0.6 / points.abs().max())
     # An open mouth, and eyes that look aside.
-    points[[87, 14, 317, 402, 318, 178, 88]] += torch.tensor([0.0, 0.08])
+    lower = [87, 14, 317, 402, 318, 178, 88, 146, 91, 181, 84, 17, 314, 405, 321, 375]
+    points[lower] += torch.tensor([0.0, 0.08])
     points[468:478] += torch.tensor([0.01, 0.0])
     return points
 
