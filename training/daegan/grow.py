@@ -19,7 +19,8 @@ def grown(small: State, fresh: State) -> State:
     fresh weights, and their heads add nothing at first.
 
     Args:
-        small: state of the smaller model; one of the same size is returned as it is.
+        small: state of the smaller model; one of the same size is returned as it is, with the layers
+            that it lacks: what they add is close to nothing at first.
         fresh: state of the larger model as it was built.
 
     Raises:

@@ -34,7 +34,7 @@ Of = Literal["face", "pose"]
 LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
 """Upper and lower lids, in turn."""
 _IRISES = slice(468, 478)
-_EXPRESSIVE, _OF_LIDS, _OF_OVAL = 4.0, 8.0, 5.0
+_EXPRESSIVE, _OF_LIDS, _OF_OVAL = 4.0, 8.0, 10.0
 """Weights of what the blendshape network reads, of lids, and of the face's outline, relative to the
 other points. A turn shows as the nose's place between the outlines: with 1, the far one was left
 behind by 13 of 256 pixels, and turns arrived by 0.6 (training/LOG.md)."""

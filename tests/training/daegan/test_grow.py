@@ -56,6 +56,19 @@ def test_the_same_size_is_returned_as_it_is() -> None:
     assert all(torch.equal(value, small[name]) for name, value in grown(small, other).items())
 
 
+def test_a_run_from_before_the_layout_goes_on_as_it_was() -> None:
+    former, now = _built(DAEGAN_COMPACT_64, 0), _built(DAEGAN_COMPACT_64, 1)
+    added = ("pose_embedder.layout.", "generator.poses.", "generator.faces.")
+    for name, value in former.named_parameters():
+        if name.startswith(added):
+            torch.nn.init.zeros_(value)
+    state = {name: value for name, value in former.state_dict().items() if not name.startswith(added)}
+    now.load_state_dict(grown(state, now.state_dict()))
+    face, code = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 64)
+    with torch.no_grad():
+        assert (now.picture(face, code) - former.picture(face, code)).abs().max() < 0.01
+
+
 def test_a_larger_model_does_not_shrink() -> None:
     large, small = _built(DAEGAN_COMPACT_128, 0).state_dict(), _built(DAEGAN_COMPACT_64, 1).state_dict()
     with pytest.raises(ValueError, match="smaller compact model"):
