@@ -35,6 +35,8 @@ _RIM = 0.02
 region."""
 _LOW, _HIGH = 0.2, 0.75
 """Opacities that become 0 and 1. What the network is unsure of is rather background than person."""
+_LEAST, _MOST = 0.02, 0.35
+"""The same in a stream. Lost hair would come and go, so what is unsure is rather person."""
 _HOLE = 2e-4
 """Largest hole that is filled, as a share of the region. An earring's is kept."""
 _MIN_FACE = 0.9
@@ -56,6 +58,21 @@ class PersonMatte:
     """``[H, W]`` in 0..1; 0 away from the face, where nothing moves. None: not usable."""
     problem: str = ""
     """Why the matte is not usable, for a log line."""
+
+
+class PersonFinder:
+    """Finds the person in pictures of a stream, at the network's own size. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._run = _open()
+        self._input = np.empty((1, _NET_PX, _NET_PX, 3), np.float32)
+
+    def __call__(self, picture: Image) -> Float:
+        """Return the opacity of the person in a square picture, ``[256, 256]`` in 0..1."""
+        small = cv2.resize(picture, (_NET_PX, _NET_PX), interpolation=cv2.INTER_AREA)
+        np.multiply(small, np.float32(1 / 255), out=self._input[0])
+        found = self._run(self._input)[0][0, :, :, 0]
+        return smoothstep((found - _LEAST) / (_MOST - _LEAST))
 
 
 def person_matte(picture: Image, face: Float) -> PersonMatte:
@@ -91,6 +108,10 @@ def _region(picture: Image, face: Float) -> tuple[slice, slice]:
 
 @cache
 def _network() -> OpenVinoNetwork:
+    return _open()
+
+
+def _open() -> OpenVinoNetwork:
     return OpenVinoNetwork(_NETWORK, threads=1, name="the person segmentation network")
 
 

@@ -20,6 +20,7 @@ from mimicam.engine.models.reenactor import Edit, PortraitStages
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, Cutter
 from mimicam.engine.stages.neutral import NeutralFinder
+from mimicam.engine.stages.person_composite import composite_person
 from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
 
 CUTOFF_HZ = BETA = 4.0
@@ -206,12 +207,18 @@ class ImageDrivenReenactor:
         *,
         smooth: bool,
         neutral: LatentNeutral | None = None,
+        still_background: bool = False,
     ) -> None:
         """Set up for one session.
 
-        ``neutral``: that of the same session on another backend; None starts a new one.
+        Args:
+            model: encoder and generator.
+            edit: makes the edit of a portrait.
+            smooth: filter the codes.
+            neutral: that of the same session on another backend; None starts a new one.
+            still_background: lay the person alone over the portrait's background.
         """
-        self._model, self._edit = model, edit
+        self._model, self._edit, self._still = model, edit, still_background
         self.encode = ImageEncoder(model, smooth=smooth)
         self.neutral = neutral or LatentNeutral()
 
@@ -229,7 +236,8 @@ class ImageDrivenReenactor:
     ) -> PortraitStages[ImageMotion, CodeNeutral, BranchCodes]:
         """See `engine.models.reenactor.Reenactor.for_portrait`."""
         edit = self._edit(self._model.own_codes(features))
-        return PortraitStages(edit=edit, generate=LatentGenerate(self._model, features), composite=around)
+        composite = composite_person(around, self._model.size) if self._still else around
+        return PortraitStages(edit=edit, generate=LatentGenerate(self._model, features), composite=composite)
 
 
 def tracked_motion(crop: Crop) -> MotionCode | None:

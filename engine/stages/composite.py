@@ -77,7 +77,7 @@ class Composite:
     @cached_property
     def _weights(self) -> tuple[Float, Float]:
         """Opacity of the face and of the canvas under it, float32 ``[side, side]`` each."""
-        face = _soft_mask(self._side)
+        face = soft_mask(self._side)
         under: Float = np.subtract(1.0, face, dtype=np.float32)
         return face, under
 
@@ -152,7 +152,7 @@ class Composite:
         matrix *= scale
         # Scaling is about the corner of the first pixel, half a pixel from its centre.
         matrix[:, 2] = scale * (0.5 - np.array([self._left, self._top])) - 0.5
-        return OutputCanvas(picture=self._canvas, mask=_soft_mask(face_px), crop_from_image=matrix)
+        return OutputCanvas(picture=self._canvas, mask=soft_mask(face_px), crop_from_image=matrix)
 
     def _buffer(self, shape: tuple[int, ...]) -> Image:
         """Return a buffer that is not in use. The first face determines the bare crop's size."""
@@ -224,6 +224,12 @@ def _blur_outside(canvas: Image, picture: Image, square: CropBox) -> Image:
     return cv2.blendLinear(np.ascontiguousarray(canvas), blurred, soft, 1.0 - soft)
 
 
-def _soft_mask(side: int) -> np.ndarray:
+def soft_mask(side: int, *, beside: bool = True, above: bool = True) -> Float:
+    """Return the opacity of a face on its canvas, ``[side, side]``.
+
+    It falls to 0 at the left and right border if ``beside``, at the others if ``above``.
+    """
     ramp = smoothstep((np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5) / (_SOFT * side))
-    return np.outer(ramp, ramp).astype(np.float32)
+    none = np.ones_like(ramp)
+    mask: Float = np.outer(ramp if above else none, ramp if beside else none).astype(np.float32)
+    return mask

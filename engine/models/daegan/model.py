@@ -81,7 +81,7 @@ class DaeGanModel:
     def reenactor(self, *, smooth: bool, previous: Any = None) -> ImageDrivenReenactor:
         """See `engine.models.base.LiveModel.reenactor`."""
         neutral = None if previous is None else previous.neutral
-        return ImageDrivenReenactor(self, JointEdit, smooth=smooth, neutral=neutral)
+        return ImageDrivenReenactor(self, JointEdit, smooth=smooth, neutral=neutral, still_background=True)
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         """See `engine.models.base.ImageDrivenModel.generate`.
