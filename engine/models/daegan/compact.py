@@ -14,7 +14,8 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
   paper's generator has to draw the whole picture from a bottleneck, which takes far more training.
 - Layout. From the code, the pose embedder also decodes where mouth, lips, eyes and irises are. The
   back end sees that and the warped face at each of its sizes: adaptive normalisation alone tells it
-  that a mouth is open, not where.
+  that a mouth is open, not where. The warped face is kept out of an open mouth, and of an eye that
+  is shut: a warp of 32 pixels can only stretch lips over the one, and the eye over its lids.
 
 Shape letters: N pictures, C channels, S side of the picture, P pose code.
 """
@@ -25,10 +26,14 @@ import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mimicam.engine.face.geometry import face_geometry
+from mimicam.engine.face.landmarks import LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
 from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FRONT, CompactDaeGanConfig
 from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
@@ -52,6 +57,7 @@ from mimicam.engine.models.daegan.network import (
     PoseEmbedder,
     PoseEmbedding,
 )
+from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
 
 _HIDDEN = 256
 """Values between the trunk's features and a code."""
@@ -63,8 +69,21 @@ changed the codes by a tenth of their deviation from step to step, and displacem
 exact again (training/LOG.md)."""
 LAYOUT = ("mouth", "lips", "eyes", "irises")
 """Channels of the layout: inside of the mouth, lips, openings of the eyes, irises within them."""
+_UNSEEN = 6.0
+"""By how much the warped face's logit falls where it cannot be right."""
+_OPEN = (0.35, 0.75)
+"""Opacities of the mouth in the layout from which the warped face fades there, and is gone."""
+_SHUT = 0.3
+"""Least opacity of an eye that the layout must lack for it to count as shut."""
+_LASHES = (9, 5)
+"""Height and width to which a pixel of a shut eye grows, in pixels of the layout: lashes, people's own
+eyes, and what the warp stretches of them."""
 _MOST_FACE = 2.0
 """Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
+
+
+_FINE = 16
+"""Pixels of a side that are averaged to one when the eyes are drawn."""
 
 
 class Prepared(NamedTuple):
@@ -269,6 +288,8 @@ class CompactGenerator(nn.Module):
             quiet(nn.Conv2d(3 * fold**2, b, 3, padding=1)) for fold, b in zip(folds, finer, strict=True)
         )
 
+        self.register_buffer("resting_eyes", _resting_eyes(), persistent=False)
+
     def prepare(self, face_N3SS: Tensor) -> Prepared:
         """Return what a portrait gives to every frame."""
         skip = self.stem(F.pixel_unshuffle(face_N3SS, self._fold))
@@ -293,7 +314,19 @@ class CompactGenerator(nn.Module):
             folded = F.pixel_unshuffle(warped, self._fold >> level + 1)
             x = block(x, code_NP) + self.poses[level + 1](maps) + self.faces[level](folded)
             layer = double(layer) + head(F.relu(x))
-        return _over(warped, layer)
+        return _over(warped, layer, resized(self._unseen(field, layout), face.shape[-1]))
+
+    def _unseen(self, field_N2HW: Tensor, layout_N4HW: Tensor) -> Tensor:
+        """Return where the warped face cannot be right, 0 to 1, ``[N, 1, 64, 64]``."""
+        mouth, eyes = layout_N4HW[:, :1], layout_N4HW[:, 2:3]
+        low, high = _OPEN
+        opened = ((mouth - low) / (high - low)).clamp(0, 1)
+        field = resized(field_N2HW, eyes.shape[-1])
+        shown = sample(self.resting_eyes.expand(len(field), -1, -1, -1), field)
+        shut = ((shown - eyes - _SHUT) / (1 - _SHUT)).clamp(0, 1)
+        shut = F.max_pool2d(shut, _LASHES, stride=1, padding=(_LASHES[0] // 2, _LASHES[1] // 2))
+        shut = (2 * shut).clamp(max=1)
+        return torch.maximum(opened, shut)
 
 
 class CompactDaeGan(DaeGanNetworks):
@@ -319,10 +352,25 @@ class CompactDaeGan(DaeGanNetworks):
         return self.generator.draw(code_NP, self.pose_embedder.posed(code_NP), Prepared(*portrait))
 
 
-def _over(warped_N3SS: Tensor, layer_N4SS: Tensor) -> Tensor:
+def _over(warped_N3SS: Tensor, layer_N4SS: Tensor, unseen_N1SS: Tensor) -> Tensor:
     """Blend the drawn picture over the warped face by its opacity."""
-    keep = torch.sigmoid(layer_N4SS[:, 3:] + _MOST_FACE)
+    keep = torch.sigmoid(layer_N4SS[:, 3:] + _MOST_FACE - _UNSEEN * unseen_N1SS)
     return keep * warped_N3SS + (1 - keep) * torch.tanh(layer_N4SS[:, :3])
+
+
+def _resting_eyes() -> Tensor:
+    """Return where embedded faces have their eyes' openings, ``[1, 1, 64, 64]``.
+
+    Faces are embedded where boxes put heads: without expression, seen from the front.
+    """
+    side = 2 * FIELD
+    points = face_geometry().mean[:, :2] * HEAD_SCALE + (0.0, HEAD_Y)
+    canvas = np.zeros((side * _FINE, side * _FINE), np.uint8)
+    for lids in (RIGHT_LIDS, LEFT_LIDS):
+        outline = ((points[lids] + 1) * (side * _FINE / 2) - 0.5).round().astype(np.int32)
+        cv2.fillPoly(canvas, [outline], 255)
+    opening = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return torch.tensor(opening.tolist())[None, None]
 
 
 def _parameters(*layers: nn.Module) -> Iterator[nn.Parameter]:
