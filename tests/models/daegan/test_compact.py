@@ -115,6 +115,38 @@ def test_a_fresh_generator_shows_the_warped_face(frames: Tensor) -> None:
     assert (got - sample(face, full)).abs().mean() < 0.2 * face.abs().mean()
 
 
+def test_the_warped_face_is_kept_out_of_open_mouths_and_shut_eyes() -> None:
+    torch.manual_seed(0)
+    model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
+    face, code = torch.full((1, 3, S, S), 0.5), torch.zeros(1, 64)
+
+    def shown(mouth: Tensor, eyes: Tensor) -> Tensor:
+        """Share of the warped face in each pixel: a fresh generator draws grey, which is 0."""
+        nothing = torch.full_like(mouth, -8.0)
+        layout = torch.stack([mouth, nothing, eyes, nothing])[None]
+        posed = model.pose_embedder.posed(code)._replace(
+            displacement=torch.zeros(1, 2, FIELD, FIELD), layout=layout
+        )
+        with torch.no_grad():
+            return model.generator.draw(code, posed, Prepared(*model.prepare(face)))[0, 0] / 0.5
+
+    away, everywhere = torch.full((64, 64), -8.0), torch.full((64, 64), 8.0)
+    before = shown(away, everywhere)
+    assert before.min() > 0.8, "all is the warped face"
+    mouth = away.clone()
+    mouth[40:46, 28:36] = 8.0
+    opened = shown(mouth, everywhere)
+    assert opened[40:46, 28:36].max() < 0.05
+    torch.testing.assert_close(opened[:38], before[:38], atol=1e-3, rtol=0)
+    shut = shown(away, away)
+    rows, columns = (shut < 0.05).nonzero(as_tuple=True)
+    # Two eyes above the middle, one on each side; the mouth and all else as before.
+    assert (rows < 34).all()
+    assert columns.min() < 28 < 36 < columns.max()
+    assert (shut < 0.05).float().mean() < 0.1
+    torch.testing.assert_close(shut[38:], before[38:], atol=1e-3, rtol=0)
+
+
 def test_a_picture_follows_code_and_face(model: CompactDaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         codes = model.pose_embedder.encode(frames[:1, :2].flatten(0, 1))
