@@ -71,8 +71,9 @@ class PersonFinder:
         """Return the opacity of the person in a square picture, ``[256, 256]`` in 0..1."""
         small = cv2.resize(picture, (_NET_PX, _NET_PX), interpolation=cv2.INTER_AREA)
         np.multiply(small, np.float32(1 / 255), out=self._input[0])
-        found = self._run(self._input)[0][0, :, :, 0]
-        return smoothstep((found - _LEAST) / (_MOST - _LEAST))
+        found: Float = self._run(self._input)[0][0, :, :, 0].astype(np.float32, copy=False)
+        rough: Float = (found - np.float32(_LEAST)) * np.float32(1 / (_MOST - _LEAST))
+        return smoothstep(rough)
 
 
 def person_matte(picture: Image, face: Float) -> PersonMatte:

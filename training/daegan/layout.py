@@ -35,7 +35,7 @@ def draw_layout(landmarks_NL2: Tensor, side: int) -> Tensor:
         for outline in (INNER_LIPS, OUTER_LIPS, RIGHT_LIDS, LEFT_LIDS)
     )
     discs = [_disc(points[:, list(iris)], side) for iris in _IRISES]
-    irises = sum(eye * disc for eye, disc in zip(eyes, discs, strict=True))
+    irises = eyes[0] * discs[0] + eyes[1] * discs[1]
     return torch.stack([mouth, (lips - mouth).clamp(0, 1), eyes[0] + eyes[1], irises], 1).clamp(0, 1)
 
 

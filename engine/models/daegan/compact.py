@@ -223,9 +223,8 @@ class CompactPoseEmbedder(PoseEmbedder):
         self.displacement = quiet(nn.Conv2d(_WIDTHS[1], 2, 3, padding=1))
         self.affine = quiet(nn.Linear(config.code, 6))
         self.layout = nn.Conv2d(_WIDTHS[0], len(LAYOUT), 3, padding=1)
-        with torch.no_grad():
-            # Before anything is learned no mouth is open and no eye is shut.
-            self.layout.bias.copy_(torch.tensor([4.0 if part == "eyes" else -4.0 for part in LAYOUT]))
+        # Before anything is learned no mouth is open and no eye is shut.
+        self.layout.bias = nn.Parameter(torch.tensor([4.0 if part == "eyes" else -4.0 for part in LAYOUT]))
         self.residual_low = quiet(nn.Conv2d(_WIDTHS[1], 3, 3, padding=1))
         self.residual_high = quiet(nn.Conv2d(_WIDTHS[0], 3, 3, padding=1))
 
@@ -266,6 +265,8 @@ class CompactPoseEmbedder(PoseEmbedder):
 
 class CompactGenerator(nn.Module):
     """Draws a picture from the warped face: front, middle, back end (section 3.2)."""
+
+    resting_eyes: Tensor
 
     def __init__(self, config: CompactDaeGanConfig) -> None:
         super().__init__()
