@@ -10,13 +10,16 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from mimicam.engine.backends.openvino import OpenVinoNetwork
 from mimicam.engine.maths import smoothstep
 from mimicam.engine.types import Float, Image
+
+if TYPE_CHECKING:
+    from mimicam.engine.backends.openvino import OpenVinoNetwork
 
 _NETWORK = Path(__file__).parents[1] / "assets" / "person" / "selfie_segmentation.onnx"
 _NET_PX = 256
@@ -113,6 +116,9 @@ def _network() -> OpenVinoNetwork:
 
 
 def _open() -> OpenVinoNetwork:
+    # Imported when it is used: the models that import this also train where there is no OpenVINO.
+    from mimicam.engine.backends.openvino import OpenVinoNetwork
+
     return OpenVinoNetwork(_NETWORK, threads=1, name="the person segmentation network")
 
 
