@@ -61,7 +61,7 @@ def choose_view(picture: tuple[int, int], box: CropBox, size: tuple[int, int]) -
         _start(corner, n * scale, has, box.size_px)
         for corner, n, has in zip((box.x_px, box.y_px), size, picture, strict=True)
     ]
-    # Of the crop on the view, pixels; negative where the view is smaller.
+    # Left and top edge of the crop on the view, pixels; negative where the view is smaller.
     before = [round((corner - at) / scale) for corner, at in zip((box.x_px, box.y_px), starts, strict=True)]
     around = [max(b, n - b - side, 0) for b, n in zip(before, size, strict=True)]
     # Twice as much around the crop is an even number, and a canvas as large as the view stays it.
@@ -75,7 +75,7 @@ def choose_view(picture: tuple[int, int], box: CropBox, size: tuple[int, int]) -
 def seen_size(picture: tuple[int, int], box: CropBox) -> tuple[float, float]:
     """Return width and height of what the picture shows of the crop, picture pixels.
 
-    Never less than `choose_view` shows.
+    Each is at least `_LEAST` of the crop's side.
     """
     width, height = (
         max(min(corner + box.size_px, has) - max(corner, 0.0), _LEAST * box.size_px)
