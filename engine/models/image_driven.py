@@ -20,7 +20,6 @@ from mimicam.engine.models.reenactor import Edit, PortraitStages
 from mimicam.engine.stages.composite import Composite
 from mimicam.engine.stages.crop import Crop, Cutter
 from mimicam.engine.stages.neutral import NeutralFinder
-from mimicam.engine.stages.person_composite import composite_person
 from mimicam.engine.types import EditSettings, Float, Image, Mode, MotionCode, MotionReference
 
 CUTOFF_HZ = BETA = 4.0
@@ -195,6 +194,12 @@ class LatentGenerate:
 
 MakeEdit = Callable[[LatentCodes], Edit[ImageMotion, CodeNeutral, BranchCodes]]
 """Makes the edit of a portrait from its own codes."""
+MakeComposite = Callable[[Composite, int], Callable[[Image], Image]]
+"""Makes the composite of a portrait from its surroundings and the side of generated pictures."""
+
+
+def _around(around: Composite, _face_px: int) -> Callable[[Image], Image]:
+    return around
 
 
 class ImageDrivenReenactor:
@@ -207,7 +212,7 @@ class ImageDrivenReenactor:
         *,
         smooth: bool,
         neutral: LatentNeutral | None = None,
-        still_background: bool = False,
+        composite: MakeComposite = _around,
     ) -> None:
         """Set up for one session.
 
@@ -216,9 +221,9 @@ class ImageDrivenReenactor:
             edit: makes the edit of a portrait.
             smooth: filter the codes.
             neutral: that of the same session on another backend; None starts a new one.
-            still_background: lay the person alone over the portrait's background.
+            composite: makes the composite of a portrait.
         """
-        self._model, self._edit, self._still = model, edit, still_background
+        self._model, self._edit, self._composite = model, edit, composite
         self.encode = ImageEncoder(model, smooth=smooth)
         self.neutral = neutral or LatentNeutral()
 
@@ -236,7 +241,7 @@ class ImageDrivenReenactor:
     ) -> PortraitStages[ImageMotion, CodeNeutral, BranchCodes]:
         """See `engine.models.reenactor.Reenactor.for_portrait`."""
         edit = self._edit(self._model.own_codes(features))
-        composite = composite_person(around, self._model.size) if self._still else around
+        composite = self._composite(around, self._model.size)
         return PortraitStages(edit=edit, generate=LatentGenerate(self._model, features), composite=composite)
 
 

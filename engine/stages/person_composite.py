@@ -58,8 +58,12 @@ class PersonComposite:
         np.subtract(1.0, person, out=behind)
         if len(face) != self._side:
             face = cv2.resize(face, size, dst=self._scaled, interpolation=cv2.INTER_CUBIC)
-        cv2.blendLinear(face, self._behind, person, behind, dst=self._mixed)
         out = self._pool.take()
+        if out.shape == self._mixed.shape:
+            # The canvas is the crop: nothing is around it.
+            cv2.blendLinear(face, self._behind, person, behind, dst=out)
+            return out
+        cv2.blendLinear(face, self._behind, person, behind, dst=self._mixed)
         np.copyto(out, self._canvas)
         cv2.blendLinear(self._mixed, self._under, self._border, self._inside, dst=out[self._region])
         return out

@@ -18,6 +18,7 @@ from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matr
 from mimicam.engine.models.daegan.edit import JointEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.network_spec import Shapes
+from mimicam.engine.stages.person_composite import composite_person
 from mimicam.engine.types import Float, Image, Mode
 
 NETWORKS = ("face_embedder", "front", "pose_encoder", "generator")
@@ -81,7 +82,9 @@ class DaeGanModel:
     def reenactor(self, *, smooth: bool, previous: Any = None) -> ImageDrivenReenactor:
         """See `engine.models.base.LiveModel.reenactor`."""
         neutral = None if previous is None else previous.neutral
-        return ImageDrivenReenactor(self, JointEdit, smooth=smooth, neutral=neutral, still_background=True)
+        return ImageDrivenReenactor(
+            self, JointEdit, smooth=smooth, neutral=neutral, composite=composite_person
+        )
 
     def generate(self, features: Features, *, expression: Float | None, pose: Float | None) -> Image:
         """See `engine.models.base.ImageDrivenModel.generate`.
