@@ -15,13 +15,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mimicam.engine.models.compact.conditioning import CONTROL
-from mimicam.engine.models.compact.landmark_flow import pixel_grid
 from mimicam.training.compact.losses import middle
 from mimicam.training.losses.adversarial import discriminator_loss, feature_matching_loss, generator_loss
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
+from mimicam.training.losses.square import cut_square
 from mimicam.training.optimiser import guarded_adam, step_if_finite
 from mimicam.training.trainer import channels_last
 
@@ -58,13 +57,13 @@ def whole_picture(image_N3SS: Tensor, *_: Tensor) -> Tensor:
 
 def mouth(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
     """Cut out ``[N, 3, 64, 64]`` around the lips."""
-    return _cut(image_N3SS, middle(points_NK3, _LIPS), _MOUTH_HALF * head_N3[:, 2], _MOUTH_PX)
+    return cut_square(image_N3SS, middle(points_NK3, _LIPS), _MOUTH_HALF * head_N3[:, 2], _MOUTH_PX)
 
 
 def eyes(image_N3SS: Tensor, points_NK3: Tensor, head_N3: Tensor) -> Tensor:
     """Cut out ``[2 N, 3, 48, 48]``: the right eyes, then the left ones mirrored."""
     half = _EYE_HALF * head_N3[:, 2]
-    right, left = (_cut(image_N3SS, middle(points_NK3, eye), half, _EYE_PX) for eye in _EYES)
+    right, left = (cut_square(image_N3SS, middle(points_NK3, eye), half, _EYE_PX) for eye in _EYES)
     return torch.cat([right, left.flip(-1)])
 
 
@@ -171,14 +170,3 @@ class Adversary:
 
     def _forget_updates(self) -> None:
         self._updates = None
-
-
-def _cut(image_N3SS: Tensor, centre_N2: Tensor, half_N: Tensor, size: int) -> Tensor:
-    """Cut out squares around crop-space centres, ``[N, 3, size, size]``; edges repeat.
-
-    Computed in float32, as all sampling grids: bfloat16 has too few bits for pixel positions.
-    """
-    with torch.autocast(image_N3SS.device.type, enabled=False):
-        grid = centre_N2[:, None] + pixel_grid(size, centre_N2)[None] * half_N[:, None, None]
-        grid = grid.view(-1, size, size, 2).float()
-        return F.grid_sample(image_N3SS.float(), grid, padding_mode="border", align_corners=False)

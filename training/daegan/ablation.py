@@ -17,9 +17,9 @@ from mimicam.training.daegan.recipe import Batch, DaeGanRecipe
 from mimicam.training.evaluation import metrics
 
 
-def single_scale(face_N3SS: Tensor, embedding: PoseEmbedding) -> Tensor:
+def single_scale(face_N3TT: Tensor, embedding: PoseEmbedding) -> Tensor:
     """Warp the face at its full size and add nothing: a deforming autoencoder of one scale."""
-    return sample(face_N3SS, resized(embedding.displacement, face_N3SS.shape[-1]))
+    return sample(face_N3TT, resized(embedding.displacement, embedding.residual_high.shape[-1]))
 
 
 @dataclass(frozen=True, kw_only=True)

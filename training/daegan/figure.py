@@ -21,7 +21,8 @@ def disentangled(model: DaeGanNetworks, crops: list[Image]) -> Image:
     faces = model.embed(frames[:, None]).face
     reading = model.pose_embedder(frames)
     fields = resized(reading.displacement, frames.shape[-1])
-    rows = [_pictures(frames), _pictures(reconstruct(faces, reading)), _pictures(faces), flow_colours(fields)]
+    reconstructed, shown = reconstruct(faces, reading), resized(faces, frames.shape[-1])
+    rows = [*map(_pictures, (frames, reconstructed, shown)), flow_colours(fields)]
     return np.vstack([np.hstack(row) for row in rows])
 
 

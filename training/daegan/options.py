@@ -34,6 +34,13 @@ class DaeGanOptions:
     parts: float = 0.0
     """How much more eyes and mouth count in equations 3 and 6, see `part_weights`. Needs
     ``guidance``. Not in the paper."""
+    part_losses: float = 0.0
+    """Weight of the same losses of mouth and eyes, cut out: see `training.daegan.part_losses`. Needs
+    ``guidance``. Not in the paper."""
+    drawn: float = 0.0
+    """Weight of the mean share of what the compact preset's generator draws over the warped face,
+    where that can be right. The errors of warps by some pixels are smaller once they are blurred;
+    this makes the blur cost more. Not in the paper."""
     content: float = 1.0
     feature_matching: float = 1.0
     adversarial: float = 1.0

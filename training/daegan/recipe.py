@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import CompactPoseEmbedder, TrunkEncoder
+from mimicam.engine.models.daegan.compact import CompactDaeGan, CompactPoseEmbedder, TrunkEncoder
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
 from mimicam.engine.models.daegan.config import DAEGAN, AnyConfig
+from mimicam.engine.models.daegan.layers import resized
 from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.presets import build
 from mimicam.training.daegan import losses
@@ -20,6 +21,7 @@ from mimicam.training.daegan.following import following
 from mimicam.training.daegan.guidance import Guidance, Points, part_weights
 from mimicam.training.daegan.layout import layout_loss
 from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.daegan.part_losses import PARTS, PartDiscriminators, cut_parts
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 from mimicam.training.losses.perceptual import MobileNetDistance
@@ -41,8 +43,8 @@ class DaeGanRecipe:
     """
 
     name = "daegan"
-    optional_modules = frozenset({"average", "guidance"})
-    """Runs without ``ema`` or ``guidance`` lack them."""
+    optional_modules = frozenset({"average", "guidance", "part_discriminators"})
+    """Runs without ``ema``, ``guidance`` or ``part_losses`` lack them."""
 
     def __init__(
         self,
@@ -60,8 +62,10 @@ class DaeGanRecipe:
             or the time, whichever is further.
         """
         self.options = options or DaeGanOptions()
-        if self.options.parts and not self.options.guidance:
-            raise ValueError("parts needs guidance, whose batches have landmarks")
+        if (self.options.parts or self.options.part_losses) and not self.options.guidance:
+            raise ValueError("parts and part_losses need guidance, whose batches have landmarks")
+        if self.options.drawn and not isinstance(config, CompactDaeGanConfig):
+            raise ValueError("drawn needs a compact preset, whose pictures have a warped layer")
         self.settings = Settings(now={"--preset": config.name}, former={})
         self._device, self._time_share = torch.device(device), time_share
         self.model = build(config).to(self._device)
@@ -80,6 +84,9 @@ class DaeGanRecipe:
         o = self.options
         face_code = config.face_code if isinstance(config, CompactDaeGanConfig) else config.code
         self.guidance = Guidance(face_code, config.code).to(self._device) if o.guidance else None
+        self.part_discriminators = (
+            PartDiscriminators(config.width, config.most).to(self._device) if o.part_losses else None
+        )
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
@@ -88,7 +95,13 @@ class DaeGanRecipe:
         }
         if self.guidance is not None:
             self._networks["guidance"] = self.guidance
-        rates = {"generator": o.lr_generator, "discriminator": o.lr_discriminator}
+        if self.part_discriminators is not None:
+            self._networks["part_discriminators"] = self.part_discriminators
+        rates = {
+            "generator": o.lr_generator,
+            "discriminator": o.lr_discriminator,
+            "part_discriminators": o.lr_discriminator,
+        }
         self._optimisers = {
             name: guarded_adam(
                 network.parameters(),
@@ -99,12 +112,15 @@ class DaeGanRecipe:
         }
 
     def modules(self) -> dict[str, nn.Module]:
-        """Return model and discriminator; average and guidance where there are any."""
+        """Return model and discriminator; average, guidance and discriminators of parts where there are
+        any."""
         modules: dict[str, nn.Module] = {"model": self.model, "discriminator": self.discriminator}
         if self.average is not None:
             modules["average"] = self.average.model
         if self.guidance is not None:
             modules["guidance"] = self.guidance
+        if self.part_discriminators is not None:
+            modules["part_discriminators"] = self.part_discriminators
         return modules
 
     def start_from(self, model: dict[str, Tensor], discriminator: dict[str, Tensor] | None = None) -> None:
@@ -174,10 +190,19 @@ class DaeGanRecipe:
             # embedders' results, and both see the same face.
             face = self.model.embed(frames).face
             code = self.model.pose_embedder.encode(driver)
-        figures |= self._update_generator(step, face, code, target, self._part_weights(points, target))
-        figures["discriminator"] = self._update(
-            step, ("discriminator",), lambda: self._discriminate(face, code, target)
+        figures |= self._update_generator(step, face, code, target, points)
+        judges = (
+            ("discriminator",)
+            if self.part_discriminators is None
+            else ("discriminator", "part_discriminators")
         )
+
+        def judge() -> Tensor:
+            losses = self._discriminate(face, code, target, points)
+            figures.update({name: value.detach() for name, value in losses.items()})
+            return sum(losses.values(), target.new_zeros(()))
+
+        self._update(step, judges, judge)
         return figures
 
     @torch.no_grad()
@@ -194,7 +219,7 @@ class DaeGanRecipe:
         rows = [
             frames[:, 0],
             target,
-            face,
+            resized(face, target.shape[-1]),
             self.options.reconstruct(face, reading),
             model.picture(face, reading.code),
         ]
@@ -280,33 +305,61 @@ class DaeGanRecipe:
         return distance.float()
 
     def _update_generator(
-        self, step: int, face: Tensor, code: Tensor, target: Tensor, weight_N1SS: Tensor | None
+        self, step: int, face: Tensor, code: Tensor, target: Tensor, points: Points | None
     ) -> dict[str, float | Tensor]:
         figures: dict[str, float | Tensor] = {}
+        o, weights = self.options, self._part_weights(points, target)
 
         def objective() -> Tensor:
-            """Compute the generator's objective: equation 6, and the perceptual distance if it has
-            a weight."""
+            """Compute the generator's objective: equation 6, and what has a weight beside it."""
             with self._mixed():
-                image = self.model.picture(face, code).float()
-                # The discriminator is frozen here, but gradients pass through it to the picture.
+                image, drawn = self._picture(face, code)
+                # The discriminators are frozen here, but gradients pass through them to the picture.
                 fake, real = self.discriminator(image), self.discriminator(target)
             terms = {
                 "adversarial": adversarial.generator_loss(fake),
-                "content": losses.reconstruction_loss(image, target, weight_N1SS),
+                "content": losses.reconstruction_loss(image, target, weights),
                 "matching": adversarial.feature_matching_loss(real, fake),
             }
-            o = self.options
             loss = self._adversarial(step) * terms["adversarial"] + o.content * terms["content"]
             loss = loss + o.feature_matching * terms["matching"]
             if o.perceptual:
                 terms["perceptual"] = self._distances(image, target)
                 loss = loss + o.perceptual * terms["perceptual"]
+            if o.drawn:
+                terms["drawn"] = drawn
+                loss = loss + o.drawn * drawn
+            if self.part_discriminators is not None and points is not None:
+                terms["parts"] = self._parts_objective(step, image, target, points[2])
+                loss = loss + o.part_losses * terms["parts"]
             figures.update({name: value.detach() for name, value in terms.items()})
             return loss
 
         self._update(step, ("generator",), objective)
         return figures
+
+    def _picture(self, face: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the generator's picture; return it with the mean share of what is drawn over the warped
+        face where that can be right, 0 for the paper's generator."""
+        if not isinstance(self.model, CompactDaeGan):
+            return self.model.picture(face, code).float(), face.new_zeros(())
+        layers = self.model.layers(face, code)
+        needless = (1 - layers.share.float()) * (1 - layers.unseen.float())
+        return layers.picture().float(), needless.mean()
+
+    def _parts_objective(self, step: int, image: Tensor, target: Tensor, landmarks_NL2: Tensor) -> Tensor:
+        """Compute adversarial loss, feature matching and perceptual distance of mouth and eyes."""
+        assert self.part_discriminators is not None
+        o = self.options
+        got, wanted = cut_parts(image, landmarks_NL2), cut_parts(target, landmarks_NL2)
+        with self._mixed():
+            fake, real = self.part_discriminators(got), self.part_discriminators(wanted)
+        loss = self._adversarial(step) * adversarial.generator_loss(fake)
+        loss = loss + o.feature_matching * adversarial.feature_matching_loss(real, fake)
+        if o.perceptual:
+            distances = [self._distances(got[part], wanted[part]) for part in PARTS]
+            loss = loss + o.perceptual * torch.stack(distances).mean()
+        return loss
 
     def _adversarial(self, step: int) -> float:
         o = self.options
@@ -315,12 +368,19 @@ class DaeGanRecipe:
         # Rises with the discriminator's knowledge: at first its gradients would only be noise.
         return o.adversarial * min((step - o.stage_one_steps) / o.adversarial_steps, 1.0)
 
-    def _discriminate(self, face: Tensor, code: Tensor, target: Tensor) -> Tensor:
+    def _discriminate(
+        self, face: Tensor, code: Tensor, target: Tensor, points: Points | None
+    ) -> dict[str, Tensor]:
         with self._mixed():
             with torch.no_grad():
                 image = self.model.picture(face, code)
             real, fake = self.discriminator(target), self.discriminator(image)
-        return adversarial.discriminator_loss(real, fake)
+            terms = {"discriminator": adversarial.discriminator_loss(real, fake)}
+            if self.part_discriminators is not None and points is not None:
+                seen = (cut_parts(each, points[2]) for each in (target, image))
+                real, fake = map(self.part_discriminators, seen)
+                terms["parts_discriminator"] = adversarial.discriminator_loss(real, fake)
+        return terms
 
     def _mixed(self) -> torch.autocast:
         """Convolutions of generator and discriminator in bfloat16, positions in float32."""
@@ -353,7 +413,7 @@ class DaeGanRecipe:
             start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
         else:
             start, begin = (
-                (o.lr_discriminator if network == "discriminator" else o.lr_generator),
+                (o.lr_generator if network == "generator" else o.lr_discriminator),
                 o.stage_one_steps,
             )
         # Each network's rate falls over the steps in which it is trained.

@@ -8,6 +8,8 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
   side. So a model of 64 pixels grows to 128 and 256 with little change of its outputs; see `grown`.
 - Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
   are most of a head's movement, and the decoder alone takes thousands of steps to find them.
+- Embedded face. It has twice the picture's side, and frames are sampled into it bicubically: a face
+  that is sampled twice at the picture's own size is blurred (`FINER`).
 - Attention. Frames are also weighed by how well they agree, see `engine.models.daegan.agreement`.
 - Generator. The front end's maps and the embedded face itself are warped by the pose embedder's
   displacement. The back end draws what the warp lacks, and an opacity per pixel blends both. The
@@ -17,7 +19,8 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
   that a mouth is open, not where. The warped face is kept out of an open mouth, and of an eye that
   is shut: a warp of 32 pixels can only stretch lips over the one, and the eye over its lids.
 
-Shape letters: N pictures, C channels, S side of the picture, P pose code.
+Shape letters: N pictures, C channels, S side of the picture, T = 2 S side of the embedded face, P pose
+code.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from torch import Tensor, nn
 from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.face.landmarks import LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
-from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FRONT, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FINER, FRONT, CompactDaeGanConfig
 from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
@@ -94,7 +97,7 @@ class Prepared(NamedTuple):
     skip: Tensor
     """Front end's finer map, ``[N, 48, 32, 32]``."""
     embedded_face: Tensor
-    """``[N, 3, S, S]``"""
+    """``[N, 3, T, T]``"""
 
 
 class Posed(NamedTuple):
@@ -187,13 +190,15 @@ class CompactFaceEmbedder(FaceEmbedder):
         return _parameters(self.decoder, self.head, self.affine)
 
     def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
-        """Return one frame's terms of equation 1."""
-        code, side = self.encode(image_N3SS), image_N3SS.shape[-1]
+        """Return one frame's terms of equation 1; they have side T."""
+        code, side = self.encode(image_N3SS), FINER * image_N3SS.shape[-1]
         fields = resized(self.head(self.decoder(code)), side)
         displacement = self._field(code, fields)
         # The floor keeps equation 1's division defined where no frame is attended to.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
-        return FrameEmbedding(sample(image_N3SS, displacement), weight, displacement, code)
+        # Bicubic interpolation overshoots at edges.
+        warped = sample(image_N3SS, displacement, between="bicubic").clamp(-1, 1)
+        return FrameEmbedding(warped, weight, displacement, code)
 
     def fuse(self, warped_NK3SS: Tensor, weight_NK1SS: Tensor) -> tuple[Tensor, Tensor]:
         """See `FaceEmbedder.fuse`. A frame counts by its weight and its agreement with the others;
@@ -263,6 +268,23 @@ class CompactPoseEmbedder(PoseEmbedder):
         )
 
 
+class Layers(NamedTuple):
+    """What a picture is blended from."""
+
+    warped: Tensor
+    """Embedded face as the displacement puts it, ``[N, 3, S, S]``."""
+    drawn: Tensor
+    """``[N, 3, S, S]``"""
+    share: Tensor
+    """Share of the warped face in each pixel, ``[N, 1, S, S]``."""
+    unseen: Tensor
+    """Where the warped face cannot be right, 0 to 1, ``[N, 1, S, S]``."""
+
+    def picture(self) -> Tensor:
+        """Blend them."""
+        return self.share * self.warped + (1 - self.share) * self.drawn
+
+
 class CompactGenerator(nn.Module):
     """Draws a picture from the warped face: front, middle, back end (section 3.2)."""
 
@@ -294,15 +316,16 @@ class CompactGenerator(nn.Module):
 
         self.register_buffer("resting_eyes", _resting_eyes(), persistent=False)
 
-    def prepare(self, face_N3SS: Tensor) -> Prepared:
+    def prepare(self, face_N3TT: Tensor) -> Prepared:
         """Return what a portrait gives to every frame."""
-        skip = self.stem(F.pixel_unshuffle(face_N3SS, self._fold))
-        return Prepared(self.front(skip), skip, face_N3SS)
+        # Averaged down first: the convolution has the folds of a picture's side.
+        skip = self.stem(F.pixel_unshuffle(F.avg_pool2d(face_N3TT, FINER), self._fold))
+        return Prepared(self.front(skip), skip, face_N3TT)
 
-    def draw(self, code_NP: Tensor, posed: Posed, portrait: Prepared) -> Tensor:
-        """Return the picture of a prepared face, warped by the code's displacement."""
-        field, face = posed.displacement, portrait.embedded_face
-        warped = sample(face, resized(field, face.shape[-1]))
+    def draw(self, code_NP: Tensor, posed: Posed, portrait: Prepared) -> Layers:
+        """Return the layers of a prepared face's picture, warped by the code's displacement."""
+        field, side = posed.displacement, portrait.embedded_face.shape[-1] // FINER
+        warped = sample(portrait.embedded_face, resized(field, side))
         layout = torch.sigmoid(posed.layout)
         # The field has 32 pixels, the prepared map 16; displacements are relative, so a mean is
         # enough.
@@ -318,7 +341,9 @@ class CompactGenerator(nn.Module):
             folded = F.pixel_unshuffle(warped, self._fold >> level + 1)
             x = block(x, code_NP) + self.poses[level + 1](maps) + self.faces[level](folded)
             layer = double(layer) + head(F.relu(x))
-        return _over(warped, layer, resized(self._unseen(field, layout), face.shape[-1]))
+        unseen = resized(self._unseen(field, layout), side)
+        share = torch.sigmoid(layer[:, 3:] + _MOST_FACE - _UNSEEN * unseen)
+        return Layers(warped, torch.tanh(layer[:, :3]), share, unseen)
 
     def _unseen(self, field_N2HW: Tensor, layout_N4HW: Tensor) -> Tensor:
         """Return where the warped face cannot be right, 0 to 1, ``[N, 1, 64, 64]``."""
@@ -346,20 +371,21 @@ class CompactDaeGan(DaeGanNetworks):
         self.pose_embedder = CompactPoseEmbedder(config)
         self.generator = CompactGenerator(config)
 
-    def prepare(self, face_N3SS: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, face_N3TT: Tensor) -> tuple[Tensor, ...]:
         """See `DaeGanNetworks.prepare`; the tensors of `Prepared`."""
-        return self.generator.prepare(face_N3SS)
+        return self.generator.prepare(face_N3TT)
 
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
         """See `DaeGanNetworks.draw`."""
+        return self._layers(code_NP, Prepared(*portrait)).picture()
+
+    def layers(self, face_N3TT: Tensor, code_NP: Tensor) -> Layers:
+        """Return what the picture of an embedded face is blended from."""
+        return self._layers(code_NP, self.generator.prepare(face_N3TT))
+
+    def _layers(self, code_NP: Tensor, portrait: Prepared) -> Layers:
         # Recomputed from the code: then a frame transmits the code alone.
-        return self.generator.draw(code_NP, self.pose_embedder.posed(code_NP), Prepared(*portrait))
-
-
-def _over(warped_N3SS: Tensor, layer_N4SS: Tensor, unseen_N1SS: Tensor) -> Tensor:
-    """Blend the drawn picture over the warped face by its opacity."""
-    keep = torch.sigmoid(layer_N4SS[:, 3:] + _MOST_FACE - _UNSEEN * unseen_N1SS)
-    return keep * warped_N3SS + (1 - keep) * torch.tanh(layer_N4SS[:, :3])
+        return self.generator.draw(code_NP, self.pose_embedder.posed(code_NP), portrait)
 
 
 def _resting_eyes() -> Tensor:

@@ -30,6 +30,11 @@ class DaeGanConfig:
     reduction: int = 16
     """Factor by which the middle of the generator is smaller than the picture."""
 
+    @property
+    def face_size(self) -> int:
+        """Side of the embedded face."""
+        return self.size
+
     def __post_init__(self) -> None:
         for value in (self.size, self.width, self.most, self.code, self.reduction, self.blocks):
             integer(value, 1, 1 << 12)

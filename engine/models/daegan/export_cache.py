@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mimicam.engine.models.daegan.inference import DaeGanParts
 
-_KIND = "daegan-1"
+_KIND = "daegan-2"
 """Version of the exported form, raised when it changes, so that older files are not used."""
 
 

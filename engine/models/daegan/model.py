@@ -107,7 +107,7 @@ class DaeGanModel:
         warped, weight = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
         face = _mean(warped, weight)
         if self._by_agreement and len(crops) > 1:
-            differs = disagreement(warped, face, *matrices(self.size))
+            differs = disagreement(warped, face, *matrices(face.shape[-1]))
             # Less the least: one frame of each place keeps its weight, so that no sum is 0.
             face = _mean(warped, weight * np.exp(SHARPNESS * (differs.min(0) - differs)))
         return face

@@ -9,11 +9,12 @@ from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
 def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
     """Return the specs of the four networks by name."""
-    side = config.size
+    side, face_side = config.size, config.face_size
     picture, portrait, code = (1, 3, side, side), portrait_shapes(config), (1, config.code)
+    face, weight = (1, 3, face_side, face_side), (1, 1, face_side, face_side)
     tensors: dict[str, tuple[Shapes, Shapes]] = {
-        "face_embedder": ({"image": picture}, {"warped": picture, "weight": (1, 1, side, side)}),
-        "front": ({"face": picture}, portrait),
+        "face_embedder": ({"image": picture}, {"warped": face, "weight": weight}),
+        "front": ({"face": face}, portrait),
         "pose_encoder": ({"image": picture}, {"code": code}),
         "generator": ({"code": code, **portrait}, {"picture": picture}),
     }
@@ -33,7 +34,7 @@ def portrait_shapes(config: AnyConfig) -> Shapes:
         return {
             "prepared": (1, most, FIELD // 2, FIELD // 2),
             "skip": (1, skip, FIELD, FIELD),
-            "embedded_face": (1, 3, config.size, config.size),
+            "embedded_face": (1, 3, config.face_size, config.face_size),
         }
     # Channels double with each halving, up to the limit (see `DaeGanConfig.most`).
     middle = config.size // config.reduction

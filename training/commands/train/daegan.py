@@ -99,6 +99,12 @@ class TrainDaeGan:
     parts: float = 0.0
     """How much more eyes and mouth count in the pictures' errors. Needs --guidance. Not in the
     paper."""
+    part_losses: float = 0.0
+    """Weight of the losses of mouth and eyes, cut out, with discriminators of their own. Needs
+    --guidance. Not in the paper."""
+    drawn: float = 0.0
+    """Weight of what the compact preset draws over the warped face where it need not: keeps results
+    sharp. Not in the paper."""
     adversarial: float = 1.0
     """Weight of the generator's adversarial loss in equation 6."""
     adversarial_steps: int = 0
@@ -166,6 +172,8 @@ class TrainDaeGan:
             last_share=self.last_share,
             guidance=self.guidance,
             parts=self.parts,
+            part_losses=self.part_losses,
+            drawn=self.drawn,
             content=self.content,
             feature_matching=self.feature_matching,
             adversarial=self.adversarial,
