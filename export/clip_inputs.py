@@ -123,9 +123,9 @@ def _daegan(networks: dict[str, Network], frames: list[Image]) -> dict[str, list
     found: dict[str, list[Arrays]] = {"face_embedder": [source], "front": [face]}
     for image in frames:
         driver = {"image": _network_input(_face(image, size))}
-        code = networks["pose_encoder"].with_inputs(driver).reference_arrays()
+        code = networks["pose_encoder"].with_inputs(driver).reference_arrays()["code"]
         found.setdefault("pose_encoder", []).append(driver)
-        found.setdefault("generator", []).append({**code, **prepared})
+        found.setdefault("generator", []).append({"code": code, **prepared})
     return found
 
 

@@ -162,6 +162,14 @@ class SeveralFramesModel(Model, Protocol):
         and expression at rest are the first crop's."""
 
 
+@runtime_checkable
+class RetrievalModel(ImageDrivenModel, Protocol):
+    """A model that embeds expression and pose for retrieval (DAE-GAN, section 4.3)."""
+
+    def retrieval_embedding(self, crop: Image) -> Float:
+        """Return what a retrieval compares by cosine, ``[E]``, of a face, uint8 ``[S, S, 3]``."""
+
+
 def check_own(features: Features, sha256: str) -> None:
     """Refuse a portrait that another model encoded.
 

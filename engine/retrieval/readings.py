@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from mimicam.engine.face.motion import read_motion
-from mimicam.engine.models.base import ImageDrivenModel
+from mimicam.engine.models.base import ImageDrivenModel, RetrievalModel
 from mimicam.engine.picture_file import read_picture
 from mimicam.engine.portrait_face import find_face
 from mimicam.engine.stages.crop import cut, portrait_box
@@ -24,7 +24,7 @@ class Reading:
     """The face of one picture."""
 
     code: Float
-    """Pose code, float32 ``[P]``; empty without a model that has one."""
+    """See `compared`, float32 ``[P]``; empty without a model that has one."""
     tracked: Float
     """Float32 ``[55]``, see `TRACKED`."""
 
@@ -58,7 +58,7 @@ class FaceReading:
         motion = read_motion(box.from_image(face.landmarks), face.blendshapes)
         tracked = np.concatenate([motion.expression, motion.pose.angles_rad()]).astype(np.float32)
         # Empty without a model: the tracker's reading serves alone.
-        code = _code(self._model, cut(image, box, self._model.size)) if self._model else tracked[:0]
+        code = compared(self._model, cut(image, box, self._model.size)) if self._model else tracked[:0]
         return Reading(code=code, tracked=tracked)
 
 
@@ -72,6 +72,10 @@ def face_crop(path: Path, side: int) -> Image:
     return cut(image, portrait_box(face), side)
 
 
-def _code(model: ImageDrivenModel, crop: Image) -> Float:
+def compared(model: ImageDrivenModel, crop: Image) -> Float:
+    """Return what a retrieval compares of a face, uint8 ``[S, S, 3]``: the model's retrieval embedding, or
+    its codes."""
+    if isinstance(model, RetrievalModel):
+        return model.retrieval_embedding(crop)
     codes = model.read_motion(crop)
     return np.concatenate([codes.expression, codes.pose]).astype(np.float32)

@@ -35,7 +35,7 @@ from mimicam.training.evaluation.methods import Method, baselines, model_method
 from mimicam.training.evaluation.paper_networks import PaperNetworks, open_network
 from mimicam.training.evaluation.paper_tables import SUBSTITUTES, show_paper
 from mimicam.training.evaluation.papers import PROTOCOLS, Instruments
-from mimicam.training.evaluation.retrieved import evaluate_retrieval
+from mimicam.training.evaluation.retrieved import evaluate_retrieval, people_of
 from mimicam.training.evaluation.show import draw_grid, show
 from mimicam.training.evaluation.still import evaluate_still
 from mimicam.training.evaluation.synthetic import evaluate_synthetic, load_quadruples
@@ -89,8 +89,8 @@ class Evaluate:
     response: Literal["measured", "none"] = "measured"
     """Whether the lively set makes up for the portraits' own response, as with 'mimicam run'."""
     retrieval: bool = False
-    """Also search with every frame among those of other people, by the pose code of --model, and
-    print how close the ten found are."""
+    """Also search with every validation frame among those of all other people, by the pose code of
+    --model, and print how close the ten found are."""
     floors: bool = True
     """Also measure the two baselines: copying the source and copying the driver."""
     arcface: Path | None = None
@@ -127,7 +127,8 @@ class Evaluate:
         counts |= self._add_lively(figures, models, lively) if lively else {}
         show(figures)
         if self.retrieval:
-            found = _retrieval(clips, models[MODEL])
+            people = people_of(FramePack(self.pack, validation=True))
+            found = _retrieval(people, models[MODEL])
             show(found)
             figures |= found
         if self.json is not None:

@@ -23,7 +23,7 @@ _RARE = 4.0
 
 def draw_layout(landmarks_NL2: Tensor, side: int) -> Tensor:
     """Return the share of each pixel that a part covers, in the order of
-    `engine.models.daegan.compact.LAYOUT`, ``[N, 4, side, side]``.
+    `engine.models.daegan.compact_embedders.LAYOUT`, ``[N, 4, side, side]``.
 
     Args:
         landmarks_NL2: crop space, -1..1 over the picture.

@@ -61,3 +61,31 @@ class DaeGanOptions:
     embedder_turns: tuple[tuple[str, ...], ...] = (("face", "pose"),)
     """Embedders that a step of stage 2 updates, one by one; steps take the entries in turn. An empty
     entry updates none."""
+
+    def adversarial_at(self, step: int) -> float:
+        """Return the weight of the generator's adversarial loss in a step."""
+        if not self.adversarial_steps:
+            return self.adversarial
+        # Rises with the discriminator's knowledge: at first its gradients would only be noise.
+        return self.adversarial * min((step - self.stage_one_steps) / self.adversarial_steps, 1.0)
+
+    def rate(self, step: int, network: str, time_share: float) -> float:
+        """Return a network's learning rate.
+
+        It falls linearly; the embedders' drops to a tenth when stage 2 starts the others.
+
+        Args:
+            network: face, pose, guidance, generator, discriminator or part_discriminators.
+            time_share: share of the available time that has passed, 0..1.
+        """
+        if network in ("face", "pose", "guidance"):
+            # Trained from the first step on, so their rate falls over the whole run.
+            start, begin = (self.lr if step < self.stage_one_steps else self.lr / 10), 0
+        else:
+            start, begin = (
+                (self.lr_generator if network == "generator" else self.lr_discriminator),
+                self.stage_one_steps,
+            )
+        # Each network's rate falls over the steps in which it is trained.
+        done = max((step - begin) / max(self.steps - begin, 1), time_share)
+        return start * max(1.0 - done * (1 - self.last_share), self.last_share)

@@ -6,9 +6,13 @@ Mouth and eyes are a few percent of a picture, so losses of the whole leave them
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from mimicam.training.daegan.options import DaeGanOptions
+from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import Judgement, PatchDiscriminator
 from mimicam.training.losses.square import cut_square
 
@@ -51,3 +55,41 @@ class PartDiscriminators(nn.ModuleDict):
     def forward(self, parts: dict[str, Tensor]) -> list[Judgement]:
         """Judge what `cut_parts` returned."""
         return [self[part](parts[part]) for part in PARTS]
+
+
+class PartLosses:
+    """Losses of mouth and eyes, for the generator and for their discriminators."""
+
+    def __init__(
+        self,
+        discriminators: PartDiscriminators,
+        options: DaeGanOptions,
+        distance: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        """Args:
+        options: their weights are those of the losses of whole pictures.
+        distance: perceptual distance of pictures, used if it has a weight.
+        """
+        self._discriminators, self._options, self._distance = discriminators, options, distance
+
+    def of_generator(self, image: Tensor, target: Tensor, landmarks_NL2: Tensor, step: int) -> Tensor:
+        """Compute adversarial loss, feature matching and perceptual distance, a scalar."""
+        o = self._options
+        got, wanted = cut_parts(image, landmarks_NL2), cut_parts(target, landmarks_NL2)
+        fake, real = self._judged(got), self._judged(wanted)
+        loss = o.adversarial_at(step) * adversarial.generator_loss(fake)
+        loss = loss + o.feature_matching * adversarial.feature_matching_loss(real, fake)
+        if o.perceptual:
+            distances = [self._distance(got[part], wanted[part]) for part in PARTS]
+            loss = loss + o.perceptual * torch.stack(distances).mean()
+        return loss
+
+    def of_discriminators(self, image: Tensor, target: Tensor, landmarks_NL2: Tensor) -> Tensor:
+        """Compute the discriminators' hinge loss, a scalar."""
+        real, fake = (self._judged(cut_parts(each, landmarks_NL2)) for each in (target, image))
+        return adversarial.discriminator_loss(real, fake)
+
+    def _judged(self, parts: dict[str, Tensor]) -> list[Judgement]:
+        with torch.autocast(parts["mouth"].device.type, torch.bfloat16):
+            judgements: list[Judgement] = self._discriminators(parts)
+        return judgements

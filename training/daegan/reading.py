@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import CompactFaceEmbedder, CompactPoseEmbedder
+from mimicam.engine.models.daegan.compact_embedders import CompactFaceEmbedder, CompactPoseEmbedder
 from mimicam.engine.models.daegan.face_trunk import FaceTrunk
 from mimicam.training.daegan.guidance import Of
 from mimicam.training.daegan.layout import layout_loss

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mimicam.engine.models.daegan.compact import CompactDaeGan, CompactPoseEmbedder, TrunkEncoder
+from mimicam.engine.models.daegan.compact import CompactDaeGan
 from mimicam.engine.models.daegan.compact_config import CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_embedders import CompactPoseEmbedder, TrunkEncoder
 from mimicam.engine.models.daegan.config import DAEGAN, AnyConfig
 from mimicam.engine.models.daegan.layers import resized
 from mimicam.engine.models.daegan.network import DaeGanNetworks
@@ -21,7 +22,7 @@ from mimicam.training.daegan.following import following
 from mimicam.training.daegan.guidance import Guidance, Points, part_weights
 from mimicam.training.daegan.layout import layout_loss
 from mimicam.training.daegan.options import DaeGanOptions
-from mimicam.training.daegan.part_losses import PARTS, PartDiscriminators, cut_parts
+from mimicam.training.daegan.part_losses import PartDiscriminators, PartLosses
 from mimicam.training.losses import adversarial
 from mimicam.training.losses.discriminator import MultiScaleDiscriminator
 from mimicam.training.losses.perceptual import MobileNetDistance
@@ -87,6 +88,11 @@ class DaeGanRecipe:
         self.part_discriminators = (
             PartDiscriminators(config.width, config.most).to(self._device) if o.part_losses else None
         )
+        self._parts = (
+            None
+            if self.part_discriminators is None
+            else PartLosses(self.part_discriminators, o, self._distances)
+        )
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
@@ -97,19 +103,7 @@ class DaeGanRecipe:
             self._networks["guidance"] = self.guidance
         if self.part_discriminators is not None:
             self._networks["part_discriminators"] = self.part_discriminators
-        rates = {
-            "generator": o.lr_generator,
-            "discriminator": o.lr_discriminator,
-            "part_discriminators": o.lr_discriminator,
-        }
-        self._optimisers = {
-            name: guarded_adam(
-                network.parameters(),
-                lr=rates.get(name, o.lr),
-                betas=(0.0 if name in rates else o.beta_1, 0.9),
-            )
-            for name, network in self._networks.items()
-        }
+        self._optimisers = _optimisers(self._networks, o)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return model and discriminator; average, guidance and discriminators of parts where there are
@@ -191,18 +185,14 @@ class DaeGanRecipe:
             face = self.model.embed(frames).face
             code = self.model.pose_embedder.encode(driver)
         figures |= self._update_generator(step, face, code, target, points)
-        judges = (
-            ("discriminator",)
-            if self.part_discriminators is None
-            else ("discriminator", "part_discriminators")
-        )
 
         def judge() -> Tensor:
-            losses = self._discriminate(face, code, target, points)
-            figures.update({name: value.detach() for name, value in losses.items()})
-            return sum(losses.values(), target.new_zeros(()))
+            terms = self._discriminate(face, code, target, points)
+            figures.update({name: value.detach() for name, value in terms.items()})
+            return torch.stack(list(terms.values())).sum()
 
-        self._update(step, judges, judge)
+        of_parts = () if self.part_discriminators is None else ("part_discriminators",)
+        self._update(step, ("discriminator", *of_parts), judge)
         return figures
 
     @torch.no_grad()
@@ -321,7 +311,7 @@ class DaeGanRecipe:
                 "content": losses.reconstruction_loss(image, target, weights),
                 "matching": adversarial.feature_matching_loss(real, fake),
             }
-            loss = self._adversarial(step) * terms["adversarial"] + o.content * terms["content"]
+            loss = o.adversarial_at(step) * terms["adversarial"] + o.content * terms["content"]
             loss = loss + o.feature_matching * terms["matching"]
             if o.perceptual:
                 terms["perceptual"] = self._distances(image, target)
@@ -329,8 +319,8 @@ class DaeGanRecipe:
             if o.drawn:
                 terms["drawn"] = drawn
                 loss = loss + o.drawn * drawn
-            if self.part_discriminators is not None and points is not None:
-                terms["parts"] = self._parts_objective(step, image, target, points[2])
+            if self._parts is not None and points is not None:
+                terms["parts"] = self._parts.of_generator(image, target, points[2], step)
                 loss = loss + o.part_losses * terms["parts"]
             figures.update({name: value.detach() for name, value in terms.items()})
             return loss
@@ -347,27 +337,6 @@ class DaeGanRecipe:
         needless = (1 - layers.share.float()) * (1 - layers.unseen.float())
         return layers.picture().float(), needless.mean()
 
-    def _parts_objective(self, step: int, image: Tensor, target: Tensor, landmarks_NL2: Tensor) -> Tensor:
-        """Compute adversarial loss, feature matching and perceptual distance of mouth and eyes."""
-        assert self.part_discriminators is not None
-        o = self.options
-        got, wanted = cut_parts(image, landmarks_NL2), cut_parts(target, landmarks_NL2)
-        with self._mixed():
-            fake, real = self.part_discriminators(got), self.part_discriminators(wanted)
-        loss = self._adversarial(step) * adversarial.generator_loss(fake)
-        loss = loss + o.feature_matching * adversarial.feature_matching_loss(real, fake)
-        if o.perceptual:
-            distances = [self._distances(got[part], wanted[part]) for part in PARTS]
-            loss = loss + o.perceptual * torch.stack(distances).mean()
-        return loss
-
-    def _adversarial(self, step: int) -> float:
-        o = self.options
-        if not o.adversarial_steps:
-            return o.adversarial
-        # Rises with the discriminator's knowledge: at first its gradients would only be noise.
-        return o.adversarial * min((step - o.stage_one_steps) / o.adversarial_steps, 1.0)
-
     def _discriminate(
         self, face: Tensor, code: Tensor, target: Tensor, points: Points | None
     ) -> dict[str, Tensor]:
@@ -376,10 +345,8 @@ class DaeGanRecipe:
                 image = self.model.picture(face, code)
             real, fake = self.discriminator(target), self.discriminator(image)
             terms = {"discriminator": adversarial.discriminator_loss(real, fake)}
-            if self.part_discriminators is not None and points is not None:
-                seen = (cut_parts(each, points[2]) for each in (target, image))
-                real, fake = map(self.part_discriminators, seen)
-                terms["parts_discriminator"] = adversarial.discriminator_loss(real, fake)
+            if self._parts is not None and points is not None:
+                terms["parts_discriminator"] = self._parts.of_discriminators(image, target, points[2])
         return terms
 
     def _mixed(self) -> torch.autocast:
@@ -403,22 +370,23 @@ class DaeGanRecipe:
         return loss.detach()
 
     def rate(self, step: int, network: str) -> float:
-        """Return a network's learning rate.
+        """Return a network's learning rate; see `DaeGanOptions.rate`."""
+        return self.options.rate(step, network, self._time_share())
 
-        It falls linearly; the embedders' drops to a tenth when stage 2 starts the others.
-        """
-        o = self.options
-        if network in ("face", "pose", "guidance"):
-            # Trained from the first step on, so their rate falls over the whole run.
-            start, begin = (o.lr if step < o.stage_one_steps else o.lr / 10), 0
-        else:
-            start, begin = (
-                (o.lr_generator if network == "generator" else o.lr_discriminator),
-                o.stage_one_steps,
-            )
-        # Each network's rate falls over the steps in which it is trained.
-        done = max((step - begin) / max(o.steps - begin, 1), self._time_share())
-        return start * max(1.0 - done * (1 - o.last_share), o.last_share)
+
+def _optimisers(networks: dict[str, nn.Module], options: DaeGanOptions) -> dict[str, torch.optim.Optimizer]:
+    """Make one for each network. The generator's and the discriminators' have no momentum, as in the
+    paper."""
+    rates = {"generator": options.lr_generator}
+    rates |= dict.fromkeys(("discriminator", "part_discriminators"), options.lr_discriminator)
+    return {
+        name: guarded_adam(
+            network.parameters(),
+            lr=rates.get(name, options.lr),
+            betas=(0.0 if name in rates else options.beta_1, 0.9),
+        )
+        for name, network in networks.items()
+    }
 
 
 @contextmanager

@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from mimicam.engine.models.base import ImageDrivenModel
 from mimicam.engine.retrieval.index import code_scores, tracker_scores
+from mimicam.engine.retrieval.readings import compared
 from mimicam.engine.stages.crop import cut, whole_box
 from mimicam.engine.types import Float, Image
-from mimicam.training.evaluation.clips import Clip
+from mimicam.training.data.pairs import FramePack
+from mimicam.training.evaluation.clips import Clip, read_clip
 
 FOUND = 10
 """Pictures that a search returns."""
@@ -17,11 +19,23 @@ _PIXELS = 32
 """Side to which pictures are averaged for the search by pixels."""
 
 
+def people_of(pack: FramePack) -> list[Clip]:
+    """Read all validation frames, one clip a segment.
+
+    All of them, since the ten nearest of a few pictures are far: among ten frames of each person,
+    ranking by the true differences themselves does not halve both differences of chance.
+    """
+    return [
+        read_clip(pack, pack.indices[pack.segment[pack.indices] == s])
+        for s in np.unique(pack.segment[pack.indices])
+    ]
+
+
 def evaluate_retrieval(clips: list[Clip], model: ImageDrivenModel | None) -> dict[str, dict[str, float]]:
     """Search with every frame among the frames of all other people.
 
     Args:
-        clips: frames of different people.
+        clips: frames of people; those of one identity are not searched for each other.
         model: has pose codes; None leaves the search by code out.
 
     Returns:
@@ -29,7 +43,7 @@ def evaluate_retrieval(clips: list[Clip], model: ImageDrivenModel | None) -> dic
         pictures' head angles from the query's, degrees, and of their blendshapes.
     """
     images = [image for clip in clips for image in clip.images]
-    person = np.repeat(np.arange(len(clips)), [len(clip.images) for clip in clips])
+    person = np.repeat([clip.identity for clip in clips], [len(clip.images) for clip in clips])
     motions = [motion for clip in clips for motion in clip.motions]
     angles = np.array([motion.pose.angles_rad() for motion in motions], np.float32)
     shapes = np.stack([motion.expression for motion in motions]).astype(np.float32)
@@ -41,7 +55,7 @@ def evaluate_retrieval(clips: list[Clip], model: ImageDrivenModel | None) -> dic
         "tracker": np.stack([tracker_scores(row, tracked) for row in tracked]),
     }
     if model is not None:
-        codes = np.stack([_code(model, image) for image in images])
+        codes = np.stack([compared(model, cut(image, whole_box(image), model.size)) for image in images])
         scores["pose code"] = np.stack([code_scores(row, codes) for row in codes])
     others = person[:, None] != person[None]
     return {name: _differences(each, others, angles, shapes) for name, each in scores.items()}
@@ -65,8 +79,3 @@ def _differences(
 def _pixels(image: Image) -> Float:
     small: Float = cut(image, whole_box(image), _PIXELS).astype(np.float32).reshape(-1)
     return small
-
-
-def _code(model: ImageDrivenModel, image: Image) -> Float:
-    codes = model.read_motion(cut(image, whole_box(image), model.size))
-    return np.concatenate([codes.expression, codes.pose]).astype(np.float32)

@@ -12,6 +12,9 @@ FRONT = (48, 96)
 """Channels of the generator at 32 and 16 pixels."""
 BACK = {64: 24, 128: 16, 256: 8}
 """Channels of the generator's back end by side."""
+RETRIEVED = 56
+"""Values that the retrieval by expression and pose compares: 52 blendshapes, 3 head angles and a
+constant; see `training.daegan.retrieval`."""
 FINER = 2
 """Sides of the picture that a side of the embedded face has. The face is sampled twice, from the
 frame and into the picture, and each time loses detail: at the picture's own size, results have 0.53

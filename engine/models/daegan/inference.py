@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mimicam.engine.models.daegan.compact_embedders import CompactPoseEmbedder
 from mimicam.engine.models.daegan.config import AnyConfig
 from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.spec import daegan_specs
@@ -28,12 +29,17 @@ class _FaceEmbedder(nn.Module):
 
 
 class _PoseEncoder(nn.Module):
+    """Maps a driver's picture to its code; the compact preset also returns its retrieval embedding."""
+
     def __init__(self, model: DaeGanNetworks) -> None:
         super().__init__()
         self.embedder = model.pose_embedder
 
-    def forward(self, image_N3SS: Tensor) -> Tensor:
-        return self.embedder.encode(image_N3SS)
+    def forward(self, image_N3SS: Tensor) -> tuple[Tensor, ...]:
+        code = self.embedder.encode(image_N3SS)
+        if isinstance(self.embedder, CompactPoseEmbedder):
+            return code, self.embedder.retrieval_embedding(code)
+        return (code,)
 
 
 class _Front(nn.Module):
@@ -71,7 +77,8 @@ class DaeGanParts(nn.Module):
         """Return each network's inputs by name, from one portrait frame and one driver frame."""
         # The inputs are the outputs of the networks before, as in a session.
         face, _ = self.face_embedder(source_13SS)
-        code, portrait = self.pose_encoder(driver_13SS), self.front(face)
+        code, *_ = self.pose_encoder(driver_13SS)
+        portrait = self.front(face)
         names = self.specs["front"].output_names
         return {
             "face_embedder": {"image": source_13SS},

@@ -74,6 +74,12 @@ class DaeGanModel:
         """
         return _joint(self._code(crop))
 
+    def retrieval_embedding(self, crop: Image) -> Float:
+        """See `engine.models.base.RetrievalModel`; without a map of its own, the pose code."""
+        outputs = self._encoded(crop)
+        embedding: Float = self._networks.fetch(outputs.get("retrieval", outputs["code"]))[0]
+        return embedding
+
     def own_codes(self, features: Features) -> LatentCodes:
         """See `engine.models.base.ImageDrivenModel.own_codes`."""
         check_own(features, self.sha256)
@@ -118,9 +124,11 @@ class DaeGanModel:
         return warped, weight
 
     def _code(self, crop: Image) -> Float:
-        outputs = self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
-        code: Float = self._networks.fetch(outputs["code"])[0]
+        code: Float = self._networks.fetch(self._encoded(crop)["code"])[0]
         return code
+
+    def _encoded(self, crop: Image) -> dict[str, Any]:
+        return self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
 
 
 def _mean(warped_K3SS: Float, weight_K1SS: Float) -> Float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mimicam.engine.models.daegan.compact_config import FIELD, FRONT, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_config import FIELD, FRONT, RETRIEVED, CompactDaeGanConfig
 from mimicam.engine.models.daegan.config import AnyConfig
 from mimicam.engine.network_spec import NetworkSpec, Shapes, named
 
@@ -12,10 +12,11 @@ def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
     side, face_side = config.size, config.face_size
     picture, portrait, code = (1, 3, side, side), portrait_shapes(config), (1, config.code)
     face, weight = (1, 3, face_side, face_side), (1, 1, face_side, face_side)
+    retrieval: Shapes = {"retrieval": (1, RETRIEVED)} if isinstance(config, CompactDaeGanConfig) else {}
     tensors: dict[str, tuple[Shapes, Shapes]] = {
         "face_embedder": ({"image": picture}, {"warped": face, "weight": weight}),
         "front": ({"face": face}, portrait),
-        "pose_encoder": ({"image": picture}, {"code": code}),
+        "pose_encoder": ({"image": picture}, {"code": code, **retrieval}),
         "generator": ({"code": code, **portrait}, {"picture": picture}),
     }
     return {

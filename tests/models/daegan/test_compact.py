@@ -26,7 +26,7 @@ from mimicam.engine.models.daegan.network import reconstruct
 from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.models.daegan.weights import load_daegan, save_daegan
 
-S = DAEGAN_COMPACT_64.size
+S, T = DAEGAN_COMPACT_64.size, DAEGAN_COMPACT_64.face_size
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,15 @@ def test_equation_1_by_a_plain_loop(model: CompactDaeGan, frames: Tensor) -> Non
     with torch.no_grad():
         got = model.embed(frames)
         parts = [model.face_embedder.frame(frames[:, k]) for k in range(3)]
-        warped = [sample(frames[:, k], part.displacement) for k, part in enumerate(parts)]
+        warped = [
+            sample(frames[:, k], part.displacement, between="bicubic").clamp(-1, 1)
+            for k, part in enumerate(parts)
+        ]
         mean = sum(part.weight * one for part, one in zip(parts, warped, strict=True))
         mean = mean / sum(part.weight for part in parts)
-        # Mean difference of cells of two pixels, smoothed by two boxes of seven cells, bilinear.
-        coarse = [F.avg_pool2d(one - mean, S // FIELD).abs().mean(1, keepdim=True) for one in warped]
-        differs = [resized(box(box(one)), S) for one in coarse]
+        # Mean difference of cells of four pixels, smoothed by two boxes of seven cells, bilinear.
+        coarse = [F.avg_pool2d(one - mean, T // FIELD).abs().mean(1, keepdim=True) for one in warped]
+        differs = [resized(box(box(one)), T) for one in coarse]
     # A factor that all share changes nothing; without it, exponents reach -1,000.
     least = torch.stack(differs).amin(0)
     agrees = [
@@ -68,7 +71,7 @@ def test_equation_1_by_a_plain_loop(model: CompactDaeGan, frames: Tensor) -> Non
     want = sum(weight * one for weight, one in zip(agrees, warped, strict=True)) / sum(agrees)
     # The exponent multiplies rounding by 2,000.
     torch.testing.assert_close(got.face, want, atol=5e-3, rtol=0)
-    torch.testing.assert_close(got.attention.sum(1), torch.ones(2, 1, S, S))
+    torch.testing.assert_close(got.attention.sum(1), torch.ones(2, 1, T, T))
     assert got.displacement.abs().max() > 0.01
     assert (want - mean).abs().max() > 0.1
 
@@ -107,7 +110,7 @@ def test_equation_2_warps_at_a_quarter_but_at_32_pixels_at_least(config: Compact
 def test_a_fresh_generator_shows_the_warped_face(frames: Tensor) -> None:
     torch.manual_seed(0)
     model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
-    face = frames[:, 0]
+    face = resized(frames[:, 0], T)
     with torch.no_grad():
         code = model.pose_embedder.encode(frames[:, 1])
         got = model.picture(face, code)
@@ -115,10 +118,40 @@ def test_a_fresh_generator_shows_the_warped_face(frames: Tensor) -> None:
     assert (got - sample(face, full)).abs().mean() < 0.2 * face.abs().mean()
 
 
+def test_an_embedded_face_keeps_more_detail_than_one_of_the_pictures_size(frames: Tensor) -> None:
+    torch.manual_seed(0)
+    model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
+    noise = torch.rand(1, 3, S, S, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    # Half a pixel aside, where a bilinear sample is a mean of neighbours.
+    aside = torch.full((1, 2, FIELD, FIELD), 1.0 / S)
+    with torch.no_grad():
+        model.face_embedder.affine.weight.zero_()
+        model.face_embedder.affine.bias.copy_(torch.tensor([0, 0, 1 / S, 0, 0, 1 / S]))
+        face = model.embed(noise[:, None]).face
+        code = model.pose_embedder.encode(frames[:1, 0])
+        posed = model.pose_embedder.posed(code)._replace(displacement=aside)
+        shown = model.generator.draw(code, posed, model.generator.prepare(face)).warped
+    plain = sample(sample(noise, aside.mean() * torch.ones(1, 2, S, S)), resized(aside, S))
+    assert face.shape[-1] == T
+    assert shown.std() > 1.3 * plain.std()
+    # Both arrive one pixel aside.
+    away = (shown[..., :-1, :-1] - noise[..., 1:, 1:]).abs().mean()
+    assert away < 0.6 * (shown - noise).abs().mean()
+
+
+def test_layers_blend_to_the_picture(model: CompactDaeGan, frames: Tensor) -> None:
+    with torch.no_grad():
+        face, code = model.embed(frames).face, model.pose_embedder.encode(frames[:, 0])
+        layers = model.layers(face, code)
+        torch.testing.assert_close(layers.picture(), model.picture(face, code))
+    assert layers.share.min() < 0.5 < layers.share.max() <= 1
+    assert 0 <= layers.unseen.min() <= layers.unseen.max() <= 1
+
+
 def test_the_warped_face_is_kept_out_of_open_mouths_and_shut_eyes() -> None:
     torch.manual_seed(0)
     model = CompactDaeGan(DAEGAN_COMPACT_64).eval()
-    face, code = torch.full((1, 3, S, S), 0.5), torch.zeros(1, 64)
+    face, code = torch.full((1, 3, T, T), 0.5), torch.zeros(1, 64)
 
     def shown(mouth: Tensor, eyes: Tensor) -> Tensor:
         """Share of the warped face in each pixel: a fresh generator draws grey, which is 0."""
@@ -128,7 +161,8 @@ def test_the_warped_face_is_kept_out_of_open_mouths_and_shut_eyes() -> None:
             displacement=torch.zeros(1, 2, FIELD, FIELD), layout=layout
         )
         with torch.no_grad():
-            return model.generator.draw(code, posed, Prepared(*model.prepare(face)))[0, 0] / 0.5
+            layers = model.generator.draw(code, posed, Prepared(*model.prepare(face)))
+            return layers.picture()[0, 0] / 0.5
 
     away, everywhere = torch.full((64, 64), -8.0), torch.full((64, 64), 8.0)
     before = shown(away, everywhere)
@@ -150,7 +184,9 @@ def test_the_warped_face_is_kept_out_of_open_mouths_and_shut_eyes() -> None:
 def test_a_picture_follows_code_and_face(model: CompactDaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         codes = model.pose_embedder.encode(frames[:1, :2].flatten(0, 1))
-        pictures = [model.picture(frames[k, None, 2], code[None]) for k in (0, 1) for code in codes]
+        pictures = [
+            model.picture(resized(frames[k, None, 2], T), code[None]) for k in (0, 1) for code in codes
+        ]
     for a, b in ((0, 1), (2, 3), (0, 2), (1, 3)):
         assert (pictures[a] - pictures[b]).abs().mean() > 1e-3
 
@@ -164,7 +200,10 @@ def test_every_weight_gets_a_gradient(model: CompactDaeGan, frames: Tensor) -> N
     without = {name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
     # A bias before a normalisation, or of the attention's key, changes nothing.
     no_effect = ("attention.key.bias", "conv_1.bias", "encoder.code.bias")
-    assert {n for n in without if not n.endswith(no_effect) and ".trunk." not in n} == set()
+    without_reason = {n for n in without if not n.endswith(no_effect) and ".trunk." not in n}
+    assert without_reason == {"pose_embedder.retrieval.weight", "pose_embedder.retrieval.bias"}, (
+        "in closed form"
+    )
     assert {n for n, _ in trained.named_parameters() if ".trunk." in n} <= without, "the trunk is not trained"
 
 

@@ -259,7 +259,7 @@ def test_the_adversarial_weight_rises_and_rates_follow_the_time() -> None:
         stage_one_steps=10, steps=30, adversarial=0.4, adversarial_steps=8, last_share=0.5
     )  # fmt: skip
     made = DaeGanRecipe(options, config=DAEGAN_DEBUG, time_share=iter([0.0, 0.5, 1.0]).__next__)
-    assert [made._adversarial(step) for step in (10, 14, 40)] == pytest.approx([0.0, 0.2, 0.4])
+    assert [options.adversarial_at(step) for step in (10, 14, 40)] == pytest.approx([0.0, 0.2, 0.4])
     assert made.rate(10, "generator") == pytest.approx(1e-4)
     assert made.rate(10, "generator") == pytest.approx(0.75e-4)
     assert made.rate(10, "generator") == pytest.approx(0.5e-4)

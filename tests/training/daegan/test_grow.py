@@ -44,9 +44,9 @@ def test_a_grown_generator_draws_the_same_picture_finer() -> None:
         torch.nn.init.normal_(head.weight, std=0.05)
     large.load_state_dict(grown(small.state_dict(), large.state_dict()))
     soft = torch.rand(1, 3, 5, 5) * 2 - 1
-    faces = [F.interpolate(soft, size=(side, side), mode="bilinear") for side in (64, 128)]
+    faces = [F.interpolate(soft, size=(side, side), mode="bilinear") for side in (128, 256)]
     with torch.no_grad():
-        code = small.pose_embedder.encode(F.avg_pool2d(faces[1], 2).flip(-1))
+        code = small.pose_embedder.encode(F.avg_pool2d(faces[1], 4).flip(-1))
         coarse, fine = (model.picture(face, code) for model, face in zip((small, large), faces, strict=True))
     assert (F.avg_pool2d(fine, 2) - coarse).abs().mean() < 0.05 * coarse.std()
 
@@ -64,7 +64,7 @@ def test_a_run_from_before_the_layout_goes_on_as_it_was() -> None:
             torch.nn.init.zeros_(value)
     state = {name: value for name, value in former.state_dict().items() if not name.startswith(added)}
     now.load_state_dict(grown(state, now.state_dict()))
-    face, code = torch.rand(1, 3, 64, 64) * 2 - 1, torch.randn(1, 64)
+    face, code = torch.rand(1, 3, 128, 128) * 2 - 1, torch.randn(1, 64)
     with torch.no_grad():
         assert (now.picture(face, code) - former.picture(face, code)).abs().max() < 0.01
 

@@ -333,6 +333,12 @@ def cell(landmark: int) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def test_parts_need_landmarks() -> None:
-    with pytest.raises(ValueError, match="parts needs guidance"):
-        DaeGanRecipe(DaeGanOptions(parts=6.0), config=DAEGAN_DEBUG)
+@pytest.mark.parametrize("options", [DaeGanOptions(parts=6.0), DaeGanOptions(part_losses=1.0)])
+def test_parts_need_landmarks(options: DaeGanOptions) -> None:
+    with pytest.raises(ValueError, match="parts and part_losses need guidance"):
+        DaeGanRecipe(options, config=DAEGAN_DEBUG)
+
+
+def test_the_papers_generator_draws_all() -> None:
+    with pytest.raises(ValueError, match="drawn needs a compact preset"):
+        DaeGanRecipe(DaeGanOptions(drawn=0.5), config=DAEGAN_DEBUG)

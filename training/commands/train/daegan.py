@@ -19,6 +19,7 @@ from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.reading import learn_to_read
 from mimicam.training.daegan.recipe import DaeGanRecipe
+from mimicam.training.daegan.retrieval import learn_retrieval
 from mimicam.training.daegan.videos import JITTER, VideoSampler
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pack_folder import check_pack
@@ -157,6 +158,9 @@ class TrainDaeGan:
             if self.guidance and self.reading_pictures:
                 learn_to_read(recipe, videos, pictures=self.reading_pictures, tell=print)
         reached = trainer.run(videos.stream, shown.batch(0))
+        if isinstance(recipe.model, CompactDaeGan):
+            learn_retrieval(recipe, FramePack(self.pack, validation=False))
+            trainer.save()
         save_daegan(recipe.result, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
 
