@@ -63,6 +63,8 @@ class Weights:
     perceptual_embedders: float = 0.1
     guidance: float = 8.0
     parts: float = 6.0
+    part_losses: float = 1.0
+    drawn: float = 0.5
 
     def without_perceptual(self) -> Weights:
         """Return the weights for a session that lacks the perceptual network."""
@@ -87,6 +89,8 @@ def options_of(phase: Phase, weights: Weights) -> DaeGanOptions:
         perceptual_embedders=weights.perceptual_embedders,
         guidance=weights.guidance,
         parts=weights.parts if weights.guidance else 0.0,
+        part_losses=weights.part_losses if weights.guidance else 0.0,
+        drawn=weights.drawn,
         ema=0.995,
         clip=10.0,
         embedder_turns=(("face",), ("pose",)),

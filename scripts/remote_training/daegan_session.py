@@ -123,7 +123,7 @@ class DaeGanSession:
         if end_s <= begin_s:
             raise EngineError("--minutes passed while the data was read: give more")
         whole = sum(phase.share for phase in self._options.phases)
-        states: tuple[State, State] | None = None
+        states: tuple[State, dict[str, State]] | None = None
         passed = 0.0
         with _Signals(self):
             for phase in self._options.phases:
@@ -132,7 +132,8 @@ class DaeGanSession:
                 recipe = self._recipe(phase, clock, states)
                 self._run(phase, recipe, clock, snapshots)
                 # The optimisers start anew at each size, so the average may be what goes on.
-                states = recipe.result.state_dict(), recipe.discriminator.state_dict()
+                judges = {name: judge.state_dict() for name, judge in recipe.judges().items()}
+                states = recipe.result.state_dict(), judges
                 if self._stopped:
                     break
         return self._step
@@ -141,7 +142,9 @@ class DaeGanSession:
         """Finish the current step, write the files, and return from ``train``."""
         self._stopped = True
 
-    def _recipe(self, phase: Phase, clock: Deadline, states: tuple[State, State] | None) -> DaeGanRecipe:
+    def _recipe(
+        self, phase: Phase, clock: Deadline, states: tuple[State, dict[str, State]] | None
+    ) -> DaeGanRecipe:
         recipe = DaeGanRecipe(
             options_of(phase, self._weights),
             config=phase.config,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -85,43 +85,42 @@ class DaeGanRecipe:
         o = self.options
         face_code = config.face_code if isinstance(config, CompactDaeGanConfig) else config.code
         self.guidance = Guidance(face_code, config.code).to(self._device) if o.guidance else None
-        self.part_discriminators = (
-            PartDiscriminators(config.width, config.most).to(self._device) if o.part_losses else None
-        )
-        self._parts = (
-            None
-            if self.part_discriminators is None
-            else PartLosses(self.part_discriminators, o, self._distances)
-        )
+        parts = PartDiscriminators(config.width, config.most).to(self._device) if o.part_losses else None
+        self.part_discriminators = parts
+        self._parts = None if parts is None else PartLosses(parts, o, self._distances)
         self._networks: dict[str, nn.Module] = {
             "face": self.model.face_embedder,
             "pose": self.model.pose_embedder,
             "generator": self.model.generator,
-            "discriminator": self.discriminator,
+            **self.judges(),
         }
         if self.guidance is not None:
             self._networks["guidance"] = self.guidance
-        if self.part_discriminators is not None:
-            self._networks["part_discriminators"] = self.part_discriminators
         self._optimisers = _optimisers(self._networks, o)
 
     def modules(self) -> dict[str, nn.Module]:
         """Return model and discriminator; average, guidance and discriminators of parts where there are
         any."""
-        modules: dict[str, nn.Module] = {"model": self.model, "discriminator": self.discriminator}
+        modules: dict[str, nn.Module] = {"model": self.model, **self.judges()}
         if self.average is not None:
             modules["average"] = self.average.model
         if self.guidance is not None:
             modules["guidance"] = self.guidance
-        if self.part_discriminators is not None:
-            modules["part_discriminators"] = self.part_discriminators
         return modules
 
-    def start_from(self, model: dict[str, Tensor], discriminator: dict[str, Tensor] | None = None) -> None:
-        """Load weights, the running average's too. The optimisers start anew."""
+    def judges(self) -> dict[str, nn.Module]:
+        """Return the discriminators by the names that they have in `modules`."""
+        parts = self.part_discriminators
+        own: dict[str, nn.Module] = {"discriminator": self.discriminator}
+        return own if parts is None else {**own, "part_discriminators": parts}
+
+    def start_from(
+        self, model: dict[str, Tensor], judges: Mapping[str, dict[str, Tensor]] | None = None
+    ) -> None:
+        """Load weights, the running average's too, and those of `judges`. The optimisers start anew."""
         self.model.load_state_dict(model)
-        if discriminator is not None:
-            self.discriminator.load_state_dict(discriminator)
+        for name, state in (judges or {}).items():
+            self.judges()[name].load_state_dict(state)
         if self.average is not None:
             self.average.restart(self.model)
 
@@ -191,8 +190,7 @@ class DaeGanRecipe:
             figures.update({name: value.detach() for name, value in terms.items()})
             return torch.stack(list(terms.values())).sum()
 
-        of_parts = () if self.part_discriminators is None else ("part_discriminators",)
-        self._update(step, ("discriminator", *of_parts), judge)
+        self._update(step, tuple(self.judges()), judge)
         return figures
 
     @torch.no_grad()
