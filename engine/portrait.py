@@ -152,9 +152,9 @@ def enroll(
         first, others = _seen(picture, label, model=model, aligned=aligned), []
     if isinstance(model, SeveralFramesModel):
         others += [_seen(each, _label_of(each), model=model, aligned=aligned) for each in more]
+        crops = tuple(cut(each.picture, each.box, model.frame_size) for each in others)
     else:
-        others = []
-    crops = tuple(cut(each.picture, each.box, model.size) for each in others)
+        crops = ()
     enrolled = _encoded(first, crops, model=model, name=label)
     return replace(enrolled, source_sha256=hash_of_input(picture)) if isinstance(picture, Path) else enrolled
 
@@ -165,8 +165,8 @@ def _label_of(picture: Path | Image) -> str:
 
 def _encoded(seen: _Seen, others: tuple[Image, ...], *, model: Model, name: str) -> Portrait:
     crop = cut(seen.picture, seen.box, model.size)
-    if others and isinstance(model, SeveralFramesModel):
-        features = model.encode_frames((crop, *others))
+    if isinstance(model, SeveralFramesModel):
+        features = model.encode_frames((cut(seen.picture, seen.box, model.frame_size), *others))
     else:
         features = model.encode(crop)
     return Portrait(
@@ -287,10 +287,12 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
 
 def _enrolled_again(folder: Path, facts: dict[str, Any], picture: Image, model: Model) -> Portrait:
     """Encode the pictures of a folder with other weights."""
-    name, several = one_line(facts["name"]), isinstance(model, SeveralFramesModel)
+    name = one_line(facts["name"])
     seen = _seen(picture, name, model=model, aligned=False)
-    others = read_arrays(folder / "portrait.npz", _others(facts) if several else ())
-    crops = tuple(cut(crop, whole_box(crop), model.size) for crop in others.get(_OTHERS, ()))
+    crops: tuple[Image, ...] = ()
+    if isinstance(model, SeveralFramesModel):
+        others = read_arrays(folder / "portrait.npz", _others(facts)).get(_OTHERS, ())
+        crops = tuple(cut(crop, whole_box(crop), model.frame_size) for crop in others)
     return replace(_encoded(seen, crops, model=model, name=name), source_sha256=_source_of(facts))
 
 
@@ -329,7 +331,7 @@ def _write(portrait: Portrait, folder: Path) -> None:
         "scale": None if portrait.motion is None else portrait.motion.pose.scale,
         "others": len(portrait.others),
         "response": portrait.response is not None,
-        "size": len(portrait.crop),
+        "size": len(portrait.others[0] if portrait.others else portrait.crop),
         "source_sha256": portrait.source_sha256,
         "box": [portrait.box.x_px, portrait.box.y_px, portrait.box.size_px],
     }

@@ -115,8 +115,10 @@ def _dpe(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Ar
 @torch.no_grad()
 def _daegan(networks: dict[str, Network], frames: list[Image]) -> dict[str, list[Arrays]]:
     """The clip's face drives a bundled portrait's, which is embedded from one picture."""
-    size = int(networks["face_embedder"].inputs["image"].shape[-1])
-    source = {"image": _network_input(_face(read_picture(bundled_portraits()[0]), size))}
+    frame_size, size = (
+        int(networks[name].inputs["image"].shape[-1]) for name in ("face_embedder", "pose_encoder")
+    )
+    source = {"image": _network_input(_face(read_picture(bundled_portraits()[0]), frame_size))}
     # With one picture the attention of equation 1 has one weight, so `warped` is the face.
     face = {"face": networks["face_embedder"].with_inputs(source).reference_arrays()["warped"]}
     prepared = networks["front"].with_inputs(face).reference_arrays()

@@ -85,13 +85,13 @@ class Manifest:
         have = ", ".join(network.name for network in self.networks)
         raise EngineError(f"the export has no network '{name}', only {have}: export another model")
 
-    def info(self, portrait_network: str, backend: str) -> ModelInfo:
-        """Describe the model on a backend; its size is that of the portrait network's picture.
+    def info(self, picture_network: str, backend: str) -> ModelInfo:
+        """Describe the model on a backend; its size is that of the picture that a network reads.
 
         Raises:
             EngineError: the export has no such network.
         """
-        size = self.network(portrait_network).inputs[0].shape[-1]
+        size = self.network(picture_network).inputs[0].shape[-1]
         return ModelInfo(name=self.model, sha256=self.model_sha256, size=size, backend=backend)
 
 

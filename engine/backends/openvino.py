@@ -247,7 +247,7 @@ class OpenVinoNetworks:
 
 
 def open_export(
-    folder: Path, portrait_network: str, threads: int | None
+    folder: Path, picture_network: str, threads: int | None
 ) -> tuple[OpenVinoNetworks, ModelInfo]:
     """Open a folder that ``mimicam export`` wrote, and compare each network with PyTorch's outputs
     at the export.
@@ -257,7 +257,7 @@ def open_export(
 
     Args:
         folder: holds a manifest.
-        portrait_network: which one takes the portrait's picture.
+        picture_network: one that takes pictures of the model's size.
         threads: inference threads; None takes the physical cores, at most eight.
 
     Raises:
@@ -266,7 +266,7 @@ def open_export(
     manifest = export_folder.read_manifest(folder)
     threads = threads or min(usable_cores(), 8)
     backend = f"openvino f32, {threads} thread{'s' if threads > 1 else ''}"
-    info = manifest.info(portrait_network, backend)
+    info = manifest.info(picture_network, backend)
     networks = {entry.name: _compile(folder, entry, threads) for entry in manifest.networks}
     for entry in manifest.networks:
         _compare(networks[entry.name], folder, entry, manifest)

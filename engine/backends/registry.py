@@ -33,10 +33,10 @@ class Backend:
     """None: it runs no ONNX file as it is."""
 
 
-def _openvino(folder: Path, portrait_network: str, threads: int | None) -> tuple[Networks, ModelInfo]:
+def _openvino(folder: Path, picture_network: str, threads: int | None) -> tuple[Networks, ModelInfo]:
     from mimicam.engine.backends.openvino import open_export
 
-    return open_export(folder, portrait_network, threads)
+    return open_export(folder, picture_network, threads)
 
 
 BACKENDS = (

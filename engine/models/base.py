@@ -157,8 +157,11 @@ class ImageDrivenModel(CodedModel, Model, Protocol):
 class SeveralFramesModel(Model, Protocol):
     """A model whose portrait may come from several pictures of one person."""
 
+    frame_size: int
+    """Side of the crops that it reads, pixels: T."""
+
     def encode_frames(self, crops: Sequence[Image]) -> Features:
-        """Return the features of a portrait from at least one crop, uint8 ``[S, S, 3]``; the pose
+        """Return the features of a portrait from at least one crop, uint8 ``[T, T, 3]``; the pose
         and expression at rest are the first crop's."""
 
 

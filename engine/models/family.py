@@ -77,19 +77,19 @@ class Family:
 
 def export_openers(
     make: Callable[[Networks, ModelInfo], Model],
-    portrait_network: str,
+    picture_network: str,
     exported: Callable[[Path], Path],
 ) -> dict[tuple[Form, str], Opener]:
     """Openers for each backend that runs a folder of ONNX files.
 
     Args:
         make: the family's model from its networks.
-        portrait_network: the network that reads the portrait.
+        picture_network: a network that reads pictures of the model's size.
         exported: exports a file of weights once, and gives the folder.
     """
 
     def opener(read: ExportReader, folder_of: Callable[[Path], Path]) -> Opener:
-        return lambda path, threads: make(*read(folder_of(path), portrait_network, threads))
+        return lambda path, threads: make(*read(folder_of(path), picture_network, threads))
 
     # From the registry, so that a backend that is added runs these families at once.
     found: dict[tuple[Form, str], Opener] = {}

@@ -14,6 +14,7 @@ from mimicam.engine.models.base import Features
 from mimicam.engine.network_spec import Shapes
 from mimicam.engine.portrait import Portrait, enroll, load_portrait, save_portrait
 from mimicam.engine.portrait_clip import is_clip, spread_frames, unrest
+from mimicam.engine.stages.crop import cut
 from mimicam.engine.types import Image
 from tests.portrait.test_portrait import FakeModel
 from tests.videos import write_video
@@ -22,12 +23,15 @@ PICTURES = bundled_portraits()[:3]
 
 
 class Several(FakeModel):
-    """Keeps the mean of each crop."""
+    """Keeps the mean of each crop. Its crops have twice the side of its pictures."""
+
+    frame_size = 2 * FakeModel.size
 
     def feature_shapes(self) -> Shapes:
         return {"means": (len(PICTURES),)}
 
     def encode_frames(self, crops: Sequence[Image]) -> Features:
+        assert {len(crop) for crop in crops} == {self.frame_size}
         return Features(arrays={"means": np.array([c.mean() for c in crops], np.float32)}, model=self.sha256)
 
 
@@ -37,9 +41,11 @@ def portrait() -> Portrait:
 
 
 def test_every_picture_is_cropped_to_its_face_and_encoded(portrait: Portrait) -> None:
-    alone = [enroll(path, model=FakeModel()).crop for path in PICTURES]
-    assert all(np.array_equal(a, b) for a, b in zip((portrait.crop, *portrait.others), alone, strict=True))
-    np.testing.assert_allclose(portrait.features.arrays["means"], [c.mean() for c in alone], rtol=1e-5)
+    found = [enroll(path, model=FakeModel()) for path in PICTURES]
+    crops = [cut(each.picture, each.box, Several.frame_size) for each in found]
+    assert np.array_equal(portrait.crop, found[0].crop), "of the model's own size"
+    assert all(np.array_equal(a, b) for a, b in zip(portrait.others, crops[1:], strict=True))
+    np.testing.assert_allclose(portrait.features.arrays["means"], [c.mean() for c in crops], rtol=1e-5)
     assert portrait.name == PICTURES[0].stem
 
 

@@ -153,8 +153,7 @@ class SeveralGenerators:
 
     def __call__(self, frames: Clip) -> Generate:
         """Encode the frames once."""
-        crops = [_input(image, self._model.size) for image in frames.images]
-        self._draw.set_portrait(frames.images[0], self._model.encode_frames(crops))
+        self._draw.set_portrait(frames.images[0], self._model.encode_frames(frames.images))
         return self._draw
 
 

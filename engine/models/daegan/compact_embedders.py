@@ -1,7 +1,7 @@
 """Face embedder and pose embedder of DAE-GAN's compact preset; see `engine.models.daegan.compact`.
 
-Shape letters: N pictures, C channels, S side of the picture, T = 2 S side of the embedded face, P pose
-code.
+Shape letters: N pictures, C channels, H side of a frame, S side of the picture, T = 2 S side of the
+embedded face, P pose code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
-from mimicam.engine.models.daegan.compact_config import FIELD, FINER, RETRIEVED, CompactDaeGanConfig
+from mimicam.engine.models.daegan.compact_config import FIELD, RETRIEVED, CompactDaeGanConfig
 from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
@@ -108,6 +108,7 @@ class CompactFaceEmbedder(FaceEmbedder):
 
     def __init__(self, config: CompactDaeGanConfig) -> None:
         nn.Module.__init__(self)
+        self._face_size = config.face_size
         self.encoder = TrunkEncoder(config.face_code)
         self.decoder = CodeDecoder(config.face_code)
         self.head = quiet(nn.Conv2d(WIDTHS[1], 3, 3, padding=1))
@@ -130,15 +131,16 @@ class CompactFaceEmbedder(FaceEmbedder):
         """Yield what is trained between a code and its displacement."""
         return _parameters(self.decoder, self.head, self.affine)
 
-    def frame(self, image_N3SS: Tensor) -> FrameEmbedding:
-        """Return one frame's terms of equation 1; they have side T."""
-        code, side = self.encode(image_N3SS), FINER * image_N3SS.shape[-1]
-        fields = resized(self.head(self.decoder(code)), side)
+    def frame(self, image_N3HH: Tensor) -> FrameEmbedding:
+        """Return one frame's terms of equation 1; they have side T. Frames of side T show more detail
+        than those of the picture's."""
+        code = self.encode(image_N3HH)
+        fields = resized(self.head(self.decoder(code)), self._face_size)
         displacement = self._field(code, fields)
         # The floor keeps equation 1's division defined where no frame is attended to.
         weight = torch.sigmoid(fields[:, 2:]) + ATTENTION_FLOOR
         # Bicubic interpolation overshoots at edges.
-        warped = sample(image_N3SS, displacement, between="bicubic").clamp(-1, 1)
+        warped = sample(image_N3HH, displacement, between="bicubic").clamp(-1, 1)
         return FrameEmbedding(warped, weight, displacement, code)
 
     def fuse(self, warped_NK3SS: Tensor, weight_NK1SS: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,7 @@ FAMILY = Family(
     networks=frozenset(NETWORKS),
     weights_format="mimicam-daegan",
     openers={
-        **export_openers(DaeGanModel, "face_embedder", _exported),
+        **export_openers(DaeGanModel, "pose_encoder", _exported),
         **{
             (form, backend): opener
             for form in (Form.WEIGHTS, Form.BUNDLE)

@@ -92,5 +92,5 @@ def open_plans(
     networks: dict[str, BoundNetwork] = {
         name: open_network(folder, name, api=api, gpu=gpu, cache=cache) for name in NETWORKS
     }
-    info = manifest.info("face_embedder", describe_backend(api, manifest, gpu))
+    info = manifest.info("pose_encoder", describe_backend(api, manifest, gpu))
     return DaeGanModel(GpuNetworks(networks, gpu), info)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.compact_embedders import CompactPoseEmbedder
 from mimicam.engine.models.daegan.config import AnyConfig
+from mimicam.engine.models.daegan.layers import resized
 from mimicam.engine.models.daegan.network import DaeGanNetworks
 from mimicam.engine.models.daegan.spec import daegan_specs
 
@@ -76,12 +77,13 @@ class DaeGanParts(nn.Module):
     def examples(self, source_13SS: Tensor, driver_13SS: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return each network's inputs by name, from one portrait frame and one driver frame."""
         # The inputs are the outputs of the networks before, as in a session.
-        face, _ = self.face_embedder(source_13SS)
+        source_13TT = resized(source_13SS, self.config.face_size)
+        face, _ = self.face_embedder(source_13TT)
         code, *_ = self.pose_encoder(driver_13SS)
         portrait = self.front(face)
         names = self.specs["front"].output_names
         return {
-            "face_embedder": {"image": source_13SS},
+            "face_embedder": {"image": source_13TT},
             "front": {"face": face},
             "pose_encoder": {"image": driver_13SS},
             "generator": {"code": code, **dict(zip(names, portrait, strict=True))},

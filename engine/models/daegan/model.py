@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
@@ -37,6 +38,7 @@ class DaeGanModel:
         self._networks, self._resident = networks, Resident(networks)
         self.name, self.sha256 = info.name, info.sha256
         self.size, self.backend = info.size, info.backend
+        self.frame_size = networks.output_shapes("face_embedder")["warped"][-1]
         # The compact preset draws over the fused face itself, so its blur would be seen.
         self._by_agreement = "embedded_face" in networks.output_shapes("front")
         self._picture = np.empty((self.size, self.size, 3), np.uint8)
@@ -51,7 +53,9 @@ class DaeGanModel:
         return self.encode_frames((crop,))
 
     def encode_frames(self, crops: Sequence[Image]) -> Features:
-        """Encode the face fused from several frames of one person, uint8 ``[S, S, 3]`` each.
+        """Encode the face fused from several frames of one person, uint8 ``[T, T, 3]`` each.
+
+        T is `frame_size`, from which all of the detail comes; crops of other sides are scaled.
 
         Arrays: the outputs of ``front``, which the generator reads in every frame, and ``code``,
         the pose code of the first frame.
@@ -65,7 +69,9 @@ class DaeGanModel:
         # The front end reads the fused face once; its maps are what each frame needs.
         face = self._fuse(crops)
         prepared = {name: fetch(value) for name, value in run("front", face=load(face)).items()}
-        return Features(arrays={**prepared, "code": self._code(crops[0])[None]}, model=self.sha256)
+        return Features(
+            arrays={**prepared, "code": self._code(_scaled(crops[0], self.size))[None]}, model=self.sha256
+        )
 
     def read_motion(self, crop: Image) -> LatentCodes:
         """See `engine.models.base.ImageDrivenModel.read_motion`.
@@ -119,7 +125,8 @@ class DaeGanModel:
         return face
 
     def _embedded(self, crop: Image) -> tuple[Float, Float]:
-        outputs = self._networks.run("face_embedder", image=self._networks.load(as_network_input(crop)))
+        image = as_network_input(_scaled(crop, self.frame_size))
+        outputs = self._networks.run("face_embedder", image=self._networks.load(image))
         warped, weight = (self._networks.fetch(outputs[name]) for name in ("warped", "weight"))
         return warped, weight
 
@@ -129,6 +136,15 @@ class DaeGanModel:
 
     def _encoded(self, crop: Image) -> dict[str, Any]:
         return self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
+
+
+def _scaled(crop: Image, side: int) -> Image:
+    """Scale a square picture; one of that side is returned as it is."""
+    if len(crop) == side:
+        return crop
+    flags = cv2.INTER_AREA if len(crop) > side else cv2.INTER_CUBIC
+    scaled: Image = cv2.resize(crop, (side, side), interpolation=flags)
+    return scaled
 
 
 def _mean(warped_K3SS: Float, weight_K1SS: Float) -> Float:

@@ -14,7 +14,7 @@ def daegan_specs(config: AnyConfig) -> dict[str, NetworkSpec]:
     face, weight = (1, 3, face_side, face_side), (1, 1, face_side, face_side)
     retrieval: Shapes = {"retrieval": (1, RETRIEVED)} if isinstance(config, CompactDaeGanConfig) else {}
     tensors: dict[str, tuple[Shapes, Shapes]] = {
-        "face_embedder": ({"image": picture}, {"warped": face, "weight": weight}),
+        "face_embedder": ({"image": face}, {"warped": face, "weight": weight}),
         "front": ({"face": face}, portrait),
         "pose_encoder": ({"image": picture}, {"code": code, **retrieval}),
         "generator": ({"code": code, **portrait}, {"picture": picture}),

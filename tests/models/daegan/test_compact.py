@@ -139,6 +139,16 @@ def test_an_embedded_face_keeps_more_detail_than_one_of_the_pictures_size(frames
     assert away < 0.6 * (shown - noise).abs().mean()
 
 
+def test_a_frame_of_the_faces_size_gives_more_detail() -> None:
+    torch.manual_seed(0)
+    embedder = CompactDaeGan(DAEGAN_COMPACT_64).eval().face_embedder
+    fine = torch.rand(1, 3, T, T, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        one, other = embedder.frame(fine).warped, embedder.frame(F.avg_pool2d(fine, 2)).warped
+    assert one.shape == other.shape == (1, 3, T, T)
+    assert one.std() > 1.5 * other.std()
+
+
 def test_layers_blend_to_the_picture(model: CompactDaeGan, frames: Tensor) -> None:
     with torch.no_grad():
         face, code = model.embed(frames).face, model.pose_embedder.encode(frames[:, 0])

@@ -55,12 +55,12 @@ def test_every_network_has_the_shapes_of_its_spec(preset: str, daegan: DaeGan) -
 def test_plans_are_opened_by_name(monkeypatch: pytest.MonkeyPatch, daegan: DaeGan, tmp_path: Path) -> None:
     """The plans themselves are tested with TensorRT; here PyTorch takes their place."""
     parts = DaeGanParts(daegan)
-    made, spec = torch_networks(parts, HostGpu()), parts.specs["face_embedder"]
+    made, spec = torch_networks(parts, HostGpu()), parts.specs["pose_encoder"]
     facts = Manifest(
         model="m", model_sha256="0" * 64, precision="fp16", opset=20, limit=0.01,
         networks=(
             NetworkFile(
-                name="face_embedder", onnx="", sha256="", check="", inputs=spec.inputs, outputs=spec.outputs
+                name="pose_encoder", onnx="", sha256="", check="", inputs=spec.inputs, outputs=spec.outputs
             ),
         ),
     )  # fmt: skip
