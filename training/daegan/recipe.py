@@ -372,7 +372,7 @@ class DaeGanRecipe:
         return self.options.rate(step, network, self._time_share())
 
 
-def _optimisers(networks: dict[str, nn.Module], options: DaeGanOptions) -> dict[str, torch.optim.Optimizer]:
+def _optimisers(networks: dict[str, nn.Module], options: DaeGanOptions) -> dict[str, torch.optim.Adam]:
     """Make one for each network. The generator's and the discriminators' have no momentum, as in the
     paper."""
     rates = {"generator": options.lr_generator}

@@ -7,7 +7,7 @@ only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -134,7 +134,7 @@ class DaeGanModel:
         code: Float = self._networks.fetch(self._encoded(crop)["code"])[0]
         return code
 
-    def _encoded(self, crop: Image) -> dict[str, Any]:
+    def _encoded(self, crop: Image) -> Mapping[str, Any]:
         return self._networks.run("pose_encoder", image=self._networks.load(as_network_input(crop)))
 
 
