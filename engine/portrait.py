@@ -288,8 +288,7 @@ def load_portrait(path: Path, *, model: Model) -> Portrait:
 def _enrolled_again(folder: Path, facts: dict[str, Any], picture: Image, model: Model) -> Portrait:
     """Encode the pictures of a folder with other weights."""
     name = one_line(facts["name"])
-    seen = _seen(picture, name, model=model, aligned=False)
-    crops: tuple[Image, ...] = ()
+    seen, crops = _seen(picture, name, model=model, aligned=False), tuple[Image, ...]()
     if isinstance(model, SeveralFramesModel):
         others = read_arrays(folder / "portrait.npz", _others(facts)).get(_OTHERS, ())
         crops = tuple(cut(crop, whole_box(crop), model.frame_size) for crop in others)
