@@ -48,7 +48,7 @@ _FEATURE = "feature_"
 _RESPONSE, _RESPONSE_MAX = "response", 2.0
 """Name of the response in a portrait's file, and its largest factor there."""
 _OTHERS = "others"
-"""Crops of the other pictures in a portrait's file, uint8 ``[K, S, S, 3]``."""
+"""Crops of the other pictures in a portrait's file, uint8 ``[K, T, T, 3]``."""
 _FILES = {"picture.png", "portrait.npz", "portrait.json"}
 _MOTION: Shapes = {
     "expression": (BLENDSHAPES,),
@@ -150,11 +150,10 @@ def enroll(
         first, *others = _seen_in_clip(picture, label)
     else:
         first, others = _seen(picture, label, model=model, aligned=aligned), []
+    crops = tuple[Image, ...]()
     if isinstance(model, SeveralFramesModel):
         others += [_seen(each, _label_of(each), model=model, aligned=aligned) for each in more]
         crops = tuple(cut(each.picture, each.box, model.frame_size) for each in others)
-    else:
-        crops = ()
     enrolled = _encoded(first, crops, model=model, name=label)
     return replace(enrolled, source_sha256=hash_of_input(picture)) if isinstance(picture, Path) else enrolled
 
