@@ -83,7 +83,7 @@ class Portrait:
     """How strongly the portrait shows expressions, see `engine.models.base.CalibratedModel`. None:
     it was not measured."""
     others: tuple[Image, ...] = ()
-    """Crops of the other pictures that the features come from, uint8 ``[S, S, 3]``."""
+    """Crops of the other pictures that the features come from, uint8 ``[T, T, 3]``."""
     notes: tuple[str, ...] = ()
     """Lines for a person: that the picture was turned, and what will look wrong."""
     source_sha256: str = ""
