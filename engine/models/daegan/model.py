@@ -15,7 +15,7 @@ import numpy as np
 
 from mimicam.engine.backends.networks import ModelInfo, Networks, Resident
 from mimicam.engine.models.base import Features, LatentCodes, as_network_input, as_picture, check_own
-from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
+from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices, resting_mouth
 from mimicam.engine.models.daegan.edit import JointEdit
 from mimicam.engine.models.image_driven import ImageDrivenReenactor
 from mimicam.engine.network_spec import Shapes
@@ -122,6 +122,7 @@ class DaeGanModel:
             differs = disagreement(warped, face, *matrices(face.shape[-1]))
             # Less the least: one frame of each place keeps its weight, so that no sum is 0.
             face = _mean(warped, weight * np.exp(SHARPNESS * (differs.min(0) - differs)))
+            face += resting_mouth(face.shape[-1]) * (warped[:1] - face)
         return face
 
     def _embedded(self, crop: Image) -> tuple[Float, Float]:

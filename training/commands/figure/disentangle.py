@@ -12,7 +12,9 @@ import tyro
 
 from mimicam.engine.errors import EngineError
 from mimicam.engine.files import refuse_to_overwrite_inputs, write_atomically
+from mimicam.engine.models.daegan.bundle import Weights
 from mimicam.engine.models.daegan.weights import load_daegan
+from mimicam.engine.models.load import model_path
 from mimicam.engine.portrait_clip import spread_frames
 from mimicam.engine.portrait_face import find_face
 from mimicam.engine.stages.crop import cut, portrait_box
@@ -31,8 +33,9 @@ class Disentangle:
 
     clip: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CLIP")]
     """Video of one person."""
-    model: Path
-    """model.safetensors of 'mimicam train daegan'."""
+    model: str = "daegan"
+    """Name of the bundled model, a folder of 'mimicam models bundle', or model.safetensors of 'mimicam
+    train daegan'."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUT.png")]
     """Picture to write."""
     count: int = 6
@@ -40,10 +43,11 @@ class Disentangle:
 
     def run(self) -> None:
         """Draw and write the picture."""
-        refuse_to_overwrite_inputs([self.out], [self.clip, self.model])
+        weights = Weights.of(model_path(self.model)).file
+        refuse_to_overwrite_inputs([self.out], [self.clip, weights])
         if self.count < 1:
             raise EngineError(f"--count must be at least 1, not {self.count}")
-        model = load_daegan(self.model)
+        model = load_daegan(weights)
         frames = spread_frames(self.clip, self.count)
         grid = disentangled(model, _crops(frames, str(self.clip), model.config.size))
         ok, png = cv2.imencode(".png", grid[:, :, ::-1])
