@@ -4,7 +4,7 @@ The mean of equation 1 blurs whatever the warps do not put exactly on each other
 shows the same as the mean, it is weighed up; elsewhere the others are. So each place comes mostly
 from one frame. Importing this needs no PyTorch.
 
-Shape letters: K frames, S side of the picture, G side of the grid that is compared.
+Shape letters: K frames, S side of the embedded face, G side of the grid that is compared.
 """
 
 from __future__ import annotations
