@@ -147,7 +147,8 @@ class Trainer:
         all exact.
 
         Raises:
-            EngineError: the checkpoint is damaged, of another recipe, or of other settings.
+            EngineError: the checkpoint is damaged, of another recipe, of other settings, or its
+                networks have other layers.
         """
         if not self.checkpoint.exists():
             return False
@@ -161,12 +162,18 @@ class Trainer:
             settings.check(state.get("settings"), self.checkpoint)
         new = set(getattr(self._recipe, "optional_modules", ())) - state["modules"].keys()
         self.added = frozenset(new & self._recipe.modules().keys())
-        for name, module in self._recipe.modules().items():
-            if name not in new:
-                module.load_state_dict(state["modules"][name])
-        for name, optimiser in self._recipe.optimisers().items():
-            if name not in new:
-                optimiser.load_state_dict(state["optimisers"][name])
+        try:
+            for name, module in self._recipe.modules().items():
+                if name not in new:
+                    module.load_state_dict(state["modules"][name])
+            for name, optimiser in self._recipe.optimisers().items():
+                if name not in new:
+                    optimiser.load_state_dict(state["optimisers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise EngineError(
+                f"{self.checkpoint} has other networks, of other options or another version:"
+                " choose another --out, and start it from this one with --weights"
+            ) from error
         # After the modules were made: making them has drawn random weights.
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["rng_cuda"]:

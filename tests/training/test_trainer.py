@@ -239,3 +239,13 @@ def test_a_checkpoint_is_written_on_the_way(tmp_path: Path) -> None:
     again = Trainer(Line(), options(tmp_path, 9))
     assert again.resume()
     assert again.step == 5
+
+
+def test_a_run_whose_networks_have_other_layers_is_refused_in_a_line(tmp_path: Path) -> None:
+    Trainer(Line(), options(tmp_path, 1)).run(batches)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    other = Line()
+    other.net = torch.nn.Sequential(other.net, torch.nn.Linear(1, 1))
+    with pytest.raises(EngineError, match="start it from this one with --weights"):
+        Trainer(other, options(tmp_path, 2)).resume()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
