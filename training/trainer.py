@@ -172,7 +172,7 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError) as error:
             raise EngineError(
                 f"{self.checkpoint} has other networks, of other options or another version:"
-                " choose another --out, and start it from this one with --weights"
+                " choose another --out; 'train compact' and 'train daegan' start from this one with --weights"
             ) from error
         # After the modules were made: making them has drawn random weights.
         torch.set_rng_state(state["rng"])
