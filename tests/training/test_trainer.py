@@ -246,6 +246,6 @@ def test_a_run_whose_networks_have_other_layers_is_refused_in_a_line(tmp_path: P
     kept = (tmp_path / "checkpoint.pt").read_bytes()
     other = Line()
     other.net = torch.nn.Sequential(other.net, torch.nn.Linear(1, 1))
-    with pytest.raises(EngineError, match="choose another --out; .* start from this one with --weights"):
+    with pytest.raises(EngineError, match=r"choose another --out; .* start from this one with --weights"):
         Trainer(other, options(tmp_path, 2)).resume()
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
