@@ -59,6 +59,7 @@ class CompiledNetwork:
             graph = core().read_model(model) if isinstance(model, Path) else model
             # Compiling may give an input the name of an output that is its copy.
             inputs = tuple(port.get_any_name() for port in graph.inputs)
+            _unshare(graph)
             compiled = core().compile_model(
                 graph,
                 "CPU",
@@ -79,6 +80,25 @@ class CompiledNetwork:
                 f"{name} does not load in OpenVINO ({first}); run 'mimicam models verify'"
             ) from error
         return cls(model=compiled, inputs=inputs)
+
+
+def _unshare(graph: ov.Model) -> None:
+    """Give each layer weights of its own where several have the same.
+
+    OpenVINO (2026.4) fuses activations into convolutions only if no other layer has their weights: a
+    network that runs one part twice takes 3 ms with this, and 16 without.
+    """
+    for node in graph.get_ordered_ops():
+        # Weights in half precision are widened before layers take them.
+        kept = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+        if kept.get_type_name() != "Constant" or not kept.get_element_type().is_real():
+            continue
+        kind = node.get_output_element_type(0)
+        for other in list(node.output(0).get_target_inputs())[1:]:
+            if other.get_node().get_type_name() == "Convert":
+                continue
+            own = ov.opset13.constant(kept.data.astype(kind.to_dtype()), dtype=kind)
+            other.replace_source_output(own.output(0))
 
 
 class OpenVinoNetwork:

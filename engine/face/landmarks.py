@@ -37,3 +37,5 @@ RIGHT_LIDS = [33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 14
 LEFT_LIDS = [263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249]
 
 """Openings of the eyes, each a closed loop."""
+EYE_CORNERS = ((33, 133), (362, 263))
+"""Corners of the right and of the left eye, each from left to right in the picture."""

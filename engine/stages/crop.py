@@ -54,6 +54,13 @@ def portrait_box(face: Face) -> CropBox:
     )
 
 
+def at_rest(shape: Float) -> Float:
+    """Return where that box shows a head seen from the front: crop-space ``[..., L, 2]`` of a canonical
+    shape ``[..., L, 3]``."""
+    placed: Float = shape[..., :2] * np.float32(HEAD_SCALE) + np.array([0.0, HEAD_Y], np.float32)
+    return placed
+
+
 def cut(
     image: Image, box: CropBox, size: int, *, out: Image | None = None, soft: Image | None = None
 ) -> Image:

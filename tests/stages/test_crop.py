@@ -1,10 +1,12 @@
 """Driver's box: where it is placed, when it stays and when it moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from mimicam.engine.face.geometry import head_pose
-from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y, DriverBox, cut, portrait_box
+from mimicam.engine.face.geometry import canonical_shape, head_pose, place
+from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y, DriverBox, at_rest, cut, portrait_box
 from mimicam.engine.types import CropBox, Face
 from tests.stages.material import SECOND_NS, driver_clip, face_at, first_face
 
@@ -20,6 +22,16 @@ def test_a_portraits_head_lands_where_training_has_it() -> None:
     pose = head_pose(portrait_box(face).from_image(face.landmarks))
     assert pose.scale == pytest.approx(HEAD_SCALE, rel=1e-5)
     assert pose.translation == pytest.approx([0.0, HEAD_Y], abs=1e-4)
+
+
+def test_a_head_at_rest_is_where_the_box_shows_it() -> None:
+    face = first_face()
+    box = portrait_box(face)
+    pose = head_pose(face.landmarks)
+    # The same face, seen from the front.
+    shape = canonical_shape(face.landmarks, pose)
+    shown = box.from_image(place(shape, replace(pose, rotation=np.eye(3, dtype=np.float32))))
+    np.testing.assert_allclose(at_rest(shape), shown[:, :2], atol=1e-3)
 
 
 def test_the_crop_of_a_frame_contains_the_face() -> None:

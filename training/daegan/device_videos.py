@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mimicam.engine.face.geometry import face_geometry
-from mimicam.training.daegan.guidance import FacePoints
+from mimicam.training.daegan.guidance import FacePoints, mirrored_expression
 from mimicam.training.daegan.videos import JITTER
 from mimicam.training.data.augmentation import Augmentation
 from mimicam.training.data.pairs import read_ahead
@@ -78,9 +78,15 @@ class DevicePoints:
     """int ``[F]``"""
     mirror: Tensor
     """int ``[L]``: the landmark of the other side."""
+    expressions: Tensor
+    """``[F, E]``"""
+    order: Tensor
+    """int ``[E]``: the value of the other side."""
+    sign: Tensor
+    """``[E]``: its sign in the mirrored picture."""
 
     def of(self, rows_NF: Tensor, matrix_NF23: Tensor, flip_N: Tensor) -> Batch:
-        """Return ``frame_points``, ``target_points`` and ``resting`` of a batch; see
+        """Return ``frame_points``, ``target_points``, ``resting`` and ``expressions`` of a batch; see
         `VideoSampler`.
 
         Args:
@@ -88,11 +94,13 @@ class DevicePoints:
             flip_N: -1 for samples that are mirrored, else 1.
         """
         own = self._mirrored(self.landmarks[rows_NF], flip_N[:, None])
+        shown = self.expressions[rows_NF]
         moved = own @ matrix_NF23[..., :2].transpose(-1, -2) + matrix_NF23[..., None, :, 2]
         return {
             "frame_points": moved[:, :-1],
             "target_points": moved[:, -1],
             "resting": self._mirrored(self.resting[self.row[rows_NF[:, -1]]], flip_N),
+            "expressions": torch.where(flip_N[:, None, None] < 0, shown[..., self.order] * self.sign, shown),
         }
 
     def _mirrored(self, points: Tensor, flip: Tensor) -> Tensor:
@@ -156,6 +164,7 @@ def _joined(packs: Sequence[FacePoints | None], device: torch.device) -> DeviceP
         return None
     if len(given) < len(packs):
         raise ValueError("packs must all have points, or none")
+    order, sign = mirrored_expression()
     # Rows of the resting table shift by the tables before it.
     before = np.cumsum([0] + [len(points.resting) for points in given[:-1]])
     tables = {
@@ -163,6 +172,9 @@ def _joined(packs: Sequence[FacePoints | None], device: torch.device) -> DeviceP
         "resting": np.concatenate([points.resting for points in given]),
         "row": np.concatenate([points.row + n for points, n in zip(given, before, strict=True)]),
         "mirror": face_geometry().mirror.astype(np.int64),
+        "expressions": np.concatenate([points.expressions for points in given]),
+        "order": order,
+        "sign": sign,
     }
     return DevicePoints(**{name: torch.from_numpy(table).to(device) for name, table in tables.items()})
 

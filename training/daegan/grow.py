@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 State = dict[str, Tensor]
-_HEADS = "generator.heads."
+_HEADS, _READ = "generator.heads.", "encoder.hidden.weight"
 
 
 def grown(small: State, fresh: State) -> State:
@@ -33,6 +34,9 @@ def grown(small: State, fresh: State) -> State:
             out[name] = torch.zeros_like(value) if name.startswith(_HEADS) else value
         elif small[name].shape == value.shape:
             out[name] = small[name]
+        elif name.endswith(_READ):
+            # Runs from before there was a finder read the features alone.
+            out[name] = F.pad(small[name], (0, value.shape[1] - small[name].shape[1]))
         else:
             out[name] = _spread(small[name], value.shape)
     if small.keys() - fresh.keys():

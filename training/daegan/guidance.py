@@ -5,13 +5,15 @@ minutes of a GPU give. Here each landmark has a resting place: the person's own 
 expression, from the front, where boxes place heads. Both warps must connect it with the landmark.
 
 Points are ``(x, y)`` in crop space, -1..1 over the picture, which is also the displacements' unit.
-Shape letters: F frames, G segments, N samples, K frames of a sample, L = 478 landmarks.
+Shape letters: F frames, G segments, N samples, K frames of a sample, L = 478 landmarks,
+E values of an expression.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +22,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
-from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, EYE_CORNERS
 from mimicam.engine.models.daegan.network import Embedding, PoseEmbedding
-from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
-from mimicam.engine.types import LANDMARKS
+from mimicam.engine.stages.crop import at_rest
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS
+from mimicam.training.data.geometry import mirrored_blendshapes
 
-Points = tuple[Tensor, Tensor, Tensor]
-"""Resting places ``[N, L, 2]``, landmarks of the frames ``[N, K, L, 2]`` and of the target ``[N, L,
-2]``."""
 Floats = npt.NDArray[np.float32]
 Of = Literal["face", "pose"]
 """Embedder that is guided."""
 LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
 """Upper and lower lids, in turn."""
 _IRISES = slice(468, 478)
+_IRIS_CENTRES = (468, 473)
+EXPRESSION = BLENDSHAPES + 2
+"""Values of an expression, see `FacePoints.expressions`."""
+_OF_EXPRESSIONS, _OF_GAZE = 4.0, 0.25
+"""Weight of expressions in the loss of codes, and of the gaze in that."""
 _EXPRESSIVE, _OF_LIDS, _OF_OVAL = 4.0, 8.0, 10.0
 """Weights of what the blendshape network reads, of lids, and of the face's outline, relative to the
 other points. A turn shows as the nose's place between the outlines: with 1, the far one was left
@@ -61,6 +66,19 @@ _OF_PAIRS = 4.0
 that."""
 
 
+class Points(NamedTuple):
+    """What the tracker read of a batch."""
+
+    resting: Tensor
+    """Resting places, ``[N, L, 2]``."""
+    frames: Tensor
+    """Landmarks of the frames, ``[N, K, L, 2]``."""
+    target: Tensor
+    """Landmarks of the target, ``[N, L, 2]``."""
+    expressions: Tensor
+    """Of the frames, then of the target, ``[N, K + 1, E]``; see `FacePoints.expressions`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FacePoints:
     """Landmarks of a pack's frames, and the resting places of its people."""
@@ -71,6 +89,8 @@ class FacePoints:
     """``[G, L, 2]``"""
     row: npt.NDArray[np.int64]
     """Row of ``resting`` for each frame, ``[F]``."""
+    expressions: Floats
+    """``[F, E]``: 52 blendshapes, then the `gaze`."""
 
     def of(self, frame: int, matrix_23: Floats, *, mirror: bool) -> Floats:
         """Return a frame's landmarks after mirroring, then a similarity of the picture, ``[L,
@@ -86,6 +106,14 @@ class FacePoints:
         points = self.resting[self.row[frame]]
         return mirrored(points) if mirror else points
 
+    def expression_of(self, frame: int, *, mirror: bool) -> Floats:
+        """Return a frame's expression after mirroring, ``[E]``."""
+        own: Floats = self.expressions[frame]
+        if not mirror:
+            return own
+        order, sign = mirrored_expression()
+        return own[order] * sign
+
 
 def face_points(landmarks_FL3: Floats, blendshapes: Floats, segment: npt.NDArray[np.int_]) -> FacePoints:
     """Compute the resting places of each segment: the mean of its faces in the head's own frame,
@@ -97,6 +125,7 @@ def face_points(landmarks_FL3: Floats, blendshapes: Floats, segment: npt.NDArray
     geometry = face_geometry()
     numbers, row = np.unique(segment, return_inverse=True)
     resting = np.empty((len(numbers), *geometry.mean[:, :2].shape), np.float32)
+    gazes = np.empty((len(blendshapes), 2), np.float32)
     for number in range(len(numbers)):
         own = landmarks_FL3[row == number]
         # Rigid points only: a similarity of all would absorb part of the expression.
@@ -105,8 +134,32 @@ def face_points(landmarks_FL3: Floats, blendshapes: Floats, segment: npt.NDArray
         # What the mean blendshapes add is taken away, so a person filmed smiling also rests
         # neutral.
         moved = np.tensordot(blendshapes[row == number].mean(0), geometry.shape_from_expression, 1)
-        resting[number] = (shapes.mean(0) - moved)[:, :2] * HEAD_SCALE + (0.0, HEAD_Y)
-    return FacePoints(landmarks=landmarks_FL3[..., :2].astype(np.float32), resting=resting, row=row)
+        resting[number] = at_rest(shapes.mean(0) - moved)
+        gazes[row == number] = gaze(shapes)
+    return FacePoints(
+        landmarks=landmarks_FL3[..., :2].astype(np.float32),
+        resting=resting,
+        row=row,
+        expressions=np.concatenate([blendshapes, gazes], 1).astype(np.float32),
+    )
+
+
+def gaze(shapes_NL3: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return where the irises of canonical shapes are between the corners of the eyes: the mean of
+    both eyes, right and down, half eye widths, ``[N, 2]``."""
+    corners = shapes_NL3[:, EYE_CORNERS, :2]
+    width = np.linalg.norm(corners[:, :, 1] - corners[:, :, 0], axis=-1)[..., None]
+    return ((shapes_NL3[:, _IRIS_CENTRES, :2] - corners.mean(2)) * (2 / width)).mean(1)
+
+
+@cache
+def mirrored_expression() -> tuple[npt.NDArray[np.int_], Floats]:
+    """Return the order of an expression's values in the mirrored picture, and their signs, ``[E]``
+    each."""
+    order = np.append(mirrored_blendshapes(), [BLENDSHAPES, BLENDSHAPES + 1])
+    sign = np.ones(EXPRESSION, np.float32)
+    sign[BLENDSHAPES] = -1.0
+    return order, sign
 
 
 def mirrored(points_L2: Floats) -> Floats:
@@ -208,12 +261,13 @@ class Guidance(nn.Module):
     def __init__(self, face_code: int, pose_code: int) -> None:
         super().__init__()
         self.face, self.pose = Readout(face_code), Readout(pose_code)
+        self.shapes = nn.Linear(pose_code, BLENDSHAPES)
         self.register_buffer("weight", landmark_weights(), persistent=False)
         self.register_buffer("pairs", pair_matrix(), persistent=False)
 
     def forward(self, embedding: Embedding, reading: PoseEmbedding, points: Points) -> Tensor:
         """Compute the loss of displacements and codes, a scalar."""
-        resting, frames, target = points
+        resting, frames, target, _ = points
         # Each frame has landmarks of its own, and the person's resting places.
         own, frames = resting[:, None].expand_as(frames).flatten(0, 1), frames.flatten(0, 1)
         face = self.codes(embedding.code.flatten(0, 1), own, frames, of="face")
@@ -231,6 +285,20 @@ class Guidance(nn.Module):
         """Compute the loss of one embedder's codes, a scalar."""
         readout = self.face if of == "face" else self.pose
         return readout.loss(code_NP, resting_NL2, landmarks_NL2, weight_L=self.weight, pairs_PL=self.pairs)
+
+    def expressions(self, code_NP: Tensor, gaze_N2: Tensor, wanted_NE: Tensor) -> Tensor:
+        """Compute the loss of what a pose code tells of the expression, a scalar.
+
+        A code whose blendshapes can be read linearly also tells what landmarks of a mean face hide,
+        and the retrieval compares such readings.
+
+        Args:
+            gaze_N2: see `engine.models.daegan.compact_embedders.Posed.gaze`.
+            wanted_NE: see `FacePoints.expressions`.
+        """
+        shapes, looking = wanted_NE.split([BLENDSHAPES, 2], 1)
+        apart = (self.shapes(code_NP) - shapes).abs().mean()
+        return _OF_EXPRESSIONS * (apart + _OF_GAZE * (gaze_N2 - looking).abs().mean())
 
 
 def field_at(field_N2HW: Tensor, points_NL2: Tensor) -> Tensor:

@@ -249,9 +249,8 @@ class DaeGanRecipe:
 
     def points(self, batch: Batch) -> Points:
         """Return the landmarks of a batch on the device."""
-        names = ("resting", "frame_points", "target_points")
-        resting, frames, target = (batch[name].to(self._device, non_blocking=True) for name in names)
-        return resting, frames, target
+        names = ("resting", "frame_points", "target_points", "expressions")
+        return Points(*(batch[name].to(self._device, non_blocking=True) for name in names))
 
     def _embed(
         self, frames: Tensor, target: Tensor, driver: Tensor, points: Points | None
@@ -275,15 +274,18 @@ class DaeGanRecipe:
             return loss, loss.new_zeros(())
         guidance = self.guidance(embedding, reading, points)
         if isinstance(self.model.pose_embedder, CompactPoseEmbedder):
-            layout = self.model.pose_embedder.posed(reading.code).layout
-            guidance = guidance + layout_loss(layout, points[2])
+            posed = self.model.pose_embedder.posed(reading.code)
+            guidance = guidance + layout_loss(posed.layout, points.target)
+            guidance = guidance + self.guidance.expressions(
+                reading.code, posed.gaze, points.expressions[:, -1]
+            )
         return loss + self.options.guidance * guidance, guidance.detach()
 
     def _part_weights(self, points: Points | None, target: Tensor) -> Tensor | None:
         """Return the pixels' weights for a batch; None where all count alike."""
         if points is None or not self.options.parts:
             return None
-        return part_weights(points[2], target.shape[-1], weight=self.options.parts)
+        return part_weights(points.target, target.shape[-1], weight=self.options.parts)
 
     def _distances(self, image: Tensor, target: Tensor) -> Tensor:
         """Compute the perceptual distance, in half precision: the network is frozen."""
@@ -318,7 +320,7 @@ class DaeGanRecipe:
                 terms["drawn"] = drawn
                 loss = loss + o.drawn * drawn
             if self._parts is not None and points is not None:
-                terms["parts"] = self._parts.of_generator(image, target, points[2], step)
+                terms["parts"] = self._parts.of_generator(image, target, points.target, step)
                 loss = loss + o.part_losses * terms["parts"]
             figures.update({name: value.detach() for name, value in terms.items()})
             return loss
@@ -344,7 +346,7 @@ class DaeGanRecipe:
             real, fake = self.discriminator(target), self.discriminator(image)
             terms = {"discriminator": adversarial.discriminator_loss(real, fake)}
             if self._parts is not None and points is not None:
-                terms["parts_discriminator"] = self._parts.of_discriminators(image, target, points[2])
+                terms["parts_discriminator"] = self._parts.of_discriminators(image, target, points.target)
         return terms
 
     def _mixed(self) -> torch.autocast:

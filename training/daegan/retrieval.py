@@ -8,6 +8,8 @@ is linear, and found in closed form. Shape letters: N pictures, P pose code, E e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,34 +18,42 @@ import torch
 from mimicam.engine.face.motion import read_motion
 from mimicam.engine.models.base import as_network_input
 from mimicam.engine.models.daegan.compact_embedders import CompactPoseEmbedder
-from mimicam.engine.types import Float
+from mimicam.engine.types import BLENDSHAPES, Float
 from mimicam.training.daegan.recipe import DaeGanRecipe
 from mimicam.training.data.pairs import FramePack
 
-PICTURES = 3_000
-_ANGLE_WEIGHT = 2.0
-"""Weight of a radian beside a blendshape's 0..1, as in the tracker's distance."""
-_RIDGE = 6e-3
+PICTURES = 2_000
+_ANGLE_WEIGHT = 1.97
+"""Weight of a radian beside a blendshape's 0..1; the tracker's distance has 2."""
+_LEAST = 0.02
+"""Added to each value's deviation: some blendshapes hardly ever move."""
+_RIDGE = 1e-3
 """Weight of the map's squares per picture: codes have a deviation of 1."""
-_CONSTANT = 2.0
+_CONSTANT = 6.0
 """Value of the embedding that is the same for all. Cosines of vectors with a large common part rank as
 distances do; without one, faces near the mean have no direction."""
 _AT_ONCE = 16
 
 
-def learn_retrieval(recipe: DaeGanRecipe, pack: FramePack, *, pictures: int = PICTURES) -> None:
+def learn_retrieval(recipe: DaeGanRecipe, packs: Sequence[FramePack], *, pictures: int = PICTURES) -> None:
     """Set the map in the trained networks and in their running average.
 
     Args:
         recipe: a compact preset.
-        pack: clips for training.
-        pictures: number of frames to read, spread over the pack.
+        packs: all that was trained on.
+        pictures: number of frames to read of each, spread over the pack.
     """
-    rows = pack.indices[np.linspace(0, len(pack.indices) - 1, min(pictures, len(pack.indices))).astype(int)]
-    motions = [read_motion(pack.landmarks[i], pack.blendshapes[i]) for i in rows]
-    wanted = np.array([[*motion.expression, *motion.pose.angles_rad()] for motion in motions], np.float32)
-    # The average's codes: they are the ones that are shown.
-    weight_EP, bias_E = fit_retrieval(_codes(recipe, pack, rows), wanted)
+    codes, wanted = list[Float](), list[Float]()
+    for pack in packs:
+        spread = np.linspace(0, len(pack.indices) - 1, min(pictures, len(pack.indices)))
+        rows = pack.indices[spread.astype(int)]
+        motions = [read_motion(pack.landmarks[i], pack.blendshapes[i]) for i in rows]
+        wanted += [
+            np.array([*motion.expression, *motion.pose.angles_rad()], np.float32) for motion in motions
+        ]
+        # The average's codes: they are the ones that are shown.
+        codes.append(_codes(recipe, pack, rows))
+    weight_EP, bias_E = fit_retrieval(np.concatenate(codes), np.stack(wanted))
     for model in (recipe.model, recipe.result):
         assert isinstance(model.pose_embedder, CompactPoseEmbedder), "only compact presets have the map"
         with torch.no_grad():
@@ -58,7 +68,7 @@ def fit_retrieval(codes_NP: Float, tracked_NT: Float) -> tuple[Float, Float]:
         tracked_NT: 52 blendshapes, and yaw, pitch and roll in radians.
     """
     wanted = tracked_NT.astype(np.float64)
-    wanted[:, -3:] *= _ANGLE_WEIGHT
+    wanted *= _scale(wanted.std(0))
     mean, centre = codes_NP.mean(0, dtype=np.float64), wanted.mean(0)
     x, y = codes_NP - mean, wanted - centre
     ridge = _RIDGE * len(x) * np.eye(x.shape[1])
@@ -67,6 +77,17 @@ def fit_retrieval(codes_NP: Float, tracked_NT: Float) -> tuple[Float, Float]:
     bias_T = -mean @ weight_PT
     weight_EP = np.vstack([weight_PT.T, np.zeros((1, x.shape[1]))])
     return weight_EP.astype(np.float32), np.append(bias_T, _CONSTANT).astype(np.float32)
+
+
+def _scale(deviation_T: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the factor of each value. Cosines square differences, so values that vary much would
+    decide alone; the root of their deviation lies between that and all alike."""
+    scale_T = (deviation_T + _LEAST) ** -0.5
+    for part, weight in ((slice(BLENDSHAPES), 1.0), (slice(BLENDSHAPES, None), _ANGLE_WEIGHT)):
+        before, after = (deviation_T[part] ** 2).sum(), ((scale_T * deviation_T)[part] ** 2).sum()
+        # As much as before in all.
+        scale_T[part] *= weight * np.sqrt(before / after) if after else 1.0
+    return scale_T
 
 
 @torch.no_grad()

@@ -74,7 +74,8 @@ class VideoSampler:
         jitter: beside ``augmentation``, one more similarity for each frame alone: movement of the
             head in the picture's plane, of which clips have little.
         points: landmarks of all frames. Then a batch also has ``frame_points`` ``[N, K, L, 2]``,
-            ``target_points`` and ``resting`` ``[N, L, 2]``; see `training.daegan.guidance`.
+            ``target_points`` and ``resting`` ``[N, L, 2]``, and ``expressions`` ``[N, K + 1, E]``;
+            see `training.daegan.guidance.Points`.
         expressions: blendshapes of all frames, ``[F, 52]``. Then targets whose expression is far
             from the frames' are drawn more often, as `training.data.pairs` does.
         """
@@ -157,7 +158,9 @@ class VideoSampler:
             for index, matrix in zip(chosen, matrices, strict=True)
         )
         resting = self._points.resting_of(chosen[-1], mirror=mirror)
-        return {"frame_points": np.stack(frames), "target_points": target, "resting": resting}
+        expressions = [self._points.expression_of(index, mirror=mirror) for index in chosen]
+        points = {"frame_points": np.stack(frames), "target_points": target, "resting": resting}
+        return points | {"expressions": np.stack(expressions)}
 
     def _picture(self, index: int, *, mirror: bool) -> Pictures:
         image: Pictures = np.ascontiguousarray(self._videos.frames[index])

@@ -18,7 +18,7 @@ import numpy as np
 from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.face.landmarks import INNER_LIPS
 from mimicam.engine.models.daegan.compact_config import FIELD
-from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
+from mimicam.engine.stages.crop import at_rest
 from mimicam.engine.types import Float
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def resting_mouth(side: int) -> Float:
     The mouth is taken from the picture at rest: a laugh that is put on closed lips leaves teeth
     between them, whatever the others show.
     """
-    points = face_geometry().mean[INNER_LIPS, :2] * HEAD_SCALE + (0.0, HEAD_Y)
+    points = at_rest(face_geometry().mean[INNER_LIPS])
     outline = ((points + 1) * (side / 2) - 0.5).round().astype(np.int32)
     lips = cv2.convexHull(outline)
     mask = cv2.fillConvexPoly(np.zeros((side, side), np.float32), lips, 1.0)

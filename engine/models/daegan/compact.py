@@ -3,7 +3,8 @@ train on one.
 
 Its equations are the paper's. It differs from the networks of ``engine.models.daegan.network`` in:
 
-- Encoders. Codes are read from the trunk of the tracker's landmark network, see `FaceTrunk`.
+- Encoders. Codes are read from the trunk of the tracker's landmark network, which first finds the
+  face; see `FaceTrunk`.
 - Size. The trunk reads 256 pixels at any size of the model, and displacements have 32 pixels a
   side. So a model of 64 pixels grows to 128 and 256 with little change of its outputs; see `grown`.
 - Displacements. An affine part, linear in the code, is added to the decoder's. Shift, size and roll
@@ -18,6 +19,9 @@ Its equations are the paper's. It differs from the networks of ``engine.models.d
   back end sees that and the warped face at each of its sizes: adaptive normalisation alone tells it
   that a mouth is open, not where. The warped face is kept out of an open mouth, and of an eye that
   is shut: a warp of 32 pixels can only stretch lips over the one, and the eye over its lids.
+- Gaze. Two values of the code tell where the irises are between the corners of the eyes. The
+  embedded face's irises move by the difference from its own, see `gaze_field`: neither the warp nor
+  the layout is fine enough for them.
 
 Shape letters: N pictures, C channels, S side of the picture, T = 2 S side of the embedded face, P pose
 code.
@@ -35,7 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.face.geometry import face_geometry
-from mimicam.engine.face.landmarks import LEFT_LIDS, RIGHT_LIDS
+from mimicam.engine.face.landmarks import EYE_CORNERS, LEFT_LIDS, RIGHT_LIDS
 from mimicam.engine.models.daegan.compact_config import BACK, FIELD, FINER, FRONT, CompactDaeGanConfig
 from mimicam.engine.models.daegan.compact_embedders import (
     LAYOUT,
@@ -48,13 +52,14 @@ from mimicam.engine.models.daegan.layers import (
     DownBlock,
     PosedBlock,
     SelfAttention,
+    centres,
     double,
     quiet,
     resized,
     sample,
 )
 from mimicam.engine.models.daegan.network import DaeGanNetworks
-from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
+from mimicam.engine.stages.crop import at_rest
 
 _UNSEEN = 6.0
 """By how much the warped face's logit falls where it cannot be right."""
@@ -67,6 +72,15 @@ _LASHES = (9, 5)
 eyes, and what the warp stretches of them."""
 _MOST_FACE = 2.0
 """Opacity of the warped face in a fresh generator, as a logit: it starts from the warp."""
+_GAZE = 1.6
+"""Shift of the irises over the change of gaze. Codes tell 0.9 of it, and networks read a part of a
+drawn shift only, see `engine.models.compact.gaze`: the tracker 0.5 with 1, 0.65 with 1.6."""
+_FARTHEST = 0.45
+"""Half eye widths. Largest shift of the irises: with 0.6, lashes were smeared beyond the corners."""
+_ACROSS, _DOWN = (0.55, 1.2), (0.5, 1.0)
+"""Half eye widths. Distances from the eye's centre up to which its picture moves as a whole, and at
+which nothing moves: beyond the corners, and between lids and brow. The slope between them times the
+largest shift stays below 1, so that nothing folds."""
 _FINE = 16
 """Pixels of a side that are averaged to one when the eyes are drawn."""
 
@@ -80,6 +94,8 @@ class Prepared(NamedTuple):
     """Front end's finer map, ``[N, 48, 32, 32]``."""
     embedded_face: Tensor
     """``[N, 3, T, T]``"""
+    own_gaze: Tensor
+    """Gaze of the embedded face, ``[N, 2]``; see `Posed.gaze`."""
 
 
 class Layers(NamedTuple):
@@ -130,16 +146,17 @@ class CompactGenerator(nn.Module):
 
         self.register_buffer("resting_eyes", _resting_eyes(), persistent=False)
 
-    def prepare(self, face_N3TT: Tensor) -> Prepared:
+    def prepare(self, face_N3TT: Tensor, own_gaze_N2: Tensor) -> Prepared:
         """Return what a portrait gives to every frame."""
         # Averaged down first: the convolution has the folds of a picture's side.
         skip = self.stem(F.pixel_unshuffle(F.avg_pool2d(face_N3TT, FINER), self._fold))
-        return Prepared(self.front(skip), skip, face_N3TT)
+        return Prepared(self.front(skip), skip, face_N3TT, own_gaze_N2)
 
     def draw(self, code_NP: Tensor, posed: Posed, portrait: Prepared) -> Layers:
         """Return the layers of a prepared face's picture, warped by the code's displacement."""
         field, side = posed.displacement, portrait.embedded_face.shape[-1] // FINER
-        warped = sample(portrait.embedded_face, resized(field, side))
+        gazing = gaze_field(field, posed.gaze - portrait.own_gaze)
+        warped = sample(portrait.embedded_face, resized(field, side) + resized(gazing, side))
         layout = torch.sigmoid(posed.layout)
         # The field has 32 pixels, the prepared map 16; displacements are relative, so a mean is
         # enough.
@@ -187,7 +204,7 @@ class CompactDaeGan(DaeGanNetworks):
 
     def prepare(self, face_N3TT: Tensor) -> tuple[Tensor, ...]:
         """See `DaeGanNetworks.prepare`; the tensors of `Prepared`."""
-        return self.generator.prepare(face_N3TT)
+        return self._prepared(face_N3TT)
 
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
         """See `DaeGanNetworks.draw`."""
@@ -195,11 +212,50 @@ class CompactDaeGan(DaeGanNetworks):
 
     def layers(self, face_N3TT: Tensor, code_NP: Tensor) -> Layers:
         """Return what the picture of an embedded face is blended from."""
-        return self._layers(code_NP, self.generator.prepare(face_N3TT))
+        return self._layers(code_NP, self._prepared(face_N3TT))
+
+    def _prepared(self, face_N3TT: Tensor) -> Prepared:
+        return self.generator.prepare(face_N3TT, self.pose_embedder.own_gaze(face_N3TT))
 
     def _layers(self, code_NP: Tensor, portrait: Prepared) -> Layers:
         # Recomputed from the code: then a frame transmits the code alone.
         return self.generator.draw(code_NP, self.pose_embedder.posed(code_NP), portrait)
+
+
+def gaze_field(field_N2HW: Tensor, shift_N2: Tensor) -> Tensor:
+    """Return what a change of gaze adds to a displacement: the irises of the embedded face move within
+    the eyes, ``[N, 2, 64, 64]``.
+
+    An iris moves as a whole; the white of the eye is stretched up to the corners. Lids move along,
+    which hardly shows along their edges, and is what lids do when eyes look down.
+
+    Args:
+        shift_N2: change of gaze, right and down, half eye widths.
+    """
+    fine = resized(field_N2HW, 2 * FIELD)
+    rest = fine + centres(fine).permute(0, 3, 1, 2)
+    shift = (_GAZE * shift_N2).clamp(-_FARTHEST, _FARTHEST)[:, :, None, None]
+    moved = torch.zeros_like(fine)
+    for x, y, half in _eyes():
+        share = _fading(rest[:, :1] - x, half, _ACROSS) * _fading(rest[:, 1:] - y, half, _DOWN)
+        moved = moved - share * shift * half
+    return moved
+
+
+def _fading(away: Tensor, half: float, between: tuple[float, float]) -> Tensor:
+    """Return 1 near an eye's centre, and 0 beyond it."""
+    near, far = between
+    return ((far - away.abs() / half) / (far - near)).clamp(0, 1)
+
+
+def _eyes() -> list[tuple[float, float, float]]:
+    """Return centre (x, y) and half the width of both eyes in embedded faces."""
+    points = at_rest(face_geometry().mean)
+    found = []
+    for left, right in EYE_CORNERS:
+        x, y = ((points[left] + points[right]) / 2).tolist()
+        found.append((x, y, float(np.linalg.norm(points[right] - points[left])) / 2))
+    return found
 
 
 def _resting_eyes() -> Tensor:
@@ -208,7 +264,7 @@ def _resting_eyes() -> Tensor:
     Faces are embedded where boxes put heads: without expression, seen from the front.
     """
     side = 2 * FIELD
-    points = face_geometry().mean[:, :2] * HEAD_SCALE + (0.0, HEAD_Y)
+    points = at_rest(face_geometry().mean)
     canvas = np.zeros((side * _FINE, side * _FINE), np.uint8)
     for lids in (RIGHT_LIDS, LEFT_LIDS):
         outline = ((points[lids] + 1) * (side * _FINE / 2) - 0.5).round().astype(np.int32)

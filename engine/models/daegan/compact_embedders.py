@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mimicam.engine.models.daegan.agreement import SHARPNESS, disagreement, matrices
 from mimicam.engine.models.daegan.compact_config import FIELD, RETRIEVED, CompactDaeGanConfig
-from mimicam.engine.models.daegan.face_trunk import FEATURES, FaceTrunk
+from mimicam.engine.models.daegan.face_trunk import FEATURES, PLACE, FaceFinder, FaceTrunk
 from mimicam.engine.models.daegan.layers import (
     ATTENTION_FLOOR,
     BatchRenorm,
@@ -30,7 +30,9 @@ from mimicam.engine.models.daegan.layers import (
 from mimicam.engine.models.daegan.network import FaceEmbedder, FrameEmbedding, PoseEmbedder, PoseEmbedding
 
 _HIDDEN = 256
-"""Values between the trunk's features and a code."""
+"""Values between what the trunk reads and a code."""
+_PLACE_SCALE = 5.0
+"""Factor of the face's place beside the normalised features."""
 WIDTHS = (16, 32, 64, 96, 128)
 """Channels of the decoders at 64, 32, 16, 8 and 4 pixels."""
 _MOMENTUM = 0.01
@@ -52,6 +54,9 @@ class Posed(NamedTuple):
     """Finer maps, ``[N, 16, 64, 64]``."""
     layout: Tensor
     """Opacity of each part of `LAYOUT` as a logit, ``[N, 4, 64, 64]``."""
+    gaze: Tensor
+    """Where the irises are between the corners of the eyes: right and down, half eye widths, ``[N,
+    2]``."""
 
 
 class TrunkEncoder(nn.Module):
@@ -64,22 +69,38 @@ class TrunkEncoder(nn.Module):
 
     def __init__(self, code: int) -> None:
         super().__init__()
-        self.trunk = FaceTrunk()
+        self.trunk, self.finder = FaceTrunk(), FaceFinder()
         # The trunk's features differ in scale; normalised, all of them are learned from alike.
         self.scale = nn.LayerNorm(FEATURES)
-        self.hidden, self.code = nn.Linear(FEATURES, _HIDDEN), nn.Linear(_HIDDEN, code)
+        self.hidden, self.code = nn.Linear(FEATURES + PLACE, _HIDDEN), nn.Linear(_HIDDEN, code)
         self.normalise = BatchRenorm(code, affine=False, momentum=_MOMENTUM)
 
     def forward(self, image_N3SS: Tensor) -> Tensor:
-        return self.of_features(self.trunk(image_N3SS))
+        return self.of_read(self.read(image_N3SS))
+
+    def read(self, image_N3SS: Tensor) -> Tensor:
+        """Return what the trunk reads, see `FaceTrunk.forward`, ``[N, 516]``."""
+        read: Tensor = self.trunk(image_N3SS, self.finder)
+        return read
+
+    @torch.no_grad()
+    def aside(self, image_N3SS: Tensor) -> Tensor:
+        """Return the codes of pictures that nothing is learned from, ``[N, code]``."""
+        was, self.normalise.training = self.normalise.training, False
+        codes: Tensor = self(image_N3SS)
+        self.normalise.training = was
+        return codes
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what is trained: all but the trunk."""
+        """Yield what is trained with codes: all but trunk and finder."""
         return _parameters(self.scale, self.hidden, self.code)
 
-    def of_features(self, features_NC: Tensor) -> Tensor:
+    def of_read(self, read_NC: Tensor) -> Tensor:
         """Return the codes of what the trunk read, ``[N, code]``."""
-        hidden = F.leaky_relu(self.hidden(self.scale(features_NC)), 0.2)
+        features, place = read_NC.split([FEATURES, PLACE], 1)
+        # The place has a deviation of a tenth; the features have 1 once they are normalised.
+        x = torch.cat([self.scale(features), _PLACE_SCALE * place], 1)
+        hidden = F.leaky_relu(self.hidden(x), 0.2)
         out: Tensor = self.normalise(self.code(hidden))
         return out
 
@@ -173,6 +194,10 @@ class CompactPoseEmbedder(PoseEmbedder):
         self.layout = nn.Conv2d(WIDTHS[0], len(LAYOUT), 3, padding=1)
         # Before anything is learned no mouth is open and no eye is shut.
         self.layout.bias = nn.Parameter(torch.tensor([4.0 if part == "eyes" else -4.0 for part in LAYOUT]))
+        self.gaze = nn.Linear(config.code, 2)
+        # Nothing moves before it is learned.
+        nn.init.zeros_(self.gaze.weight)
+        nn.init.zeros_(self.gaze.bias)
         self.retrieval = nn.Linear(config.code, RETRIEVED)
         self.residual_low = quiet(nn.Conv2d(WIDTHS[1], 3, 3, padding=1))
         self.residual_high = quiet(nn.Conv2d(WIDTHS[0], 3, 3, padding=1))
@@ -196,7 +221,7 @@ class CompactPoseEmbedder(PoseEmbedder):
         """Return what the generator reads of a code."""
         coarse = self.decoder(code_NP)
         fine = self.fine(double(coarse))
-        return Posed(self._field(code_NP, coarse), coarse, fine, self.layout(fine))
+        return Posed(self._field(code_NP, coarse), coarse, fine, self.layout(fine), self.gaze(code_NP))
 
     def _field(self, code_NP: Tensor, maps_NCHW: Tensor) -> Tensor:
         local = torch.tanh(self.displacement(maps_NCHW))
@@ -205,6 +230,11 @@ class CompactPoseEmbedder(PoseEmbedder):
     def field_parameters(self) -> Iterator[nn.Parameter]:
         """Yield what is trained between a code and its displacement and layout."""
         return _parameters(self.decoder, self.displacement, self.affine, self.fine, self.layout)
+
+    def own_gaze(self, face_N3TT: Tensor) -> Tensor:
+        """Return the gaze of embedded faces, see `Posed.gaze`."""
+        gaze: Tensor = self.gaze(self.encoder.aside(face_N3TT))
+        return gaze
 
     def forward(self, image_N3SS: Tensor) -> PoseEmbedding:
         code, size = self.encode(image_N3SS), self._size

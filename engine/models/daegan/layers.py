@@ -31,7 +31,7 @@ def sample(
     # Positions in half precision would be off by up to half a pixel. Autocast leaves them in float32.
     displacement_N2HW = displacement_N2HW.float()
     # Computed, not stored: the size follows the field's, and a trace makes it a constant.
-    grid_NHW2 = _centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
+    grid_NHW2 = centres(displacement_N2HW) + displacement_N2HW.permute(0, 2, 3, 1)
     return F.grid_sample(image_NCSS, grid_NHW2, mode=between, padding_mode="border", align_corners=False)
 
 
@@ -154,12 +154,12 @@ def affine_field(terms_N6: Tensor, side: int) -> Tensor:
     """Return the displacement ``[N, 2, side, side]`` whose u and v are each linear in x, y and
     1."""
     N = terms_N6.shape[0]
-    grid = _centres(terms_N6.new_zeros(1, 2, side, side))[0]
+    grid = centres(terms_N6.new_zeros(1, 2, side, side))[0]
     xy1 = torch.cat([grid, torch.ones_like(grid[..., :1])], -1).reshape(-1, 3)
     return (terms_N6.reshape(N, 2, 3) @ xy1.T).reshape(N, 2, side, side)
 
 
-def _centres(displacement_N2HW: Tensor) -> Tensor:
+def centres(displacement_N2HW: Tensor) -> Tensor:
     """Return each pixel's position, ``[1, H, W, 2]``, so that zero displacement is the identity."""
     H, W = displacement_N2HW.shape[2:]
     like = displacement_N2HW

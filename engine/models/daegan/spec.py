@@ -36,6 +36,7 @@ def portrait_shapes(config: AnyConfig) -> Shapes:
             "prepared": (1, most, FIELD // 2, FIELD // 2),
             "skip": (1, skip, FIELD, FIELD),
             "embedded_face": (1, 3, config.face_size, config.face_size),
+            "own_gaze": (1, 2),
         }
     # Channels double with each halving, up to the limit (see `DaeGanConfig.most`).
     middle = config.size // config.reduction

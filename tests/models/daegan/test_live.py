@@ -218,7 +218,7 @@ def test_the_compact_preset_draws_the_same_on_both_backends(tmp_path: Path) -> N
     crops = [cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), (64, 64)) for _ in range(3)]
     eager, compiled = (_open(tmp_path / "m.safetensors", backend) for backend in BACKENDS)
     features = eager.encode_frames(crops[:2])
-    assert set(features.arrays) == {"prepared", "skip", "embedded_face", "code"}
+    assert set(features.arrays) == {"prepared", "skip", "embedded_face", "own_gaze", "code"}
     pictures = []
     for crop in crops[1:]:
         codes = [model.read_motion(crop).expression for model in (eager, compiled)]

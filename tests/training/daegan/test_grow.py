@@ -13,6 +13,7 @@ from mimicam.engine.models.daegan.compact_config import (
     DAEGAN_COMPACT_128,
     CompactDaeGanConfig,
 )
+from mimicam.engine.models.daegan.face_trunk import FEATURES
 from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.training.daegan.grow import grown
 
@@ -67,6 +68,23 @@ def test_a_run_from_before_the_layout_goes_on_as_it_was() -> None:
     face, code = torch.rand(1, 3, 128, 128) * 2 - 1, torch.randn(1, 64)
     with torch.no_grad():
         assert (now.picture(face, code) - former.picture(face, code)).abs().max() < 0.01
+
+
+def test_a_run_from_before_the_finder_reads_as_it_did() -> None:
+    former, now = _built(DAEGAN_COMPACT_64, 0), _built(DAEGAN_COMPACT_64, 1)
+    added, hidden = (".finder.", "pose_embedder.gaze."), "encoder.hidden.weight"
+    for name, value in former.named_parameters():
+        if name.endswith(hidden):
+            torch.nn.init.zeros_(value[:, FEATURES:])
+    state = {
+        name: value[:, :FEATURES] if name.endswith(hidden) else value
+        for name, value in former.state_dict().items()
+        if not any(part in name for part in added)
+    }
+    now.load_state_dict(grown(state, now.state_dict()))
+    frames = torch.rand(1, 2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(now(frames, frames[:, 0]), former(frames, frames[:, 0]))
 
 
 def test_a_larger_model_does_not_shrink() -> None:

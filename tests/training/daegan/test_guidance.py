@@ -11,21 +11,25 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.face.geometry import face_geometry
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES, EYE_CORNERS
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
 from mimicam.engine.models.daegan.layers import sample
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
-from mimicam.engine.types import LANDMARKS
+from mimicam.engine.types import BLENDSHAPES, LANDMARKS
 from mimicam.training.daegan.device_videos import DeviceVideoSampler, Frames, device_videos
 from mimicam.training.daegan.following import features, following
 from mimicam.training.daegan.guidance import (
+    EXPRESSION,
     LIDS,
     FacePoints,
+    Guidance,
     Readout,
     face_field_loss,
     face_points,
     field_at,
     fold_loss,
+    gaze,
     landmark_weights,
     mirrored,
     pair_matrix,
@@ -169,6 +173,31 @@ def test_resting_places_lack_pose_and_expression() -> None:
     )  # an open jaw moves the rigid points a little
 
 
+def test_a_gaze_is_where_irises_are_between_the_corners() -> None:
+    shapes = np.repeat(face_geometry().mean[None], 2, 0)
+    for iris, corners in ((468, EYE_CORNERS[0]), (473, EYE_CORNERS[1])):
+        half = np.linalg.norm(shapes[0, corners[1], :2] - shapes[0, corners[0], :2]) / 2
+        shapes[:, iris, :2] = shapes[:, list(corners), :2].mean(1)
+        shapes[1, iris, :2] += half * np.array([0.4, -0.1])
+    np.testing.assert_allclose(gaze(shapes), [[0, 0], [0.4, -0.1]], atol=1e-6)
+
+
+def test_codes_learn_expressions() -> None:
+    torch.manual_seed(0)
+    guidance, head = Guidance(8, 8), torch.nn.Linear(8, 2)
+    codes, wanted = torch.randn(64, 8), torch.rand(64, EXPRESSION)
+    wanted = wanted * 0.1 + codes[:, :1] * 0.3
+    optimiser = torch.optim.Adam([*guidance.shapes.parameters(), *head.parameters()], lr=0.02)
+    losses = []
+    for _ in range(100):
+        loss = guidance.expressions(codes, head(codes), wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
 def test_a_displacement_is_inverted_by_iteration() -> None:
     resting = torch.from_numpy(MEAN)[None].float()
     pose = linear_field(inverse(TURN))
@@ -213,9 +242,13 @@ def points_pack() -> tuple[np.ndarray, FacePoints, np.ndarray]:
         for channel, number in enumerate((33, 263)):
             x, y = points[number]
             frame[..., channel] = 250 * np.exp(-((grid[None] - x) ** 2 + (grid[:, None] - y) ** 2) / 0.005)
+    expressions = np.zeros((3, EXPRESSION), np.float32)
+    # The left eye shuts, and looks to the picture's right.
+    expressions[:, [BLENDSHAPE_NAMES.index("eyeBlinkLeft"), BLENDSHAPES]] = (0.9, 0.2)
     points = FacePoints(
-        landmarks=landmarks.astype(np.float32), resting=MEAN[None].astype(np.float32), row=np.zeros(3, int)
-    )
+        landmarks=landmarks.astype(np.float32), resting=MEAN[None].astype(np.float32), row=np.zeros(3, int),
+        expressions=expressions,
+    )  # fmt: skip
     return frames, points, np.zeros(3, int)
 
 
@@ -257,7 +290,14 @@ def test_samplers_move_landmarks_as_pictures(draw: Callable[[], dict[str, Tensor
             # In a mirrored picture the dots mark each other's landmark.
             want = dots if dots[0, 0] < dots[1, 0] else dots[::-1]
             np.testing.assert_allclose(own[[33, 263]], want, atol=0.03)
-        mirrored_ones += bool(dots[0, 0] > dots[1, 0])
+        is_mirrored = bool(dots[0, 0] > dots[1, 0])
+        mirrored_ones += is_mirrored
+        shut = BLENDSHAPE_NAMES.index("eyeBlinkRight" if is_mirrored else "eyeBlinkLeft")
+        own = batch["expressions"][number]
+        assert own.shape == (3, EXPRESSION)
+        assert (own[:, shut] == 0.9).all()
+        assert (own[:, BLENDSHAPES] == (-0.2 if is_mirrored else 0.2)).all()
+        assert (own != 0).sum() == 6
         np.testing.assert_allclose(batch["resting"][number], MEAN, atol=1e-3)
     assert 0 < mirrored_ones < 12
 

@@ -12,6 +12,7 @@ from mimicam.engine.face.geometry import face_geometry
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.stages.crop import HEAD_SCALE, HEAD_Y
+from mimicam.training.daegan.guidance import EXPRESSION
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.part_losses import PARTS, PartDiscriminators, cut_parts
 from mimicam.training.daegan.recipe import DaeGanRecipe
@@ -75,6 +76,7 @@ def batch() -> dict[str, Tensor]:
     return {
         "frames": frames, "target": frames[:, 0].flip(0).contiguous(), "resting": points,
         "frame_points": points[:, None].contiguous(), "target_points": points,
+        "expressions": torch.zeros(2, 2, EXPRESSION),
     }  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def test_a_step_trains_the_discriminators_of_parts(batch: dict[str, Tensor]) -> 
 
 def test_what_is_drawn_needlessly_costs(batch: dict[str, Tensor]) -> None:
     free, dear = made(), made(drawn=50.0)
-    for step in range(5):
+    for step in range(8):
         free.step(step, batch)
         figures = dear.step(step, batch)
     shares = []

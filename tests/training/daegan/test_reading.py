@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
+from mimicam.engine.models.daegan.face_trunk import FEATURES
 from mimicam.engine.models.daegan.trunk_weights import read_trunk
 from mimicam.engine.types import LANDMARKS
+from mimicam.training.daegan.finding import face_place, place_loss
 from mimicam.training.daegan.guidance import face_points
 from mimicam.training.daegan.options import DaeGanOptions
 from mimicam.training.daegan.reading import Steps, learn_to_read
@@ -34,12 +36,18 @@ def test_codes_tell_the_landmarks_after_it(sampler: VideoSampler) -> None:
     before = read_error(recipe, sampler)
     fields_before = field_errors(recipe, sampler)
     told: list[str] = []
-    learn_to_read(recipe, sampler, pictures=24, steps=Steps(codes=40, fields=40), tell=told.append)
+    learn_to_read(
+        recipe, sampler, pictures=24, steps=Steps(finder=200, codes=150, fields=60), tell=told.append
+    )
     after = read_error(recipe, sampler)
     assert after < 0.8 * before
     for name, error in field_errors(recipe, sampler).items():
         assert error < 0.8 * fields_before[name], f"displacements of the {name} embedder"
-    assert len(told) == 3
+    assert len(told) == 4
+    batch = sampler.batch(0)
+    for encoder in recipe.trunk_encoders():
+        place = encoder.read(recipe.pictures(batch)[2])[:, FEATURES:]
+        assert place_loss(place, face_place(recipe.points(batch).target)) < 0.1
     own = recipe.result.pose_embedder.encoder.state_dict()
     assert all(torch.equal(own[f"trunk.{name}"], value) for name, value in trunk.items()), "kept as it was"
     for name, value in recipe.model.state_dict().items():
@@ -49,7 +57,7 @@ def test_codes_tell_the_landmarks_after_it(sampler: VideoSampler) -> None:
 def read_error(recipe: DaeGanRecipe, sampler: VideoSampler) -> float:
     """Mean distance of the landmarks that the pose code tells from the true ones."""
     batch = sampler.batch(0)
-    resting, _, landmarks = recipe.points(batch)
+    resting, _, landmarks, _ = recipe.points(batch)
     model = recipe.model.eval()
     with torch.no_grad():
         code = model.pose_embedder.encode(recipe.pictures(batch)[2])
@@ -61,7 +69,7 @@ def read_error(recipe: DaeGanRecipe, sampler: VideoSampler) -> float:
 def field_errors(recipe: DaeGanRecipe, sampler: VideoSampler) -> dict[str, float]:
     """Guidance loss of both displacements, as training draws pictures with them."""
     batch = sampler.batch(0)
-    resting, of_frames, of_target = recipe.points(batch)
+    resting, of_frames, of_target, _ = recipe.points(batch)
     frames, _, driver = recipe.pictures(batch)
     own = resting[:, None].expand_as(of_frames).flatten(0, 1)
     model = recipe.model.eval()

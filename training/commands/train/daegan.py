@@ -159,7 +159,9 @@ class TrainDaeGan:
                 learn_to_read(recipe, videos, pictures=self.reading_pictures, tell=print)
         reached = trainer.run(videos.stream, shown.batch(0))
         if isinstance(recipe.model, CompactDaeGan):
-            learn_retrieval(recipe, FramePack(self.pack, validation=False))
+            given = [pack for pack in (self.pack, self.synthetic, self.reexpressed) if pack is not None]
+            print("fitting what the retrieval compares; the run is saved already")
+            learn_retrieval(recipe, [FramePack(pack, validation=False) for pack in given])
             trainer.save()
         save_daegan(recipe.result, self.out / "model.safetensors")
         print(f"stopped at step {reached}; the run and model.safetensors are in {self.out}")
