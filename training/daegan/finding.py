@@ -9,18 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mimicam.engine.face.landmarks import EYE_CORNERS
 from mimicam.engine.models.daegan.face_trunk import PLACE
 
 _MARGIN = 1.5
 """Side of what is read over that of the landmarks' box: `engine.face.networks` has the same."""
-_CORNERS = (33, 263)
-"""Outer corners of the eyes, whose line is level in an upright face."""
+(_OUTER_RIGHT, _), (_, _OUTER_LEFT) = EYE_CORNERS
+"""Corners of the eyes whose line is level in an upright face."""
 
 
 def face_place(landmarks_NL2: Tensor) -> Tensor:
     """Return where the tracker would read faces with these landmarks, ``[N, 4]``; see
     `engine.models.daegan.face_trunk.PLACE`."""
-    across = landmarks_NL2[:, _CORNERS[1]] - landmarks_NL2[:, _CORNERS[0]]
+    across = landmarks_NL2[:, _OUTER_LEFT] - landmarks_NL2[:, _OUTER_RIGHT]
     roll = torch.atan2(across[:, 1], across[:, 0])
     cos, sin = roll.cos(), roll.sin()
     x, y = landmarks_NL2.unbind(2)

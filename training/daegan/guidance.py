@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mimicam.engine.face.geometry import RIGID, face_geometry, fit_similarity
-from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS, EYE_CORNERS
+from mimicam.engine.face.landmarks import BLENDSHAPE_LANDMARKS
+from mimicam.engine.models.compact.gaze import iris_position
 from mimicam.engine.models.daegan.network import Embedding, PoseEmbedding
 from mimicam.engine.stages.crop import at_rest
 from mimicam.engine.types import BLENDSHAPES, LANDMARKS
@@ -34,7 +35,6 @@ Of = Literal["face", "pose"]
 LIDS = (159, 145, 158, 153, 160, 144, 386, 374, 385, 380, 387, 373)
 """Upper and lower lids, in turn."""
 _IRISES = slice(468, 478)
-_IRIS_CENTRES = (468, 473)
 EXPRESSION = BLENDSHAPES + 2
 """Values of an expression, see `FacePoints.expressions`."""
 _OF_EXPRESSIONS, _OF_GAZE = 4.0, 0.25
@@ -76,7 +76,8 @@ class Points(NamedTuple):
     target: Tensor
     """Landmarks of the target, ``[N, L, 2]``."""
     expressions: Tensor
-    """Of the frames, then of the target, ``[N, K + 1, E]``; see `FacePoints.expressions`."""
+    """Expressions of the frames and, last, of the target, ``[N, K + 1, E]``; see
+    `FacePoints.expressions`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class FacePoints:
     row: npt.NDArray[np.int64]
     """Row of ``resting`` for each frame, ``[F]``."""
     expressions: Floats
-    """``[F, E]``: 52 blendshapes, then the `gaze`."""
+    """``[F, E]``: 52 blendshapes, then the gaze; see `engine.models.compact.gaze.iris_position`."""
 
     def of(self, frame: int, matrix_23: Floats, *, mirror: bool) -> Floats:
         """Return a frame's landmarks after mirroring, then a similarity of the picture, ``[L,
@@ -135,21 +136,13 @@ def face_points(landmarks_FL3: Floats, blendshapes: Floats, segment: npt.NDArray
         # neutral.
         moved = np.tensordot(blendshapes[row == number].mean(0), geometry.shape_from_expression, 1)
         resting[number] = at_rest(shapes.mean(0) - moved)
-        gazes[row == number] = gaze(shapes)
+        gazes[row == number] = [iris_position(shape) for shape in shapes]
     return FacePoints(
         landmarks=landmarks_FL3[..., :2].astype(np.float32),
         resting=resting,
         row=row,
         expressions=np.concatenate([blendshapes, gazes], 1).astype(np.float32),
     )
-
-
-def gaze(shapes_NL3: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Return where the irises of canonical shapes are between the corners of the eyes: the mean of
-    both eyes, right and down, half eye widths, ``[N, 2]``."""
-    corners = shapes_NL3[:, EYE_CORNERS, :2]
-    width = np.linalg.norm(corners[:, :, 1] - corners[:, :, 0], axis=-1)[..., None]
-    return ((shapes_NL3[:, _IRIS_CENTRES, :2] - corners.mean(2)) * (2 / width)).mean(1)
 
 
 @cache

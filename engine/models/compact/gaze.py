@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES, EYE_CORNERS
 from mimicam.engine.types import EyeShift, Float, MotionCode
 
 _RESPONSE = 1.7
@@ -39,7 +39,7 @@ _SIDEWAYS = np.array([name.startswith(("eyeLookIn", "eyeLookOut")) for name in B
 
 
 # Landmarks, a row for each eye; left and right are the picture's.
-_LEFT, _RIGHT = np.array([33, 362]), np.array([133, 263])
+_LEFT, _RIGHT = np.array(EYE_CORNERS).T
 _IRISES = np.array([[468], [473]])
 _RINGS = np.array([[469, 470, 471, 472], [474, 475, 476, 477]])
 # Three points in the middle of a lid's edge.

@@ -30,6 +30,7 @@ code.
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -202,9 +203,9 @@ class CompactDaeGan(DaeGanNetworks):
         self.pose_embedder = CompactPoseEmbedder(config)
         self.generator = CompactGenerator(config)
 
-    def prepare(self, face_N3TT: Tensor) -> tuple[Tensor, ...]:
-        """See `DaeGanNetworks.prepare`; the tensors of `Prepared`."""
-        return self._prepared(face_N3TT)
+    def prepare(self, face_N3TT: Tensor) -> Prepared:
+        """See `DaeGanNetworks.prepare`."""
+        return self.generator.prepare(face_N3TT, self.pose_embedder.own_gaze(face_N3TT))
 
     def draw(self, code_NP: Tensor, portrait: tuple[Tensor, ...]) -> Tensor:
         """See `DaeGanNetworks.draw`."""
@@ -212,10 +213,7 @@ class CompactDaeGan(DaeGanNetworks):
 
     def layers(self, face_N3TT: Tensor, code_NP: Tensor) -> Layers:
         """Return what the picture of an embedded face is blended from."""
-        return self._layers(code_NP, self._prepared(face_N3TT))
-
-    def _prepared(self, face_N3TT: Tensor) -> Prepared:
-        return self.generator.prepare(face_N3TT, self.pose_embedder.own_gaze(face_N3TT))
+        return self._layers(code_NP, self.prepare(face_N3TT))
 
     def _layers(self, code_NP: Tensor, portrait: Prepared) -> Layers:
         # Recomputed from the code: then a frame transmits the code alone.
@@ -248,6 +246,8 @@ def _fading(away: Tensor, half: float, between: tuple[float, float]) -> Tensor:
     return ((far - away.abs() / half) / (far - near)).clamp(0, 1)
 
 
+# Eager networks ask for it in each frame.
+@cache
 def _eyes() -> list[tuple[float, float, float]]:
     """Return centre (x, y) and half the width of both eyes in embedded faces."""
     points = at_rest(face_geometry().mean)

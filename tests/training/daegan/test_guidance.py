@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mimicam.engine.face.geometry import face_geometry
-from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES, EYE_CORNERS
+from mimicam.engine.face.landmarks import BLENDSHAPE_NAMES
+from mimicam.engine.models.compact.gaze import iris_position
 from mimicam.engine.models.daegan.compact_config import DAEGAN_COMPACT_64
 from mimicam.engine.models.daegan.config import DAEGAN_DEBUG
 from mimicam.engine.models.daegan.layers import sample
@@ -29,7 +30,6 @@ from mimicam.training.daegan.guidance import (
     face_points,
     field_at,
     fold_loss,
-    gaze,
     landmark_weights,
     mirrored,
     pair_matrix,
@@ -167,19 +167,13 @@ def test_resting_places_lack_pose_and_expression() -> None:
     shapes[0] = 0.5 * shapes[0] @ turn.T + np.array([0.1, 0.2, 0])
     found = face_points(shapes.astype(np.float32), open_mouth, np.array([3, 7]))
     assert found.row.tolist() == [0, 1]
+    np.testing.assert_allclose(found.expressions[:, :BLENDSHAPES], open_mouth)
+    # The head's turn is not in the gaze.
+    np.testing.assert_allclose(found.expressions[:, BLENDSHAPES:], [iris_position(g.mean)] * 2, atol=0.02)
     np.testing.assert_allclose(found.resting[0], MEAN, atol=1e-5)
     np.testing.assert_allclose(
         found.resting[1], MEAN, atol=0.01
     )  # an open jaw moves the rigid points a little
-
-
-def test_a_gaze_is_where_irises_are_between_the_corners() -> None:
-    shapes = np.repeat(face_geometry().mean[None], 2, 0)
-    for iris, corners in ((468, EYE_CORNERS[0]), (473, EYE_CORNERS[1])):
-        half = np.linalg.norm(shapes[0, corners[1], :2] - shapes[0, corners[0], :2]) / 2
-        shapes[:, iris, :2] = shapes[:, list(corners), :2].mean(1)
-        shapes[1, iris, :2] += half * np.array([0.4, -0.1])
-    np.testing.assert_allclose(gaze(shapes), [[0, 0], [0.4, -0.1]], atol=1e-6)
 
 
 def test_codes_learn_expressions() -> None:
